@@ -1,0 +1,11 @@
+//! Time, randomness, pages and secrets: what every floor needs and nothing that knows a domain.
+
+mod ids;
+mod page;
+mod secret;
+mod time;
+
+pub use ids::Ids;
+pub use page::{Page, PageToken};
+pub use secret::Secret;
+pub use time::{Clock, Timestamp};

@@ -1,0 +1,6 @@
+//! Wharfinger: an Amazon ECR and an Amazon ECS on your own machines.
+//!
+//! Modules are listed from the ground up; each may import only those above it in this list (`tests/tidy.rs` holds the table).
+
+pub mod base;
+pub mod oci;
