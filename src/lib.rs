@@ -4,3 +4,5 @@
 
 pub mod base;
 pub mod oci;
+
+pub mod aws;
