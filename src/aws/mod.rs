@@ -1,5 +1,10 @@
 //! The words of the AWS wire: ARNs, faults, protocols, signatures and a service's published limits. Knows no resource of any wing.
 
 mod arn;
+mod fault;
+pub mod json;
+pub mod sigv4;
 
 pub use arn::{AccountId, Arn, ArnError, Region, wildcard_match};
+pub use fault::{Fault, Side};
+pub use sigv4::Family;
