@@ -6,3 +6,4 @@ pub mod base;
 pub mod oci;
 
 pub mod aws;
+pub mod db;

@@ -1,0 +1,129 @@
+//! [`Db`]: closures in, answers out, whichever engine holds the index.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::engine::Tx;
+use super::error::{Error, OpenError};
+use super::job::{attempt, submit};
+use super::postgres::Postgres;
+use super::sqlite::Sqlite;
+use crate::base::Secret;
+
+/// Connections to PostgreSQL, each with its thread: enough to overlap the round trips of a few hundred requests a second.
+pub const POSTGRES_CONNECTIONS: usize = 8;
+
+/// Where the index is.
+#[derive(Debug, Clone)]
+pub enum DatabaseConfig {
+    /// A file; made where there is none (its folder must exist).
+    Sqlite { path: PathBuf, durability: Durability },
+    /// A `postgres://` URL as libpq takes it. `sslmode=require`, `verify-ca` and `verify-full` all verify the server's
+    /// certificate and name, against the system's roots or the file in `sslrootcert`.
+    Postgres { url: Secret<String>, connections: usize },
+}
+
+impl DatabaseConfig {
+    pub fn sqlite(path: impl Into<PathBuf>) -> Self {
+        Self::Sqlite { path: path.into(), durability: Durability::Full }
+    }
+
+    pub fn postgres(url: impl Into<String>) -> Self {
+        Self::Postgres { url: Secret::new(url.into()), connections: POSTGRES_CONNECTIONS }
+    }
+}
+
+/// What an answered write survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// A power cut.
+    #[default]
+    Full,
+    /// A crash of the process; a power cut may lose the last moments, never the index's consistency.
+    Relaxed,
+}
+
+/// A handle on the index; clones share it. The last one to go waits for the connection threads to end.
+#[derive(Clone)]
+pub struct Db {
+    side: Arc<Side>,
+}
+
+enum Side {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+impl Db {
+    /// Opens the index and brings its schema up to date. Blocks; at most for as long as pending migrations take.
+    pub fn open(config: &DatabaseConfig) -> Result<Self, OpenError> {
+        let side = match config {
+            DatabaseConfig::Sqlite { path, durability } => Side::Sqlite(Sqlite::open(path, *durability)?),
+            DatabaseConfig::Postgres { url, connections } => Side::Postgres(Postgres::open(url, *connections)?),
+        };
+        Ok(Self { side: Arc::new(side) })
+    }
+
+    /// An empty index that is gone with its last handle: for tests and for throwaway servers.
+    pub fn memory() -> Result<Self, OpenError> {
+        Ok(Self { side: Arc::new(Side::Sqlite(Sqlite::temporary()?)) })
+    }
+
+    /// Point reads by key, in one snapshot. On SQLite they run at once on the calling thread: a hop costs more than the read.
+    pub async fn get<F, T, E>(&self, work: F) -> Result<T, E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        match &*self.side {
+            Side::Sqlite(sqlite) => match sqlite.inline(|tx| attempt(&work, tx)) {
+                Some(answer) => answer.unwrap_or_else(|error| Err(E::from(error))),
+                None => submit(sqlite.reads(), false, work).await,
+            },
+            Side::Postgres(postgres) => submit(postgres.queue(), false, work).await,
+        }
+    }
+
+    /// Reads of any length (scans, pages of lists), in one snapshot, on a connection thread.
+    pub async fn read<F, T, E>(&self, work: F) -> Result<T, E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        match &*self.side {
+            Side::Sqlite(sqlite) => submit(sqlite.reads(), false, work).await,
+            Side::Postgres(postgres) => submit(postgres.queue(), false, work).await,
+        }
+    }
+
+    /// Writes: all of the closure's statements, durable before the answer, or none of them where it errs or panics. The closure
+    /// may run several times. Once answered, every later `get` and `read` sees the change. Where the caller goes away before
+    /// its turn, the closure does not run at all.
+    pub async fn write<F, T, E>(&self, work: F) -> Result<T, E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        match &*self.side {
+            Side::Sqlite(sqlite) => submit(sqlite.writes(), true, work).await,
+            Side::Postgres(postgres) => submit(postgres.queue(), true, work).await,
+        }
+    }
+
+    /// `sqlite` or `postgres`: a label for logs and metrics.
+    pub fn engine(&self) -> &'static str {
+        match &*self.side {
+            Side::Sqlite(_) => "sqlite",
+            Side::Postgres(_) => "postgres",
+        }
+    }
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Db").field("engine", &self.engine()).finish()
+    }
+}
