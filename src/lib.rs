@@ -6,4 +6,5 @@ pub mod base;
 pub mod oci;
 
 pub mod aws;
+pub mod blobs;
 pub mod db;

@@ -1,0 +1,118 @@
+//! The only place that builds paths of stored objects.
+//!
+//! ```text
+//! disk                                        S3 (under the configured prefix)
+//! blobs/<algorithm>/<ab>/<hex>   a blob       blobs/<uuid>                  a blob, under the id of the upload that brought it
+//! manifests/<algorithm>/<ab>/<hex>            manifests/<algorithm>/<ab>/<hex>
+//!                                a manifest's copy, from which the index can be rebuilt
+//! uploads/<uuid>                 staged       uploads/<uuid>/<parts>        an unfinished part, kept between requests
+//!                                             probes/<uuid>                 written once at start to learn what the store can do
+//! ```
+//! `<ab>` are the first two digits of `<hex>`: 256 folders, so that none grows out of hand. Uploads lie on the same filesystem as
+//! blobs, so that a rename finishes them. On S3 a finished blob keeps its upload's key: copies are limited to 5 GiB and cost a second
+//! write.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::oci::Digest;
+
+/// Longest key that is taken back from the index; the longest made here is a sha512 manifest's, 149 characters.
+const MAX_KEY: usize = 255;
+
+/// Where a stored object lies, relative to the folder or prefix of the store. The index keeps its text beside the digest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobKey(String);
+
+impl BlobKey {
+    /// Where the disk keeps a blob.
+    pub(super) fn of_blob(digest: &Digest) -> Self {
+        Self(fan_out("blobs", digest))
+    }
+
+    /// Where an object store keeps a blob that upload `id` brought.
+    pub(super) fn of_upload(id: Uuid) -> Self {
+        Self(format!("blobs/{id}"))
+    }
+
+    /// Where either side keeps the copy of a manifest.
+    #[must_use]
+    pub fn of_manifest(digest: &Digest) -> Self {
+        Self(fan_out("manifests", digest))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn fan_out(kind: &str, digest: &Digest) -> String {
+    let hex = digest.hex();
+    format!("{kind}/{}/{}/{hex}", digest.algorithm().name(), &hex[..2])
+}
+
+/// Folder of staged uploads, on either side.
+pub(super) const UPLOADS: &str = "uploads";
+
+/// Where the disk stages an upload.
+pub(super) fn staged(id: Uuid) -> String {
+    format!("{UPLOADS}/{id}")
+}
+
+/// Where an object store keeps the unfinished part of an upload that has `parts` full ones.
+pub(super) fn tail(id: Uuid, parts: usize) -> String {
+    format!("{UPLOADS}/{id}/{parts}")
+}
+
+/// Where the start probe writes.
+pub(super) fn probe(id: Uuid) -> String {
+    format!("probes/{id}")
+}
+
+/// A text that is no key of this store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the key of a stored blob")]
+pub struct InvalidKey;
+
+impl FromStr for BlobKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let sound = |part: &str| !part.is_empty() && part.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        let known = text.starts_with("blobs/") || text.starts_with("manifests/");
+        if known && text.len() <= MAX_KEY && text.split('/').all(sound) { Ok(Self(text.to_owned())) } else { Err(InvalidKey) }
+    }
+}
+
+impl fmt::Display for BlobKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Algorithm;
+
+    #[test]
+    fn keys_come_back_from_their_text() {
+        let digest = Digest::of(Algorithm::Sha512, b"x");
+        for key in [BlobKey::of_blob(&digest), BlobKey::of_manifest(&digest), BlobKey::of_upload(Uuid::nil())] {
+            assert_eq!(key.as_str().parse::<BlobKey>(), Ok(key.clone()));
+        }
+    }
+
+    #[test]
+    fn what_leaves_the_store_is_no_key() {
+        for text in
+            ["", "blobs/", "blobs//a", "blobs/../secret", "blobs/./a", "/blobs/a", "uploads/a", "blobs/A", "blobs/a\0", "etc/passwd"]
+        {
+            assert_eq!(text.parse::<BlobKey>(), Err(InvalidKey), "{text}");
+        }
+        assert!(format!("blobs/{}", "a".repeat(300)).parse::<BlobKey>().is_err());
+    }
+}

@@ -1,0 +1,155 @@
+//! The store as the wings see it: one handle over either side.
+
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::task::spawn_blocking;
+use url::Url;
+use uuid::Uuid;
+
+use crate::base::{Ids, Timestamp};
+use crate::blobs::config::{BlobsConfig, Durability};
+use crate::blobs::disk::Disk;
+use crate::blobs::error::{AppendError, BodyError, FinishError, Result};
+use crate::blobs::key::BlobKey;
+use crate::blobs::reader::BlobReader;
+use crate::blobs::s3::Objects;
+use crate::blobs::staging::{AppendLimits, Staged, StoredBlob};
+use crate::oci::{Algorithm, Digest};
+
+/// Part size of the store in memory, small so that tests meet parts.
+const MEMORY_PART: u64 = 64 * 1024;
+
+/// Blobs and the uploads that become blobs. Cloning shares the store.
+#[derive(Clone, Debug)]
+pub struct BlobStore {
+    side: Side,
+    ids: Ids,
+}
+
+#[derive(Clone, Debug)]
+enum Side {
+    Disk(Arc<Disk>),
+    Objects(Arc<Objects>),
+}
+
+impl BlobStore {
+    /// Opens the place for blobs: makes missing folders, or writes one object to learn that the bucket can be written and what it can do.
+    pub async fn open(config: &BlobsConfig, durability: Durability, ids: Ids) -> Result<Self> {
+        let side = match config {
+            BlobsConfig::Disk { root } => {
+                let root = root.clone();
+                Side::Disk(Arc::new(spawn_blocking(move || Disk::open(root, durability)).await??))
+            }
+            BlobsConfig::S3(s3) => Side::Objects(Arc::new(Objects::s3(s3, ids.uuid()).await?)),
+            BlobsConfig::Memory => Side::Objects(Arc::new(Objects::memory(MEMORY_PART, ids.uuid()).await?)),
+        };
+        Ok(Self { side, ids })
+    }
+
+    /// The state of an upload of which nothing has come yet. Touches nothing. `algorithm` is the one to hash along the way.
+    #[must_use]
+    pub fn begin(&self, id: Uuid, algorithm: Algorithm) -> Staged {
+        match &self.side {
+            Side::Disk(disk) => disk.begin(id, algorithm),
+            Side::Objects(objects) => objects.begin(id, algorithm),
+        }
+    }
+
+    /// Appends a body at the end of the upload and returns its length in bytes. The pieces are hashed as they arrive; nothing is held whole.
+    ///
+    /// After an error `staged` says what is kept: what had arrived if the sender broke off, nothing of the body otherwise. Kept bytes are
+    /// with the kernel or the object store, not yet durable: that comes with [`BlobStore::finish`]. If this future is dropped, the upload is
+    /// as `staged` was before. Two appends to one upload at once: `Busy` on a disk; on an object store the caller must keep them apart.
+    pub async fn append<S, E>(&self, staged: &mut Staged, body: S, limits: AppendLimits) -> Result<u64, AppendError>
+    where
+        S: Stream<Item = Result<Bytes, E>>,
+        E: Into<BodyError>,
+    {
+        let body = pin!(body);
+        match &self.side {
+            Side::Disk(disk) => disk.append(staged, body, limits).await,
+            Side::Objects(objects) => objects.append(staged, body, limits).await,
+        }
+    }
+
+    /// Whether the bytes that `staged` counts are there: `Lost` says that the upload must be dropped. One look at the file or object, and a
+    /// reading of the whole file if the machine was started again since.
+    pub async fn check(&self, staged: &Staged) -> Result<()> {
+        match &self.side {
+            Side::Disk(disk) => disk.check(staged).await,
+            Side::Objects(objects) => objects.check(staged).await,
+        }
+    }
+
+    /// Makes the upload a blob, durable before this returns (unless durability is relaxed). On a mismatch upload and bytes are gone. A
+    /// blob that is there already stays, and the upload's bytes go; whoever deletes blobs must keep the two apart by the index.
+    pub async fn finish(&self, staged: Staged, digest: &Digest) -> Result<StoredBlob, FinishError> {
+        match &self.side {
+            Side::Disk(disk) => disk.finish(staged, *digest).await,
+            Side::Objects(objects) => objects.finish(staged, digest).await,
+        }
+    }
+
+    /// Drops the upload and its bytes. Nothing there is no error.
+    pub async fn abort(&self, staged: &Staged) -> Result<()> {
+        match &self.side {
+            Side::Disk(disk) => disk.abort(staged.id()).await,
+            Side::Objects(objects) => objects.abort(staged).await,
+        }
+    }
+
+    /// Stores small bytes that are at hand (a manifest's copy) under a key of their content, as durable as a blob.
+    pub async fn put_small(&self, key: &BlobKey, bytes: Bytes) -> Result<()> {
+        match &self.side {
+            Side::Disk(disk) => disk.put(self.ids.uuid(), key.clone(), bytes).await,
+            Side::Objects(objects) => objects.put(key, bytes).await,
+        }
+    }
+
+    /// Opens a blob, or `range` of its bytes, which must lie within it.
+    pub async fn open_blob(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobReader> {
+        match &self.side {
+            Side::Disk(disk) => disk.open_blob(key, range).await,
+            Side::Objects(objects) => objects.open_blob(key, range).await,
+        }
+    }
+
+    /// A URL from which anybody may read the blob for as long as `valid`; `None` where only this process can.
+    pub async fn presign_get(&self, key: &BlobKey, valid: Duration) -> Result<Option<Url>> {
+        match &self.side {
+            Side::Disk(_) => Ok(None),
+            Side::Objects(objects) => objects.presign_get(key, valid).await,
+        }
+    }
+
+    /// Removes a blob; readers on a disk that have it open go on. Nothing there is no error.
+    pub async fn delete(&self, key: &BlobKey) -> Result<()> {
+        match &self.side {
+            Side::Disk(disk) => disk.delete(key).await,
+            Side::Objects(objects) => objects.delete(key).await,
+        }
+    }
+
+    /// Removes at most `limit` left-overs of uploads untouched since `older_than`; returns how many. Uploads that the index still knows
+    /// should be aborted first: on an object store only that ends a multipart upload.
+    pub async fn sweep_staging(&self, older_than: Timestamp, limit: usize) -> Result<usize> {
+        match &self.side {
+            Side::Disk(disk) => disk.sweep(older_than, limit).await,
+            Side::Objects(objects) => objects.sweep(older_than, limit).await,
+        }
+    }
+
+    /// Whether the store refuses to overwrite when asked to (some S3 servers take the condition and ignore it).
+    #[must_use]
+    pub fn conditional_put(&self) -> bool {
+        match &self.side {
+            Side::Disk(_) => true,
+            Side::Objects(objects) => objects.conditional_put(),
+        }
+    }
+}
