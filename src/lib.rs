@@ -8,3 +8,5 @@ pub mod oci;
 pub mod aws;
 pub mod blobs;
 pub mod db;
+
+pub mod iam;

@@ -1,0 +1,167 @@
+//! What a condition may ask of a request: the global and ECR condition keys, found only when asked for. PURE.
+//!
+//! Source: IAM user guide, "AWS global condition context keys"; Service Authorization Reference, "Amazon ECR".
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use crate::aws::{AccountId, Arn};
+use crate::base::Timestamp;
+use crate::iam::key::{Facts, Key};
+use crate::iam::pattern::Variables;
+use crate::iam::principal::{Caller, Principal};
+
+/// A request for a decision: may this caller do this to that?
+#[derive(Clone, Copy, Debug)]
+pub struct AccessRequest<'a> {
+    pub caller: &'a Caller,
+    /// The IAM action, such as `ecr:PutImage`.
+    pub action: &'a str,
+    /// `None` for actions that know no resource: policies must then name `*`.
+    pub resource: Option<&'a Arn>,
+    /// The account that owns the resource (or the registry asked).
+    pub resource_account: AccountId,
+    pub context: ConditionContext<'a>,
+}
+
+/// The rest of a request that conditions may ask about. Borrowed: making one costs nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConditionContext<'a> {
+    /// `aws:CurrentTime` and `aws:EpochTime`.
+    pub now: Timestamp,
+    /// `aws:SourceIp`.
+    pub source_ip: Option<IpAddr>,
+    /// `aws:SecureTransport`.
+    pub secure_transport: bool,
+    /// `aws:UserAgent`.
+    pub user_agent: Option<&'a str>,
+    /// `aws:RequestedRegion`.
+    pub requested_region: Option<&'a str>,
+    /// `aws:ResourceTag/KEY` and `ecr:ResourceTag/KEY`: the tags of the resource as it stands.
+    pub resource_tags: &'a [(String, String)],
+    /// `aws:RequestTag/KEY` and `aws:TagKeys`: the tags that the request brings.
+    pub request_tags: &'a [(String, String)],
+    /// Keys of a single service, by their full name.
+    pub extra: &'a [(&'a str, &'a [String])],
+}
+
+impl<'a> AccessRequest<'a> {
+    fn found(&self, key: &Key) -> Vec<Cow<'a, str>> {
+        let tag = |tags: &'a [(String, String)], wanted: &str| {
+            tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| Cow::Borrowed(value.as_str()))
+        };
+        let context = self.context;
+        match key {
+            Key::TagKeys => return context.request_tags.iter().map(|(name, _)| Cow::Borrowed(name.as_str())).collect(),
+            Key::Other(name) => {
+                let found = context.extra.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+                return found.map_or_else(Vec::new, |(_, values)| values.iter().map(|value| Cow::Borrowed(value.as_str())).collect());
+            }
+            _ => {}
+        }
+        let single = match key {
+            Key::CurrentTime => Some(Cow::Owned(context.now.to_rfc3339())),
+            Key::EpochTime => Some(Cow::Owned((context.now.as_ms().div_euclid(1000)).to_string())),
+            Key::SourceIp => context.source_ip.map(|ip| Cow::Owned(ip.to_canonical().to_string())),
+            Key::SecureTransport => Some(Cow::Borrowed(if context.secure_transport { "true" } else { "false" })),
+            Key::UserAgent => context.user_agent.map(Cow::Borrowed),
+            Key::RequestedRegion => context.requested_region.map(Cow::Borrowed),
+            Key::ResourceAccount => Some(Cow::Owned(self.resource_account.as_str().to_owned())),
+            Key::NoService => Some(Cow::Borrowed("false")),
+            Key::ResourceTag(wanted) => tag(context.resource_tags, wanted),
+            Key::RequestTag(wanted) => tag(context.request_tags, wanted),
+            Key::TagKeys | Key::Other(_) => None,
+            Key::PrincipalArn | Key::PrincipalAccount | Key::PrincipalType | Key::Username | Key::UserId => self.of_caller(key),
+        };
+        single.into_iter().collect()
+    }
+
+    /// The keys about the caller. Source: the table "Principal key values" of the IAM user guide.
+    fn of_caller(&self, key: &Key) -> Option<Cow<'a, str>> {
+        let caller = self.caller;
+        let known = caller.principal != Principal::Anonymous;
+        match (key, &caller.principal) {
+            (Key::PrincipalType, Principal::Root) => Some("Account".into()),
+            (Key::PrincipalType, Principal::User(_)) => Some("User".into()),
+            (Key::PrincipalType, Principal::Anonymous) => Some("Anonymous".into()),
+            (Key::PrincipalArn, _) if known => Some(caller.arn().as_str().into()),
+            (Key::PrincipalAccount, _) if known => Some(caller.account.as_str().into()),
+            (Key::UserId, Principal::Anonymous) => Some("anonymous".into()),
+            (Key::UserId, _) => Some(caller.user_id().into()),
+            (Key::Username, Principal::User(user)) => Some(user.name.as_str().into()),
+            _ => None,
+        }
+    }
+}
+
+impl Facts for AccessRequest<'_> {
+    fn values(&self, key: &Key) -> Vec<Cow<'_, str>> {
+        self.found(key)
+    }
+}
+
+impl Variables for AccessRequest<'_> {
+    fn variable(&self, key: &str) -> Option<Cow<'_, str>> {
+        let key = Key::of(key);
+        // A key with many values is no variable, even where this request happens to bring one.
+        if key == Key::TagKeys {
+            return None;
+        }
+        let mut values = self.found(&key);
+        if values.len() == 1 { values.pop() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::iam::principal::UserName;
+
+    #[test]
+    fn every_key_has_its_value() {
+        let ann = UserName { path: "/".into(), name: "ann".into(), id: "AIDA1".into() };
+        let caller = Caller::new(AccountId::DEV, Principal::User(ann), Arc::default());
+        let tags = [("Team".to_owned(), "red".to_owned()), ("x".to_owned(), "y".to_owned())];
+        let extra = ["a".to_owned(), "b".to_owned()];
+        let context = ConditionContext {
+            now: Timestamp::from_ms(1_700_000_000_500),
+            source_ip: "::ffff:10.0.0.1".parse().ok(),
+            secure_transport: true,
+            user_agent: Some("curl"),
+            requested_region: Some("us-east-1"),
+            resource_tags: &tags[..1],
+            request_tags: &tags,
+            extra: &[("ecr:Thing", &extra)],
+        };
+        let request = AccessRequest { caller: &caller, action: "ecr:PutImage", resource: None, resource_account: AccountId::DEV, context };
+        for (key, expected) in [
+            ("aws:CurrentTime", "2023-11-14T22:13:20.5Z"),
+            ("aws:EpochTime", "1700000000"),
+            ("aws:SourceIp", "10.0.0.1"),
+            ("AWS:SECURETRANSPORT", "true"),
+            ("aws:UserAgent", "curl"),
+            ("aws:RequestedRegion", "us-east-1"),
+            ("aws:PrincipalArn", "arn:aws:iam::123456789012:user/ann"),
+            ("aws:PrincipalAccount", "123456789012"),
+            ("aws:PrincipalType", "User"),
+            ("aws:username", "ann"),
+            ("aws:userid", "AIDA1"),
+            ("aws:ResourceAccount", "123456789012"),
+            ("aws:PrincipalIsAWSService", "false"),
+            ("ecr:ResourceTag/Team", "red"),
+            ("aws:ResourceTag/team", "red"),
+            ("aws:RequestTag/x", "y"),
+            ("aws:TagKeys", "Team,x"),
+            ("ecr:thing", "a,b"),
+            ("aws:ResourceTag/none", ""),
+            ("aws:PrincipalOrgID", ""),
+        ] {
+            assert_eq!(request.values(&Key::of(key)).join(","), expected, "{key}");
+        }
+        assert_eq!(request.variable("aws:username").as_deref(), Some("ann"));
+        assert_eq!(request.variable("aws:TagKeys"), None);
+        assert_eq!(AccessRequest { caller: &Caller::root(AccountId::DEV), ..request }.variable("aws:username"), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! The names that conditions and variables use, and the trait that answers them. PURE.
+
+use std::borrow::Cow;
+
+use crate::iam::pattern::Variables;
+
+/// What a request can tell a condition.
+pub(super) trait Facts: Variables {
+    /// The values for a key; none where the request lacks it.
+    fn values(&self, key: &Key) -> Vec<Cow<'_, str>>;
+}
+
+/// A condition key. Names are compared without regard to case, tag keys within them too, as AWS does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    CurrentTime,
+    EpochTime,
+    SourceIp,
+    SecureTransport,
+    UserAgent,
+    RequestedRegion,
+    PrincipalArn,
+    PrincipalAccount,
+    PrincipalType,
+    Username,
+    UserId,
+    ResourceAccount,
+    /// `aws:PrincipalIsAWSService` and `aws:ViaAWSService`: always there, never true here.
+    NoService,
+    TagKeys,
+    ResourceTag(String),
+    RequestTag(String),
+    Other(String),
+}
+
+impl Key {
+    pub(super) fn of(name: &str) -> Self {
+        let lower = name.to_ascii_lowercase();
+        let tag = |prefixes: &[&str]| prefixes.iter().find_map(|prefix| lower.strip_prefix(prefix)).map(ToOwned::to_owned);
+        if let Some(tag) = tag(&["aws:resourcetag/", "ecr:resourcetag/"]) {
+            return Self::ResourceTag(tag);
+        }
+        if let Some(tag) = tag(&["aws:requesttag/"]) {
+            return Self::RequestTag(tag);
+        }
+        match lower.as_str() {
+            "aws:currenttime" => Self::CurrentTime,
+            "aws:epochtime" => Self::EpochTime,
+            "aws:sourceip" => Self::SourceIp,
+            "aws:securetransport" => Self::SecureTransport,
+            "aws:useragent" => Self::UserAgent,
+            "aws:requestedregion" => Self::RequestedRegion,
+            "aws:principalarn" => Self::PrincipalArn,
+            "aws:principalaccount" => Self::PrincipalAccount,
+            "aws:principaltype" => Self::PrincipalType,
+            "aws:username" => Self::Username,
+            "aws:userid" => Self::UserId,
+            "aws:resourceaccount" => Self::ResourceAccount,
+            "aws:principalisawsservice" | "aws:viaawsservice" => Self::NoService,
+            "aws:tagkeys" => Self::TagKeys,
+            _ => Self::Other(lower),
+        }
+    }
+}

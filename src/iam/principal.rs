@@ -1,0 +1,125 @@
+//! Who calls: an account's root, a user, or (under `--dev` only) nobody; with the policies and token scopes that came along. PURE.
+
+use std::sync::Arc;
+
+use crate::aws::{AccountId, Arn};
+use crate::iam::policy::Policy;
+use crate::iam::scopes::TokenScopes;
+
+/// A kind of identity within an account. Roles and their sessions will be further kinds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// The account itself: identity policies do not bind it.
+    Root,
+    User(UserName),
+    /// A request without credentials. Only a resource policy that names `*` lets it in.
+    Anonymous,
+}
+
+/// What names a user: in ARNs by path and name, in `GetCallerIdentity` by id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserName {
+    /// `/` or `/division/team/`.
+    pub path: String,
+    /// 1 to 64 letters, digits and `+=,.@_-`.
+    pub name: String,
+    /// `AIDA` and 17 more characters; never used again after the user is deleted.
+    pub id: String,
+}
+
+/// A policy as it hangs on an identity: under its managed name or its inline name.
+#[derive(Clone, Debug)]
+pub struct NamedPolicy {
+    pub name: Arc<str>,
+    pub policy: Arc<Policy>,
+}
+
+/// The policies of one identity, compiled.
+#[derive(Clone, Debug, Default)]
+pub struct IdentityPolicies {
+    pub policies: Vec<NamedPolicy>,
+    // A permissions boundary and group policies will stand here.
+}
+
+/// An authenticated caller. Cheap to share behind an `Arc`; made once a second at most for each credential in use.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub account: AccountId,
+    pub principal: Principal,
+    /// The key that signed, or that the token was issued to; `None` under `--dev` without credentials.
+    pub access_key_id: Option<Arc<str>>,
+    pub policies: Arc<IdentityPolicies>,
+    /// What a Bearer token is limited to; `None` for callers that are not limited so.
+    pub scopes: Option<Arc<TokenScopes>>,
+    arn: Arn,
+}
+
+impl Caller {
+    #[must_use]
+    pub fn new(account: AccountId, principal: Principal, policies: Arc<IdentityPolicies>) -> Self {
+        let arn = match &principal {
+            Principal::Root => account.root_arn(),
+            Principal::User(user) => Arn::new("aws", "iam", "", account.as_str(), &format!("user{}{}", user.path, user.name)),
+            Principal::Anonymous => Arn::new("aws", "iam", "", account.as_str(), "anonymous"),
+        };
+        Self { account, principal, access_key_id: None, policies, scopes: None, arn }
+    }
+
+    /// The root of `account`.
+    #[must_use]
+    pub fn root(account: AccountId) -> Self {
+        Self::new(account, Principal::Root, Arc::default())
+    }
+
+    /// The caller as signed with this key.
+    #[must_use]
+    pub fn with_access_key(mut self, access_key_id: Arc<str>) -> Self {
+        self.access_key_id = Some(access_key_id);
+        self
+    }
+
+    /// The caller as limited by a Bearer token.
+    #[must_use]
+    pub fn with_scopes(mut self, scopes: Arc<TokenScopes>) -> Self {
+        self.scopes = Some(scopes);
+        self
+    }
+
+    /// `arn:aws:iam::<account>:root` or `…:user/<path><name>`, as `GetCallerIdentity` says it.
+    #[must_use]
+    pub const fn arn(&self) -> &Arn {
+        &self.arn
+    }
+
+    /// `UserId` of `GetCallerIdentity` and the key `aws:userid`: the account id for a root, the unique id for a user.
+    #[must_use]
+    pub fn user_id(&self) -> &str {
+        match &self.principal {
+            Principal::User(user) => &user.id,
+            Principal::Root | Principal::Anonymous => self.account.as_str(),
+        }
+    }
+
+    /// How refusals name the caller.
+    #[must_use]
+    pub fn display(&self) -> &str {
+        if self.principal == Principal::Anonymous { "anonymous" } else { self.arn.as_str() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_are_named_as_aws_names_them() {
+        let root = Caller::root(AccountId::DEV);
+        assert_eq!((root.arn().as_str(), root.user_id()), ("arn:aws:iam::123456789012:root", "123456789012"));
+        let user = |path: &str| UserName { path: path.into(), name: "ci".into(), id: "AIDAEXAMPLE".into() };
+        let named = |path| Caller::new(AccountId::DEV, Principal::User(user(path)), Arc::default());
+        assert_eq!(named("/").arn().as_str(), "arn:aws:iam::123456789012:user/ci");
+        assert_eq!(named("/build/").arn().as_str(), "arn:aws:iam::123456789012:user/build/ci");
+        assert_eq!(named("/").user_id(), "AIDAEXAMPLE");
+        assert_eq!(Caller::new(AccountId::DEV, Principal::Anonymous, Arc::default()).display(), "anonymous");
+    }
+}
