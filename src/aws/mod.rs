@@ -1,6 +1,7 @@
 //! The words of the AWS wire: ARNs, faults, protocols, signatures and a service's published limits. Knows no resource of any wing.
 
 mod arn;
+mod common;
 pub mod constraints;
 mod fault;
 pub mod json;
@@ -9,5 +10,5 @@ pub mod sigv4;
 pub mod xml;
 
 pub use arn::{AccountId, Arn, ArnError, Region, wildcard_match};
+pub use common::Family;
 pub use fault::{Fault, Side};
-pub use sigv4::Family;

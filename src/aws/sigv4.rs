@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::base::Timestamp;
 
-pub use error::{Family, SignatureError};
+pub use error::SignatureError;
 
 /// How far a signer's clock may be off, either way.
 pub const MAX_SKEW: Duration = Duration::from_mins(15);

@@ -1,6 +1,5 @@
 //! What can be wrong with a policy document, a credential or the store of both; HTTP-free.
 
-
 /// Why a text is no policy of the wanted kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {

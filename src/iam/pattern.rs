@@ -117,9 +117,7 @@ impl Pattern {
 
     /// Compares `text` whole; ASCII letters match whatever their case. For action names: holds no variables.
     pub(super) fn matches_ignoring_ascii_case(&self, text: &str) -> bool {
-        fits(&self.glyphs, text.as_bytes(), |text, prefix| {
-            text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-        })
+        fits(&self.glyphs, text.as_bytes(), |text, prefix| text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))
     }
 
     /// The text that a pattern without wildcards stands for in this request.

@@ -296,7 +296,8 @@ fn aws_principal(text: &str) -> Option<NamedPrincipal> {
     let arn: Arn = text.parse().ok()?;
     let account = arn.account_id()?;
     let resource = arn.resource();
-    let named = ["user/", "role/", "assumed-role/", "federated-user/"].iter().any(|kind| resource.len() > kind.len() && resource.starts_with(kind));
+    let named =
+        ["user/", "role/", "assumed-role/", "federated-user/"].iter().any(|kind| resource.len() > kind.len() && resource.starts_with(kind));
     match arn.service() {
         "iam" if resource == "root" => Some(NamedPrincipal::Account(account)),
         "iam" | "sts" if named && !resource.contains(['*', '?']) => Some(NamedPrincipal::Arn(arn)),

@@ -172,7 +172,9 @@ mod laws {
 
     #[test]
     fn scopes_are_read_joined_and_printed() {
-        let scopes = TokenScopes::parse("repository:team/web:pull repository:team/web:push,fly repository:a::b junk registry:catalog:* repository:xx:");
+        let scopes = TokenScopes::parse(
+            "repository:team/web:pull repository:team/web:push,fly repository:a::b junk registry:catalog:* repository:xx:",
+        );
         assert_eq!(scopes.to_string(), "repository:team/web:pull,push registry:catalog:*");
         let web: RepositoryName = "team/web".parse().expect("a name");
         let other: RepositoryName = "team/other".parse().expect("a name");
@@ -180,7 +182,10 @@ mod laws {
         assert!(scopes.allows_catalog());
         assert!(TokenScopes::parse("repository:team/web:*").allows(&web, Verb::Delete));
         assert!(TokenScopes::parse("repository(plugin):team/web:pull").allows(&web, Verb::Pull));
-        assert_eq!(TokenScopes::parse(&(0..100).map(|n| format!("repository:r{n}:pull ")).collect::<String>()).as_slice().len(), TokenScopes::MAX);
+        assert_eq!(
+            TokenScopes::parse(&(0..100).map(|n| format!("repository:r{n}:pull ")).collect::<String>()).as_slice().len(),
+            TokenScopes::MAX
+        );
     }
 
     proptest! {

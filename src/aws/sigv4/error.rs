@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::aws::common::Family;
 use crate::aws::fault::Fault;
 
 /// Why a signed request is not believed.
@@ -48,13 +49,6 @@ pub enum SignatureError {
     Mismatch,
 }
 
-/// The protocol a refusal is written in: codes differ between the two families.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    Json,
-    Query,
-}
-
 impl SignatureError {
     /// The refusal as a fault of the family's services.
     #[must_use]
@@ -74,27 +68,6 @@ impl SignatureError {
             (Family::Json, false) => Fault::sender("InvalidSignatureException", self.to_string()),
             (Family::Query, true) => Fault::sender("IncompleteSignature", self.to_string()),
             (Family::Query, false) => Fault::sender("SignatureDoesNotMatch", self.to_string()).with_status(403),
-        }
-    }
-}
-
-impl Fault {
-    /// A request without any signature.
-    #[must_use]
-    pub fn missing_authentication(family: Family) -> Self {
-        match family {
-            Family::Json => Self::sender("MissingAuthenticationTokenException", "Missing Authentication Token"),
-            Family::Query => Self::sender("MissingAuthenticationToken", "Request is missing Authentication Token").with_status(403),
-        }
-    }
-
-    /// A key id that nobody holds, or that is disabled.
-    #[must_use]
-    pub fn unknown_key(family: Family) -> Self {
-        let message = "The security token included in the request is invalid.";
-        match family {
-            Family::Json => Self::sender("UnrecognizedClientException", message),
-            Family::Query => Self::sender("InvalidClientTokenId", message).with_status(403),
         }
     }
 }

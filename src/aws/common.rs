@@ -1,0 +1,94 @@
+//! Refusals that every AWS service shares, in the two dialects: JSON services and Query services name the same thing differently.
+//!
+//! Source: the "Common errors" page of the service references, and the Smithy protocol specifications.
+
+use super::fault::Fault;
+
+/// The family of protocols that a service speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Json,
+    Query,
+}
+
+impl Fault {
+    /// A request without any signature.
+    #[must_use]
+    pub fn missing_authentication(family: Family) -> Self {
+        match family {
+            Family::Json => Self::sender("MissingAuthenticationTokenException", "Missing Authentication Token"),
+            Family::Query => Self::sender("MissingAuthenticationToken", "Request is missing Authentication Token").with_status(403),
+        }
+    }
+
+    /// A key id that nobody holds, or that is disabled.
+    #[must_use]
+    pub fn unknown_key(family: Family) -> Self {
+        let message = "The security token included in the request is invalid.";
+        match family {
+            Family::Json => Self::sender("UnrecognizedClientException", message),
+            Family::Query => Self::sender("InvalidClientTokenId", message).with_status(403),
+        }
+    }
+
+    /// A caller whom no policy allows this, or some policy forbids it; `message` says which.
+    pub fn access_denied(family: Family, message: impl Into<String>) -> Self {
+        match family {
+            Family::Json => Self::sender("AccessDeniedException", message),
+            Family::Query => Self::sender("AccessDenied", message).with_status(403),
+        }
+    }
+
+    /// An operation that the service does not have.
+    #[must_use]
+    pub fn unknown_operation(family: Family, name: &str) -> Self {
+        let name: String = name.chars().take(128).collect();
+        match family {
+            Family::Json => Self::sender("UnknownOperationException", format!("Unknown operation '{name}'")),
+            Family::Query => Self::sender("InvalidAction", format!("Could not find operation {name}")),
+        }
+    }
+
+    /// More requests than the caller's share.
+    #[must_use]
+    pub fn throttled(family: Family) -> Self {
+        let code = match family {
+            Family::Json => "ThrottlingException",
+            Family::Query => "Throttling",
+        };
+        Self::sender(code, "Rate exceeded").with_status(429)
+    }
+
+    /// A body beyond what the operation takes.
+    #[must_use]
+    pub fn too_large(limit_bytes: usize) -> Self {
+        Self::sender("RequestEntityTooLargeException", format!("The request body is larger than the limit of {limit_bytes} bytes"))
+            .with_status(413)
+    }
+
+    /// A body that did not arrive whole.
+    #[must_use]
+    pub fn body_ended() -> Self {
+        Self::sender("RequestTimeoutException", "The request body did not arrive in time, or not whole").with_status(408)
+    }
+
+    /// Something failed here; what it was stays in the log.
+    #[must_use]
+    pub fn internal(family: Family) -> Self {
+        let message = "The server failed; the request id in the answer finds the reason in its log.";
+        match family {
+            Family::Json => Self::receiver("ServerException", message),
+            Family::Query => Self::receiver("InternalFailure", message),
+        }
+    }
+
+    /// Too much is going on here right now.
+    #[must_use]
+    pub fn unavailable(family: Family) -> Self {
+        let code = match family {
+            Family::Json => "ServiceUnavailableException",
+            Family::Query => "ServiceUnavailable",
+        };
+        Self::receiver(code, "The service is not able to take the request now. Try again.").with_status(503)
+    }
+}
