@@ -8,5 +8,6 @@ pub mod oci;
 pub mod aws;
 pub mod blobs;
 pub mod db;
+pub mod transport;
 
 pub mod iam;
