@@ -10,4 +10,7 @@ pub mod blobs;
 pub mod db;
 pub mod transport;
 
+pub mod background;
 pub mod iam;
+
+pub mod registry;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::blobs::key::BlobKey;
-use crate::oci::{Algorithm, Hasher};
+use crate::oci::{Algorithm, Digest, Hasher};
 
 /// Version of [`Staged::to_bytes`]; others are not read.
 const FORMAT: u8 = 1;
@@ -94,6 +94,12 @@ impl Staged {
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The digest of the bytes that are there, by the algorithm hashed along the way.
+    #[must_use]
+    pub fn digest_so_far(&self) -> Digest {
+        self.hasher.clone().finish()
     }
 
     /// The algorithm hashed along the way; finishing under the other one reads the bytes once more.

@@ -1,0 +1,76 @@
+//! What the registry's verbs can say no with; faces turn each into the words and code of their protocol.
+
+use crate::oci::{Digest, ManifestError, Reference, RepositoryName, Tag};
+use crate::{blobs, db};
+
+use super::model::RegistryId;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("The repository with name '{name}' does not exist in the registry with id '{}'", registry.account)]
+    NoSuchRepository { name: RepositoryName, registry: RegistryId },
+    #[error("The repository with name '{name}' already exists in the registry with id '{}'", registry.account)]
+    RepositoryExists { name: RepositoryName, registry: RegistryId },
+    #[error("The repository with name '{name}' in registry with id '{}' cannot be deleted because it still contains images", registry.account)]
+    RepositoryNotEmpty { name: RepositoryName, registry: RegistryId },
+    #[error("Repository policy does not exist for the repository with name '{name}' in the registry with id '{}'", registry.account)]
+    NoRepositoryPolicy { name: RepositoryName, registry: RegistryId },
+    #[error("Requested image not found")]
+    NoSuchImage(Reference),
+    /// The very same tag on the very same manifest is there already. The Distribution API calls that success, `PutImage` does not.
+    #[error("Image with digest '{digest}' and tag '{tag}' already exists")]
+    ImageExists { digest: Digest, tag: Tag },
+    #[error(
+        "The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten because the repository is immutable."
+    )]
+    TagImmutable { tag: Tag, name: RepositoryName },
+    #[error("the image is referenced by the manifest list {by}")]
+    ReferencedByIndex { by: Digest },
+    #[error("the manifest's digest is {}, not {}", .0.actual, .0.expected)]
+    ManifestDigestMismatch(Box<Mismatch>),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error("layers that the manifest names are not in the repository: {}", list(.0))]
+    MissingBlobs(Vec<Digest>),
+    #[error("manifests that the index names are not in the repository: {}", list(.0))]
+    MissingMembers(Vec<Digest>),
+    #[error("no such blob: {0}")]
+    NoSuchBlob(Digest),
+    #[error("no such upload")]
+    NoSuchUpload,
+    /// Another request is writing to this upload right now.
+    #[error("another request is writing to this upload")]
+    UploadBusy,
+    #[error("First byte of the layer part is {given} instead of {expected}")]
+    OutOfOrder { given: u64, expected: u64 },
+    #[error("the part has {actual} bytes, not the {declared} that were declared")]
+    PartLength { declared: u64, actual: u64 },
+    #[error("the uploaded content has digest {}, not {}", .0.actual, .0.expected)]
+    DigestMismatch(Box<Mismatch>),
+    #[error("a layer part other than the last has fewer than {minimum_bytes} bytes")]
+    PartTooSmall { minimum_bytes: u64 },
+    #[error("the upload has no bytes")]
+    EmptyUpload,
+    #[error("the content is larger than the limit of {limit_bytes} bytes")]
+    TooLarge { limit_bytes: u64 },
+    /// The client went away, or was too slow; there is nobody to answer.
+    #[error("the request's body ended early: {0}")]
+    BodyEnded(String),
+    #[error("no space left for content")]
+    NoSpace,
+    #[error("the index failed")]
+    Index(#[from] db::Error),
+    #[error("the blob store failed")]
+    Blobs(#[source] blobs::Error),
+}
+
+/// Content that is not what it was said to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    pub expected: Digest,
+    pub actual: Digest,
+}
+
+fn list(digests: &[Digest]) -> String {
+    digests.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

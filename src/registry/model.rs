@@ -1,0 +1,165 @@
+//! The registry's nouns: repository, image, blob and upload, as the index keeps them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::aws::{AccountId, Arn, Region};
+use crate::base::Timestamp;
+use crate::blobs::BlobKey;
+use crate::oci::{Digest, MediaType, RepositoryName, Tag};
+
+/// A registry: one account's in one region.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RegistryId {
+    pub account: AccountId,
+    pub region: Region,
+}
+
+impl RegistryId {
+    /// The ARN a repository of this name has, or would have.
+    pub fn repository_arn(&self, name: &RepositoryName) -> Arn {
+        Arn::ecr_repository(&self.region, &self.account, name.as_str())
+    }
+}
+
+/// A repository's row number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RepositoryId(pub i64);
+
+/// The row number of one text of a repository policy; a new text gets a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyId(pub i64);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    pub id: RepositoryId,
+    pub registry: RegistryId,
+    pub name: RepositoryName,
+    pub created_at: Timestamp,
+    pub settings: RepositorySettings,
+    pub policy: Option<PolicyId>,
+}
+
+impl Repository {
+    pub fn arn(&self) -> Arn {
+        self.registry.repository_arn(&self.name)
+    }
+}
+
+/// What `CreateRepository` may set.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct RepositorySettings {
+    pub mutability: TagMutability,
+    pub scan_on_push: bool,
+    pub encryption: Encryption,
+    /// Resource tags: at most 50, keys to 128 and values to 256 characters (checked by the face).
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Whether tags may move, with the exclusions that make it the other way for tags that match.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct TagMutability {
+    pub mode: MutabilityMode,
+    /// Wildcard patterns (`*` only); empty unless the mode is one with exclusions.
+    pub exclusions: Vec<String>,
+}
+
+/// ECR's `imageTagMutability`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum MutabilityMode {
+    #[default]
+    Mutable,
+    Immutable,
+    MutableWithExclusion,
+    ImmutableWithExclusion,
+}
+
+/// How content is declared to be encrypted at rest. Fixed when the repository is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// `AES256`, `KMS` or `KMS_DSSE`.
+    pub kind: String,
+    pub kms_key: Option<String>,
+}
+
+impl Default for Encryption {
+    fn default() -> Self {
+        Self { kind: "AES256".to_owned(), kms_key: None }
+    }
+}
+
+/// A stored manifest, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    pub id: i64,
+    pub digest: Digest,
+    pub media_type: MediaType,
+    pub artifact_type: Option<String>,
+    pub subject: Option<Digest>,
+    /// Config and layers, in bytes; for an index the largest of its members.
+    pub content_size: u64,
+    pub manifest_size: u64,
+    pub pushed_at: Timestamp,
+    pub pulled_at: Option<Timestamp>,
+}
+
+/// A manifest as it is served: the bytes that were pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredManifest {
+    pub image: Image,
+    pub bytes: Bytes,
+}
+
+/// An image with the tags it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaggedImage {
+    pub image: Image,
+    pub tags: Vec<Tag>,
+}
+
+/// One line of `ListImages`: a digest with one of its tags, or an untagged digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageListing {
+    pub digest: Digest,
+    pub tag: Option<Tag>,
+}
+
+/// Which images a listing shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum TagStatus {
+    #[default]
+    Any,
+    Tagged,
+    Untagged,
+}
+
+/// Content that a repository links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    pub digest: Digest,
+    pub size: u64,
+    pub key: BlobKey,
+}
+
+/// An upload session as a client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    pub id: Uuid,
+    pub repository: RepositoryId,
+    /// Bytes received and kept.
+    pub size: u64,
+}
+
+/// An image that refers to another, as a referrers listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referrer {
+    pub digest: Digest,
+    pub media_type: String,
+    pub artifact_type: Option<String>,
+    pub size: u64,
+    pub annotations: BTreeMap<String, String>,
+}

@@ -1,0 +1,231 @@
+//! Rows of `images` and `image_references`.
+
+use bytes::Bytes;
+
+use crate::base::Timestamp;
+use crate::db::{self, Row, Tx, params};
+use crate::oci::{ChildKind, Digest, Manifest, MediaType};
+use crate::registry::model::{Image, RepositoryId, StoredManifest};
+
+use super::{digest, signed, unsigned};
+
+/// Columns that [`read`] reads, in its order; statements repeat them, since a statement is one literal text.
+/// id, digest, `media_type`, `artifact_type`, subject, `content_size`, `manifest_size`, `pushed_at`, `pulled_at`
+fn read(row: &Row<'_>) -> db::Result<Image> {
+    let artifact_type = row.text(3);
+    Ok(Image {
+        id: row.integer(0),
+        digest: digest(row.bytes(1))?,
+        media_type: MediaType::parse(row.text(2)).ok_or_else(|| db::Error::other("a stored media type"))?,
+        artifact_type: (!artifact_type.is_empty()).then(|| artifact_type.to_owned()),
+        subject: row.optional_bytes(4).map(digest).transpose()?,
+        content_size: unsigned(row.integer(5))?,
+        manifest_size: unsigned(row.integer(6))?,
+        pushed_at: Timestamp::from_ms(row.integer(7)),
+        pulled_at: row.optional_integer(8).map(Timestamp::from_ms),
+    })
+}
+
+fn read_stored(row: &Row<'_>) -> db::Result<StoredManifest> {
+    Ok(StoredManifest { image: read(row)?, bytes: Bytes::copy_from_slice(row.bytes(9)) })
+}
+
+/// A manifest on its way into the index.
+pub(in crate::registry) struct NewImage<'a> {
+    pub(in crate::registry) digest: &'a Digest,
+    pub(in crate::registry) manifest: &'a Manifest,
+    pub(in crate::registry) bytes: &'a [u8],
+    pub(in crate::registry) content_size: u64,
+    pub(in crate::registry) tagged: bool,
+}
+
+/// Inserts the image with its references; `None` where the repository has it already.
+pub(in crate::registry) fn insert(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    new: &NewImage<'_>,
+    now: Timestamp,
+) -> db::Result<Option<i64>> {
+    let id = tx.query_optional(
+        "INSERT INTO images (repository_id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, untagged_at, manifest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (repository_id, digest) DO NOTHING RETURNING id",
+        params![
+            repository.0,
+            new.digest.to_stored(),
+            new.manifest.media_type.as_str(),
+            new.manifest.referrer_artifact_type().unwrap_or_default(),
+            new.manifest.subject.as_ref().map(|subject| subject.digest.to_stored()),
+            signed(new.content_size),
+            signed(new.bytes.len() as u64),
+            now.as_ms(),
+            (!new.tagged).then_some(now.as_ms()),
+            new.bytes
+        ],
+        |row| Ok(row.integer(0)),
+    )?;
+    if let Some(id) = id {
+        for child in &new.manifest.children {
+            let kind = match child.kind {
+                ChildKind::Config => "config",
+                ChildKind::Layer => "layer",
+                ChildKind::Member => "member",
+            };
+            tx.execute(
+                "INSERT INTO image_references (repository_id, child, image_id, kind) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (repository_id, child, image_id) DO NOTHING",
+                params![repository.0, child.digest.to_stored(), id, kind],
+            )?;
+        }
+    }
+    Ok(id)
+}
+
+/// Removes the image, its tags and its references.
+pub(in crate::registry) fn delete(tx: &mut Tx<'_>, repository: RepositoryId, image: &StoredManifest) -> db::Result<()> {
+    super::tags::delete_of_image(tx, image.image.id)?;
+    // The bytes were parsed when they came in; were they ever not to parse, their references would only hold content a while longer.
+    if let Ok(manifest) = Manifest::parse(&image.bytes, Some(image.image.media_type.as_str())) {
+        for child in &manifest.children {
+            tx.execute(
+                "DELETE FROM image_references WHERE repository_id = ?1 AND child = ?2 AND image_id = ?3",
+                params![repository.0, child.digest.to_stored(), image.image.id],
+            )?;
+        }
+    }
+    tx.execute("DELETE FROM images WHERE id = ?1", params![image.image.id])?;
+    Ok(())
+}
+
+pub(in crate::registry) fn by_digest(tx: &mut Tx<'_>, repository: RepositoryId, digest: &Digest) -> db::Result<Option<Image>> {
+    tx.query_optional(
+        "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
+         FROM images WHERE repository_id = ?1 AND digest = ?2",
+        params![repository.0, digest.to_stored()],
+        read,
+    )
+}
+
+pub(in crate::registry) fn by_tag(tx: &mut Tx<'_>, repository: RepositoryId, tag: &str) -> db::Result<Option<Image>> {
+    tx.query_optional(
+        "SELECT i.id, i.digest, i.media_type, i.artifact_type, i.subject, i.content_size, i.manifest_size, i.pushed_at, i.pulled_at
+         FROM tags t JOIN images i ON i.id = t.image_id WHERE t.repository_id = ?1 AND t.name = ?2",
+        params![repository.0, tag],
+        read,
+    )
+}
+
+pub(in crate::registry) fn stored_by_digest(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    digest: &Digest,
+) -> db::Result<Option<StoredManifest>> {
+    tx.query_optional(
+        "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at, manifest
+         FROM images WHERE repository_id = ?1 AND digest = ?2",
+        params![repository.0, digest.to_stored()],
+        read_stored,
+    )
+}
+
+pub(in crate::registry) fn stored_by_tag(tx: &mut Tx<'_>, repository: RepositoryId, tag: &str) -> db::Result<Option<StoredManifest>> {
+    tx.query_optional(
+        "SELECT i.id, i.digest, i.media_type, i.artifact_type, i.subject, i.content_size, i.manifest_size, i.pushed_at, i.pulled_at, i.manifest
+         FROM tags t JOIN images i ON i.id = t.image_id WHERE t.repository_id = ?1 AND t.name = ?2",
+        params![repository.0, tag],
+        read_stored,
+    )
+}
+
+/// Up to `limit` images with digests after `after` (in stored form), in digest order.
+pub(in crate::registry) fn page(tx: &mut Tx<'_>, repository: RepositoryId, after: &[u8], limit: i64) -> db::Result<Vec<Image>> {
+    tx.query(
+        "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
+         FROM images WHERE repository_id = ?1 AND digest > ?2 ORDER BY digest LIMIT ?3",
+        params![repository.0, after, limit],
+        read,
+    )
+}
+
+/// The same, of images that no tag names.
+pub(in crate::registry) fn page_untagged(tx: &mut Tx<'_>, repository: RepositoryId, after: &[u8], limit: i64) -> db::Result<Vec<Image>> {
+    tx.query(
+        "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
+         FROM images WHERE repository_id = ?1 AND digest > ?2 AND untagged_at IS NOT NULL ORDER BY digest LIMIT ?3",
+        params![repository.0, after, limit],
+        read,
+    )
+}
+
+/// Up to `limit` referrers of `subject` after the position (artifact type, stored digest), in that order.
+pub(in crate::registry) fn referrers(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    subject: &Digest,
+    after: (&str, &[u8]),
+    limit: i64,
+) -> db::Result<Vec<Image>> {
+    tx.query(
+        "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
+         FROM images WHERE repository_id = ?1 AND subject = ?2 AND subject IS NOT NULL AND (artifact_type, digest) > (?3, ?4)
+         ORDER BY artifact_type, digest LIMIT ?5",
+        params![repository.0, subject.to_stored(), after.0, after.1, limit],
+        read,
+    )
+}
+
+/// The same, of one artifact type.
+pub(in crate::registry) fn referrers_of_type(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    subject: &Digest,
+    artifact_type: &str,
+    after: &[u8],
+    limit: i64,
+) -> db::Result<Vec<Image>> {
+    tx.query(
+        "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
+         FROM images WHERE repository_id = ?1 AND subject = ?2 AND subject IS NOT NULL AND artifact_type = ?3 AND digest > ?4
+         ORDER BY digest LIMIT ?5",
+        params![repository.0, subject.to_stored(), artifact_type, after, limit],
+        read,
+    )
+}
+
+/// An index of the repository that names `digest` as a member.
+pub(in crate::registry) fn index_naming(tx: &mut Tx<'_>, repository: RepositoryId, child: &Digest) -> db::Result<Option<Digest>> {
+    tx.query_optional(
+        "SELECT i.digest FROM image_references r JOIN images i ON i.id = r.image_id
+         WHERE r.repository_id = ?1 AND r.child = ?2 AND r.kind = 'member' LIMIT 1",
+        params![repository.0, child.to_stored()],
+        |row| digest(row.bytes(0)),
+    )
+}
+
+/// Whether an image of the repository has `digest` as its config or a layer.
+pub(in crate::registry) fn references_blob(tx: &mut Tx<'_>, repository: RepositoryId, child: &Digest) -> db::Result<bool> {
+    let row = tx.query_optional(
+        "SELECT 1 FROM image_references WHERE repository_id = ?1 AND child = ?2 LIMIT 1",
+        params![repository.0, child.to_stored()],
+        |_| Ok(()),
+    )?;
+    Ok(row.is_some())
+}
+
+pub(in crate::registry) fn any(tx: &mut Tx<'_>, repository: RepositoryId) -> db::Result<bool> {
+    Ok(tx.query_optional("SELECT 1 FROM images WHERE repository_id = ?1 LIMIT 1", params![repository.0], |_| Ok(()))?.is_some())
+}
+
+/// Records whether any tag still names the image: since `now` if none does.
+pub(in crate::registry) fn note_tags(tx: &mut Tx<'_>, image: i64, now: Timestamp) -> db::Result<()> {
+    tx.execute(
+        "UPDATE images SET untagged_at = CASE WHEN EXISTS (SELECT 1 FROM tags WHERE image_id = ?1) THEN NULL ELSE COALESCE(untagged_at, ?2) END
+         WHERE id = ?1",
+        params![image, now.as_ms()],
+    )?;
+    Ok(())
+}
+
+pub(in crate::registry) fn note_pull(tx: &mut Tx<'_>, image: i64, now: Timestamp) -> db::Result<()> {
+    tx.execute("UPDATE images SET pulled_at = ?1 WHERE id = ?2", params![now.as_ms(), image])?;
+    Ok(())
+}

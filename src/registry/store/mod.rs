@@ -1,0 +1,30 @@
+//! SQL of the registry: text above, model types out. No decisions.
+
+pub(super) mod blobs;
+pub(super) mod images;
+pub(super) mod repositories;
+pub(super) mod tags;
+pub(super) mod uploads;
+
+use crate::db;
+use crate::oci::Digest;
+
+/// A digest out of a column; bytes that are none mean a damaged index.
+fn digest(stored: &[u8]) -> db::Result<Digest> {
+    Digest::from_stored(stored).ok_or_else(|| db::Error::other("a stored digest"))
+}
+
+/// A count or size out of a column; the index holds none below zero.
+fn unsigned(stored: i64) -> db::Result<u64> {
+    u64::try_from(stored).map_err(|_| db::Error::other("a stored size"))
+}
+
+/// A size as the index takes it.
+fn signed(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// A text that was parsed before it was stored.
+fn parsed<T: std::str::FromStr>(stored: &str) -> db::Result<T> {
+    stored.parse().map_err(|_| db::Error::other("a stored name"))
+}
