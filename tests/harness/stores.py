@@ -1,0 +1,118 @@
+"""The heavier sides of the two stores: a PostgreSQL server and an S3 server (MinIO), both on loopback and thrown away."""
+
+import hashlib
+import http.client
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+import tempfile
+
+from . import sigv4
+from .process import BUILD, MissingTool, Process, clean_environment, free_port, run, tool
+
+KEY_ID = "harness"
+SECRET = "harness-secret"
+
+
+class Postgres:
+    """A PostgreSQL cluster in a temporary folder, run by the `postgres` user since it refuses root."""
+
+    def __init__(self, name):
+        self.port = free_port()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wharfinger-pg-"))
+        self.log = BUILD / "run" / name / "postgres.log"
+        self.process = None
+
+    def start(self):
+        programs = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))
+        if not programs:
+            raise MissingTool("postgresql is not installed: run `make tools`")
+        self.programs = programs[-1]
+        owner = pwd.getpwnam("postgres")
+        os.chown(self.folder, owner.pw_uid, owner.pw_gid)
+        data = self.folder / "data"
+        run([*self.as_postgres(), self.programs / "initdb", "-D", data, "--locale=C", "-E", "UTF8", "-A", "trust", "-N"])
+        # The data is thrown away with the test; its fsync would only measure this machine's disk.
+        settings = ["-c", "fsync=off", "-c", f"port={self.port}", "-c", "listen_addresses=127.0.0.1"]
+        self.process = Process(
+            [*self.as_postgres(), self.programs / "postgres", "-D", data, "-k", self.folder, *settings], self.log
+        )
+        self.process.wait_until(self.ready, 30, "postgres")
+        return self
+
+    def as_postgres(self):
+        return ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+
+    def ready(self):
+        words = [self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", self.port]
+        return subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL).returncode == 0
+
+    def database(self, name):
+        """Makes an empty database and returns its URL."""
+        words = ["psql", "-q", "-h", "127.0.0.1", "-p", self.port, "-U", "postgres", "-d", "postgres"]
+        run([*words, "-c", f'DROP DATABASE IF EXISTS "{name}"', "-c", f'CREATE DATABASE "{name}"'])
+        return f"postgres://postgres@127.0.0.1:{self.port}/{name}"
+
+    def stop(self):
+        if self.process:
+            self.process.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Minio:
+    """A MinIO server on a temporary folder."""
+
+    def __init__(self, name):
+        self.port = free_port()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wharfinger-s3-"))
+        self.log = BUILD / "run" / name / "minio.log"
+        self.process = None
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        env = clean_environment(
+            {"MINIO_ROOT_USER": KEY_ID, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off", "HOME": self.folder}
+        )
+        address = f"127.0.0.1:{self.port}"
+        self.process = Process([tool("minio"), "server", "--quiet", "--address", address, self.folder / "data"], self.log, env=env)
+        self.process.wait_until(self.ready, 30, "minio")
+        return self
+
+    def ready(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
+            connection.request("GET", "/minio/health/ready")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def bucket(self, name):
+        """Makes a bucket and returns the `--blobs` URL of a prefix in it."""
+        nothing = {"x-amz-content-sha256": hashlib.sha256(b"").hexdigest()}
+        host = f"127.0.0.1:{self.port}"
+        headers = sigv4.sign(KEY_ID, SECRET, "us-east-1", "s3", host, b"", nothing, method="PUT", path=f"/{name}")
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("PUT", f"/{name}", headers=headers)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise RuntimeError(f"MinIO refused the bucket: {answer.status} {answer.read()}")
+        finally:
+            connection.close()
+        return f"s3://{name}/registry?endpoint={self.url}&region=us-east-1"
+
+    def environment(self):
+        """The keys, as the server wants them."""
+        return {"WHARFINGER_S3_ACCESS_KEY_ID": KEY_ID, "WHARFINGER_S3_SECRET_ACCESS_KEY": SECRET}
+
+    def stop(self):
+        if self.process:
+            self.process.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
