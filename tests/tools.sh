@@ -22,9 +22,9 @@ go_tools=(
     "crane|github.com/google/go-containerregistry/cmd/crane|v0.22.1"
     "oras|oras.land/oras/cmd/oras|v1.3.6"
     "regctl|github.com/regclient/regclient/cmd/regctl|v0.11.7"
-    "minio|github.com/minio/minio|MINIO_VERSION"
+    "minio|github.com/minio/minio|v0.0.0-20260212201848-7aac2a2c5b7c"
     "registry|github.com/distribution/distribution/v3/cmd/registry|v3.1.1"
-    "helm|helm.sh/helm/v3/cmd/helm|HELM_VERSION"
+    "helm|helm.sh/helm/v3/cmd/helm|v3.22.0"
     "cosign|github.com/sigstore/cosign/v3/cmd/cosign|COSIGN_VERSION"
 )
 

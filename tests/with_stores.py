@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""Runs a command with a PostgreSQL server and an S3 server beside it, named in its environment:
+
+    tests/with_stores.py cargo test
+
+Tests that are written once and run on both sides of a store find the other side here: `WHARFINGER_TEST_POSTGRES`, a URL of an empty
+database, and `WHARFINGER_TEST_S3`, an `s3://` URL of an empty bucket, with `WHARFINGER_S3_ACCESS_KEY_ID` and `…_SECRET_ACCESS_KEY`.
+"""
+
+import os
+import subprocess
+import sys
+
+from harness.stores import Minio, Postgres
+
+
+def main():
+    minio, postgres = Minio("stores"), Postgres("stores")
+    try:
+        minio.start()
+        postgres.start()
+        env = {
+            **os.environ,
+            **minio.environment(),
+            "WHARFINGER_TEST_POSTGRES": postgres.database("tests"),
+            "WHARFINGER_TEST_S3": minio.bucket("tests"),
+        }
+        return subprocess.run(sys.argv[1:], env=env).returncode
+    finally:
+        minio.stop()
+        postgres.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
