@@ -3,8 +3,8 @@
 
     tests/with_stores.py cargo test
 
-Tests that are written once and run on both sides of a store find the other side here: `WHARFINGER_TEST_POSTGRES`, a URL of an empty
-database, and `WHARFINGER_TEST_S3`, an `s3://` URL of an empty bucket, with `WHARFINGER_S3_ACCESS_KEY_ID` and `…_SECRET_ACCESS_KEY`.
+Tests that are written once and run on both sides of a store find the other side here: `WHARFINGER_TEST_POSTGRES_URL`, a URL of an empty
+database (`…_POSTGRES_LINGUISTIC_URL` is one that sorts text as English does), and `WHARFINGER_TEST_S3`, an `s3://` URL of an empty bucket, with `WHARFINGER_S3_ACCESS_KEY_ID` and `…_SECRET_ACCESS_KEY`.
 """
 
 import os
@@ -22,7 +22,8 @@ def main():
         env = {
             **os.environ,
             **minio.environment(),
-            "WHARFINGER_TEST_POSTGRES": postgres.database("tests"),
+            "WHARFINGER_TEST_POSTGRES_URL": postgres.database("tests"),
+            "WHARFINGER_TEST_POSTGRES_LINGUISTIC_URL": postgres.database("english", "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'"),
             "WHARFINGER_TEST_S3": minio.bucket("tests"),
         }
         return subprocess.run(sys.argv[1:], env=env).returncode

@@ -56,7 +56,7 @@ impl Disk {
     pub(super) fn open(root: PathBuf, durability: Durability) -> Result<Self> {
         let folders = Folders::default();
         let durable = durability == Durability::Full;
-        for folder in [key::UPLOADS, "blobs/sha256", "blobs/sha512"] {
+        for folder in key::DISK_FOLDERS {
             folders.create(&root.join(folder), durable)?;
         }
         // Unreadable: a name of this process alone, so that a restart looks at staged bytes again.

@@ -57,6 +57,9 @@ fn fan_out(kind: &str, digest: &Digest) -> String {
 /// Folder of staged uploads, on either side.
 pub(super) const UPLOADS: &str = "uploads";
 
+/// Folders that the disk has from its first start.
+pub(super) const DISK_FOLDERS: [&str; 3] = [UPLOADS, "blobs/sha256", "blobs/sha512"];
+
 /// Where the disk stages an upload.
 pub(super) fn staged(id: Uuid) -> String {
     format!("{UPLOADS}/{id}")

@@ -314,7 +314,7 @@ def test_read_only_user(server, ecr, repository, account):
 def test_wrong_secret(server):
     wrong = make_client(server, "ecr", {"AWS_SECRET_ACCESS_KEY": "not-the-secret"})
     refused_code(wrong, {"InvalidSignatureException"})
-    unknown = make_client(server, "ecr", {"AWS_ACCESS_KEY_ID": "AKIAXXXXXXXXXXXXXXXX"})
+    unknown = make_client(server, "ecr", {"AWS_ACCESS_KEY_ID": "AKIA0000000000000000"})
     refused_code(unknown, {"UnrecognizedClientException"})
 
 

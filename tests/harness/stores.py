@@ -35,7 +35,7 @@ class Postgres:
         data = self.folder / "data"
         run([*self.as_postgres(), self.programs / "initdb", "-D", data, "--locale=C", "-E", "UTF8", "-A", "trust", "-N"])
         # The data is thrown away with the test; its fsync would only measure this machine's disk.
-        settings = ["-c", "fsync=off", "-c", f"port={self.port}", "-c", "listen_addresses=127.0.0.1"]
+        settings = ["-c", "fsync=off", "-c", f"port={self.port}", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400"]
         self.process = Process(
             [*self.as_postgres(), self.programs / "postgres", "-D", data, "-k", self.folder, *settings], self.log
         )
@@ -49,10 +49,10 @@ class Postgres:
         words = [self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", self.port]
         return subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL).returncode == 0
 
-    def database(self, name):
+    def database(self, name, options=""):
         """Makes an empty database and returns its URL."""
         words = ["psql", "-q", "-h", "127.0.0.1", "-p", self.port, "-U", "postgres", "-d", "postgres"]
-        run([*words, "-c", f'DROP DATABASE IF EXISTS "{name}"', "-c", f'CREATE DATABASE "{name}"'])
+        run([*words, "-c", f'DROP DATABASE IF EXISTS "{name}"', "-c", f'CREATE DATABASE "{name}" {options}'])
         return f"postgres://postgres@127.0.0.1:{self.port}/{name}"
 
     def stop(self):

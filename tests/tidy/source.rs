@@ -4,19 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One file of the project.
-pub struct Source {
+pub(crate) struct Source {
     /// Its path from the project's folder, with `/` between names.
-    pub path: String,
-    pub text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
     /// The text with comments and the insides of literals blanked, and without the file's own tests; lines keep their numbers.
-    pub code: String,
+    pub(crate) code: String,
     /// The string literals of that code, each with the line it starts on.
-    pub literals: Vec<(usize, String)>,
+    pub(crate) literals: Vec<(usize, String)>,
 }
 
 impl Source {
     /// Reads and divides one file.
-    pub fn read(root: &Path, path: &Path) -> Self {
+    pub(crate) fn read(root: &Path, path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let path = path.strip_prefix(root).expect("a file under the root").to_string_lossy().replace('\\', "/");
         let (code, literals) = divide(without_tests(&text));
@@ -24,23 +24,23 @@ impl Source {
     }
 
     /// The room of the house: the first name under `src/`.
-    pub fn room(&self) -> &str {
+    pub(crate) fn room(&self) -> &str {
         let inside = self.path.strip_prefix("src/").unwrap_or(&self.path);
         inside.split('/').next().unwrap_or_default().trim_end_matches(".rs")
     }
 
     /// Whether SQL may stand here: a wing's `store`, or the database's own room.
-    pub fn is_store(&self) -> bool {
+    pub(crate) fn is_store(&self) -> bool {
         self.path.starts_with("src/db/") || self.path.contains("/store/") || self.path.ends_with("/store.rs")
     }
 
     /// The lines of `//!` that open the file.
-    pub fn opening(&self) -> String {
+    pub(crate) fn opening(&self) -> String {
         self.text.lines().take_while(|line| line.starts_with("//!")).collect::<Vec<_>>().join("\n")
     }
 
     /// Every `crate::a::b` of the code as its names, also those in braces: `use crate::{a, b::c}`.
-    pub fn imports(&self) -> Vec<(usize, Vec<String>)> {
+    pub(crate) fn imports(&self) -> Vec<(usize, Vec<String>)> {
         let mut found = Vec::new();
         let mut from = 0;
         while let Some(at) = self.code[from..].find("crate::").map(|at| at + from) {
@@ -62,7 +62,7 @@ impl Source {
 }
 
 /// All files under `folder` that end in `.ext`, in order.
-pub fn files(folder: &Path, ext: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, ext: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else { return found };
     for entry in entries.flatten() {
