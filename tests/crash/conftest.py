@@ -1,0 +1,6 @@
+"""Shared by the crash tests: the harness beside the client tests."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
