@@ -14,6 +14,8 @@ mod suite;
 mod sweep;
 mod upload_locks;
 mod uploads;
+#[cfg(test)]
+mod uploads_suite;
 
 use std::sync::Arc;
 use std::time::Duration;
