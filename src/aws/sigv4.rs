@@ -14,7 +14,7 @@ use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::base::Timestamp;
+use crate::base::{Secret, Timestamp};
 
 pub use error::SignatureError;
 
@@ -52,6 +52,22 @@ pub struct Credential {
     pub date: String,
     pub region: String,
     pub service: String,
+}
+
+/// A secret key narrowed to one day, region and service.
+#[derive(Clone, Debug)]
+pub struct SigningKey(Secret<[u8; 32]>);
+
+impl Credential {
+    /// Derives the key that signatures in this scope are made with.
+    #[must_use]
+    pub fn signing_key(&self, secret: &str) -> SigningKey {
+        let mut key = keyed(format!("AWS4{secret}").as_bytes(), self.date.as_bytes());
+        for part in [self.region.as_str(), self.service.as_str(), TERMINATOR] {
+            key = keyed(&key, part.as_bytes());
+        }
+        SigningKey(Secret::new(key))
+    }
 }
 
 /// Where the signature was found.
@@ -96,6 +112,11 @@ impl Claim {
 
     /// Judges the claim: scope, time, covered headers, and the signature itself under `secret`.
     pub fn verify(&self, request: &Request<'_>, secret: &str, now: Timestamp) -> Result<(), SignatureError> {
+        self.verify_with_key(request, &self.credential.signing_key(secret), now)
+    }
+
+    /// The same under a signing key derived before: it holds for a day, so a server keeps it.
+    pub fn verify_with_key(&self, request: &Request<'_>, key: &SigningKey, now: Timestamp) -> Result<(), SignatureError> {
         let stamp = stamp(self.time);
         if self.credential.date != stamp[..8.min(stamp.len())] {
             return Err(SignatureError::ScopeDate { scope: self.credential.date.clone(), stamp });
@@ -103,12 +124,12 @@ impl Claim {
         self.check_time(now)?;
         self.check_coverage(request.headers)?;
         let payload = payload_hash(request)?;
-        let expected = self.signature(request, payload, secret);
+        let expected = self.signature(request, payload, key);
         if bool::from(expected.as_bytes().ct_eq(self.signature.as_bytes())) { Ok(()) } else { Err(SignatureError::Mismatch) }
     }
 
     /// The signature that this claim ought to bear.
-    fn signature(&self, request: &Request<'_>, payload_hash: &str, secret: &str) -> String {
+    fn signature(&self, request: &Request<'_>, payload_hash: &str, key: &SigningKey) -> String {
         let canonical = canonical::request(request, &self.signed_headers, payload_hash, matches!(self.form, Form::Query { .. }));
         let Credential { date, region, service, .. } = &self.credential;
         let to_sign = format!(
@@ -116,7 +137,7 @@ impl Claim {
             stamp(self.time),
             hex::encode(Sha256::digest(&canonical))
         );
-        hex::encode(keyed(&signing_key(secret, &self.credential), to_sign.as_bytes()))
+        hex::encode(keyed(key.0.reveal(), to_sign.as_bytes()))
     }
 
     fn from_header(request: &Request<'_>, parameters: &str) -> Result<Self, SignatureError> {
@@ -241,14 +262,6 @@ fn payload_hash<'a>(request: &Request<'a>) -> Result<&'a str, SignatureError> {
         Some(declared) if declared.eq_ignore_ascii_case(request.body_hash) => Ok(request.body_hash),
         Some(_) => Err(SignatureError::PayloadHash),
     }
-}
-
-fn signing_key(secret: &str, credential: &Credential) -> [u8; 32] {
-    let mut key = keyed(format!("AWS4{secret}").as_bytes(), credential.date.as_bytes());
-    for part in [credential.region.as_str(), credential.service.as_str(), TERMINATOR] {
-        key = keyed(&key, part.as_bytes());
-    }
-    key
 }
 
 fn keyed(key: &[u8], data: &[u8]) -> [u8; 32] {

@@ -13,8 +13,11 @@ use super::error::OpenError;
 ///
 /// Words in braces differ by engine: `{identity}` declares a key that the database counts up, `{without_rowid}` ends a table
 /// that is stored in the order of its primary key.
-const MIGRATIONS: &[(&str, &str)] =
-    &[("V0001__leases", include_str!("migrations/V0001__leases.sql")), ("V0002__registry", include_str!("migrations/V0002__registry.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("V0001__leases", include_str!("migrations/V0001__leases.sql")),
+    ("V0002__registry", include_str!("migrations/V0002__registry.sql")),
+    ("V0003__iam", include_str!("migrations/V0003__iam.sql")),
+];
 
 /// How long an open waits while another process migrates the same database; a migration of a large index takes a while.
 pub(super) const MIGRATION_WAIT: Duration = Duration::from_secs(300);

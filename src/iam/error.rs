@@ -1,5 +1,8 @@
 //! What can be wrong with a policy document, a credential or the store of both; HTTP-free.
 
+use crate::aws::sigv4::SignatureError;
+use crate::db;
+
 /// Why a text is no policy of the wanted kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
@@ -26,5 +29,66 @@ impl PolicyError {
             value.push('…');
         }
         Self::Value { element, value }
+    }
+}
+
+/// Why a caller was not let in, or a change to users and keys was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("the request has no credentials")]
+    MissingCredentials,
+    #[error("no access key has this id")]
+    UnknownKey,
+    /// The key is switched off, or its user is.
+    #[error("the access key is disabled")]
+    DisabledKey,
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// A user name other than `AWS`, or a password or Bearer token that this server never signed.
+    #[error("the user name, password or token is not valid")]
+    BadCredentials,
+    /// The words are ECR's own.
+    #[error("Your authorization token has expired. Reauthenticate and try again.")]
+    PasswordExpired,
+    #[error("the bearer token has expired")]
+    TokenExpired,
+    #[error("the download URL is not valid or has expired")]
+    InvalidTicket,
+
+    #[error("the user with name {0} cannot be found in this account")]
+    NoSuchUser(String),
+    #[error("the user with name {0} exists already in this account")]
+    UserExists(String),
+    #[error("a user name has 1 to 64 letters, digits and +=,.@_-, unlike {0:?}")]
+    InvalidName(String),
+    #[error("the access key with id {0} cannot be found in this account")]
+    NoSuchKey(String),
+    #[error("there is no managed policy {0}")]
+    NoSuchPolicy(String),
+    #[error("the user has no policy {0}")]
+    NotAttached(String),
+    #[error("the user has {limit} {what} already, which is the most")]
+    LimitExceeded { what: &'static str, limit: usize },
+    #[error("policy: {0}")]
+    Policy(#[from] PolicyError),
+
+    #[error(
+        "the master key file is not the one that sealed the secrets in this index (it knows {known}, the file is {found}): put the right file back"
+    )]
+    WrongMasterKey { known: String, found: String },
+    /// Nobody is let in on the strength of a row that cannot be read.
+    #[error("a stored credential or policy cannot be read: {0}")]
+    Corrupt(String),
+    #[error("a token could not be signed")]
+    Signing,
+    #[error(transparent)]
+    Index(#[from] db::Error),
+}
+
+impl Error {
+    /// Is it the server's trouble rather than the caller's?
+    #[must_use]
+    pub const fn is_internal(&self) -> bool {
+        matches!(self, Self::WrongMasterKey { .. } | Self::Corrupt(_) | Self::Signing | Self::Index(_))
     }
 }

@@ -12,7 +12,7 @@ use crate::iam::pattern::{ArnPattern, Pattern, Signs};
 use crate::iam::strict_json::Json;
 
 /// Which elements a document may and must have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Grammar {
     /// Hangs on a user: Resource required, no Principal; each Sid once, of letters and digits.
     Identity,
