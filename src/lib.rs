@@ -4,13 +4,11 @@
 
 pub mod base;
 pub mod oci;
-
 pub mod aws;
 pub mod blobs;
 pub mod db;
 pub mod transport;
-
-pub mod background;
 pub mod iam;
-
+pub mod background;
 pub mod registry;
+pub mod config;
