@@ -7,6 +7,7 @@ pub mod oci;
 pub mod aws;
 pub mod blobs;
 pub mod db;
+pub mod telemetry;
 pub mod transport;
 pub mod iam;
 pub mod background;

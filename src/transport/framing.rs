@@ -192,8 +192,7 @@ mod laws {
     fn request() -> impl Strategy<Value = (Vec<u8>, bool)> {
         let body = proptest::collection::vec(any::<u8>(), 0..200);
         (body, 0..5_u8, any::<bool>()).prop_map(|(body, kind, upper)| {
-            let (length, coding) =
-                if upper { ("CONTENT-LENGTH", "TRANSFER-ENCODING") } else { ("Content-Length", "transfer-encoding") };
+            let (length, coding) = if upper { ("CONTENT-LENGTH", "TRANSFER-ENCODING") } else { ("Content-Length", "transfer-encoding") };
             let chunks = if body.is_empty() {
                 b"0\r\n\r\n".to_vec()
             } else {

@@ -28,7 +28,11 @@ use crate::transport::stream::Stream;
 pub trait Handler: Clone + Send + Sync + 'static {
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static;
 
-    fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> impl Future<Output = Response<Self::Body>> + Send + 'static + use<Self>;
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send + 'static + use<Self>;
 }
 
 /// What went through the listener since it started; for metrics.

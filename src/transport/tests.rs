@@ -27,7 +27,11 @@ struct Echo;
 impl Handler for Echo {
     type Body = Full<Bytes>;
 
-    fn handle(&self, request: Request<Incoming>, connection: &Arc<Connection>) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<> {
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + use<> {
         let double = connection.is_doubly_framed();
         async move {
             if double {
