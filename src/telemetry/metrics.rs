@@ -193,7 +193,7 @@ impl Numbers {
     fn encode_durations(&self, mut metric: MetricEncoder<'_>) -> fmt::Result {
         for operation in self.seen() {
             let counts: Vec<u64> = operation.buckets.iter().map(|count| count.load(Relaxed)).collect();
-            let bounds = BOUNDS_US.iter().map(|us| seconds(*us)).chain([f64::MAX]);
+            let bounds = BOUNDS_US.iter().map(|us| seconds(*us)).chain([f64::INFINITY]);
             let buckets: Vec<_> = bounds.zip(counts.iter().copied()).collect();
             let (sum, count) = (seconds(operation.sum_us.load(Relaxed)), counts.iter().sum());
             let labels = [("operation", operation.name)];

@@ -6,6 +6,7 @@ mod process;
 mod request_id;
 mod traces;
 
+pub(crate) use logs::check_level;
 pub use logs::{LogFormat, LogsConfig, Telemetry, TelemetryError, init};
 pub use metrics::{Kind, METRICS_CONTENT_TYPE, Metrics, Operation, Reading, Started};
 pub use request_id::{REQUEST_ID, RequestId, RequestIds};

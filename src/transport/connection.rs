@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use crate::transport::limits::{Limits, MINIMUM_RATE};
+use crate::transport::sendfile::SendfileQueue;
 
 /// A head has begun and is incomplete.
 pub(super) const IN_HEAD: u8 = 1;
@@ -24,7 +25,7 @@ pub(super) const AWAITS_ROOM: u8 = 4;
 #[derive(Debug)]
 pub struct Connection {
     peer: SocketAddr,
-    tls: bool,
+    sendfile: Option<SendfileQueue>,
     doubly_framed: AtomicBool,
     waits: AtomicU8,
     in_flight: AtomicU32,
@@ -34,10 +35,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(peer: SocketAddr, tls: bool) -> Self {
+    /// A plain connection has a queue for the kernel to send files from; an encrypted one has none.
+    pub fn new(peer: SocketAddr, sendfile: Option<SendfileQueue>) -> Self {
         Self {
             peer,
-            tls,
+            sendfile,
             doubly_framed: AtomicBool::new(false),
             waits: AtomicU8::new(0),
             in_flight: AtomicU32::new(0),
@@ -54,7 +56,12 @@ impl Connection {
 
     /// Whether the connection is encrypted: answers that hold absolute URLs need it.
     pub fn is_tls(&self) -> bool {
-        self.tls
+        self.sendfile.is_none()
+    }
+
+    /// Where a body may ask the kernel to send a file; for HTTP/1 answers only, because HTTP/2 cuts bodies into frames of its own.
+    pub fn sendfile(&self) -> Option<&SendfileQueue> {
+        self.sendfile.as_ref()
     }
 
     /// Whether a request came with both Content-Length and Transfer-Encoding (see [`crate::transport::framing`]): answer 400 and close.

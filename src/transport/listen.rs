@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::transport::connection::{Connection, Tracked, Verdict, Watchdog};
 use crate::transport::limits::{self, Limits};
+use crate::transport::sendfile::SendfileIo;
 use crate::transport::stream::Stream;
 
 /// Answers requests. One clone per connection.
@@ -160,24 +161,22 @@ async fn connection_task<H: Handler>(shared: Arc<Shared>, tcp: TcpStream, peer: 
     shared.traffic.open.fetch_add(1, Relaxed);
     // Answers are written whole; waiting for more (Nagle) would only delay them. A failure leaves the socket usable.
     let _ = tcp.set_nodelay(true);
-    let connection = Arc::new(Connection::new(peer, shared.tls.is_some()));
     match shared.tls.clone() {
-        None => serve_plain(&shared, tcp, &connection, handler, order).await,
-        Some(tls) => serve_tls(&shared, &tls, tcp, &connection, handler, order).await,
+        None => serve_plain(&shared, tcp, peer, handler, order).await,
+        Some(tls) => {
+            let connection = Arc::new(Connection::new(peer, None));
+            serve_tls(&shared, &tls, tcp, &connection, handler, order).await;
+        }
     }
     shared.traffic.open.fetch_sub(1, Relaxed);
 }
 
-async fn serve_plain<H: Handler>(
-    shared: &Arc<Shared>,
-    tcp: TcpStream,
-    connection: &Arc<Connection>,
-    handler: H,
-    mut order: watch::Receiver<Order>,
-) {
-    let opened = opening(shared, &mut order, Stream::open(tcp, Arc::clone(connection))).await;
+async fn serve_plain<H: Handler>(shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, handler: H, mut order: watch::Receiver<Order>) {
+    let io = SendfileIo::new(tcp);
+    let connection = Arc::new(Connection::new(peer, Some(io.queue())));
+    let opened = opening(shared, &mut order, Stream::open(io, Arc::clone(&connection))).await;
     if let Some(Some((stream, http2))) = opened {
-        serve(shared, stream, http2, connection, handler, order).await;
+        serve(shared, stream, http2, &connection, handler, order).await;
     }
 }
 
