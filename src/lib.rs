@@ -6,6 +6,7 @@ pub mod aws;
 pub mod background;
 pub mod base;
 pub mod blobs;
+pub mod cli;
 pub mod config;
 pub mod db;
 pub mod iam;

@@ -13,6 +13,7 @@ use url::Url;
 use crate::aws::{AccountId, Region};
 use crate::blobs::{BlobsConfig, Durability};
 use crate::db::DatabaseConfig;
+use crate::registry;
 use crate::telemetry::{LogsConfig, TracesConfig};
 use crate::transport::{Limits, TlsFiles};
 
@@ -24,6 +25,7 @@ pub const DEFAULT_PORT: u16 = 4566;
 
 /// Everything that a server needs to know, checked.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, named as in the file")]
 pub struct Config {
     pub dev: bool,
     pub listen: SocketAddr,
@@ -41,10 +43,8 @@ pub struct Config {
     pub names: Names,
     pub challenge: Challenge,
     pub create_on_push: bool,
-    pub accept_missing_references: bool,
     pub presigned_redirects: bool,
-    pub upload_expiry: Duration,
-    pub max_blob_bytes: u64,
+    pub registry: registry::Config,
     pub logs: LogsConfig,
     pub access_log: bool,
     /// A request that takes longer is logged whatever it did.

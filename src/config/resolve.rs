@@ -14,14 +14,9 @@ use crate::base::Secret;
 use crate::blobs::{self, BlobsConfig, S3Keys};
 use crate::config::{Challenge, Config, DEFAULT_PORT, Names, Problem, Rate, Settings, uri_of};
 use crate::db::{DatabaseConfig, Durability, POSTGRES_CONNECTIONS};
+use crate::registry;
 use crate::telemetry::{LogFormat, LogsConfig, TracesConfig, check_level};
 use crate::transport::{Limits, TlsFiles};
-
-/// 100 GiB: what an S3 upload of at most 10,000 equal parts is laid out for.
-const MAX_BLOB_BYTES: u64 = 100 * 1024 * 1024 * 1024;
-
-/// A day: longer than any push, short enough that broken ones do not pile up.
-const UPLOAD_EXPIRY_HOURS: u64 = 24;
 
 const DEFAULT_REGION: &str = "us-east-1";
 
@@ -83,7 +78,6 @@ pub(super) fn resolve(settings: Settings) -> Result<Config, Vec<Problem>> {
     let durability = (("full", blobs::Durability::Full), ("relaxed", blobs::Durability::Relaxed));
     let durability = problems.either("durability", settings.durability.as_deref(), durability.0, durability.1);
     let challenge = (("basic", Challenge::Basic), ("bearer", Challenge::Bearer));
-    let expiry = problems.within("upload_expiry_hours", settings.upload_expiry_hours, UPLOAD_EXPIRY_HOURS, 1..=24 * 365);
     let slow = problems.within("slow_request_ms", settings.slow_request_ms, SLOW_REQUEST_MS, 0..=3_600_000);
     let config = Config {
         dev,
@@ -99,10 +93,8 @@ pub(super) fn resolve(settings: Settings) -> Result<Config, Vec<Problem>> {
         names,
         challenge: problems.either("auth_challenge", settings.auth_challenge.as_deref(), challenge.0, challenge.1),
         create_on_push: settings.create_on_push.unwrap_or(dev),
-        accept_missing_references: settings.accept_missing_references.unwrap_or(false),
         presigned_redirects: settings.presigned_redirects.unwrap_or(false),
-        upload_expiry: Duration::from_secs(expiry * 3_600),
-        max_blob_bytes: problems.within("max_blob_bytes", settings.max_blob_bytes, MAX_BLOB_BYTES, 1..=1 << 50),
+        registry: registry(&mut problems, &settings),
         logs: logs(&mut problems, &settings),
         access_log: settings.access_log.unwrap_or(false),
         slow_request: Duration::from_millis(slow),
@@ -233,9 +225,7 @@ fn database(problems: &mut Problems, given: Option<&str>, data_dir: &Path, durab
     let file = |path| DatabaseConfig::Sqlite { path, durability };
     match given {
         None => file(data_dir.join("index.sqlite")),
-        Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-            DatabaseConfig::Postgres { url: Secret::new(url.to_owned()), connections: POSTGRES_CONNECTIONS }
-        }
+        Some(url) if is_postgres(url) => DatabaseConfig::Postgres { url: Secret::new(url.to_owned()), connections: POSTGRES_CONNECTIONS },
         Some(path) => {
             if path.is_empty() || path.contains("://") {
                 problems.add("database", "it must be a postgres:// URL or the path of a file");
@@ -243,6 +233,24 @@ fn database(problems: &mut Problems, given: Option<&str>, data_dir: &Path, durab
             file(PathBuf::from(path))
         }
     }
+}
+
+fn registry(problems: &mut Problems, settings: &Settings) -> registry::Config {
+    let default = registry::Config::default();
+    let hours = problems.within("upload_expiry_hours", settings.upload_expiry_hours, default.upload_expiry.as_secs() / 3_600, 1..=24 * 365);
+    let stall = settings.stall_timeout_seconds.map_or(default.body_idle_timeout, Duration::from_secs);
+    registry::Config {
+        accept_missing_references: settings.accept_missing_references.unwrap_or(default.accept_missing_references),
+        max_blob_bytes: problems.within("max_blob_bytes", settings.max_blob_bytes, default.max_blob_bytes, 1..=1 << 50),
+        upload_expiry: Duration::from_hours(hours),
+        body_idle_timeout: stall,
+        // Any server may share a PostgreSQL index; a file has one (the serving lock sees to it).
+        several_replicas: settings.database.as_deref().is_some_and(is_postgres),
+    }
+}
+
+fn is_postgres(database: &str) -> bool {
+    database.starts_with("postgres://") || database.starts_with("postgresql://")
 }
 
 fn blobs(problems: &mut Problems, settings: &Settings, data_dir: &Path) -> BlobsConfig {

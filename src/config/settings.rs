@@ -64,7 +64,7 @@ pub struct Settings {
     /// Hours after which an upload that nobody touches is forgotten [default: 24]
     #[arg(long, env = "WHARFINGER_UPLOAD_EXPIRY_HOURS", value_name = "HOURS")]
     pub upload_expiry_hours: Option<u64>,
-    /// Bytes of the largest blob [default: 107374182400, 100 GiB]
+    /// Bytes of the largest blob [default: 54525952000, as ECR has it]
     #[arg(long, env = "WHARFINGER_MAX_BLOB_BYTES", value_name = "BYTES")]
     pub max_blob_bytes: Option<u64>,
     /// PEM file with the certificate chain; TLS is spoken where this and --tls-key are set
@@ -97,7 +97,7 @@ pub struct Settings {
     /// Requests that one caller may make at once on top [default: twice the rate]
     #[arg(long, env = "WHARFINGER_RATE_BURST", value_name = "COUNT")]
     pub rate_burst: Option<u32>,
-    /// A level (error, warn, info, debug, trace) or directives such as info,wharfinger::registry=debug [default: info]
+    /// A level (error, warn, info, debug, trace) or directives such as `info,wharfinger::registry=debug` [default: info]
     #[arg(long, env = "WHARFINGER_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// Log lines for people (plain) or for machines (json) [default: plain]
@@ -109,7 +109,7 @@ pub struct Settings {
     /// Milliseconds from which a request counts as slow and is logged [default: 1000]
     #[arg(long, env = "WHARFINGER_SLOW_REQUEST_MS", value_name = "MILLISECONDS")]
     pub slow_request_ms: Option<u64>,
-    /// Collector of OpenTelemetry traces over HTTP [default: OTEL_EXPORTER_OTLP_ENDPOINT; none: no traces]
+    /// Collector of OpenTelemetry traces over HTTP [default: `OTEL_EXPORTER_OTLP_ENDPOINT`; none: no traces]
     #[arg(long, env = "WHARFINGER_OTEL_ENDPOINT", value_name = "URL")]
     pub otel_endpoint: Option<String>,
 }

@@ -138,7 +138,7 @@ impl Metrics {
         self.numbers.blob_bytes_out.fetch_add(bytes, Relaxed);
     }
 
-    /// Everything in the OpenMetrics text format.
+    /// Everything in the `OpenMetrics` text format.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(16 * 1024);
         // Writing into a string does not fail.

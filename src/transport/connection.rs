@@ -237,7 +237,7 @@ mod tests {
     fn limits() -> Limits {
         Limits {
             header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             stall_timeout: Duration::from_secs(30),
             ..Limits::default()
         }
