@@ -2,6 +2,7 @@
 //!
 //! Modules are listed from the ground up; each may import only those above it in this list (`tests/tidy.rs` holds the table).
 
+pub mod app;
 pub mod aws;
 pub mod background;
 pub mod base;
