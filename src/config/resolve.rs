@@ -237,12 +237,12 @@ fn database(problems: &mut Problems, given: Option<&str>, data_dir: &Path, durab
 
 fn registry(problems: &mut Problems, settings: &Settings) -> registry::Config {
     let default = registry::Config::default();
-    let hours = problems.within("upload_expiry_hours", settings.upload_expiry_hours, default.upload_expiry.as_secs() / 3_600, 1..=24 * 365);
+    let expiry = problems.within("upload_expiry_seconds", settings.upload_expiry_seconds, default.upload_expiry.as_secs(), 1..=365 * 86_400);
     let stall = settings.stall_timeout_seconds.map_or(default.body_idle_timeout, Duration::from_secs);
     registry::Config {
         accept_missing_references: settings.accept_missing_references.unwrap_or(default.accept_missing_references),
         max_blob_bytes: problems.within("max_blob_bytes", settings.max_blob_bytes, default.max_blob_bytes, 1..=1 << 50),
-        upload_expiry: Duration::from_hours(hours),
+        upload_expiry: Duration::from_secs(expiry),
         body_idle_timeout: stall,
         // Any server may share a PostgreSQL index; a file has one (the serving lock sees to it).
         several_replicas: settings.database.as_deref().is_some_and(is_postgres),

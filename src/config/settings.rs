@@ -61,9 +61,9 @@ pub struct Settings {
     /// Send pulls of blobs to the bucket by presigned URLs instead of carrying the bytes [default: false]
     #[arg(long, env = "WHARFINGER_PRESIGNED_REDIRECTS", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
     pub presigned_redirects: Option<bool>,
-    /// Hours after which an upload that nobody touches is forgotten [default: 24]
-    #[arg(long, env = "WHARFINGER_UPLOAD_EXPIRY_HOURS", value_name = "HOURS")]
-    pub upload_expiry_hours: Option<u64>,
+    /// Seconds after which an upload that nobody touches is forgotten [default: 86400]
+    #[arg(long, env = "WHARFINGER_UPLOAD_EXPIRY_SECONDS", value_name = "SECONDS")]
+    pub upload_expiry_seconds: Option<u64>,
     /// Bytes of the largest blob [default: 54525952000, as ECR has it]
     #[arg(long, env = "WHARFINGER_MAX_BLOB_BYTES", value_name = "BYTES")]
     pub max_blob_bytes: Option<u64>,
