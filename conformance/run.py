@@ -46,8 +46,8 @@ EVERYTHING = {"OCI_VERSION": "dev", "OCI_DATA_SPARSE": "true"}
 SPARSE = {"accept_missing_references": "true"}
 RUNS = [
     Run("dev", 1032, 0, EVERYTHING, dev=True, settings=SPARSE),
-    Run("basic", 1032, 0, EVERYTHING, settings={**SPARSE, "challenge": "basic"}),
-    Run("bearer", 1032, 0, EVERYTHING, settings={**SPARSE, "challenge": "bearer"}),
+    Run("basic", 1032, 0, EVERYTHING, settings={**SPARSE, "auth_challenge": "basic"}),
+    Run("bearer", 1032, 0, EVERYTHING, settings={**SPARSE, "auth_challenge": "bearer"}),
     Run("default", 986, 0, {"OCI_VERSION": "dev"}),
     Run("stable", 860, 2, {"OCI_VERSION": "1.1"}),
 ]
