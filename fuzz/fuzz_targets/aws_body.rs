@@ -1,0 +1,11 @@
+//! Bodies of AWS requests: JSON 1.1 and the Query form.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use wharfinger_fuzz::aws::{json, query};
+
+fuzz_target!(|data: &[u8]| {
+    let _ = json::document(data);
+    let _ = query::decode(data);
+});

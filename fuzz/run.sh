@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for a while: fuzz/run.sh [SECONDS, default 10] [TARGET ...]
+#
+# A target that finds an input which panics, hangs (5 s) or eats memory (1 GiB) fails the run; the input stays in fuzz/artifacts.
+# No sanitizer: the code under test has no `unsafe`, and a build without one takes a fraction of the time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds=${1:-10}
+shift || true
+tools=${WHARFINGER_TOOLS:-$PWD/build/tools}
+[ -x "$tools/bin/cargo-fuzz" ] || { echo "cargo-fuzz is not installed: run \`make tools\`" >&2; exit 1; }
+rustc +nightly --version >/dev/null || { echo "a nightly toolchain is not installed: rustup toolchain install nightly" >&2; exit 1; }
+export PATH="$tools/bin:$PATH"
+
+targets=("$@")
+[ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(basename -s .rs fuzz/fuzz_targets/*.rs)
+
+cargo +nightly fuzz build --sanitizer none --release
+passed=0 failed=0
+for target in "${targets[@]}"; do
+    log=build/fuzz-$target.log
+    mkdir -p build "fuzz/corpus/$target"
+    seeds=()
+    [ -d "fuzz/seeds/$target" ] && seeds=("fuzz/seeds/$target")
+    if cargo +nightly fuzz run --sanitizer none --release "$target" "fuzz/corpus/$target" "${seeds[@]}" -- \
+        -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 >"$log" 2>&1; then
+        passed=$((passed + 1))
+        echo "fuzz $target: ok, $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs"
+    else
+        failed=$((failed + 1))
+        echo "fuzz $target: FAILED, see $log"
+        tail -30 "$log"
+    fi
+done
+echo "fuzz: $passed passed, $failed failed"
+[ "$failed" -eq 0 ]
