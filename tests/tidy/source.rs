@@ -19,7 +19,7 @@ impl Source {
     pub(crate) fn read(root: &Path, path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let path = path.strip_prefix(root).expect("a file under the root").to_string_lossy().replace('\\', "/");
-        let (code, literals) = divide(without_tests(&text));
+        let (code, literals) = divide(if is_test(&path) { "" } else { without_tests(&text) });
         Self { path, text, code, literals }
     }
 
@@ -98,6 +98,12 @@ fn members(inside: &str) -> Vec<Vec<String>> {
         }
     }
     found.iter().map(|member| names(member.trim())).filter(|names| !names.is_empty()).collect()
+}
+
+/// Whether a file of `src/` holds tests alone.
+fn is_test(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    path.starts_with("src/") && (["tests.rs", "laws.rs", "suite.rs", "testing.rs"].contains(&name) || name.ends_with("_tests.rs"))
 }
 
 /// The text up to the file's own test modules, which stand last by the house's order.
