@@ -75,7 +75,7 @@ impl Authenticator {
     pub(super) async fn sigv4(&self, request: &Request<'_>) -> Result<Signed, Error> {
         let claim = Claim::read(request);
         if let Some(nobody) = &self.dev {
-            return Ok(self.dev_signed(nobody, claim.ok().flatten().as_ref()));
+            return Ok(dev_signed(nobody, claim.ok().flatten().as_ref()));
         }
         let claim = claim?.ok_or(Error::MissingCredentials)?;
         // Session credentials are not issued here (yet), so no token is one of ours.
@@ -188,12 +188,12 @@ impl Authenticator {
         }
         Ok(token.caller(identity))
     }
+}
 
-    fn dev_signed(&self, nobody: &Arc<Caller>, claim: Option<&Claim>) -> Signed {
-        let Some(claim) = claim else { return Signed { caller: Arc::clone(nobody), region: None, service: None } };
-        let Credential { access_key_id, region, service, .. } = &claim.credential;
-        Signed { caller: dev_caller(nobody, access_key_id.parse().ok(), None), region: region.parse().ok(), service: Some(service.clone()) }
-    }
+fn dev_signed(nobody: &Arc<Caller>, claim: Option<&Claim>) -> Signed {
+    let Some(claim) = claim else { return Signed { caller: Arc::clone(nobody), region: None, service: None } };
+    let Credential { access_key_id, region, service, .. } = &claim.credential;
+    Signed { caller: dev_caller(nobody, access_key_id.parse().ok(), None), region: region.parse().ok(), service: Some(service.clone()) }
 }
 
 /// The root of the named account, or of the usual one.

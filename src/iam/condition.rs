@@ -169,23 +169,23 @@ impl Condition {
 
 /// Compiles one value for a test; `None` where the test cannot take it.
 fn operand(test: Test, value: &Json, variables: bool) -> Option<Operand> {
-    let text = match value {
-        Json::Text(text) => Cow::Borrowed(text.as_str()),
+    let written = match value {
+        Json::Text(written) => Cow::Borrowed(written.as_str()),
         Json::Bool(truth) => Cow::Borrowed(if *truth { "true" } else { "false" }),
         Json::Number(number) => Cow::Owned(number.to_string()),
         Json::Null | Json::List(_) | Json::Object(_) => return None,
     };
     Some(match test {
         Test::StringEquals | Test::StringEqualsIgnoreCase => {
-            Operand::Text(Pattern::compile(&text, Signs { wildcards: false, variables }).ok()?)
+            Operand::Text(Pattern::compile(&written, Signs { wildcards: false, variables }).ok()?)
         }
-        Test::StringLike => Operand::Text(Pattern::compile(&text, Signs { wildcards: true, variables }).ok()?),
-        Test::Numeric(_) => Operand::Number(number(&text)?),
-        Test::Date(_) => Operand::Instant(instant(&text)?),
-        Test::Bool | Test::Null => Operand::Truth(truth(&text)?),
-        Test::Binary => Operand::Bytes(STANDARD.decode(text.as_bytes()).ok()?),
-        Test::IpAddress => Operand::Network(Network::parse(&text)?),
-        Test::Arn => Operand::Arn(ArnPattern::compile(&text, Signs { wildcards: true, variables }).ok()?),
+        Test::StringLike => Operand::Text(Pattern::compile(&written, Signs { wildcards: true, variables }).ok()?),
+        Test::Numeric(_) => Operand::Number(number(&written)?),
+        Test::Date(_) => Operand::Instant(instant(&written)?),
+        Test::Bool | Test::Null => Operand::Truth(truth(&written)?),
+        Test::Binary => Operand::Bytes(STANDARD.decode(written.as_bytes()).ok()?),
+        Test::IpAddress => Operand::Network(Network::parse(&written)?),
+        Test::Arn => Operand::Arn(ArnPattern::compile(&written, Signs { wildcards: true, variables }).ok()?),
     })
 }
 
@@ -277,3 +277,6 @@ impl Network {
         }
     }
 }
+
+#[cfg(test)]
+mod laws;

@@ -76,6 +76,8 @@ pub enum Error {
         "the master key file is not the one that sealed the secrets in this index (it knows {known}, the file is {found}): put the right file back"
     )]
     WrongMasterKey { known: String, found: String },
+    #[error("only a server that runs with --dev can be emptied")]
+    NotDev,
     /// Nobody is let in on the strength of a row that cannot be read.
     #[error("a stored credential or policy cannot be read: {0}")]
     Corrupt(String),

@@ -160,7 +160,7 @@ pub fn evaluate(request: &AccessRequest<'_>, policies: &PolicySet<'_>) -> Decisi
     }
     let shared = resource.or(registry);
     let missing = [PolicyKind::Boundary, PolicyKind::Session].into_iter().zip(&limits);
-    let missing = missing.filter_map(|(kind, found)| found.as_ref().filter(|found| found.allow.is_none()).map(|_| kind)).next();
+    let missing = missing.filter(|(_, found)| found.as_ref().is_some_and(|found| found.allow.is_none())).map(|(kind, _)| kind).next();
     combine(request, root, identity.allow, shared.allow, missing)
 }
 
@@ -251,10 +251,9 @@ fn applies(statement: &Statement, request: &AccessRequest<'_>) -> Option<Strengt
         return None;
     }
     let strength = match &statement.principal {
-        None => Strength::Grants,
         Some(Listed::Is(names)) => names.iter().filter_map(|name| names_caller(name, request.caller)).max()?,
         Some(Listed::Not(names)) if is_excepted(names, statement.effect, request.caller) => return None,
-        Some(Listed::Not(_)) => Strength::Grants,
+        Some(Listed::Not(_)) | None => Strength::Grants,
     };
     statement.conditions.iter().all(|condition| condition.holds(request)).then_some(strength)
 }
@@ -291,11 +290,14 @@ fn names_caller(name: &NamedPrincipal, caller: &Caller) -> Option<Strength> {
 /// are named (the reference: "you must also specify the account ARN of the not-denied principal"); an Allow spares all that is named,
 /// so that in doubt nothing is allowed.
 fn is_excepted(names: &[NamedPrincipal], effect: Effect, caller: &Caller) -> bool {
-    let named = |strength| names.iter().any(|name| names_caller(name, caller) == Some(strength));
+    let listed = |strength| names.iter().any(|name| names_caller(name, caller) == Some(strength));
     match (effect, &caller.principal) {
         (Effect::Deny, Principal::User(_)) if !names.contains(&NamedPrincipal::Anyone) => {
-            named(Strength::Grants) && named(Strength::Delegates)
+            listed(Strength::Grants) && listed(Strength::Delegates)
         }
-        _ => named(Strength::Grants) || named(Strength::Delegates),
+        _ => listed(Strength::Grants) || listed(Strength::Delegates),
     }
 }
+
+#[cfg(test)]
+mod laws;

@@ -62,3 +62,16 @@ impl Key {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_keys_and_tags_have_no_case() {
+        assert_eq!(Key::of("AWS:UserName"), Key::Username);
+        assert_eq!(Key::of("ecr:ResourceTag/Team"), Key::of("aws:resourcetag/TEAM"));
+        assert_ne!(Key::of("aws:RequestTag/Team"), Key::of("aws:ResourceTag/Team"));
+        assert_eq!(Key::of("aws:PrincipalOrgID"), Key::Other("aws:principalorgid".to_owned()));
+    }
+}

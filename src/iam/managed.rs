@@ -1,6 +1,6 @@
 //! The AWS managed policies known by name, with the actions that AWS publishes for them.
 //!
-//! Source: AWS Managed Policy Reference (AmazonEC2ContainerRegistry*, AdministratorAccess).
+//! Source: AWS Managed Policy Reference (`AmazonEC2ContainerRegistry*`, `AdministratorAccess`).
 
 use std::sync::{Arc, LazyLock};
 
@@ -10,7 +10,7 @@ use crate::iam::principal::NamedPolicy;
 /// Where AWS keeps its managed policies: `arn:aws:iam::aws:policy/NAME` is the name's long form.
 const ARN_PREFIX: &str = "arn:aws:iam::aws:policy/";
 
-/// Actions of AmazonEC2ContainerRegistryReadOnly; PowerUser has them too.
+/// Actions of `AmazonEC2ContainerRegistryReadOnly`; `…PowerUser` has them too.
 macro_rules! read_actions {
     () => {
         r#""ecr:GetAuthorizationToken","ecr:BatchCheckLayerAvailability","ecr:GetDownloadUrlForLayer","ecr:GetRepositoryPolicy","ecr:DescribeRepositories","ecr:ListImages","ecr:DescribeImages","ecr:BatchGetImage","ecr:GetLifecyclePolicy","ecr:GetLifecyclePolicyPreview","ecr:ListTagsForResource","ecr:DescribeImageScanFindings""#

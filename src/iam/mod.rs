@@ -113,6 +113,17 @@ impl Iam {
         self.users.bootstrap(self.config.account).await
     }
 
+    /// Forgets all accounts, users and keys, for `POST /_wharfinger/reset`.
+    ///
+    /// # Errors
+    /// [`Error::NotDev`] on any server but one under `--dev`.
+    pub async fn reset(&self) -> Result<(), Error> {
+        if !self.is_dev() {
+            return Err(Error::NotDev);
+        }
+        Ok(self.users.db.write(store::clear).await?)
+    }
+
     /// Are any credentials, and none, taken?
     pub const fn is_dev(&self) -> bool {
         self.authenticator.is_dev()
@@ -197,3 +208,6 @@ async fn prove_master_key(db: &Db, seal: &Arc<Seal>, now: Timestamp) -> Result<(
     let known = known.into_iter().map(|(id, _)| id).collect::<Vec<_>>().join(", ");
     Err(Error::WrongMasterKey { known, found: seal.key_id().to_owned() })
 }
+
+#[cfg(test)]
+mod tests;

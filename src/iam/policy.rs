@@ -88,7 +88,7 @@ pub(super) enum NamedPrincipal {
     Arn(Arn),
     /// A user by unique id, as AWS writes the principal of a policy whose user was deleted.
     UniqueId(String),
-    /// A service, an identity provider or a CloudFront user: never a caller here.
+    /// A service, an identity provider or a `CloudFront` user: never a caller here.
     Outsider,
 }
 
@@ -316,3 +316,6 @@ fn shown(value: &Json) -> String {
         Json::Object(_) => "an object".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod laws;

@@ -48,6 +48,14 @@ pub(super) fn insert_account(tx: &mut Tx<'_>, account: AccountId, now: Timestamp
     Ok(tx.execute(sql, params![account.as_str(), now])? == 1)
 }
 
+/// Removes all accounts, users, keys and attachments; the proof of the master key stays.
+pub(super) fn clear(tx: &mut Tx<'_>) -> Result<()> {
+    for sql in ["DELETE FROM user_policies", "DELETE FROM access_keys", "DELETE FROM users", "DELETE FROM accounts"] {
+        tx.execute(sql, params![])?;
+    }
+    Ok(())
+}
+
 /// The proofs of all master keys that sealed something in this index.
 pub(super) fn master_keys(tx: &mut Tx<'_>) -> Result<Vec<(String, Vec<u8>)>> {
     let sql = "SELECT master_key_id, proof FROM master_keys ORDER BY master_key_id";

@@ -172,7 +172,7 @@ impl Tokens {
             account: grant.account,
             region: grant.region.clone(),
             repository: grant.repository.as_str().to_owned(),
-            digest: grant.digest.clone(),
+            digest: grant.digest,
             exp: expires_at.as_ms(),
         };
         Ok(IssuedToken { token: self.ticket.sign(&claims)?, issued_at: now, expires_at })
