@@ -26,4 +26,6 @@ pub use serving::{ServingError, ServingLock};
 pub use value::Value;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

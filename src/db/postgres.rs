@@ -36,6 +36,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// Tries to connect again before a waiting job is told that the database is away.
 const RECONNECTS: u32 = 4;
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
+/// How long one statement may run: a scan of the largest index takes seconds, so what takes this long hangs.
+const STATEMENT_WAIT: Duration = Duration::from_secs(120);
 /// The advisory lock that migrations run under: "wharf" in ASCII.
 const MIGRATION_LOCK: i64 = 0x77_68_61_72_66;
 
@@ -54,14 +56,14 @@ impl Postgres {
                 let mut client = connector.connect().map_err(|error| OpenError::Connect(chain(&error)))?;
                 check_collation(&mut client)?;
                 migrate(&mut client)?;
-                Ok(client)
+                Session::new(client).map_err(|error| OpenError::Connect(chain(&error)))
             });
             opening.join().unwrap_or_else(|_| Err(OpenError::Connect("the connection thread panicked".to_owned())))
         })?;
         let (queue, jobs) = mpsc::channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         let mut threads = Threads::default();
-        let mut first = Some(Session::new(first));
+        let mut first = Some(first);
         for _ in 0..connections.max(1) {
             let mut worker = Worker { connector: Arc::clone(&connector), session: first.take(), ids: Ids::default() };
             let jobs = Arc::clone(&jobs);
@@ -165,8 +167,8 @@ impl Worker {
 fn reconnect(connector: &Connector) -> Result<Session> {
     let mut tries = 1;
     loop {
-        match connector.connect() {
-            Ok(client) => return Ok(Session::new(client)),
+        match connector.connect().and_then(Session::new) {
+            Ok(session) => return Ok(session),
             Err(error) if tries == RECONNECTS => return Err(Error::Unavailable(format!("cannot reach the database: {}", chain(&error)))),
             Err(error) => tracing::debug!(error = chain(&error), "cannot reach the database"),
         }
@@ -181,8 +183,9 @@ struct Session {
 }
 
 impl Session {
-    fn new(client: Client) -> Self {
-        Self { client, prepared: Prepared::default() }
+    fn new(mut client: Client) -> Result<Self, postgres::Error> {
+        client.batch_execute(&format!("SET statement_timeout = '{}s'", STATEMENT_WAIT.as_secs()))?;
+        Ok(Self { client, prepared: Prepared::default() })
     }
 
     /// One transaction, begun and ended.
