@@ -20,7 +20,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
 ];
 
 /// How long an open waits while another process migrates the same database; a migration of a large index takes a while.
-pub(super) const MIGRATION_WAIT: Duration = Duration::from_secs(300);
+pub(super) const MIGRATION_WAIT: Duration = Duration::from_mins(5);
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
 /// Where refinery keeps its history.

@@ -37,7 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 const RECONNECTS: u32 = 4;
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 /// How long one statement may run: a scan of the largest index takes seconds, so what takes this long hangs.
-const STATEMENT_WAIT: Duration = Duration::from_secs(120);
+const STATEMENT_WAIT: Duration = Duration::from_mins(2);
 /// The advisory lock that migrations run under: "wharf" in ASCII.
 const MIGRATION_LOCK: i64 = 0x77_68_61_72_66;
 
@@ -337,11 +337,8 @@ impl<'a> FromSql<'a> for Integer {
 
 fn fault(error: &postgres::Error) -> Error {
     let Some(state) = error.code() else {
-        return if error.is_closed() || error.source().is_some_and(|source| source.is::<std::io::Error>()) {
-            Error::Unavailable(chain(error))
-        } else {
-            Error::Other(chain(error))
-        };
+        let network = error.source().and_then(|source| source.downcast_ref::<std::io::Error>()).is_some();
+        return if error.is_closed() || network { Error::Unavailable(chain(error)) } else { Error::Other(chain(error)) };
     };
     match *state {
         SqlState::UNIQUE_VIOLATION => Error::Unique,

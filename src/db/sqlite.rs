@@ -66,14 +66,14 @@ impl Sqlite {
     fn start(file: IndexFile, temporary: Option<TemporaryFolder>) -> Result<Self, OpenError> {
         let trouble = |error: &rusqlite::Error| OpenError::File { path: file.path.clone(), why: error.to_string() };
         file.migrate()?;
-        let (writes, write_jobs) = mpsc::channel(WRITE_QUEUE);
+        let (writes, jobs) = mpsc::channel(WRITE_QUEUE);
         let (reads, read_jobs) = mpsc::channel(READ_QUEUE);
         let mut threads = Threads::default();
-        let mut writer = file.connect(Role::Writer).map_err(|error| trouble(&error))?;
-        let (wal, wakes) = Wal::watch(&mut writer).map_err(|error| trouble(&error))?;
+        let mut connection = file.connect(Role::Writer).map_err(|error| trouble(&error))?;
+        let (wal, wakes) = Wal::watch(&mut connection).map_err(|error| trouble(&error))?;
         threads.start("db-writer", {
             let wal = wal.clone();
-            move || writer::run(&writer, write_jobs, &wal)
+            move || writer::run(&connection, jobs, &wal)
         })?;
         let checkpointer = file.connect(Role::Checkpointer).map_err(|error| trouble(&error))?;
         checkpointer.busy_timeout(checkpoint::TRUNCATE_WAIT).map_err(|error| trouble(&error))?;

@@ -17,7 +17,7 @@ pub(crate) fn postgres_config() -> Option<DatabaseConfig> {
     let url = std::env::var("WHARFINGER_TEST_POSTGRES_URL").ok()?;
     let schema = format!("test_{}", Ids::default().uuid().simple());
     let separator = if url.contains('?') { '&' } else { '?' };
-    let url_of_schema = format!("{url}{separator}options=-csearch_path%3D{schema}");
+    let url_of_schema = format!("{url}{separator}options=-csearch_path%3D{schema}&application_name={schema}");
     let create = move || {
         let mut client = postgres::Client::connect(&url, NoTls).expect("the test server answers");
         client.batch_execute(&format!("CREATE SCHEMA {schema}")).expect("a schema is made");
