@@ -34,7 +34,8 @@ impl DatabaseConfig {
 }
 
 /// What an answered write survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// A power cut.
     #[default]

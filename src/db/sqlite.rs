@@ -28,8 +28,8 @@ use crate::base::Ids;
 const WRITE_QUEUE: usize = 1024;
 /// Scans that may wait for a reader thread.
 const READ_QUEUE: usize = 1024;
-/// Threads for scans and pages: they are bound by the processor, and the machine is shared with the network side.
-const READERS: usize = 2;
+/// Threads for scans and pages: few, as they are bound by the processor; enough that two long scans leave room for pages.
+const READERS: usize = 4;
 /// Connections lent for inline reads at one time; a runtime has a worker a core, so more means callers that may as well queue.
 const INLINE_CONNECTIONS: usize = 64;
 /// Prepared statements kept by each connection: all statements of the program fit.
@@ -187,6 +187,10 @@ impl IndexFile {
         let connection = self.open(OpenFlags::empty())?;
         let cache_kib = if role == Role::Writer { WRITER_CACHE_KIB } else { READER_CACHE_KIB };
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        if role == Role::Writer {
+            // Set for good when the file was made; a copy restored from `VACUUM INTO` has lost it.
+            connection.execute_batch("PRAGMA journal_mode = WAL")?;
+        }
         connection.execute_batch(&format!(
             "PRAGMA synchronous = {}; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY;
              PRAGMA foreign_keys = ON; PRAGMA query_only = {};",
