@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import shutil
+import ssl
 import time
 
 from . import sigv4
@@ -26,8 +27,10 @@ def binary():
 class Server:
     """One running server. `settings` are configuration keys; each reaches it as its `WHARFINGER_…` variable."""
 
-    def __init__(self, name, dev=False, data=None, port=None, settings=None, environment=None, folder=None):
+    def __init__(self, name, dev=False, data=None, port=None, settings=None, environment=None, folder=None, tls=None):
+        """`tls` is the certificate that clients of this server must trust; it speaks plain HTTP without one."""
         self.name = name
+        self.tls = tls
         self.folder = pathlib.Path(folder or BUILD / "run" / name)
         self.data = pathlib.Path(data or self.folder / "data")
         self.dev = dev
@@ -50,7 +53,14 @@ class Server:
 
     @property
     def url(self):
-        return f"http://{self.host}"
+        return f"{'https' if self.tls else 'http'}://{self.host}"
+
+    def connect(self, timeout=30):
+        """A connection to it that is not open yet."""
+        if not self.tls:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        trust = ssl.create_default_context(cafile=self.tls)
+        return http.client.HTTPSConnection("localhost", self.port, timeout=timeout, context=trust)
 
     def start(self):
         """Starts it and waits for /readyz. The first start on a data folder prints the root key, which is kept."""
@@ -68,7 +78,7 @@ class Server:
         return self
 
     def ready(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        connection = self.connect(timeout=2)
         try:
             connection.request("GET", "/readyz")
             return connection.getresponse().status == 200
@@ -134,7 +144,7 @@ class Server:
                 "x-amz-target": f"AmazonEC2ContainerRegistry_V20150921.{operation}",
             },
         )
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = self.connect()
         try:
             connection.request("POST", "/", payload, headers)
             answer = connection.getresponse()

@@ -1,0 +1,95 @@
+"""Two servers over one PostgreSQL and one bucket: either answers for both; and pulls that the bucket answers by itself."""
+
+import base64
+import http.client
+import time
+import urllib.parse
+
+import pytest
+from harness import images
+from harness.server import Server
+from harness.stores import Minio, Postgres
+
+
+@pytest.fixture(scope="module")
+def stores():
+    minio, postgres = Minio("remote"), Postgres("remote")
+    try:
+        yield minio.start(), postgres.start()
+    finally:
+        minio.stop()
+        postgres.stop()
+
+
+@pytest.fixture(scope="module")
+def pair(stores):
+    """Two servers with one index, one bucket and one key file between them."""
+    minio, postgres = stores
+    settings = {"database": postgres.database("pair"), "blobs": minio.bucket("pair"), "presigned_redirects": "true"}
+    first = Server.fresh("remote-first", settings=settings, environment=minio.environment())
+    second = Server(
+        "remote-second", settings={**settings, "key_file": first.data / "key"}, environment=minio.environment()
+    )  # fmt: skip
+    second.credentials = first.credentials
+    try:
+        yield first, second.start()
+    finally:
+        first.stop()
+        second.stop()
+
+
+def ask(server, method, path, body=b"", password="", headers=None):
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    token = base64.b64encode(f"AWS:{password}".encode()).decode()
+    connection.request(method, path, body, {"Authorization": f"Basic {token}", **(headers or {})})
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    return answer, data
+
+
+def test_an_upload_goes_on_at_another_server(pair):
+    first, second = pair
+    first.create_repository("remote/upload")
+    password = first.password()
+    data = bytes(range(256)) * 40_000
+    begun, _ = ask(first, "POST", "/v2/remote/upload/blobs/uploads/", password=password)
+    assert begun.status == 202
+    location, half = urllib.parse.urlsplit(begun.headers["Location"]).path, len(data) // 2
+    for server, piece in ((second, data[:half]), (first, data[half:])):
+        part, said = ask(server, "PATCH", location, piece, password, {"Content-Type": "application/octet-stream"})
+        assert part.status == 202, said
+    done, said = ask(second, "PUT", f"{location}?digest={images.digest(data)}", password=password)
+    assert done.status == 201, said
+    moved, _ = ask(first, "GET", f"/v2/remote/upload/blobs/{images.digest(data)}", password=password)
+    # The bucket itself answers, by a URL that is good for a while and for this blob alone.
+    assert moved.status == 307
+    target = urllib.parse.urlsplit(moved.headers["Location"])
+    connection = http.client.HTTPConnection(target.hostname, target.port, timeout=30)
+    connection.request("GET", f"{target.path}?{target.query}")
+    assert images.digest(connection.getresponse().read()) == images.digest(data)
+    connection.close()
+
+
+def test_a_user_made_at_one_is_known_at_the_other_within_a_second(pair):
+    first, second = pair
+    first.create_repository("remote/users")
+    key = first.add_user("remote-reader", "AmazonEC2ContainerRegistryReadOnly")
+    time.sleep(1)
+    listed = second.call("DescribeRepositories", {}, credentials={**key, "AWS_ENDPOINT_URL": second.url})
+    assert "remote/users" in [repository["repositoryName"] for repository in listed["repositories"]]
+
+
+def test_clients_follow_the_redirect(pair, client, layout, hello, tmp_path):
+    first, second = pair
+    first.create_repository("remote/redirect")
+    password = first.password()
+    for server in pair:
+        client("crane", "auth", "login", server.host, "-u", "AWS", "--password-stdin", input=password)
+    client("crane", "push", "--insecure", layout, f"{first.host}/remote/redirect:hello")
+    client("crane", "pull", "--insecure", "--format=oci", f"{second.host}/remote/redirect:hello", tmp_path / "crane")
+    client("skopeo", "copy", "--src-tls-verify=false", f"--src-creds=AWS:{password}", f"docker://{second.host}/remote/redirect:hello", f"oci:{tmp_path}/skopeo:hello")
+    for folder in ("crane", "skopeo"):
+        stored = tmp_path / folder / "blobs/sha256" / hello.layer_digest.removeprefix("sha256:")
+        assert stored.stat().st_size == hello.layer_size
