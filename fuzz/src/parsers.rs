@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, reason = "a room is here whole, and only its parsers are used")]
 
 pub mod api;
+pub mod db;
 pub mod iam;
 
 #[path = "../../src/aws/mod.rs"]
