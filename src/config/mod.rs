@@ -100,6 +100,12 @@ impl Config {
 }
 
 impl Names {
+    /// The URL that was configured; `None` where it was derived, for clients on other machines know a better one.
+    #[must_use]
+    pub fn configured_url(&self) -> Option<&str> {
+        (!self.derived_url).then_some(self.public_url.as_str())
+    }
+
     /// Follows the port that the listener got, where the names were derived and port 0 was asked for.
     pub fn follow_port(&mut self, port: u16) {
         if !self.derived_url {
