@@ -21,4 +21,6 @@ pub mod config;
 
 pub mod app;
 
+pub mod api;
+
 pub mod cli;
