@@ -228,6 +228,31 @@ impl Claim {
     }
 }
 
+/// The `Authorization` header that signs `request`: over its host, its `x-amz-date` (which it must have) and every other header it has.
+/// `None` where a date is missing.
+#[must_use]
+pub fn sign(request: &Request<'_>, access_key_id: &str, secret: &str, region: &str, service: &str) -> Option<String> {
+    let time = header_time(request.headers)?;
+    let date = stamp(time).get(..8)?.to_owned();
+    let mut names: Vec<&str> = request.headers.keys().map(http::HeaderName::as_str).filter(|name| *name != "authorization").collect();
+    names.push("host");
+    names.sort_unstable();
+    names.dedup();
+    let credential = Credential { access_key_id: access_key_id.to_owned(), date, region: region.to_owned(), service: service.to_owned() };
+    let (scope, signed_headers) = (format!("{}/{region}/{service}/{TERMINATOR}", credential.date), names.join(";"));
+    let key = credential.signing_key(secret);
+    let claim = Claim { credential, security_token: None, form: Form::Header, signed_headers, signature: String::new(), time };
+    let signature = claim.signature(request, payload_hash(request).ok()?, &key);
+    let signed_headers = claim.signed_headers;
+    Some(format!("{ALGORITHM} Credential={access_key_id}/{scope}, SignedHeaders={signed_headers}, Signature={signature}"))
+}
+
+/// A time as `x-amz-date` has it: `20150830T123600Z`.
+#[must_use]
+pub fn date(time: Timestamp) -> String {
+    stamp(time)
+}
+
 impl std::str::FromStr for Credential {
     type Err = SignatureError;
 

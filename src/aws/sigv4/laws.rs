@@ -186,6 +186,18 @@ fn the_published_presigned_url() {
 }
 
 #[test]
+fn our_own_signer_makes_the_published_signature() {
+    let vector = vanilla();
+    let mut headers = vector.headers.clone();
+    headers.remove("authorization");
+    let hash = body_hash(b"");
+    let request = Request { method: "GET", path: "/", query: "", headers: &headers, authority: None, body_hash: &hash };
+    let signed = sign(&request, "AKIDEXAMPLE", SECRET, "us-east-1", "service").expect("a date");
+    assert_eq!(signed, vector.headers["authorization"].to_str().expect("text"));
+    assert_eq!(date(parse_stamp("20150830T123600Z").expect("a time")), "20150830T123600Z");
+}
+
+#[test]
 fn a_stale_or_early_signature_is_refused() {
     for (now, good) in [("20150830T125100Z", true), ("20150830T125101Z", false), ("20150830T122100Z", true), ("20150830T122059Z", false)] {
         assert_eq!(vanilla().verify_at(now, SECRET).is_ok(), good, "{now}");
