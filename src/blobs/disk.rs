@@ -257,21 +257,21 @@ impl Disk {
             Some(opened) => opened,
             None => {
                 let (disk, key) = (Arc::clone(self), key.clone());
-                spawn_blocking(move || disk.open_file(&key)).await??
+                spawn_blocking(move || disk.open_file(key)).await??
             }
         };
         let range = clip(range, opened.size)?;
         Ok(BlobReader::of_file(opened.file, range, opened.size))
     }
 
-    fn open_file(&self, key: &BlobKey) -> Result<Opened> {
+    fn open_file(&self, key: BlobKey) -> Result<Opened> {
         let file = File::open(self.path(key.as_str()))?;
         let size = file.metadata()?.len();
         let opened = Opened { file: Arc::new(file), size };
         self.open.insert(key.clone(), opened.clone());
         // `delete` unlinks first and forgets second. Whichever way the two cross, the entry does not outlive the file.
         if opened.file.metadata()?.nlink() == 0 {
-            self.open.remove(key);
+            self.open.remove(&key);
         }
         Ok(opened)
     }

@@ -82,7 +82,7 @@ impl Client {
     }
 
     async fn ask(&mut self, method: &str, paths: &[String]) {
-        let text = paths.iter().fold(String::new(), |text, path| text + method + " " + path + " HTTP/1.1\r\nhost: x\r\n\r\n");
+        let text: String = paths.iter().map(|path| format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n")).collect();
         self.stream.write_all(text.as_bytes()).await.expect("sent");
     }
 
