@@ -1,4 +1,5 @@
 //! Black-box tests: a server on a port of its own, spoken to over HTTP as clients do.
 
+mod aws;
 mod support;
 mod v2;

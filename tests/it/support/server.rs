@@ -18,6 +18,7 @@ use wharfinger::iam::{Caller, Iam, MasterKey, NewAccessKey, PolicyAttachment, Pr
 use wharfinger::registry::Registry;
 use wharfinger::transport::{Connection, Handler, Listener};
 
+use super::aws::Aws;
 use super::client::Client;
 
 /// How the server differs from a plain one.
@@ -111,6 +112,18 @@ impl TestServer {
         self.client().with_password(&self.password(principal, &key))
     }
 
+    /// The AWS APIs, signed by the account root's key.
+    pub(crate) fn aws(&self) -> Aws {
+        Aws::new(self, &self.root)
+    }
+
+    /// The AWS APIs, signed by a new user's key.
+    pub(crate) async fn aws_user(&self, account: AccountId, name: &str, policy: &str) -> Aws {
+        let policy = if policy.starts_with('{') { PolicyAttachment::inline("own", policy) } else { PolicyAttachment::managed(policy) };
+        let key = self.app.iam.users().create(account, name, vec![policy.expect("a policy")]).await.expect("a new user");
+        Aws::new(self, &key)
+    }
+
     fn password(&self, principal: Principal, key: &NewAccessKey) -> String {
         let caller = Caller::new(key.account, principal, Arc::default()).with_access_key(key.access_key_id.as_str().into());
         self.app.iam.password_for(&caller).expect("a password").token.into_inner()
@@ -133,7 +146,11 @@ impl Handler for Faces {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Arc::clone(connection));
         async move {
-            if request.uri().path() == "/token" { api::token::serve(&app, request).await } else { api::v2::serve(&app, request).await }
+            match request.uri().path() {
+                "/" => api::gateway::serve(&app, request).await,
+                "/token" => api::token::serve(&app, request).await,
+                _ => api::v2::serve(&app, request).await,
+            }
         }
     }
 }

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use wharfinger::api::origin::layer_url;
 use wharfinger::api::v2::actions::{Row, TABLE};
 use wharfinger::aws::{AccountId, Region};
-use wharfinger::iam::{LAYER_TICKET_TTL, LayerGrant};
 use wharfinger::registry::{RegistryId, RepositorySettings};
 
 use crate::support::{Answer, Client, Setup, TestServer, digest_of};
@@ -210,25 +208,4 @@ async fn bytes_in_the_last_request_need_the_right_to_upload_bytes() {
     assert_eq!(user.post(&format!("/v2/team/web/blobs/uploads/?digest={digest}"), "x").await.error(), "403 DENIED");
     let answer = user.send(Method::PUT, &format!("{location}?digest={}", digest_of(b"")), &[], "").await;
     assert_eq!(answer.status, StatusCode::CREATED);
-}
-
-#[tokio::test]
-async fn a_download_address_opens_one_layer_for_a_while() {
-    let server = closed_server().await;
-    let digest = server.root().push_blob("team/web", b"layer").await;
-    let other = server.root().push_blob("team/web", b"other").await;
-    let RegistryId { account, region } = home();
-    let repository = "team/web".parse().expect("a name");
-    let grant = LayerGrant { account, region, repository, digest: digest.parse().expect("a digest") };
-    let ticket = server.app.iam.layer_ticket(&grant).expect("a ticket").token.into_inner();
-    let path = layer_url("", &grant.repository, &grant.digest, &ticket);
-    let client = server.client();
-    let answer = client.get_with(&path, &[("range", "bytes=1-2")]).await;
-    assert_eq!((answer.status, answer.body), (StatusCode::PARTIAL_CONTENT, "ay".into()));
-    assert_eq!(client.get(&path.replace(&digest, &other)).await.error(), "403 DENIED");
-    assert_eq!(client.get(&path.replace("team/web", "team/own")).await.error(), "403 DENIED");
-    assert_eq!(client.get(&path[..path.len() - 3]).await.error(), "403 DENIED");
-    assert_eq!(client.delete(&path).await.error(), "401 UNAUTHORIZED");
-    server.clock.advance(LAYER_TICKET_TTL);
-    assert_eq!(client.get(&path).await.error(), "403 DENIED");
 }

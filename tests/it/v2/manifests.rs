@@ -1,8 +1,6 @@
 //! Manifests pushed, read and deleted: digests, tags, subjects, sizes and media types.
 
 use http::{Method, StatusCode};
-use wharfinger::aws::AccountId;
-use wharfinger::registry::{MutabilityMode, RegistryId, RepositorySettings, TagMutability};
 
 use crate::support::{Setup, TestServer, digest_of, image, index, sha512_of};
 
@@ -151,25 +149,4 @@ async fn what_a_manifest_names_must_be_there_unless_the_server_takes_sparse_ones
     for (media_type, manifest) in [(IMAGE, &manifest), (INDEX, &members)] {
         assert_eq!(lenient.client().put_manifest("aa/bb", "v1", media_type, manifest).await.status, StatusCode::CREATED);
     }
-}
-
-#[tokio::test]
-async fn an_immutable_tag_stays_where_it_is() {
-    let server = TestServer::dev().await;
-    let client = server.client();
-    let home = RegistryId { account: AccountId::DEV, region: "us-east-1".parse().expect("a region") };
-    let mutability = TagMutability { mode: MutabilityMode::Immutable, exclusions: Vec::new() };
-    let settings = RepositorySettings { mutability, ..RepositorySettings::default() };
-    server.app.registry.repositories.create(&home, &"aa/bb".parse().expect("a name"), settings).await.expect("a repository");
-    let (config, layer) = (client.push_blob("aa/bb", b"{}").await, client.push_blob("aa/bb", b"layer").await);
-    let (one, two) = (image(&config, &layer, 5, ""), image(&config, &layer, 5, r#","annotations":{"a":"b"}"#));
-    assert_eq!(client.put_manifest("aa/bb", "v1", IMAGE, &one).await.status, StatusCode::CREATED);
-    // The very same push again changes nothing, and clients that retry rely on it.
-    assert_eq!(client.put_manifest("aa/bb", "v1", IMAGE, &one).await.status, StatusCode::CREATED);
-    let refused = client.put_manifest("aa/bb", "v1", IMAGE, &two).await;
-    assert_eq!((refused.error().as_str(), refused.json()["errors"][0]["detail"]["tag"].as_str()), ("400 TAG_INVALID", Some("v1")));
-    assert_eq!(client.get("/v2/aa/bb/manifests/v1").await.body, one);
-    let by_digest = format!("{}?tag=v2&tag=v1", digest_of(two.as_bytes()));
-    assert_eq!(client.put_manifest("aa/bb", &by_digest, IMAGE, &two).await.error(), "400 TAG_INVALID");
-    assert_eq!(client.get("/v2/aa/bb/manifests/v2").await.error(), "404 MANIFEST_UNKNOWN");
 }

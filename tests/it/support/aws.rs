@@ -1,0 +1,121 @@
+//! A client of the AWS APIs that signs what it sends.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde_json::{Value, json};
+use wharfinger::aws::sigv4;
+use wharfinger::base::Clock;
+use wharfinger::iam::NewAccessKey;
+
+use super::client::{Answer, Client};
+use super::server::TestServer;
+
+const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921";
+
+/// One key, one region.
+#[derive(Clone)]
+pub(crate) struct Aws {
+    client: Client,
+    address: SocketAddr,
+    clock: Clock,
+    pub(crate) access_key_id: String,
+    pub(crate) secret: String,
+    pub(crate) region: String,
+    pub(crate) service: String,
+}
+
+/// Status and document of an answer.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) status: StatusCode,
+    pub(crate) document: Value,
+}
+
+impl Aws {
+    pub(crate) fn new(server: &TestServer, key: &NewAccessKey) -> Self {
+        Self {
+            client: server.client(),
+            address: server.address,
+            clock: server.clock.clone(),
+            access_key_id: key.access_key_id.clone(),
+            secret: key.secret_access_key.reveal().clone(),
+            region: "us-east-1".to_owned(),
+            service: "ecr".to_owned(),
+        }
+    }
+
+    /// Calls an operation of ECR.
+    pub(crate) async fn ecr(&self, operation: &str, document: Value) -> Outcome {
+        let target = format!("{TARGET}.{operation}");
+        let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", &target)];
+        let answer = self.post(&headers, &document.to_string()).await;
+        Outcome { status: answer.status, document: serde_json::from_slice(&answer.body).expect("JSON") }
+    }
+
+    /// The same, for an operation that must succeed.
+    #[track_caller]
+    pub(crate) fn ok(&self, operation: &str, document: Value) -> impl Future<Output = Value> {
+        let (this, operation) = (self.clone(), operation.to_owned());
+        async move {
+            let outcome = this.ecr(&operation, document).await;
+            assert_eq!(outcome.status, StatusCode::OK, "{operation}: {}", outcome.document);
+            outcome.document
+        }
+    }
+
+    /// A signed POST to `/`.
+    pub(crate) async fn post(&self, headers: &[(&str, &str)], body: &str) -> Answer {
+        let signed = self.signed(headers, body);
+        let headers: Vec<(&str, &str)> = signed.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("text"))).collect();
+        self.client.send(Method::POST, "/", &headers, body.to_owned()).await
+    }
+
+    /// The headers, with date and signature.
+    pub(crate) fn signed(&self, headers: &[(&str, &str)], body: &str) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        let date = sigv4::date(self.clock.now());
+        let host = self.address.to_string();
+        for (name, value) in headers.iter().copied().chain([("x-amz-date", date.as_str()), ("host", &host)]) {
+            map.insert(HeaderName::try_from(name).expect("a name"), HeaderValue::from_str(value).expect("a value"));
+        }
+        let hash = sigv4::body_hash(body.as_bytes());
+        let request = sigv4::Request { method: "POST", path: "/", query: "", headers: &map, authority: None, body_hash: &hash };
+        let value = sigv4::sign(&request, &self.access_key_id, &self.secret, &self.region, &self.service).expect("a date");
+        map.insert("authorization", HeaderValue::from_str(&value).expect("a value"));
+        map
+    }
+}
+
+impl Outcome {
+    /// The code of a fault.
+    pub(crate) fn code(&self) -> &str {
+        self.document["__type"].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        self.document["message"].as_str().unwrap_or_default()
+    }
+
+    /// Code and message of a fault with status 400.
+    #[track_caller]
+    pub(crate) fn assert_fault(&self, code: &str, message: &str) {
+        assert_eq!((self.status, self.code()), (StatusCode::BAD_REQUEST, code), "{}", self.document);
+        assert!(self.message().contains(message), "{} does not say {message:?}", self.message());
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_denied(&self, action: &str, because: &str) {
+        self.assert_fault("AccessDeniedException", &format!("is not authorized to perform: {action} on resource: "));
+        assert!(self.message().ends_with(because), "{} does not end with {because:?}", self.message());
+    }
+}
+
+/// `{"repositoryName": name}` and further members.
+pub(crate) fn on(name: &str, more: Value) -> Value {
+    let mut document = json!({ "repositoryName": name });
+    if let (Value::Object(document), Value::Object(more)) = (&mut document, more) {
+        document.extend(more);
+    }
+    document
+}
