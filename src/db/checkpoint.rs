@@ -7,16 +7,27 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-/// Pages in the log that start a checkpoint: 32 MiB, which readers still search fast and which spreads the cost of a sync.
-const START_PAGES: u32 = 8 * 1024;
+/// Pages in the log that start a checkpoint: 16 MiB, so that each sync of the index file is short.
+const START_PAGES: u32 = 4 * 1024;
 /// Pages that the writer may be left to copy itself: some ten milliseconds of its time.
-const FINISH_PAGES: u32 = 1024;
+const FINISH_PAGES: u32 = 512;
 /// Rounds of copying before the writer is asked to copy what is left, however much.
 const ROUNDS: usize = 4;
+/// Pages in the log that slow the writer: 48 MiB. Beyond, copying does not keep up, and a log that grows makes every reader
+/// search longer and the start after a crash slow (a second for 400 MiB).
+const SLOW_PAGES: u32 = 12 * 1024;
+/// The longest pause between two batches of a slowed writer.
+const SLOW_PAUSE: Duration = Duration::from_millis(10);
+/// Pages in the log at which the writer waits until they are copied: 96 MiB.
+const FULL_PAGES: u32 = 24 * 1024;
+/// The longest such wait: a disk that cannot take the copy must not stop the writes that it can still take.
+const FULL_WAIT: Duration = Duration::from_secs(1);
+const FULL_POLL: Duration = Duration::from_millis(2);
 /// Without a write for this long the log is emptied and cut to nothing.
 const IDLE: Duration = Duration::from_secs(2);
 /// How long cutting the log may hold up the writer while it waits for readers to leave.
@@ -54,11 +65,20 @@ impl Wal {
         Ok((wal, wakes))
     }
 
-    /// The writer's part, between two batches.
-    pub(super) fn finish_if_asked(&self, writer: &Connection) {
-        if self.shared.finish.swap(false, Ordering::Relaxed) {
-            note(copy(writer, "PRAGMA wal_checkpoint(PASSIVE)").map(|_| ()));
+    /// The writer's part, between two batches, the last of which took `batch`: leaves time for copying where that is behind, and
+    /// copies the rest where that is little.
+    pub(super) fn between_batches(&self, writer: &Connection, batch: Duration) {
+        let full = self.pages() >= FULL_PAGES;
+        if !full && self.pages() >= SLOW_PAGES {
+            sleep(batch.min(SLOW_PAUSE));
         }
+        if self.shared.finish.swap(false, Ordering::Relaxed) || full {
+            note(finish(writer, if full { FULL_WAIT } else { Duration::ZERO }));
+        }
+    }
+
+    fn pages(&self) -> u32 {
+        self.shared.pages.load(Ordering::Relaxed)
     }
 }
 
@@ -69,7 +89,7 @@ pub(super) fn run(connection: &Connection, wal: &Wal, wakes: &Receiver<()>) {
         match wakes.recv_timeout(IDLE) {
             Ok(()) => note(catch_up(connection, wal)),
             Err(RecvTimeoutError::Timeout) => {
-                let pages = wal.shared.pages.load(Ordering::Relaxed);
+                let pages = wal.pages();
                 if pages != 0 && pages == seen {
                     note(empty(connection, wal));
                 }
@@ -80,10 +100,19 @@ pub(super) fn run(connection: &Connection, wal: &Wal, wakes: &Receiver<()>) {
     }
 }
 
+/// Copies the rest; waits up to `patience` where the checkpointer is at work, but not for readers of an old snapshot.
+fn finish(writer: &Connection, patience: Duration) -> rusqlite::Result<()> {
+    let started = Instant::now();
+    while copy(writer, "PRAGMA wal_checkpoint(PASSIVE)")?.busy && started.elapsed() < patience {
+        sleep(FULL_POLL);
+    }
+    Ok(())
+}
+
 fn catch_up(connection: &Connection, wal: &Wal) -> rusqlite::Result<()> {
     for _ in 0..ROUNDS {
         let copied = copy(connection, "PRAGMA wal_checkpoint(PASSIVE)")?.copied;
-        if wal.shared.pages.load(Ordering::Relaxed).saturating_sub(copied) <= FINISH_PAGES {
+        if wal.pages().saturating_sub(copied) <= FINISH_PAGES {
             break;
         }
     }
@@ -92,7 +121,7 @@ fn catch_up(connection: &Connection, wal: &Wal) -> rusqlite::Result<()> {
 }
 
 fn empty(connection: &Connection, wal: &Wal) -> rusqlite::Result<()> {
-    let pages = wal.shared.pages.load(Ordering::Relaxed);
+    let pages = wal.pages();
     if !copy(connection, "PRAGMA wal_checkpoint(TRUNCATE)")?.busy {
         // A commit since then has stored its own count, which stands.
         let _ = wal.shared.pages.compare_exchange(pages, 0, Ordering::Relaxed, Ordering::Relaxed);

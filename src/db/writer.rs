@@ -20,6 +20,7 @@ const BATCH_TIME: Duration = Duration::from_millis(20);
 pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, wal: &Wal) {
     let mut done = Vec::with_capacity(BATCH_JOBS);
     while let Some(first) = jobs.blocking_recv() {
+        let started = Instant::now();
         roll_back(connection);
         let fate = match command(connection, "BEGIN IMMEDIATE") {
             Ok(()) => run_batch(connection, first, &mut jobs, &mut done),
@@ -31,7 +32,7 @@ pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>
         for job in done.drain(..) {
             job.answer(fate.clone());
         }
-        wal.finish_if_asked(connection);
+        wal.between_batches(connection, started.elapsed());
     }
 }
 
