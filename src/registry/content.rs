@@ -32,6 +32,16 @@ impl Content {
         Self { db, clock, store }
     }
 
+    /// Forgets every repository, image, upload and blob of all registries, for a development server. Bytes of unfinished uploads go with
+    /// the next sweep.
+    pub async fn forget_everything(&self) -> Result<(), Error> {
+        let keys = self.db.write(store::everything::remove).await?;
+        for key in keys {
+            self.store.delete(&key).await.map_err(Error::Blobs)?;
+        }
+        Ok(())
+    }
+
     /// A blob that the repository links.
     ///
     /// # Errors
