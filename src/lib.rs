@@ -23,4 +23,6 @@ pub mod app;
 
 pub mod api;
 
+pub mod server;
+
 pub mod cli;

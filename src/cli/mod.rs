@@ -3,6 +3,8 @@
 mod check;
 mod exports;
 mod healthcheck;
+mod serve;
+mod user;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -24,6 +26,11 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the server
+    Serve(Box<Configured>),
+    /// Make, list, disable and delete users
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// Check a configuration and print what is wrong with it
     Check(Box<Configured>),
     /// Ask the server on this machine whether it is ready; for container health checks
@@ -44,6 +51,8 @@ impl Cli {
     /// Does what was typed. Errors that are not the user's to correct carry their causes.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Serve(configured) => serve::run(configured.load()?),
+            Command::User(command) => user::run(command),
             Command::Check(configured) => check::run(*configured),
             Command::Healthcheck(configured) => healthcheck::run(&configured.load()?),
         }

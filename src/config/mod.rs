@@ -100,8 +100,7 @@ impl Config {
 }
 
 impl Names {
-    /// The URL that was configured; `None` where it was derived, for clients on other machines know a better one.
-    #[must_use]
+    /// The URL that was configured; `None` where it was derived, so that the way by which a client came is the better one.
     pub fn configured_url(&self) -> Option<&str> {
         (!self.derived_url).then_some(self.public_url.as_str())
     }

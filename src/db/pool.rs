@@ -114,6 +114,11 @@ impl Db {
         }
     }
 
+    /// Whether the index answers: one trivial read on the way that point reads take.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.get(|tx| tx.query_optional("SELECT 1", &[], |_| Ok(())).map(|_| ())).await
+    }
+
     /// `sqlite` or `postgres`: a label for logs and metrics.
     pub fn engine(&self) -> &'static str {
         match &*self.side {

@@ -192,7 +192,8 @@ async fn serve_tls<H: Handler>(
         let stream = tls.accept(tcp).await?;
         Stream::open(stream, Arc::clone(connection)).await
     };
-    let opened = opening(shared, &mut order, handshake).await;
+    // Boxed: what a handshake needs, the connection would keep for life.
+    let opened = opening(shared, &mut order, Box::pin(handshake)).await;
     if let Some(Some((stream, http2))) = opened {
         serve(shared, stream, http2, connection, handler, order).await;
     }

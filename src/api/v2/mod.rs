@@ -97,18 +97,19 @@ async fn dispatch(visit: &Visit<'_>, route: &Route, body: &mut Body) -> Result<R
         None if matches!(route, Route::StartUpload { .. } | Route::PutManifest { .. }) => create_on_push(visit, name).await?,
         None => return Err(no_such_repository(visit, name)),
     };
+    // What moves bytes has large futures: boxed, they cost one allocation there instead of kilobytes for every request and connection.
     match route {
         Route::ReadBlob { digest, .. } => blobs::read(visit, &repository, digest).await,
         Route::CheckBlob { digest, .. } => blobs::check(visit, &repository, digest).await,
         Route::DeleteBlob { digest, .. } => blobs::delete(visit, &repository, digest).await,
         Route::ReadManifest { reference, .. } => manifests::read(visit, &repository, reference).await,
         Route::CheckManifest { reference, .. } => manifests::check(visit, &repository, reference).await,
-        Route::PutManifest { reference, .. } => manifests::put(visit, &repository, reference, body).await,
+        Route::PutManifest { reference, .. } => Box::pin(manifests::put(visit, &repository, reference, body)).await,
         Route::DeleteManifest { reference, .. } => manifests::delete(visit, &repository, reference).await,
-        Route::StartUpload { .. } => uploads::start(visit, &repository, body).await,
+        Route::StartUpload { .. } => Box::pin(uploads::start(visit, &repository, body)).await,
         Route::AskUpload { id, .. } => uploads::ask(visit, &repository, *id).await,
-        Route::AppendUpload { id, .. } => uploads::append(visit, &repository, *id, body).await,
-        Route::FinishUpload { id, .. } => uploads::finish(visit, &repository, *id, body).await,
+        Route::AppendUpload { id, .. } => Box::pin(uploads::append(visit, &repository, *id, body)).await,
+        Route::FinishUpload { id, .. } => Box::pin(uploads::finish(visit, &repository, *id, body)).await,
         Route::CancelUpload { id, .. } => uploads::cancel(visit, &repository, *id).await,
         Route::ListTags { .. } => tags::list(visit, &repository).await,
         Route::Ping | Route::Catalog | Route::ListReferrers { .. } => Err(RouteError::NoSuchEndpoint.into()),
