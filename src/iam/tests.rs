@@ -375,3 +375,36 @@ async fn a_compiled_policy_is_kept() {
     assert!(Arc::ptr_eq(&one.expect("a policy"), &two.expect("a policy")));
     assert!(iam.resource_policy(text, Grammar::Identity).is_err());
 }
+
+/// Every statement of the store, on every engine at hand.
+#[tokio::test]
+async fn both_engines_keep_users_alike() {
+    for db in crate::db::testing::every_engine() {
+        let world = World { db, ..World::new() };
+        let (iam, account) = (world.dev().await, AccountId::DEV);
+        let (checked, users) = (world.open().await, iam.users());
+        let root = iam.bootstrap().await.expect("works").expect("a key");
+        assert!(iam.bootstrap().await.expect("works").is_none());
+        let key = user(&iam, "ci", &["AdministratorAccess"]).await;
+        assert!(users.create(account, "CI", Vec::new()).await.is_err());
+        let inline = r#"{"Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#;
+        users.attach(account, "ci", PolicyAttachment::inline("no", inline).expect("a policy")).await.expect("attached");
+        users.attach(account, "ci", PolicyAttachment::inline("no", inline).expect("a policy")).await.expect("replaced");
+        let caller = signs_in(&checked, &key).await.expect("in").caller;
+        assert_eq!(caller.policies.policies.iter().map(|named| &*named.name).collect::<Vec<_>>(), ["no", "AdministratorAccess"]);
+        assert!(signs_in(&checked, &root).await.is_ok());
+        users.detach(account, "ci", "no").await.expect("detached");
+        users.add_key(account, Some("ci")).await.expect("a key");
+        users.disable_key(account, &key.access_key_id).await.expect("disabled");
+        users.disable(account, "ci").await.expect("disabled");
+        let listed = users.list(account, None, 9).await.expect("a page").items;
+        assert_eq!((listed.len(), listed[0].keys.len(), listed[0].policies.len()), (1, 2, 1));
+        assert!(listed[0].disabled_at.is_some() && listed[0].keys.iter().any(|listed| listed.disabled_at.is_some()));
+        users.enable(account, "ci").await.expect("enabled");
+        users.rotate_key(account, Some("ci")).await.expect("a key");
+        assert_eq!(users.delete_key(account, &key.access_key_id).await, Err(Error::NoSuchKey(key.access_key_id)));
+        users.delete(account, "ci").await.expect("deleted");
+        iam.reset().await.expect("emptied");
+        assert!(world.open().await.bootstrap().await.expect("works").is_some());
+    }
+}
