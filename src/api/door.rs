@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
+use crate::api::gateway::{self, Answered};
 use crate::api::rate::RateLimit;
 use crate::api::refusal::Refused;
 use crate::api::request_log::{Line, RequestLog};
@@ -79,7 +80,11 @@ impl Face {
 
 /// Every label that a request may be counted under.
 fn labels() -> impl Iterator<Item = &'static str> {
-    TABLE.iter().map(|row| row.endpoint.name()).chain(Face::LABELS)
+    TABLE.iter().map(|row| row.endpoint.name()).chain(operations()).chain(Face::LABELS)
+}
+
+fn operations() -> impl Iterator<Item = &'static str> {
+    gateway::SERVICES.iter().flat_map(|service| service.operations).map(|entry| entry.name)
 }
 
 /// The door of one server. Cloning shares it.
@@ -136,9 +141,13 @@ impl Inner {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let status = response.status();
-        let operation = response.extensions().get::<Endpoint>().map(|endpoint| endpoint.name()).or(face.label());
+        let answered = response.extensions().get::<Answered>();
+        let operation = match answered {
+            Some(answered) => answered.operation,
+            None => response.extensions().get::<Endpoint>().map(|endpoint| endpoint.name()).or(face.label()),
+        };
         let took = started.finish(operation, status.as_u16());
-        let (caller, fault) = (None, None);
+        let (caller, fault) = answered.map_or((None, None), |answered| (answered.caller.as_deref(), answered.fault.as_deref()));
         let path = uri.path();
         self.log.write(&Line { id: &id, peer, method: &method, path, status, operation, caller, fault, took });
         response
@@ -169,14 +178,13 @@ impl Inner {
     async fn dispatch(&self, face: Face, request: Request<Body>) -> Response<Body> {
         match face {
             Face::V2 => v2::serve(&self.app, request).await,
+            Face::Aws => Box::pin(gateway::serve(&self.app, request)).await,
             Face::Token => token::serve(&self.app, request).await,
             Face::Live => health::live(),
             Face::Ready => health::ready(&self.app).await,
             Face::Metrics => health::metrics(&self.metrics),
             Face::Reset => reset::everything(&self.app).await,
-            Face::Aws | Face::Nobody => {
-                health::text(StatusCode::NOT_FOUND, "there is nothing here: /v2/ is the registry, POST / the AWS APIs\n")
-            }
+            Face::Nobody => health::text(StatusCode::NOT_FOUND, "there is nothing here: /v2/ is the registry, POST / the AWS APIs\n"),
         }
     }
 }
