@@ -3,11 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Body;
-use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
-use wharfinger::api;
+use wharfinger::api::door::Door;
 use wharfinger::app::App;
 use wharfinger::aws::AccountId;
 use wharfinger::base::{Clock, Ids, Timestamp};
@@ -16,7 +13,7 @@ use wharfinger::config::{Config, Settings};
 use wharfinger::db::Db;
 use wharfinger::iam::{Caller, Iam, MasterKey, NewAccessKey, PolicyAttachment, Principal, UserName};
 use wharfinger::registry::Registry;
-use wharfinger::transport::{Connection, Handler, Listener};
+use wharfinger::transport::Listener;
 
 use super::aws::Aws;
 use super::client::Client;
@@ -31,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) create_on_push: bool,
     /// Manifests may name what is not there.
     pub(crate) sparse: bool,
+    /// Requests per second of one caller, and as many at once.
+    pub(crate) rate: Option<u32>,
 }
 
 /// A running server; it ends with this value.
@@ -58,6 +57,8 @@ impl TestServer {
             create_on_push: Some(setup.create_on_push || setup.dev),
             accept_missing_references: Some(setup.sparse),
             auth_challenge: Some(if setup.bearer { "bearer" } else { "basic" }.to_owned()),
+            rate_per_second: setup.rate,
+            rate_burst: setup.rate,
             ..Settings::default()
         };
         let config = Config::from_settings(settings).unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -73,8 +74,8 @@ impl TestServer {
         let address = listener.address().expect("an address");
         let app = Arc::new(App { clock: clock.clone(), ids, db, iam, registry, config });
         let (stop, stopped) = oneshot::channel();
-        let handler = Faces(Arc::clone(&app));
-        tokio::spawn(listener.serve(handler, async move { drop(stopped.await) }));
+        let door = Door::new(Arc::clone(&app), Vec::new());
+        tokio::spawn(listener.serve(door, async move { drop(stopped.await) }));
         Self { app, clock, address, root, _folder: folder, _stop: stop }
     }
 
@@ -127,30 +128,5 @@ impl TestServer {
     fn password(&self, principal: Principal, key: &NewAccessKey) -> String {
         let caller = Caller::new(key.account, principal, Arc::default()).with_access_key(key.access_key_id.as_str().into());
         self.app.iam.password_for(&caller).expect("a password").token.into_inner()
-    }
-}
-
-/// The faces under test, without the frame around them.
-#[derive(Clone)]
-struct Faces(Arc<App>);
-
-impl Handler for Faces {
-    type Body = Body;
-
-    fn handle(
-        &self,
-        request: Request<Incoming>,
-        connection: &Arc<Connection>,
-    ) -> impl Future<Output = Response<Body>> + Send + 'static + use<> {
-        let app = Arc::clone(&self.0);
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::clone(connection));
-        async move {
-            match request.uri().path() {
-                "/" => api::gateway::serve(&app, request).await,
-                "/token" => api::token::serve(&app, request).await,
-                _ => api::v2::serve(&app, request).await,
-            }
-        }
     }
 }

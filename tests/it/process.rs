@@ -1,0 +1,162 @@
+//! The program itself: what it prints, what it refuses to start on, and how it stops.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_wharfinger");
+
+/// A server in a process of its own; it is killed with this value.
+struct Process {
+    child: Child,
+    address: String,
+}
+
+impl Process {
+    /// Starts on a port that the system chooses, and waits until the log tells it.
+    fn start(folder: &Path, more: &[&str]) -> Self {
+        let mut child = command(folder)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let lines = BufReader::new(child.stderr.take().expect("stderr")).lines();
+        let mut said = Vec::new();
+        for line in lines {
+            let line = line.expect("a line");
+            if let Some((_, rest)) = line.split_once("serving address=") {
+                let address = rest.split(' ').next().unwrap_or_default().to_owned();
+                return Self { child, address };
+            }
+            said.push(line);
+        }
+        panic!("it did not start: {said:#?}");
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+    }
+
+    /// Asks it to stop; returns what it printed.
+    fn stop(mut self) -> String {
+        self.signal("-TERM");
+        let mut printed = String::new();
+        self.child.stdout.take().expect("stdout").read_to_string(&mut printed).expect("text");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                assert!(status.success(), "{status}");
+                return printed;
+            }
+            assert!(Instant::now() < deadline, "it does not stop");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().env("WHARFINGER_DATA_DIR", folder).current_dir(folder);
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder).args(arguments).output().expect("the program runs")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn variables(printed: &str) -> Vec<&str> {
+    printed.lines().map(|line| line.strip_prefix("export ").and_then(|line| line.split('=').next()).unwrap_or(line)).collect()
+}
+
+const FOUR: [&str; 4] = ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"];
+
+#[test]
+fn the_first_start_prints_four_lines_and_later_ones_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = Process::start(folder.path(), &[]);
+    let port = first.address.rsplit(':').next().expect("a port").to_owned();
+    let printed = first.stop();
+    assert_eq!(variables(&printed), FOUR);
+    assert!(printed.contains(&format!("AWS_ENDPOINT_URL=http://localhost:{port}\n")), "{printed}");
+    assert_eq!(Process::start(folder.path(), &[]).stop(), "");
+}
+
+#[test]
+fn users_are_made_beside_a_running_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Process::start(folder.path(), &[]);
+    let made = run(folder.path(), &["user", "create", "ci", "--policy", "AmazonEC2ContainerRegistryReadOnly"]);
+    let printed = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert_eq!(variables(&printed), FOUR, "{}", stderr(&made));
+    let port = server.address.rsplit(':').next().expect("a port");
+    assert!(printed.contains(&format!("localhost:{port}\n")), "the running server's address: {printed}");
+    let again = run(folder.path(), &["user", "create", "ci"]);
+    assert!(!again.status.success() && stderr(&again).contains("ci"), "{}", stderr(&again));
+    let unknown = run(folder.path(), &["user", "create", "x", "--policy", "Everything"]);
+    assert!(!unknown.status.success() && stderr(&unknown).contains("Everything"), "{}", stderr(&unknown));
+    assert!(run(folder.path(), &["user", "disable", "ci"]).status.success());
+    let listed = String::from_utf8_lossy(&run(folder.path(), &["user", "list"]).stdout).into_owned();
+    assert!(listed.starts_with("ci\tdisabled\tAKIA") && listed.ends_with("\tAmazonEC2ContainerRegistryReadOnly\n"), "{listed}");
+    assert!(run(folder.path(), &["user", "delete", "ci"]).status.success());
+}
+
+#[test]
+fn a_folder_that_is_served_is_not_served_twice() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = Process::start(folder.path(), &[]);
+    let second = run(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
+    assert!(!second.status.success());
+    assert!(stderr(&second).contains("already serving"), "{}", stderr(&second));
+    assert_eq!(variables(&first.stop()), FOUR);
+}
+
+#[test]
+fn configurations_are_checked_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("server.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).expect("written");
+        let output = run(folder.path(), &["check", "--config", "server.toml"]);
+        (output.status.success(), format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output)))
+    };
+    assert_eq!(check("region = \"eu-west-1\""), (true, "ok\n".to_owned()));
+    for (text, named) in [
+        ("lissten = \"x\"", "lissten"),
+        ("max_connections = -1", "max_connections"),
+        ("max_connections = 0", "max_connections"),
+        ("tls_certificate = \"no.crt\"\ntls_key = \"no.key\"", "no.crt"),
+    ] {
+        let (right, said) = check(text);
+        assert!(!right && said.contains(named), "{text}: {said}");
+        assert!(!run(folder.path(), &["serve", "--config", "server.toml", "--listen", "127.0.0.1:0"]).status.success(), "{text}");
+    }
+}
+
+#[test]
+fn a_development_server_is_on_loopback_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = run(folder.path(), &["serve", "--dev", "--listen", "0.0.0.0:0"]);
+    assert!(!open.status.success() && stderr(&open).contains("loopback"), "{}", stderr(&open));
+    let server = Process::start(folder.path(), &["--dev"]);
+    let health = run(folder.path(), &["healthcheck", "--listen", &server.address]);
+    assert!(health.status.success(), "{}", stderr(&health));
+    server.signal("-HUP");
+    assert_eq!(variables(&server.stop()), FOUR);
+    assert!(!run(folder.path(), &["healthcheck", "--listen", "127.0.0.1:1"]).status.success());
+}
