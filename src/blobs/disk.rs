@@ -253,12 +253,11 @@ impl Disk {
     }
 
     pub(super) async fn open_blob(self: &Arc<Self>, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobReader> {
-        let opened = match self.open.get(key) {
-            Some(opened) => opened,
-            None => {
-                let (disk, key) = (Arc::clone(self), key.clone());
-                spawn_blocking(move || disk.open_file(key)).await??
-            }
+        let opened = if let Some(opened) = self.open.get(key) {
+            opened
+        } else {
+            let (disk, key) = (Arc::clone(self), key.clone());
+            spawn_blocking(move || disk.open_file(&key)).await??
         };
         let range = clip(range, opened.size)?;
         Ok(BlobReader::of_file(opened.file, range, opened.size))

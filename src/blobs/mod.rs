@@ -6,6 +6,8 @@ mod append;
 mod buffers;
 mod config;
 mod disk;
+#[cfg(test)]
+mod disk_tests;
 mod error;
 mod folders;
 mod key;

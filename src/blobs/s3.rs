@@ -68,9 +68,13 @@ impl fmt::Debug for Objects {
 impl Objects {
     /// Connects to a bucket and learns what it can do by writing one object under `probe`.
     pub(super) async fn s3(config: &S3Config, probe: Uuid) -> Result<Self> {
+        Self::s3_of_parts(config, PART, probe).await
+    }
+
+    pub(super) async fn s3_of_parts(config: &S3Config, part: u64, probe: Uuid) -> Result<Self> {
         let s3 = Arc::new(client(config)?);
         let prefix = Path::parse(&config.prefix).map_err(object_store::Error::from)?;
-        Self { signer: Some(Arc::clone(&s3) as _), ..Self::over(Arc::clone(&s3) as _, s3, prefix, PART) }.probed(probe).await
+        Self { signer: Some(Arc::clone(&s3) as _), ..Self::over(Arc::clone(&s3) as _, s3, prefix, part) }.probed(probe).await
     }
 
     /// Objects in memory; `part` is the part size, small in tests.

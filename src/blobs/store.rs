@@ -22,7 +22,7 @@ use crate::blobs::staging::{AppendLimits, Staged, StoredBlob};
 use crate::oci::{Algorithm, Digest};
 
 /// Part size of the store in memory, small so that tests meet parts.
-const MEMORY_PART: u64 = 64 * 1024;
+pub(super) const MEMORY_PART: u64 = 64 * 1024;
 
 /// Blobs and the uploads that become blobs. Cloning shares the store.
 #[derive(Clone, Debug)]
@@ -49,6 +49,15 @@ impl BlobStore {
             BlobsConfig::Memory => Side::Objects(Arc::new(Objects::memory(MEMORY_PART, ids.uuid()).await?)),
         };
         Ok(Self { side, ids })
+    }
+
+    /// As [`BlobStore::open`], with parts so small that tests meet them: 5 MiB in a bucket, the least that S3 takes.
+    #[cfg(test)]
+    pub(super) async fn open_bucket_for_test(config: &BlobsConfig) -> Result<(Self, usize)> {
+        const PART: u64 = 5 * 1024 * 1024;
+        let (BlobsConfig::S3(s3), ids) = (config, Ids::default()) else { return Err(super::Error::NotFound) };
+        let side = Side::Objects(Arc::new(Objects::s3_of_parts(s3, PART, ids.uuid()).await?));
+        Ok((Self { side, ids }, usize::try_from(PART).unwrap_or(0)))
     }
 
     /// The state of an upload of which nothing has come yet. Touches nothing. `algorithm` is the one to hash along the way.

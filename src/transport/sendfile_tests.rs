@@ -82,8 +82,8 @@ impl Client {
     }
 
     async fn ask(&mut self, method: &str, paths: &[String]) {
-        let text: String = paths.iter().map(|path| format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n")).collect();
-        self.stream.write_all(text.as_bytes()).await.expect("sent");
+        let heads: Vec<String> = paths.iter().map(|path| format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n")).collect();
+        self.stream.write_all(heads.concat().as_bytes()).await.expect("sent");
     }
 
     async fn more(&mut self) -> bool {
