@@ -263,14 +263,14 @@ impl Disk {
         Ok(BlobReader::of_file(opened.file, range, opened.size))
     }
 
-    fn open_file(&self, key: BlobKey) -> Result<Opened> {
+    fn open_file(&self, key: &BlobKey) -> Result<Opened> {
         let file = File::open(self.path(key.as_str()))?;
         let size = file.metadata()?.len();
         let opened = Opened { file: Arc::new(file), size };
         self.open.insert(key.clone(), opened.clone());
         // `delete` unlinks first and forgets second. Whichever way the two cross, the entry does not outlive the file.
         if opened.file.metadata()?.nlink() == 0 {
-            self.open.remove(&key);
+            self.open.remove(key);
         }
         Ok(opened)
     }

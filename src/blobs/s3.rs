@@ -476,7 +476,7 @@ mod tests {
         assert_eq!(part_size(PART, Some(1)), 16 * MIB);
         for size in [100 * 1024 * MIB, 1_000 * 1024 * MIB, 5 * 1024 * 1024 * MIB] {
             let part = part_size(PART, Some(size));
-            assert!(size.div_ceil(part) <= PARTS_PLANNED && part <= MAX_PART && part >= PART, "{size}: {part}");
+            assert!(size.div_ceil(part) <= PARTS_PLANNED && (PART..=MAX_PART).contains(&part), "{size}: {part}");
         }
         assert!((100 * 1024 * MIB).div_ceil(PART) < 10_000);
     }
