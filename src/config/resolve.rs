@@ -237,7 +237,8 @@ fn database(problems: &mut Problems, given: Option<&str>, data_dir: &Path, durab
 
 fn registry(problems: &mut Problems, settings: &Settings) -> registry::Config {
     let default = registry::Config::default();
-    let expiry = problems.within("upload_expiry_seconds", settings.upload_expiry_seconds, default.upload_expiry.as_secs(), 1..=365 * 86_400);
+    let expiry =
+        problems.within("upload_expiry_seconds", settings.upload_expiry_seconds, default.upload_expiry.as_secs(), 1..=365 * 86_400);
     let stall = settings.stall_timeout_seconds.map_or(default.body_idle_timeout, Duration::from_secs);
     registry::Config {
         accept_missing_references: settings.accept_missing_references.unwrap_or(default.accept_missing_references),

@@ -42,13 +42,23 @@ async fn a_caller_past_its_rate_is_told_when_to_come_again() {
     let server = TestServer::start(Setup { rate: Some(1), ..Setup::default() }).await;
     let client = server.root();
     assert_eq!(client.get("/v2/").await.status, 200);
-    let refused = client.get("/v2/").await;
-    assert_eq!((refused.status.as_u16(), refused.header("retry-after"), refused.error().as_str()), (429, "1", "429 TOOMANYREQUESTS"));
+    let refused = until_refused(async || client.get("/v2/").await).await;
+    assert_eq!((refused.header("retry-after"), refused.error().as_str()), ("1", "429 TOOMANYREQUESTS"));
     assert_eq!(server.client().get("/v2/").await.status, 401, "others are not held up");
     let target = [("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories")];
-    let refused = server.client().send(Method::POST, "/", &target, "{}").await;
-    assert_eq!(refused.status, 429);
+    let refused = until_refused(async || server.client().send(Method::POST, "/", &target, "{}").await).await;
     assert!(text(&refused).contains("ThrottlingException"), "{}", text(&refused));
+}
+
+/// Asks again and again, for on a busy machine a second may pass between two requests.
+async fn until_refused(ask: impl AsyncFn() -> Answer) -> Answer {
+    for _ in 0..100 {
+        let answer = ask().await;
+        if answer.status == 429 {
+            return answer;
+        }
+    }
+    panic!("never refused");
 }
 
 #[tokio::test]

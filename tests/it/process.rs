@@ -1,6 +1,7 @@
 //! The program itself: what it prints, what it refuses to start on, and how it stops.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -146,6 +147,49 @@ fn configurations_are_checked_by_name() {
         assert!(!right && said.contains(named), "{text}: {said}");
         assert!(!run(folder.path(), &["serve", "--config", "server.toml", "--listen", "127.0.0.1:0"]).status.success(), "{text}");
     }
+}
+
+#[test]
+fn a_server_with_tls_is_asked_for_its_health_over_tls() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pair = rcgen::generate_simple_self_signed(vec!["registry.test".to_owned()]).expect("rcgen signs");
+    std::fs::write(folder.path().join("tls.crt"), pair.cert.pem()).expect("written");
+    std::fs::write(folder.path().join("tls.key"), pair.signing_key.serialize_pem()).expect("written");
+    let tls = ["--tls-certificate", "tls.crt", "--tls-key", "tls.key"];
+    let server = Process::start(folder.path(), &tls);
+    let ask = |more: &[&str]| run(folder.path(), &[&["healthcheck", "--listen", &server.address], more].concat());
+    assert!(ask(&tls).status.success(), "{}", stderr(&ask(&tls)));
+    assert!(!ask(&[]).status.success(), "plain words to a TLS port");
+    assert!(server.stop().contains("AWS_ENDPOINT_URL=https://localhost:"));
+}
+
+#[test]
+fn traces_go_to_the_collector_that_is_named_and_follow_their_caller() {
+    const TRACE: [u8; 16] = *b"0123456789abcdef";
+    let collector = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", collector.local_addr().expect("an address"));
+    let received = std::thread::spawn(move || {
+        let (mut socket, _) = collector.accept().expect("an exporter");
+        socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a socket");
+        let mut bytes = Vec::new();
+        // Ends by the time-out: the exporter waits for its answer.
+        let _ = socket.read_to_end(&mut bytes);
+        let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        bytes
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Process::start(folder.path(), &["--dev", "--otel-endpoint", &endpoint]);
+    let id = hex::encode(TRACE);
+    let request = format!("GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\ntraceparent: 00-{id}-00f067aa0ba902b7-01\r\n\r\n");
+    let mut socket = TcpStream::connect(&server.address).expect("connects");
+    socket.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    server.stop();
+    let received = received.join().expect("a collector");
+    assert!(received.starts_with(b"POST /v1/traces "));
+    assert!(received.windows(TRACE.len()).any(|window| window == TRACE), "the span is a child of its caller's");
 }
 
 #[test]
