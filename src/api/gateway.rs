@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::context::{Call, Scope, Source};
 use super::operation::{Entry, Service};
 use super::origin::Origin;
-use super::{ecr, sts};
+use super::{drain, ecr, sts};
 use crate::app::App;
 use crate::aws::sigv4::{self, Claim, SignatureError};
 use crate::aws::{Family, Fault, json, query, xml};
@@ -62,11 +62,11 @@ struct Asked {
 
 /// Answers one request to `/`.
 pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response<Body> {
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let request_id = request_id(app, &head);
     let asked = Asked::of(&head);
     let mut answered = Answered { operation: asked.json.map(|(_, entry)| entry.name), fault: None, caller: None };
-    let outcome = answer(app, &head, body, &asked, &request_id, &mut answered).await;
+    let outcome = answer(app, &head, &mut body, &asked, &request_id, &mut answered).await;
     let (status, content_type, bytes) = match outcome {
         Ok(bytes) => (StatusCode::OK, content_type(asked.family), bytes),
         Err(fault) => {
@@ -88,13 +88,14 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response<Body> {
     }
     response.extensions_mut().insert(answered);
     *response.body_mut() = Body::from(bytes);
-    response
+    // What was refused before its body was read: the client must get to read why.
+    drain::outlive(response, head.version, &head.headers, body)
 }
 
 async fn answer(
     app: &Arc<App>,
     head: &Parts,
-    body: Body,
+    body: &mut Body,
     asked: &Asked,
     request_id: &str,
     answered: &mut Answered,
@@ -180,8 +181,8 @@ fn from_form(head: &Parts, body: &Bytes, signed: &Signed) -> Result<(&'static Se
 }
 
 /// Takes the body in, up to `limit` bytes, when there is room for it.
-async fn read(head: &Parts, body: Body, limit: usize, family: Family) -> Result<(Bytes, Option<SemaphorePermit<'static>>), Fault> {
-    let declared = http_body::Body::size_hint(&body).exact().or_else(|| head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
+async fn read(head: &Parts, body: &mut Body, limit: usize, family: Family) -> Result<(Bytes, Option<SemaphorePermit<'static>>), Fault> {
+    let declared = http_body::Body::size_hint(body).exact().or_else(|| head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok());
     let expected = declared.map_or(limit, |length| usize::try_from(length).unwrap_or(usize::MAX));
     if expected > limit {
         return Err(Fault::too_large(limit));

@@ -2,6 +2,7 @@
 
 pub mod context;
 pub mod door;
+mod drain;
 pub mod ecr;
 pub mod gate;
 pub mod gateway;

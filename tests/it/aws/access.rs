@@ -49,8 +49,8 @@ async fn a_user_without_policies_may_do_nothing_and_every_refusal_names_its_acti
     server.aws().ok("CreateRepository", on("web", json!({}))).await;
     let nothing = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
     let nobody = server.aws_user(AccountId::DEV, "nobody", nothing).await;
-    let served: Vec<_> = wharfinger::api::ecr::SERVICE.operations.iter().map(|entry| entry.name).collect();
-    assert_eq!(operations().len(), served.len(), "{served:?}");
+    let all: Vec<_> = wharfinger::api::ecr::SERVICE.operations.iter().map(|entry| entry.name).collect();
+    assert_eq!(operations().len(), all.len(), "{all:?}");
     for (operation, document, action) in operations() {
         nobody.ecr(operation, document).await.assert_denied(action, &format!("{NO_IDENTITY} {action} action"));
     }

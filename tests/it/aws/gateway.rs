@@ -82,6 +82,8 @@ async fn what_cannot_be_read_is_named() {
     aws.ok("DescribeRepositories", json!({"unheardOf": {"deep": [1, null]}})).await;
     let long = format!(r#"{{"nextToken":"{}"}}"#, "x".repeat(2 * 1024 * 1024));
     assert_eq!(aws.post(&[JSON, DESCRIBE], &long).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let unsigned = server.client().send(http::Method::POST, "/", &[JSON, DESCRIBE], "x".repeat(32 * 1024 * 1024)).await;
+    assert_eq!(unsigned.json()["__type"], "MissingAuthenticationTokenException", "told while the body still comes");
 }
 
 #[tokio::test]
@@ -115,7 +117,9 @@ async fn under_dev_a_key_id_of_twelve_digits_names_the_account() {
     let unsigned = server.client().send(http::Method::POST, "/", &[JSON, DESCRIBE], "{}").await;
     assert_eq!(unsigned.status, StatusCode::OK);
     let mut aws = server.aws();
-    ("000000000001".clone_into(&mut aws.access_key_id), "eu-west-1".clone_into(&mut aws.region), "any".clone_into(&mut aws.secret));
+    "000000000001".clone_into(&mut aws.access_key_id);
+    "eu-west-1".clone_into(&mut aws.region);
+    "any".clone_into(&mut aws.secret);
     let made = aws.ok("CreateRepository", on("web", json!({}))).await;
     assert_eq!(made["repository"]["repositoryArn"], "arn:aws:ecr:eu-west-1:000000000001:repository/web");
     "us-east-1".clone_into(&mut aws.region);
