@@ -3,6 +3,7 @@
 mod check;
 mod exports;
 mod healthcheck;
+mod operations;
 mod serve;
 mod user;
 
@@ -35,6 +36,8 @@ enum Command {
     Check(Box<Configured>),
     /// Ask the server on this machine whether it is ready; for container health checks
     Healthcheck(Box<Configured>),
+    /// List the operations of the AWS APIs that are answered here
+    Operations(operations::Operations),
 }
 
 /// Where settings come from: flags over environment over file.
@@ -55,6 +58,7 @@ impl Cli {
             Command::User(command) => user::run(command),
             Command::Check(configured) => check::run(*configured),
             Command::Healthcheck(configured) => healthcheck::run(&configured.load()?),
+            Command::Operations(how) => operations::run(&how).map(|()| ExitCode::SUCCESS),
         }
     }
 }

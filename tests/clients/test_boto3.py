@@ -103,7 +103,8 @@ def test_repository_life(ecr, server, account):
     refused("RepositoryNotFoundException", ecr.delete_repository, repositoryName="boto/life")
 
 
-@pytest.mark.parametrize("name", ["UPPER", "a", "a//b", "-a", "a/../b", "a" * 257, "with space"])
+# A name of one character is left out: botocore itself refuses it.
+@pytest.mark.parametrize("name", ["UPPER", "a//b", "-a", "a/../b", "a" * 257, "with space"])
 def test_malformed_names(ecr, name):
     message = refused("InvalidParameterException", ecr.create_repository, repositoryName=name)
     assert "repositoryName" in message
