@@ -25,11 +25,13 @@ pub(super) struct UploadLock {
 
 impl UploadLocks {
     pub(super) async fn lock(&self, id: Uuid) -> Result<UploadLock, Error> {
-        let guard = tokio::time::timeout(WAIT, self.entry(id).lock_owned()).await;
-        match guard {
-            Ok(guard) => Ok(UploadLock { locks: self.clone(), id, guard: Some(guard) }),
-            Err(_) => Err(Error::UploadBusy),
-        }
+        self.lock_within(id, WAIT).await.ok_or(Error::UploadBusy)
+    }
+
+    /// The lock, if it is free within `wait`.
+    pub(super) async fn lock_within(&self, id: Uuid, wait: Duration) -> Option<UploadLock> {
+        let guard = tokio::time::timeout(wait, self.entry(id).lock_owned()).await.ok()?;
+        Some(UploadLock { locks: self.clone(), id, guard: Some(guard) })
     }
 
     pub(super) fn try_lock(&self, id: Uuid) -> Option<UploadLock> {

@@ -25,6 +25,9 @@ const SMALLEST_PART_BYTES: u64 = 5 * 1024 * 1024;
 /// How long a replica may write to an upload before it must say again that it still does.
 const CLAIM: Duration = Duration::from_secs(30);
 
+/// How long the question how much has arrived waits for a part that is arriving.
+const STATUS_WAIT: Duration = Duration::from_secs(1);
+
 /// Sessions ended by one pass of the sweep.
 const SWEPT_PER_PASS: i64 = 1_000;
 
@@ -83,6 +86,8 @@ impl Uploads {
     /// # Errors
     /// [`Error::NoSuchUpload`], also for the session of another repository.
     pub async fn status(&self, repository: RepositoryId, id: Uuid) -> Result<Upload, Error> {
+        // A part that just broke off is still being written down; one that goes on for longer is not waited for.
+        let _lock = self.locks.lock_within(id, STATUS_WAIT).await;
         let session = self.session(repository, id).await?;
         match self.blobs.check(&staged(&session)?).await {
             Ok(()) => Ok(view(&session)),
