@@ -13,6 +13,7 @@ use futures_util::FutureExt as _;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 use tracing::Instrument as _;
@@ -133,7 +134,7 @@ impl Inner {
         let double = connection.is_doubly_framed();
         let kind = face.fault_kind(request.headers());
         let mut response = match self.admit(double, request.headers(), peer) {
-            Ok(()) => self.served(face, prepare(request, &id, connection)).await.unwrap_or_else(|refused| refused.answer(kind, &id)),
+            Ok(()) => self.served(face, self.prepare(request, &id, connection)).await.unwrap_or_else(|refused| refused.answer(kind, &id)),
             Err(refused) => refused.answer(kind, &id),
         };
         response.headers_mut().insert(REQUEST_ID, id.to_header());
@@ -146,6 +147,9 @@ impl Inner {
             Some(answered) => answered.operation,
             None => response.extensions().get::<Endpoint>().map(|endpoint| endpoint.name()).or(face.label()),
         };
+        if response.extensions().get::<Endpoint>() == Some(&Endpoint::ReadBlob) && status.is_success() {
+            self.metrics.blob_bytes_out(response.body().size_hint().exact().unwrap_or(0));
+        }
         let took = started.finish(operation, status.as_u16());
         let (caller, fault) = answered.map_or((None, None), |answered| (answered.caller.as_deref(), answered.fault.as_deref()));
         let path = uri.path();
@@ -175,6 +179,33 @@ impl Inner {
         outcome.map_err(|panic| broken(panic.as_ref()))
     }
 
+    /// Gives the request what faces look for among its extensions: its id, its connection and, where a blob may be read, the way for the
+    /// kernel to send it.
+    fn prepare(&self, request: Request<Incoming>, id: &RequestId, connection: Arc<Connection>) -> Request<Body> {
+        let uploads = request.uri().path().contains("/blobs/uploads/");
+        let mut request = request.map(|body| match body.is_end_stream() {
+            true => Body::empty(),
+            false if uploads => self.counted(body),
+            false => Body::new(body),
+        });
+        if reads_blob(request.method(), request.uri())
+            && let Some(queue) = connection.sendfile()
+        {
+            queue.offer(&mut request);
+        }
+        request.extensions_mut().insert(id.clone());
+        request.extensions_mut().insert(connection);
+        request
+    }
+
+    fn counted(&self, body: Incoming) -> Body {
+        let count = self.metrics.blob_bytes_in();
+        Body::new(body.map_frame(move |frame| {
+            count(frame.data_ref().map_or(0, bytes::Bytes::len));
+            frame
+        }))
+    }
+
     async fn dispatch(&self, face: Face, request: Request<Body>) -> Response<Body> {
         match face {
             Face::V2 => v2::serve(&self.app, request).await,
@@ -199,20 +230,6 @@ fn span(request: &Request<Body>) -> tracing::Span {
     );
     continue_trace(&span, request.headers());
     span
-}
-
-/// Gives the request what faces look for among its extensions: its id, its connection and, where a blob may be read, the way for the
-/// kernel to send it.
-fn prepare(request: Request<Incoming>, id: &RequestId, connection: Arc<Connection>) -> Request<Body> {
-    let mut request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
-    if reads_blob(request.method(), request.uri())
-        && let Some(queue) = connection.sendfile()
-    {
-        queue.offer(&mut request);
-    }
-    request.extensions_mut().insert(id.clone());
-    request.extensions_mut().insert(connection);
-    request
 }
 
 fn reads_blob(method: &Method, uri: &Uri) -> bool {

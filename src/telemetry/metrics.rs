@@ -128,12 +128,15 @@ impl Metrics {
         self.numbers.refused.fetch_add(1, Relaxed);
     }
 
-    /// Bytes of blobs taken in.
-    pub fn blob_bytes_in(&self, bytes: u64) {
-        self.numbers.blob_bytes_in.fetch_add(bytes, Relaxed);
+    /// Counts bytes of blobs as they come in, for as long as their body flows.
+    pub fn blob_bytes_in(&self) -> impl Fn(usize) + Send + 'static + use<> {
+        let numbers = Arc::clone(&self.numbers);
+        move |bytes| {
+            numbers.blob_bytes_in.fetch_add(bytes as u64, Relaxed);
+        }
     }
 
-    /// Bytes of blobs given out.
+    /// Bytes of blobs promised in answers.
     pub fn blob_bytes_out(&self, bytes: u64) {
         self.numbers.blob_bytes_out.fetch_add(bytes, Relaxed);
     }

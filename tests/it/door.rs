@@ -38,6 +38,18 @@ async fn every_request_has_an_id_and_is_counted_by_operation() {
 }
 
 #[tokio::test]
+async fn bytes_of_blobs_are_counted_both_ways() {
+    let server = TestServer::dev().await;
+    let client = server.client();
+    let digest = client.push_blob("web", b"twelve bytes").await;
+    assert_eq!(client.get(&format!("/v2/web/blobs/{digest}")).await.status, 200);
+    let metrics = text(&client.get("/metrics").await);
+    for line in ["wharfinger_blob_in_bytes_total 12\n", "wharfinger_blob_out_bytes_total 12\n"] {
+        assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_past_its_rate_is_told_when_to_come_again() {
     let server = TestServer::start(Setup { rate: Some(1), ..Setup::default() }).await;
     let client = server.root();

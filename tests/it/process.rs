@@ -17,20 +17,21 @@ struct Process {
 impl Process {
     /// Starts on a port that the system chooses, and waits until the log tells it.
     fn start(folder: &Path, more: &[&str]) -> Self {
-        let mut child = command(folder)
+        let child = command(folder)
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let lines = BufReader::new(child.stderr.take().expect("stderr")).lines();
+        let mut process = Self { child, address: String::new() };
+        let lines = BufReader::new(process.child.stderr.take().expect("stderr")).lines();
         let mut said = Vec::new();
         for line in lines {
             let line = line.expect("a line");
             if let Some((_, rest)) = line.split_once("serving address=") {
-                let address = rest.split(' ').next().unwrap_or_default().to_owned();
-                return Self { child, address };
+                rest.split(' ').next().unwrap_or_default().clone_into(&mut process.address);
+                return process;
             }
             said.push(line);
         }
