@@ -244,7 +244,7 @@ fn statements_keep_to_the_common_subset() {
     }
     for path in files(&root().join("src"), "sql") {
         let text = std::fs::read_to_string(&path).expect("a migration is readable");
-        let statements: String = text.lines().filter(|line| !line.trim_start().starts_with("--")).map(|line| format!("{line}\n")).collect();
+        let statements: String = text.lines().filter(|line| !line.trim_start().starts_with("--")).flat_map(|line| [line, "\n"]).collect();
         for word in ["BOOLEAN", "TIMESTAMP", "SERIAL", "JSON", "AUTOINCREMENT", "VARCHAR", " INTEGER", " BLOB", " REAL", "now()"] {
             if statements.contains(word) {
                 broken.push(format!("{}: {word}", path.display()));
