@@ -1,0 +1,9 @@
+//! The rows of the table, in its order.
+
+pub(crate) mod crowd;
+pub(crate) mod download;
+pub(crate) mod lists;
+pub(crate) mod manifests;
+pub(crate) mod push;
+pub(crate) mod small;
+pub(crate) mod start;

@@ -1,0 +1,18 @@
+//! What the benchmark programs share: a load generator, the servers it is pointed at, their content and the report.
+
+pub(crate) mod answer;
+pub(crate) mod arguments;
+pub(crate) mod connection;
+pub(crate) mod content;
+pub(crate) mod latencies;
+pub(crate) mod load;
+pub(crate) mod nginx;
+pub(crate) mod peers;
+pub(crate) mod process;
+pub(crate) mod report;
+pub(crate) mod request;
+pub(crate) mod scripts;
+pub(crate) mod seed;
+pub(crate) mod server;
+pub(crate) mod sign;
+pub(crate) mod wharfinger;
