@@ -17,9 +17,6 @@ use super::sign::{AccessKey, ecr_call};
 
 const TERMS: &str = "Basic + user and repository policy; fsync of file and folder, SQLite FULL";
 
-/// What differs from the defaults: nothing that costs or saves work.
-const CONFIGURATION: &str = "";
-
 /// What the benchmark's user may do: push and pull. Making repositories is left to the root.
 const USER_POLICY: &str = "AmazonEC2ContainerRegistryPowerUser";
 
@@ -42,13 +39,11 @@ fn binary() -> PathBuf {
 fn start_on(data: &Path) -> anyhow::Result<Server> {
     let address = free_address()?;
     let folder = data.parent().context("a data folder has a parent")?.to_owned();
-    let configuration = folder.join("wharfinger.toml");
-    fs::write(&configuration, CONFIGURATION)?;
     let (data, log, output) = (data.to_owned(), folder.join("log"), folder.join("output"));
     let launch = move || {
         let mut command = Command::new(binary());
-        command.args(["serve", "--listen", &address.to_string(), "--config"]).arg(&configuration).arg("--data-dir").arg(&data);
-        command.env("RUST_LOG", "error");
+        // All defaults: no rate limit, no access log.
+        command.args(["serve", "--listen", &address.to_string(), "--data-dir"]).arg(&data).env("WHARFINGER_LOG_LEVEL", "error");
         Process::spawn(&mut command, &log, &output)
     };
     Server::start("wharfinger", TERMS, address, "/v2/", Box::new(launch))
@@ -116,7 +111,7 @@ fn prepare(folder: &Path, data: &Path) -> anyhow::Result<()> {
     let server = start_on(data)?;
     let root = exported_key(&fs::read_to_string(folder.join("output"))?)?;
     let mut command = Command::new(binary());
-    command.args(["user", "create", "bench", "--policy", USER_POLICY, "--data-dir"]).arg(data).env("RUST_LOG", "error");
+    command.args(["user", "create", "bench", "--policy", USER_POLICY, "--data-dir"]).arg(data);
     let output = command.output()?;
     ensure!(output.status.success(), "`wharfinger user create` failed: {}", String::from_utf8_lossy(&output.stderr));
     fs::write(folder.join("user"), &output.stdout)?;
