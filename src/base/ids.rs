@@ -26,7 +26,7 @@ impl Ids {
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0_u8; N];
         match &self.seed {
-            None => aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives random bytes"),
+            None => getrandom::fill(&mut bytes).expect("the operating system gives random bytes"),
             Some(state) => {
                 for chunk in bytes.chunks_mut(8) {
                     let word = split_mix(state.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::SeqCst)).to_le_bytes();
