@@ -172,7 +172,8 @@ impl Inner {
     async fn served(&self, face: Face, request: Request<Body>) -> Result<Response<Body>, Refused> {
         let asks_only = matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE);
         let span = if self.traced { span(&request) } else { tracing::Span::none() };
-        let work = AssertUnwindSafe(self.dispatch(face, request)).catch_unwind().instrument(span);
+        // Boxed: several kilobytes, which each of the layers around it would move again.
+        let work = AssertUnwindSafe(Box::pin(self.dispatch(face, request))).catch_unwind().instrument(span);
         // Pinned here, and awaited through the pin: a future awaited in two places would be held twice.
         tokio::pin!(work);
         let outcome = if asks_only { timeout(ANSWER_TIME, work).await.map_err(|_| Refused::TooLong)? } else { work.await };
