@@ -46,7 +46,8 @@ def home(tmp_path):
 @pytest.fixture
 def repository(server, request):
     """A repository named after the test, made by the API as a user would."""
-    name = "clients/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    whole = f"{request.node.module.__name__.removeprefix('test_')}/{request.node.name.removeprefix('test_')}"
+    name = re.sub(r"[^a-z0-9/]+", "-", whole.lower()).strip("-")
     server.create_repository(name)
     return name
 

@@ -85,11 +85,15 @@ def test_clients_follow_the_redirect(pair, client, layout, hello, tmp_path):
     first, second = pair
     first.create_repository("remote/redirect")
     password = first.password()
-    for server in pair:
-        client("crane", "auth", "login", server.host, "-u", "AWS", "--password-stdin", input=password)
-    client("crane", "push", "--insecure", layout, f"{first.host}/remote/redirect:hello")
-    client("crane", "pull", "--insecure", "--format=oci", f"{second.host}/remote/redirect:hello", tmp_path / "crane")
-    client("skopeo", "copy", "--src-tls-verify=false", f"--src-creds=AWS:{password}", f"docker://{second.host}/remote/redirect:hello", f"oci:{tmp_path}/skopeo:hello")
+    # By number: crane refuses to be sent from a public name (it takes `localhost` for one) to a private address.
+    hosts = [f"127.0.0.1:{server.port}" for server in (first, second)]
+    for host in hosts:
+        client("crane", "auth", "login", host, "-u", "AWS", "--password-stdin", input=password)
+    client("crane", "push", "--insecure", layout, f"{hosts[0]}/remote/redirect:hello")
+    source = f"{hosts[1]}/remote/redirect:hello"
+    client("crane", "pull", "--insecure", "--format=oci", source, tmp_path / "crane")
+    creds = f"--src-creds=AWS:{password}"
+    client("skopeo", "copy", "--src-tls-verify=false", creds, f"docker://{source}", f"oci:{tmp_path}/skopeo:hello")
     for folder in ("crane", "skopeo"):
         stored = tmp_path / folder / "blobs/sha256" / hello.layer_digest.removeprefix("sha256:")
         assert stored.stat().st_size == hello.layer_size
