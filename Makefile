@@ -21,7 +21,7 @@ check: tools         ## format, lints, house rules, documentation, licences
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 	$(CARGO) test --release --locked --test tidy
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --release --locked --no-deps --document-private-items --quiet
 	$(WHARFINGER_TOOLS)/bin/cargo-deny --offline check --hide-inclusion-graph bans licenses sources
 
 test: test-rust test-clients   ## unit and integration tests on both stores, then real clients

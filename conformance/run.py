@@ -20,7 +20,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests"))
 
-from harness.process import BUILD, clean_environment, run, tool  # noqa: E402
+from harness.process import BUILD, clean_environment, end_in_order, run, tool  # noqa: E402
 from harness.server import Server  # noqa: E402
 from harness.stores import Minio, Postgres  # noqa: E402
 
@@ -153,6 +153,7 @@ def print_failures(label, most=40):
 
 
 def main():
+    end_in_order()
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--side", choices=["disk", "remote"])
     words.add_argument("--run", choices=[run_.name for run_ in RUNS])

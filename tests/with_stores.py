@@ -11,10 +11,12 @@ import os
 import subprocess
 import sys
 
+from harness.process import end_in_order
 from harness.stores import Minio, Postgres
 
 
 def main():
+    end_in_order()
     minio, postgres = Minio("stores"), Postgres("stores")
     try:
         minio.start()

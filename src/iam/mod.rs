@@ -1,7 +1,7 @@
 //! Identity and access: who calls, what they may do, and the credentials that prove it.
 //!
 //! Credentials go in at [`Iam::authenticate_sigv4`] (the AWS APIs) and [`Iam::authenticate_header`] (`/v2/` and `/token`), a [`Caller`]
-//! comes out; [`evaluate`] then says whether that caller may do a thing, and why not. Users and keys are kept by [`Users`].
+//! comes out; [`evaluate()`] then says whether that caller may do a thing, and why not. Users and keys are kept by [`Users`].
 
 mod authenticate;
 mod compiled;

@@ -13,8 +13,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from harness import images  # noqa: E402
 from harness.engine import Engine  # noqa: E402
-from harness.process import clean_environment, run, tool  # noqa: E402
+from harness.process import clean_environment, end_in_order, run, tool  # noqa: E402
 from harness.server import Server  # noqa: E402
+
+end_in_order()
 
 
 @pytest.fixture(scope="session")

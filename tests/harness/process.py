@@ -5,6 +5,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -14,6 +15,11 @@ TOOLS = pathlib.Path(os.environ.get("WHARFINGER_TOOLS") or BUILD / "tools").reso
 
 class MissingTool(Exception):
     """A program that the tests need is not installed; `tests/tools.sh` installs them all."""
+
+
+def end_in_order():
+    """Makes SIGTERM end this process as an exception does, so that what it started is stopped too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def tool(name):
