@@ -146,6 +146,8 @@ fn copy_folder(from: &Path, to: &Path) -> anyhow::Result<()> {
             copy_folder(&entry.path(), &target)?;
         } else {
             fs::copy(entry.path(), &target)?;
+            // Else the kernel writes it out while the first rows wait for their own syncs.
+            fs::File::open(&target)?.sync_all()?;
         }
     }
     Ok(())

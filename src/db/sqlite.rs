@@ -37,8 +37,9 @@ const INLINE_CONNECTIONS: usize = 64;
 const STATEMENTS: usize = 128;
 /// Pages kept by the writer, in KiB: the changed pages of a full batch fit, so that none is written twice.
 const WRITER_CACHE_KIB: u32 = 8 * 1024;
-/// Pages kept by each reading connection, in KiB: the upper levels of the trees. The leaves are in the system's page cache.
-const READER_CACHE_KIB: u32 = 2 * 1024;
+/// Pages kept by each reading connection, in KiB: the upper levels of the trees of a million images. The leaves are in the system's page
+/// cache.
+const READER_CACHE_KIB: u32 = 8 * 1024;
 /// How long a statement waits for another process (an admin command) to end its write.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 

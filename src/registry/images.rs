@@ -9,14 +9,9 @@ use crate::oci::{ChildKind, Digest, Manifest, Reference, Tag};
 use super::error::Error;
 use super::model::{Image, Repository, RepositoryId, StoredManifest};
 use super::mutability::may_move;
+use super::pull_records::PullRecords;
 use super::store::images::NewImage;
 use super::store::{blobs, images, repositories, tags};
-
-/// How often a pull is recorded at most for one image: ECR refreshes `lastRecordedPullTime` once in 24 hours.
-const PULL_RECORD_PERIOD: std::time::Duration = std::time::Duration::from_hours(24);
-
-/// Most pull records waiting to be written; beyond that they are dropped, since the next pull makes another.
-const PULL_RECORDS_WAITING: usize = 64;
 
 /// Verbs on images.
 #[derive(Clone)]
@@ -24,7 +19,7 @@ pub struct Images {
     pub(super) db: Db,
     pub(super) clock: Clock,
     accept_missing_references: bool,
-    pull_records: std::sync::Arc<tokio::sync::Semaphore>,
+    pull_records: PullRecords,
 }
 
 /// A manifest to store: parsed, and with the digest of its exact bytes.
@@ -41,7 +36,7 @@ pub struct Push {
 
 impl Images {
     pub(super) fn new(db: Db, clock: Clock, accept_missing_references: bool) -> Self {
-        let pull_records = std::sync::Arc::new(tokio::sync::Semaphore::new(PULL_RECORDS_WAITING));
+        let pull_records = PullRecords::new(db.clone());
         Self { db, clock, accept_missing_references, pull_records }
     }
 
@@ -83,18 +78,7 @@ impl Images {
 
     /// Records that the image was pulled, at most once a day each; does not wait, and may be forgotten in a crash.
     pub fn note_pull(&self, image: &Image) {
-        let now = self.clock.now();
-        if image.pulled_at.is_some_and(|pulled_at| now.since(pulled_at) < PULL_RECORD_PERIOD) {
-            return;
-        }
-        let Ok(permit) = self.pull_records.clone().try_acquire_owned() else { return };
-        let (db, id) = (self.db.clone(), image.id);
-        tokio::spawn(async move {
-            let _permit = permit;
-            if let Err(error) = db.write(move |tx| Ok::<_, Error>(images::note_pull(tx, id, now)?)).await {
-                tracing::debug!(%error, "a pull was not recorded");
-            }
-        });
+        self.pull_records.add(image, self.clock.now());
     }
 
     /// Removes a tag and nothing else (Distribution specification, "Deleting tags").

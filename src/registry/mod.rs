@@ -6,6 +6,7 @@ mod images;
 mod listings;
 mod model;
 mod mutability;
+mod pull_records;
 mod referrers;
 mod repositories;
 mod store;
