@@ -9,6 +9,7 @@ WORKDIR /src
 # Dependencies first, over an empty program: a change of the project's own code does not compile them again.
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 # Cargo asks for every target that the manifest names, the benches among them.
+COPY .cargo ./.cargo
 COPY benches ./benches
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs && cargo build --release --locked && rm -r src
 COPY src ./src

@@ -18,6 +18,11 @@ const CPU_LIMITS: (f64, f64) = (1.3, 1.2);
 /// Least throughput in nginx's.
 const THROUGHPUT_LIMIT: f64 = 0.9;
 
+/// A latency, or a dash where no pull came to its end within the window.
+fn answered(ms: f64) -> String {
+    if ms > 0.0 { digits(ms) } else { "-".into() }
+}
+
 pub(crate) fn size_name(size: usize) -> String {
     match size {
         size if size >= 1024 * MIB => format!("{} GiB", size / (1024 * MIB)),
@@ -67,8 +72,8 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
                 digits(sample.cpu_s_per_gib),
                 ratio(sample.cpu_s_per_gib, Some(nginx.cpu_s_per_gib)),
                 ratio(sample.cpu_s_per_gib, Some(distribution.cpu_s_per_gib)),
-                digits(sample.p50_ms),
-                digits(sample.p99_ms),
+                answered(sample.p50_ms),
+                answered(sample.p99_ms),
                 digits(sample.peak_mb),
             ]);
         }

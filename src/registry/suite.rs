@@ -312,3 +312,22 @@ proptest! {
         })?;
     }
 }
+
+#[tokio::test]
+async fn a_pull_is_recorded_and_not_again_within_a_day() {
+    let world = World::new(true).await;
+    let digest = world.put(&image("a", ""), &[]).await.expect("put");
+    let reference = Reference::Digest(digest);
+    let head = || async { world.images.head(world.repository.id, &reference).await.expect("found") };
+    let first = world.clock.now();
+    world.images.note_pull(&head().await);
+    while head().await.pulled_at.is_none() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for (later, recorded) in [(Duration::from_hours(1), first), (Duration::from_hours(24), first.plus(Duration::from_hours(25)))] {
+        world.clock.advance(later);
+        world.images.note_pull(&head().await);
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        assert_eq!(head().await.pulled_at, Some(recorded));
+    }
+}
