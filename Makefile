@@ -44,8 +44,8 @@ crash: tools         ## kill -9 in the middle of pushes (ROUNDS=200), and a full
 fuzz: tools          ## each parser of network input for FUZZ_SECONDS=10
 	fuzz/run.sh $(FUZZ_SECONDS)
 
-bench: tools         ## measure, with nginx and distribution in the same run
-	PATH="$(WHARFINGER_TOOLS)/bin:$$PATH" $(CARGO) bench --locked
+bench: tools         ## measure beside nginx and distribution, rows and options by BENCH="small push --quick"
+	PATH="$(WHARFINGER_TOOLS)/bin:$$PATH" $(CARGO) bench --locked --bench registry -- $(BENCH)
 
 clean:
 	$(CARGO) clean
