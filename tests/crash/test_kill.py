@@ -92,6 +92,8 @@ def sweep(server):
     """With an expiry of one second, what crashes left in staging is gone soon after a start."""
     server.stop()
     server.settings["upload_expiry_seconds"] = "1"
+    # The sweep looks at once after a start and then once a minute; what no session knows goes at twice the expiry.
+    time.sleep(3)
     server.start()
     deadline = time.monotonic() + 20
     while staged(server) and time.monotonic() < deadline:
