@@ -1,6 +1,8 @@
-//! Measures the registry beside nginx, distribution v3.1.1 and, where `WHARFINGER_BENCH_ZOT` names a binary, zot: all in one run.
+//! Measures the registry beside nginx, distribution v3.1.1 and, where `WHARFINGER_BENCH_ZOT` names
+//! a binary, zot: all in one run.
 //!
-//! `cargo bench --bench registry -- [ROW…] [--quick] [--rounds N] [--seed N]` (`make bench`); the table goes to `build/bench/table.md`.
+//! `cargo bench --bench registry -- [ROW…] [--quick] [--rounds N] [--seed N]` (`make bench`); the
+//! table goes to `build/bench/table.md`.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -18,7 +20,6 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-
 use support::arguments::Arguments;
 use support::report::{Section, verdicts};
 use support::server::Server;
@@ -87,8 +88,15 @@ fn measure(arguments: Arguments, folder: &Path) -> anyhow::Result<()> {
     let targets = verdicts(&sections);
     writeln!(std::io::stdout(), "{targets}")?;
     let tables: String = sections.iter().map(Section::markdown).collect();
-    let path = bench.arguments.build.join(if bench.arguments.quick { "quick.md" } else { "table.md" });
-    fs::write(&path, format!("{}\n{targets}{tables}", head(&bench.arguments)))?;
+    let path = bench.arguments.build.join(if bench.arguments.quick {
+        "quick.md"
+    } else {
+        "table.md"
+    });
+    fs::write(
+        &path,
+        format!("{}\n{targets}{tables}", head(&bench.arguments)),
+    )?;
     say(&format!("written to {}", path.display()));
     Ok(())
 }
@@ -96,7 +104,11 @@ fn measure(arguments: Arguments, folder: &Path) -> anyhow::Result<()> {
 /// Where and how the figures were taken.
 fn head(arguments: &Arguments) -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown").trim_matches([' ', '\t', ':']);
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or("unknown")
+        .trim_matches([' ', '\t', ':']);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
@@ -107,6 +119,7 @@ fn head(arguments: &Arguments) -> String {
         kernel.trim(),
         arguments.seed,
         arguments.scale.repositories + 1,
-        arguments.scale.big_images + arguments.scale.repositories * arguments.scale.images_per_repository,
+        arguments.scale.big_images
+            + arguments.scale.repositories * arguments.scale.images_per_repository,
     )
 }

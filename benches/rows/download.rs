@@ -31,19 +31,30 @@ pub(crate) fn size_name(size: usize) -> String {
     }
 }
 
-/// Puts a blob of `size` bytes into every server; answers a request for it to each, nginx first and ours last.
+/// Puts a blob of `size` bytes into every server; answers a request for it to each, nginx first and
+/// ours last.
 pub(crate) fn place_blob(bench: &Bench, size: usize) -> anyhow::Result<Vec<(&Server, Request)>> {
-    let blob = Blob::new(size as u64, size, &Random::new(bench.arguments.seed).bytes(size));
+    let blob = Blob::new(
+        size as u64,
+        size,
+        &Random::new(bench.arguments.seed).bytes(size),
+    );
     let path = bench.folder.join("nginx/files").join(size.to_string());
     let mut file = File::create(path)?;
     for part in &blob.parts {
         file.write_all(part)?;
     }
     file.sync_all()?;
-    let mut requests = vec![(&bench.nginx, bench.nginx.request("GET", &format!("/{size}"), 200))];
+    let mut requests = vec![(
+        &bench.nginx,
+        bench.nginx.request("GET", &format!("/{size}"), 200),
+    )];
     for server in bench.peers.iter().chain([&bench.ours]) {
         server.push("blobs", std::slice::from_ref(&blob))?;
-        requests.push((server, server.request("GET", &format!("/v2/blobs/blobs/{}", blob.digest), 200)));
+        requests.push((
+            server,
+            server.request("GET", &format!("/v2/blobs/blobs/{}", blob.digest), 200),
+        ));
     }
     Ok(requests)
 }
@@ -55,10 +66,18 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
         let mut samples = vec![Vec::new(); requests.len()];
         for _ in 0..bench.arguments.rounds {
             for ((server, request), samples) in requests.iter().zip(&mut samples) {
-                samples.push(Sample::take(server, bench.arguments.load(connections), &mut Same(request.clone()))?);
+                samples.push(Sample::take(
+                    server,
+                    bench.arguments.load(connections),
+                    &mut Same(request.clone()),
+                )?);
             }
         }
-        let medians: Vec<_> = requests.iter().zip(&samples).map(|((server, _), samples)| (*server, Sample::median(samples))).collect();
+        let medians: Vec<_> = requests
+            .iter()
+            .zip(&samples)
+            .map(|((server, _), samples)| (*server, Sample::median(samples)))
+            .collect();
         let nginx = medians[0].1;
         let distribution = medians[1].1;
         for (server, sample) in &medians {
@@ -79,7 +98,11 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
         }
         if let Some((_, ours)) = medians.last() {
             let what = format!("GET {} at {connections}", size_name(size));
-            let limit = if size < 64 * MIB { CPU_LIMITS.0 } else { CPU_LIMITS.1 };
+            let limit = if size < 64 * MIB {
+                CPU_LIMITS.0
+            } else {
+                CPU_LIMITS.1
+            };
             verdicts.push(Verdict::at_most(
                 format!("{what}: CPU against nginx"),
                 " times",
@@ -87,7 +110,12 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
                 limit,
             ));
             let throughput = ours.mb_per_s / nginx.mb_per_s;
-            verdicts.push(Verdict::at_least(format!("{what}: throughput against nginx"), " times", throughput, THROUGHPUT_LIMIT));
+            verdicts.push(Verdict::at_least(
+                format!("{what}: throughput against nginx"),
+                " times",
+                throughput,
+                THROUGHPUT_LIMIT,
+            ));
         }
     }
     Ok(Section {

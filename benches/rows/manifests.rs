@@ -20,9 +20,18 @@ struct Case<'a> {
 pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     let mut cases = Vec::new();
     let places = bench.peers.iter().map(|peer| (peer, "empty", 0));
-    for (server, repository, tags) in places.chain([(&bench.ours, "empty", 0), (&bench.ours, BIG, bench.arguments.scale.big_tags)]) {
+    for (server, repository, tags) in places.chain([
+        (&bench.ours, "empty", 0),
+        (&bench.ours, BIG, bench.arguments.scale.big_tags),
+    ]) {
         let blobs = server.push_image(repository, "first", LAYERS)?.blobs;
-        cases.push(Case { server, repository, tags, blobs, samples: Vec::new() });
+        cases.push(Case {
+            server,
+            repository,
+            tags,
+            blobs,
+            samples: Vec::new(),
+        });
     }
     let mut number = 0_u64;
     for _ in 0..bench.arguments.rounds {
@@ -33,14 +42,21 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
                 let manifest = content::manifest(blobs, &number.to_string());
                 Some(server.put_manifest(repository, &format!("w{number}"), manifest))
             });
-            case.samples.push(Sample::take(server, bench.arguments.load(WRITERS), &mut script)?);
+            case.samples.push(Sample::take(
+                server,
+                bench.arguments.load(WRITERS),
+                &mut script,
+            )?);
         }
     }
     Ok(report(&cases))
 }
 
 fn report(cases: &[Case<'_>]) -> Section {
-    let medians: Vec<_> = cases.iter().map(|case| (case, Sample::median(&case.samples))).collect();
+    let medians: Vec<_> = cases
+        .iter()
+        .map(|case| (case, Sample::median(&case.samples)))
+        .collect();
     let distribution = medians[0].1;
     let lines = medians.iter().map(|(case, sample)| {
         vec![
@@ -57,10 +73,23 @@ fn report(cases: &[Case<'_>]) -> Section {
         ]
     });
     let mut verdicts = Vec::new();
-    for (case, sample) in medians.iter().filter(|(case, _)| case.server.name == "wharfinger") {
+    for (case, sample) in medians
+        .iter()
+        .filter(|(case, _)| case.server.name == "wharfinger")
+    {
         let what = format!("manifest PUT, {WRITERS} writers, {} tags", case.tags);
-        verdicts.push(Verdict::at_least(format!("{what}: rate"), "/s", sample.rate, 1000.0));
-        verdicts.push(Verdict::at_most(format!("{what}: p99"), " ms", sample.p99_ms, 60.0));
+        verdicts.push(Verdict::at_least(
+            format!("{what}: rate"),
+            "/s",
+            sample.rate,
+            1000.0,
+        ));
+        verdicts.push(Verdict::at_most(
+            format!("{what}: p99"),
+            " ms",
+            sample.p99_ms,
+            60.0,
+        ));
     }
     Section {
         title: "Pushes of manifests".into(),

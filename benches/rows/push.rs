@@ -25,9 +25,24 @@ struct Case {
 }
 
 const CASES: [Case; 3] = [
-    Case { name: "alone", way: Way::Put, connections: 1, throughput: Some(1.3) },
-    Case { name: "4 at once", way: Way::Put, connections: BLOBS, throughput: Some(1.0) },
-    Case { name: "alone, PATCH then PUT", way: Way::Patch, connections: 1, throughput: None },
+    Case {
+        name: "alone",
+        way: Way::Put,
+        connections: 1,
+        throughput: Some(1.3),
+    },
+    Case {
+        name: "4 at once",
+        way: Way::Put,
+        connections: BLOBS,
+        throughput: Some(1.0),
+    },
+    Case {
+        name: "alone, PATCH then PUT",
+        way: Way::Patch,
+        connections: 1,
+        throughput: None,
+    },
 ];
 
 pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
@@ -43,7 +58,10 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
                 remove_files_of(&bench.folder, size as u64)?;
             }
         }
-        let medians: Vec<_> = samples.iter().map(|samples| Sample::median(samples)).collect();
+        let medians: Vec<_> = samples
+            .iter()
+            .map(|samples| Sample::median(samples))
+            .collect();
         let distribution = medians[0];
         for (server, sample) in servers.iter().zip(&medians) {
             lines.push(vec![
@@ -60,7 +78,12 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
         }
         if let (Some(ours), Some(throughput)) = (medians.last(), case.throughput) {
             let cpu = ours.cpu_s_per_gib / distribution.cpu_s_per_gib;
-            verdicts.push(Verdict::at_most(format!("push {}: CPU against distribution", case.name), " times", cpu, 1.0));
+            verdicts.push(Verdict::at_most(
+                format!("push {}: CPU against distribution", case.name),
+                " times",
+                cpu,
+                1.0,
+            ));
             let measured = ours.mb_per_s / distribution.mb_per_s;
             verdicts.push(Verdict::at_least(
                 format!("push {}: throughput against distribution", case.name),
@@ -92,14 +115,29 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     })
 }
 
-fn push(server: &Server, case: &Case, size: usize, number: &mut u64, filler: &Bytes) -> anyhow::Result<Sample> {
-    let blobs: Vec<_> = (*number..).take(BLOBS).map(|number| Blob::new(number, size, filler)).collect();
+fn push(
+    server: &Server,
+    case: &Case,
+    size: usize,
+    number: &mut u64,
+    filler: &Bytes,
+) -> anyhow::Result<Sample> {
+    let blobs: Vec<_> = (*number..)
+        .take(BLOBS)
+        .map(|number| Blob::new(number, size, filler))
+        .collect();
     *number += BLOBS as u64;
     let mut script = Push::new("blobs", &server.headers, case.way, blobs);
-    Sample::take_pushes(server, Load::until_done(case.connections), &mut script, BLOBS * size)
+    Sample::take_pushes(
+        server,
+        Load::until_done(case.connections),
+        &mut script,
+        BLOBS * size,
+    )
 }
 
-/// Gives the disk back what a measurement wrote, behind the servers' backs: the blobs are never asked for again.
+/// Gives the disk back what a measurement wrote, behind the servers' backs: the blobs are never
+/// asked for again.
 fn remove_files_of(folder: &Path, size: u64) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

@@ -16,7 +16,12 @@ const CONNECTIONS: usize = 32;
 const DIGESTS: u64 = 16_384;
 
 /// Most server time for one request, in nginx's for its file.
-const LIMITS: [(&str, f64); 4] = [("GET /v2/", 1.5), ("HEAD blob", 2.5), ("GET manifest by tag", 2.5), ("GET manifest by digest", 2.5)];
+const LIMITS: [(&str, f64); 4] = [
+    ("GET /v2/", 1.5),
+    ("HEAD blob", 2.5),
+    ("GET manifest by tag", 2.5),
+    ("GET manifest by digest", 2.5),
+];
 
 struct Case<'a> {
     what: &'static str,
@@ -28,17 +33,39 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn same(what: &'static str, place: &'static str, server: &'a Server, request: Request) -> Self {
-        Self { what, place, server, script: Box::new(Same(request)), samples: Vec::new() }
+        Self {
+            what,
+            place,
+            server,
+            script: Box::new(Same(request)),
+            samples: Vec::new(),
+        }
     }
 
-    fn made(what: &'static str, place: &'static str, server: &'a Server, make: impl FnMut() -> Request + 'static) -> Self {
+    fn made(
+        what: &'static str,
+        place: &'static str,
+        server: &'a Server,
+        make: impl FnMut() -> Request + 'static,
+    ) -> Self {
         let mut make = make;
-        Self { what, place, server, script: Box::new(Made(move || Some(make()))), samples: Vec::new() }
+        Self {
+            what,
+            place,
+            server,
+            script: Box::new(Made(move || Some(make()))),
+            samples: Vec::new(),
+        }
     }
 }
 
 pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
-    let mut cases = vec![Case::same("GET 1 KB file", "-", &bench.nginx, bench.nginx.request("GET", "/1k", 200))];
+    let mut cases = vec![Case::same(
+        "GET 1 KB file",
+        "-",
+        &bench.nginx,
+        bench.nginx.request("GET", "/1k", 200),
+    )];
     for server in bench.peers.iter().chain([&bench.ours]) {
         small_repository(server, &mut cases)?;
     }
@@ -46,13 +73,18 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     for _ in 0..bench.arguments.rounds {
         read_through(&bench.folder.join("wharfinger/data"))?;
         for case in &mut cases {
-            case.samples.push(Sample::take(case.server, bench.arguments.load(CONNECTIONS), case.script.as_mut())?);
+            case.samples.push(Sample::take(
+                case.server,
+                bench.arguments.load(CONNECTIONS),
+                case.script.as_mut(),
+            )?);
         }
     }
     Ok(report(&cases, bench))
 }
 
-/// Reads the index's files, so that they lie in the page cache as they do under a server that has been asked for a while.
+/// Reads the index's files, so that they lie in the page cache as they do under a server that has
+/// been asked for a while.
 fn read_through(data: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(data)? {
         let path = entry?.path();
@@ -67,11 +99,31 @@ fn read_through(data: &Path) -> anyhow::Result<()> {
 fn small_repository<'a>(server: &'a Server, cases: &mut Vec<Case<'a>>) -> anyhow::Result<()> {
     let image = server.push_image(SMALL, "latest", SEEDED_LAYERS)?;
     let place = "one tag";
-    cases.push(Case::same("GET /v2/", "-", server, server.request("GET", "/v2/", 200)));
+    cases.push(Case::same(
+        "GET /v2/",
+        "-",
+        server,
+        server.request("GET", "/v2/", 200),
+    ));
     let blob = format!("/v2/{SMALL}/blobs/{}", image.blobs[1].digest);
-    cases.push(Case::same("HEAD blob", place, server, server.request("HEAD", &blob, 200)));
-    cases.push(Case::same("GET manifest by tag", place, server, server.get_manifest(SMALL, "latest")));
-    cases.push(Case::same("GET manifest by digest", place, server, server.get_manifest(SMALL, &image.digest)));
+    cases.push(Case::same(
+        "HEAD blob",
+        place,
+        server,
+        server.request("HEAD", &blob, 200),
+    ));
+    cases.push(Case::same(
+        "GET manifest by tag",
+        place,
+        server,
+        server.get_manifest(SMALL, "latest"),
+    ));
+    cases.push(Case::same(
+        "GET manifest by digest",
+        place,
+        server,
+        server.get_manifest(SMALL, &image.digest),
+    ));
     Ok(())
 }
 
@@ -81,31 +133,55 @@ fn big_repository<'a>(bench: &'a Bench, cases: &mut Vec<Case<'a>>) -> anyhow::Re
     let place = "big";
     let image = server.push_image(BIG, "pushed", SEEDED_LAYERS)?;
     let blob = format!("/v2/{BIG}/blobs/{}", image.blobs[1].digest);
-    cases.push(Case::same("HEAD blob", place, server, server.request("HEAD", &blob, 200)));
+    cases.push(Case::same(
+        "HEAD blob",
+        place,
+        server,
+        server.request("HEAD", &blob, 200),
+    ));
 
     let (headers, mut random) = (server.headers.clone(), Random::new(seed));
-    cases.push(Case::made("GET manifest by tag", place, server, move || {
-        let tag = content::big_tag(random.below(scale.big_tags));
-        get_manifest(&headers, BIG, &tag)
-    }));
+    cases.push(Case::made(
+        "GET manifest by tag",
+        place,
+        server,
+        move || {
+            let tag = content::big_tag(random.below(scale.big_tags));
+            get_manifest(&headers, BIG, &tag)
+        },
+    ));
 
     let (headers, mut random) = (server.headers.clone(), Random::new(seed));
     let blobs = content::seeded_blobs(BIG);
-    let digest = |_| content::sha256(content::seeded_manifest(&blobs, random.below(scale.big_images)).as_bytes());
+    let digest = |_| {
+        content::sha256(content::seeded_manifest(&blobs, random.below(scale.big_images)).as_bytes())
+    };
     let digests: Vec<String> = (0..DIGESTS).map(digest).collect();
     let mut random = Random::new(seed + 1);
-    cases.push(Case::made("GET manifest by digest", place, server, move || {
-        let digest = &digests[random.below(DIGESTS) as usize];
-        get_manifest(&headers, BIG, digest)
-    }));
+    cases.push(Case::made(
+        "GET manifest by digest",
+        place,
+        server,
+        move || {
+            let digest = &digests[random.below(DIGESTS) as usize];
+            get_manifest(&headers, BIG, digest)
+        },
+    ));
     Ok(())
 }
 
 fn report(cases: &[Case<'_>], bench: &Bench) -> Section {
-    let medians: Vec<_> = cases.iter().map(|case| (case, Sample::median(&case.samples))).collect();
+    let medians: Vec<_> = cases
+        .iter()
+        .map(|case| (case, Sample::median(&case.samples)))
+        .collect();
     let nginx = medians[0].1;
-    let peers =
-        |what: &str, name: &str| medians.iter().find(|(case, _)| case.what == what && case.server.name == name).map(|(_, s)| s.cpu_us);
+    let peers = |what: &str, name: &str| {
+        medians
+            .iter()
+            .find(|(case, _)| case.what == what && case.server.name == name)
+            .map(|(_, s)| s.cpu_us)
+    };
     let lines = medians.iter().map(|(case, sample)| {
         vec![
             case.what.into(),
@@ -124,7 +200,8 @@ fn report(cases: &[Case<'_>], bench: &Bench) -> Section {
     let verdict = |(case, sample): &(&Case<'_>, Sample)| {
         let limit = LIMITS.iter().find(|(what, _)| *what == case.what)?.1;
         let what = format!("CPU of {} ({}), against nginx", case.what, case.place);
-        (case.server.name == "wharfinger").then(|| Verdict::at_most(what, " times", sample.cpu_us / nginx.cpu_us, limit))
+        (case.server.name == "wharfinger")
+            .then(|| Verdict::at_most(what, " times", sample.cpu_us / nginx.cpu_us, limit))
     };
     let tags = bench.arguments.scale.big_tags;
     Section {

@@ -24,7 +24,11 @@ fn measure(server: &mut Server, rounds: usize) -> anyhow::Result<Started> {
         idle.push(server.process.rss_mb());
     }
     let slowest_ms = times.iter().copied().fold(0.0, f64::max);
-    Ok(Started { first_answer_ms: median(times), slowest_ms, idle_mb: median(idle) })
+    Ok(Started {
+        first_answer_ms: median(times),
+        slowest_ms,
+        idle_mb: median(idle),
+    })
 }
 
 pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
@@ -34,7 +38,14 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     let mut lines = Vec::new();
     let mut line = |server: &str, content: String, terms: &str, started: &Started| {
         let (first, slowest) = (digits(started.first_answer_ms), digits(started.slowest_ms));
-        lines.push(vec![server.into(), content, terms.into(), first, slowest, digits(started.idle_mb)]);
+        lines.push(vec![
+            server.into(),
+            content,
+            terms.into(),
+            first,
+            slowest,
+            digits(started.idle_mb),
+        ]);
     };
     for peer in &mut bench.peers {
         let started = measure(peer, rounds)?;
@@ -53,11 +64,28 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
             "From starting the process to a 200 on `GET /v2/` (files in the page cache, as after a restart), {rounds} starts; resident \
              memory {SETTLING:?} later."
         ),
-        header: vec!["server", "holds", "terms", "first answer ms (median)", "slowest ms", "idle RSS MB"],
+        header: vec![
+            "server",
+            "holds",
+            "terms",
+            "first answer ms (median)",
+            "slowest ms",
+            "idle RSS MB",
+        ],
         lines,
         verdicts: vec![
-            Verdict::at_most("start to first answer, full index", " ms", full.first_answer_ms, 100.0),
-            Verdict::at_most("first answer, full against empty index", " times", full.first_answer_ms / started.first_answer_ms, 1.5),
+            Verdict::at_most(
+                "start to first answer, full index",
+                " ms",
+                full.first_answer_ms,
+                100.0,
+            ),
+            Verdict::at_most(
+                "first answer, full against empty index",
+                " times",
+                full.first_answer_ms / started.first_answer_ms,
+                1.5,
+            ),
             Verdict::at_most("idle RSS, full index", " MB", full.idle_mb, 30.0),
         ],
     })

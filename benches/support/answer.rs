@@ -49,7 +49,8 @@ impl Answer {
         }
     }
 
-    /// Starts on the next answer. `bodiless`: it answers a HEAD; `keep`: Location and body are wanted.
+    /// Starts on the next answer. `bodiless`: it answers a HEAD; `keep`: Location and body are
+    /// wanted.
     pub(crate) fn begin(&mut self, bodiless: bool, keep: bool) {
         self.status = 0;
         self.location = None;
@@ -69,7 +70,11 @@ impl Answer {
                 Stage::Head => self.feed_head(bytes)?,
                 Stage::Sized(left) => {
                     let (taken, rest) = self.take(bytes, left, 0);
-                    self.stage = if left == taken { Stage::Whole } else { Stage::Sized(left - taken) };
+                    self.stage = if left == taken {
+                        Stage::Whole
+                    } else {
+                        Stage::Sized(left - taken)
+                    };
                     rest
                 }
                 Stage::ChunkSize(size, ended) => {
@@ -78,21 +83,33 @@ impl Answer {
                 }
                 Stage::Chunk(left) => {
                     let (taken, rest) = self.take(bytes, left, 2);
-                    self.stage = if left == taken { Stage::ChunkSize(0, false) } else { Stage::Chunk(left - taken) };
+                    self.stage = if left == taken {
+                        Stage::ChunkSize(0, false)
+                    } else {
+                        Stage::Chunk(left - taken)
+                    };
                     rest
                 }
                 Stage::LastLine(left) => {
                     let taken = left.min(bytes.len() as u64);
-                    self.stage = if left == taken { Stage::Whole } else { Stage::LastLine(left - taken) };
+                    self.stage = if left == taken {
+                        Stage::Whole
+                    } else {
+                        Stage::LastLine(left - taken)
+                    };
                     &bytes[taken as usize..]
                 }
-                Stage::Whole => bail!("{} bytes follow the answer, and nothing was asked", bytes.len()),
+                Stage::Whole => bail!(
+                    "{} bytes follow the answer, and nothing was asked",
+                    bytes.len()
+                ),
             };
         }
         Ok(matches!(self.stage, Stage::Whole))
     }
 
-    /// Counts (and keeps, but for the last `framing` of `left`) body bytes; answers how many were taken, and the rest.
+    /// Counts (and keeps, but for the last `framing` of `left`) body bytes; answers how many were
+    /// taken, and the rest.
     fn take<'a>(&mut self, bytes: &'a [u8], left: u64, framing: u64) -> (u64, &'a [u8]) {
         let taken = left.min(bytes.len() as u64);
         self.body_bytes += taken;
@@ -113,7 +130,10 @@ impl Answer {
         let before = self.head.len();
         self.head.extend_from_slice(bytes);
         let Some(end) = head_end(&self.head) else {
-            anyhow::ensure!(self.head.len() <= HEAD_LIMIT, "an answer's head is longer than {HEAD_LIMIT} bytes");
+            anyhow::ensure!(
+                self.head.len() <= HEAD_LIMIT,
+                "an answer's head is longer than {HEAD_LIMIT} bytes"
+            );
             return Ok(&[]);
         };
         let head = std::mem::take(&mut self.head);
@@ -123,13 +143,22 @@ impl Answer {
 
     fn read_head(&mut self, head: &[u8]) -> anyhow::Result<()> {
         let text = std::str::from_utf8(head).context("an answer's head is not text")?;
-        self.status = text.get(9..12).and_then(|code| code.parse().ok()).context("an answer has no status")?;
+        self.status = text
+            .get(9..12)
+            .and_then(|code| code.parse().ok())
+            .context("an answer has no status")?;
         let (mut length, mut chunked) = (None, false);
         for line in text.split("\r\n").skip(1) {
-            let Some((name, value)) = line.split_once(':') else { continue };
+            let Some((name, value)) = line.split_once(':') else {
+                continue;
+            };
             let value = value.trim();
             if name.eq_ignore_ascii_case("content-length") {
-                length = Some(value.parse::<u64>().context("Content-Length is no number")?);
+                length = Some(
+                    value
+                        .parse::<u64>()
+                        .context("Content-Length is no number")?,
+                );
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 chunked = value.eq_ignore_ascii_case("chunked");
             } else if name.eq_ignore_ascii_case("connection") {
@@ -138,7 +167,11 @@ impl Answer {
                 self.location = Some(value.to_owned());
             }
         }
-        self.stage = match (self.bodiless || self.status == 204 || self.status == 304, chunked, length) {
+        self.stage = match (
+            self.bodiless || self.status == 204 || self.status == 304,
+            chunked,
+            length,
+        ) {
             (true, _, _) | (false, false, Some(0)) => Stage::Whole,
             (false, true, _) => Stage::ChunkSize(0, false),
             (false, false, Some(length)) => Stage::Sized(length),
@@ -149,7 +182,10 @@ impl Answer {
 }
 
 fn head_end(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
+    bytes
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .map(|at| at + 4)
 }
 
 /// The stage after one more byte of a chunk's size line.
@@ -160,8 +196,15 @@ fn chunk_size(size: u64, ended: bool, byte: u8) -> anyhow::Result<Stage> {
         _ if ended => Stage::ChunkSize(size, true),
         b';' | b'\r' => Stage::ChunkSize(size, true),
         digit => {
-            let digit = char::from(digit).to_digit(16).context("a chunk's size is no number")?;
-            Stage::ChunkSize(size.checked_mul(16).context("a chunk's size is too large")? + u64::from(digit), false)
+            let digit = char::from(digit)
+                .to_digit(16)
+                .context("a chunk's size is no number")?;
+            Stage::ChunkSize(
+                size.checked_mul(16)
+                    .context("a chunk's size is too large")?
+                    + u64::from(digit),
+                false,
+            )
         }
     })
 }

@@ -53,10 +53,25 @@ impl Arguments {
                 // Cargo adds this by itself.
                 "--bench" => {}
                 "--quick" => arguments.make_quick(),
-                "--rounds" => rounds = Some(words.next().and_then(|n| n.parse().ok()).context("--rounds takes a number")?),
-                "--seed" => arguments.seed = words.next().and_then(|n| n.parse().ok()).context("--seed takes a number")?,
+                "--rounds" => {
+                    rounds = Some(
+                        words
+                            .next()
+                            .and_then(|n| n.parse().ok())
+                            .context("--rounds takes a number")?,
+                    )
+                }
+                "--seed" => {
+                    arguments.seed = words
+                        .next()
+                        .and_then(|n| n.parse().ok())
+                        .context("--seed takes a number")?
+                }
                 row if known.contains(&row) => arguments.rows.push(word),
-                other => bail!("unknown argument {other}; rows are {}, options --quick, --rounds N, --seed N", known.join(", ")),
+                other => bail!(
+                    "unknown argument {other}; rows are {}, options --quick, --rounds N, --seed N",
+                    known.join(", ")
+                ),
             }
         }
         arguments.rounds = rounds.unwrap_or(arguments.rounds).max(1);
@@ -69,7 +84,11 @@ impl Arguments {
 
     /// A timed load of this many connections.
     pub(crate) fn load(&self, connections: usize) -> Load {
-        Load { connections, warm_up: self.warm_up, window: Some(self.window) }
+        Load {
+            connections,
+            warm_up: self.warm_up,
+            window: Some(self.window),
+        }
     }
 
     fn full() -> Self {
@@ -81,7 +100,12 @@ impl Arguments {
             window: Duration::from_secs(3),
             warm_up: Duration::from_millis(500),
             // 1,000,000 images in 100,000 repositories; half of them in one, each with two tags.
-            scale: Scale { repositories: 99_999, images_per_repository: 5, big_images: 500_005, big_tags: 1_000_000 },
+            scale: Scale {
+                repositories: 99_999,
+                images_per_repository: 5,
+                big_images: 500_005,
+                big_tags: 1_000_000,
+            },
             downloads: vec![(MIB, 8), (64 * MIB, 8), (1024 * MIB, 1), (1024 * MIB, 8)],
             crowd: 500,
             push_size: 256 * MIB,
@@ -95,7 +119,12 @@ impl Arguments {
         self.rounds = 1;
         self.window = Duration::from_millis(300);
         self.warm_up = Duration::from_millis(50);
-        self.scale = Scale { repositories: 199, images_per_repository: 5, big_images: 1_005, big_tags: 2_000 };
+        self.scale = Scale {
+            repositories: 199,
+            images_per_repository: 5,
+            big_images: 1_005,
+            big_tags: 2_000,
+        };
         self.downloads = vec![(256 * KIB, 8), (4 * MIB, 8), (16 * MIB, 1)];
         self.crowd = 100;
         self.push_size = 8 * MIB;

@@ -1,4 +1,5 @@
-//! One keep-alive connection of the load generator: writes a request, reads its answer, asks for the next.
+//! One keep-alive connection of the load generator: writes a request, reads its answer, asks for
+//! the next.
 
 use std::io::{ErrorKind, IoSlice, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -37,10 +38,18 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr, index: usize) -> anyhow::Result<Self> {
-        let stream = std::net::TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
+        let stream = std::net::TcpStream::connect(address)
+            .with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Self { stream: TcpStream::from_std(stream), index, request: None, sent: 0, asked_at: Instant::now(), answer: Answer::new() })
+        Ok(Self {
+            stream: TcpStream::from_std(stream),
+            index,
+            request: None,
+            sent: 0,
+            asked_at: Instant::now(),
+            answer: Answer::new(),
+        })
     }
 
     /// Sends the first request.
@@ -64,7 +73,9 @@ impl Connection {
 
     /// Writes what is left of the request until the socket takes no more.
     fn write(&mut self) -> anyhow::Result<()> {
-        let Some(request) = &self.request else { return Ok(()) };
+        let Some(request) = &self.request else {
+            return Ok(());
+        };
         let total: usize = request.parts.iter().map(bytes::Bytes::len).sum();
         while self.sent < total {
             let mut skip = self.sent;
@@ -84,7 +95,12 @@ impl Connection {
     }
 
     /// Goes on after the socket has become ready; `buffer` is shared by all connections.
-    pub(crate) fn advance(&mut self, buffer: &mut [u8], script: &mut dyn Script, tally: &mut Tally) -> anyhow::Result<Turn> {
+    pub(crate) fn advance(
+        &mut self,
+        buffer: &mut [u8],
+        script: &mut dyn Script,
+        tally: &mut Tally,
+    ) -> anyhow::Result<Turn> {
         if self.request.is_none() {
             return Ok(Turn::Waiting);
         }
@@ -95,14 +111,18 @@ impl Connection {
                 Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Turn::Waiting),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error).with_context(|| format!("reading an answer{}", self.position())),
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("reading an answer{}", self.position()));
+                }
             };
             tally.bytes += read as u64;
             let whole = self.answer.feed(&buffer[..read])?;
             if whole && self.finish(script, tally)? == Turn::Done {
                 return Ok(Turn::Done);
             }
-            // A stream socket that gave less than it was asked for is empty (epoll(7)): the next event will come.
+            // A stream socket that gave less than it was asked for is empty (epoll(7)): the next
+            // event will come.
             if read < buffer.len() {
                 return Ok(Turn::Waiting);
             }
@@ -111,22 +131,47 @@ impl Connection {
     }
 
     fn finish(&mut self, script: &mut dyn Script, tally: &mut Tally) -> anyhow::Result<Turn> {
-        let Some(request) = &self.request else { bail!("an answer to no request") };
+        let Some(request) = &self.request else {
+            bail!("an answer to no request")
+        };
         if self.answer.status != request.expect {
-            tally.failure(|| format!("status {} instead of {}{}", self.answer.status, request.expect, self.position()));
+            tally.failure(|| {
+                format!(
+                    "status {} instead of {}{}",
+                    self.answer.status,
+                    request.expect,
+                    self.position()
+                )
+            });
         } else if request.counted {
             tally.answered(self.asked_at);
         }
         let total: usize = request.parts.iter().map(bytes::Bytes::len).sum();
-        ensure!(self.sent == total, "status {} before the request was read{}", self.answer.status, self.position());
-        ensure!(!self.answer.closes, "the server closes connections{}", self.position());
+        ensure!(
+            self.sent == total,
+            "status {} before the request was read{}",
+            self.answer.status,
+            self.position()
+        );
+        ensure!(
+            !self.answer.closes,
+            "the server closes connections{}",
+            self.position()
+        );
         let next = script.next(self.index, Some(&self.answer));
         self.ask(next)
     }
 
-    /// Where in its conversation the connection is, for messages: the request line, never the headers.
+    /// Where in its conversation the connection is, for messages: the request line, never the
+    /// headers.
     fn position(&self) -> String {
-        let line = self.request.as_ref().and_then(|request| request.parts[0].split(|byte| *byte == b'\r').next());
-        format!(" at `{}`", String::from_utf8_lossy(line.unwrap_or_default()))
+        let line = self
+            .request
+            .as_ref()
+            .and_then(|request| request.parts[0].split(|byte| *byte == b'\r').next());
+        format!(
+            " at `{}`",
+            String::from_utf8_lossy(line.unwrap_or_default())
+        )
     }
 }

@@ -1,9 +1,10 @@
-//! What is pushed, seeded and pulled: blobs, manifests and names, all made from numbers so that any run makes the same.
+//! What is pushed, seeded and pulled: blobs, manifests and names, all made from numbers so that any
+//! run makes the same.
 
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use wharfinger::oci::{Algorithm, Digest, Hasher};
+use wharfinger_oci::{Algorithm, Digest, Hasher};
 
 pub(crate) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
@@ -14,7 +15,8 @@ pub(crate) const BIG: &str = "big";
 /// The repository with one image.
 pub(crate) const SMALL: &str = "small";
 
-/// Layers of a seeded image and of the small one; its manifest is about as long as nginx's 1 KB file.
+/// Layers of a seeded image and of the small one; its manifest is about as long as nginx's 1 KB
+/// file.
 pub(crate) const SEEDED_LAYERS: u64 = 3;
 
 /// Length at which each blob differs from all others.
@@ -66,7 +68,10 @@ impl Blob {
         let mut hasher = Hasher::new(Algorithm::Sha256);
         hasher.update(&beginning);
         hasher.update(&rest);
-        Self { parts: [beginning, rest], digest: hasher.finish().to_string() }
+        Self {
+            parts: [beginning, rest],
+            digest: hasher.finish().to_string(),
+        }
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -82,17 +87,28 @@ pub(crate) struct Descriptor {
 
 impl From<&Blob> for Descriptor {
     fn from(blob: &Blob) -> Self {
-        Self { digest: blob.digest.clone(), size: blob.size() as u64 }
+        Self {
+            digest: blob.digest.clone(),
+            size: blob.size() as u64,
+        }
     }
 }
 
-/// An image manifest whose config is `blobs[0]` and whose layers are the others; `mark` makes it differ from others.
+/// An image manifest whose config is `blobs[0]` and whose layers are the others; `mark` makes it
+/// differ from others.
 pub(crate) fn manifest(blobs: &[Descriptor], mark: &str) -> String {
     let mut text = String::with_capacity(256 + blobs.len() * 192);
     let descriptor = |text: &mut String, media_type: &str, blob: &Descriptor| {
-        let _ = write!(text, r#"{{"mediaType":"{media_type}","digest":"{}","size":{}}}"#, blob.digest, blob.size);
+        let _ = write!(
+            text,
+            r#"{{"mediaType":"{media_type}","digest":"{}","size":{}}}"#,
+            blob.digest, blob.size
+        );
     };
-    let _ = write!(text, r#"{{"schemaVersion":2,"mediaType":"{MANIFEST_TYPE}","config":"#);
+    let _ = write!(
+        text,
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST_TYPE}","config":"#
+    );
     descriptor(&mut text, CONFIG_TYPE, &blobs[0]);
     text.push_str(r#","layers":["#);
     for (index, blob) in blobs[1..].iter().enumerate() {
@@ -119,9 +135,13 @@ pub(crate) fn big_tag(number: u64) -> String {
     format!("t{number:07}")
 }
 
-/// Blobs of a seeded repository, config first: each repository has its own, and all its images share them. The bytes do not exist.
+/// Blobs of a seeded repository, config first: each repository has its own, and all its images
+/// share them. The bytes do not exist.
 pub(crate) fn seeded_blobs(repository: &str) -> Vec<Descriptor> {
-    let blob = |number| Descriptor { digest: sha256(format!("{repository} {number}").as_bytes()), size: 1_000_000 + number };
+    let blob = |number| Descriptor {
+        digest: sha256(format!("{repository} {number}").as_bytes()),
+        size: 1_000_000 + number,
+    };
     (0..=SEEDED_LAYERS).map(blob).collect()
 }
 

@@ -1,4 +1,5 @@
-//! Latencies of a run, kept whole: a run has at most some hundred thousand answers, and whole numbers need no buckets.
+//! Latencies of a run, kept whole: a run has at most some hundred thousand answers, and whole
+//! numbers need no buckets.
 
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ pub(crate) struct Latencies {
 
 impl Latencies {
     pub(crate) fn add(&mut self, latency: Duration) {
-        self.micros.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+        self.micros
+            .push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
     }
 
-    /// The value that `share` (0 to 1) of the latencies do not exceed, in milliseconds; 0 when there are none.
+    /// The value that `share` (0 to 1) of the latencies do not exceed, in milliseconds; 0 when
+    /// there are none.
     pub(crate) fn percentile_ms(&mut self, share: f64) -> f64 {
         if self.micros.is_empty() {
             return 0.0;

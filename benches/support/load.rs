@@ -1,4 +1,5 @@
-//! The load generator: one thread, one epoll, raw HTTP/1.1. It shares the cores with the server, so it does little else.
+//! The load generator: one thread, one epoll, raw HTTP/1.1. It shares the cores with the server, so
+//! it does little else.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -30,7 +31,11 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn until_done(connections: usize) -> Self {
-        Self { connections, warm_up: Duration::ZERO, window: None }
+        Self {
+            connections,
+            warm_up: Duration::ZERO,
+            window: None,
+        }
     }
 }
 
@@ -65,8 +70,14 @@ pub(crate) struct Outcome {
     pub(crate) cpu: Duration,
 }
 
-/// Runs `script` against `address`; any unexpected status makes it fail. `process` is the server, whose time is taken.
-pub(crate) fn run(address: SocketAddr, process: &Process, load: Load, script: &mut dyn Script) -> anyhow::Result<Outcome> {
+/// Runs `script` against `address`; any unexpected status makes it fail. `process` is the server,
+/// whose time is taken.
+pub(crate) fn run(
+    address: SocketAddr,
+    process: &Process,
+    load: Load,
+    script: &mut dyn Script,
+) -> anyhow::Result<Outcome> {
     let mut generator = Generator::open(address, load.connections)?;
     generator.start(script)?;
     if !load.warm_up.is_zero() {
@@ -80,7 +91,11 @@ pub(crate) fn run(address: SocketAddr, process: &Process, load: Load, script: &m
     if let Some(failure) = &tally.first_failure {
         anyhow::bail!("{} requests failed, the first by {failure}", tally.failures);
     }
-    Ok(Outcome { tally, elapsed, cpu })
+    Ok(Outcome {
+        tally,
+        elapsed,
+        cpu,
+    })
 }
 
 struct Generator {
@@ -99,10 +114,21 @@ impl Generator {
         let mut connections = Vec::with_capacity(count);
         for index in 0..count {
             let mut connection = Connection::open(address, index)?;
-            poll.registry().register(&mut connection.stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+            poll.registry().register(
+                &mut connection.stream,
+                Token(index),
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
             connections.push(connection);
         }
-        Ok(Self { poll, connections, ready: VecDeque::new(), done: 0, tally: Tally::default(), buffer: vec![0; READ_BUFFER] })
+        Ok(Self {
+            poll,
+            connections,
+            ready: VecDeque::new(),
+            done: 0,
+            tally: Tally::default(),
+            buffer: vec![0; READ_BUFFER],
+        })
     }
 
     fn start(&mut self, script: &mut dyn Script) -> anyhow::Result<()> {
@@ -121,13 +147,28 @@ impl Generator {
         while self.done < self.connections.len() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                ensure!(window.is_some(), "the run did not end within {LONGEST_RUN:?}");
+                ensure!(
+                    window.is_some(),
+                    "the run did not end within {LONGEST_RUN:?}"
+                );
                 return Ok(());
             }
-            self.poll.poll(&mut events, Some(if self.ready.is_empty() { left } else { Duration::ZERO })).context("waiting for sockets")?;
-            self.ready.extend(events.iter().map(|event| event.token().0));
+            self.poll
+                .poll(
+                    &mut events,
+                    Some(if self.ready.is_empty() {
+                        left
+                    } else {
+                        Duration::ZERO
+                    }),
+                )
+                .context("waiting for sockets")?;
+            self.ready
+                .extend(events.iter().map(|event| event.token().0));
             for _ in 0..self.ready.len() {
-                let Some(index) = self.ready.pop_front() else { break };
+                let Some(index) = self.ready.pop_front() else {
+                    break;
+                };
                 match self.connections[index].advance(&mut self.buffer, script, &mut self.tally)? {
                     Turn::Waiting => {}
                     Turn::Unfinished => self.ready.push_back(index),

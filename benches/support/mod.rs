@@ -1,4 +1,5 @@
-//! What the benchmark programs share: a load generator, the servers it is pointed at, their content and the report.
+//! What the benchmark programs share: a load generator, the servers it is pointed at, their content
+//! and the report.
 
 pub(crate) mod answer;
 pub(crate) mod arguments;

@@ -1,4 +1,5 @@
-//! nginx as the yardstick: static files by sendfile, two workers, nothing logged, nobody asked to sign in.
+//! nginx as the yardstick: static files by sendfile, two workers, nothing logged, nobody asked to
+//! sign in.
 
 use std::fs;
 use std::path::Path;
@@ -31,5 +32,11 @@ http {{
     let (log, output) = (folder.join("log"), folder.join("output"));
     let program = std::env::var("WHARFINGER_BENCH_NGINX").unwrap_or_else(|_| "nginx".into());
     let launch = move || Process::spawn(Command::new(&program).arg("-c").arg(&path), &log, &output);
-    Server::start("nginx", "none; static files", address, "/1k", Box::new(launch))
+    Server::start(
+        "nginx",
+        "none; static files",
+        address,
+        "/1k",
+        Box::new(launch),
+    )
 }

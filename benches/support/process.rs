@@ -42,7 +42,11 @@ impl Process {
         while at < pids.len() {
             let path = format!("/proc/{pid}/task/{pid}/children", pid = pids[at]);
             let children = fs::read_to_string(path).unwrap_or_default();
-            pids.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+            pids.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
             at += 1;
         }
         pids
@@ -52,10 +56,19 @@ impl Process {
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let mut ticks = 0_u64;
         for pid in self.pids() {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("a server has ended")?;
-            let fields = stat.rsplit_once(')').context("/proc/PID/stat is unreadable")?.1;
+            let stat =
+                fs::read_to_string(format!("/proc/{pid}/stat")).context("a server has ended")?;
+            let fields = stat
+                .rsplit_once(')')
+                .context("/proc/PID/stat is unreadable")?
+                .1;
             // Fields 14 and 15 of proc(5); the first after the name is field 3.
-            ticks += fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
+            ticks += fields
+                .split_whitespace()
+                .skip(11)
+                .take(2)
+                .filter_map(|field| field.parse::<u64>().ok())
+                .sum::<u64>();
         }
         Ok(Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND))
     }
@@ -65,7 +78,8 @@ impl Process {
         self.status("VmRSS:")
     }
 
-    /// Peak resident memory in MB since the start or the last `reset_peak`, summed over the processes.
+    /// Peak resident memory in MB since the start or the last `reset_peak`, summed over the
+    /// processes.
     pub(crate) fn peak_rss_mb(&self) -> f64 {
         self.status("VmHWM:")
     }
@@ -82,7 +96,8 @@ impl Process {
     /// Lowers the remembered peak to what is resident now (proc(5), `clear_refs`).
     pub(crate) fn reset_peak(&self) {
         for pid in self.pids() {
-            // Where the kernel refuses, the peak since the start is reported: larger, never smaller.
+            // Where the kernel refuses, the peak since the start is reported: larger, never
+            // smaller.
             let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
         }
     }
@@ -94,7 +109,10 @@ impl Process {
         if !self.runs() {
             return;
         }
-        let _ = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg("-TERM")
+            .arg(self.child.id().to_string())
+            .status();
         let deadline = Instant::now() + STOP_TIME;
         while self.runs() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));

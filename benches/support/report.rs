@@ -41,7 +41,11 @@ impl Sample {
     }
 
     /// Loads `server`; throughput is that of the bytes read.
-    pub(crate) fn take(server: &Server, load: Load, script: &mut dyn Script) -> anyhow::Result<Self> {
+    pub(crate) fn take(
+        server: &Server,
+        load: Load,
+        script: &mut dyn Script,
+    ) -> anyhow::Result<Self> {
         server.process.reset_peak();
         let outcome = server.run(load, script)?;
         let bytes = outcome.tally.bytes as f64;
@@ -49,10 +53,19 @@ impl Sample {
     }
 
     /// Loads `server` with pushes of `bytes` in all.
-    pub(crate) fn take_pushes(server: &Server, load: Load, script: &mut dyn Script, bytes: usize) -> anyhow::Result<Self> {
+    pub(crate) fn take_pushes(
+        server: &Server,
+        load: Load,
+        script: &mut dyn Script,
+        bytes: usize,
+    ) -> anyhow::Result<Self> {
         server.process.reset_peak();
         let outcome = server.run(load, script)?;
-        Ok(Self::of(outcome, bytes as f64, server.process.peak_rss_mb()))
+        Ok(Self::of(
+            outcome,
+            bytes as f64,
+            server.process.peak_rss_mb(),
+        ))
     }
 
     /// Each figure's median; the peak is the highest.
@@ -86,7 +99,10 @@ pub(crate) fn digits(figure: f64) -> String {
 
 /// A ratio, or a dash where there is nothing to compare with.
 pub(crate) fn ratio(figure: f64, reference: Option<f64>) -> String {
-    reference.filter(|reference| *reference > 0.0).map_or_else(|| "-".into(), |reference| format!("{:.2}", figure / reference))
+    reference.filter(|reference| *reference > 0.0).map_or_else(
+        || "-".into(),
+        |reference| format!("{:.2}", figure / reference),
+    )
 }
 
 /// What a row has to say.
@@ -111,13 +127,23 @@ impl Verdict {
     /// A figure that must not exceed `most`.
     pub(crate) fn at_most(what: impl Into<String>, unit: &str, measured: f64, most: f64) -> Self {
         let words = |figure: f64| format!("{}{unit}", digits(figure));
-        Self { what: what.into(), target: format!("at most {}", words(most)), measured: words(measured), met: measured <= most }
+        Self {
+            what: what.into(),
+            target: format!("at most {}", words(most)),
+            measured: words(measured),
+            met: measured <= most,
+        }
     }
 
     /// A figure that must reach `least`.
     pub(crate) fn at_least(what: impl Into<String>, unit: &str, measured: f64, least: f64) -> Self {
         let words = |figure: f64| format!("{}{unit}", digits(figure));
-        Self { what: what.into(), target: format!("at least {}", words(least)), measured: words(measured), met: measured >= least }
+        Self {
+            what: what.into(),
+            target: format!("at least {}", words(least)),
+            measured: words(measured),
+            met: measured >= least,
+        }
     }
 }
 
@@ -134,9 +160,18 @@ pub(crate) fn verdicts(sections: &[Section]) -> String {
     let mut text = String::from("### Targets\n\n");
     let line = |verdict: &Verdict| {
         let met = if verdict.met { "yes" } else { "**no**" };
-        vec![verdict.what.clone(), verdict.target.clone(), verdict.measured.clone(), met.into()]
+        vec![
+            verdict.what.clone(),
+            verdict.target.clone(),
+            verdict.measured.clone(),
+            met.into(),
+        ]
     };
-    let lines: Vec<_> = sections.iter().flat_map(|section| &section.verdicts).map(line).collect();
+    let lines: Vec<_> = sections
+        .iter()
+        .flat_map(|section| &section.verdicts)
+        .map(line)
+        .collect();
     table(&mut text, &["what", "target", "measured", "met"], &lines);
     text
 }

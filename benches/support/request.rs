@@ -27,16 +27,31 @@ impl Request {
         Self::with_body(method, path, headers, [Bytes::new(), Bytes::new()], expect)
     }
 
-    pub(crate) fn with_body(method: &str, path: &str, headers: &str, body: [Bytes; 2], expect: u16) -> Self {
+    pub(crate) fn with_body(
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: [Bytes; 2],
+        expect: u16,
+    ) -> Self {
         let length = body[0].len() + body[1].len();
         let mut head = String::with_capacity(256);
-        let _ = write!(head, "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}");
+        let _ = write!(
+            head,
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}"
+        );
         if length > 0 || matches!(method, "POST" | "PUT" | "PATCH") {
             let _ = write!(head, "Content-Length: {length}\r\n");
         }
         head.push_str("\r\n");
         let [first, second] = body;
-        Self { parts: [head.into(), first, second], expect, bodiless: method == "HEAD", keep: false, counted: true }
+        Self {
+            parts: [head.into(), first, second],
+            expect,
+            bodiless: method == "HEAD",
+            keep: false,
+            counted: true,
+        }
     }
 
     #[must_use]
@@ -54,6 +69,7 @@ impl Request {
 
 /// Decides what each connection asks next.
 pub(crate) trait Script {
-    /// The next request of `connection`; `answer` is that to its previous one. None: the connection has done its part.
+    /// The next request of `connection`; `answer` is that to its previous one. None: the connection
+    /// has done its part.
     fn next(&mut self, connection: usize, answer: Option<&Answer>) -> Option<Request>;
 }

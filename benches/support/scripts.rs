@@ -52,7 +52,12 @@ pub(crate) struct Push {
 
 impl Push {
     /// `headers` are those of every request.
-    pub(crate) fn new(repository: &str, headers: &str, way: Way, blobs: impl IntoIterator<Item = Blob>) -> Self {
+    pub(crate) fn new(
+        repository: &str,
+        headers: &str,
+        way: Way,
+        blobs: impl IntoIterator<Item = Blob>,
+    ) -> Self {
         Self {
             repository: repository.to_owned(),
             headers: headers.to_owned(),
@@ -68,16 +73,31 @@ impl Script for Push {
         while self.steps.len() <= connection {
             self.steps.push(Step::Start);
         }
-        let location = answer.and_then(|answer| answer.location.as_deref()).map(path_of);
+        let location = answer
+            .and_then(|answer| answer.location.as_deref())
+            .map(path_of);
         let headers = format!("{}Content-Type: application/octet-stream\r\n", self.headers);
-        match (std::mem::replace(&mut self.steps[connection], Step::Start), location) {
+        match (
+            std::mem::replace(&mut self.steps[connection], Step::Start),
+            location,
+        ) {
             (Step::Patch(blob), Some(path)) => {
                 self.steps[connection] = Step::Put(blob.clone(), [Bytes::new(), Bytes::new()]);
-                Some(Request::with_body("PATCH", path, &headers, blob.parts, 202).kept().uncounted())
+                Some(
+                    Request::with_body("PATCH", path, &headers, blob.parts, 202)
+                        .kept()
+                        .uncounted(),
+                )
             }
             (Step::Put(blob, body), Some(path)) => {
                 let separator = if path.contains('?') { '&' } else { '?' };
-                Some(Request::with_body("PUT", &format!("{path}{separator}digest={}", blob.digest), &headers, body, 201))
+                Some(Request::with_body(
+                    "PUT",
+                    &format!("{path}{separator}digest={}", blob.digest),
+                    &headers,
+                    body,
+                    201,
+                ))
             }
             _ => {
                 let blob = self.waiting.pop_front()?;
@@ -86,7 +106,11 @@ impl Script for Push {
                     Way::Patch => Step::Patch(blob),
                 };
                 let path = format!("/v2/{}/blobs/uploads/", self.repository);
-                Some(Request::new("POST", &path, &self.headers, 202).kept().uncounted())
+                Some(
+                    Request::new("POST", &path, &self.headers, 202)
+                        .kept()
+                        .uncounted(),
+                )
             }
         }
     }

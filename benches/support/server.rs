@@ -13,7 +13,8 @@ use super::process::Process;
 use super::request::{Request, Script};
 use super::scripts::{Push, Way};
 
-/// A server must answer within this of its start: distribution took up to 0.34 s, a debug build of ours more.
+/// A server must answer within this of its start: distribution took up to 0.34 s, a debug build of
+/// ours more.
 const START_TIME: Duration = Duration::from_secs(30);
 
 /// Waits for a whole answer outside the measured runs.
@@ -57,7 +58,15 @@ impl Server {
         launch: Launch,
     ) -> anyhow::Result<Self> {
         let process = launch()?;
-        let mut server = Self { name, terms, address, headers: String::new(), process, probe, launch };
+        let mut server = Self {
+            name,
+            terms,
+            address,
+            headers: String::new(),
+            process,
+            probe,
+            launch,
+        };
         server.await_answer(Instant::now(), &[200, 401])?;
         Ok(server)
     }
@@ -67,7 +76,10 @@ impl Server {
         let (launch, address) = (&self.launch, self.address);
         // The old one must be gone before the new one takes its port and folder.
         self.process.stop();
-        ensure!(TcpStream::connect(address).is_err(), "something else answers on {address}");
+        ensure!(
+            TcpStream::connect(address).is_err(),
+            "something else answers on {address}"
+        );
         let began = Instant::now();
         self.process = launch()?;
         self.await_answer(began, &[200])
@@ -77,12 +89,22 @@ impl Server {
         let request = self.request("GET", self.probe, 200);
         loop {
             let answer = self.exchange(&request);
-            if answer.as_ref().is_ok_and(|answer| statuses.contains(&answer.status)) {
+            if answer
+                .as_ref()
+                .is_ok_and(|answer| statuses.contains(&answer.status))
+            {
                 return Ok(began.elapsed());
             }
-            ensure!(self.process.runs(), "{} ended while starting; see its log", self.name);
+            ensure!(
+                self.process.runs(),
+                "{} ended while starting; see its log",
+                self.name
+            );
             if began.elapsed() > START_TIME {
-                let seen = answer.map_or_else(|error| error.to_string(), |answer| format!("status {}", answer.status));
+                let seen = answer.map_or_else(
+                    |error| error.to_string(),
+                    |answer| format!("status {}", answer.status),
+                );
                 bail!("{} did not answer within {START_TIME:?}: {seen}", self.name);
             }
             std::thread::sleep(PROBE_PAUSE);
@@ -94,15 +116,27 @@ impl Server {
         Request::new(method, path, &self.headers, expect)
     }
 
-    /// GET of a manifest as clients ask it: distribution gives an OCI manifest only to those who accept one.
+    /// GET of a manifest as clients ask it: distribution gives an OCI manifest only to those who
+    /// accept one.
     pub(crate) fn get_manifest(&self, repository: &str, reference: &str) -> Request {
         get_manifest(&self.headers, repository, reference)
     }
 
-    pub(crate) fn put_manifest(&self, repository: &str, reference: &str, manifest: String) -> Request {
+    pub(crate) fn put_manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+        manifest: String,
+    ) -> Request {
         let path = format!("/v2/{repository}/manifests/{reference}");
         let headers = format!("{}Content-Type: {MANIFEST_TYPE}\r\n", self.headers);
-        Request::with_body("PUT", &path, &headers, [manifest.into(), bytes::Bytes::new()], 201)
+        Request::with_body(
+            "PUT",
+            &path,
+            &headers,
+            [manifest.into(), bytes::Bytes::new()],
+            201,
+        )
     }
 
     /// One request on a connection of its own, outside any measurement.
@@ -127,7 +161,13 @@ impl Server {
     /// Like `exchange`, and fails unless the status is the expected one.
     pub(crate) fn must(&self, request: &Request) -> anyhow::Result<Answer> {
         let answer = self.exchange(request)?;
-        let line = String::from_utf8_lossy(request.parts[0].split(|byte| *byte == b'\r').next().unwrap_or_default()).into_owned();
+        let line = String::from_utf8_lossy(
+            request.parts[0]
+                .split(|byte| *byte == b'\r')
+                .next()
+                .unwrap_or_default(),
+        )
+        .into_owned();
         ensure!(
             answer.status == request.expect,
             "{}: `{line}` gave {} instead of {}: {}",
@@ -142,32 +182,56 @@ impl Server {
     /// Pushes blobs outside any measurement.
     pub(crate) fn push(&self, repository: &str, blobs: &[Blob]) -> anyhow::Result<()> {
         let mut script = Push::new(repository, &self.headers, Way::Put, blobs.iter().cloned());
-        let outcome = self.run(Load::until_done(2), &mut script).with_context(|| format!("pushing to {}", self.name))?;
-        ensure!(outcome.tally.answers == blobs.len() as u64, "{}: {} of {} blobs pushed", self.name, outcome.tally.answers, blobs.len());
+        let outcome = self
+            .run(Load::until_done(2), &mut script)
+            .with_context(|| format!("pushing to {}", self.name))?;
+        ensure!(
+            outcome.tally.answers == blobs.len() as u64,
+            "{}: {} of {} blobs pushed",
+            self.name,
+            outcome.tally.answers,
+            blobs.len()
+        );
         Ok(())
     }
 
     /// Pushes an image of `layers` layers of 1 KiB under `tag`, outside any measurement.
-    pub(crate) fn push_image(&self, repository: &str, tag: &str, layers: u64) -> anyhow::Result<Image> {
+    pub(crate) fn push_image(
+        &self,
+        repository: &str,
+        tag: &str,
+        layers: u64,
+    ) -> anyhow::Result<Image> {
         let filler = Random::new(layers).bytes(IMAGE_BLOB_SIZE);
-        let blobs: Vec<_> = (0..=layers).map(|number| Blob::new(number, IMAGE_BLOB_SIZE, &filler)).collect();
+        let blobs: Vec<_> = (0..=layers)
+            .map(|number| Blob::new(number, IMAGE_BLOB_SIZE, &filler))
+            .collect();
         self.push(repository, &blobs)?;
         let descriptors: Vec<_> = blobs.iter().map(Descriptor::from).collect();
         let manifest = content::manifest(&descriptors, tag);
         let digest = content::sha256(manifest.as_bytes());
         self.must(&self.put_manifest(repository, tag, manifest))?;
-        Ok(Image { digest, blobs: descriptors })
+        Ok(Image {
+            digest,
+            blobs: descriptors,
+        })
     }
 
     pub(crate) fn run(&self, load: Load, script: &mut dyn Script) -> anyhow::Result<Outcome> {
-        load::run(self.address, &self.process, load, script).with_context(|| format!("measuring {}", self.name))
+        load::run(self.address, &self.process, load, script)
+            .with_context(|| format!("measuring {}", self.name))
     }
 }
 
 /// GET of a manifest, with the headers of its server.
 pub(crate) fn get_manifest(headers: &str, repository: &str, reference: &str) -> Request {
     let headers = format!("{headers}Accept: {MANIFEST_TYPE}\r\n");
-    Request::new("GET", &format!("/v2/{repository}/manifests/{reference}"), &headers, 200)
+    Request::new(
+        "GET",
+        &format!("/v2/{repository}/manifests/{reference}"),
+        &headers,
+        200,
+    )
 }
 
 /// A free port of the loopback device.

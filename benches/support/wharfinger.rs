@@ -1,4 +1,5 @@
-//! Our server, as it is meant to be run: signed in with Basic, a policy on the user and on the repository, everything fsynced.
+//! Our server, as it is meant to be run: signed in with Basic, a policy on the user and on the
+//! repository, everything fsynced.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,33 +24,43 @@ const USER_POLICY: &str = "AmazonEC2ContainerRegistryPowerUser";
 /// Repositories that rows push to, beside `BIG`; each is made with a policy.
 pub(crate) const REPOSITORIES: [&str; 3] = [SMALL, "empty", "blobs"];
 
-/// A repository policy that each request has to be matched against: foreign accounts may pull, nobody may delete over plain foreign hands.
+/// A repository policy that each request has to be matched against: foreign accounts may pull,
+/// nobody may delete over plain foreign hands.
 const REPOSITORY_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[
   {"Sid":"pull","Effect":"Allow","Principal":{"AWS":["111122223333","arn:aws:iam::444455556666:root"]},
    "Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer","ecr:BatchCheckLayerAvailability"]},
   {"Sid":"keep","Effect":"Deny","Principal":"*","Action":["ecr:DeleteRepository","ecr:BatchDeleteImage"],
    "Condition":{"StringNotEquals":{"aws:PrincipalAccount":"123456789012"}}}]}"#;
 
-/// The binary under measurement: `WHARFINGER_BENCH_BINARY`, else the one that Cargo built for this program.
+/// The binary under measurement: `WHARFINGER_BENCH_BINARY`, else the one that Cargo built for this
+/// program.
 fn binary() -> PathBuf {
-    std::env::var_os("WHARFINGER_BENCH_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_wharfinger").into(), PathBuf::from)
+    std::env::var_os("WHARFINGER_BENCH_BINARY")
+        .map_or_else(|| env!("CARGO_BIN_EXE_wharfinger").into(), PathBuf::from)
 }
 
 /// Starts the server on `data`; what it prints goes beside that folder.
 fn start_on(data: &Path) -> anyhow::Result<Server> {
     let address = free_address()?;
-    let folder = data.parent().context("a data folder has a parent")?.to_owned();
+    let folder = data
+        .parent()
+        .context("a data folder has a parent")?
+        .to_owned();
     let (data, log, output) = (data.to_owned(), folder.join("log"), folder.join("output"));
     let launch = move || {
         let mut command = Command::new(binary());
         // All defaults: no rate limit, no access log.
-        command.args(["serve", "--listen", &address.to_string(), "--data-dir"]).arg(&data).env("WHARFINGER_LOG_LEVEL", "error");
+        command
+            .args(["serve", "--listen", &address.to_string(), "--data-dir"])
+            .arg(&data)
+            .env("WHARFINGER_LOG_LEVEL", "error");
         Process::spawn(&mut command, &log, &output)
     };
     Server::start("wharfinger", TERMS, address, "/v2/", Box::new(launch))
 }
 
-/// A server on a copy of the seeded folder (made and cached first where it is missing), signed in as the benchmark's user.
+/// A server on a copy of the seeded folder (made and cached first where it is missing), signed in
+/// as the benchmark's user.
 pub(crate) fn start(arguments: &Arguments, folder: &Path) -> anyhow::Result<Server> {
     let seeded = seeded_folder(arguments)?;
     copy_folder(&seeded, folder)?;
@@ -73,33 +84,53 @@ pub(crate) fn start_empty(folder: &Path) -> anyhow::Result<Server> {
 fn password(server: &Server, key: &AccessKey) -> anyhow::Result<String> {
     let answer = server.must(&ecr_call(key, "GetAuthorizationToken", "{}".into()))?;
     let answer: serde_json::Value = serde_json::from_slice(&answer.body)?;
-    let token = answer["authorizationData"][0]["authorizationToken"].as_str().context("no token was given")?;
+    let token = answer["authorizationData"][0]["authorizationToken"]
+        .as_str()
+        .context("no token was given")?;
     let decoded = base64::engine::general_purpose::STANDARD.decode(token)?;
-    ensure!(decoded.starts_with(b"AWS:"), "the token is not for the user AWS");
+    ensure!(
+        decoded.starts_with(b"AWS:"),
+        "the token is not for the user AWS"
+    );
     Ok(token.to_owned())
 }
 
 /// The key in lines of `export NAME=VALUE`.
 fn exported_key(text: &str) -> anyhow::Result<AccessKey> {
-    let exports: BTreeMap<_, _> = text.lines().filter_map(|line| line.trim().strip_prefix("export ")?.split_once('=')).collect();
+    let exports: BTreeMap<_, _> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("export ")?.split_once('='))
+        .collect();
     let value = |name: &str| {
-        let value = exports.get(name).with_context(|| format!("{name} was not printed"))?;
+        let value = exports
+            .get(name)
+            .with_context(|| format!("{name} was not printed"))?;
         anyhow::Ok(value.trim_matches(['"', '\'']).to_owned())
     };
-    Ok(AccessKey { id: value("AWS_ACCESS_KEY_ID")?, secret: value("AWS_SECRET_ACCESS_KEY")?, region: value("AWS_DEFAULT_REGION")? })
+    Ok(AccessKey {
+        id: value("AWS_ACCESS_KEY_ID")?,
+        secret: value("AWS_SECRET_ACCESS_KEY")?,
+        region: value("AWS_DEFAULT_REGION")?,
+    })
 }
 
-/// A data folder with everything of `scale` in it, made once and kept for as long as schema and seeding stay what they are.
+/// A data folder with everything of `scale` in it, made once and kept for as long as schema and
+/// seeding stay what they are.
 fn seeded_folder(arguments: &Arguments) -> anyhow::Result<PathBuf> {
     let scale = arguments.scale;
-    let folder = arguments.build.join(format!("seed-{}", &fingerprint(scale)?[7..19]));
+    let folder = arguments
+        .build
+        .join(format!("seed-{}", &fingerprint(scale)?[7..19]));
     if folder.join("complete").exists() {
         return Ok(folder);
     }
     // What an interrupted run left.
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder)?;
-    crate::say(&format!("seeding {} repositories, {} images: once", scale.repositories, scale.big_images));
+    crate::say(&format!(
+        "seeding {} repositories, {} images: once",
+        scale.repositories, scale.big_images
+    ));
     prepare(&folder, &folder.join("data"))?;
     seed::fill(&folder.join("data"), scale)?;
     fs::write(folder.join("complete"), "")?;
@@ -111,9 +142,22 @@ fn prepare(folder: &Path, data: &Path) -> anyhow::Result<()> {
     let server = start_on(data)?;
     let root = exported_key(&fs::read_to_string(folder.join("output"))?)?;
     let mut command = Command::new(binary());
-    command.args(["user", "create", "bench", "--policy", USER_POLICY, "--data-dir"]).arg(data);
+    command
+        .args([
+            "user",
+            "create",
+            "bench",
+            "--policy",
+            USER_POLICY,
+            "--data-dir",
+        ])
+        .arg(data);
     let output = command.output()?;
-    ensure!(output.status.success(), "`wharfinger user create` failed: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "`wharfinger user create` failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     fs::write(folder.join("user"), &output.stdout)?;
     for name in REPOSITORIES.into_iter().chain([BIG]) {
         let body = serde_json::json!({ "repositoryName": name });
@@ -126,10 +170,16 @@ fn prepare(folder: &Path, data: &Path) -> anyhow::Result<()> {
 
 /// What a seeded folder depends on.
 fn fingerprint(scale: Scale) -> anyhow::Result<String> {
-    let mut text = format!("{scale:?}\n{}\n{}\n{}", include_str!("seed.rs"), include_str!("content.rs"), include_str!("wharfinger.rs"));
-    let mut migrations = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/migrations"))?
-        .map(|entry| anyhow::Ok(entry?.path()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut text = format!(
+        "{scale:?}\n{}\n{}\n{}",
+        include_str!("seed.rs"),
+        include_str!("content.rs"),
+        include_str!("wharfinger.rs")
+    );
+    let mut migrations =
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/migrations"))?
+            .map(|entry| anyhow::Ok(entry?.path()))
+            .collect::<Result<Vec<_>, _>>()?;
     migrations.sort();
     for migration in migrations {
         text.push_str(&fs::read_to_string(migration)?);

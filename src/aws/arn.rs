@@ -1,6 +1,8 @@
-//! Accounts, regions and Amazon Resource Names: parsed, printed, and matched against patterns with `*` and `?`.
+//! Accounts, regions and Amazon Resource Names: parsed, printed, and matched against patterns with
+//! `*` and `?`.
 //!
-//! Source: AWS General Reference, "Amazon Resource Names"; IAM JSON policy elements reference, "Resource".
+//! Source: AWS General Reference, "Amazon Resource Names"; IAM JSON policy elements reference,
+//! "Resource".
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +17,9 @@ pub enum ArnError {
     Account,
     #[error("a region has 1 to 32 lower-case letters, digits and inner '-', as in us-east-1")]
     Region,
-    #[error("an ARN is written arn:partition:service:region:account:resource, in at most 2,048 bytes")]
+    #[error(
+        "an ARN is written arn:partition:service:region:account:resource, in at most 2,048 bytes"
+    )]
     Arn,
 }
 
@@ -32,7 +36,8 @@ impl AccountId {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// The ARN that stands for the whole account, and for its root: `arn:aws:iam::123456789012:root`.
+    /// The ARN that stands for the whole account, and for its root:
+    /// `arn:aws:iam::123456789012:root`.
     #[must_use]
     pub fn root_arn(&self) -> Arn {
         Arn::new("aws", "iam", "", self.as_str(), "root")
@@ -44,7 +49,11 @@ impl FromStr for AccountId {
 
     fn from_str(text: &str) -> Result<Self, ArnError> {
         let digits: [u8; 12] = text.as_bytes().try_into().map_err(|_| ArnError::Account)?;
-        if digits.iter().all(u8::is_ascii_digit) { Ok(Self(digits)) } else { Err(ArnError::Account) }
+        if digits.iter().all(u8::is_ascii_digit) {
+            Ok(Self(digits))
+        } else {
+            Err(ArnError::Account)
+        }
     }
 }
 
@@ -78,13 +87,20 @@ impl FromStr for Region {
     type Err = ArnError;
 
     fn from_str(text: &str) -> Result<Self, ArnError> {
-        let legal = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let legal = text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         let sized = (1..=Self::MAX_BYTES).contains(&text.len());
-        if legal && sized && !text.starts_with('-') && !text.ends_with('-') { Ok(Self(text.into())) } else { Err(ArnError::Region) }
+        if legal && sized && !text.starts_with('-') && !text.ends_with('-') {
+            Ok(Self(text.into()))
+        } else {
+            Err(ArnError::Region)
+        }
     }
 }
 
-/// An Amazon Resource Name. Kept as its text and the places of its colons, so that printing and matching cost nothing.
+/// An Amazon Resource Name. Kept as its text and the places of its colons, so that printing and
+/// matching cost nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Arn {
     text: String,
@@ -96,13 +112,25 @@ impl Arn {
     /// Longest ARN taken, in bytes (the IAM API's own limit).
     pub const MAX_BYTES: usize = 2_048;
 
-    /// Puts an ARN together. Parts come from types that hold no colon (`resource` may) and stay under [`Arn::MAX_BYTES`].
+    /// Puts an ARN together. Parts come from types that hold no colon (`resource` may) and stay
+    /// under [`Arn::MAX_BYTES`].
     #[must_use]
-    pub fn new(partition: &str, service: &str, region: &str, account: &str, resource: &str) -> Self {
-        let mut text = String::with_capacity(8 + partition.len() + service.len() + region.len() + account.len() + resource.len());
+    pub fn new(
+        partition: &str,
+        service: &str,
+        region: &str,
+        account: &str,
+        resource: &str,
+    ) -> Self {
+        let mut text = String::with_capacity(
+            8 + partition.len() + service.len() + region.len() + account.len() + resource.len(),
+        );
         text.push_str("arn");
         let mut colons = [0; 5];
-        for (colon, part) in colons.iter_mut().zip([partition, service, region, account, resource]) {
+        for (colon, part) in colons
+            .iter_mut()
+            .zip([partition, service, region, account, resource])
+        {
             *colon = u16::try_from(text.len()).unwrap_or(u16::MAX);
             text.push(':');
             text.push_str(part);
@@ -116,7 +144,13 @@ impl Arn {
         let mut resource = String::with_capacity(11 + name.len());
         resource.push_str("repository/");
         resource.push_str(name);
-        Self::new(region.partition(), "ecr", region.as_str(), account.as_str(), &resource)
+        Self::new(
+            region.partition(),
+            "ecr",
+            region.as_str(),
+            account.as_str(),
+            &resource,
+        )
     }
 
     #[must_use]
@@ -160,23 +194,36 @@ impl Arn {
     /// The name within `repository/<name>` of an ECR repository's ARN.
     #[must_use]
     pub fn repository_name(&self) -> Option<&str> {
-        if self.service() == "ecr" { self.resource().strip_prefix("repository/") } else { None }
+        if self.service() == "ecr" {
+            self.resource().strip_prefix("repository/")
+        } else {
+            None
+        }
     }
 
-    /// Does `pattern` name this ARN? Each of the first five fields is matched by itself (a `*` there never crosses a colon), the
-    /// resource as a whole; the lone pattern `*` names everything.
+    /// Does `pattern` name this ARN? Each of the first five fields is matched by itself (a `*`
+    /// there never crosses a colon), the resource as a whole; the lone pattern `*` names
+    /// everything.
     #[must_use]
     pub fn matches(&self, pattern: &str) -> bool {
         if pattern == "*" {
             return true;
         }
         let mut parts = pattern.splitn(6, ':');
-        parts.next() == Some("arn") && (0..5).all(|at| parts.next().is_some_and(|part| wildcard_match(part, self.part(at))))
+        parts.next() == Some("arn")
+            && (0..5).all(|at| {
+                parts
+                    .next()
+                    .is_some_and(|part| wildcard_match(part, self.part(at)))
+            })
     }
 
     fn part(&self, at: usize) -> &str {
         let start = usize::from(self.colons[at]) + 1;
-        let end = self.colons.get(at + 1).map_or(self.text.len(), |colon| usize::from(*colon));
+        let end = self
+            .colons
+            .get(at + 1)
+            .map_or(self.text.len(), |colon| usize::from(*colon));
         self.text.get(start..end).unwrap_or_default()
     }
 }
@@ -190,7 +237,8 @@ impl FromStr for Arn {
         }
         let mut parts = text.splitn(6, ':');
         let mut next = || parts.next().ok_or(ArnError::Arn);
-        let (prefix, partition, service, region, account, resource) = (next()?, next()?, next()?, next()?, next()?, next()?);
+        let (prefix, partition, service, region, account, resource) =
+            (next()?, next()?, next()?, next()?, next()?, next()?);
         if prefix != "arn" || partition.is_empty() || service.is_empty() || resource.is_empty() {
             return Err(ArnError::Arn);
         }
@@ -198,10 +246,11 @@ impl FromStr for Arn {
     }
 }
 
-/// Does `pattern` match the whole of `text`? `*` stands for any run of characters, `?` for exactly one; case counts.
+/// Does `pattern` match the whole of `text`? `*` stands for any run of characters, `?` for exactly
+/// one; case counts.
 ///
-/// Takes time in proportion to `pattern.len() * text.len()` at worst and to their sum for one `*`: on a mismatch only the last `*`
-/// is widened, so no pattern makes it exponential.
+/// Takes time in proportion to `pattern.len() * text.len()` at worst and to their sum for one `*`:
+/// on a mismatch only the last `*` is widened, so no pattern makes it exponential.
 #[must_use]
 pub fn wildcard_match(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
@@ -223,7 +272,9 @@ pub fn wildcard_match(pattern: &str, text: &str) -> bool {
                 t += 1;
             }
             _ => {
-                let Some((after, end)) = star else { return false };
+                let Some((after, end)) = star else {
+                    return false;
+                };
                 let end = end + character_len(text[end]);
                 star = Some((after, end));
                 (p, t) = (after, end);
@@ -306,19 +357,45 @@ mod laws {
         let text = "arn:aws:ecr:us-east-1:123456789012:repository/team/web:x";
         let arn: Arn = text.parse().expect("an ARN");
         assert_eq!(arn.to_string(), text);
-        assert_eq!((arn.partition(), arn.service(), arn.region()), ("aws", "ecr", "us-east-1"));
-        assert_eq!((arn.account_id(), arn.repository_name()), (Some(AccountId::DEV), Some("team/web:x")));
-        for bad in ["", "arn", "arn:aws:ecr:us-east-1:123456789012", "urn:a:b:c:d:e", "arn::b:c:d:e", "arn:a::c:d:e", "arn:a:b:c:d:"] {
+        assert_eq!(
+            (arn.partition(), arn.service(), arn.region()),
+            ("aws", "ecr", "us-east-1")
+        );
+        assert_eq!(
+            (arn.account_id(), arn.repository_name()),
+            (Some(AccountId::DEV), Some("team/web:x"))
+        );
+        for bad in [
+            "",
+            "arn",
+            "arn:aws:ecr:us-east-1:123456789012",
+            "urn:a:b:c:d:e",
+            "arn::b:c:d:e",
+            "arn:a::c:d:e",
+            "arn:a:b:c:d:",
+        ] {
             assert_eq!(bad.parse::<Arn>(), Err(ArnError::Arn), "{bad}");
         }
         let region: Region = "cn-north-1".parse().expect("a region");
-        assert_eq!(Arn::ecr_repository(&region, &AccountId::DEV, "a/b").as_str(), "arn:aws-cn:ecr:cn-north-1:123456789012:repository/a/b");
-        assert_eq!(AccountId::DEV.root_arn().as_str(), "arn:aws:iam::123456789012:root");
+        assert_eq!(
+            Arn::ecr_repository(&region, &AccountId::DEV, "a/b").as_str(),
+            "arn:aws-cn:ecr:cn-north-1:123456789012:repository/a/b"
+        );
+        assert_eq!(
+            AccountId::DEV.root_arn().as_str(),
+            "arn:aws:iam::123456789012:root"
+        );
     }
 
     #[test]
     fn accounts_and_regions_are_strict() {
-        for bad in ["", "12345678901", "1234567890123", "12345678901a", "１２３４"] {
+        for bad in [
+            "",
+            "12345678901",
+            "1234567890123",
+            "12345678901a",
+            "１２３４",
+        ] {
             assert!(bad.parse::<AccountId>().is_err(), "{bad}");
         }
         for bad in ["", "US-EAST-1", "-a", "a-", "a b", "a/b", &"a".repeat(33)] {
@@ -328,7 +405,9 @@ mod laws {
 
     #[test]
     fn a_wildcard_stays_in_its_field() {
-        let arn: Arn = "arn:aws:ecr:us-east-1:123456789012:repository/a:b".parse().expect("an ARN");
+        let arn: Arn = "arn:aws:ecr:us-east-1:123456789012:repository/a:b"
+            .parse()
+            .expect("an ARN");
         for (pattern, expected) in [
             ("*", true),
             ("arn:aws:ecr:*:*:repository/*", true),
@@ -344,14 +423,22 @@ mod laws {
 
     #[test]
     fn a_hostile_pattern_is_answered_at_once() {
-        assert!(!wildcard_match(&format!("{}b", "*a".repeat(500)), &"a".repeat(10_000)));
+        assert!(!wildcard_match(
+            &format!("{}b", "*a".repeat(500)),
+            &"a".repeat(10_000)
+        ));
     }
 
     /// The same by recursion over characters: slow, and plainly right.
     fn oracle(pattern: &[char], text: &[char]) -> bool {
         match (pattern.split_first(), text.split_first()) {
             (None, None) => true,
-            (Some(('*', rest)), _) => oracle(rest, text) || text.split_first().is_some_and(|(_, text)| oracle(pattern, text)),
+            (Some(('*', rest)), _) => {
+                oracle(rest, text)
+                    || text
+                        .split_first()
+                        .is_some_and(|(_, text)| oracle(pattern, text))
+            }
             (Some(('?', rest)), Some((_, text))) => oracle(rest, text),
             (Some((a, rest)), Some((b, text))) => a == b && oracle(rest, text),
             _ => false,

@@ -1,8 +1,10 @@
-//! Refusals that every AWS service shares, in the two dialects: JSON services and Query services name the same thing differently.
+//! Refusals that every AWS service shares, in the two dialects: JSON services and Query services
+//! name the same thing differently.
 //!
-//! Source: the "Common errors" page of the service references, and the Smithy protocol specifications.
+//! Source: the "Common errors" page of the service references, and the Smithy protocol
+//! specifications.
 
-use super::fault::Fault;
+use crate::fault::Fault;
 
 /// The family of protocols that a service speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +18,15 @@ impl Fault {
     #[must_use]
     pub fn missing_authentication(family: Family) -> Self {
         match family {
-            Family::Json => Self::sender("MissingAuthenticationTokenException", "Missing Authentication Token"),
-            Family::Query => Self::sender("MissingAuthenticationToken", "Request is missing Authentication Token").with_status(403),
+            Family::Json => Self::sender(
+                "MissingAuthenticationTokenException",
+                "Missing Authentication Token",
+            ),
+            Family::Query => Self::sender(
+                "MissingAuthenticationToken",
+                "Request is missing Authentication Token",
+            )
+            .with_status(403),
         }
     }
 
@@ -44,8 +53,13 @@ impl Fault {
     pub fn unknown_operation(family: Family, name: &str) -> Self {
         let name: String = name.chars().take(128).collect();
         match family {
-            Family::Json => Self::sender("UnknownOperationException", format!("Unknown operation '{name}'")),
-            Family::Query => Self::sender("InvalidAction", format!("Could not find operation {name}")),
+            Family::Json => Self::sender(
+                "UnknownOperationException",
+                format!("Unknown operation '{name}'"),
+            ),
+            Family::Query => {
+                Self::sender("InvalidAction", format!("Could not find operation {name}"))
+            }
         }
     }
 
@@ -62,20 +76,28 @@ impl Fault {
     /// A body beyond what the operation takes.
     #[must_use]
     pub fn too_large(limit_bytes: usize) -> Self {
-        Self::sender("RequestEntityTooLargeException", format!("The request body is larger than the limit of {limit_bytes} bytes"))
-            .with_status(413)
+        Self::sender(
+            "RequestEntityTooLargeException",
+            format!("The request body is larger than the limit of {limit_bytes} bytes"),
+        )
+        .with_status(413)
     }
 
     /// A body that did not arrive whole.
     #[must_use]
     pub fn body_ended() -> Self {
-        Self::sender("RequestTimeoutException", "The request body did not arrive in time, or not whole").with_status(408)
+        Self::sender(
+            "RequestTimeoutException",
+            "The request body did not arrive in time, or not whole",
+        )
+        .with_status(408)
     }
 
     /// Something failed here; what it was stays in the log.
     #[must_use]
     pub fn internal(family: Family) -> Self {
-        let message = "The server failed; the request id in the answer finds the reason in its log.";
+        let message =
+            "The server failed; the request id in the answer finds the reason in its log.";
         match family {
             Family::Json => Self::receiver("ServerException", message),
             Family::Query => Self::receiver("InternalFailure", message),
@@ -89,6 +111,10 @@ impl Fault {
             Family::Json => "ServiceUnavailableException",
             Family::Query => "ServiceUnavailable",
         };
-        Self::receiver(code, "The service is not able to take the request now. Try again.").with_status(503)
+        Self::receiver(
+            code,
+            "The service is not able to take the request now. Try again.",
+        )
+        .with_status(503)
     }
 }

@@ -1,7 +1,9 @@
-//! Checks a request document against a service's published limits, and words the refusal as that service does. PURE.
+//! Checks a request document against a service's published limits, and words the refusal as that
+//! service does. PURE.
 //!
-//! The limits are facts of the public service models, kept in `limits/SERVICE.toml`: for each operation its members, for each member
-//! a shape (type, length, range, pattern, values). Members that the model does not name are skipped, as AWS skips them.
+//! The limits are facts of the public service models, kept in `limits/SERVICE.toml`: for each
+//! operation its members, for each member a shape (type, length, range, pattern, values). Members
+//! that the model does not name are skipped, as AWS skips them.
 
 mod pattern;
 
@@ -12,7 +14,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::fault::Fault;
+use crate::fault::Fault;
 
 /// Amazon ECR, API version 2015-09-21.
 pub static ECR: LazyLock<Limits> = LazyLock::new(|| Limits::read(include_str!("limits/ecr.toml")));
@@ -29,7 +31,8 @@ pub struct Limits {
     operations: BTreeMap<String, Members>,
 }
 
-/// How this service refuses: `{member}` and `{constraint}` stand for the offending member's path and the broken rule.
+/// How this service refuses: `{member}` and `{constraint}` stand for the offending member's path
+/// and the broken rule.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wording {
@@ -84,27 +87,47 @@ impl Limits {
     /// Checks `document` as the request of `operation`.
     ///
     /// # Errors
-    /// `SerializationException` for a member of the wrong type, else the service's own fault for the first broken rule.
+    /// `SerializationException` for a member of the wrong type, else the service's own fault for
+    /// the first broken rule.
     pub fn check(&self, operation: &str, document: &Value) -> Result<(), Fault> {
-        let Some(members) = self.operations.get(operation) else { return Ok(()) };
-        let Value::Object(object) = document else { return Err(Fault::serialization("The body is not a JSON object")) };
-        let mut check = Check { limits: self, path: String::new(), broken: None };
+        let Some(members) = self.operations.get(operation) else {
+            return Ok(());
+        };
+        let Value::Object(object) = document else {
+            return Err(Fault::serialization("The body is not a JSON object"));
+        };
+        let mut check = Check {
+            limits: self,
+            path: String::new(),
+            broken: None,
+        };
         check.structure(members, object)?;
         check.broken.map_or(Ok(()), Err)
     }
 
-    /// The refusal of `member` (a path such as `imageIds.1.member.imageTag`) for breaking `constraint`.
+    /// The refusal of `member` (a path such as `imageIds.1.member.imageTag`) for breaking
+    /// `constraint`.
     #[must_use]
     pub fn refusal(&self, member: &str, constraint: &str) -> Fault {
-        let message = self.fault.message.replace("{member}", member).replace("{constraint}", constraint);
+        let message = self
+            .fault
+            .message
+            .replace("{member}", member)
+            .replace("{constraint}", constraint);
         Fault::sender(self.fault.code.clone(), message)
     }
 
-    /// Operations and their members, required ones marked: what the model check compares with the public model.
+    /// Operations and their members, required ones marked: what the model check compares with the
+    /// public model.
     pub fn operations(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = (&str, bool)>)> {
-        self.operations
-            .iter()
-            .map(|(name, members)| (name.as_str(), members.iter().map(|(member, shape)| (member.as_str(), shape.ends_with('*')))))
+        self.operations.iter().map(|(name, members)| {
+            (
+                name.as_str(),
+                members
+                    .iter()
+                    .map(|(member, shape)| (member.as_str(), shape.ends_with('*'))),
+            )
+        })
     }
 }
 
@@ -113,7 +136,9 @@ impl Check<'_> {
         for (name, shape) in members {
             let depth = self.path.len();
             let _ = write!(self.path, "{}{name}", if depth == 0 { "" } else { "." });
-            let (shape, required) = shape.strip_suffix('*').map_or((shape.as_str(), false), |shape| (shape, true));
+            let (shape, required) = shape
+                .strip_suffix('*')
+                .map_or((shape.as_str(), false), |shape| (shape, true));
             match object.get(name) {
                 None | Some(Value::Null) if required => self.breaks("must not be null"),
                 None | Some(Value::Null) => {}
@@ -126,7 +151,9 @@ impl Check<'_> {
 
     fn member(&mut self, shape: &str, value: &Value) -> Result<(), Fault> {
         let limits = self.limits;
-        let Some(shape) = limits.shapes.get(shape) else { return Ok(()) };
+        let Some(shape) = limits.shapes.get(shape) else {
+            return Ok(());
+        };
         match (shape.r#type, value) {
             (Type::Structure, Value::Object(object)) => self.structure(&shape.members, object)?,
             (Type::List, Value::Array(items)) => self.list(shape, items)?,
@@ -134,8 +161,11 @@ impl Check<'_> {
             (Type::Blob, Value::String(text)) => self.length(shape, decoded_length(text)),
             (Type::Boolean, Value::Bool(_)) => {}
             (Type::Integer | Type::Long, Value::Number(number)) => {
-                let fits = |value: &i64| shape.r#type == Type::Long || i32::try_from(*value).is_ok();
-                let Some(number) = number.as_i64().filter(fits) else { return Err(self.wrong_type(shape.r#type, value)) };
+                let fits =
+                    |value: &i64| shape.r#type == Type::Long || i32::try_from(*value).is_ok();
+                let Some(number) = number.as_i64().filter(fits) else {
+                    return Err(self.wrong_type(shape.r#type, value));
+                };
                 self.range(shape, number);
             }
             (kind, value) => return Err(self.wrong_type(kind, value)),
@@ -146,9 +176,15 @@ impl Check<'_> {
     fn list(&mut self, shape: &Shape, items: &[Value]) -> Result<(), Fault> {
         let count = items.len();
         self.length(shape, count);
-        // A list that is too long is refused whatever it holds; only its types still matter, and those of the first items tell.
-        let looked_at = shape.max.and_then(|max| usize::try_from(max).ok()).map_or(count, |max| count.min(max));
-        let Some(item) = &shape.item else { return Ok(()) };
+        // A list that is too long is refused whatever it holds; only its types still matter, and
+        // those of the first items tell.
+        let looked_at = shape
+            .max
+            .and_then(|max| usize::try_from(max).ok())
+            .map_or(count, |max| count.min(max));
+        let Some(item) = &shape.item else {
+            return Ok(());
+        };
         for (at, value) in items[..looked_at].iter().enumerate() {
             let depth = self.path.len();
             let _ = write!(self.path, ".{}.member", at + 1);
@@ -171,7 +207,10 @@ impl Check<'_> {
             self.breaks(&format!("must satisfy regular expression '{pattern}'"));
         }
         if !shape.values.is_empty() && !shape.values.iter().any(|value| value == text) {
-            self.breaks(&format!("Member must satisfy enum value set: [{}]", shape.values.join(", ")));
+            self.breaks(&format!(
+                "Member must satisfy enum value set: [{}]",
+                shape.values.join(", ")
+            ));
         }
     }
 
@@ -219,7 +258,10 @@ impl Check<'_> {
             Type::List => "List",
             Type::Structure => "Structure",
         };
-        Fault::serialization(format!("{found} can not be converted to {expected} at '{}'", self.path))
+        Fault::serialization(format!(
+            "{found} can not be converted to {expected} at '{}'",
+            self.path
+        ))
     }
 }
 
@@ -236,18 +278,34 @@ mod laws {
     use super::*;
 
     fn refused(operation: &str, document: &Value) -> String {
-        ECR.check(operation, document).expect_err("refused").to_string()
+        ECR.check(operation, document)
+            .expect_err("refused")
+            .to_string()
     }
 
     #[test]
     fn the_built_in_limits_are_whole() {
         for limits in [&*ECR, &*STS] {
-            let used = limits.operations.values().chain(limits.shapes.values().map(|shape| &shape.members)).flat_map(BTreeMap::values);
-            let items = limits.shapes.values().filter_map(|shape| shape.item.as_ref());
+            let used = limits
+                .operations
+                .values()
+                .chain(limits.shapes.values().map(|shape| &shape.members))
+                .flat_map(BTreeMap::values);
+            let items = limits
+                .shapes
+                .values()
+                .filter_map(|shape| shape.item.as_ref());
             for name in used.chain(items) {
-                assert!(limits.shapes.contains_key(name.trim_end_matches('*')), "no shape {name}");
+                assert!(
+                    limits.shapes.contains_key(name.trim_end_matches('*')),
+                    "no shape {name}"
+                );
             }
-            for pattern in limits.shapes.values().filter_map(|shape| shape.pattern.as_deref()) {
+            for pattern in limits
+                .shapes
+                .values()
+                .filter_map(|shape| shape.pattern.as_deref())
+            {
                 assert!(pattern::is_known(pattern), "no matcher for {pattern}");
             }
         }
@@ -257,8 +315,16 @@ mod laws {
     #[test]
     fn refusals_in_ecrs_words() {
         for (operation, document, message) in [
-            ("CreateRepository", json!({}), "'repositoryName' failed to satisfy constraint: 'must not be null'"),
-            ("CreateRepository", json!({"repositoryName": null}), "'repositoryName' failed to satisfy constraint: 'must not be null'"),
+            (
+                "CreateRepository",
+                json!({}),
+                "'repositoryName' failed to satisfy constraint: 'must not be null'",
+            ),
+            (
+                "CreateRepository",
+                json!({"repositoryName": null}),
+                "'repositoryName' failed to satisfy constraint: 'must not be null'",
+            ),
             (
                 "CreateRepository",
                 json!({"repositoryName": "a"}),
@@ -296,19 +362,34 @@ mod laws {
                 "'registryId' failed to satisfy constraint: 'must satisfy regular expression '[0-9]{12}''",
             ),
         ] {
-            assert_eq!(refused(operation, &document), format!("InvalidParameterException: Invalid parameter at {message}"));
+            assert_eq!(
+                refused(operation, &document),
+                format!("InvalidParameterException: Invalid parameter at {message}")
+            );
         }
     }
 
     #[test]
     fn a_wrong_type_is_named_before_any_broken_rule() {
         for (document, message) in [
-            (json!({"repositoryName": 7}), "NUMBER_VALUE can not be converted to String at 'repositoryName'"),
-            (json!({"repositoryName": "A", "tags": {}}), "START_OBJECT can not be converted to List at 'tags'"),
-            (json!({"repositoryName": "web", "tags": ["a"]}), "STRING_VALUE can not be converted to Structure at 'tags.1.member'"),
+            (
+                json!({"repositoryName": 7}),
+                "NUMBER_VALUE can not be converted to String at 'repositoryName'",
+            ),
+            (
+                json!({"repositoryName": "A", "tags": {}}),
+                "START_OBJECT can not be converted to List at 'tags'",
+            ),
+            (
+                json!({"repositoryName": "web", "tags": ["a"]}),
+                "STRING_VALUE can not be converted to Structure at 'tags.1.member'",
+            ),
             (json!([]), "The body is not a JSON object"),
         ] {
-            assert_eq!(refused("CreateRepository", &document), format!("SerializationException: {message}"));
+            assert_eq!(
+                refused("CreateRepository", &document),
+                format!("SerializationException: {message}")
+            );
         }
         let document = json!({"repositoryName": "web", "maxResults": 1.5});
         assert_eq!(
@@ -319,7 +400,13 @@ mod laws {
 
     #[test]
     fn members_that_nobody_knows_are_skipped() {
-        assert_eq!(ECR.check("CreateRepository", &json!({"repositoryName": "web", "unheardOf": {"a": [1]}})), Ok(()));
+        assert_eq!(
+            ECR.check(
+                "CreateRepository",
+                &json!({"repositoryName": "web", "unheardOf": {"a": [1]}})
+            ),
+            Ok(())
+        );
         assert_eq!(ECR.check("NoSuchOperation", &json!({})), Ok(()));
     }
 
@@ -335,7 +422,8 @@ mod laws {
         leaf.prop_recursive(4, 40, 6, move |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-                proptest::collection::btree_map(names, inner, 0..6).prop_map(|members| Value::Object(members.into_iter().collect())),
+                proptest::collection::btree_map(names, inner, 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
             ]
         })
     }

@@ -1,4 +1,5 @@
-//! An error as AWS words it: a code, a sentence, whose fault it is, and the extra members that some errors carry.
+//! An error as AWS words it: a code, a sentence, whose fault it is, and the extra members that some
+//! errors carry.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,7 +13,8 @@ pub enum Side {
     Receiver,
 }
 
-/// An error on its way to an AWS client. The protocol in use decides how it is written (JSON or XML).
+/// An error on its way to an AWS client. The protocol in use decides how it is written (JSON or
+/// XML).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
     /// The shape's name in the service model, such as `RepositoryNotFoundException`.
@@ -28,12 +30,21 @@ pub struct Fault {
 impl Fault {
     /// The sender's fault: status 400.
     pub fn sender(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), side: Side::Sender, status: None, fields: Map::new() }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            side: Side::Sender,
+            status: None,
+            fields: Map::new(),
+        }
     }
 
     /// Our own fault: status 500. The message tells the client nothing about the inside.
     pub fn receiver(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { side: Side::Receiver, ..Self::sender(code, message) }
+        Self {
+            side: Side::Receiver,
+            ..Self::sender(code, message)
+        }
     }
 
     #[must_use]

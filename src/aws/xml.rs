@@ -7,13 +7,18 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::fault::{Fault, Side};
+use crate::fault::{Fault, Side};
 
 /// The `Content-Type` of answers.
 pub const CONTENT_TYPE: &str = "text/xml";
 
 /// An answer of `action`: its result inside `<ActionResponse>`, with the request's id.
-pub fn encode<T: Serialize>(action: &str, namespace: &str, answer: &T, request_id: &str) -> Result<Vec<u8>, Fault> {
+pub fn encode<T: Serialize>(
+    action: &str,
+    namespace: &str,
+    answer: &T,
+    request_id: &str,
+) -> Result<Vec<u8>, Fault> {
     let failed = |_| Fault::receiver("InternalFailure", "The answer could not be written");
     let value = serde_json::to_value(answer).map_err(failed)?;
     let mut text = format!("<{action}Response xmlns=\"{namespace}\">");
@@ -33,7 +38,11 @@ pub fn fault(fault: &Fault, namespace: &str, request_id: &str) -> Vec<u8> {
         Side::Receiver => "Receiver",
     };
     let mut text = format!("<ErrorResponse xmlns=\"{namespace}\"><Error>");
-    for (name, value) in [("Type", side), ("Code", &fault.code), ("Message", &fault.message)] {
+    for (name, value) in [
+        ("Type", side),
+        ("Code", &fault.code),
+        ("Message", &fault.message),
+    ] {
         element(&mut text, name, &Value::from(value));
     }
     text.push_str("</Error>");
@@ -42,7 +51,8 @@ pub fn fault(fault: &Fault, namespace: &str, request_id: &str) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// One element. Names come from our own types; values are escaped. An absent value leaves no element.
+/// One element. Names come from our own types; values are escaped. An absent value leaves no
+/// element.
 fn element(text: &mut String, name: &str, value: &Value) {
     if value.is_null() {
         return;
@@ -51,7 +61,9 @@ fn element(text: &mut String, name: &str, value: &Value) {
     text.push_str(name);
     text.push('>');
     match value {
-        Value::Object(members) => members.iter().for_each(|(name, value)| element(text, name, value)),
+        Value::Object(members) => members
+            .iter()
+            .for_each(|(name, value)| element(text, name, value)),
         Value::Array(items) => items.iter().for_each(|item| element(text, "member", item)),
         Value::String(value) => escape(text, value),
         value => text.push_str(&value.to_string()),
@@ -85,7 +97,13 @@ mod tests {
 
     #[test]
     fn an_answer_is_wrapped_as_query_services_do() {
-        let bytes = encode("GetX", "https://x/", &json!({"A": "<&\u{1}>", "L": [1, true], "N": null}), "id").expect("text");
+        let bytes = encode(
+            "GetX",
+            "https://x/",
+            &json!({"A": "<&\u{1}>", "L": [1, true], "N": null}),
+            "id",
+        )
+        .expect("text");
         let text = String::from_utf8(bytes).expect("UTF-8");
         assert_eq!(
             text,
@@ -96,7 +114,12 @@ mod tests {
 
     #[test]
     fn a_fault_says_whose_it_is() {
-        let text = String::from_utf8(fault(&Fault::sender("InvalidAction", "no"), "https://x/", "id")).expect("UTF-8");
+        let text = String::from_utf8(fault(
+            &Fault::sender("InvalidAction", "no"),
+            "https://x/",
+            "id",
+        ))
+        .expect("UTF-8");
         assert_eq!(
             text,
             "<ErrorResponse xmlns=\"https://x/\"><Error><Type>Sender</Type><Code>InvalidAction</Code><Message>no</Message></Error>\

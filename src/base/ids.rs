@@ -1,4 +1,5 @@
-//! The only door for randomness: identifiers and key material, from the operating system or from a seed.
+//! The only door for randomness: identifiers and key material, from the operating system or from a
+//! seed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +13,13 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Identifiers that repeat from run to run: for simulations only, never for secrets that guard anything.
+    /// Identifiers that repeat from run to run: for simulations only, never for secrets that guard
+    /// anything.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
-        Self { seed: Some(Arc::new(AtomicU64::new(seed))) }
+        Self {
+            seed: Some(Arc::new(AtomicU64::new(seed))),
+        }
     }
 
     /// `N` random bytes.
@@ -29,7 +33,8 @@ impl Ids {
             None => getrandom::fill(&mut bytes).expect("the operating system gives random bytes"),
             Some(state) => {
                 for chunk in bytes.chunks_mut(8) {
-                    let word = split_mix(state.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::SeqCst)).to_le_bytes();
+                    let word = split_mix(state.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::SeqCst))
+                        .to_le_bytes();
                     chunk.copy_from_slice(&word[..chunk.len()]);
                 }
             }
@@ -43,7 +48,8 @@ impl Ids {
         uuid::Builder::from_random_bytes(self.bytes()).into_uuid()
     }
 
-    /// `length` characters from `alphabet`, each equally likely (bytes that would favour some characters are drawn again).
+    /// `length` characters from `alphabet`, each equally likely (bytes that would favour some
+    /// characters are drawn again).
     #[must_use]
     pub fn text(&self, alphabet: &[u8], length: usize) -> String {
         let fair = 256 - 256 % alphabet.len();

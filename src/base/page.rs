@@ -11,7 +11,8 @@ pub struct Page<T, K = String> {
 }
 
 impl<T, K> Page<T, K> {
-    /// Makes a page of at most `limit` items out of up to `limit + 1` that a query returned: the surplus one only says that more follow.
+    /// Makes a page of at most `limit` items out of up to `limit + 1` that a query returned: the
+    /// surplus one only says that more follow.
     #[must_use]
     pub fn of(mut rows: Vec<T>, limit: usize, key: impl Fn(&T) -> K) -> Self {
         let more = rows.len() > limit;
@@ -22,12 +23,15 @@ impl<T, K> Page<T, K> {
 
     #[must_use]
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U, K> {
-        Page { items: self.items.into_iter().map(f).collect(), next: self.next }
+        Page {
+            items: self.items.into_iter().map(f).collect(),
+            next: self.next,
+        }
     }
 }
 
-/// A token that clients hand back unread. It carries the parts of a keyset position, and the listing it belongs to, so that a token of
-/// one operation is refused by another.
+/// A token that clients hand back unread. It carries the parts of a keyset position, and the
+/// listing it belongs to, so that a token of one operation is refused by another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageToken;
 
@@ -39,7 +43,8 @@ impl PageToken {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&values).unwrap_or_default())
     }
 
-    /// The parts given to [`PageToken::encode`], or `None` for a token that this listing never gave.
+    /// The parts given to [`PageToken::encode`], or `None` for a token that this listing never
+    /// gave.
     #[must_use]
     pub fn decode(listing: &str, token: &str) -> Option<Vec<String>> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
@@ -59,7 +64,13 @@ mod tests {
     #[test]
     fn a_surplus_row_only_says_that_more_follow() {
         let page = Page::of(vec![1, 2, 3], 2, |last| *last);
-        assert_eq!(page, Page { items: vec![1, 2], next: Some(2) });
+        assert_eq!(
+            page,
+            Page {
+                items: vec![1, 2],
+                next: Some(2)
+            }
+        );
         assert_eq!(Page::of(vec![1, 2], 2, |last| *last).next, None);
         assert_eq!(Page::of(vec![1], 0, |last| *last).next, None);
     }
@@ -67,7 +78,10 @@ mod tests {
     #[test]
     fn a_token_belongs_to_its_listing() {
         let token = PageToken::encode("ListImages", &["a", "b"]);
-        assert_eq!(PageToken::decode("ListImages", &token), Some(vec!["a".into(), "b".into()]));
+        assert_eq!(
+            PageToken::decode("ListImages", &token),
+            Some(vec!["a".into(), "b".into()])
+        );
         assert_eq!(PageToken::decode("DescribeImages", &token), None);
         assert_eq!(PageToken::decode("ListImages", "%%"), None);
     }

@@ -25,19 +25,28 @@ impl Timestamp {
 
     /// Seconds since the epoch with a fraction, as the AWS JSON protocol writes a time.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a millisecond count stays exact in 53 bits for 285,000 years")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a millisecond count stays exact in 53 bits for 285,000 years"
+    )]
     pub fn as_epoch_seconds(self) -> f64 {
         self.0 as f64 / 1000.0
     }
 
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// Time from `earlier` until `self`; zero where `earlier` is later.
@@ -49,7 +58,8 @@ impl Timestamp {
     /// The instant as RFC 3339 in UTC, for logs and token answers.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
-        jiff::Timestamp::from_millisecond(self.0).map_or_else(|_| self.0.to_string(), |instant| instant.to_string())
+        jiff::Timestamp::from_millisecond(self.0)
+            .map_or_else(|_| self.0.to_string(), |instant| instant.to_string())
     }
 }
 
@@ -86,7 +96,10 @@ impl Clock {
     /// Moves a manual clock; the system's clock does not listen.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(ms) = self {
-            ms.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+            ms.fetch_add(
+                i64::try_from(by.as_millis()).unwrap_or(i64::MAX),
+                Ordering::SeqCst,
+            );
         }
     }
 }
@@ -101,8 +114,14 @@ mod tests {
         let other = clock.clone();
         clock.advance(Duration::from_secs(2));
         assert_eq!(other.now(), Timestamp::from_ms(3_000));
-        assert_eq!(other.now().since(Timestamp::from_ms(1_000)), Duration::from_secs(2));
-        assert_eq!(Timestamp::from_ms(1).since(Timestamp::from_ms(5)), Duration::ZERO);
+        assert_eq!(
+            other.now().since(Timestamp::from_ms(1_000)),
+            Duration::from_secs(2)
+        );
+        assert_eq!(
+            Timestamp::from_ms(1).since(Timestamp::from_ms(5)),
+            Duration::ZERO
+        );
     }
 
     #[test]

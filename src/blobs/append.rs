@@ -5,10 +5,11 @@ use std::pin::pin;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
-use crate::blobs::error::{AppendError, BodyError};
-use crate::blobs::staging::AppendLimits;
+use crate::error::{AppendError, BodyError};
+use crate::staging::AppendLimits;
 
-/// Pieces in one batch: one vectored write takes 1,024 at most, and a sender of tiny pieces must not make a batch of a million.
+/// Pieces in one batch: one vectored write takes 1,024 at most, and a sender of tiny pieces must
+/// not make a batch of a million.
 const MAX_PIECES: usize = 512;
 
 /// Pieces that arrived together, and how the body ended, once it did.
@@ -32,7 +33,12 @@ where
 {
     /// `start` is the size of the upload before this body.
     pub(super) fn new(body: S, limits: AppendLimits, start: u64) -> Self {
-        Self { body, limits, start, taken: 0 }
+        Self {
+            body,
+            limits,
+            start,
+            taken: 0,
+        }
     }
 
     /// Gathers pieces until they are `at_least` bytes together, or the body ends.
@@ -45,8 +51,18 @@ where
                     gathered += piece.len();
                     pieces.push(piece);
                 }
-                Ok(None) => return Batch { pieces, end: Some(Ok(())) },
-                Err(error) => return Batch { pieces, end: Some(Err(error)) },
+                Ok(None) => {
+                    return Batch {
+                        pieces,
+                        end: Some(Ok(())),
+                    };
+                }
+                Err(error) => {
+                    return Batch {
+                        pieces,
+                        end: Some(Err(error)),
+                    };
+                }
             }
         }
         Batch { pieces, end: None }
@@ -59,14 +75,25 @@ where
             let Ok(next) = tokio::time::timeout(self.limits.idle_timeout, next).await else {
                 return Err(AppendError::Idle(self.limits.idle_timeout));
             };
-            let Some(piece) = next else { return self.whole() };
+            let Some(piece) = next else {
+                return self.whole();
+            };
             let piece = piece.map_err(|error| AppendError::Body(error.into()))?;
             self.taken += piece.len() as u64;
             if self.start.saturating_add(self.taken) > self.limits.max_bytes {
-                return Err(AppendError::TooLarge { limit: self.limits.max_bytes });
+                return Err(AppendError::TooLarge {
+                    limit: self.limits.max_bytes,
+                });
             }
-            if let Some(expected) = self.limits.expected.filter(|expected| self.taken > *expected) {
-                return Err(AppendError::Length { expected, actual: self.taken });
+            if let Some(expected) = self
+                .limits
+                .expected
+                .filter(|expected| self.taken > *expected)
+            {
+                return Err(AppendError::Length {
+                    expected,
+                    actual: self.taken,
+                });
             }
             if !piece.is_empty() {
                 return Ok(Some(piece));
@@ -76,7 +103,10 @@ where
 
     fn whole(&self) -> Result<Option<Bytes>, AppendError> {
         match self.limits.expected {
-            Some(expected) if expected != self.taken => Err(AppendError::Length { expected, actual: self.taken }),
+            Some(expected) if expected != self.taken => Err(AppendError::Length {
+                expected,
+                actual: self.taken,
+            }),
             _ => Ok(None),
         }
     }

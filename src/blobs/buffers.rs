@@ -1,7 +1,7 @@
 //! Buffers for reading blobs, taken from a pool and as large as memory under load allows.
 //!
-//! Large buffers make a single download cheap (64 KiB cost twice the CPU of 256 KiB); five hundred downloads at once must not take
-//! 500 MiB. So the size follows what is handed out already.
+//! Large buffers make a single download cheap (64 KiB cost twice the CPU of 256 KiB); five hundred
+//! downloads at once must not take 500 MiB. So the size follows what is handed out already.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,16 +10,34 @@ use bytes::Bytes;
 
 const KIB: usize = 1024;
 
-/// Sizes, each with the bytes that may be out (of all sizes) while it is still given, and how many spare ones are kept. With all bounds
-/// reached, 500 readers with one buffer each hold about 30 MiB. Spares hold 8 MiB at most.
+/// Sizes, each with the bytes that may be out (of all sizes) while it is still given, and how many
+/// spare ones are kept. With all bounds reached, 500 readers with one buffer each hold about 30
+/// MiB. Spares hold 8 MiB at most.
 const CLASSES: [Class; 4] = [
-    Class { size: 1024 * KIB, while_out: 8 * 1024 * KIB, spares: 4 },
-    Class { size: 256 * KIB, while_out: 16 * 1024 * KIB, spares: 8 },
-    Class { size: 64 * KIB, while_out: 24 * 1024 * KIB, spares: 24 },
-    Class { size: 16 * KIB, while_out: usize::MAX, spares: 32 },
+    Class {
+        size: 1024 * KIB,
+        while_out: 8 * 1024 * KIB,
+        spares: 4,
+    },
+    Class {
+        size: 256 * KIB,
+        while_out: 16 * 1024 * KIB,
+        spares: 8,
+    },
+    Class {
+        size: 64 * KIB,
+        while_out: 24 * 1024 * KIB,
+        spares: 24,
+    },
+    Class {
+        size: 16 * KIB,
+        while_out: usize::MAX,
+        spares: 32,
+    },
 ];
 
-/// Past this, a reader holds one buffer at a time instead of as many as the connection queues (up to 400 KiB).
+/// Past this, a reader holds one buffer at a time instead of as many as the connection queues (up
+/// to 400 KiB).
 const CROWDED: usize = 8 * 1024 * KIB;
 
 struct Class {
@@ -29,7 +47,8 @@ struct Class {
 }
 
 static OUT: AtomicUsize = AtomicUsize::new(0);
-static SPARES: [Mutex<Vec<Box<[u8]>>>; CLASSES.len()] = [const { Mutex::new(Vec::new()) }; CLASSES.len()];
+static SPARES: [Mutex<Vec<Box<[u8]>>>; CLASSES.len()] =
+    [const { Mutex::new(Vec::new()) }; CLASSES.len()];
 
 /// A buffer on loan; goes back to the pool when dropped.
 #[derive(Debug)]
@@ -40,29 +59,44 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// A buffer for up to `wanted` bytes: the smallest that holds them, or less where memory is short.
+    /// A buffer for up to `wanted` bytes: the smallest that holds them, or less where memory is
+    /// short.
     pub(super) fn take(wanted: u64) -> Self {
         let out = OUT.load(Ordering::Relaxed);
-        let mut class = CLASSES.iter().position(|class| out < class.while_out).unwrap_or(CLASSES.len() - 1);
+        let mut class = CLASSES
+            .iter()
+            .position(|class| out < class.while_out)
+            .unwrap_or(CLASSES.len() - 1);
         while class + 1 < CLASSES.len() && wanted <= CLASSES[class + 1].size as u64 {
             class += 1;
         }
         OUT.fetch_add(CLASSES[class].size, Ordering::Relaxed);
-        let spare = SPARES[class].lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let spare = SPARES[class]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let bytes = spare.unwrap_or_else(|| vec![0; CLASSES[class].size].into_boxed_slice());
-        Self { bytes, class, filled: 0 }
+        Self {
+            bytes,
+            class,
+            filled: 0,
+        }
     }
 
     /// Its whole room, or `limit` bytes of it.
     pub(super) fn room(&mut self, limit: u64) -> &mut [u8] {
-        let room = usize::try_from(limit).map_or(self.bytes.len(), |limit| limit.min(self.bytes.len()));
+        let room =
+            usize::try_from(limit).map_or(self.bytes.len(), |limit| limit.min(self.bytes.len()));
         &mut self.bytes[..room]
     }
 
     /// The first `filled` bytes, sent without a copy; `keeper` is dropped with them.
     pub(super) fn freeze<K: Send + 'static>(mut self, filled: usize, keeper: K) -> Bytes {
         self.filled = filled.min(self.bytes.len());
-        Bytes::from_owner(Filled { buffer: self, _keeper: keeper })
+        Bytes::from_owner(Filled {
+            buffer: self,
+            _keeper: keeper,
+        })
     }
 }
 
@@ -71,7 +105,9 @@ impl Drop for Buffer {
         let class = &CLASSES[self.class];
         OUT.fetch_sub(class.size, Ordering::Relaxed);
         let bytes = std::mem::take(&mut self.bytes);
-        let mut spares = SPARES[self.class].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spares = SPARES[self.class]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if spares.len() < class.spares {
             spares.push(bytes);
         }

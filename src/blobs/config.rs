@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use url::Url;
+use wharfinger_base::Secret;
 
-use crate::base::Secret;
-use crate::blobs::error::ConfigError;
+use crate::error::ConfigError;
 
 /// What a finished upload promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,7 +13,8 @@ pub enum Durability {
     /// Bytes and folder are on the disk before the answer: power may fail.
     #[default]
     Full,
-    /// The kernel holds the bytes and writes them when it likes: the process may be killed, the machine must not fail.
+    /// The kernel holds the bytes and writes them when it likes: the process may be killed, the
+    /// machine must not fail.
     Relaxed,
 }
 
@@ -50,24 +51,45 @@ pub struct S3Keys {
 }
 
 impl S3Keys {
-    /// Reads `WHARFINGER_S3_ACCESS_KEY_ID` and `WHARFINGER_S3_SECRET_ACCESS_KEY`; `None` where neither is set.
+    /// Reads `WHARFINGER_S3_ACCESS_KEY_ID` and `WHARFINGER_S3_SECRET_ACCESS_KEY`; `None` where
+    /// neither is set.
     pub fn from_environment() -> Result<Option<Self>, ConfigError> {
         let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        match (read("WHARFINGER_S3_ACCESS_KEY_ID"), read("WHARFINGER_S3_SECRET_ACCESS_KEY")) {
+        match (
+            read("WHARFINGER_S3_ACCESS_KEY_ID"),
+            read("WHARFINGER_S3_SECRET_ACCESS_KEY"),
+        ) {
             (None, None) => Ok(None),
-            (Some(access_key_id), Some(secret)) => Ok(Some(Self { access_key_id, secret_access_key: Secret::new(secret) })),
-            (Some(_), None) => Err(ConfigError::HalfKey("an S3 access key id without its secret")),
-            (None, Some(_)) => Err(ConfigError::HalfKey("an S3 secret without its access key id")),
+            (Some(access_key_id), Some(secret)) => Ok(Some(Self {
+                access_key_id,
+                secret_access_key: Secret::new(secret),
+            })),
+            (Some(_), None) => Err(ConfigError::HalfKey(
+                "an S3 access key id without its secret",
+            )),
+            (None, Some(_)) => Err(ConfigError::HalfKey(
+                "an S3 secret without its access key id",
+            )),
         }
     }
 }
 
 impl BlobsConfig {
-    /// Reads a folder's path or `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`. `keys` are kept for the bucket.
+    /// Reads a folder's path or `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`. `keys` are kept for
+    /// the bucket.
     pub fn parse(text: &str, keys: Option<S3Keys>) -> Result<Self, ConfigError> {
-        let refuse = |why| ConfigError::Url { text: text.to_owned(), why };
+        let refuse = |why| ConfigError::Url {
+            text: text.to_owned(),
+            why,
+        };
         if !text.contains("://") {
-            return if text.is_empty() { Err(refuse("it is empty")) } else { Ok(Self::Disk { root: PathBuf::from(text) }) };
+            return if text.is_empty() {
+                Err(refuse("it is empty"))
+            } else {
+                Ok(Self::Disk {
+                    root: PathBuf::from(text),
+                })
+            };
         }
         let url = Url::parse(text).map_err(|_| refuse("it is no URL"))?;
         if url.scheme() != "s3" {
@@ -76,12 +98,22 @@ impl BlobsConfig {
         if !url.username().is_empty() || url.password().is_some() || url.port().is_some() {
             return Err(refuse("keys and ports do not belong here"));
         }
-        let bucket = url.host_str().filter(|bucket| !bucket.is_empty()).ok_or_else(|| refuse("the bucket is missing"))?;
-        let mut config =
-            S3Config { bucket: bucket.to_owned(), prefix: url.path().trim_matches('/').to_owned(), endpoint: None, region: None, keys };
+        let bucket = url
+            .host_str()
+            .filter(|bucket| !bucket.is_empty())
+            .ok_or_else(|| refuse("the bucket is missing"))?;
+        let mut config = S3Config {
+            bucket: bucket.to_owned(),
+            prefix: url.path().trim_matches('/').to_owned(),
+            endpoint: None,
+            region: None,
+            keys,
+        };
         for (name, value) in url.query_pairs() {
             match &*name {
-                "endpoint" if value.starts_with("http://") || value.starts_with("https://") => config.endpoint = Some(value.into_owned()),
+                "endpoint" if value.starts_with("http://") || value.starts_with("https://") => {
+                    config.endpoint = Some(value.into_owned())
+                }
                 "endpoint" => return Err(refuse("the endpoint is no http or https URL")),
                 "region" => config.region = Some(value.into_owned()),
                 _ => return Err(refuse("it has a parameter other than endpoint and region")),
@@ -97,17 +129,41 @@ mod tests {
 
     #[test]
     fn a_bucket_is_read_from_its_url() {
-        let config = BlobsConfig::parse("s3://images/a/b/?endpoint=http://127.0.0.1:9000&region=eu-west-1", None);
-        let Ok(BlobsConfig::S3(config)) = config else { panic!("{config:?}") };
-        assert_eq!((config.bucket.as_str(), config.prefix.as_str()), ("images", "a/b"));
-        assert_eq!((config.endpoint.as_deref(), config.region.as_deref()), (Some("http://127.0.0.1:9000"), Some("eu-west-1")));
-        assert!(matches!(BlobsConfig::parse("s3://images", None), Ok(BlobsConfig::S3(S3Config { prefix, .. })) if prefix.is_empty()));
-        assert!(matches!(BlobsConfig::parse("/var/lib/blobs", None), Ok(BlobsConfig::Disk { .. })));
+        let config = BlobsConfig::parse(
+            "s3://images/a/b/?endpoint=http://127.0.0.1:9000&region=eu-west-1",
+            None,
+        );
+        let Ok(BlobsConfig::S3(config)) = config else {
+            panic!("{config:?}")
+        };
+        assert_eq!(
+            (config.bucket.as_str(), config.prefix.as_str()),
+            ("images", "a/b")
+        );
+        assert_eq!(
+            (config.endpoint.as_deref(), config.region.as_deref()),
+            (Some("http://127.0.0.1:9000"), Some("eu-west-1"))
+        );
+        assert!(
+            matches!(BlobsConfig::parse("s3://images", None), Ok(BlobsConfig::S3(S3Config { prefix, .. })) if prefix.is_empty())
+        );
+        assert!(matches!(
+            BlobsConfig::parse("/var/lib/blobs", None),
+            Ok(BlobsConfig::Disk { .. })
+        ));
     }
 
     #[test]
     fn what_is_no_place_is_refused() {
-        for text in ["", "gs://b", "s3://", "s3://key:secret@b/", "s3://b?endpoint=ftp://x", "s3://b?regoin=x", "s3://b:99/"] {
+        for text in [
+            "",
+            "gs://b",
+            "s3://",
+            "s3://key:secret@b/",
+            "s3://b?endpoint=ftp://x",
+            "s3://b?regoin=x",
+            "s3://b:99/",
+        ] {
             assert!(BlobsConfig::parse(text, None).is_err(), "{text}");
         }
     }

@@ -14,19 +14,20 @@ use futures_util::Stream;
 use quick_cache::sync::Cache;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
+use wharfinger_base::Timestamp;
+use wharfinger_oci::{Algorithm, Digest, Hasher};
 
-use crate::base::Timestamp;
-use crate::blobs::append::Feed;
-use crate::blobs::config::Durability;
-use crate::blobs::error::{AppendError, BodyError, Error, FinishError, Result};
-use crate::blobs::folders::Folders;
-use crate::blobs::key::{self, BlobKey};
-use crate::blobs::reader::{BlobReader, clip};
-use crate::blobs::staging::{AppendLimits, Place, Staged, StoredBlob};
-use crate::blobs::writer::{self, Writer};
-use crate::oci::{Algorithm, Digest, Hasher};
+use crate::append::Feed;
+use crate::config::Durability;
+use crate::error::{AppendError, BodyError, Error, FinishError, Result};
+use crate::folders::Folders;
+use crate::key::{self, BlobKey};
+use crate::reader::{BlobReader, clip};
+use crate::staging::{AppendLimits, Place, Staged, StoredBlob};
+use crate::writer::{self, Writer};
 
-/// Open files kept for the next reader: opening costs a hop to a blocking thread (20 µs), and descriptors are few.
+/// Open files kept for the next reader: opening costs a hop to a blocking thread (20 µs), and
+/// descriptors are few.
 const OPEN_FILES: usize = 256;
 /// What is read at once where a file must be hashed again.
 const REHASH_BUFFER: usize = 1024 * 1024;
@@ -60,8 +61,10 @@ impl Disk {
             folders.create(&root.join(folder), durable)?;
         }
         // Unreadable: a name of this process alone, so that a restart looks at staged bytes again.
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")
-            .map_or_else(|_| format!("pid-{}", std::process::id()), |id| id.trim().to_owned());
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(
+            |_| format!("pid-{}", std::process::id()),
+            |id| id.trim().to_owned(),
+        );
         Ok(Self {
             root,
             durability,
@@ -76,10 +79,22 @@ impl Disk {
 
     /// Touches nothing: the file is made by the first append.
     pub(super) fn begin(&self, id: Uuid, algorithm: Algorithm) -> Staged {
-        Staged { id, size: 0, hasher: Hasher::new(algorithm), place: Place::Disk { boot: self.boot.clone() } }
+        Staged {
+            id,
+            size: 0,
+            hasher: Hasher::new(algorithm),
+            place: Place::Disk {
+                boot: self.boot.clone(),
+            },
+        }
     }
 
-    pub(super) async fn append<S, E>(self: &Arc<Self>, staged: &mut Staged, body: S, limits: AppendLimits) -> Result<u64, AppendError>
+    pub(super) async fn append<S, E>(
+        self: &Arc<Self>,
+        staged: &mut Staged,
+        body: S,
+        limits: AppendLimits,
+    ) -> Result<u64, AppendError>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Into<BodyError>,
@@ -90,14 +105,19 @@ impl Disk {
         let (disk, state) = (Arc::clone(self), staged.clone());
         let writer = spawn_blocking(move || disk.resume(state, session)).await??;
         let active = Counted::new(&self.appending);
-        let written =
-            if active.count < self.cores { writer::hand_off(writer, &mut feed).await } else { writer::inline(writer, &mut feed).await };
+        let written = if active.count < self.cores {
+            writer::hand_off(writer, &mut feed).await
+        } else {
+            writer::inline(writer, &mut feed).await
+        };
         drop(active);
         match written {
             Ok((writer, end)) if end.as_ref().err().is_none_or(AppendError::keeps) => {
                 staged.size = writer.offset;
                 staged.hasher = writer.hasher;
-                staged.place = Place::Disk { boot: self.boot.clone() };
+                staged.place = Place::Disk {
+                    boot: self.boot.clone(),
+                };
                 end.map(|()| staged.size - before)
             }
             Ok((writer, end)) => {
@@ -105,7 +125,8 @@ impl Disk {
                 end.map(|()| 0)
             }
             Err(error) => {
-                // Frees what was written, above all where the disk is full. Should another request hold the upload by now, it does that.
+                // Frees what was written, above all where the disk is full. Should another request
+                // hold the upload by now, it does that.
                 if let Ok(session) = self.sessions.enter(staged.id) {
                     let path = self.path(&key::staged(staged.id));
                     let cut = move || {
@@ -123,16 +144,29 @@ impl Disk {
     fn resume(&self, staged: Staged, session: SessionGuard) -> Result<Writer> {
         let file = self.staged_file(&staged)?;
         let written_back = (self.durability == Durability::Full).then_some(staged.size);
-        Ok(Writer { file, offset: staged.size, hasher: staged.hasher, written_back, _session: session })
+        Ok(Writer {
+            file,
+            offset: staged.size,
+            hasher: staged.hasher,
+            written_back,
+            _session: session,
+        })
     }
 
-    /// Opens the staged file. Longer than known: a request broke off after its bytes were written, so they go. Shorter, or of another boot
-    /// and no longer what was hashed: lost.
+    /// Opens the staged file. Longer than known: a request broke off after its bytes were written,
+    /// so they go. Shorter, or of another boot and no longer what was hashed: lost.
     fn staged_file(&self, staged: &Staged) -> Result<File> {
-        let Place::Disk { boot } = &staged.place else { return Err(Error::Lost) };
+        let Place::Disk { boot } = &staged.place else {
+            return Err(Error::Lost);
+        };
         let path = self.path(&key::staged(staged.id));
         if staged.size == 0 {
-            return Ok(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?);
+            return Ok(OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(path)?);
         }
         let mut file = match OpenOptions::new().read(true).write(true).open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::Lost),
@@ -145,7 +179,9 @@ impl Disk {
         if length > staged.size {
             file.set_len(staged.size)?;
         }
-        if *boot != self.boot && rehash(&mut file, staged.hasher.algorithm())?.to_state() != staged.hasher.to_state() {
+        if *boot != self.boot
+            && rehash(&mut file, staged.hasher.algorithm())?.to_state() != staged.hasher.to_state()
+        {
             return Err(Error::Lost);
         }
         Ok(file)
@@ -165,7 +201,11 @@ impl Disk {
         .await?
     }
 
-    pub(super) async fn finish(self: &Arc<Self>, staged: Staged, digest: Digest) -> Result<StoredBlob, FinishError> {
+    pub(super) async fn finish(
+        self: &Arc<Self>,
+        staged: Staged,
+        digest: Digest,
+    ) -> Result<StoredBlob, FinishError> {
         let session = self.sessions.enter(staged.id)?;
         let disk = Arc::clone(self);
         // Once begun it runs to its end, whether or not anybody still waits for the answer.
@@ -179,18 +219,25 @@ impl Disk {
     fn commit(&self, staged: Staged, digest: &Digest) -> Result<StoredBlob, FinishError> {
         let path = self.path(&key::staged(staged.id));
         let mut file = self.staged_file(&staged)?;
-        let actual =
-            if digest.algorithm() == staged.algorithm() { staged.hasher.finish() } else { rehash(&mut file, digest.algorithm())?.finish() };
+        let actual = if digest.algorithm() == staged.algorithm() {
+            staged.hasher.finish()
+        } else {
+            rehash(&mut file, digest.algorithm())?.finish()
+        };
         if actual != *digest {
             fs::remove_file(path)?;
             return Err(FinishError::DigestMismatch { actual });
         }
         let key = BlobKey::of_blob(digest);
         self.place(&path, &file, &key, staged.size)?;
-        Ok(StoredBlob { key, size: staged.size })
+        Ok(StoredBlob {
+            key,
+            size: staged.size,
+        })
     }
 
-    /// Brings a whole file under its key. Two who bring the same bytes at once both succeed: the rename is atomic.
+    /// Brings a whole file under its key. Two who bring the same bytes at once both succeed: the
+    /// rename is atomic.
     fn place(&self, path: &Path, file: &File, key: &BlobKey, size: u64) -> Result<()> {
         let target = self.path(key.as_str());
         let folder = target.parent().unwrap_or(&self.root);
@@ -252,7 +299,11 @@ impl Disk {
         .await?
     }
 
-    pub(super) async fn open_blob(self: &Arc<Self>, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobReader> {
+    pub(super) async fn open_blob(
+        self: &Arc<Self>,
+        key: &BlobKey,
+        range: Option<Range<u64>>,
+    ) -> Result<BlobReader> {
         let opened = if let Some(opened) = self.open.get(key) {
             opened
         } else {
@@ -266,9 +317,13 @@ impl Disk {
     fn open_file(&self, key: &BlobKey) -> Result<Opened> {
         let file = File::open(self.path(key.as_str()))?;
         let size = file.metadata()?.len();
-        let opened = Opened { file: Arc::new(file), size };
+        let opened = Opened {
+            file: Arc::new(file),
+            size,
+        };
         self.open.insert(key.clone(), opened.clone());
-        // `delete` unlinks first and forgets second. Whichever way the two cross, the entry does not outlive the file.
+        // `delete` unlinks first and forgets second. Whichever way the two cross, the entry does
+        // not outlive the file.
         if opened.file.metadata()?.nlink() == 0 {
             self.open.remove(key);
         }
@@ -286,8 +341,13 @@ impl Disk {
         .await?
     }
 
-    /// Removes at most `limit` staged files that nobody has written to since `older_than`; returns how many.
-    pub(super) async fn sweep(self: &Arc<Self>, older_than: Timestamp, limit: usize) -> Result<usize> {
+    /// Removes at most `limit` staged files that nobody has written to since `older_than`; returns
+    /// how many.
+    pub(super) async fn sweep(
+        self: &Arc<Self>,
+        older_than: Timestamp,
+        limit: usize,
+    ) -> Result<usize> {
         let disk = Arc::clone(self);
         spawn_blocking(move || {
             let mut swept = 0;
@@ -303,8 +363,16 @@ impl Disk {
     }
 
     fn sweep_one(&self, entry: &fs::DirEntry, older_than: Timestamp) -> Result<bool> {
-        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<Uuid>().ok()) else { return Ok(false) };
-        let Ok(_session) = self.sessions.enter(id) else { return Ok(false) };
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<Uuid>().ok())
+        else {
+            return Ok(false);
+        };
+        let Ok(_session) = self.sessions.enter(id) else {
+            return Ok(false);
+        };
         let modified = match entry.metadata() {
             Ok(metadata) => metadata.mtime().saturating_mul(1000),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -355,8 +423,19 @@ pub(super) struct Sessions {
 
 impl Sessions {
     fn enter(self: &Arc<Self>, id: Uuid) -> Result<SessionGuard> {
-        let entered = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-        if entered { Ok(SessionGuard { sessions: Arc::clone(self), id }) } else { Err(Error::Busy) }
+        let entered = self
+            .busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id);
+        if entered {
+            Ok(SessionGuard {
+                sessions: Arc::clone(self),
+                id,
+            })
+        } else {
+            Err(Error::Busy)
+        }
     }
 }
 
@@ -369,7 +448,11 @@ pub(super) struct SessionGuard {
 
 impl Drop for SessionGuard {
     fn drop(&mut self) {
-        self.sessions.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.sessions
+            .busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.id);
     }
 }
 
@@ -381,7 +464,10 @@ struct Counted<'a> {
 
 impl<'a> Counted<'a> {
     fn new(counter: &'a AtomicUsize) -> Self {
-        Self { counter, count: counter.fetch_add(1, Ordering::Relaxed) + 1 }
+        Self {
+            counter,
+            count: counter.fetch_add(1, Ordering::Relaxed) + 1,
+        }
     }
 }
 

@@ -4,14 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::oci::Digest;
+use wharfinger_oci::Digest;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Any error that the sender of a body may end it with.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A failure of the store itself. Cloneable, so that one failed flush can answer all who waited for it.
+/// A failure of the store itself. Cloneable, so that one failed flush can answer all who waited for
+/// it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// No object lies under the key.
@@ -20,7 +21,8 @@ pub enum Error {
     /// The range does not lie within the blob of this many bytes.
     #[error("the range lies outside of the blob's {size} bytes")]
     OutOfRange { size: u64 },
-    /// The staged bytes are no longer (all) there: the machine failed before they were on disk, or they were swept. Drop the upload.
+    /// The staged bytes are no longer (all) there: the machine failed before they were on disk, or
+    /// they were swept. Drop the upload.
     #[error("the bytes of this upload are lost")]
     Lost,
     /// Another request is working on the same upload.
@@ -111,8 +113,12 @@ impl<E: Into<Error>> From<E> for FinishError {
 /// Why a place for blobs cannot be understood or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{text:?} is no place for blobs: {why}; write a folder, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME")]
+    #[error(
+        "{text:?} is no place for blobs: {why}; write a folder, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME"
+    )]
     Url { text: String, why: &'static str },
-    #[error("{0}: set both WHARFINGER_S3_ACCESS_KEY_ID and WHARFINGER_S3_SECRET_ACCESS_KEY, or neither")]
+    #[error(
+        "{0}: set both WHARFINGER_S3_ACCESS_KEY_ID and WHARFINGER_S3_SECRET_ACCESS_KEY, or neither"
+    )]
     HalfKey(&'static str),
 }

@@ -6,7 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// Flushes folders, each by one thread at a time. A flush serves all who asked before it began. Blocking.
+/// Flushes folders, each by one thread at a time. A flush serves all who asked before it began.
+/// Blocking.
 #[derive(Debug, Default)]
 pub(super) struct Folders {
     /// One entry for each folder of the fan-out: 512 of blobs, as many of manifests.
@@ -29,7 +30,12 @@ struct State {
 impl Folders {
     /// Returns when every entry that was in the folder at the time of the call is on the disk.
     pub(super) fn flush(&self, path: &Path) -> io::Result<()> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(path).map(Arc::clone);
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(path)
+            .map(Arc::clone);
         let folder = match known {
             Some(folder) => folder,
             None => self.first(path)?,
@@ -39,7 +45,10 @@ impl Folders {
 
     /// An earlier process may have made the folder and died before its own entry was on the disk.
     fn first(&self, path: &Path) -> io::Result<Arc<Folder>> {
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if let Some(parent) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
             File::open(parent)?.sync_all()?;
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,10 +62,15 @@ impl Folders {
             // Whoever made it may not have flushed it yet.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).ok_or(error)?;
+                let parent = path
+                    .parent()
+                    .filter(|parent| !parent.as_os_str().is_empty())
+                    .ok_or(error)?;
                 self.create(parent, durable)?;
                 match fs::create_dir(path) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(error);
+                    }
                     _ => {}
                 }
             }
@@ -75,7 +89,10 @@ impl Folder {
         state.asked += 1;
         let mine = state.asked;
         while state.running {
-            state = self.flushed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .flushed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
             if state.done >= mine {
                 return Ok(());
             }

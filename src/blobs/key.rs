@@ -8,21 +8,22 @@
 //! uploads/<uuid>                 staged       uploads/<uuid>/<parts>        an unfinished part, kept between requests
 //!                                             probes/<uuid>                 written once at start to learn what the store can do
 //! ```
-//! `<ab>` are the first two digits of `<hex>`: 256 folders, so that none grows out of hand. Uploads lie on the same filesystem as
-//! blobs, so that a rename finishes them. On S3 a finished blob keeps its upload's key: copies are limited to 5 GiB and cost a second
-//! write.
+//! `<ab>` are the first two digits of `<hex>`: 256 folders, so that none grows out of hand. Uploads
+//! lie on the same filesystem as blobs, so that a rename finishes them. On S3 a finished blob keeps
+//! its upload's key: copies are limited to 5 GiB and cost a second write.
 
 use std::fmt;
 use std::str::FromStr;
 
 use uuid::Uuid;
+use wharfinger_oci::Digest;
 
-use crate::oci::Digest;
-
-/// Longest key that is taken back from the index; the longest made here is a sha512 manifest's, 149 characters.
+/// Longest key that is taken back from the index; the longest made here is a sha512 manifest's, 149
+/// characters.
 const MAX_KEY: usize = 255;
 
-/// Where a stored object lies, relative to the folder or prefix of the store. The index keeps its text beside the digest.
+/// Where a stored object lies, relative to the folder or prefix of the store. The index keeps its
+/// text beside the digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobKey(String);
 
@@ -84,9 +85,18 @@ impl FromStr for BlobKey {
     type Err = InvalidKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidKey> {
-        let sound = |part: &str| !part.is_empty() && part.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        let sound = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        };
         let known = text.starts_with("blobs/") || text.starts_with("manifests/");
-        if known && text.len() <= MAX_KEY && text.split('/').all(sound) { Ok(Self(text.to_owned())) } else { Err(InvalidKey) }
+        if known && text.len() <= MAX_KEY && text.split('/').all(sound) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidKey)
+        }
     }
 }
 
@@ -98,24 +108,42 @@ impl fmt::Display for BlobKey {
 
 #[cfg(test)]
 mod tests {
+    use wharfinger_oci::Algorithm;
+
     use super::*;
-    use crate::oci::Algorithm;
 
     #[test]
     fn keys_come_back_from_their_text() {
         let digest = Digest::of(Algorithm::Sha512, b"x");
-        for key in [BlobKey::of_blob(&digest), BlobKey::of_manifest(&digest), BlobKey::of_upload(Uuid::nil())] {
+        for key in [
+            BlobKey::of_blob(&digest),
+            BlobKey::of_manifest(&digest),
+            BlobKey::of_upload(Uuid::nil()),
+        ] {
             assert_eq!(key.as_str().parse::<BlobKey>(), Ok(key.clone()));
         }
     }
 
     #[test]
     fn what_leaves_the_store_is_no_key() {
-        for text in
-            ["", "blobs/", "blobs//a", "blobs/../secret", "blobs/./a", "/blobs/a", "uploads/a", "blobs/A", "blobs/a\0", "etc/passwd"]
-        {
+        for text in [
+            "",
+            "blobs/",
+            "blobs//a",
+            "blobs/../secret",
+            "blobs/./a",
+            "/blobs/a",
+            "uploads/a",
+            "blobs/A",
+            "blobs/a\0",
+            "etc/passwd",
+        ] {
             assert_eq!(text.parse::<BlobKey>(), Err(InvalidKey), "{text}");
         }
-        assert!(format!("blobs/{}", "a".repeat(300)).parse::<BlobKey>().is_err());
+        assert!(
+            format!("blobs/{}", "a".repeat(300))
+                .parse::<BlobKey>()
+                .is_err()
+        );
     }
 }

@@ -1,9 +1,8 @@
 //! The stream of an object's bytes out of an object store, as the reader polls it.
 
-use std::fmt;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::{fmt, io};
 
 use bytes::Bytes;
 use futures_util::Stream;

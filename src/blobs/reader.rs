@@ -1,4 +1,5 @@
-//! Reads a blob as a response body: from the page cache at once, from the disk on a blocking thread, or from an object store.
+//! Reads a blob as a response body: from the page cache at once, from the disk on a blocking
+//! thread, or from an object store.
 
 use std::fs::File;
 use std::future::Future;
@@ -16,11 +17,12 @@ use http_body::{Frame, SizeHint};
 use rustix::io::{Errno, ReadWriteFlags};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::blobs::buffers::{self, Buffer};
-use crate::blobs::error::{Error, Result};
-use crate::blobs::object_reader::ObjectStream;
+use crate::buffers::{self, Buffer};
+use crate::error::{Error, Result};
+use crate::object_reader::ObjectStream;
 
-/// The bytes of a blob, or of a range of it, as an HTTP body of exactly known size. Sends fewer bytes only by ending in an error.
+/// The bytes of a blob, or of a range of it, as an HTTP body of exactly known size. Sends fewer
+/// bytes only by ending in an error.
 #[derive(Debug)]
 pub struct BlobReader {
     source: Source,
@@ -41,7 +43,8 @@ struct FileSource {
     file: Arc<File>,
     loans: Arc<Loans>,
     pending: Option<JoinHandle<io::Result<(Buffer, usize)>>>,
-    /// The filesystem cannot say whether bytes are in memory (older overlayfs): always ask a blocking thread.
+    /// The filesystem cannot say whether bytes are in memory (older overlayfs): always ask a
+    /// blocking thread.
     cannot_tell: bool,
 }
 
@@ -54,12 +57,25 @@ struct Loans {
 
 impl BlobReader {
     pub(super) fn of_file(file: Arc<File>, range: Range<u64>, total: u64) -> Self {
-        let source = FileSource { file, loans: Arc::default(), pending: None, cannot_tell: false };
-        Self { source: Source::File(source), rest: range, total }
+        let source = FileSource {
+            file,
+            loans: Arc::default(),
+            pending: None,
+            cannot_tell: false,
+        };
+        Self {
+            source: Source::File(source),
+            rest: range,
+            total,
+        }
     }
 
     pub(super) fn of_objects(stream: ObjectStream, range: Range<u64>, total: u64) -> Self {
-        Self { source: Source::Objects(stream), rest: range, total }
+        Self {
+            source: Source::Objects(stream),
+            rest: range,
+            total,
+        }
     }
 
     /// Size of the whole blob in bytes.
@@ -74,13 +90,18 @@ impl BlobReader {
         self.rest.end - self.rest.start
     }
 
-    /// The open file and the range to send of it, for a connection that can hand both to the kernel (`transport::SendfileQueue::body`).
+    /// The open file and the range to send of it, for a connection that can hand both to the kernel
+    /// (`transport::SendfileQueue::body`).
     ///
     /// # Errors
     /// The reader itself, where the bytes do not lie in a file or have begun to be read.
     pub fn into_file(self) -> Result<(Arc<File>, Range<u64>), Self> {
         match self.source {
-            Source::File(FileSource { file, pending: None, .. }) => Ok((file, self.rest)),
+            Source::File(FileSource {
+                file,
+                pending: None,
+                ..
+            }) => Ok((file, self.rest)),
             source => Err(Self { source, ..self }),
         }
     }
@@ -91,7 +112,9 @@ impl BlobReader {
             return Err(io::Error::from(io::ErrorKind::FileTooLarge).into());
         }
         let mut all = Vec::with_capacity(usize::try_from(self.remaining()).unwrap_or(0));
-        while let Some(frame) = std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut self), cx)).await {
+        while let Some(frame) =
+            std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut self), cx)).await
+        {
             if let Ok(bytes) = frame?.into_data() {
                 all.extend_from_slice(&bytes);
             }
@@ -113,7 +136,10 @@ impl http_body::Body for BlobReader {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = &mut *self;
         if this.rest.is_empty() {
             return Poll::Ready(None);
@@ -125,8 +151,13 @@ impl http_body::Body for BlobReader {
         Poll::Ready(Some(read.and_then(|bytes| {
             let left = this.rest.end - this.rest.start;
             match bytes.len() as u64 {
-                0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a stored blob is shorter than its size")),
-                length if length > left => Err(io::Error::other("the store sent more than was asked for")),
+                0 => Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "a stored blob is shorter than its size",
+                )),
+                length if length > left => {
+                    Err(io::Error::other("the store sent more than was asked for"))
+                }
                 length => {
                     this.rest.start += length;
                     Ok(Frame::data(bytes))
@@ -150,7 +181,11 @@ impl FileSource {
         if let Some(pending) = &mut self.pending {
             let done = ready!(Pin::new(pending).poll(cx));
             self.pending = None;
-            return Poll::Ready(done.map_err(io::Error::other).flatten().map(|(buffer, read)| self.lend(buffer, read)));
+            return Poll::Ready(
+                done.map_err(io::Error::other)
+                    .flatten()
+                    .map(|(buffer, read)| self.lend(buffer, read)),
+            );
         }
         if buffers::crowded() && self.loans.count.load(Ordering::Acquire) > 0 {
             self.loans.returned.register(cx.waker());
@@ -161,7 +196,12 @@ impl FileSource {
         let mut buffer = Buffer::take(rest.end - rest.start);
         let room = buffer.room(rest.end - rest.start);
         if !self.cannot_tell {
-            match rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(room)], rest.start, ReadWriteFlags::NOWAIT) {
+            match rustix::io::preadv2(
+                &self.file,
+                &mut [IoSliceMut::new(room)],
+                rest.start,
+                ReadWriteFlags::NOWAIT,
+            ) {
                 Ok(read) => return Poll::Ready(Ok(self.lend(buffer, read))),
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(_) => self.cannot_tell = true, // a true error comes again from the plain read

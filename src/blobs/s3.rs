@@ -1,4 +1,5 @@
-//! Blobs as objects: parts of equal size under the key that the blob keeps, readable by any replica between requests.
+//! Blobs as objects: parts of equal size under the key that the blob keeps, readable by any replica
+//! between requests.
 //!
 //! ```text
 //! upload fits one part     one object under its final key, written again as it grows
@@ -6,7 +7,8 @@
 //! its unfinished part      twice, side by side: as the next part of the multipart upload, which is taken if nothing follows,
 //!                          and as an object of its own, which whoever appends reads back
 //! ```
-//! An append only ever extends what the index knows: should a request die half way, the next one writes the same parts again.
+//! An append only ever extends what the index knows: should a request die half way, the next one
+//! writes the same parts again.
 
 use std::fmt;
 use std::ops::Range;
@@ -20,21 +22,23 @@ use object_store::memory::InMemory;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use url::Url;
 use uuid::Uuid;
+use wharfinger_base::Timestamp;
+use wharfinger_oci::{Algorithm, Digest, Hasher};
 
-use crate::base::Timestamp;
-use crate::blobs::append::Feed;
-use crate::blobs::config::S3Config;
-use crate::blobs::error::{AppendError, BodyError, Error, FinishError, Result};
-use crate::blobs::key::{self, BlobKey};
-use crate::blobs::object_reader::ObjectStream;
-use crate::blobs::reader::{BlobReader, clip};
-use crate::blobs::staging::{AppendLimits, Parts, Place, Staged, StoredBlob};
-use crate::oci::{Algorithm, Digest, Hasher};
+use crate::append::Feed;
+use crate::config::S3Config;
+use crate::error::{AppendError, BodyError, Error, FinishError, Result};
+use crate::key::{self, BlobKey};
+use crate::object_reader::ObjectStream;
+use crate::reader::{BlobReader, clip};
+use crate::staging::{AppendLimits, Parts, Place, Staged, StoredBlob};
 
 const MIB: u64 = 1024 * 1024;
 /// A part, unless a larger upload is announced: 10,000 of them hold 156 GiB.
@@ -45,7 +49,8 @@ const PARTS_PLANNED: u64 = 9_000;
 const MAX_PART: u64 = 5 * 1024 * MIB;
 /// Parts of one upload on their way at once: one travels while another waits for its answer.
 const PARTS_AT_ONCE: usize = 2;
-/// Parts in memory, of all uploads together: 8 are 128 MiB. An upload waits before it fills another.
+/// Parts in memory, of all uploads together: 8 are 128 MiB. An upload waits before it fills
+/// another.
 const PARTS_IN_MEMORY: usize = 8;
 
 /// The object side of the store.
@@ -74,28 +79,61 @@ impl Objects {
     pub(super) async fn s3_of_parts(config: &S3Config, part: u64, probe: Uuid) -> Result<Self> {
         let s3 = Arc::new(client(config)?);
         let prefix = Path::parse(&config.prefix).map_err(object_store::Error::from)?;
-        Self { signer: Some(Arc::clone(&s3) as _), ..Self::over(Arc::clone(&s3) as _, s3, prefix, part) }.probed(probe).await
+        Self {
+            signer: Some(Arc::clone(&s3) as _),
+            ..Self::over(Arc::clone(&s3) as _, s3, prefix, part)
+        }
+        .probed(probe)
+        .await
     }
 
     /// Objects in memory; `part` is the part size, small in tests.
     pub(super) async fn memory(part: u64, probe: Uuid) -> Result<Self> {
         let memory = Arc::new(InMemory::new());
-        Self::over(Arc::clone(&memory) as _, memory, Path::default(), part).probed(probe).await
+        Self::over(Arc::clone(&memory) as _, memory, Path::default(), part)
+            .probed(probe)
+            .await
     }
 
-    fn over(store: Arc<dyn ObjectStore>, multipart: Arc<dyn MultipartStore>, prefix: Path, part: u64) -> Self {
+    fn over(
+        store: Arc<dyn ObjectStore>,
+        multipart: Arc<dyn MultipartStore>,
+        prefix: Path,
+        part: u64,
+    ) -> Self {
         let in_memory = Arc::new(Semaphore::new(PARTS_IN_MEMORY));
-        Self { store, multipart, signer: None, prefix, part, in_memory, conditional_put: false }
+        Self {
+            store,
+            multipart,
+            signer: None,
+            prefix,
+            part,
+            in_memory,
+            conditional_put: false,
+        }
     }
 
-    /// Some stores take a conditional write and overwrite all the same: nothing may rely on it unless it refused once.
+    /// Some stores take a conditional write and overwrite all the same: nothing may rely on it
+    /// unless it refused once.
     async fn probed(mut self, probe: Uuid) -> Result<Self> {
         let path = self.path(&key::probe(probe));
-        let create = || self.store.put_opts(&path, PutPayload::from_static(b"probe"), PutMode::Create.into());
+        let create = || {
+            self.store.put_opts(
+                &path,
+                PutPayload::from_static(b"probe"),
+                PutMode::Create.into(),
+            )
+        };
         let works = match create().await {
-            Err(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) => false,
+            Err(
+                object_store::Error::NotImplemented { .. }
+                | object_store::Error::NotSupported { .. },
+            ) => false,
             Err(error) => return Err(error.into()),
-            Ok(_) => matches!(create().await, Err(object_store::Error::AlreadyExists { .. })),
+            Ok(_) => matches!(
+                create().await,
+                Err(object_store::Error::AlreadyExists { .. })
+            ),
         };
         self.remove(&path).await?;
         self.conditional_put = works;
@@ -108,10 +146,20 @@ impl Objects {
 
     #[expect(clippy::unused_self, reason = "the same call as the disk's")]
     pub(super) fn begin(&self, id: Uuid, algorithm: Algorithm) -> Staged {
-        Staged { id, size: 0, hasher: Hasher::new(algorithm), place: Place::Objects(Parts::default()) }
+        Staged {
+            id,
+            size: 0,
+            hasher: Hasher::new(algorithm),
+            place: Place::Objects(Parts::default()),
+        }
     }
 
-    pub(super) async fn append<S, E>(&self, staged: &mut Staged, body: S, limits: AppendLimits) -> Result<u64, AppendError>
+    pub(super) async fn append<S, E>(
+        &self,
+        staged: &mut Staged,
+        body: S,
+        limits: AppendLimits,
+    ) -> Result<u64, AppendError>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Into<BodyError>,
@@ -131,7 +179,11 @@ impl Objects {
         end.map(|()| staged.size - before)
     }
 
-    pub(super) async fn finish(&self, staged: Staged, digest: &Digest) -> Result<StoredBlob, FinishError> {
+    pub(super) async fn finish(
+        &self,
+        staged: Staged,
+        digest: &Digest,
+    ) -> Result<StoredBlob, FinishError> {
         let known = digest.algorithm() == staged.algorithm();
         if known {
             let actual = staged.hasher.clone().finish();
@@ -140,7 +192,9 @@ impl Objects {
                 return Err(FinishError::DigestMismatch { actual });
             }
         }
-        let Place::Objects(parts) = &staged.place else { return Err(Error::Lost.into()) };
+        let Place::Objects(parts) = &staged.place else {
+            return Err(Error::Lost.into());
+        };
         let key = BlobKey::of_upload(staged.id);
         let path = self.path(key.as_str());
         match &parts.multipart {
@@ -155,10 +209,14 @@ impl Objects {
             }
         }
         self.remove_tails(staged.id, parts).await?;
-        Ok(StoredBlob { key, size: staged.size })
+        Ok(StoredBlob {
+            key,
+            size: staged.size,
+        })
     }
 
-    /// One object is the blob already, unless a request that died wrote more to it than the index knows.
+    /// One object is the blob already, unless a request that died wrote more to it than the index
+    /// knows.
     async fn finish_whole(&self, path: &Path, parts: &Parts, size: u64) -> Result<()> {
         if size == 0 {
             self.store.put(path, PutPayload::new()).await?;
@@ -174,16 +232,33 @@ impl Objects {
     }
 
     async fn finish_parts(&self, path: &Path, multipart: &String, parts: &Parts) -> Result<()> {
-        let ids = parts.ids.iter().chain(&parts.last_id).map(|id| PartId { content_id: id.clone() }).collect();
-        self.multipart.complete_multipart(path, multipart, ids).await.map_err(lost)?;
+        let ids = parts
+            .ids
+            .iter()
+            .chain(&parts.last_id)
+            .map(|id| PartId {
+                content_id: id.clone(),
+            })
+            .collect();
+        self.multipart
+            .complete_multipart(path, multipart, ids)
+            .await
+            .map_err(lost)?;
         Ok(())
     }
 
     pub(super) async fn abort(&self, staged: &Staged) -> Result<()> {
-        let Place::Objects(parts) = &staged.place else { return Ok(()) };
+        let Place::Objects(parts) = &staged.place else {
+            return Ok(());
+        };
         let path = self.path(BlobKey::of_upload(staged.id).as_str());
         if let Some(multipart) = &parts.multipart {
-            match self.multipart.abort_multipart(&path, multipart).await.map_err(Error::from) {
+            match self
+                .multipart
+                .abort_multipart(&path, multipart)
+                .await
+                .map_err(Error::from)
+            {
                 Err(Error::NotFound) | Ok(()) => {}
                 Err(error) => return Err(error),
             }
@@ -202,7 +277,9 @@ impl Objects {
 
     /// Whether the bytes that `staged` counts are there, as far as one question can tell.
     pub(super) async fn check(&self, staged: &Staged) -> Result<()> {
-        let Place::Objects(parts) = &staged.place else { return Err(Error::Lost) };
+        let Place::Objects(parts) = &staged.place else {
+            return Err(Error::Lost);
+        };
         let path = match (&parts.multipart, parts.tail) {
             (_, 0) => return Ok(()),
             (None, _) => self.path(BlobKey::of_upload(staged.id).as_str()),
@@ -210,25 +287,48 @@ impl Objects {
             (Some(_), _) => self.path(&key::tail(staged.id, parts.ids.len())),
         };
         let meta = self.store.head(&path).await.map_err(lost)?;
-        if meta.size < parts.tail { Err(Error::Lost) } else { Ok(()) }
+        if meta.size < parts.tail {
+            Err(Error::Lost)
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) async fn put(&self, key: &BlobKey, bytes: Bytes) -> Result<()> {
-        let mode = if self.conditional_put { PutMode::Create } else { PutMode::Overwrite };
-        match self.store.put_opts(&self.path(key.as_str()), bytes.into(), mode.into()).await {
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()), // the key is the content's digest
+        let mode = if self.conditional_put {
+            PutMode::Create
+        } else {
+            PutMode::Overwrite
+        };
+        match self
+            .store
+            .put_opts(&self.path(key.as_str()), bytes.into(), mode.into())
+            .await
+        {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()), /* the key is the content's digest */
             Err(error) => Err(error.into()),
         }
     }
 
-    pub(super) async fn open_blob(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobReader> {
+    pub(super) async fn open_blob(
+        &self,
+        key: &BlobKey,
+        range: Option<Range<u64>>,
+    ) -> Result<BlobReader> {
         let path = self.path(key.as_str());
         if range.as_ref().is_some_and(Range::is_empty) {
             let size = self.store.head(&path).await?.size;
             let range = clip(range, size)?;
-            return Ok(BlobReader::of_objects(ObjectStream::new(futures_util::stream::empty().boxed()), range, size));
+            return Ok(BlobReader::of_objects(
+                ObjectStream::new(futures_util::stream::empty().boxed()),
+                range,
+                size,
+            ));
         }
-        let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
+        let options = GetOptions {
+            range: range.clone().map(GetRange::Bounded),
+            ..GetOptions::default()
+        };
         let object = match self.store.get_opts(&path, options).await {
             Err(object_store::Error::NotFound { .. }) => return Err(Error::NotFound),
             Err(error) if range.is_some() => {
@@ -240,13 +340,21 @@ impl Objects {
         };
         let size = object.meta.size;
         let range = clip(range, size)?;
-        Ok(BlobReader::of_objects(ObjectStream::new(object.into_stream()), range, size))
+        Ok(BlobReader::of_objects(
+            ObjectStream::new(object.into_stream()),
+            range,
+            size,
+        ))
     }
 
     pub(super) async fn presign_get(&self, key: &BlobKey, valid: Duration) -> Result<Option<Url>> {
         match &self.signer {
             None => Ok(None),
-            Some(signer) => Ok(Some(signer.signed_url(http::Method::GET, &self.path(key.as_str()), valid).await?)),
+            Some(signer) => Ok(Some(
+                signer
+                    .signed_url(http::Method::GET, &self.path(key.as_str()), valid)
+                    .await?,
+            )),
         }
     }
 
@@ -254,14 +362,18 @@ impl Objects {
         self.remove(&self.path(key.as_str())).await
     }
 
-    /// Removes at most `limit` kept tails older than `older_than`. Multipart uploads cannot be listed: they end by `abort`, or by a
-    /// lifecycle rule of the bucket.
+    /// Removes at most `limit` kept tails older than `older_than`. Multipart uploads cannot be
+    /// listed: they end by `abort`, or by a lifecycle rule of the bucket.
     pub(super) async fn sweep(&self, older_than: Timestamp, limit: usize) -> Result<usize> {
         let prefix = self.path(key::UPLOADS);
         let mut tails = self.store.list(Some(&prefix));
         let mut swept = 0;
         while let Some(tail) = tails.next().await {
-            let ObjectMeta { location, last_modified, .. } = tail?;
+            let ObjectMeta {
+                location,
+                last_modified,
+                ..
+            } = tail?;
             if swept < limit && last_modified.timestamp_millis() < older_than.as_ms() {
                 self.remove(&location).await?;
                 swept += 1;
@@ -273,7 +385,11 @@ impl Objects {
     /// The first `size` bytes of an object: at most one part.
     async fn read_back(&self, path: &Path, size: u64) -> Result<Bytes> {
         let bytes = self.store.get_range(path, 0..size).await.map_err(lost)?;
-        if bytes.len() as u64 == size { Ok(bytes) } else { Err(Error::Lost) }
+        if bytes.len() as u64 == size {
+            Ok(bytes)
+        } else {
+            Err(Error::Lost)
+        }
     }
 
     async fn rehash(&self, path: &Path, algorithm: Algorithm, size: u64) -> Result<Digest> {
@@ -285,7 +401,11 @@ impl Objects {
             read += bytes.len() as u64;
             hasher.update(&bytes);
         }
-        if read == size { Ok(hasher.finish()) } else { Err(Error::Lost) }
+        if read == size {
+            Ok(hasher.finish())
+        } else {
+            Err(Error::Lost)
+        }
     }
 
     async fn remove(&self, path: &Path) -> Result<()> {
@@ -302,12 +422,14 @@ impl Objects {
 
 fn client(config: &S3Config) -> Result<AmazonS3> {
     let builder = match &config.keys {
-        Some(keys) => {
-            AmazonS3Builder::new().with_access_key_id(&keys.access_key_id).with_secret_access_key(keys.secret_access_key.reveal())
-        }
+        Some(keys) => AmazonS3Builder::new()
+            .with_access_key_id(&keys.access_key_id)
+            .with_secret_access_key(keys.secret_access_key.reveal()),
         None => AmazonS3Builder::from_env(),
     };
-    let mut builder = builder.with_bucket_name(&config.bucket).with_virtual_hosted_style_request(false);
+    let mut builder = builder
+        .with_bucket_name(&config.bucket)
+        .with_virtual_hosted_style_request(false);
     if let Some(region) = &config.region {
         builder = builder.with_region(region);
     }
@@ -327,7 +449,10 @@ fn lost(error: object_store::Error) -> Error {
 
 /// Parts large enough that `announced` bytes fit the number of parts that S3 allows.
 fn part_size(least: u64, announced: Option<u64>) -> u64 {
-    let needed = announced.unwrap_or(0).div_ceil(PARTS_PLANNED).next_multiple_of(MIB);
+    let needed = announced
+        .unwrap_or(0)
+        .div_ceil(PARTS_PLANNED)
+        .next_multiple_of(MIB);
     needed.clamp(least, MAX_PART)
 }
 
@@ -346,13 +471,22 @@ struct Append<'a> {
 
 impl<'a> Append<'a> {
     async fn resume(objects: &'a Objects, staged: &Staged, announced: Option<u64>) -> Result<Self> {
-        let Place::Objects(parts) = &staged.place else { return Err(Error::Lost) };
+        let Place::Objects(parts) = &staged.place else {
+            return Err(Error::Lost);
+        };
         let mut parts = parts.clone();
         if parts.part_size == 0 {
             parts.part_size = part_size(objects.part, announced);
         }
-        let mut run =
-            Self { objects, staged: staged.clone(), filling: Vec::new(), filled: 0, room: None, travelling: JoinSet::new(), parts };
+        let mut run = Self {
+            objects,
+            staged: staged.clone(),
+            filling: Vec::new(),
+            filled: 0,
+            room: None,
+            travelling: JoinSet::new(),
+            parts,
+        };
         if run.parts.tail > 0 {
             if !run.parts.tail_kept {
                 return Err(Error::Lost);
@@ -363,7 +497,8 @@ impl<'a> Append<'a> {
                 Some(_) => objects.path(&key::tail(staged.id, run.parts.ids.len())),
             };
             run.filled = run.parts.tail;
-            run.filling.push(objects.read_back(&path, run.parts.tail).await?);
+            run.filling
+                .push(objects.read_back(&path, run.parts.tail).await?);
         }
         run.parts.last_id = None;
         Ok(run)
@@ -386,7 +521,8 @@ impl<'a> Append<'a> {
         Ok(())
     }
 
-    /// Waits until another part may be in memory. Those that travel do not wait for this one, so the wait ends.
+    /// Waits until another part may be in memory. Those that travel do not wait for this one, so
+    /// the wait ends.
     async fn make_room(&mut self) -> Result<()> {
         if self.room.is_none() {
             let room = Arc::clone(&self.objects.in_memory).acquire_owned().await;
@@ -415,7 +551,9 @@ impl<'a> Append<'a> {
     }
 
     async fn arrived(&mut self) -> Result<bool> {
-        let Some(part) = self.travelling.join_next().await else { return Ok(false) };
+        let Some(part) = self.travelling.join_next().await else {
+            return Ok(false);
+        };
         let (index, id) = part??;
         self.parts.ids[index] = id;
         Ok(true)
@@ -425,7 +563,11 @@ impl<'a> Append<'a> {
         if let Some(multipart) = &self.parts.multipart {
             return Ok(multipart.clone());
         }
-        let multipart = self.objects.multipart.create_multipart(&self.path()).await?;
+        let multipart = self
+            .objects
+            .multipart
+            .create_multipart(&self.path())
+            .await?;
         self.parts.multipart = Some(multipart.clone());
         self.parts.whole_tag = None;
         Ok(multipart)
@@ -443,13 +585,17 @@ impl<'a> Append<'a> {
             None => self.parts.whole_tag = store.put(&self.path(), payload).await?.e_tag,
             Some(multipart) => {
                 let (path, count) = (self.path(), self.parts.ids.len());
-                let part = self.objects.multipart.put_part(&path, &multipart, count, payload.clone());
+                let part =
+                    self.objects
+                        .multipart
+                        .put_part(&path, &multipart, count, payload.clone());
                 if last {
                     self.parts.last_id = Some(part.await?.content_id);
                     self.parts.tail_kept = false;
                 } else {
                     let tail = self.objects.path(&key::tail(self.staged.id, count));
-                    let (part, _) = futures_util::future::try_join(part, store.put(&tail, payload)).await?;
+                    let (part, _) =
+                        futures_util::future::try_join(part, store.put(&tail, payload)).await?;
                     self.parts.last_id = Some(part.content_id);
                     if !self.parts.tails_at.contains(&count) {
                         self.parts.tails_at.push(count);
@@ -462,7 +608,8 @@ impl<'a> Append<'a> {
     }
 
     fn path(&self) -> Path {
-        self.objects.path(BlobKey::of_upload(self.staged.id).as_str())
+        self.objects
+            .path(BlobKey::of_upload(self.staged.id).as_str())
     }
 }
 
@@ -476,7 +623,10 @@ mod tests {
         assert_eq!(part_size(PART, Some(1)), 16 * MIB);
         for size in [100 * 1024 * MIB, 1_000 * 1024 * MIB, 5 * 1024 * 1024 * MIB] {
             let part = part_size(PART, Some(size));
-            assert!(size.div_ceil(part) <= PARTS_PLANNED && (PART..=MAX_PART).contains(&part), "{size}: {part}");
+            assert!(
+                size.div_ceil(part) <= PARTS_PLANNED && (PART..=MAX_PART).contains(&part),
+                "{size}: {part}"
+            );
         }
         assert!((100 * 1024 * MIB).div_ceil(PART) < 10_000);
     }

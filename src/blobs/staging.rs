@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wharfinger_oci::{Algorithm, Digest, Hasher};
 
-use crate::blobs::key::BlobKey;
-use crate::oci::{Algorithm, Digest, Hasher};
+use crate::key::BlobKey;
 
 /// Version of [`Staged::to_bytes`]; others are not read.
 const FORMAT: u8 = 1;
@@ -20,7 +20,8 @@ pub struct AppendLimits {
     pub idle_timeout: Duration,
     /// Bytes the body must have, where the sender said so (Content-Length or Content-Range).
     pub expected: Option<u64>,
-    /// Nothing will be appended after this body: the unfinished part of an object need not be kept readable.
+    /// Nothing will be appended after this body: the unfinished part of an object need not be kept
+    /// readable.
     pub last: bool,
 }
 
@@ -33,8 +34,8 @@ pub struct StoredBlob {
     pub size: u64,
 }
 
-/// The state of an upload. The caller keeps it (as bytes, in the index) from request to request; whoever holds it, on any replica, can go
-/// on where it stands without reading the bytes again.
+/// The state of an upload. The caller keeps it (as bytes, in the index) from request to request;
+/// whoever holds it, on any replica, can go on where it stands without reading the bytes again.
 #[derive(Clone, Debug)]
 pub struct Staged {
     pub(super) id: Uuid,
@@ -47,7 +48,8 @@ pub struct Staged {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Place {
-    /// The boot of the kernel that took the bytes: they need no second look until another boot may have lost them.
+    /// The boot of the kernel that took the bytes: they need no second look until another boot may
+    /// have lost them.
     Disk {
         boot: String,
     },
@@ -127,7 +129,12 @@ impl Staged {
         let stored: Stored = serde_json::from_slice(bytes).ok()?;
         let hasher = Hasher::from_state(&hex::decode(stored.hash).ok()?)?;
         let id = stored.id.parse().ok()?;
-        (stored.v == FORMAT).then_some(Self { id, size: stored.size, hasher, place: stored.place })
+        (stored.v == FORMAT).then_some(Self {
+            id,
+            size: stored.size,
+            hasher,
+            place: stored.place,
+        })
     }
 }
 
@@ -139,10 +146,25 @@ mod tests {
     fn the_state_comes_back_from_its_bytes() {
         let mut hasher = Hasher::new(Algorithm::Sha512);
         hasher.update(b"some bytes");
-        for place in [Place::Disk { boot: "b".into() }, Place::Objects(Parts { part_size: 5, ids: vec!["a".into()], ..Parts::default() })] {
-            let staged = Staged { id: Uuid::from_u128(7), size: 10, hasher: hasher.clone(), place };
+        for place in [
+            Place::Disk { boot: "b".into() },
+            Place::Objects(Parts {
+                part_size: 5,
+                ids: vec!["a".into()],
+                ..Parts::default()
+            }),
+        ] {
+            let staged = Staged {
+                id: Uuid::from_u128(7),
+                size: 10,
+                hasher: hasher.clone(),
+                place,
+            };
             let back = Staged::from_bytes(&staged.to_bytes()).expect("its own bytes");
-            assert_eq!((back.id, back.size, &back.place), (staged.id, staged.size, &staged.place));
+            assert_eq!(
+                (back.id, back.size, &back.place),
+                (staged.id, staged.size, &staged.place)
+            );
             assert_eq!(back.hasher.finish(), hasher.clone().finish());
         }
         assert!(Staged::from_bytes(b"{}").is_none());

@@ -10,16 +10,16 @@ use futures_util::Stream;
 use tokio::task::spawn_blocking;
 use url::Url;
 use uuid::Uuid;
+use wharfinger_base::{Ids, Timestamp};
+use wharfinger_oci::{Algorithm, Digest};
 
-use crate::base::{Ids, Timestamp};
-use crate::blobs::config::{BlobsConfig, Durability};
-use crate::blobs::disk::Disk;
-use crate::blobs::error::{AppendError, BodyError, FinishError, Result};
-use crate::blobs::key::BlobKey;
-use crate::blobs::reader::BlobReader;
-use crate::blobs::s3::Objects;
-use crate::blobs::staging::{AppendLimits, Staged, StoredBlob};
-use crate::oci::{Algorithm, Digest};
+use crate::config::{BlobsConfig, Durability};
+use crate::disk::Disk;
+use crate::error::{AppendError, BodyError, FinishError, Result};
+use crate::key::BlobKey;
+use crate::reader::BlobReader;
+use crate::s3::Objects;
+use crate::staging::{AppendLimits, Staged, StoredBlob};
 
 /// Part size of the store in memory, small so that tests meet parts.
 pub(super) const MEMORY_PART: u64 = 64 * 1024;
@@ -38,29 +38,38 @@ enum Side {
 }
 
 impl BlobStore {
-    /// Opens the place for blobs: makes missing folders, or writes one object to learn that the bucket can be written and what it can do.
+    /// Opens the place for blobs: makes missing folders, or writes one object to learn that the
+    /// bucket can be written and what it can do.
     pub async fn open(config: &BlobsConfig, durability: Durability, ids: Ids) -> Result<Self> {
         let side = match config {
             BlobsConfig::Disk { root } => {
                 let root = root.clone();
-                Side::Disk(Arc::new(spawn_blocking(move || Disk::open(root, durability)).await??))
+                Side::Disk(Arc::new(
+                    spawn_blocking(move || Disk::open(root, durability)).await??,
+                ))
             }
             BlobsConfig::S3(s3) => Side::Objects(Arc::new(Objects::s3(s3, ids.uuid()).await?)),
-            BlobsConfig::Memory => Side::Objects(Arc::new(Objects::memory(MEMORY_PART, ids.uuid()).await?)),
+            BlobsConfig::Memory => {
+                Side::Objects(Arc::new(Objects::memory(MEMORY_PART, ids.uuid()).await?))
+            }
         };
         Ok(Self { side, ids })
     }
 
-    /// As [`BlobStore::open`], with parts so small that tests meet them: 5 MiB in a bucket, the least that S3 takes.
+    /// As [`BlobStore::open`], with parts so small that tests meet them: 5 MiB in a bucket, the
+    /// least that S3 takes.
     #[cfg(test)]
     pub(super) async fn open_bucket_for_test(config: &BlobsConfig) -> Result<(Self, usize)> {
         const PART: u64 = 5 * 1024 * 1024;
-        let (BlobsConfig::S3(s3), ids) = (config, Ids::default()) else { return Err(super::Error::NotFound) };
+        let (BlobsConfig::S3(s3), ids) = (config, Ids::default()) else {
+            return Err(super::Error::NotFound);
+        };
         let side = Side::Objects(Arc::new(Objects::s3_of_parts(s3, PART, ids.uuid()).await?));
         Ok((Self { side, ids }, usize::try_from(PART).unwrap_or(0)))
     }
 
-    /// The state of an upload of which nothing has come yet. Touches nothing. `algorithm` is the one to hash along the way.
+    /// The state of an upload of which nothing has come yet. Touches nothing. `algorithm` is the
+    /// one to hash along the way.
     #[must_use]
     pub fn begin(&self, id: Uuid, algorithm: Algorithm) -> Staged {
         match &self.side {
@@ -69,12 +78,20 @@ impl BlobStore {
         }
     }
 
-    /// Appends a body at the end of the upload and returns its length in bytes. The pieces are hashed as they arrive; nothing is held whole.
+    /// Appends a body at the end of the upload and returns its length in bytes. The pieces are
+    /// hashed as they arrive; nothing is held whole.
     ///
-    /// After an error `staged` says what is kept: what had arrived if the sender broke off, nothing of the body otherwise. Kept bytes are
-    /// with the kernel or the object store, not yet durable: that comes with [`BlobStore::finish`]. If this future is dropped, the upload is
-    /// as `staged` was before. Two appends to one upload at once: `Busy` on a disk; on an object store the caller must keep them apart.
-    pub async fn append<S, E>(&self, staged: &mut Staged, body: S, limits: AppendLimits) -> Result<u64, AppendError>
+    /// After an error `staged` says what is kept: what had arrived if the sender broke off, nothing
+    /// of the body otherwise. Kept bytes are with the kernel or the object store, not yet
+    /// durable: that comes with [`BlobStore::finish`]. If this future is dropped, the upload is
+    /// as `staged` was before. Two appends to one upload at once: `Busy` on a disk; on an object
+    /// store the caller must keep them apart.
+    pub async fn append<S, E>(
+        &self,
+        staged: &mut Staged,
+        body: S,
+        limits: AppendLimits,
+    ) -> Result<u64, AppendError>
     where
         S: Stream<Item = Result<Bytes, E>>,
         E: Into<BodyError>,
@@ -86,8 +103,9 @@ impl BlobStore {
         }
     }
 
-    /// Whether the bytes that `staged` counts are there: `Lost` says that the upload must be dropped. One look at the file or object, and a
-    /// reading of the whole file if the machine was started again since.
+    /// Whether the bytes that `staged` counts are there: `Lost` says that the upload must be
+    /// dropped. One look at the file or object, and a reading of the whole file if the machine
+    /// was started again since.
     pub async fn check(&self, staged: &Staged) -> Result<()> {
         match &self.side {
             Side::Disk(disk) => disk.check(staged).await,
@@ -95,8 +113,9 @@ impl BlobStore {
         }
     }
 
-    /// Makes the upload a blob, durable before this returns (unless durability is relaxed). On a mismatch upload and bytes are gone. A
-    /// blob that is there already stays, and the upload's bytes go; whoever deletes blobs must keep the two apart by the index.
+    /// Makes the upload a blob, durable before this returns (unless durability is relaxed). On a
+    /// mismatch upload and bytes are gone. A blob that is there already stays, and the upload's
+    /// bytes go; whoever deletes blobs must keep the two apart by the index.
     pub async fn finish(&self, staged: Staged, digest: &Digest) -> Result<StoredBlob, FinishError> {
         match &self.side {
             Side::Disk(disk) => disk.finish(staged, *digest).await,
@@ -112,7 +131,8 @@ impl BlobStore {
         }
     }
 
-    /// Stores small bytes that are at hand (a manifest's copy) under a key of their content, as durable as a blob.
+    /// Stores small bytes that are at hand (a manifest's copy) under a key of their content, as
+    /// durable as a blob.
     pub async fn put_small(&self, key: &BlobKey, bytes: Bytes) -> Result<()> {
         match &self.side {
             Side::Disk(disk) => disk.put(self.ids.uuid(), key.clone(), bytes).await,
@@ -128,7 +148,8 @@ impl BlobStore {
         }
     }
 
-    /// A URL from which anybody may read the blob for as long as `valid`; `None` where only this process can.
+    /// A URL from which anybody may read the blob for as long as `valid`; `None` where only this
+    /// process can.
     pub async fn presign_get(&self, key: &BlobKey, valid: Duration) -> Result<Option<Url>> {
         match &self.side {
             Side::Disk(_) => Ok(None),
@@ -144,8 +165,9 @@ impl BlobStore {
         }
     }
 
-    /// Removes at most `limit` left-overs of uploads untouched since `older_than`; returns how many. Uploads that the index still knows
-    /// should be aborted first: on an object store only that ends a multipart upload.
+    /// Removes at most `limit` left-overs of uploads untouched since `older_than`; returns how
+    /// many. Uploads that the index still knows should be aborted first: on an object store
+    /// only that ends a multipart upload.
     pub async fn sweep_staging(&self, older_than: Timestamp, limit: usize) -> Result<usize> {
         match &self.side {
             Side::Disk(disk) => disk.sweep(older_than, limit).await,
@@ -153,7 +175,8 @@ impl BlobStore {
         }
     }
 
-    /// Whether the store refuses to overwrite when asked to (some S3 servers take the condition and ignore it).
+    /// Whether the store refuses to overwrite when asked to (some S3 servers take the condition and
+    /// ignore it).
     #[must_use]
     pub fn conditional_put(&self) -> bool {
         match &self.side {

@@ -1,31 +1,43 @@
-//! One behaviour suite, run on every side of the store: a folder, objects in memory, and a bucket where `WHARFINGER_TEST_S3_URL` names one.
+//! One behaviour suite, run on every side of the store: a folder, objects in memory, and a bucket
+//! where `WHARFINGER_TEST_S3_URL` names one.
 
 use std::ops::Range;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use uuid::Uuid;
+use wharfinger_base::{Ids, Timestamp};
+use wharfinger_oci::{Algorithm, Digest};
 
-use super::store::MEMORY_PART;
-use super::{AppendError, AppendLimits, BlobKey, BlobStore, BlobsConfig, Durability, Error, FinishError, S3Keys, Staged, StoredBlob};
-use crate::base::{Ids, Timestamp};
-use crate::oci::{Algorithm, Digest};
+use crate::store::MEMORY_PART;
+use crate::{
+    AppendError, AppendLimits, BlobKey, BlobStore, BlobsConfig, Durability, Error, FinishError,
+    S3Keys, Staged, StoredBlob,
+};
 
-pub(super) const LIMITS: AppendLimits =
-    AppendLimits { max_bytes: 1 << 40, idle_timeout: Duration::from_secs(10), expected: None, last: false };
+pub(super) const LIMITS: AppendLimits = AppendLimits {
+    max_bytes: 1 << 40,
+    idle_timeout: Duration::from_secs(10),
+    expected: None,
+    last: false,
+};
 
-static BLOCK: LazyLock<Vec<u8>> = LazyLock::new(|| (0_usize..8_192).map(|i| (i * 31 / 7 % 251).to_le_bytes()[0]).collect());
+static BLOCK: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    (0_usize..8_192)
+        .map(|i| (i * 31 / 7 % 251).to_le_bytes()[0])
+        .collect()
+});
 
 /// Bytes that tell their place.
 pub(super) fn pattern(seed: usize, length: usize) -> Bytes {
     let mut bytes = Vec::with_capacity(length + 8_192);
     for block in 0..length.div_ceil(8_192) {
-        // One odd block, marked with its number: filling megabytes byte by byte is slow without optimisation.
+        // One odd block, marked with its number: filling megabytes byte by byte is slow without
+        // optimisation.
         let at = bytes.len();
         bytes.extend_from_slice(&BLOCK);
         bytes[at..at + 16].copy_from_slice(&(block as u128 * 1_000 + seed as u128).to_le_bytes());
@@ -35,8 +47,14 @@ pub(super) fn pattern(seed: usize, length: usize) -> Bytes {
 }
 
 /// A body of pieces of odd sizes.
-pub(super) fn body(bytes: &Bytes, piece: usize) -> impl Stream<Item = std::io::Result<Bytes>> + use<> {
-    let pieces: Vec<_> = (0..bytes.len()).step_by(piece.max(1)).map(|at| Ok(bytes.slice(at..bytes.len().min(at + piece)))).collect();
+pub(super) fn body(
+    bytes: &Bytes,
+    piece: usize,
+) -> impl Stream<Item = std::io::Result<Bytes>> + use<> {
+    let pieces: Vec<_> = (0..bytes.len())
+        .step_by(piece.max(1))
+        .map(|at| Ok(bytes.slice(at..bytes.len().min(at + piece))))
+        .collect();
     stream::iter(pieces)
 }
 
@@ -63,30 +81,63 @@ fn recorded(staged: &Staged) -> Staged {
 
 pub(super) async fn push(store: &BlobStore, bytes: &Bytes) -> StoredBlob {
     let mut staged = store.begin(id(), Algorithm::Sha256);
-    store.append(&mut staged, body(bytes, 100_007), LIMITS).await.expect("appended");
-    store.finish(recorded(&staged), &digest(bytes)).await.expect("finished")
+    store
+        .append(&mut staged, body(bytes, 100_007), LIMITS)
+        .await
+        .expect("appended");
+    store
+        .finish(recorded(&staged), &digest(bytes))
+        .await
+        .expect("finished")
 }
 
 /// All of it; `unit` is the size of a part.
 async fn suite(store: BlobStore, unit: usize) {
-    tokio::join!(grows_by_appends(&store, unit), keeps_what_is_said(&store, unit), goes_on_after_a_break(&store, unit));
-    tokio::join!(refuses_other_bytes(&store, unit), takes_both_algorithms(&store, unit), reads_ranges(&store, unit));
-    tokio::join!(stores_the_smallest(&store), shares_identical_blobs(&store, unit), forgets(&store, unit));
+    tokio::join!(
+        grows_by_appends(&store, unit),
+        keeps_what_is_said(&store, unit),
+        goes_on_after_a_break(&store, unit)
+    );
+    tokio::join!(
+        refuses_other_bytes(&store, unit),
+        takes_both_algorithms(&store, unit),
+        reads_ranges(&store, unit)
+    );
+    tokio::join!(
+        stores_the_smallest(&store),
+        shares_identical_blobs(&store, unit),
+        forgets(&store, unit)
+    );
     sweeps(&store, unit).await;
 }
 
 async fn grows_by_appends(store: &BlobStore, unit: usize) {
-    for (seed, lengths) in [vec![1, 2, 3], vec![unit], vec![unit - 1, 1, 1], vec![2 * unit + 5, unit / 2, 3 * unit], vec![unit, unit, unit]]
-        .into_iter()
-        .enumerate()
+    for (seed, lengths) in [
+        vec![1, 2, 3],
+        vec![unit],
+        vec![unit - 1, 1, 1],
+        vec![2 * unit + 5, unit / 2, 3 * unit],
+        vec![unit, unit, unit],
+    ]
+    .into_iter()
+    .enumerate()
     {
         let all = pattern(seed, lengths.iter().sum());
         let mut staged = store.begin(id(), Algorithm::Sha256);
         let mut at = 0;
         for length in lengths {
             let chunk = all.slice(at..at + length);
-            let limits = AppendLimits { expected: Some(length as u64), ..LIMITS };
-            assert_eq!(store.append(&mut staged, body(&chunk, unit / 7 + 1), limits).await.expect("appended"), length as u64);
+            let limits = AppendLimits {
+                expected: Some(length as u64),
+                ..LIMITS
+            };
+            assert_eq!(
+                store
+                    .append(&mut staged, body(&chunk, unit / 7 + 1), limits)
+                    .await
+                    .expect("appended"),
+                length as u64
+            );
             at += length;
             assert_eq!(staged.size(), at as u64);
             store.check(&staged).await.expect("there");
@@ -102,28 +153,69 @@ async fn grows_by_appends(store: &BlobStore, unit: usize) {
 async fn keeps_what_is_said(store: &BlobStore, unit: usize) {
     let all = pattern(3, 3 * unit);
     let mut staged = store.begin(id(), Algorithm::Sha256);
-    store.append(&mut staged, body(&all.slice(..100), 33), LIMITS).await.expect("appended");
+    store
+        .append(&mut staged, body(&all.slice(..100), 33), LIMITS)
+        .await
+        .expect("appended");
 
-    let small = AppendLimits { max_bytes: 150, ..LIMITS };
+    let small = AppendLimits {
+        max_bytes: 150,
+        ..LIMITS
+    };
     let refused = store.append(&mut staged, body(&all, 20), small).await;
-    assert!(matches!(refused, Err(AppendError::TooLarge { limit: 150 })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(AppendError::TooLarge { limit: 150 })),
+        "{refused:?}"
+    );
     for expected in [49, 51] {
-        let announced = AppendLimits { expected: Some(expected), ..LIMITS };
-        let refused = store.append(&mut staged, body(&all.slice(100..150), 20), announced).await;
-        assert!(matches!(refused, Err(AppendError::Length { .. })), "{refused:?}");
+        let announced = AppendLimits {
+            expected: Some(expected),
+            ..LIMITS
+        };
+        let refused = store
+            .append(&mut staged, body(&all.slice(100..150), 20), announced)
+            .await;
+        assert!(
+            matches!(refused, Err(AppendError::Length { .. })),
+            "{refused:?}"
+        );
     }
     assert_eq!(staged.size(), 100);
 
-    let broken = body(&all.slice(100..200), 10).chain(stream::iter([Err(std::io::ErrorKind::ConnectionReset.into())]));
-    assert!(matches!(store.append(&mut staged, broken, LIMITS).await, Err(AppendError::Body(_))));
+    let broken = body(&all.slice(100..200), 10).chain(stream::iter([Err(
+        std::io::ErrorKind::ConnectionReset.into(),
+    )]));
+    assert!(matches!(
+        store.append(&mut staged, broken, LIMITS).await,
+        Err(AppendError::Body(_))
+    ));
     assert_eq!(staged.size(), 200);
     let silent = body(&all.slice(200..300), 10).chain(stream::pending());
-    let impatient = AppendLimits { idle_timeout: Duration::from_millis(30), ..LIMITS };
-    assert!(matches!(store.append(&mut staged, silent, impatient).await, Err(AppendError::Idle(_))));
+    let impatient = AppendLimits {
+        idle_timeout: Duration::from_millis(30),
+        ..LIMITS
+    };
+    assert!(matches!(
+        store.append(&mut staged, silent, impatient).await,
+        Err(AppendError::Idle(_))
+    ));
     assert_eq!(staged.size(), 300);
 
-    store.append(&mut staged, body(&all.slice(300..), 9_999), AppendLimits { last: true, ..LIMITS }).await.expect("appended");
-    let blob = store.finish(recorded(&staged), &digest(&all)).await.expect("finished");
+    store
+        .append(
+            &mut staged,
+            body(&all.slice(300..), 9_999),
+            AppendLimits {
+                last: true,
+                ..LIMITS
+            },
+        )
+        .await
+        .expect("appended");
+    let blob = store
+        .finish(recorded(&staged), &digest(&all))
+        .await
+        .expect("finished");
     assert!(read(store, &blob.key, None).await == all);
 }
 
@@ -131,17 +223,28 @@ async fn goes_on_after_a_break(store: &BlobStore, unit: usize) {
     for start in [100, unit, 2 * unit + 7] {
         let all = pattern(start, start + 2 * unit + 1);
         let mut staged = store.begin(id(), Algorithm::Sha256);
-        store.append(&mut staged, body(&all.slice(..start), 4_001), LIMITS).await.expect("appended");
+        store
+            .append(&mut staged, body(&all.slice(..start), 4_001), LIMITS)
+            .await
+            .expect("appended");
         let before = recorded(&staged);
         // The request is dropped half way; another one finishes, but its answer is never recorded.
-        let hanging = body(&all.slice(start..start + unit / 2), unit / 60 + 1).chain(stream::pending());
-        let dropped = tokio::time::timeout(Duration::from_millis(100), store.append(&mut staged, hanging, LIMITS)).await;
+        let hanging =
+            body(&all.slice(start..start + unit / 2), unit / 60 + 1).chain(stream::pending());
+        let dropped = tokio::time::timeout(
+            Duration::from_millis(100),
+            store.append(&mut staged, hanging, LIMITS),
+        )
+        .await;
         assert!(dropped.is_err());
         let mut lost = before.clone();
         retry_busy(store, &mut lost, &pattern(99, unit + 1)).await;
         let mut staged = before;
         retry_busy(store, &mut staged, &all.slice(start..)).await;
-        let blob = store.finish(recorded(&staged), &digest(&all)).await.expect("finished");
+        let blob = store
+            .finish(recorded(&staged), &digest(&all))
+            .await
+            .expect("finished");
         assert!(read(store, &blob.key, None).await == all);
     }
 }
@@ -150,7 +253,9 @@ async fn goes_on_after_a_break(store: &BlobStore, unit: usize) {
 async fn retry_busy(store: &BlobStore, staged: &mut Staged, bytes: &Bytes) {
     for _ in 0..200 {
         match store.append(staged, body(bytes, 50_003), LIMITS).await {
-            Err(AppendError::Store(Error::Busy)) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(AppendError::Store(Error::Busy)) => {
+                tokio::time::sleep(Duration::from_millis(10)).await
+            }
             done => {
                 assert_eq!(done.expect("appended"), bytes.len() as u64);
                 return;
@@ -164,33 +269,69 @@ async fn refuses_other_bytes(store: &BlobStore, unit: usize) {
     for length in [10, 2 * unit + 10] {
         let all = pattern(4, length);
         let mut staged = store.begin(id(), Algorithm::Sha256);
-        store.append(&mut staged, body(&all, unit / 60 + 1), LIMITS).await.expect("appended");
+        store
+            .append(&mut staged, body(&all, unit / 60 + 1), LIMITS)
+            .await
+            .expect("appended");
         let key = BlobKey::of_upload(staged.id());
         let refused = store.finish(staged.clone(), &digest(b"other")).await;
-        assert!(matches!(refused, Err(FinishError::DigestMismatch { actual }) if actual == digest(&all)), "{refused:?}");
-        assert!(matches!(store.open_blob(&key, None).await, Err(Error::NotFound)));
-        assert!(matches!(store.open_blob(&BlobKey::of_blob(&digest(b"other")), None).await, Err(Error::NotFound)));
+        assert!(
+            matches!(refused, Err(FinishError::DigestMismatch { actual }) if actual == digest(&all)),
+            "{refused:?}"
+        );
+        assert!(matches!(
+            store.open_blob(&key, None).await,
+            Err(Error::NotFound)
+        ));
+        assert!(matches!(
+            store
+                .open_blob(&BlobKey::of_blob(&digest(b"other")), None)
+                .await,
+            Err(Error::NotFound)
+        ));
         let gone = store.finish(staged.clone(), &digest(&all)).await;
         // The store in memory has no word of its own for an upload that it does not know.
-        assert!(matches!(gone, Err(FinishError::Store(Error::Lost | Error::Objects(_)))), "{gone:?}");
-        let gone = store.append(&mut staged, body(&all, unit / 60 + 1), LIMITS).await;
-        assert!(matches!(gone, Err(AppendError::Store(Error::Lost))), "{gone:?}");
+        assert!(
+            matches!(
+                gone,
+                Err(FinishError::Store(Error::Lost | Error::Objects(_)))
+            ),
+            "{gone:?}"
+        );
+        let gone = store
+            .append(&mut staged, body(&all, unit / 60 + 1), LIMITS)
+            .await;
+        assert!(
+            matches!(gone, Err(AppendError::Store(Error::Lost))),
+            "{gone:?}"
+        );
     }
 }
 
 async fn takes_both_algorithms(store: &BlobStore, unit: usize) {
     for length in [77, 2 * unit + 1] {
         let all = pattern(5, length);
-        for (running, wanted) in
-            [(Algorithm::Sha512, Algorithm::Sha512), (Algorithm::Sha256, Algorithm::Sha512), (Algorithm::Sha512, Algorithm::Sha256)]
-        {
+        for (running, wanted) in [
+            (Algorithm::Sha512, Algorithm::Sha512),
+            (Algorithm::Sha256, Algorithm::Sha512),
+            (Algorithm::Sha512, Algorithm::Sha256),
+        ] {
             for right in [true, false] {
                 let mut staged = store.begin(id(), running);
-                store.append(&mut staged, body(&all, unit / 50 + 1), LIMITS).await.expect("appended");
-                let asked = if right { Digest::of(wanted, &all) } else { Digest::of(wanted, b"other") };
+                store
+                    .append(&mut staged, body(&all, unit / 50 + 1), LIMITS)
+                    .await
+                    .expect("appended");
+                let asked = if right {
+                    Digest::of(wanted, &all)
+                } else {
+                    Digest::of(wanted, b"other")
+                };
                 match store.finish(recorded(&staged), &asked).await {
                     Ok(blob) if right => assert!(read(store, &blob.key, None).await == all),
-                    Err(FinishError::DigestMismatch { actual }) if !right => assert_eq!(actual, Digest::of(wanted, &all)),
+                    Err(FinishError::DigestMismatch { actual }) if !right => {
+                        assert_eq!(actual, Digest::of(wanted, &all))
+                    }
                     other => panic!("{other:?}"),
                 }
             }
@@ -202,13 +343,32 @@ async fn reads_ranges(store: &BlobStore, unit: usize) {
     let all = pattern(6, 2 * unit + 100);
     let size = all.len() as u64;
     let blob = push(store, &all).await;
-    for range in [0..1, 0..size, 5..5, size - 1..size, size..size, 100..unit as u64 + 100] {
-        let at = usize::try_from(range.start).expect("small")..usize::try_from(range.end).expect("small");
-        assert!(read(store, &blob.key, Some(range.clone())).await == all.slice(at), "{range:?}");
+    for range in [
+        0..1,
+        0..size,
+        5..5,
+        size - 1..size,
+        size..size,
+        100..unit as u64 + 100,
+    ] {
+        let at = usize::try_from(range.start).expect("small")
+            ..usize::try_from(range.end).expect("small");
+        assert!(
+            read(store, &blob.key, Some(range.clone())).await == all.slice(at),
+            "{range:?}"
+        );
     }
-    for range in [0..size + 1, size + 1..size + 2, size..size + 1, size + 1..size + 1] {
+    for range in [
+        0..size + 1,
+        size + 1..size + 2,
+        size..size + 1,
+        size + 1..size + 1,
+    ] {
         let refused = store.open_blob(&blob.key, Some(range.clone())).await;
-        assert!(matches!(refused, Err(Error::OutOfRange { size: told }) if told == size), "{range:?}: {refused:?}");
+        assert!(
+            matches!(refused, Err(Error::OutOfRange { size: told }) if told == size),
+            "{range:?}: {refused:?}"
+        );
     }
 }
 
@@ -216,7 +376,10 @@ async fn stores_the_smallest(store: &BlobStore) {
     for bytes in [Bytes::new(), Bytes::from_static(b"{}")] {
         let unstarted = store.begin(id(), Algorithm::Sha256);
         if bytes.is_empty() {
-            let blob = store.finish(recorded(&unstarted), &digest(b"")).await.expect("finished");
+            let blob = store
+                .finish(recorded(&unstarted), &digest(b""))
+                .await
+                .expect("finished");
             assert!(read(store, &blob.key, None).await.is_empty());
         }
         let blob = push(store, &bytes).await;
@@ -224,7 +387,10 @@ async fn stores_the_smallest(store: &BlobStore) {
     }
     let key = BlobKey::of_manifest(&digest(b"{}"));
     for _ in 0..2 {
-        store.put_small(&key, Bytes::from_static(b"{}")).await.expect("put");
+        store
+            .put_small(&key, Bytes::from_static(b"{}"))
+            .await
+            .expect("put");
     }
     let reader = store.open_blob(&key, None).await.expect("there");
     assert_eq!(reader.read_to_end(10).await.expect("small"), "{}");
@@ -245,34 +411,68 @@ async fn forgets(store: &BlobStore, unit: usize) {
         assert!(read(store, &blob.key, None).await == all);
         for _ in 0..2 {
             store.delete(&blob.key).await.expect("deleted");
-            assert!(matches!(store.open_blob(&blob.key, None).await, Err(Error::NotFound)));
+            assert!(matches!(
+                store.open_blob(&blob.key, None).await,
+                Err(Error::NotFound)
+            ));
         }
         let mut staged = store.begin(id(), Algorithm::Sha256);
-        store.append(&mut staged, body(&all, unit / 60 + 1), LIMITS).await.expect("appended");
+        store
+            .append(&mut staged, body(&all, unit / 60 + 1), LIMITS)
+            .await
+            .expect("appended");
         store.abort(&staged).await.expect("aborted");
         let again = store.abort(&staged).await;
-        assert!(matches!(again, Ok(()) | Err(Error::Objects(_))), "{again:?}"); // in memory, as above
-        assert!(matches!(store.append(&mut staged, body(&all, unit / 60 + 1), LIMITS).await, Err(AppendError::Store(Error::Lost))));
+        assert!(
+            matches!(again, Ok(()) | Err(Error::Objects(_))),
+            "{again:?}"
+        ); // in memory, as above
+        assert!(matches!(
+            store
+                .append(&mut staged, body(&all, unit / 60 + 1), LIMITS)
+                .await,
+            Err(AppendError::Store(Error::Lost))
+        ));
     }
 }
 
 async fn sweeps(store: &BlobStore, unit: usize) {
     let never = Timestamp::from_ms(0);
     let always = Timestamp::from_ms(i64::MAX);
-    store.sweep_staging(always, usize::MAX).await.expect("swept");
+    store
+        .sweep_staging(always, usize::MAX)
+        .await
+        .expect("swept");
     for _ in 0..3 {
         let mut staged = store.begin(id(), Algorithm::Sha256);
-        store.append(&mut staged, body(&pattern(9, unit + 9), unit / 60 + 1), LIMITS).await.expect("appended");
+        store
+            .append(
+                &mut staged,
+                body(&pattern(9, unit + 9), unit / 60 + 1),
+                LIMITS,
+            )
+            .await
+            .expect("appended");
     }
-    assert_eq!(store.sweep_staging(never, usize::MAX).await.expect("swept"), 0);
+    assert_eq!(
+        store.sweep_staging(never, usize::MAX).await.expect("swept"),
+        0
+    );
     assert_eq!(store.sweep_staging(always, 2).await.expect("swept"), 2);
     assert_eq!(store.sweep_staging(always, 2).await.expect("swept"), 1);
 }
 
 pub(super) async fn on_disk(durability: Durability) -> (BlobStore, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
-    let config = BlobsConfig::Disk { root: folder.path().join("data") };
-    (BlobStore::open(&config, durability, Ids::default()).await.expect("opened"), folder)
+    let config = BlobsConfig::Disk {
+        root: folder.path().join("data"),
+    };
+    (
+        BlobStore::open(&config, durability, Ids::default())
+            .await
+            .expect("opened"),
+        folder,
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -289,21 +489,39 @@ async fn on_a_disk_with_relaxed_durability() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_objects_in_memory() {
-    let store = BlobStore::open(&BlobsConfig::Memory, Durability::Full, Ids::default()).await.expect("opened");
+    let store = BlobStore::open(&BlobsConfig::Memory, Durability::Full, Ids::default())
+        .await
+        .expect("opened");
     assert!(store.conditional_put());
     suite(store, usize::try_from(MEMORY_PART).expect("small")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_bucket() {
-    let Ok(url) = std::env::var("WHARFINGER_TEST_S3_URL") else { return };
+    let Ok(url) = std::env::var("WHARFINGER_TEST_S3_URL") else {
+        return;
+    };
     let keys = S3Keys::from_environment().expect("both or neither");
     let config = BlobsConfig::parse(&url, keys).expect("a bucket's URL");
-    let (store, part) = BlobStore::open_bucket_for_test(&config).await.expect("opened");
+    let (store, part) = BlobStore::open_bucket_for_test(&config)
+        .await
+        .expect("opened");
     let bytes = Bytes::from_static(b"from the bucket itself");
     let blob = push(&store, &bytes).await;
-    let url = store.presign_get(&blob.key, Duration::from_mins(1)).await.expect("signed").expect("S3 signs");
-    assert_eq!(reqwest::get(url).await.expect("answered").bytes().await.expect("read"), bytes);
+    let url = store
+        .presign_get(&blob.key, Duration::from_mins(1))
+        .await
+        .expect("signed")
+        .expect("S3 signs");
+    assert_eq!(
+        reqwest::get(url)
+            .await
+            .expect("answered")
+            .bytes()
+            .await
+            .expect("read"),
+        bytes
+    );
     suite(store, part).await;
 }
 

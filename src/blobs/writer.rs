@@ -1,7 +1,9 @@
-//! Hashes and writes an upload's bytes on the disk: inline on the worker, or on a thread of its own while a core is idle.
+//! Hashes and writes an upload's bytes on the disk: inline on the worker, or on a thread of its own
+//! while a core is idle.
 //!
-//! Measured on 2 cores (1 GiB, durable): one upload alone runs 1.4 times faster when another thread hashes and writes what the worker
-//! receives; with as many uploads as cores that thread costs 1.5 times the CPU, since the pieces leave the cache on their way.
+//! Measured on 2 cores (1 GiB, durable): one upload alone runs 1.4 times faster when another thread
+//! hashes and writes what the worker receives; with as many uploads as cores that thread costs 1.5
+//! times the CPU, since the pieces leave the cache on their way.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -12,21 +14,24 @@ use futures_util::Stream;
 use rustix::fs::Advice;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use wharfinger_oci::Hasher;
 
-use crate::blobs::append::Feed;
-use crate::blobs::disk::SessionGuard;
-use crate::blobs::error::{AppendError, BodyError, Error};
-use crate::oci::Hasher;
+use crate::append::Feed;
+use crate::disk::SessionGuard;
+use crate::error::{AppendError, BodyError, Error};
 
-/// What is hashed and written at once on a thread of its own: large enough that the hand-over costs nothing, small enough to stay in
-/// the second-level cache.
+/// What is hashed and written at once on a thread of its own: large enough that the hand-over costs
+/// nothing, small enough to stay in the second-level cache.
 const HAND_OFF_BATCH: usize = 1024 * 1024;
-/// Batches that may wait for that thread: with the one being filled and the one being written, 6 MiB of memory per such upload.
+/// Batches that may wait for that thread: with the one being filled and the one being written, 6
+/// MiB of memory per such upload.
 const HAND_OFF_QUEUE: usize = 4;
-/// What is gathered before it is written inline: the pieces are still in the first caches from being hashed (1 MiB costs a tenth more).
+/// What is gathered before it is written inline: the pieces are still in the first caches from
+/// being hashed (1 MiB costs a tenth more).
 const INLINE_BATCH: usize = 64 * 1024;
-/// How much may be dirty before the kernel is asked to begin writing it out, so that the final fsync finds little left to do: of 1 GiB it
-/// waits 12 to 22 ms instead of 460, for no CPU that could be measured.
+/// How much may be dirty before the kernel is asked to begin writing it out, so that the final
+/// fsync finds little left to do: of 1 GiB it waits 12 to 22 ms instead of 460, for no CPU that
+/// could be measured.
 const WRITE_BACK: u64 = 16 * 1024 * 1024;
 
 /// A staged file that is being appended to.
@@ -62,19 +67,28 @@ impl Writer {
         Ok(())
     }
 
-    /// `POSIX_FADV_DONTNEED` starts to write the range out without waiting, as `sync_file_range` does (which has no safe wrapper), then
-    /// drops its *clean* pages: few, since they were written a moment ago (1 to 2 of 100 on a fast disk).
+    /// `POSIX_FADV_DONTNEED` starts to write the range out without waiting, as `sync_file_range`
+    /// does (which has no safe wrapper), then drops its *clean* pages: few, since they were
+    /// written a moment ago (1 to 2 of 100 on a fast disk).
     fn begin_write_back(&mut self) {
-        let Some(from) = self.written_back else { return };
+        let Some(from) = self.written_back else {
+            return;
+        };
         if self.offset - from < WRITE_BACK {
             return;
         }
-        let _ = rustix::fs::fadvise(&self.file, from, NonZeroU64::new(self.offset - from), Advice::DontNeed);
+        let _ = rustix::fs::fadvise(
+            &self.file,
+            from,
+            NonZeroU64::new(self.offset - from),
+            Advice::DontNeed,
+        );
         self.written_back = Some(self.offset);
     }
 }
 
-/// How the body ended, and the writer behind all that it brought. An error of the writer itself loses the writer.
+/// How the body ended, and the writer behind all that it brought. An error of the writer itself
+/// loses the writer.
 pub(super) type Written = Result<(Writer, Result<(), AppendError>), Error>;
 
 /// Hashes and writes on the worker that received the bytes.

@@ -1,8 +1,9 @@
 //! Copies the write-ahead log back into the index file, off the writer's way.
 //!
-//! SQLite would do it inside a commit, which then takes 60 to 130 ms (measured). A thread of its own does it instead, on its own
-//! connection, without a lock that stops the writer. It can never quite catch up with a busy writer, and the log starts over
-//! only once all of it is copied: so it asks the writer to copy the little that is left, between two batches.
+//! SQLite would do it inside a commit, which then takes 60 to 130 ms (measured). A thread of its
+//! own does it instead, on its own connection, without a lock that stops the writer. It can never
+//! quite catch up with a busy writer, and the log starts over only once all of it is copied: so it
+//! asks the writer to copy the little that is left, between two batches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -18,14 +19,15 @@ const START_PAGES: u32 = 4 * 1024;
 const FINISH_PAGES: u32 = 512;
 /// Rounds of copying before the writer is asked to copy what is left, however much.
 const ROUNDS: usize = 4;
-/// Pages in the log that slow the writer: 48 MiB. Beyond, copying does not keep up, and a log that grows makes every reader
-/// search longer and the start after a crash slow (a second for 400 MiB).
+/// Pages in the log that slow the writer: 48 MiB. Beyond, copying does not keep up, and a log that
+/// grows makes every reader search longer and the start after a crash slow (a second for 400 MiB).
 const SLOW_PAGES: u32 = 12 * 1024;
 /// The longest pause between two batches of a slowed writer.
 const SLOW_PAUSE: Duration = Duration::from_millis(10);
 /// Pages in the log at which the writer waits until they are copied: 96 MiB.
 const FULL_PAGES: u32 = 24 * 1024;
-/// The longest such wait: a disk that cannot take the copy must not stop the writes that it can still take.
+/// The longest such wait: a disk that cannot take the copy must not stop the writes that it can
+/// still take.
 const FULL_WAIT: Duration = Duration::from_secs(1);
 const FULL_POLL: Duration = Duration::from_millis(2);
 /// Without a write for this long the log is emptied and cut to nothing.
@@ -48,32 +50,38 @@ struct Shared {
 }
 
 impl Wal {
-    /// Counts the log's pages at each commit of `writer`. The receiver wakes when they are many, and ends with that connection.
+    /// Counts the log's pages at each commit of `writer`. The receiver wakes when they are many,
+    /// and ends with that connection.
     pub(super) fn watch(writer: &mut Connection) -> rusqlite::Result<(Self, Receiver<()>)> {
         let wal = Self::default();
         let (wake, wakes) = sync_channel(1);
         let shared = Arc::clone(&wal.shared);
-        writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
-            let pages = u32::try_from(pages).unwrap_or_default();
-            shared.pages.store(pages, Ordering::Relaxed);
-            if pages >= START_PAGES {
-                // Full means that the checkpointer has yet to hear the last one.
-                let _ = wake.try_send(());
-            }
-            Ok(())
-        }))?;
+        writer.wal_hook(Some(
+            move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
+                let pages = u32::try_from(pages).unwrap_or_default();
+                shared.pages.store(pages, Ordering::Relaxed);
+                if pages >= START_PAGES {
+                    // Full means that the checkpointer has yet to hear the last one.
+                    let _ = wake.try_send(());
+                }
+                Ok(())
+            },
+        ))?;
         Ok((wal, wakes))
     }
 
-    /// The writer's part, between two batches, the last of which took `batch`: leaves time for copying where that is behind, and
-    /// copies the rest where that is little.
+    /// The writer's part, between two batches, the last of which took `batch`: leaves time for
+    /// copying where that is behind, and copies the rest where that is little.
     pub(super) fn between_batches(&self, writer: &Connection, batch: Duration) {
         let full = self.pages() >= FULL_PAGES;
         if !full && self.pages() >= SLOW_PAGES {
             sleep(batch.min(SLOW_PAUSE));
         }
         if self.shared.finish.swap(false, Ordering::Relaxed) || full {
-            note(finish(writer, if full { FULL_WAIT } else { Duration::ZERO }));
+            note(finish(
+                writer,
+                if full { FULL_WAIT } else { Duration::ZERO },
+            ));
         }
     }
 
@@ -100,7 +108,8 @@ pub(super) fn run(connection: &Connection, wal: &Wal, wakes: &Receiver<()>) {
     }
 }
 
-/// Copies the rest; waits up to `patience` where the checkpointer is at work, but not for readers of an old snapshot.
+/// Copies the rest; waits up to `patience` where the checkpointer is at work, but not for readers
+/// of an old snapshot.
 fn finish(writer: &Connection, patience: Duration) -> rusqlite::Result<()> {
     let started = Instant::now();
     while copy(writer, "PRAGMA wal_checkpoint(PASSIVE)")?.busy && started.elapsed() < patience {
@@ -124,7 +133,10 @@ fn empty(connection: &Connection, wal: &Wal) -> rusqlite::Result<()> {
     let pages = wal.pages();
     if !copy(connection, "PRAGMA wal_checkpoint(TRUNCATE)")?.busy {
         // A commit since then has stored its own count, which stands.
-        let _ = wal.shared.pages.compare_exchange(pages, 0, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = wal
+            .shared
+            .pages
+            .compare_exchange(pages, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
     Ok(())
 }
@@ -135,11 +147,16 @@ struct Copied {
 }
 
 fn copy(connection: &Connection, pragma: &str) -> rusqlite::Result<Copied> {
-    connection
-        .query_row(pragma, [], |row| Ok(Copied { busy: row.get::<_, i64>(0)? != 0, copied: row.get::<_, i64>(2)?.try_into().unwrap_or(0) }))
+    connection.query_row(pragma, [], |row| {
+        Ok(Copied {
+            busy: row.get::<_, i64>(0)? != 0,
+            copied: row.get::<_, i64>(2)?.try_into().unwrap_or(0),
+        })
+    })
 }
 
-/// A checkpoint that fails (a full disk) loses nothing: the log still holds everything, and the next wake tries again.
+/// A checkpoint that fails (a full disk) loses nothing: the log still holds everything, and the
+/// next wake tries again.
 fn note(result: rusqlite::Result<()>) {
     if let Err(error) = result {
         tracing::warn!(%error, "the index could not copy its write-ahead log");

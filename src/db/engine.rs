@@ -1,15 +1,21 @@
-//! The seam between statements and the two engines: [`Tx`] for stores, [`Engine`] for `sqlite` and `postgres`.
+//! The seam between statements and the two engines: [`Tx`] for stores, [`Engine`] for `sqlite` and
+//! `postgres`.
 
 use std::ops::ControlFlow;
 
-use super::error::{Error, Result};
-use super::row::Row;
-use super::value::Value;
+use crate::error::{Error, Result};
+use crate::row::Row;
+use crate::value::Value;
 
 /// What an engine does with one statement inside a transaction that is already open.
 pub(super) trait Engine {
     /// Calls `each` with the rows in order until it breaks or errs.
-    fn query(&mut self, sql: &'static str, params: &[Value<'_>], each: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>>) -> Result<()>;
+    fn query(
+        &mut self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        each: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()>;
 
     /// Runs a statement that returns no rows; gives the number of rows it changed.
     fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64>;
@@ -17,9 +23,10 @@ pub(super) trait Engine {
 
 /// An open transaction. The closure that gets it may run again, so it must touch nothing else.
 ///
-/// Statements are written once for both engines: parameters `?1 ?2 …`, columns TEXT, BIGINT and BYTEA, the common subset of
-/// `ARCHITECTURE.md`. After a failed statement the transaction is lost, whatever the closure answers (PostgreSQL leaves no
-/// choice, so SQLite does the same): expected collisions are written as `ON CONFLICT`.
+/// Statements are written once for both engines: parameters `?1 ?2 …`, columns TEXT, BIGINT and
+/// BYTEA, the common subset of `ARCHITECTURE.md`. After a failed statement the transaction is lost,
+/// whatever the closure answers (PostgreSQL leaves no choice, so SQLite does the same): expected
+/// collisions are written as `ON CONFLICT`.
 pub struct Tx<'a> {
     engine: &'a mut dyn Engine,
     failure: Option<Error>,
@@ -27,7 +34,10 @@ pub struct Tx<'a> {
 
 impl<'a> Tx<'a> {
     pub(super) fn new(engine: &'a mut dyn Engine) -> Self {
-        Self { engine, failure: None }
+        Self {
+            engine,
+            failure: None,
+        }
     }
 
     /// The error that lost this transaction.
@@ -36,7 +46,12 @@ impl<'a> Tx<'a> {
     }
 
     /// Every row, through `map`.
-    pub fn query<T>(&mut self, sql: &'static str, params: &[Value<'_>], mut map: impl FnMut(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
+    pub fn query<T>(
+        &mut self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        mut map: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let mut found = Vec::new();
         self.rows(sql, params, &mut |row| {
             found.push(checked(row, &mut map)?);
@@ -67,7 +82,12 @@ impl<'a> Tx<'a> {
         self.note(result)
     }
 
-    fn rows(&mut self, sql: &'static str, params: &[Value<'_>], each: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>>) -> Result<()> {
+    fn rows(
+        &mut self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        each: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
         self.healthy()?;
         let result = self.engine.query(sql, params, each);
         self.note(result)

@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-/// A failed statement or transaction. Cloneable, because one failed commit answers every job that shared it.
+/// A failed statement or transaction. Cloneable, because one failed commit answers every job that
+/// shared it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The transaction lost a race too often; nothing of it was kept.
     #[error("the transaction lost a race with another one")]
     Conflict,
-    /// A row with this key exists already. The transaction is lost: use `ON CONFLICT` where that is an expected case.
+    /// A row with this key exists already. The transaction is lost: use `ON CONFLICT` where that is
+    /// an expected case.
     #[error("a row with this key already exists")]
     Unique,
-    /// The index cannot answer now (full disk, full queue, lost connection); the same request may succeed later.
+    /// The index cannot answer now (full disk, full queue, lost connection); the same request may
+    /// succeed later.
     #[error("the index is unavailable: {0}")]
     Unavailable(String),
     /// A fault in a statement, in stored data, or in the engine.
@@ -34,7 +37,11 @@ pub enum OpenError {
     #[error(
         "the data folder belongs to a newer version of Wharfinger: it holds migration {version} ({name}), this program knows up to {known}"
     )]
-    NewerVersion { version: i64, name: String, known: i64 },
+    NewerVersion {
+        version: i64,
+        name: String,
+        known: i64,
+    },
     #[error("migration {version} ({name}) in the database differs from the one in this program")]
     Divergent { version: i64, name: String },
     #[error(

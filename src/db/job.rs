@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::engine::Tx;
-use super::error::{Error, Result};
+use crate::engine::Tx;
+use crate::error::{Error, Result};
 
 /// How long a caller waits for a place in a full queue before it is told to come back.
 const QUEUE_WAIT: Duration = Duration::from_secs(10);
@@ -18,7 +18,8 @@ pub(super) trait Job: Send {
     fn writes(&self) -> bool;
     /// True once nobody waits for the answer any more; a job not yet begun is then left out.
     fn abandoned(&self) -> bool;
-    /// Runs the closure; true where its transaction is to be kept. May be called again after a lost race.
+    /// Runs the closure; true where its transaction is to be kept. May be called again after a lost
+    /// race.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
     /// Sends the closure's result, or the error that befell its transaction.
     fn answer(self: Box<Self>, fate: Result<()>);
@@ -59,24 +60,39 @@ where
             (Some(Err(error)), _) => Err(error),
             (_, Err(error)) => Err(E::from(error)),
             (Some(Ok(value)), Ok(())) => Ok(value),
-            (None, Ok(())) => Err(E::from(Error::other("a transaction was answered without being run"))),
+            (None, Ok(())) => Err(E::from(Error::other(
+                "a transaction was answered without being run",
+            ))),
         };
         // A caller that has gone does not hear it.
         let _ = self.reply.send(answer);
     }
 }
 
-/// Runs the closure once. A panic becomes an error, and so does a failed statement that the closure passed over.
-pub(super) fn attempt<T, E: From<Error>>(work: &impl Fn(&mut Tx<'_>) -> Result<T, E>, tx: &mut Tx<'_>) -> Result<T, E> {
+/// Runs the closure once. A panic becomes an error, and so does a failed statement that the closure
+/// passed over.
+pub(super) fn attempt<T, E: From<Error>>(
+    work: &impl Fn(&mut Tx<'_>) -> Result<T, E>,
+    tx: &mut Tx<'_>,
+) -> Result<T, E> {
     match catch_unwind(AssertUnwindSafe(|| work(&mut *tx))) {
-        Err(panic) => Err(E::from(Error::Other(format!("a transaction panicked: {}", panic_text(&*panic))))),
-        Ok(Ok(value)) => tx.failure().map_or(Ok(value), |failure| Err(E::from(failure.clone()))),
+        Err(panic) => Err(E::from(Error::Other(format!(
+            "a transaction panicked: {}",
+            panic_text(&*panic)
+        )))),
+        Ok(Ok(value)) => tx
+            .failure()
+            .map_or(Ok(value), |failure| Err(E::from(failure.clone()))),
         Ok(Err(error)) => Err(error),
     }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }
 
 /// Queues the closure and waits for its answer.
@@ -87,14 +103,25 @@ where
     E: From<Error> + Send + 'static,
 {
     let (reply, answer) = oneshot::channel();
-    let job: Box<dyn Job> = Box::new(Call { work, writes, outcome: None, reply });
+    let job: Box<dyn Job> = Box::new(Call {
+        work,
+        writes,
+        outcome: None,
+        reply,
+    });
     match queue.try_send(job) {
         Ok(()) => {}
-        Err(mpsc::error::TrySendError::Full(job)) => match tokio::time::timeout(QUEUE_WAIT, queue.send(job)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(E::from(closed())),
-            Err(_) => return Err(E::from(Error::Unavailable("too many transactions are waiting".to_owned()))),
-        },
+        Err(mpsc::error::TrySendError::Full(job)) => {
+            match tokio::time::timeout(QUEUE_WAIT, queue.send(job)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(E::from(closed())),
+                Err(_) => {
+                    return Err(E::from(Error::Unavailable(
+                        "too many transactions are waiting".to_owned(),
+                    )));
+                }
+            }
+        }
         Err(mpsc::error::TrySendError::Closed(_)) => return Err(E::from(closed())),
     }
     answer.await.unwrap_or_else(|_| Err(E::from(closed())))

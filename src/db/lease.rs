@@ -1,13 +1,16 @@
-//! A named row held for a while: who holds it may do the work that the name stands for, until it expires.
+//! A named row held for a while: who holds it may do the work that the name stands for, until it
+//! expires.
 
 use std::time::Duration;
 
-use super::engine::Tx;
-use super::error::Result;
-use crate::base::Timestamp;
+use wharfinger_base::Timestamp;
 
-/// A lease as its holder knows it. Every change is a compare-and-set on (holder, term), made inside the caller's transaction, so
-/// work can be written in the transaction that proves the lease still held.
+use crate::engine::Tx;
+use crate::error::Result;
+
+/// A lease as its holder knows it. Every change is a compare-and-set on (holder, term), made inside
+/// the caller's transaction, so work can be written in the transaction that proves the lease still
+/// held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     name: String,
@@ -17,9 +20,16 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Takes the lease `name` until `now` + `hold`, or gives `None` while another holder's has not expired.
-    /// A holder that asks again for its own lease gets a new term; its older handles are then void.
-    pub fn acquire(tx: &mut Tx<'_>, name: &str, holder: &str, hold: Duration, now: Timestamp) -> Result<Option<Self>> {
+    /// Takes the lease `name` until `now` + `hold`, or gives `None` while another holder's has not
+    /// expired. A holder that asks again for its own lease gets a new term; its older handles
+    /// are then void.
+    pub fn acquire(
+        tx: &mut Tx<'_>,
+        name: &str,
+        holder: &str,
+        hold: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Self>> {
         let expires_at = now.plus(hold);
         let term = tx.query_optional(
             "INSERT INTO leases (name, holder, term, expires_at) VALUES (?1, ?2, 1, ?3)
@@ -29,7 +39,12 @@ impl Lease {
             crate::params![name, holder, expires_at, now],
             |row| Ok(row.integer(0)),
         )?;
-        Ok(term.map(|term| Self { name: name.to_owned(), holder: holder.to_owned(), term, expires_at }))
+        Ok(term.map(|term| Self {
+            name: name.to_owned(),
+            holder: holder.to_owned(),
+            term,
+            expires_at,
+        }))
     }
 
     /// Extends the lease until `now` + `hold`; false (and void) where it expired or changed hands.
@@ -45,7 +60,8 @@ impl Lease {
         Ok(changed == 1)
     }
 
-    /// Gives the lease back at once; false where it was no longer ours. The row stays, so that terms keep growing.
+    /// Gives the lease back at once; false where it was no longer ours. The row stays, so that
+    /// terms keep growing.
     pub fn release(&self, tx: &mut Tx<'_>) -> Result<bool> {
         let changed = tx.execute(
             "UPDATE leases SET expires_at = 0 WHERE name = ?1 AND holder = ?2 AND term = ?3",

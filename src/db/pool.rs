@@ -3,33 +3,48 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::engine::Tx;
-use super::error::{Error, OpenError};
-use super::job::{attempt, submit};
-use super::postgres::Postgres;
-use super::sqlite::Sqlite;
-use crate::base::Secret;
+use wharfinger_base::Secret;
 
-/// Connections to PostgreSQL, each with its thread: enough to overlap the round trips of a few hundred requests a second.
+use crate::engine::Tx;
+use crate::error::{Error, OpenError};
+use crate::job::{attempt, submit};
+use crate::postgres::Postgres;
+use crate::sqlite::Sqlite;
+
+/// Connections to PostgreSQL, each with its thread: enough to overlap the round trips of a few
+/// hundred requests a second.
 pub const POSTGRES_CONNECTIONS: usize = 8;
 
 /// Where the index is.
 #[derive(Debug, Clone)]
 pub enum DatabaseConfig {
     /// A file; made where there is none (its folder must exist).
-    Sqlite { path: PathBuf, durability: Durability },
-    /// A `postgres://` URL as libpq takes it. `sslmode=require`, `verify-ca` and `verify-full` all verify the server's
-    /// certificate and name, against the system's roots or the file in `sslrootcert`.
-    Postgres { url: Secret<String>, connections: usize },
+    Sqlite {
+        path: PathBuf,
+        durability: Durability,
+    },
+    /// A `postgres://` URL as libpq takes it. `sslmode=require`, `verify-ca` and `verify-full` all
+    /// verify the server's certificate and name, against the system's roots or the file in
+    /// `sslrootcert`.
+    Postgres {
+        url: Secret<String>,
+        connections: usize,
+    },
 }
 
 impl DatabaseConfig {
     pub fn sqlite(path: impl Into<PathBuf>) -> Self {
-        Self::Sqlite { path: path.into(), durability: Durability::Full }
+        Self::Sqlite {
+            path: path.into(),
+            durability: Durability::Full,
+        }
     }
 
     pub fn postgres(url: impl Into<String>) -> Self {
-        Self::Postgres { url: Secret::new(url.into()), connections: POSTGRES_CONNECTIONS }
+        Self::Postgres {
+            url: Secret::new(url.into()),
+            connections: POSTGRES_CONNECTIONS,
+        }
     }
 }
 
@@ -40,11 +55,13 @@ pub enum Durability {
     /// A power cut.
     #[default]
     Full,
-    /// A crash of the process; a power cut may lose the last moments, never the index's consistency.
+    /// A crash of the process; a power cut may lose the last moments, never the index's
+    /// consistency.
     Relaxed,
 }
 
-/// A handle on the index; clones share it. The last one to go waits for the connection threads to end.
+/// A handle on the index; clones share it. The last one to go waits for the connection threads to
+/// end.
 #[derive(Clone)]
 pub struct Db {
     side: Arc<Side>,
@@ -56,21 +73,31 @@ enum Side {
 }
 
 impl Db {
-    /// Opens the index and brings its schema up to date. Blocks; at most for as long as pending migrations take.
+    /// Opens the index and brings its schema up to date. Blocks; at most for as long as pending
+    /// migrations take.
     pub fn open(config: &DatabaseConfig) -> Result<Self, OpenError> {
         let side = match config {
-            DatabaseConfig::Sqlite { path, durability } => Side::Sqlite(Sqlite::open(path, *durability)?),
-            DatabaseConfig::Postgres { url, connections } => Side::Postgres(Postgres::open(url, *connections)?),
+            DatabaseConfig::Sqlite { path, durability } => {
+                Side::Sqlite(Sqlite::open(path, *durability)?)
+            }
+            DatabaseConfig::Postgres { url, connections } => {
+                Side::Postgres(Postgres::open(url, *connections)?)
+            }
         };
-        Ok(Self { side: Arc::new(side) })
+        Ok(Self {
+            side: Arc::new(side),
+        })
     }
 
     /// An empty index that is gone with its last handle: for tests and for throwaway servers.
     pub fn memory() -> Result<Self, OpenError> {
-        Ok(Self { side: Arc::new(Side::Sqlite(Sqlite::temporary()?)) })
+        Ok(Self {
+            side: Arc::new(Side::Sqlite(Sqlite::temporary()?)),
+        })
     }
 
-    /// Point reads by key, in one snapshot. On SQLite they run at once on the calling thread: a hop costs more than the read.
+    /// Point reads by key, in one snapshot. On SQLite they run at once on the calling thread: a hop
+    /// costs more than the read.
     pub async fn get<F, T, E>(&self, work: F) -> Result<T, E>
     where
         F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -99,9 +126,10 @@ impl Db {
         }
     }
 
-    /// Writes: all of the closure's statements, durable before the answer, or none of them where it errs or panics. The closure
-    /// may run several times. Once answered, every later `get` and `read` sees the change. Where the caller goes away before
-    /// its turn, the closure does not run at all.
+    /// Writes: all of the closure's statements, durable before the answer, or none of them where it
+    /// errs or panics. The closure may run several times. Once answered, every later `get` and
+    /// `read` sees the change. Where the caller goes away before its turn, the closure does not
+    /// run at all.
     pub async fn write<F, T, E>(&self, work: F) -> Result<T, E>
     where
         F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -116,7 +144,8 @@ impl Db {
 
     /// Whether the index answers: one trivial read on the way that point reads take.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.get(|tx| tx.query_optional("SELECT 1", &[], |_| Ok(())).map(|_| ())).await
+        self.get(|tx| tx.query_optional("SELECT 1", &[], |_| Ok(())).map(|_| ()))
+            .await
     }
 
     /// `sqlite` or `postgres`: a label for logs and metrics.
@@ -130,6 +159,9 @@ impl Db {
 
 impl std::fmt::Debug for Db {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Db").field("engine", &self.engine()).finish()
+        formatter
+            .debug_struct("Db")
+            .field("engine", &self.engine())
+            .finish()
     }
 }

@@ -1,4 +1,5 @@
-//! The server engine: connection threads, prepared statements, serialisable transactions that are repeated after a lost race.
+//! The server engine: connection threads, prepared statements, serialisable transactions that are
+//! repeated after a lost race.
 
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -13,30 +14,33 @@ use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, IsolationLevel, Statement, Transaction};
 use refinery::Migrate;
 use tokio::sync::mpsc;
+use wharfinger_base::{Ids, Secret};
 
-use super::engine::{Engine, Tx};
-use super::error::{Error, OpenError, Result};
-use super::job::{Job, Queue};
-use super::migrate::{Dialect, HISTORY, MIGRATION_WAIT, Schema, failed};
-use super::row::Row;
-use super::threads::Threads;
-use super::tls::Connector;
-use super::value::Value;
-use crate::base::{Ids, Secret};
+use crate::engine::{Engine, Tx};
+use crate::error::{Error, OpenError, Result};
+use crate::job::{Job, Queue};
+use crate::migrate::{Dialect, HISTORY, MIGRATION_WAIT, Schema, failed};
+use crate::row::Row;
+use crate::threads::Threads;
+use crate::tls::Connector;
+use crate::value::Value;
 
 /// Jobs that may wait for a connection.
 const QUEUE: usize = 1024;
 /// Prepared statements kept by each connection, above the number that the program has.
 const STATEMENTS: usize = 512;
-/// Runs of one closure before a lost race becomes the caller's: with the pauses below, two to three seconds of trying.
+/// Runs of one closure before a lost race becomes the caller's: with the pauses below, two to three
+/// seconds of trying.
 const ATTEMPTS: u32 = 24;
-/// The first pause after a lost race; it doubles up to the longest one, and a random half of it is left out.
+/// The first pause after a lost race; it doubles up to the longest one, and a random half of it is
+/// left out.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// Tries to connect again before a waiting job is told that the database is away.
 const RECONNECTS: u32 = 4;
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
-/// How long one statement may run: a scan of the largest index takes seconds, so what takes this long hangs.
+/// How long one statement may run: a scan of the largest index takes seconds, so what takes this
+/// long hangs.
 const STATEMENT_WAIT: Duration = Duration::from_mins(2);
 /// The advisory lock that migrations run under: "wharf" in ASCII.
 const MIGRATION_LOCK: i64 = 0x77_68_61_72_66;
@@ -50,26 +54,40 @@ pub(super) struct Postgres {
 impl Postgres {
     pub(super) fn open(url: &Secret<String>, connections: usize) -> Result<Self, OpenError> {
         let connector = Arc::new(Connector::from_url(url.reveal())?);
-        // The blocking client runs a runtime of its own, which must not happen on a thread of the caller's.
+        // The blocking client runs a runtime of its own, which must not happen on a thread of the
+        // caller's.
         let first = std::thread::scope(|scope| {
             let opening = scope.spawn(|| {
-                let mut client = connector.connect().map_err(|error| OpenError::Connect(chain(&error)))?;
+                let mut client = connector
+                    .connect()
+                    .map_err(|error| OpenError::Connect(chain(&error)))?;
                 check_collation(&mut client)?;
                 migrate(&mut client)?;
                 Session::new(client).map_err(|error| OpenError::Connect(chain(&error)))
             });
-            opening.join().unwrap_or_else(|_| Err(OpenError::Connect("the connection thread panicked".to_owned())))
+            opening.join().unwrap_or_else(|_| {
+                Err(OpenError::Connect(
+                    "the connection thread panicked".to_owned(),
+                ))
+            })
         })?;
         let (queue, jobs) = mpsc::channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         let mut threads = Threads::default();
         let mut first = Some(first);
         for _ in 0..connections.max(1) {
-            let mut worker = Worker { connector: Arc::clone(&connector), session: first.take(), ids: Ids::default() };
+            let mut worker = Worker {
+                connector: Arc::clone(&connector),
+                session: first.take(),
+                ids: Ids::default(),
+            };
             let jobs = Arc::clone(&jobs);
             threads.start("db-postgres", move || worker.run(&jobs))?;
         }
-        Ok(Self { queue, _threads: threads })
+        Ok(Self {
+            queue,
+            _threads: threads,
+        })
     }
 
     pub(super) fn queue(&self) -> &Queue {
@@ -77,13 +95,24 @@ impl Postgres {
     }
 }
 
-/// Text order must be the order of bytes, as it is in the embedded engine: pages and prefix searches are built on it.
+/// Text order must be the order of bytes, as it is in the embedded engine: pages and prefix
+/// searches are built on it.
 fn check_collation(client: &mut Client) -> Result<(), OpenError> {
     let sql = "SELECT datcollate::text, pg_encoding_to_char(encoding)::text, 'a' < 'B' FROM pg_database WHERE datname = current_database()";
-    let row = client.query_one(sql, &[]).map_err(|error| OpenError::Connect(chain(&error)))?;
-    let (collation, encoding, linguistic): (String, String, bool) = (row.get(0), row.get(1), row.get(2));
+    let row = client
+        .query_one(sql, &[])
+        .map_err(|error| OpenError::Connect(chain(&error)))?;
+    let (collation, encoding, linguistic): (String, String, bool) =
+        (row.get(0), row.get(1), row.get(2));
     let by_bytes = ["C", "POSIX"].contains(&collation.as_str()) && !linguistic;
-    if by_bytes && ["UTF8", "SQL_ASCII"].contains(&encoding.as_str()) { Ok(()) } else { Err(OpenError::Collation { collation, encoding }) }
+    if by_bytes && ["UTF8", "SQL_ASCII"].contains(&encoding.as_str()) {
+        Ok(())
+    } else {
+        Err(OpenError::Collation {
+            collation,
+            encoding,
+        })
+    }
 }
 
 fn migrate(client: &mut Client) -> Result<(), OpenError> {
@@ -92,17 +121,33 @@ fn migrate(client: &mut Client) -> Result<(), OpenError> {
         return Ok(());
     }
     let wait = MIGRATION_WAIT.as_secs();
-    client.batch_execute(&format!("SET lock_timeout = '{wait}s'")).map_err(failed)?;
-    client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).map_err(|_| OpenError::Migrating(wait))?;
-    let result = if schema.is_behind(&applied(client)?)? { schema.apply(client) } else { Ok(()) };
-    client.execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).map_err(failed)?;
+    client
+        .batch_execute(&format!("SET lock_timeout = '{wait}s'"))
+        .map_err(failed)?;
+    client
+        .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
+        .map_err(|_| OpenError::Migrating(wait))?;
+    let result = if schema.is_behind(&applied(client)?)? {
+        schema.apply(client)
+    } else {
+        Ok(())
+    };
+    client
+        .execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK])
+        .map_err(failed)?;
     client.batch_execute("RESET lock_timeout").map_err(failed)?;
     result
 }
 
 fn applied(client: &mut Client) -> Result<Vec<refinery::Migration>, OpenError> {
-    let row = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&HISTORY]).map_err(failed)?;
-    if row.get(0) { client.get_applied_migrations(HISTORY).map_err(failed) } else { Ok(Vec::new()) }
+    let row = client
+        .query_one("SELECT to_regclass($1) IS NOT NULL", &[&HISTORY])
+        .map_err(failed)?;
+    if row.get(0) {
+        client.get_applied_migrations(HISTORY).map_err(failed)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 /// One connection, its thread and what it has prepared.
@@ -126,7 +171,10 @@ impl Worker {
     fn run(&mut self, jobs: &Mutex<mpsc::Receiver<Box<dyn Job>>>) {
         loop {
             // The lock is the queue in which idle connections stand.
-            let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+            let next = jobs
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .blocking_recv();
             let Some(mut job) = next else { return };
             if !job.abandoned() {
                 let fate = self.settle(&mut *job);
@@ -169,7 +217,12 @@ fn reconnect(connector: &Connector) -> Result<Session> {
     loop {
         match connector.connect().and_then(Session::new) {
             Ok(session) => return Ok(session),
-            Err(error) if tries == RECONNECTS => return Err(Error::Unavailable(format!("cannot reach the database: {}", chain(&error)))),
+            Err(error) if tries == RECONNECTS => {
+                return Err(Error::Unavailable(format!(
+                    "cannot reach the database: {}",
+                    chain(&error)
+                )));
+            }
             Err(error) => tracing::debug!(error = chain(&error), "cannot reach the database"),
         }
         tries += 1;
@@ -184,8 +237,14 @@ struct Session {
 
 impl Session {
     fn new(mut client: Client) -> Result<Self, postgres::Error> {
-        client.batch_execute(&format!("SET statement_timeout = '{}s'", STATEMENT_WAIT.as_secs()))?;
-        Ok(Self { client, prepared: Prepared::default() })
+        client.batch_execute(&format!(
+            "SET statement_timeout = '{}s'",
+            STATEMENT_WAIT.as_secs()
+        ))?;
+        Ok(Self {
+            client,
+            prepared: Prepared::default(),
+        })
     }
 
     /// One transaction, begun and ended.
@@ -194,17 +253,26 @@ impl Session {
         let builder = if job.writes() {
             builder.isolation_level(IsolationLevel::Serializable)
         } else {
-            builder.isolation_level(IsolationLevel::RepeatableRead).read_only(true)
+            builder
+                .isolation_level(IsolationLevel::RepeatableRead)
+                .read_only(true)
         };
         let mut open = match builder.start() {
-            Ok(transaction) => Open { transaction, prepared: &mut self.prepared },
+            Ok(transaction) => Open {
+                transaction,
+                prepared: &mut self.prepared,
+            },
             Err(error) => return Run::Disconnected(fault(&error)),
         };
         let mut tx = Tx::new(&mut open);
         let keep = job.run(&mut tx);
         let failure = tx.failure().cloned();
         if keep {
-            return match open.transaction.commit().map_err(|error| (fault(&error), error.is_closed())) {
+            return match open
+                .transaction
+                .commit()
+                .map_err(|error| (fault(&error), error.is_closed()))
+            {
                 Ok(()) => Run::Done(Ok(())),
                 Err((Error::Conflict, _)) => Run::Raced,
                 // Whether it was committed is not known: it must not run again.
@@ -230,9 +298,18 @@ struct Open<'a> {
 }
 
 impl Engine for Open<'_> {
-    fn query(&mut self, sql: &'static str, params: &[Value<'_>], each: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>>) -> Result<()> {
+    fn query(
+        &mut self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        each: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
         let statement = self.prepared.get(&mut self.transaction, sql, params)?;
-        for row in self.transaction.query(&statement, &as_params(params)).map_err(|error| fault(&error))? {
+        for row in self
+            .transaction
+            .query(&statement, &as_params(params))
+            .map_err(|error| fault(&error))?
+        {
             if each(Row::postgres(&row))?.is_break() {
                 break;
             }
@@ -242,7 +319,9 @@ impl Engine for Open<'_> {
 
     fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64> {
         let statement = self.prepared.get(&mut self.transaction, sql, params)?;
-        self.transaction.execute(&statement, &as_params(params)).map_err(|error| fault(&error))
+        self.transaction
+            .execute(&statement, &as_params(params))
+            .map_err(|error| fault(&error))
     }
 }
 
@@ -251,13 +330,20 @@ impl Engine for Open<'_> {
 struct Prepared(HashMap<&'static str, Statement>);
 
 impl Prepared {
-    fn get(&mut self, transaction: &mut Transaction<'_>, sql: &'static str, params: &[Value<'_>]) -> Result<Statement> {
+    fn get(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        sql: &'static str,
+        params: &[Value<'_>],
+    ) -> Result<Statement> {
         if let Some(statement) = self.0.get(sql) {
             check_count(params, statement.params().len())?;
             return Ok(statement.clone());
         }
         let types: Vec<Type> = params.iter().map(type_of).collect();
-        let statement = transaction.prepare_typed(&with_dollars(sql), &types).map_err(|error| fault(&error))?;
+        let statement = transaction
+            .prepare_typed(&with_dollars(sql), &types)
+            .map_err(|error| fault(&error))?;
         check_count(params, statement.params().len())?;
         if self.0.len() >= STATEMENTS {
             self.0.clear();
@@ -271,7 +357,10 @@ fn check_count(params: &[Value<'_>], wanted: usize) -> Result<()> {
     if params.len() == wanted {
         Ok(())
     } else {
-        Err(Error::Other(format!("{} parameters for a statement that takes {wanted}", params.len())))
+        Err(Error::Other(format!(
+            "{} parameters for a statement that takes {wanted}",
+            params.len()
+        )))
     }
 }
 
@@ -296,18 +385,31 @@ fn type_of(value: &Value<'_>) -> Type {
 }
 
 fn as_params<'a>(params: &'a [Value<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
-    params.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+    params
+        .iter()
+        .map(|value| value as &(dyn ToSql + Sync))
+        .collect()
 }
 
 impl ToSql for Value<'_> {
-    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    fn to_sql(
+        &self,
+        kind: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         match (self, kind) {
             (Self::Null, _) => Ok(IsNull::Yes),
             (Self::Integer(integer), &Type::INT4) => i32::try_from(*integer)?.to_sql(kind, out),
             (Self::Integer(integer), &Type::INT8) => integer.to_sql(kind, out),
-            (Self::Text(text), &Type::TEXT | &Type::VARCHAR | &Type::UNKNOWN) => text.to_sql(kind, out),
+            (Self::Text(text), &Type::TEXT | &Type::VARCHAR | &Type::UNKNOWN) => {
+                text.to_sql(kind, out)
+            }
             (Self::Bytes(bytes), &Type::BYTEA) => bytes.as_ref().to_sql(kind, out),
-            _ => Err(format!("a parameter of type {} where the statement wants {kind}", type_of(self)).into()),
+            _ => Err(format!(
+                "a parameter of type {} where the statement wants {kind}",
+                type_of(self)
+            )
+            .into()),
         }
     }
 
@@ -322,7 +424,10 @@ impl ToSql for Value<'_> {
 pub(super) struct Integer(pub(super) i64);
 
 impl<'a> FromSql<'a> for Integer {
-    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+    fn from_sql(
+        kind: &Type,
+        raw: &'a [u8],
+    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
         match *kind {
             Type::INT2 => i16::from_sql(kind, raw).map(|integer| Self(integer.into())),
             Type::INT4 => i32::from_sql(kind, raw).map(|integer| Self(integer.into())),
@@ -337,14 +442,24 @@ impl<'a> FromSql<'a> for Integer {
 
 fn fault(error: &postgres::Error) -> Error {
     let Some(state) = error.code() else {
-        let network = error.source().and_then(|source| source.downcast_ref::<std::io::Error>()).is_some();
-        return if error.is_closed() || network { Error::Unavailable(chain(error)) } else { Error::Other(chain(error)) };
+        let network = error
+            .source()
+            .and_then(|source| source.downcast_ref::<std::io::Error>())
+            .is_some();
+        return if error.is_closed() || network {
+            Error::Unavailable(chain(error))
+        } else {
+            Error::Other(chain(error))
+        };
     };
     match *state {
         SqlState::UNIQUE_VIOLATION => Error::Unique,
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => Error::Conflict,
-        // Connection, resources (a full disk), operator (a shutdown), read-only (a standby after a switch).
-        _ if ["08", "53", "57"].contains(&&state.code()[..2]) || *state == SqlState::READ_ONLY_SQL_TRANSACTION => {
+        // Connection, resources (a full disk), operator (a shutdown), read-only (a standby after a
+        // switch).
+        _ if ["08", "53", "57"].contains(&&state.code()[..2])
+            || *state == SqlState::READ_ONLY_SQL_TRANSACTION =>
+        {
             Error::Unavailable(chain(error))
         }
         _ => Error::Other(chain(error)),

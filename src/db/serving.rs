@@ -3,7 +3,8 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// Held by a serving process on its data folder; the kernel drops it with the process, however that ends.
+/// Held by a serving process on its data folder; the kernel drops it with the process, however that
+/// ends.
 #[derive(Debug)]
 pub struct ServingLock {
     _file: File,
@@ -21,8 +22,15 @@ impl ServingLock {
     /// Takes `DIR/serving.lock`, at once or not at all. The folder must exist.
     pub fn acquire(directory: &Path) -> Result<Self, ServingError> {
         let path = directory.join("serving.lock");
-        let opened = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = opened.map_err(|why| ServingError::File { path: path.clone(), why })?;
+        let opened = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
+        let file = opened.map_err(|why| ServingError::File {
+            path: path.clone(),
+            why,
+        })?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(ServingError::Held(directory.to_owned())),

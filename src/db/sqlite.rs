@@ -12,33 +12,36 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, TransactionBehavior, ffi};
 use tokio::sync::mpsc;
+use wharfinger_base::Ids;
 
-use super::checkpoint::{self, Wal};
-use super::engine::{Engine, Tx};
-use super::error::{Error, OpenError, Result};
-use super::job::{Job, Queue};
-use super::migrate::{Dialect, HISTORY, Schema, lock_file};
-use super::pool::Durability;
-use super::row::Row;
-use super::threads::Threads;
-use super::value::Value;
-use super::writer;
-use crate::base::Ids;
+use crate::checkpoint::{self, Wal};
+use crate::engine::{Engine, Tx};
+use crate::error::{Error, OpenError, Result};
+use crate::job::{Job, Queue};
+use crate::migrate::{Dialect, HISTORY, Schema, lock_file};
+use crate::pool::Durability;
+use crate::row::Row;
+use crate::threads::Threads;
+use crate::value::Value;
+use crate::writer;
 
 /// Jobs that may wait for the writer: about a second of its work.
 const WRITE_QUEUE: usize = 1024;
 /// Scans that may wait for a reader thread.
 const READ_QUEUE: usize = 1024;
-/// Threads for scans and pages: few, as they are bound by the processor; enough that two long scans leave room for pages.
+/// Threads for scans and pages: few, as they are bound by the processor; enough that two long scans
+/// leave room for pages.
 const READERS: usize = 4;
-/// Connections lent for inline reads at one time; a runtime has a worker a core, so more means callers that may as well queue.
+/// Connections lent for inline reads at one time; a runtime has a worker a core, so more means
+/// callers that may as well queue.
 const INLINE_CONNECTIONS: usize = 64;
 /// Prepared statements kept by each connection: all statements of the program fit.
 const STATEMENTS: usize = 128;
-/// Pages kept by the writer, in KiB: the changed pages of a full batch fit, so that none is written twice.
+/// Pages kept by the writer, in KiB: the changed pages of a full batch fit, so that none is written
+/// twice.
 const WRITER_CACHE_KIB: u32 = 8 * 1024;
-/// Pages kept by each reading connection, in KiB: the upper levels of the trees of a million images. The leaves are in the system's page
-/// cache.
+/// Pages kept by each reading connection, in KiB: the upper levels of the trees of a million
+/// images. The leaves are in the system's page cache.
 const READER_CACHE_KIB: u32 = 8 * 1024;
 /// How long a statement waits for another process (an admin command) to end its write.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -54,40 +57,73 @@ pub(super) struct Sqlite {
 
 impl Sqlite {
     pub(super) fn open(path: &Path, durability: Durability) -> Result<Self, OpenError> {
-        let file = IndexFile { path: path.to_owned(), synchronous: if durability == Durability::Full { "FULL" } else { "NORMAL" } };
+        let file = IndexFile {
+            path: path.to_owned(),
+            synchronous: if durability == Durability::Full {
+                "FULL"
+            } else {
+                "NORMAL"
+            },
+        };
         Self::start(file, None)
     }
 
-    /// An index in a folder of its own, in memory where the system has such a place, never synced and removed with the handle.
+    /// An index in a folder of its own, in memory where the system has such a place, never synced
+    /// and removed with the handle.
     pub(super) fn temporary() -> Result<Self, OpenError> {
         let folder = TemporaryFolder::create()?;
-        let file = IndexFile { path: folder.0.join("index.sqlite3"), synchronous: "OFF" };
+        let file = IndexFile {
+            path: folder.0.join("index.sqlite3"),
+            synchronous: "OFF",
+        };
         Self::start(file, Some(folder))
     }
 
     fn start(file: IndexFile, temporary: Option<TemporaryFolder>) -> Result<Self, OpenError> {
-        let trouble = |error: &rusqlite::Error| OpenError::File { path: file.path.clone(), why: error.to_string() };
+        let trouble = |error: &rusqlite::Error| OpenError::File {
+            path: file.path.clone(),
+            why: error.to_string(),
+        };
         file.migrate()?;
         let (writes, jobs) = mpsc::channel(WRITE_QUEUE);
         let (reads, read_jobs) = mpsc::channel(READ_QUEUE);
         let mut threads = Threads::default();
-        let mut connection = file.connect(Role::Writer).map_err(|error| trouble(&error))?;
+        let mut connection = file
+            .connect(Role::Writer)
+            .map_err(|error| trouble(&error))?;
         let (wal, wakes) = Wal::watch(&mut connection).map_err(|error| trouble(&error))?;
         threads.start("db-writer", {
             let wal = wal.clone();
             move || writer::run(&connection, jobs, &wal)
         })?;
-        let checkpointer = file.connect(Role::Checkpointer).map_err(|error| trouble(&error))?;
-        checkpointer.busy_timeout(checkpoint::TRUNCATE_WAIT).map_err(|error| trouble(&error))?;
-        threads.start("db-checkpoint", move || checkpoint::run(&checkpointer, &wal, &wakes))?;
+        let checkpointer = file
+            .connect(Role::Checkpointer)
+            .map_err(|error| trouble(&error))?;
+        checkpointer
+            .busy_timeout(checkpoint::TRUNCATE_WAIT)
+            .map_err(|error| trouble(&error))?;
+        threads.start("db-checkpoint", move || {
+            checkpoint::run(&checkpointer, &wal, &wakes)
+        })?;
         let read_jobs = Arc::new(Mutex::new(read_jobs));
         for _ in 0..READERS {
-            let reader = file.connect(Role::Reader).map_err(|error| trouble(&error))?;
+            let reader = file
+                .connect(Role::Reader)
+                .map_err(|error| trouble(&error))?;
             let jobs = Arc::clone(&read_jobs);
             threads.start("db-reader", move || run_reader(&reader, &jobs))?;
         }
-        let inline = Lending { file, idle: Mutex::default() };
-        Ok(Self { writes, reads, inline, _threads: threads, _temporary: temporary })
+        let inline = Lending {
+            file,
+            idle: Mutex::default(),
+        };
+        Ok(Self {
+            writes,
+            reads,
+            inline,
+            _threads: threads,
+            _temporary: temporary,
+        })
     }
 
     pub(super) fn writes(&self) -> &Queue {
@@ -116,7 +152,8 @@ fn snapshot<T>(connection: &Connection, work: impl FnOnce(&mut Tx<'_>) -> T) -> 
     let answer = work(&mut Tx::new(&mut Session(connection)));
     if let Err(error) = command(connection, "COMMIT") {
         tracing::debug!(%error, "a read transaction did not end cleanly");
-        // It has nothing to lose; a connection that were left inside it would read the past for ever.
+        // It has nothing to lose; a connection that were left inside it would read the past for
+        // ever.
         let _ = command(connection, "ROLLBACK");
     }
     Ok(answer)
@@ -125,7 +162,10 @@ fn snapshot<T>(connection: &Connection, work: impl FnOnce(&mut Tx<'_>) -> T) -> 
 fn run_reader(connection: &Connection, jobs: &Mutex<mpsc::Receiver<Box<dyn Job>>>) {
     loop {
         // The lock is the queue in which idle readers stand.
-        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        let next = jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .blocking_recv();
         let Some(mut job) = next else { return };
         if !job.abandoned() {
             let fate = snapshot(connection, |tx| job.run(tx)).map(|_| ());
@@ -134,8 +174,9 @@ fn run_reader(connection: &Connection, jobs: &Mutex<mpsc::Receiver<Box<dyn Job>>
     }
 }
 
-/// Connections for inline reads. A thread takes one for the length of a closure that cannot wait, so there are as many as
-/// threads that read at one time; the last used is the next lent, so its pages are warm.
+/// Connections for inline reads. A thread takes one for the length of a closure that cannot wait,
+/// so there are as many as threads that read at one time; the last used is the next lent, so its
+/// pages are warm.
 struct Lending {
     file: IndexFile,
     idle: Mutex<Lent>,
@@ -159,15 +200,25 @@ impl Lending {
             }
             lent.opened += 1;
         }
-        let opened = self.file.connect(Role::Reader).map_err(|error| fault(&error));
+        let opened = self
+            .file
+            .connect(Role::Reader)
+            .map_err(|error| fault(&error));
         if opened.is_err() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).opened -= 1;
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .opened -= 1;
         }
         Some(opened)
     }
 
     fn give_back(&self, connection: Connection) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).idle.push(connection);
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .idle
+            .push(connection);
     }
 }
 
@@ -187,7 +238,11 @@ struct IndexFile {
 impl IndexFile {
     fn connect(&self, role: Role) -> rusqlite::Result<Connection> {
         let connection = self.open(OpenFlags::empty())?;
-        let cache_kib = if role == Role::Writer { WRITER_CACHE_KIB } else { READER_CACHE_KIB };
+        let cache_kib = if role == Role::Writer {
+            WRITER_CACHE_KIB
+        } else {
+            READER_CACHE_KIB
+        };
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         if role == Role::Writer {
             // Set for good when the file was made; a copy restored from `VACUUM INTO` has lost it.
@@ -203,19 +258,25 @@ impl IndexFile {
     }
 
     fn open(&self, more: OpenFlags) -> rusqlite::Result<Connection> {
-        let connection =
-            Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more)?;
+        let connection = Connection::open_with_flags(
+            &self.path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more,
+        )?;
         connection.busy_timeout(BUSY_WAIT)?;
-        // A plan may not depend on bound values. Else SQLite compares each value with the conditions of partial indexes, and plans the
-        // statement anew whenever another value is bound: that was four fifths of a point read.
+        // A plan may not depend on bound values. Else SQLite compares each value with the
+        // conditions of partial indexes, and plans the statement anew whenever another
+        // value is bound: that was four fifths of a point read.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
     }
 
-    /// Brings the schema up to date. Looks first, so that an index of a newer version is left as it is and one that is up to
-    /// date is not locked.
+    /// Brings the schema up to date. Looks first, so that an index of a newer version is left as it
+    /// is and one that is up to date is not locked.
     fn migrate(&self) -> Result<(), OpenError> {
-        let trouble = |error: rusqlite::Error| OpenError::File { path: self.path.clone(), why: error.to_string() };
+        let trouble = |error: rusqlite::Error| OpenError::File {
+            path: self.path.clone(),
+            why: error.to_string(),
+        };
         let schema = Schema::of(Dialect::Sqlite)?;
         let mut connection = self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(trouble)?;
         if !schema.is_behind(&applied(&mut connection)?)? {
@@ -224,7 +285,12 @@ impl IndexFile {
         let mut lock_path = OsString::from(&self.path);
         lock_path.push("-migrating");
         let _lock = lock_file(Path::new(&lock_path))?;
-        connection.execute_batch(&format!("PRAGMA journal_mode = WAL; PRAGMA synchronous = {};", self.synchronous)).map_err(trouble)?;
+        connection
+            .execute_batch(&format!(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = {};",
+                self.synchronous
+            ))
+            .map_err(trouble)?;
         connection.set_transaction_behavior(TransactionBehavior::Immediate);
         if schema.is_behind(&applied(&mut connection)?)? {
             schema.apply(&mut connection)?;
@@ -234,15 +300,28 @@ impl IndexFile {
 }
 
 fn applied(connection: &mut Connection) -> Result<Vec<refinery::Migration>, OpenError> {
-    let exists = connection.table_exists(None, HISTORY).map_err(super::migrate::failed)?;
-    if exists { connection.get_applied_migrations(HISTORY).map_err(super::migrate::failed) } else { Ok(Vec::new()) }
+    let exists = connection
+        .table_exists(None, HISTORY)
+        .map_err(super::migrate::failed)?;
+    if exists {
+        connection
+            .get_applied_migrations(HISTORY)
+            .map_err(super::migrate::failed)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 /// Statements of an open transaction.
 pub(super) struct Session<'a>(pub(super) &'a Connection);
 
 impl Engine for Session<'_> {
-    fn query(&mut self, sql: &'static str, params: &[Value<'_>], each: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>>) -> Result<()> {
+    fn query(
+        &mut self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        each: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
         let mut statement = self.prepare(sql, params)?;
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next().map_err(|error| fault(&error))? {
@@ -254,19 +333,32 @@ impl Engine for Session<'_> {
     }
 
     fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64> {
-        let changed = self.prepare(sql, params)?.raw_execute().map_err(|error| fault(&error))?;
+        let changed = self
+            .prepare(sql, params)?
+            .raw_execute()
+            .map_err(|error| fault(&error))?;
         u64::try_from(changed).map_err(Error::other)
     }
 }
 
 impl<'a> Session<'a> {
-    fn prepare(&self, sql: &'static str, params: &[Value<'_>]) -> Result<rusqlite::CachedStatement<'a>> {
+    fn prepare(
+        &self,
+        sql: &'static str,
+        params: &[Value<'_>],
+    ) -> Result<rusqlite::CachedStatement<'a>> {
         let mut statement = self.0.prepare_cached(sql).map_err(|error| fault(&error))?;
         if statement.parameter_count() != params.len() {
-            return Err(Error::Other(format!("{} parameters for a statement that takes {}", params.len(), statement.parameter_count())));
+            return Err(Error::Other(format!(
+                "{} parameters for a statement that takes {}",
+                params.len(),
+                statement.parameter_count()
+            )));
         }
         for (number, value) in (1..).zip(params) {
-            statement.raw_bind_parameter(number, value).map_err(|error| fault(&error))?;
+            statement
+                .raw_bind_parameter(number, value)
+                .map_err(|error| fault(&error))?;
         }
         Ok(statement)
     }
@@ -289,14 +381,20 @@ pub(super) fn command(connection: &Connection, sql: &'static str) -> rusqlite::R
 }
 
 pub(super) fn fault(error: &rusqlite::Error) -> Error {
-    let rusqlite::Error::SqliteFailure(failure, _) = error else { return Error::other(error) };
+    let rusqlite::Error::SqliteFailure(failure, _) = error else {
+        return Error::other(error);
+    };
     match failure.extended_code {
-        ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID => return Error::Unique,
+        ffi::SQLITE_CONSTRAINT_UNIQUE
+        | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+        | ffi::SQLITE_CONSTRAINT_ROWID => return Error::Unique,
         _ => {}
     }
     match failure.code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Conflict,
-        ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => Error::Unavailable(error.to_string()),
+        ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => {
+            Error::Unavailable(error.to_string())
+        }
         _ => Error::other(error),
     }
 }
@@ -307,10 +405,21 @@ impl TemporaryFolder {
     fn create() -> Result<Self, OpenError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let shared_memory = Path::new("/dev/shm");
-        let parent = if shared_memory.is_dir() { shared_memory.to_owned() } else { std::env::temp_dir() };
+        let parent = if shared_memory.is_dir() {
+            shared_memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("wharfinger-{}-{number}-{}", std::process::id(), Ids::default().uuid().simple()));
-        std::fs::create_dir(&path).map_err(|error| OpenError::File { path: path.clone(), why: error.to_string() })?;
+        let path = parent.join(format!(
+            "wharfinger-{}-{number}-{}",
+            std::process::id(),
+            Ids::default().uuid().simple()
+        ));
+        std::fs::create_dir(&path).map_err(|error| OpenError::File {
+            path: path.clone(),
+            why: error.to_string(),
+        })?;
         Ok(Self(path))
     }
 }

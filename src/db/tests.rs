@@ -5,31 +5,51 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::testing::{every_engine, postgres_config};
+use wharfinger_base::Timestamp;
+
 use super::*;
-use crate::base::Timestamp;
+use crate::testing::{every_engine, postgres_config};
 
 async fn with_table(db: &Db) {
-    let create = "CREATE TABLE things (name TEXT NOT NULL PRIMARY KEY, amount BIGINT, content BYTEA)";
-    db.write(move |tx| tx.execute(create, params![])).await.expect("a table is made");
+    let create =
+        "CREATE TABLE things (name TEXT NOT NULL PRIMARY KEY, amount BIGINT, content BYTEA)";
+    db.write(move |tx| tx.execute(create, params![]))
+        .await
+        .expect("a table is made");
 }
 
 fn insert(tx: &mut Tx<'_>, name: &str, amount: i64) -> Result<u64> {
-    tx.execute("INSERT INTO things (name, amount) VALUES (?1, ?2)", params![name, amount])
+    tx.execute(
+        "INSERT INTO things (name, amount) VALUES (?1, ?2)",
+        params![name, amount],
+    )
 }
 
 fn amount(tx: &mut Tx<'_>, name: &str) -> Result<Option<i64>> {
-    tx.query_optional("SELECT amount FROM things WHERE name = ?1", params![name], |row| Ok(row.integer(0)))
+    tx.query_optional(
+        "SELECT amount FROM things WHERE name = ?1",
+        params![name],
+        |row| Ok(row.integer(0)),
+    )
 }
 
 async fn count(db: &Db) -> i64 {
-    let counted = db.read(|tx| tx.query_optional("SELECT COUNT(*) FROM things", params![], |row| Ok(row.integer(0)))).await;
+    let counted = db
+        .read(|tx| {
+            tx.query_optional("SELECT COUNT(*) FROM things", params![], |row| {
+                Ok(row.integer(0))
+            })
+        })
+        .await;
     counted.expect("counts").expect("one row")
 }
 
 async fn fill(db: &Db, numbers: Range<i64>) {
-    let write =
-        db.write(move |tx| numbers.clone().try_for_each(|number| insert(tx, &format!("thing-{number:03}"), number % 5).map(|_| ())));
+    let write = db.write(move |tx| {
+        numbers.clone().try_for_each(|number| {
+            insert(tx, &format!("thing-{number:03}"), number % 5).map(|_| ())
+        })
+    });
     write.await.expect("fills");
 }
 
@@ -40,7 +60,10 @@ async fn a_write_is_seen_by_the_next_get_and_read() {
         for number in 0..50 {
             let name = format!("thing-{number}");
             let (inserted, got, read) = (name.clone(), name.clone(), name);
-            assert_eq!(db.write(move |tx| insert(tx, &inserted, number)).await, Ok(1));
+            assert_eq!(
+                db.write(move |tx| insert(tx, &inserted, number)).await,
+                Ok(1)
+            );
             assert_eq!(db.get(move |tx| amount(tx, &got)).await, Ok(Some(number)));
             assert_eq!(db.read(move |tx| amount(tx, &read)).await, Ok(Some(number)));
         }
@@ -56,14 +79,28 @@ async fn nulls_blobs_and_text_come_back_as_they_went_in() {
         let insert = "INSERT INTO things (name, amount, content) VALUES (?1, ?2, ?3)";
         let write = db.write(move |tx| {
             tx.execute(insert, params!["päth/ünïcode ?1", None::<i64>, &stored])?;
-            tx.execute(insert, params![String::from("other"), i64::MIN, None::<&[u8]>])?;
-            tx.execute(insert, params!["third", Some(Timestamp::from_ms(7)), Some(&b""[..])])
+            tx.execute(
+                insert,
+                params![String::from("other"), i64::MIN, None::<&[u8]>],
+            )?;
+            tx.execute(
+                insert,
+                params!["third", Some(Timestamp::from_ms(7)), Some(&b""[..])],
+            )
         });
         assert_eq!(write.await, Ok(1));
         let rows = db.read(|tx| {
-            tx.query("SELECT name, amount, content FROM things ORDER BY name", params![], |row| {
-                Ok((row.text(0).to_owned(), row.optional_integer(1), row.optional_bytes(2).map(<[u8]>::to_vec)))
-            })
+            tx.query(
+                "SELECT name, amount, content FROM things ORDER BY name",
+                params![],
+                |row| {
+                    Ok((
+                        row.text(0).to_owned(),
+                        row.optional_integer(1),
+                        row.optional_bytes(2).map(<[u8]>::to_vec),
+                    ))
+                },
+            )
         });
         let expected = vec![
             ("other".to_owned(), Some(i64::MIN), None),
@@ -79,13 +116,35 @@ async fn mistyped_columns_and_parameters_are_errors() {
     for db in every_engine() {
         with_table(&db).await;
         fill(&db, 0..1).await;
-        let mistyped = db.get(|tx| tx.query("SELECT name FROM things", params![], |row| Ok(row.integer(0))));
-        assert!(matches!(mistyped.await, Err(Error::Other(_))), "{}", db.engine());
-        let null = db.get(|tx| tx.query("SELECT content FROM things", params![], |row| Ok(row.bytes(0).len())));
+        let mistyped = db.get(|tx| {
+            tx.query("SELECT name FROM things", params![], |row| {
+                Ok(row.integer(0))
+            })
+        });
+        assert!(
+            matches!(mistyped.await, Err(Error::Other(_))),
+            "{}",
+            db.engine()
+        );
+        let null = db.get(|tx| {
+            tx.query("SELECT content FROM things", params![], |row| {
+                Ok(row.bytes(0).len())
+            })
+        });
         assert_eq!(null.await, Err(Error::Other("column 0 is NULL".to_owned())));
-        let outside = db.get(|tx| tx.query("SELECT name FROM things", params![], |row| Ok(row.text(1).to_owned())));
+        let outside = db.get(|tx| {
+            tx.query("SELECT name FROM things", params![], |row| {
+                Ok(row.text(1).to_owned())
+            })
+        });
         assert!(matches!(outside.await, Err(Error::Other(_))));
-        let too_few = db.get(|tx| tx.query("SELECT name FROM things WHERE name = ?1", params![], |row| Ok(row.text(0).to_owned())));
+        let too_few = db.get(|tx| {
+            tx.query(
+                "SELECT name FROM things WHERE name = ?1",
+                params![],
+                |row| Ok(row.text(0).to_owned()),
+            )
+        });
         assert!(matches!(too_few.await, Err(Error::Other(_))));
     }
 }
@@ -96,14 +155,32 @@ async fn upserts_and_returning_agree() {
         with_table(&db).await;
         let sql = "INSERT INTO things (name, amount) VALUES (?1, ?2)
                    ON CONFLICT (name) DO UPDATE SET amount = things.amount + excluded.amount RETURNING amount";
-        let add = |by: i64| db.write(move |tx| tx.query_optional(sql, params!["sum", by], |row| Ok(row.integer(0))));
+        let add = |by: i64| {
+            db.write(move |tx| tx.query_optional(sql, params!["sum", by], |row| Ok(row.integer(0))))
+        };
         assert_eq!(add(3).await, Ok::<_, Error>(Some(3)));
         assert_eq!(add(4).await, Ok(Some(7)));
-        let ignore = "INSERT INTO things (name, amount) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING";
-        assert_eq!(db.write(move |tx| tx.execute(ignore, params!["sum", 1])).await, Ok::<_, Error>(0));
-        assert_eq!(db.write(|tx| tx.execute("UPDATE things SET amount = ?2 WHERE name = ?1", params!["sum", 9])).await, Ok::<_, Error>(1));
+        let ignore =
+            "INSERT INTO things (name, amount) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING";
+        assert_eq!(
+            db.write(move |tx| tx.execute(ignore, params!["sum", 1]))
+                .await,
+            Ok::<_, Error>(0)
+        );
+        assert_eq!(
+            db.write(|tx| tx.execute(
+                "UPDATE things SET amount = ?2 WHERE name = ?1",
+                params!["sum", 9]
+            ))
+            .await,
+            Ok::<_, Error>(1)
+        );
         assert_eq!(db.get(|tx| amount(tx, "sum")).await, Ok(Some(9)));
-        assert_eq!(db.write(|tx| tx.execute("DELETE FROM things WHERE name = ?1", params!["none"])).await, Ok::<_, Error>(0));
+        assert_eq!(
+            db.write(|tx| tx.execute("DELETE FROM things WHERE name = ?1", params!["none"]))
+                .await,
+            Ok::<_, Error>(0)
+        );
     }
 }
 
@@ -116,22 +193,44 @@ async fn keyset_pages_by_row_value_give_each_row_once_in_byte_order() {
         let (mut seen, mut last) = (Vec::new(), (-1, String::new()));
         loop {
             let (number, name) = last.clone();
-            let page = db.read(move |tx| tx.query(sql, params![number, &name, 7], |row| Ok((row.integer(0), row.text(1).to_owned()))));
+            let page = db.read(move |tx| {
+                tx.query(sql, params![number, &name, 7], |row| {
+                    Ok((row.integer(0), row.text(1).to_owned()))
+                })
+            });
             let page = page.await.unwrap_or_else(|error: Error| panic!("{error}"));
             let Some(end) = page.last() else { break };
             last = end.clone();
             seen.extend(page);
         }
-        let mut expected: Vec<_> = (0..100).map(|number| (number % 5, format!("thing-{number:03}"))).collect();
+        let mut expected: Vec<_> = (0..100)
+            .map(|number| (number % 5, format!("thing-{number:03}")))
+            .collect();
         expected.sort();
         assert_eq!(seen, expected);
 
-        db.write(|tx| ["B", "a", "Z", "a-b", "ab", "é"].iter().try_for_each(|name| insert(tx, name, 77).map(|_| ())))
-            .await
-            .expect("inserts");
-        let names =
-            db.read(|tx| tx.query("SELECT name FROM things WHERE amount = 77 ORDER BY name", params![], |row| Ok(row.text(0).to_owned())));
-        assert_eq!(names.await, Ok::<_, Error>(["B", "Z", "a", "a-b", "ab", "é"].map(str::to_owned).to_vec()));
+        db.write(|tx| {
+            ["B", "a", "Z", "a-b", "ab", "é"]
+                .iter()
+                .try_for_each(|name| insert(tx, name, 77).map(|_| ()))
+        })
+        .await
+        .expect("inserts");
+        let names = db.read(|tx| {
+            tx.query(
+                "SELECT name FROM things WHERE amount = 77 ORDER BY name",
+                params![],
+                |row| Ok(row.text(0).to_owned()),
+            )
+        });
+        assert_eq!(
+            names.await,
+            Ok::<_, Error>(
+                ["B", "Z", "a", "a-b", "ab", "é"]
+                    .map(str::to_owned)
+                    .to_vec()
+            )
+        );
     }
 }
 
@@ -166,10 +265,15 @@ async fn an_error_of_the_closure_itself_keeps_nothing() {
     }
     for db in every_engine() {
         with_table(&db).await;
-        let refused = db.write(|tx| insert(tx, "new", 1).map_err(Refused::from).and(Err::<(), _>(Refused::ByRule)));
+        let refused = db.write(|tx| {
+            insert(tx, "new", 1)
+                .map_err(Refused::from)
+                .and(Err::<(), _>(Refused::ByRule))
+        });
         assert_eq!(refused.await, Err(Refused::ByRule));
         assert_eq!(count(&db).await, 0);
-        let failed = db.write(|tx| Ok::<_, Refused>(tx.execute("INSERT INTO nowhere VALUES (1)", params![])?));
+        let failed = db
+            .write(|tx| Ok::<_, Refused>(tx.execute("INSERT INTO nowhere VALUES (1)", params![])?));
         assert!(matches!(failed.await, Err(Refused::Index(Error::Other(_)))));
     }
 }
@@ -183,10 +287,19 @@ async fn a_panicking_closure_is_an_error_of_its_own_only() {
             assert!(amount(tx, "lost")?.is_none(), "boom");
             Ok::<(), Error>(())
         };
-        assert_eq!(db.write(boom).await, Err(Error::Other("a transaction panicked: boom".to_owned())));
+        assert_eq!(
+            db.write(boom).await,
+            Err(Error::Other("a transaction panicked: boom".to_owned()))
+        );
         let on_read = |_: &mut Tx<'_>| -> Result<()> { panic!("bang {}", 1) };
-        assert_eq!(db.get(on_read).await, Err(Error::Other("a transaction panicked: bang 1".to_owned())));
-        assert_eq!(db.read(on_read).await, Err(Error::Other("a transaction panicked: bang 1".to_owned())));
+        assert_eq!(
+            db.get(on_read).await,
+            Err(Error::Other("a transaction panicked: bang 1".to_owned()))
+        );
+        assert_eq!(
+            db.read(on_read).await,
+            Err(Error::Other("a transaction panicked: bang 1".to_owned()))
+        );
         fill(&db, 0..3).await;
         assert_eq!(count(&db).await, 3);
     }
@@ -208,7 +321,9 @@ async fn concurrent_increments_add_up_exactly() {
     const EACH: i64 = 10;
     for db in every_engine() {
         with_table(&db).await;
-        db.write(|tx| insert(tx, "counter", 0)).await.expect("inserts");
+        db.write(|tx| insert(tx, "counter", 0))
+            .await
+            .expect("inserts");
         let runs = Arc::new(AtomicU32::new(0));
         let callers = (0..CALLERS).map(|_| {
             let (db, runs) = (db.clone(), Arc::clone(&runs));
@@ -218,7 +333,10 @@ async fn concurrent_increments_add_up_exactly() {
                     let increment = db.write(move |tx| {
                         runs.fetch_add(1, Ordering::Relaxed);
                         let now = amount(tx, "counter")?.unwrap_or_default();
-                        tx.execute("UPDATE things SET amount = ?1 WHERE name = ?2", params![now + 1, "counter"])
+                        tx.execute(
+                            "UPDATE things SET amount = ?1 WHERE name = ?2",
+                            params![now + 1, "counter"],
+                        )
                     });
                     assert_eq!(increment.await, Ok(1));
                 }
@@ -227,7 +345,12 @@ async fn concurrent_increments_add_up_exactly() {
         for caller in callers.collect::<Vec<_>>() {
             caller.await.expect("runs");
         }
-        assert_eq!(db.get(|tx| amount(tx, "counter")).await, Ok(Some(CALLERS * EACH)), "{}", db.engine());
+        assert_eq!(
+            db.get(|tx| amount(tx, "counter")).await,
+            Ok(Some(CALLERS * EACH)),
+            "{}",
+            db.engine()
+        );
         let least = u32::try_from(CALLERS * EACH).expect("small");
         assert!(runs.load(Ordering::Relaxed) >= least);
     }
@@ -255,7 +378,11 @@ async fn a_failing_job_among_many_fails_alone() {
         let mut kept = 0;
         for (number, job) in jobs.collect::<Vec<_>>().into_iter().enumerate() {
             let answer = job.await.expect("answers");
-            assert_eq!(answer.is_ok(), number % 10 % 3 != 0 || number % 10 == 0, "{number}: {answer:?}");
+            assert_eq!(
+                answer.is_ok(),
+                number % 10 % 3 != 0 || number % 10 == 0,
+                "{number}: {answer:?}"
+            );
             kept += i64::from(answer.is_ok());
         }
         assert_eq!((kept, count(&db).await), (140, 140));
@@ -282,12 +409,18 @@ async fn a_caller_that_leaves_gets_all_or_nothing() {
 async fn a_lease_has_one_holder_at_a_time() {
     const HOLD: Duration = Duration::from_secs(10);
     let at = |second: i64| Timestamp::from_ms(second * 1000);
-    let acquire = |db: &Db, holder: &'static str, now: Timestamp| db.clone().write_lease(holder, HOLD, now);
+    let acquire =
+        |db: &Db, holder: &'static str, now: Timestamp| db.clone().write_lease(holder, HOLD, now);
     for db in every_engine() {
         let first = acquire(&db, "ada", at(0)).await.expect("free");
         assert_eq!((first.term(), first.expires_at()), (1, at(10)));
         assert_eq!(acquire(&db, "bob", at(9)).await, None);
-        assert_eq!(renew(&db, &first, at(9)).await.map(|lease| lease.expires_at()), Some(at(19)));
+        assert_eq!(
+            renew(&db, &first, at(9))
+                .await
+                .map(|lease| lease.expires_at()),
+            Some(at(19))
+        );
         assert_eq!(acquire(&db, "bob", at(18)).await, None);
         // Expired: the next one gets it, and the late holder is refused everything.
         assert_eq!(renew(&db, &first, at(19)).await, None);
@@ -301,7 +434,10 @@ async fn a_lease_has_one_holder_at_a_time() {
         // Given back: free at once, and the term still grows.
         assert!(release(&db, &third).await);
         assert!(!release(&db, &third).await || renew(&db, &third, at(21)).await.is_none());
-        assert_eq!(acquire(&db, "ada", at(21)).await.map(|lease| lease.term()), Some(4));
+        assert_eq!(
+            acquire(&db, "ada", at(21)).await.map(|lease| lease.term()),
+            Some(4)
+        );
     }
 }
 
@@ -311,7 +447,16 @@ async fn one_of_many_takes_a_lease() {
         let race = (0..20).map(|number| {
             let db = db.clone();
             tokio::spawn(async move {
-                db.write(move |tx| Lease::acquire(tx, "race", &number.to_string(), Duration::from_secs(1), Timestamp::from_ms(5))).await
+                db.write(move |tx| {
+                    Lease::acquire(
+                        tx,
+                        "race",
+                        &number.to_string(),
+                        Duration::from_secs(1),
+                        Timestamp::from_ms(5),
+                    )
+                })
+                .await
             })
         });
         let mut winners = 0;
@@ -323,8 +468,15 @@ async fn one_of_many_takes_a_lease() {
 }
 
 impl Db {
-    async fn write_lease(self, holder: &'static str, hold: Duration, now: Timestamp) -> Option<Lease> {
-        self.write(move |tx| Lease::acquire(tx, "work", holder, hold, now)).await.expect("answers")
+    async fn write_lease(
+        self,
+        holder: &'static str,
+        hold: Duration,
+        now: Timestamp,
+    ) -> Option<Lease> {
+        self.write(move |tx| Lease::acquire(tx, "work", holder, hold, now))
+            .await
+            .expect("answers")
     }
 }
 
@@ -332,21 +484,30 @@ async fn renew(db: &Db, lease: &Lease, now: Timestamp) -> Option<Lease> {
     let lease = lease.clone();
     let renewal = db.write(move |tx| {
         let mut lease = lease.clone();
-        Ok::<_, Error>(lease.renew(tx, Duration::from_secs(10), now)?.then_some(lease))
+        Ok::<_, Error>(
+            lease
+                .renew(tx, Duration::from_secs(10), now)?
+                .then_some(lease),
+        )
     });
     renewal.await.expect("answers")
 }
 
 async fn release(db: &Db, lease: &Lease) -> bool {
     let lease = lease.clone();
-    db.write(move |tx| lease.release(tx)).await.expect("answers")
+    db.write(move |tx| lease.release(tx))
+        .await
+        .expect("answers")
 }
 
 #[tokio::test]
 async fn an_index_is_opened_again_and_one_of_a_newer_version_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("index.sqlite3");
-    for config in [Some(DatabaseConfig::sqlite(&path)), postgres_config()].into_iter().flatten() {
+    for config in [Some(DatabaseConfig::sqlite(&path)), postgres_config()]
+        .into_iter()
+        .flatten()
+    {
         let db = Db::open(&config).expect("opens");
         with_table(&db).await;
         drop(db);
@@ -354,11 +515,17 @@ async fn an_index_is_opened_again_and_one_of_a_newer_version_is_refused() {
         fill(&db, 0..2).await;
         let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
                      SELECT 9999, 'from_the_future', applied_on, checksum FROM refinery_schema_history WHERE version = 1";
-        assert_eq!(db.write(move |tx| tx.execute(newer, params![])).await, Ok::<_, Error>(1));
+        assert_eq!(
+            db.write(move |tx| tx.execute(newer, params![])).await,
+            Ok::<_, Error>(1)
+        );
         drop(db);
         let before = std::fs::read(&path).expect("reads");
         let refused = Db::open(&config).expect_err("refuses");
-        assert!(matches!(&refused, OpenError::NewerVersion { version: 9999, name, .. } if name == "from_the_future"), "{refused}");
+        assert!(
+            matches!(&refused, OpenError::NewerVersion { version: 9999, name, .. } if name == "from_the_future"),
+            "{refused}"
+        );
         assert!(refused.to_string().contains("newer version"));
         assert_eq!(std::fs::read(&path).expect("reads"), before);
     }
@@ -368,8 +535,14 @@ async fn an_index_is_opened_again_and_one_of_a_newer_version_is_refused() {
 async fn two_processes_may_open_and_migrate_the_same_index() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = DatabaseConfig::sqlite(folder.path().join("index.sqlite3"));
-    let openers: Vec<_> = (0..4).map(|_| config.clone()).map(|config| std::thread::spawn(move || Db::open(&config))).collect();
-    let opened: Vec<Db> = openers.into_iter().map(|opener| opener.join().expect("runs").expect("opens")).collect();
+    let openers: Vec<_> = (0..4)
+        .map(|_| config.clone())
+        .map(|config| std::thread::spawn(move || Db::open(&config)))
+        .collect();
+    let opened: Vec<Db> = openers
+        .into_iter()
+        .map(|opener| opener.join().expect("runs").expect("opens"))
+        .collect();
     with_table(&opened[0]).await;
     for (number, db) in (0..).zip(opened.iter().cycle().take(40)) {
         fill(db, number..number + 1).await;
@@ -385,7 +558,12 @@ async fn a_full_disk_is_an_error_until_there_is_space_again() {
     let bound = |pages: &'static str| db.write(move |tx| tx.query(pages, params![], |_| Ok(())));
     bound("PRAGMA max_page_count = 60").await.expect("bounds");
     let store = |name: String| {
-        db.write(move |tx| tx.execute("INSERT INTO things (name, content) VALUES (?1, ?2)", params![&name, vec![7_u8; 20_000]]))
+        db.write(move |tx| {
+            tx.execute(
+                "INSERT INTO things (name, content) VALUES (?1, ?2)",
+                params![&name, vec![7_u8; 20_000]],
+            )
+        })
     };
     let mut kept = 0;
     let refused = loop {
@@ -397,7 +575,9 @@ async fn a_full_disk_is_an_error_until_there_is_space_again() {
     };
     assert!(matches!(refused, Error::Unavailable(_)), "{refused:?}");
     assert_eq!(count(&db).await, kept);
-    bound("PRAGMA max_page_count = 100000").await.expect("frees");
+    bound("PRAGMA max_page_count = 100000")
+        .await
+        .expect("frees");
     store("after".to_owned()).await.expect("works again");
     assert_eq!(count(&db).await, kept + 1);
 }
@@ -406,21 +586,30 @@ async fn a_full_disk_is_an_error_until_there_is_space_again() {
 fn one_server_holds_a_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     let held = ServingLock::acquire(folder.path()).expect("free");
-    assert!(matches!(ServingLock::acquire(folder.path()), Err(ServingError::Held(path)) if path == folder.path()));
+    assert!(
+        matches!(ServingLock::acquire(folder.path()), Err(ServingError::Held(path)) if path == folder.path())
+    );
     drop(held);
     ServingLock::acquire(folder.path()).expect("free again");
-    assert!(matches!(ServingLock::acquire(&folder.path().join("none")), Err(ServingError::File { .. })));
+    assert!(matches!(
+        ServingLock::acquire(&folder.path().join("none")),
+        Err(ServingError::File { .. })
+    ));
 }
 
 #[tokio::test]
 async fn lost_connections_are_made_again() {
-    let Some(config) = postgres_config() else { return };
+    let Some(config) = postgres_config() else {
+        return;
+    };
     let db = Db::open(&config).expect("opens");
     with_table(&db).await;
     for number in 0..10 {
         let others = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
                       WHERE pid <> pg_backend_pid() AND application_name = current_setting('application_name')";
-        db.write(|tx| tx.query_optional(others, params![], |row| Ok(row.integer(0)))).await.expect("ends the others");
+        db.write(|tx| tx.query_optional(others, params![], |row| Ok(row.integer(0))))
+            .await
+            .expect("ends the others");
         fill(&db, number..number + 1).await;
     }
     assert_eq!(count(&db).await, 10);
@@ -428,7 +617,9 @@ async fn lost_connections_are_made_again() {
 
 #[tokio::test]
 async fn postgres_of_another_collation_is_refused() {
-    let Ok(url) = std::env::var("WHARFINGER_TEST_POSTGRES_LINGUISTIC_URL") else { return };
+    let Ok(url) = std::env::var("WHARFINGER_TEST_POSTGRES_LINGUISTIC_URL") else {
+        return;
+    };
     let refused = Db::open(&DatabaseConfig::postgres(url)).expect_err("refuses");
     assert!(matches!(refused, OpenError::Collation { .. }), "{refused}");
 }

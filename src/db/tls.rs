@@ -11,7 +11,10 @@ use postgres::config::SslMode;
 use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 use postgres::{Client, Config, NoTls, Socket};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature,
+    verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -19,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::error::OpenError;
+use crate::error::OpenError;
 
 /// How long one connection attempt may take, per host of the URL.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
@@ -35,16 +38,23 @@ pub(super) struct Connector {
 impl Connector {
     pub(super) fn from_url(url: &str) -> Result<Self, OpenError> {
         let (rest, mode, root) = take_tls_settings(url);
-        let mut config: Config = rest.parse().map_err(|error: postgres::Error| OpenError::Url(error.to_string()))?;
+        let mut config: Config = rest
+            .parse()
+            .map_err(|error: postgres::Error| OpenError::Url(error.to_string()))?;
         let (ssl_mode, tls) = match mode {
             Some("disable") => (SslMode::Disable, None),
-            // As libpq has it: encrypt where the server can. Who can put himself between could as well deny it, so a check of
-            // the certificate would keep nobody out.
+            // As libpq has it: encrypt where the server can. Who can put himself between could as
+            // well deny it, so a check of the certificate would keep nobody out.
             None | Some("allow" | "prefer") => (SslMode::Prefer, Some(Tls::unverified()?)),
-            Some("require" | "verify-ca" | "verify-full") => (SslMode::Require, Some(Tls::verified(root)?)),
+            Some("require" | "verify-ca" | "verify-full") => {
+                (SslMode::Require, Some(Tls::verified(root)?))
+            }
             Some(other) => return Err(OpenError::Url(format!("sslmode={other} is not known"))),
         };
-        config.ssl_mode(ssl_mode).connect_timeout(CONNECT_WAIT).tcp_user_timeout(PEER_WAIT);
+        config
+            .ssl_mode(ssl_mode)
+            .connect_timeout(CONNECT_WAIT)
+            .tcp_user_timeout(PEER_WAIT);
         if config.get_application_name().is_none() {
             config.application_name("wharfinger");
         }
@@ -59,9 +69,12 @@ impl Connector {
     }
 }
 
-/// Takes `sslmode` and `sslrootcert` out of the URL's query: the driver knows neither `verify-full` nor certificates.
+/// Takes `sslmode` and `sslrootcert` out of the URL's query: the driver knows neither `verify-full`
+/// nor certificates.
 fn take_tls_settings(url: &str) -> (String, Option<&str>, Option<&str>) {
-    let Some((base, query)) = url.split_once('?') else { return (url.to_owned(), None, None) };
+    let Some((base, query)) = url.split_once('?') else {
+        return (url.to_owned(), None, None);
+    };
     let (mut mode, mut root, mut rest) = (None, None, Vec::new());
     for pair in query.split('&') {
         match pair.split_once('=') {
@@ -81,20 +94,33 @@ impl Tls {
         let mut roots = RootCertStore::empty();
         if let Some(path) = root {
             let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-            let unreadable = |error: rustls::pki_types::pem::Error| OpenError::Url(format!("sslrootcert {path}: {error}"));
+            let unreadable = |error: rustls::pki_types::pem::Error| {
+                OpenError::Url(format!("sslrootcert {path}: {error}"))
+            };
             for certificate in CertificateDer::pem_file_iter(&*path).map_err(unreadable)? {
-                roots.add(certificate.map_err(unreadable)?).map_err(|error| OpenError::Url(format!("sslrootcert {path}: {error}")))?;
+                roots
+                    .add(certificate.map_err(unreadable)?)
+                    .map_err(|error| OpenError::Url(format!("sslrootcert {path}: {error}")))?;
             }
         } else {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
-        Ok(Self(Arc::new(builder()?.with_root_certificates(roots).with_no_client_auth())))
+        Ok(Self(Arc::new(
+            builder()?
+                .with_root_certificates(roots)
+                .with_no_client_auth(),
+        )))
     }
 
     fn unverified() -> Result<Self, OpenError> {
         let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
         let verifier = Arc::new(AnyCertificate(algorithms));
-        Ok(Self(Arc::new(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())))
+        Ok(Self(Arc::new(
+            builder()?
+                .dangerous()
+                .with_custom_certificate_verifier(verifier)
+                .with_no_client_auth(),
+        )))
     }
 }
 
@@ -111,7 +137,10 @@ impl MakeTlsConnect<Socket> for Tls {
     type Error = InvalidDnsNameError;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Handshake, InvalidDnsNameError> {
-        Ok(Handshake { name: ServerName::try_from(domain.to_owned())?, config: Arc::clone(&self.0) })
+        Ok(Handshake {
+            name: ServerName::try_from(domain.to_owned())?,
+            config: Arc::clone(&self.0),
+        })
     }
 }
 
@@ -126,7 +155,12 @@ impl TlsConnect<Socket> for Handshake {
     type Future = Pin<Box<dyn Future<Output = io::Result<Encrypted>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
-        Box::pin(async move { TlsConnector::from(self.config).connect(self.name, socket).await.map(Encrypted) })
+        Box::pin(async move {
+            TlsConnector::from(self.config)
+                .connect(self.name, socket)
+                .await
+                .map(Encrypted)
+        })
     }
 }
 
@@ -140,13 +174,21 @@ impl postgres::tls::TlsStream for Encrypted {
 }
 
 impl AsyncRead for Encrypted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Encrypted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }
 
@@ -208,15 +250,26 @@ mod tests {
         let (rest, mode, root) = take_tls_settings(url);
         assert_eq!(rest, "postgres://u:p@h/d?options=-csearch_path%3Dx");
         assert_eq!((mode, root), (Some("verify-full"), Some("%2Fca.pem")));
-        assert!(Connector::from_url("postgres://u@h/d?sslmode=disable").is_ok_and(|connector| connector.tls.is_none()));
-        assert!(Connector::from_url("postgres://u@h/d").is_ok_and(|connector| connector.tls.is_some()));
+        assert!(
+            Connector::from_url("postgres://u@h/d?sslmode=disable")
+                .is_ok_and(|connector| connector.tls.is_none())
+        );
+        assert!(
+            Connector::from_url("postgres://u@h/d").is_ok_and(|connector| connector.tls.is_some())
+        );
     }
 
     #[test]
     fn unusable_urls_are_refused() {
-        for url in ["postgres://u@h/d?sslmode=maybe", "postgres://u@h/d?sslmode=require&sslrootcert=/none.pem", "postgres://h/d?color=red"]
-        {
-            assert!(matches!(Connector::from_url(url), Err(OpenError::Url(_))), "{url}");
+        for url in [
+            "postgres://u@h/d?sslmode=maybe",
+            "postgres://u@h/d?sslmode=require&sslrootcert=/none.pem",
+            "postgres://h/d?color=red",
+        ] {
+            assert!(
+                matches!(Connector::from_url(url), Err(OpenError::Url(_))),
+                "{url}"
+            );
         }
     }
 }

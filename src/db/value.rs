@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::base::Timestamp;
+use wharfinger_base::Timestamp;
 
 /// One parameter. Text, integers (always 64 bits), bytes or NULL: all that both engines agree on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Value<'a> {
 /// Parameters `?1 ?2 …` in order: `params![name, 3, Some(&bytes[..])]`.
 #[macro_export]
 macro_rules! params {
-    ($($value:expr),* $(,)?) => { &[$($crate::db::Value::from($value)),*] as &[$crate::db::Value<'_>] };
+    ($($value:expr),* $(,)?) => { &[$($crate::Value::from($value)),*] as &[$crate::Value<'_>] };
 }
 
 impl From<i64> for Value<'_> {

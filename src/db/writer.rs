@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc;
 
-use super::checkpoint::Wal;
-use super::engine::Tx;
-use super::error::{Error, Result};
-use super::job::Job;
-use super::sqlite::{Session, command, fault};
+use crate::checkpoint::Wal;
+use crate::engine::Tx;
+use crate::error::{Error, Result};
+use crate::job::Job;
+use crate::sqlite::{Session, command, fault};
 
-/// Jobs in one transaction: beyond this the sync is a small part of the cost, and the first job has waited long enough.
+/// Jobs in one transaction: beyond this the sync is a small part of the cost, and the first job has
+/// waited long enough.
 const BATCH_JOBS: usize = 64;
 /// Time after which a batch takes no further job.
 const BATCH_TIME: Duration = Duration::from_millis(20);
@@ -36,7 +37,8 @@ pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>
     }
 }
 
-/// Runs the first job and those that wait behind it, then commits. What it returns befell every job in `done`.
+/// Runs the first job and those that wait behind it, then commits. What it returns befell every job
+/// in `done`.
 fn run_batch(
     connection: &Connection,
     first: Box<dyn Job>,
@@ -63,7 +65,8 @@ fn run_batch(
     })
 }
 
-/// Runs one job in its own savepoint, so that its failure is its own. An error here has lost the whole batch.
+/// Runs one job in its own savepoint, so that its failure is its own. An error here has lost the
+/// whole batch.
 fn run_job(connection: &Connection, job: &mut dyn Job) -> Result<()> {
     command(connection, "SAVEPOINT job").map_err(|error| fault(&error))?;
     let mut session = Session(connection);
@@ -71,7 +74,10 @@ fn run_job(connection: &Connection, job: &mut dyn Job) -> Result<()> {
     let keep = job.run(&mut tx);
     if connection.is_autocommit() {
         // A full disk or a failed read makes SQLite give up the transaction as a whole.
-        return Err(tx.failure().cloned().unwrap_or_else(|| Error::other("the transaction was rolled back")));
+        return Err(tx
+            .failure()
+            .cloned()
+            .unwrap_or_else(|| Error::other("the transaction was rolled back")));
     }
     if !keep {
         command(connection, "ROLLBACK TO job").map_err(|error| fault(&error))?;

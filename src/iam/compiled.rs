@@ -1,14 +1,16 @@
-//! Policies compiled once: a bounded cache by the hash of the text, so that a policy read from the index at each request costs one hash.
+//! Policies compiled once: a bounded cache by the hash of the text, so that a policy read from the
+//! index at each request costs one hash.
 
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 
-use crate::iam::error::PolicyError;
-use crate::iam::policy::{Grammar, Policy};
+use crate::error::PolicyError;
+use crate::policy::{Grammar, Policy};
 
-/// Distinct policies kept: a compiled one takes a few kilobytes, and deployments write few different ones.
+/// Distinct policies kept: a compiled one takes a few kilobytes, and deployments write few
+/// different ones.
 const CAPACITY: usize = 1_024;
 
 pub(super) struct CompiledPolicies {
@@ -17,7 +19,9 @@ pub(super) struct CompiledPolicies {
 
 impl CompiledPolicies {
     pub(super) fn new() -> Self {
-        Self { cache: Cache::new(CAPACITY) }
+        Self {
+            cache: Cache::new(CAPACITY),
+        }
     }
 
     /// The policy that the text is; texts that are none are not remembered.

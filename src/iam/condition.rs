@@ -1,8 +1,10 @@
-//! Conditions: every operator of the policy language, compiled, and decided against one request. PURE.
+//! Conditions: every operator of the policy language, compiled, and decided against one request.
+//! PURE.
 //!
-//! Source: IAM JSON policy elements reference, "Condition operators" and "Single-valued vs. multivalued context keys". Two rules hold for
-//! all operators: a negated operator is the exact opposite of its positive form, so that it holds where the key is missing; and
-//! `…IfExists` holds where the key is missing, whatever else is asked.
+//! Source: IAM JSON policy elements reference, "Condition operators" and "Single-valued vs.
+//! multivalued context keys". Two rules hold for all operators: a negated operator is the exact
+//! opposite of its positive form, so that it holds where the key is missing; and `…IfExists` holds
+//! where the key is missing, whatever else is asked.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -10,10 +12,10 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::iam::error::PolicyError;
-use crate::iam::key::{Facts, Key};
-use crate::iam::pattern::{ArnPattern, Pattern, Signs, Verdict};
-use crate::iam::strict_json::Json;
+use crate::error::PolicyError;
+use crate::key::{Facts, Key};
+use crate::pattern::{ArnPattern, Pattern, Signs, Verdict};
+use crate::strict_json::Json;
 
 /// One operator applied to one key: `"StringLike": {"aws:username": ["a*", "b*"]}`.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,14 +77,19 @@ enum Operand {
     Arn(ArnPattern),
 }
 
-/// Reads the `Condition` element of a statement. `variables`: does the document's version have them?
+/// Reads the `Condition` element of a statement. `variables`: does the document's version have
+/// them?
 pub(super) fn parse(block: &Json, variables: bool) -> Result<Vec<Condition>, PolicyError> {
     const ELEMENT: &str = "Condition";
-    let Json::Object(operators) = block else { return Err(PolicyError::value(ELEMENT, "not an object")) };
+    let Json::Object(operators) = block else {
+        return Err(PolicyError::value(ELEMENT, "not an object"));
+    };
     let mut conditions = Vec::new();
     for (name, keys) in operators {
         let operator = Operator::parse(name).ok_or_else(|| PolicyError::value(ELEMENT, name))?;
-        let Json::Object(keys) = keys else { return Err(PolicyError::value(ELEMENT, name)) };
+        let Json::Object(keys) = keys else {
+            return Err(PolicyError::value(ELEMENT, name));
+        };
         for (key, values) in keys {
             if key.is_empty() {
                 return Err(PolicyError::value(ELEMENT, name));
@@ -91,10 +98,18 @@ pub(super) fn parse(block: &Json, variables: bool) -> Result<Vec<Condition>, Pol
                 Json::List(values) => values.as_slice(),
                 single => std::slice::from_ref(single),
             };
-            let operands = values.iter().map(|value| operand(operator.test, value, variables));
+            let operands = values
+                .iter()
+                .map(|value| operand(operator.test, value, variables));
             let operands: Option<Vec<_>> = operands.collect();
-            let operands = operands.filter(|operands| !operands.is_empty()).ok_or_else(|| PolicyError::value(ELEMENT, key))?;
-            conditions.push(Condition { operator, key: Key::of(key), operands });
+            let operands = operands
+                .filter(|operands| !operands.is_empty())
+                .ok_or_else(|| PolicyError::value(ELEMENT, key))?;
+            conditions.push(Condition {
+                operator,
+                key: Key::of(key),
+                operands,
+            });
         }
     }
     Ok(conditions)
@@ -108,7 +123,9 @@ impl Operator {
             Some(("ForAnyValue", name)) => (Quantifier::ForAnyValue, name),
             Some(_) => return None,
         };
-        let (if_exists, name) = name.strip_suffix("IfExists").map_or((false, name), |name| (true, name));
+        let (if_exists, name) = name
+            .strip_suffix("IfExists")
+            .map_or((false, name), |name| (true, name));
         let (test, negated) = match name {
             "StringEquals" => (Test::StringEquals, false),
             "StringNotEquals" => (Test::StringEquals, true),
@@ -134,11 +151,17 @@ impl Operator {
             "NotIpAddress" => (Test::IpAddress, true),
             "ArnEquals" | "ArnLike" => (Test::Arn, false),
             "ArnNotEquals" | "ArnNotLike" => (Test::Arn, true),
-            // `Null` asks whether the key exists: IfExists and the set forms would say nothing more.
+            // `Null` asks whether the key exists: IfExists and the set forms would say nothing
+            // more.
             "Null" if !if_exists && quantifier == Quantifier::Plain => (Test::Null, false),
             _ => return None,
         };
-        Some(Self { test, negated, if_exists, quantifier })
+        Some(Self {
+            test,
+            negated,
+            if_exists,
+            quantifier,
+        })
     }
 }
 
@@ -146,7 +169,12 @@ impl Condition {
     /// Does the condition hold for this request?
     pub(super) fn holds(&self, facts: &impl Facts) -> bool {
         let values = facts.values(&self.key);
-        let Operator { test, negated, if_exists, quantifier } = self.operator;
+        let Operator {
+            test,
+            negated,
+            if_exists,
+            quantifier,
+        } = self.operator;
         if test == Test::Null {
             return self.operands.contains(&Operand::Truth(values.is_empty()));
         }
@@ -158,7 +186,12 @@ impl Condition {
                     Quantifier::ForAnyValue => false,
                 };
         }
-        let mut hits = values.iter().map(|value| self.operands.iter().any(|operand| operand.matches(test, value, facts)) != negated);
+        let mut hits = values.iter().map(|value| {
+            self.operands
+                .iter()
+                .any(|operand| operand.matches(test, value, facts))
+                != negated
+        });
         match quantifier {
             Quantifier::ForAllValues => hits.all(|hit| hit),
             Quantifier::Plain if negated => hits.all(|hit| hit),
@@ -176,33 +209,67 @@ fn operand(test: Test, value: &Json, variables: bool) -> Option<Operand> {
         Json::Null | Json::List(_) | Json::Object(_) => return None,
     };
     Some(match test {
-        Test::StringEquals | Test::StringEqualsIgnoreCase => {
-            Operand::Text(Pattern::compile(&written, Signs { wildcards: false, variables }).ok()?)
-        }
-        Test::StringLike => Operand::Text(Pattern::compile(&written, Signs { wildcards: true, variables }).ok()?),
+        Test::StringEquals | Test::StringEqualsIgnoreCase => Operand::Text(
+            Pattern::compile(
+                &written,
+                Signs {
+                    wildcards: false,
+                    variables,
+                },
+            )
+            .ok()?,
+        ),
+        Test::StringLike => Operand::Text(
+            Pattern::compile(
+                &written,
+                Signs {
+                    wildcards: true,
+                    variables,
+                },
+            )
+            .ok()?,
+        ),
         Test::Numeric(_) => Operand::Number(number(&written)?),
         Test::Date(_) => Operand::Instant(instant(&written)?),
         Test::Bool | Test::Null => Operand::Truth(truth(&written)?),
         Test::Binary => Operand::Bytes(STANDARD.decode(written.as_bytes()).ok()?),
         Test::IpAddress => Operand::Network(Network::parse(&written)?),
-        Test::Arn => Operand::Arn(ArnPattern::compile(&written, Signs { wildcards: true, variables }).ok()?),
+        Test::Arn => Operand::Arn(
+            ArnPattern::compile(
+                &written,
+                Signs {
+                    wildcards: true,
+                    variables,
+                },
+            )
+            .ok()?,
+        ),
     })
 }
 
 impl Operand {
-    /// Does one value of the request match this value of the policy? A value that is not of the operator's type matches nothing.
+    /// Does one value of the request match this value of the policy? A value that is not of the
+    /// operator's type matches nothing.
     fn matches(&self, test: Test, value: &str, facts: &impl Facts) -> bool {
         match (self, test) {
-            (Self::Text(pattern), Test::StringEqualsIgnoreCase) => {
-                pattern.expand(facts).is_some_and(|text| text.to_lowercase() == value.to_lowercase())
-            }
+            (Self::Text(pattern), Test::StringEqualsIgnoreCase) => pattern
+                .expand(facts)
+                .is_some_and(|text| text.to_lowercase() == value.to_lowercase()),
             (Self::Text(pattern), _) => pattern.matches(value, facts) == Verdict::Matches,
-            (Self::Arn(pattern), _) => value.starts_with("arn:") && pattern.matches(value, facts) == Verdict::Matches,
-            (Self::Number(policy), Test::Numeric(order)) => number(value).is_some_and(|value| order.holds(value.partial_cmp(policy))),
-            (Self::Instant(policy), Test::Date(order)) => instant(value).is_some_and(|value| order.holds(Some(value.cmp(policy)))),
+            (Self::Arn(pattern), _) => {
+                value.starts_with("arn:") && pattern.matches(value, facts) == Verdict::Matches
+            }
+            (Self::Number(policy), Test::Numeric(order)) => {
+                number(value).is_some_and(|value| order.holds(value.partial_cmp(policy)))
+            }
+            (Self::Instant(policy), Test::Date(order)) => {
+                instant(value).is_some_and(|value| order.holds(Some(value.cmp(policy))))
+            }
             (Self::Truth(policy), _) => truth(value) == Some(*policy),
             (Self::Bytes(policy), _) => STANDARD.decode(value).is_ok_and(|value| value == *policy),
-            (Self::Network(network), _) => value.parse().is_ok_and(|address| network.contains(address)),
+            (Self::Network(network), _) => {
+                value.parse().is_ok_and(|address| network.contains(address))
+            }
             (Self::Number(_) | Self::Instant(_), _) => false,
         }
     }
@@ -221,16 +288,22 @@ impl Order {
 }
 
 fn number(text: &str) -> Option<f64> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
-    text.parse().ok().filter(|number: &f64| plain && number.is_finite())
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
+    text.parse()
+        .ok()
+        .filter(|number: &f64| plain && number.is_finite())
 }
 
 fn truth(text: &str) -> Option<bool> {
-    [true, false].into_iter().find(|truth| text.eq_ignore_ascii_case(if *truth { "true" } else { "false" }))
+    [true, false]
+        .into_iter()
+        .find(|truth| text.eq_ignore_ascii_case(if *truth { "true" } else { "false" }))
 }
 
-/// Reads a time as the W3C profile of ISO 8601 writes it (year; year and month; date; date and time with a zone), or as seconds since
-/// the epoch. Milliseconds since the epoch.
+/// Reads a time as the W3C profile of ISO 8601 writes it (year; year and month; date; date and time
+/// with a zone), or as seconds since the epoch. Milliseconds since the epoch.
 fn instant(text: &str) -> Option<i64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let completed = match text.len() {
@@ -241,7 +314,10 @@ fn instant(text: &str) -> Option<i64> {
         _ if digits => return text.parse::<i64>().ok()?.checked_mul(1000),
         _ => text.to_owned(),
     };
-    completed.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+    completed
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .map(jiff::Timestamp::as_millisecond)
 }
 
 /// An address block; a bare address is a block of one.
@@ -253,25 +329,39 @@ struct Network {
 
 impl Network {
     fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+        let (address, prefix) = text
+            .split_once('/')
+            .map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let address: IpAddr = address.parse().ok()?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let prefix_bits = match prefix {
             None => most,
-            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => bits.parse().ok().filter(|bits| *bits <= most)?,
+            Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                bits.parse().ok().filter(|bits| *bits <= most)?
+            }
             Some(_) => return None,
         };
-        Some(Self { address, prefix_bits })
+        Some(Self {
+            address,
+            prefix_bits,
+        })
     }
 
-    /// Is `address` in the block? IPv4 written as `::ffff:a.b.c.d` counts as IPv4; otherwise the families never meet.
+    /// Is `address` in the block? IPv4 written as `::ffff:a.b.c.d` counts as IPv4; otherwise the
+    /// families never meet.
     fn contains(self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
-                (u32::from(network) ^ u32::from(address)).checked_shr(32 - self.prefix_bits).unwrap_or(0) == 0
+                (u32::from(network) ^ u32::from(address))
+                    .checked_shr(32 - self.prefix_bits)
+                    .unwrap_or(0)
+                    == 0
             }
             (IpAddr::V6(network), IpAddr::V6(address)) => {
-                (u128::from(network) ^ u128::from(address)).checked_shr(128 - self.prefix_bits).unwrap_or(0) == 0
+                (u128::from(network) ^ u128::from(address))
+                    .checked_shr(128 - self.prefix_bits)
+                    .unwrap_or(0)
+                    == 0
             }
             _ => false,
         }

@@ -1,15 +1,18 @@
-//! What a condition may ask of a request: the global and ECR condition keys, found only when asked for. PURE.
+//! What a condition may ask of a request: the global and ECR condition keys, found only when asked
+//! for. PURE.
 //!
-//! Source: IAM user guide, "AWS global condition context keys"; Service Authorization Reference, "Amazon ECR".
+//! Source: IAM user guide, "AWS global condition context keys"; Service Authorization Reference,
+//! "Amazon ECR".
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use crate::aws::{AccountId, Arn};
-use crate::base::Timestamp;
-use crate::iam::key::{Facts, Key};
-use crate::iam::pattern::Variables;
-use crate::iam::principal::{Caller, Principal};
+use wharfinger_aws::{AccountId, Arn};
+use wharfinger_base::Timestamp;
+
+use crate::key::{Facts, Key};
+use crate::pattern::Variables;
+use crate::principal::{Caller, Principal};
 
 /// A request for a decision: may this caller do this to that?
 #[derive(Clone, Copy, Debug)]
@@ -48,22 +51,46 @@ pub struct ConditionContext<'a> {
 impl<'a> AccessRequest<'a> {
     fn found(&self, key: &Key) -> Vec<Cow<'a, str>> {
         let tag = |tags: &'a [(String, String)], wanted: &str| {
-            tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| Cow::Borrowed(value.as_str()))
+            tags.iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+                .map(|(_, value)| Cow::Borrowed(value.as_str()))
         };
         let context = self.context;
         match key {
-            Key::TagKeys => return context.request_tags.iter().map(|(name, _)| Cow::Borrowed(name.as_str())).collect(),
+            Key::TagKeys => {
+                return context
+                    .request_tags
+                    .iter()
+                    .map(|(name, _)| Cow::Borrowed(name.as_str()))
+                    .collect();
+            }
             Key::Other(name) => {
-                let found = context.extra.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-                return found.map_or_else(Vec::new, |(_, values)| values.iter().map(|value| Cow::Borrowed(value.as_str())).collect());
+                let found = context
+                    .extra
+                    .iter()
+                    .find(|(key, _)| key.eq_ignore_ascii_case(name));
+                return found.map_or_else(Vec::new, |(_, values)| {
+                    values
+                        .iter()
+                        .map(|value| Cow::Borrowed(value.as_str()))
+                        .collect()
+                });
             }
             _ => {}
         }
         let single = match key {
             Key::CurrentTime => Some(Cow::Owned(context.now.to_rfc3339())),
-            Key::EpochTime => Some(Cow::Owned((context.now.as_ms().div_euclid(1000)).to_string())),
-            Key::SourceIp => context.source_ip.map(|ip| Cow::Owned(ip.to_canonical().to_string())),
-            Key::SecureTransport => Some(Cow::Borrowed(if context.secure_transport { "true" } else { "false" })),
+            Key::EpochTime => Some(Cow::Owned(
+                (context.now.as_ms().div_euclid(1000)).to_string(),
+            )),
+            Key::SourceIp => context
+                .source_ip
+                .map(|ip| Cow::Owned(ip.to_canonical().to_string())),
+            Key::SecureTransport => Some(Cow::Borrowed(if context.secure_transport {
+                "true"
+            } else {
+                "false"
+            })),
             Key::UserAgent => context.user_agent.map(Cow::Borrowed),
             Key::RequestedRegion => context.requested_region.map(Cow::Borrowed),
             Key::ResourceAccount => Some(Cow::Owned(self.resource_account.as_str().to_owned())),
@@ -71,7 +98,11 @@ impl<'a> AccessRequest<'a> {
             Key::ResourceTag(wanted) => tag(context.resource_tags, wanted),
             Key::RequestTag(wanted) => tag(context.request_tags, wanted),
             Key::TagKeys | Key::Other(_) => None,
-            Key::PrincipalArn | Key::PrincipalAccount | Key::PrincipalType | Key::Username | Key::UserId => self.of_caller(key),
+            Key::PrincipalArn
+            | Key::PrincipalAccount
+            | Key::PrincipalType
+            | Key::Username
+            | Key::UserId => self.of_caller(key),
         };
         single.into_iter().collect()
     }
@@ -108,7 +139,11 @@ impl Variables for AccessRequest<'_> {
             return None;
         }
         let mut values = self.found(&key);
-        if values.len() == 1 { values.pop() } else { None }
+        if values.len() == 1 {
+            values.pop()
+        } else {
+            None
+        }
     }
 }
 
@@ -117,13 +152,20 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::iam::principal::UserName;
+    use crate::principal::UserName;
 
     #[test]
     fn every_key_has_its_value() {
-        let ann = UserName { path: "/".into(), name: "ann".into(), id: "AIDA1".into() };
+        let ann = UserName {
+            path: "/".into(),
+            name: "ann".into(),
+            id: "AIDA1".into(),
+        };
         let caller = Caller::new(AccountId::DEV, Principal::User(ann), Arc::default());
-        let tags = [("Team".to_owned(), "red".to_owned()), ("x".to_owned(), "y".to_owned())];
+        let tags = [
+            ("Team".to_owned(), "red".to_owned()),
+            ("x".to_owned(), "y".to_owned()),
+        ];
         let extra = ["a".to_owned(), "b".to_owned()];
         let context = ConditionContext {
             now: Timestamp::from_ms(1_700_000_000_500),
@@ -135,7 +177,13 @@ mod tests {
             request_tags: &tags,
             extra: &[("ecr:Thing", &extra)],
         };
-        let request = AccessRequest { caller: &caller, action: "ecr:PutImage", resource: None, resource_account: AccountId::DEV, context };
+        let request = AccessRequest {
+            caller: &caller,
+            action: "ecr:PutImage",
+            resource: None,
+            resource_account: AccountId::DEV,
+            context,
+        };
         for (key, expected) in [
             ("aws:CurrentTime", "2023-11-14T22:13:20.5Z"),
             ("aws:EpochTime", "1700000000"),
@@ -162,6 +210,13 @@ mod tests {
         }
         assert_eq!(request.variable("aws:username").as_deref(), Some("ann"));
         assert_eq!(request.variable("aws:TagKeys"), None);
-        assert_eq!(AccessRequest { caller: &Caller::root(AccountId::DEV), ..request }.variable("aws:username"), None);
+        assert_eq!(
+            AccessRequest {
+                caller: &Caller::root(AccountId::DEV),
+                ..request
+            }
+            .variable("aws:username"),
+            None
+        );
     }
 }

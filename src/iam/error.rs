@@ -1,7 +1,7 @@
 //! What can be wrong with a policy document, a credential or the store of both; HTTP-free.
 
-use crate::aws::sigv4::SignatureError;
-use crate::db;
+use wharfinger_aws::sigv4::SignatureError;
+use wharfinger_db as db;
 
 /// Why a text is no policy of the wanted kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +16,10 @@ pub enum PolicyError {
     #[error("{element} is not allowed here")]
     NotAllowed { element: String },
     #[error("{element} has a value that it cannot have: {value}")]
-    Value { element: &'static str, value: String },
+    Value {
+        element: &'static str,
+        value: String,
+    },
     #[error("the Sid {0} stands twice")]
     DuplicateSid(String),
 }
@@ -91,6 +94,9 @@ impl Error {
     /// Is it the server's trouble rather than the caller's?
     #[must_use]
     pub const fn is_internal(&self) -> bool {
-        matches!(self, Self::WrongMasterKey { .. } | Self::Corrupt(_) | Self::Signing | Self::Index(_))
+        matches!(
+            self,
+            Self::WrongMasterKey { .. } | Self::Corrupt(_) | Self::Signing | Self::Index(_)
+        )
     }
 }

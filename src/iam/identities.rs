@@ -1,27 +1,30 @@
-//! Who owns an access key, as the index says it: read at most once a second a key, so that a change by any process is felt within one.
+//! Who owns an access key, as the index says it: read at most once a second a key, so that a change
+//! by any process is felt within one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
+use wharfinger_aws::AccountId;
+use wharfinger_base::{Clock, Secret, Timestamp};
+use wharfinger_db::Db;
 
-use crate::aws::AccountId;
-use crate::base::{Clock, Secret, Timestamp};
-use crate::db::Db;
-use crate::iam::compiled::CompiledPolicies;
-use crate::iam::error::Error;
-use crate::iam::managed::managed_policy;
-use crate::iam::policy::Grammar;
-use crate::iam::principal::{Caller, IdentityPolicies, NamedPolicy, Principal};
-use crate::iam::seal::Seal;
-use crate::iam::store::{self, KeyRow, PolicyRow};
+use crate::compiled::CompiledPolicies;
+use crate::error::Error;
+use crate::managed::managed_policy;
+use crate::policy::Grammar;
+use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal};
+use crate::seal::Seal;
+use crate::store::{self, KeyRow, PolicyRow};
 
 /// Longest that an answer of the index is used.
 const MAX_AGE: Duration = Duration::from_secs(1);
-/// From this age on, one caller of many reads anew while the others still use what is known: no herd each second.
+/// From this age on, one caller of many reads anew while the others still use what is known: no
+/// herd each second.
 const REFRESH_AGE: Duration = Duration::from_millis(500);
-/// Keys remembered, known and unknown ones. The cache keeps those in use when a scan of made-up ids passes through.
+/// Keys remembered, known and unknown ones. The cache keeps those in use when a scan of made-up ids
+/// passes through.
 const CAPACITY: usize = 4_096;
 /// Longest access key id (the IAM API's own limit): longer ones are unknown without a look.
 const MAX_KEY_ID_BYTES: usize = 128;
@@ -50,8 +53,19 @@ pub(super) struct Identities {
 }
 
 impl Identities {
-    pub(super) fn new(db: Db, seal: Arc<Seal>, clock: Clock, policies: Arc<CompiledPolicies>) -> Self {
-        Self { db, seal, clock, policies, answers: Cache::new(CAPACITY) }
+    pub(super) fn new(
+        db: Db,
+        seal: Arc<Seal>,
+        clock: Clock,
+        policies: Arc<CompiledPolicies>,
+    ) -> Self {
+        Self {
+            db,
+            seal,
+            clock,
+            policies,
+            answers: Cache::new(CAPACITY),
+        }
     }
 
     /// The owner of the key, enabled or not; `None` for an unknown key.
@@ -61,16 +75,22 @@ impl Identities {
             return Ok(None);
         }
         if let Some(answer) = self.answers.get(access_key_id) {
-            // A clock set back makes an answer from the future: read anew rather than trust it for long.
+            // A clock set back makes an answer from the future: read anew rather than trust it for
+            // long.
             let age = now.since(answer.at);
             let usable = age < MAX_AGE && answer.at <= now;
-            if usable && (age < REFRESH_AGE || answer.being_refreshed.swap(true, Ordering::Relaxed)) {
+            if usable && (age < REFRESH_AGE || answer.being_refreshed.swap(true, Ordering::Relaxed))
+            {
                 return Ok(answer.identity.clone());
             }
         }
         let identity = self.load(access_key_id).await?;
         // `at` is from before the read: what changed meanwhile is still seen within MAX_AGE.
-        let answer = Answer { at: now, being_refreshed: AtomicBool::new(false), identity: identity.clone() };
+        let answer = Answer {
+            at: now,
+            being_refreshed: AtomicBool::new(false),
+            identity: identity.clone(),
+        };
         self.answers.insert(access_key_id.into(), Arc::new(answer));
         Ok(identity)
     }
@@ -78,25 +98,58 @@ impl Identities {
     async fn load(&self, access_key_id: &str) -> Result<Option<Arc<Identity>>, Error> {
         let id = access_key_id.to_owned();
         let found = self.db.get(move |tx| -> Result<_, Error> {
-            let Some(key) = store::key(tx, &id)? else { return Ok(None) };
-            let account: AccountId = key.account.parse().map_err(|_| Error::Corrupt("access_keys.account".to_owned()))?;
-            let policies = if key.owner.is_some() { store::policies_of(tx, account, &key.owner_id)? } else { Vec::new() };
+            let Some(key) = store::key(tx, &id)? else {
+                return Ok(None);
+            };
+            let account: AccountId = key
+                .account
+                .parse()
+                .map_err(|_| Error::Corrupt("access_keys.account".to_owned()))?;
+            let policies = if key.owner.is_some() {
+                store::policies_of(tx, account, &key.owner_id)?
+            } else {
+                Vec::new()
+            };
             Ok(Some((account, key, policies)))
         });
-        found.await?.map(|(account, key, policies)| self.identity(access_key_id, account, key, &policies).map(Arc::new)).transpose()
+        found
+            .await?
+            .map(|(account, key, policies)| {
+                self.identity(access_key_id, account, key, &policies)
+                    .map(Arc::new)
+            })
+            .transpose()
     }
 
-    fn identity(&self, access_key_id: &str, account: AccountId, key: KeyRow, policies: &[PolicyRow]) -> Result<Identity, Error> {
-        let secret = self.seal.open(access_key_id, &key.sealed_secret).map_err(|broken| Error::Corrupt(broken.to_string()))?;
-        let secret = String::from_utf8(secret.into_inner()).map_err(|_| Error::Corrupt("a secret that is not text".to_owned()))?;
+    fn identity(
+        &self,
+        access_key_id: &str,
+        account: AccountId,
+        key: KeyRow,
+        policies: &[PolicyRow],
+    ) -> Result<Identity, Error> {
+        let secret = self
+            .seal
+            .open(access_key_id, &key.sealed_secret)
+            .map_err(|broken| Error::Corrupt(broken.to_string()))?;
+        let secret = String::from_utf8(secret.into_inner())
+            .map_err(|_| Error::Corrupt("a secret that is not text".to_owned()))?;
         let (principal, owner_disabled) = match key.owner {
             Some(row) => (Principal::User(row.user), row.disabled_at.is_some()),
             None if key.owner_id == store::ROOT => (Principal::Root, false),
             None => return Err(Error::Corrupt("an access key without its user".to_owned())),
         };
-        let policies = policies.iter().map(|row| self.named(row)).collect::<Result<_, _>>()?;
-        let caller = Caller::new(account, principal, Arc::new(IdentityPolicies { policies })).with_access_key(access_key_id.into());
-        Ok(Identity { caller: Arc::new(caller), secret: Secret::new(secret), disabled: key.disabled || owner_disabled })
+        let policies = policies
+            .iter()
+            .map(|row| self.named(row))
+            .collect::<Result<_, _>>()?;
+        let caller = Caller::new(account, principal, Arc::new(IdentityPolicies { policies }))
+            .with_access_key(access_key_id.into());
+        Ok(Identity {
+            caller: Arc::new(caller),
+            secret: Secret::new(secret),
+            disabled: key.disabled || owner_disabled,
+        })
     }
 
     /// A policy that cannot be read might have denied, so it lets nobody in.
@@ -105,8 +158,14 @@ impl Identities {
         match &row.document {
             None => managed_policy(&row.name).ok_or_else(corrupt),
             Some(document) => {
-                let policy = self.policies.get(document, Grammar::Identity).map_err(|_| corrupt())?;
-                Ok(NamedPolicy { name: row.name.as_str().into(), policy })
+                let policy = self
+                    .policies
+                    .get(document, Grammar::Identity)
+                    .map_err(|_| corrupt())?;
+                Ok(NamedPolicy {
+                    name: row.name.as_str().into(),
+                    policy,
+                })
             }
         }
     }

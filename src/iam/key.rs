@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::iam::pattern::Variables;
+use crate::pattern::Variables;
 
 /// What a request can tell a condition.
 pub(super) trait Facts: Variables {
@@ -10,7 +10,8 @@ pub(super) trait Facts: Variables {
     fn values(&self, key: &Key) -> Vec<Cow<'_, str>>;
 }
 
-/// A condition key. Names are compared without regard to case, tag keys within them too, as AWS does.
+/// A condition key. Names are compared without regard to case, tag keys within them too, as AWS
+/// does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     CurrentTime,
@@ -36,7 +37,12 @@ pub(super) enum Key {
 impl Key {
     pub(super) fn of(name: &str) -> Self {
         let lower = name.to_ascii_lowercase();
-        let tag = |prefixes: &[&str]| prefixes.iter().find_map(|prefix| lower.strip_prefix(prefix)).map(ToOwned::to_owned);
+        let tag = |prefixes: &[&str]| {
+            prefixes
+                .iter()
+                .find_map(|prefix| lower.strip_prefix(prefix))
+                .map(ToOwned::to_owned)
+        };
         if let Some(tag) = tag(&["aws:resourcetag/", "ecr:resourcetag/"]) {
             return Self::ResourceTag(tag);
         }
@@ -70,8 +76,17 @@ mod tests {
     #[test]
     fn names_of_keys_and_tags_have_no_case() {
         assert_eq!(Key::of("AWS:UserName"), Key::Username);
-        assert_eq!(Key::of("ecr:ResourceTag/Team"), Key::of("aws:resourcetag/TEAM"));
-        assert_ne!(Key::of("aws:RequestTag/Team"), Key::of("aws:ResourceTag/Team"));
-        assert_eq!(Key::of("aws:PrincipalOrgID"), Key::Other("aws:principalorgid".to_owned()));
+        assert_eq!(
+            Key::of("ecr:ResourceTag/Team"),
+            Key::of("aws:resourcetag/TEAM")
+        );
+        assert_ne!(
+            Key::of("aws:RequestTag/Team"),
+            Key::of("aws:ResourceTag/Team")
+        );
+        assert_eq!(
+            Key::of("aws:PrincipalOrgID"),
+            Key::Other("aws:principalorgid".to_owned())
+        );
     }
 }

@@ -4,8 +4,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::iam::policy::{Grammar, Policy};
-use crate::iam::principal::NamedPolicy;
+use crate::policy::{Grammar, Policy};
+use crate::principal::NamedPolicy;
 
 /// Where AWS keeps its managed policies: `arn:aws:iam::aws:policy/NAME` is the name's long form.
 const ARN_PREFIX: &str = "arn:aws:iam::aws:policy/";
@@ -18,7 +18,10 @@ macro_rules! read_actions {
 }
 
 const DOCUMENTS: [(&str, &str); 5] = [
-    ("AdministratorAccess", r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#),
+    (
+        "AdministratorAccess",
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#,
+    ),
     (
         "AmazonEC2ContainerRegistryFullAccess",
         r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ecr:*","cloudtrail:LookupEvents"],"Resource":"*"},{"Effect":"Allow","Action":["iam:CreateServiceLinkedRole"],"Resource":"*","Condition":{"StringEquals":{"iam:AWSServiceName":["replication.ecr.amazonaws.com"]}}}]}"#,
@@ -37,20 +40,35 @@ const DOCUMENTS: [(&str, &str); 5] = [
     ),
     (
         "AmazonEC2ContainerRegistryReadOnly",
-        concat!(r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["#, read_actions!(), r#"],"Resource":"*"}]}"#),
+        concat!(
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["#,
+            read_actions!(),
+            r#"],"Resource":"*"}]}"#
+        ),
     ),
 ];
 
 static COMPILED: LazyLock<Vec<NamedPolicy>> = LazyLock::new(|| {
-    let compile = |(name, text): (&str, &str)| Policy::parse(text, Grammar::Identity).ok().map(|policy| (name.into(), Arc::new(policy)));
-    DOCUMENTS.into_iter().filter_map(compile).map(|(name, policy)| NamedPolicy { name, policy }).collect()
+    let compile = |(name, text): (&str, &str)| {
+        Policy::parse(text, Grammar::Identity)
+            .ok()
+            .map(|policy| (name.into(), Arc::new(policy)))
+    };
+    DOCUMENTS
+        .into_iter()
+        .filter_map(compile)
+        .map(|(name, policy)| NamedPolicy { name, policy })
+        .collect()
 });
 
 /// The managed policy of this name or ARN.
 #[must_use]
 pub fn managed_policy(name: &str) -> Option<NamedPolicy> {
     let name = name.strip_prefix(ARN_PREFIX).unwrap_or(name);
-    COMPILED.iter().find(|policy| &*policy.name == name).cloned()
+    COMPILED
+        .iter()
+        .find(|policy| &*policy.name == name)
+        .cloned()
 }
 
 /// The names of all managed policies, in order.

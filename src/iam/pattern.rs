@@ -4,7 +4,8 @@
 
 use std::borrow::Cow;
 
-/// Gives the value of a policy variable such as `aws:username`: `None` where the request has none, or more than one.
+/// Gives the value of a policy variable such as `aws:username`: `None` where the request has none,
+/// or more than one.
 pub(super) trait Variables {
     fn variable(&self, key: &str) -> Option<Cow<'_, str>>;
 }
@@ -40,7 +41,10 @@ enum Glyph {
     /// `*`: any run of characters.
     Run,
     /// `${key}` or `${key, 'default'}`.
-    Variable { key: Box<str>, default: Option<Box<str>> },
+    Variable {
+        key: Box<str>,
+        default: Option<Box<str>>,
+    },
 }
 
 /// What a pattern says of a text.
@@ -90,7 +94,9 @@ impl Pattern {
 
     /// The lone `*`.
     pub(super) fn any() -> Self {
-        Self { glyphs: vec![Glyph::Run] }
+        Self {
+            glyphs: vec![Glyph::Run],
+        }
     }
 
     pub(super) fn is_any(&self) -> bool {
@@ -115,9 +121,13 @@ impl Pattern {
         }
     }
 
-    /// Compares `text` whole; ASCII letters match whatever their case. For action names: holds no variables.
+    /// Compares `text` whole; ASCII letters match whatever their case. For action names: holds no
+    /// variables.
     pub(super) fn matches_ignoring_ascii_case(&self, text: &str) -> bool {
-        fits(&self.glyphs, text.as_bytes(), |text, prefix| text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))
+        fits(&self.glyphs, text.as_bytes(), |text, prefix| {
+            text.get(..prefix.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        })
     }
 
     /// The text that a pattern without wildcards stands for in this request.
@@ -134,9 +144,14 @@ impl Pattern {
         Some(text)
     }
 
-    /// The glyphs with each variable replaced by its value as plain text, so that a `*` inside a value stands for itself.
+    /// The glyphs with each variable replaced by its value as plain text, so that a `*` inside a
+    /// value stands for itself.
     fn resolved(&self, variables: &dyn Variables) -> Option<Cow<'_, [Glyph]>> {
-        if !self.glyphs.iter().any(|glyph| matches!(glyph, Glyph::Variable { .. })) {
+        if !self
+            .glyphs
+            .iter()
+            .any(|glyph| matches!(glyph, Glyph::Variable { .. }))
+        {
             return Some(Cow::Borrowed(&self.glyphs));
         }
         let resolve = |glyph: &Glyph| match glyph {
@@ -146,10 +161,15 @@ impl Pattern {
             },
             other => Some(other.clone()),
         };
-        self.glyphs.iter().map(resolve).collect::<Option<Vec<_>>>().map(Cow::Owned)
+        self.glyphs
+            .iter()
+            .map(resolve)
+            .collect::<Option<Vec<_>>>()
+            .map(Cow::Owned)
     }
 
-    /// Cuts at the first `count - 1` colons of the plain text; fewer pieces where there are fewer colons.
+    /// Cuts at the first `count - 1` colons of the plain text; fewer pieces where there are fewer
+    /// colons.
     fn split_at_colons(self, count: usize) -> Vec<Self> {
         let mut pieces = vec![Self { glyphs: Vec::new() }];
         for glyph in self.glyphs {
@@ -188,23 +208,38 @@ fn variable(inner: &str) -> Result<Glyph, PatternError> {
     let (key, default) = match inner.split_once(',') {
         None => (inner, None),
         Some((key, default)) => {
-            let text = default.trim().strip_prefix('\'').and_then(|text| text.strip_suffix('\'')).ok_or(PatternError::Variable)?;
+            let text = default
+                .trim()
+                .strip_prefix('\'')
+                .and_then(|text| text.strip_suffix('\''))
+                .ok_or(PatternError::Variable)?;
             (key, Some(text.into()))
         }
     };
     let key = key.trim();
-    if key.is_empty() || key.contains(|character: char| character.is_whitespace() || matches!(character, '$' | '{' | '\'')) {
+    if key.is_empty()
+        || key.contains(|character: char| {
+            character.is_whitespace() || matches!(character, '$' | '{' | '\'')
+        })
+    {
         return Err(PatternError::Variable);
     }
-    Ok(Glyph::Variable { key: key.into(), default })
+    Ok(Glyph::Variable {
+        key: key.into(),
+        default,
+    })
 }
 
 fn verdict(matches: bool) -> Verdict {
-    if matches { Verdict::Matches } else { Verdict::Differs }
+    if matches {
+        Verdict::Matches
+    } else {
+        Verdict::Differs
+    }
 }
 
-/// Do the glyphs cover the whole of `text`? On a mismatch only the last `*` is widened, so the time is at most the product of both
-/// lengths, whatever the pattern.
+/// Do the glyphs cover the whole of `text`? On a mismatch only the last `*` is widened, so the time
+/// is at most the product of both lengths, whatever the pattern.
 fn fits(glyphs: &[Glyph], text: &[u8], begins_with: impl Fn(&[u8], &[u8]) -> bool) -> bool {
     let (mut at, mut place) = (0, 0);
     // The glyph after the last `*`, and where the text that it stands for ends so far.
@@ -217,7 +252,9 @@ fn fits(glyphs: &[Glyph], text: &[u8], begins_with: impl Fn(&[u8], &[u8]) -> boo
                 star = Some((at + 1, place));
                 Some(place)
             }
-            Some(Glyph::Text(part)) if begins_with(&text[place..], part.as_bytes()) => Some(place + part.len()),
+            Some(Glyph::Text(part)) if begins_with(&text[place..], part.as_bytes()) => {
+                Some(place + part.len())
+            }
             Some(Glyph::One) if place < text.len() => Some(place + character_len(text[place])),
             _ => None,
         };
@@ -226,7 +263,9 @@ fn fits(glyphs: &[Glyph], text: &[u8], begins_with: impl Fn(&[u8], &[u8]) -> boo
             place = next;
             continue;
         }
-        let Some((after, end)) = star.filter(|(_, end)| *end < text.len()) else { return false };
+        let Some((after, end)) = star.filter(|(_, end)| *end < text.len()) else {
+            return false;
+        };
         let end = end + character_len(text[end]);
         star = Some((after, end));
         (at, place) = (after, end);
@@ -243,8 +282,9 @@ const fn character_len(first: u8) -> usize {
     }
 }
 
-/// An ARN with signs: each of the six fields is compared by itself, so that a `*` never crosses a colon of the first five. Missing
-/// fields at the end count as `*` ("Incomplete ARNs" in the reference).
+/// An ARN with signs: each of the six fields is compared by itself, so that a `*` never crosses a
+/// colon of the first five. Missing fields at the end count as `*` ("Incomplete ARNs" in the
+/// reference).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ArnPattern {
     Any,
@@ -260,71 +300,137 @@ impl ArnPattern {
             return Ok(Self::Any);
         }
         let mut fields = whole.split_at_colons(ARN_FIELDS).into_iter();
-        Ok(Self::Fields(Box::new(std::array::from_fn(|_| fields.next().unwrap_or_else(Pattern::any)))))
+        Ok(Self::Fields(Box::new(std::array::from_fn(|_| {
+            fields.next().unwrap_or_else(Pattern::any)
+        }))))
     }
 
-    /// Compares `text`, an ARN or what stands in its place; a text with fewer than six fields differs.
+    /// Compares `text`, an ARN or what stands in its place; a text with fewer than six fields
+    /// differs.
     pub(super) fn matches(&self, text: &str, variables: &dyn Variables) -> Verdict {
-        let Self::Fields(fields) = self else { return Verdict::Matches };
+        let Self::Fields(fields) = self else {
+            return Verdict::Matches;
+        };
         let mut parts = text.splitn(ARN_FIELDS, ':');
         let mut unresolved = false;
         for field in fields.iter() {
-            let Some(part) = parts.next() else { return Verdict::Differs };
+            let Some(part) = parts.next() else {
+                return Verdict::Differs;
+            };
             match field.matches(part, variables) {
                 Verdict::Matches => {}
                 Verdict::Differs => return Verdict::Differs,
                 Verdict::Unresolved => unresolved = true,
             }
         }
-        if unresolved { Verdict::Unresolved } else { Verdict::Matches }
+        if unresolved {
+            Verdict::Unresolved
+        } else {
+            Verdict::Matches
+        }
     }
 }
 
 #[cfg(test)]
 mod laws {
     use proptest::prelude::*;
+    use wharfinger_aws::wildcard_match;
 
     use super::*;
-    use crate::aws::wildcard_match;
 
-    const ALL: Signs = Signs { wildcards: true, variables: true };
+    const ALL: Signs = Signs {
+        wildcards: true,
+        variables: true,
+    };
 
     struct Name(Option<&'static str>);
 
     impl Variables for Name {
         fn variable(&self, key: &str) -> Option<Cow<'_, str>> {
-            if key == "aws:username" { self.0.map(Cow::Borrowed) } else { None }
+            if key == "aws:username" {
+                self.0.map(Cow::Borrowed)
+            } else {
+                None
+            }
         }
     }
 
     fn matches(pattern: &str, text: &str, name: Option<&'static str>) -> Verdict {
-        Pattern::compile(pattern, ALL).expect("a pattern").matches(text, &Name(name))
+        Pattern::compile(pattern, ALL)
+            .expect("a pattern")
+            .matches(text, &Name(name))
     }
 
     #[test]
     fn a_variable_is_plain_text() {
-        assert_eq!(matches("home/${aws:username}/*", "home/ann/x", Some("ann")), Verdict::Matches);
-        assert_eq!(matches("home/${aws:username}/*", "home/bob/x", Some("ann")), Verdict::Differs);
-        assert_eq!(matches("home/${aws:username}", "home/anything", Some("*")), Verdict::Differs);
-        assert_eq!(matches("home/${aws:username}", "home/*", Some("*")), Verdict::Matches);
-        assert_eq!(matches("home/${aws:username}", "home/x", None), Verdict::Unresolved);
-        assert_eq!(matches("home/${aws:username, 'guest, too'}", "home/guest, too", None), Verdict::Matches);
+        assert_eq!(
+            matches("home/${aws:username}/*", "home/ann/x", Some("ann")),
+            Verdict::Matches
+        );
+        assert_eq!(
+            matches("home/${aws:username}/*", "home/bob/x", Some("ann")),
+            Verdict::Differs
+        );
+        assert_eq!(
+            matches("home/${aws:username}", "home/anything", Some("*")),
+            Verdict::Differs
+        );
+        assert_eq!(
+            matches("home/${aws:username}", "home/*", Some("*")),
+            Verdict::Matches
+        );
+        assert_eq!(
+            matches("home/${aws:username}", "home/x", None),
+            Verdict::Unresolved
+        );
+        assert_eq!(
+            matches(
+                "home/${aws:username, 'guest, too'}",
+                "home/guest, too",
+                None
+            ),
+            Verdict::Matches
+        );
         assert_eq!(matches("${*}${?}${$}{*", "*?${x", None), Verdict::Matches);
         assert_eq!(matches("${*}", "x", None), Verdict::Differs);
     }
 
     #[test]
     fn broken_variables_are_refused_and_old_documents_have_none() {
-        for bad in ["${", "${aws:username", "${}", "${ }", "${a, b}", "${a b}", "${${a}}"] {
-            assert_eq!(Pattern::compile(bad, ALL), Err(PatternError::Variable), "{bad}");
+        for bad in [
+            "${",
+            "${aws:username",
+            "${}",
+            "${ }",
+            "${a, b}",
+            "${a b}",
+            "${${a}}",
+        ] {
+            assert_eq!(
+                Pattern::compile(bad, ALL),
+                Err(PatternError::Variable),
+                "{bad}"
+            );
         }
-        let old = Signs { wildcards: true, variables: false };
-        assert_eq!(Pattern::compile("${aws:username", old).expect("a pattern").literal(), Some("${aws:username"));
+        let old = Signs {
+            wildcards: true,
+            variables: false,
+        };
+        assert_eq!(
+            Pattern::compile("${aws:username", old)
+                .expect("a pattern")
+                .literal(),
+            Some("${aws:username")
+        );
     }
 
     #[test]
     fn fields_of_an_arn_stand_for_themselves() {
-        let check = |pattern: &str, text: &str| ArnPattern::compile(pattern, ALL).expect("a pattern").matches(text, &Name(Some("a:b")));
+        let check = |pattern: &str, text: &str| {
+            ArnPattern::compile(pattern, ALL)
+                .expect("a pattern")
+                .matches(text, &Name(Some("a:b")))
+        };
         let web = "arn:aws:ecr:us-east-1:123456789012:repository/web";
         for (pattern, expected) in [
             ("*", true),
@@ -338,14 +444,23 @@ mod laws {
         ] {
             assert_eq!(check(pattern, web), verdict(expected), "{pattern}");
         }
-        assert_eq!(check("arn:aws:ecr:*:*:${aws:username}", "arn:aws:ecr:r:1:a:b"), Verdict::Matches);
-        assert_eq!(check("arn:aws:ecr:${aws:username}:*:x", "arn:aws:ecr:a:b:x:y"), Verdict::Differs);
+        assert_eq!(
+            check("arn:aws:ecr:*:*:${aws:username}", "arn:aws:ecr:r:1:a:b"),
+            Verdict::Matches
+        );
+        assert_eq!(
+            check("arn:aws:ecr:${aws:username}:*:x", "arn:aws:ecr:a:b:x:y"),
+            Verdict::Differs
+        );
         assert_eq!(check("arn:aws:ecr:*", "web"), Verdict::Differs);
     }
 
     #[test]
     fn a_hostile_pattern_is_answered_at_once() {
-        assert_eq!(matches(&format!("{}b", "*a".repeat(500)), &"a".repeat(10_000), None), Verdict::Differs);
+        assert_eq!(
+            matches(&format!("{}b", "*a".repeat(500)), &"a".repeat(10_000), None),
+            Verdict::Differs
+        );
     }
 
     proptest! {

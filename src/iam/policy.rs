@@ -1,15 +1,18 @@
-//! Policy documents: read strictly, checked for their kind, and compiled once so that decisions only compare. PURE.
+//! Policy documents: read strictly, checked for their kind, and compiled once so that decisions
+//! only compare. PURE.
 //!
-//! Source: IAM user guide, "Grammar of the IAM JSON policy language"; ECR user guide, "Private repository policies".
+//! Source: IAM user guide, "Grammar of the IAM JSON policy language"; ECR user guide, "Private
+//! repository policies".
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::aws::{AccountId, Arn};
-use crate::iam::condition::{self, Condition};
-use crate::iam::error::PolicyError;
-use crate::iam::pattern::{ArnPattern, Pattern, Signs};
-use crate::iam::strict_json::Json;
+use wharfinger_aws::{AccountId, Arn};
+
+use crate::condition::{self, Condition};
+use crate::error::PolicyError;
+use crate::pattern::{ArnPattern, Pattern, Signs};
+use crate::strict_json::Json;
 
 /// Which elements a document may and must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,7 +26,8 @@ pub enum Grammar {
 }
 
 impl Grammar {
-    /// Longest document taken, in characters: the IAM quota for a managed policy (which does not count blanks); ECR's own limit.
+    /// Longest document taken, in characters: the IAM quota for a managed policy (which does not
+    /// count blanks); ECR's own limit.
     #[must_use]
     pub const fn max_chars(self) -> usize {
         match self {
@@ -38,10 +42,17 @@ impl Grammar {
     fn check_length(self, text: &str) -> Result<(), PolicyError> {
         let limit = self.max_chars();
         let counted = match self {
-            Self::Identity => text.chars().filter(|character| !character.is_whitespace()).count(),
+            Self::Identity => text
+                .chars()
+                .filter(|character| !character.is_whitespace())
+                .count(),
             Self::Repository | Self::Registry => text.chars().count(),
         };
-        if counted > limit || text.len() > 4 * Self::MAX_CHARS_WITH_BLANKS { Err(PolicyError::TooLong { limit }) } else { Ok(()) }
+        if counted > limit || text.len() > 4 * Self::MAX_CHARS_WITH_BLANKS {
+            Err(PolicyError::TooLong { limit })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -100,7 +111,9 @@ impl Policy {
     pub fn parse(text: &str, grammar: Grammar) -> Result<Self, PolicyError> {
         grammar.check_length(text)?;
         let json = Json::parse(text).map_err(|error| PolicyError::Json(error.to_string()))?;
-        let Json::Object(elements) = json else { return Err(PolicyError::Json("not an object".to_owned())) };
+        let Json::Object(elements) = json else {
+            return Err(PolicyError::Json("not an object".to_owned()));
+        };
         let (mut variables, mut statements) = (false, None);
         for (element, value) in &elements {
             match (element.as_str(), value) {
@@ -110,21 +123,35 @@ impl Policy {
                 ("Id", Json::Text(_)) => {}
                 ("Id", other) => return Err(PolicyError::value("Id", &shown(other))),
                 ("Statement", value) => statements = Some(value),
-                _ => return Err(PolicyError::NotAllowed { element: element.clone() }),
+                _ => {
+                    return Err(PolicyError::NotAllowed {
+                        element: element.clone(),
+                    });
+                }
             }
         }
-        let statements = match statements.ok_or(PolicyError::Missing { element: "Statement" })? {
+        let statements = match statements.ok_or(PolicyError::Missing {
+            element: "Statement",
+        })? {
             Json::List(list) => list.as_slice(),
             single => std::slice::from_ref(single),
         };
         if statements.is_empty() {
-            return Err(PolicyError::Missing { element: "Statement" });
+            return Err(PolicyError::Missing {
+                element: "Statement",
+            });
         }
-        let statements: Vec<_> = statements.iter().map(|value| statement(value, grammar, variables)).collect::<Result<_, _>>()?;
+        let statements: Vec<_> = statements
+            .iter()
+            .map(|value| statement(value, grammar, variables))
+            .collect::<Result<_, _>>()?;
         if grammar == Grammar::Identity {
             check_sids(&statements)?;
         }
-        Ok(Self { text: text.into(), statements: statements.into() })
+        Ok(Self {
+            text: text.into(),
+            statements: statements.into(),
+        })
     }
 
     /// The document as it was given, to the letter.
@@ -148,8 +175,15 @@ impl PartialEq for Policy {
 
 /// Within an identity policy each Sid stands once and has letters and digits only.
 fn check_sids(statements: &[Statement]) -> Result<(), PolicyError> {
-    let mut sids: Vec<&str> = statements.iter().filter_map(|statement| statement.sid.as_deref()).filter(|sid| !sid.is_empty()).collect();
-    if let Some(bad) = sids.iter().find(|sid| !sid.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+    let mut sids: Vec<&str> = statements
+        .iter()
+        .filter_map(|statement| statement.sid.as_deref())
+        .filter(|sid| !sid.is_empty())
+        .collect();
+    if let Some(bad) = sids
+        .iter()
+        .find(|sid| !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    {
         return Err(PolicyError::value("Sid", bad));
     }
     sids.sort_unstable();
@@ -160,9 +194,12 @@ fn check_sids(statements: &[Statement]) -> Result<(), PolicyError> {
 }
 
 fn statement(value: &Json, grammar: Grammar, variables: bool) -> Result<Statement, PolicyError> {
-    let Json::Object(elements) = value else { return Err(PolicyError::value("Statement", &shown(value))) };
+    let Json::Object(elements) = value else {
+        return Err(PolicyError::value("Statement", &shown(value)));
+    };
     let (mut sid, mut effect, mut conditions) = (None, None, Vec::new());
-    let (mut principal, mut action, mut resource) = (Slot::default(), Slot::default(), Slot::default());
+    let (mut principal, mut action, mut resource) =
+        (Slot::default(), Slot::default(), Slot::default());
     for (element, value) in elements {
         match element.as_str() {
             "Sid" => sid = Some(text("Sid", value)?.into()),
@@ -174,12 +211,21 @@ fn statement(value: &Json, grammar: Grammar, variables: bool) -> Result<Statemen
                 });
             }
             "Principal" | "NotPrincipal" => principal.fill(element, principals(value)?)?,
-            "Action" | "NotAction" => action.fill(element, entries("Action", value, self::action)?)?,
+            "Action" | "NotAction" => {
+                action.fill(element, entries("Action", value, self::action)?)?
+            }
             "Resource" | "NotResource" => {
-                resource.fill(element, entries("Resource", value, |text| self::resource(text, variables))?)?;
+                resource.fill(
+                    element,
+                    entries("Resource", value, |text| self::resource(text, variables))?,
+                )?;
             }
             "Condition" => conditions = condition::parse(value, variables)?,
-            _ => return Err(PolicyError::NotAllowed { element: element.clone() }),
+            _ => {
+                return Err(PolicyError::NotAllowed {
+                    element: element.clone(),
+                });
+            }
         }
     }
     let (wants_principal, wants_resource) = match grammar {
@@ -191,7 +237,9 @@ fn statement(value: &Json, grammar: Grammar, variables: bool) -> Result<Statemen
         sid,
         effect: effect.ok_or(PolicyError::Missing { element: "Effect" })?,
         principal: principal.take("Principal", wants_principal)?,
-        action: action.take("Action", true)?.ok_or(PolicyError::Missing { element: "Action" })?,
+        action: action
+            .take("Action", true)?
+            .ok_or(PolicyError::Missing { element: "Action" })?,
         resource: resource.take("Resource", wants_resource)?,
         conditions,
     })
@@ -208,28 +256,44 @@ impl<T> Default for Slot<T> {
 
 impl<T> Slot<T> {
     fn fill(&mut self, element: &str, entries: Vec<T>) -> Result<(), PolicyError> {
-        let listed = if element.starts_with("Not") { Listed::Not(entries) } else { Listed::Is(entries) };
+        let listed = if element.starts_with("Not") {
+            Listed::Not(entries)
+        } else {
+            Listed::Is(entries)
+        };
         match self.0.replace(listed) {
             None => Ok(()),
-            Some(_) => Err(PolicyError::NotAllowed { element: format!("{element} beside its opposite") }),
+            Some(_) => Err(PolicyError::NotAllowed {
+                element: format!("{element} beside its opposite"),
+            }),
         }
     }
 
     fn take(self, element: &'static str, wanted: bool) -> Result<Option<Listed<T>>, PolicyError> {
         match (self.0, wanted) {
             (None, true) => Err(PolicyError::Missing { element }),
-            (Some(_), false) => Err(PolicyError::NotAllowed { element: element.to_owned() }),
+            (Some(_), false) => Err(PolicyError::NotAllowed {
+                element: element.to_owned(),
+            }),
             (listed, _) => Ok(listed),
         }
     }
 }
 
 fn text<'j>(element: &'static str, value: &'j Json) -> Result<&'j str, PolicyError> {
-    if let Json::Text(text) = value { Ok(text) } else { Err(PolicyError::value(element, &shown(value))) }
+    if let Json::Text(text) = value {
+        Ok(text)
+    } else {
+        Err(PolicyError::value(element, &shown(value)))
+    }
 }
 
 /// A text or a list of texts, each read by `read`; at least one.
-fn entries<T>(element: &'static str, value: &Json, read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, PolicyError> {
+fn entries<T>(
+    element: &'static str,
+    value: &Json,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, PolicyError> {
     let list = match value {
         Json::List(list) => list.as_slice(),
         single => std::slice::from_ref(single),
@@ -237,7 +301,12 @@ fn entries<T>(element: &'static str, value: &Json, read: impl Fn(&str) -> Option
     if list.is_empty() {
         return Err(PolicyError::value(element, "[]"));
     }
-    list.iter().map(|entry| text(element, entry).and_then(|text| read(text).ok_or_else(|| PolicyError::value(element, text)))).collect()
+    list.iter()
+        .map(|entry| {
+            text(element, entry)
+                .and_then(|text| read(text).ok_or_else(|| PolicyError::value(element, text)))
+        })
+        .collect()
 }
 
 /// `*`, or a service and an action name with wildcards: `ecr:Get*`.
@@ -246,18 +315,41 @@ fn action(text: &str) -> Option<Pattern> {
     let fine = match text.split_once(':') {
         None => text == "*",
         Some((service, name)) => {
-            let service_fine = service == "*" || (!service.is_empty() && service.bytes().all(legal));
-            service_fine && !name.is_empty() && name.bytes().all(|byte| legal(byte) || matches!(byte, b'*' | b'?'))
+            let service_fine =
+                service == "*" || (!service.is_empty() && service.bytes().all(legal));
+            service_fine
+                && !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|byte| legal(byte) || matches!(byte, b'*' | b'?'))
         }
     };
-    if fine { Pattern::compile(text, Signs { wildcards: true, variables: false }).ok() } else { None }
+    if fine {
+        Pattern::compile(
+            text,
+            Signs {
+                wildcards: true,
+                variables: false,
+            },
+        )
+        .ok()
+    } else {
+        None
+    }
 }
 
 /// `*`, or an ARN with wildcards and variables.
 fn resource(text: &str, variables: bool) -> Option<ArnPattern> {
-    let signs = Signs { wildcards: true, variables };
+    let signs = Signs {
+        wildcards: true,
+        variables,
+    };
     let fine = text == "*" || text.starts_with("arn:");
-    if fine && text.len() <= Arn::MAX_BYTES { ArnPattern::compile(text, signs).ok() } else { None }
+    if fine && text.len() <= Arn::MAX_BYTES {
+        ArnPattern::compile(text, signs).ok()
+    } else {
+        None
+    }
 }
 
 /// `"*"`, or an object of kinds: `{"AWS": [...]}`.
@@ -272,16 +364,21 @@ fn principals(value: &Json) -> Result<Vec<NamedPrincipal>, PolicyError> {
     for (kind, names) in kinds {
         principals.extend(match kind.as_str() {
             "AWS" => entries(ELEMENT, names, aws_principal)?,
-            "Service" | "Federated" | "CanonicalUser" => {
-                entries(ELEMENT, names, |name| (!name.is_empty()).then_some(NamedPrincipal::Outsider))?
+            "Service" | "Federated" | "CanonicalUser" => entries(ELEMENT, names, |name| {
+                (!name.is_empty()).then_some(NamedPrincipal::Outsider)
+            })?,
+            _ => {
+                return Err(PolicyError::NotAllowed {
+                    element: format!("Principal {kind}"),
+                });
             }
-            _ => return Err(PolicyError::NotAllowed { element: format!("Principal {kind}") }),
         });
     }
     Ok(principals)
 }
 
-/// `*`, an account id, or the ARN of a root, user, role or session (whole: a wildcard may not stand within it), or a unique id.
+/// `*`, an account id, or the ARN of a root, user, role or session (whole: a wildcard may not stand
+/// within it), or a unique id.
 fn aws_principal(text: &str) -> Option<NamedPrincipal> {
     if text == "*" {
         return Some(NamedPrincipal::Anyone);
@@ -289,15 +386,23 @@ fn aws_principal(text: &str) -> Option<NamedPrincipal> {
     if let Ok(account) = text.parse() {
         return Some(NamedPrincipal::Account(account));
     }
-    let is_unique_id = text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-    if is_unique_id && ["AIDA", "AROA", "ASIA"].iter().any(|prefix| text.starts_with(prefix)) {
+    let is_unique_id = text.len() >= 16
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    if is_unique_id
+        && ["AIDA", "AROA", "ASIA"]
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
+    {
         return Some(NamedPrincipal::UniqueId(text.to_owned()));
     }
     let arn: Arn = text.parse().ok()?;
     let account = arn.account_id()?;
     let resource = arn.resource();
-    let named =
-        ["user/", "role/", "assumed-role/", "federated-user/"].iter().any(|kind| resource.len() > kind.len() && resource.starts_with(kind));
+    let named = ["user/", "role/", "assumed-role/", "federated-user/"]
+        .iter()
+        .any(|kind| resource.len() > kind.len() && resource.starts_with(kind));
     match arn.service() {
         "iam" if resource == "root" => Some(NamedPrincipal::Account(account)),
         "iam" | "sts" if named && !resource.contains(['*', '?']) => Some(NamedPrincipal::Arn(arn)),

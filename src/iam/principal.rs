@@ -1,10 +1,12 @@
-//! Who calls: an account's root, a user, or (under `--dev` only) nobody; with the policies and token scopes that came along. PURE.
+//! Who calls: an account's root, a user, or (under `--dev` only) nobody; with the policies and
+//! token scopes that came along. PURE.
 
 use std::sync::Arc;
 
-use crate::aws::{AccountId, Arn};
-use crate::iam::policy::Policy;
-use crate::iam::scopes::TokenScopes;
+use wharfinger_aws::{AccountId, Arn};
+
+use crate::policy::Policy;
+use crate::scopes::TokenScopes;
 
 /// A kind of identity within an account. Roles and their sessions will be further kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,12 +43,14 @@ pub struct IdentityPolicies {
     // A permissions boundary and group policies will stand here.
 }
 
-/// An authenticated caller. Cheap to share behind an `Arc`; made once a second at most for each credential in use.
+/// An authenticated caller. Cheap to share behind an `Arc`; made once a second at most for each
+/// credential in use.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub account: AccountId,
     pub principal: Principal,
-    /// The key that signed, or that the token was issued to; `None` under `--dev` without credentials.
+    /// The key that signed, or that the token was issued to; `None` under `--dev` without
+    /// credentials.
     pub access_key_id: Option<Arc<str>>,
     pub policies: Arc<IdentityPolicies>,
     /// What a Bearer token is limited to; `None` for callers that are not limited so.
@@ -59,10 +63,23 @@ impl Caller {
     pub fn new(account: AccountId, principal: Principal, policies: Arc<IdentityPolicies>) -> Self {
         let arn = match &principal {
             Principal::Root => account.root_arn(),
-            Principal::User(user) => Arn::new("aws", "iam", "", account.as_str(), &format!("user{}{}", user.path, user.name)),
+            Principal::User(user) => Arn::new(
+                "aws",
+                "iam",
+                "",
+                account.as_str(),
+                &format!("user{}{}", user.path, user.name),
+            ),
             Principal::Anonymous => Arn::new("aws", "iam", "", account.as_str(), "anonymous"),
         };
-        Self { account, principal, access_key_id: None, policies, scopes: None, arn }
+        Self {
+            account,
+            principal,
+            access_key_id: None,
+            policies,
+            scopes: None,
+            arn,
+        }
     }
 
     /// The root of `account`.
@@ -91,7 +108,8 @@ impl Caller {
         &self.arn
     }
 
-    /// `UserId` of `GetCallerIdentity` and the key `aws:userid`: the account id for a root, the unique id for a user.
+    /// `UserId` of `GetCallerIdentity` and the key `aws:userid`: the account id for a root, the
+    /// unique id for a user.
     #[must_use]
     pub fn user_id(&self) -> &str {
         match &self.principal {
@@ -103,7 +121,11 @@ impl Caller {
     /// How refusals name the caller.
     #[must_use]
     pub fn display(&self) -> &str {
-        if self.principal == Principal::Anonymous { "anonymous" } else { self.arn.as_str() }
+        if self.principal == Principal::Anonymous {
+            "anonymous"
+        } else {
+            self.arn.as_str()
+        }
     }
 }
 
@@ -114,12 +136,28 @@ mod tests {
     #[test]
     fn identities_are_named_as_aws_names_them() {
         let root = Caller::root(AccountId::DEV);
-        assert_eq!((root.arn().as_str(), root.user_id()), ("arn:aws:iam::123456789012:root", "123456789012"));
-        let user = |path: &str| UserName { path: path.into(), name: "ci".into(), id: "AIDAEXAMPLE".into() };
+        assert_eq!(
+            (root.arn().as_str(), root.user_id()),
+            ("arn:aws:iam::123456789012:root", "123456789012")
+        );
+        let user = |path: &str| UserName {
+            path: path.into(),
+            name: "ci".into(),
+            id: "AIDAEXAMPLE".into(),
+        };
         let named = |path| Caller::new(AccountId::DEV, Principal::User(user(path)), Arc::default());
-        assert_eq!(named("/").arn().as_str(), "arn:aws:iam::123456789012:user/ci");
-        assert_eq!(named("/build/").arn().as_str(), "arn:aws:iam::123456789012:user/build/ci");
+        assert_eq!(
+            named("/").arn().as_str(),
+            "arn:aws:iam::123456789012:user/ci"
+        );
+        assert_eq!(
+            named("/build/").arn().as_str(),
+            "arn:aws:iam::123456789012:user/build/ci"
+        );
         assert_eq!(named("/").user_id(), "AIDAEXAMPLE");
-        assert_eq!(Caller::new(AccountId::DEV, Principal::Anonymous, Arc::default()).display(), "anonymous");
+        assert_eq!(
+            Caller::new(AccountId::DEV, Principal::Anonymous, Arc::default()).display(),
+            "anonymous"
+        );
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::oci::RepositoryName;
+use wharfinger_oci::RepositoryName;
 
 /// One thing that may be done within a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,7 +18,12 @@ pub enum Verb {
 }
 
 impl Verb {
-    const NAMES: [(Self, &str); 4] = [(Self::Pull, "pull"), (Self::Push, "push"), (Self::Delete, "delete"), (Self::All, "*")];
+    const NAMES: [(Self, &str); 4] = [
+        (Self::Pull, "pull"),
+        (Self::Push, "push"),
+        (Self::Delete, "delete"),
+        (Self::All, "*"),
+    ];
 
     const fn bit(self) -> u8 {
         1 << self as u8
@@ -48,7 +53,10 @@ impl Verbs {
 
     /// The verbs of the set as they are written, `*` for [`Verb::All`].
     pub fn iter(self) -> impl Iterator<Item = Verb> {
-        Verb::NAMES.into_iter().map(|(verb, _)| verb).filter(move |verb| self.0 & verb.bit() != 0)
+        Verb::NAMES
+            .into_iter()
+            .map(|(verb, _)| verb)
+            .filter(move |verb| self.0 & verb.bit() != 0)
     }
 }
 
@@ -85,8 +93,16 @@ impl FromStr for Scope {
             ("registry", "catalog") => Target::Catalog,
             _ => return Err(ScopeError),
         };
-        let known = |word: &str| Verb::NAMES.into_iter().find(|(_, name)| *name == word).map(|(verb, _)| verb);
-        Ok(Self { target, verbs: Verbs::of(verbs.split(',').filter_map(known)) })
+        let known = |word: &str| {
+            Verb::NAMES
+                .into_iter()
+                .find(|(_, name)| *name == word)
+                .map(|(verb, _)| verb)
+        };
+        Ok(Self {
+            target,
+            verbs: Verbs::of(verbs.split(',').filter_map(known)),
+        })
     }
 }
 
@@ -113,11 +129,13 @@ impl fmt::Display for Scope {
 pub struct TokenScopes(Vec<Scope>);
 
 impl TokenScopes {
-    /// Most scopes that one token carries: a mount names two repositories; clients that copy many ask for a few dozen. Keeps tokens
-    /// under the 8 KiB that clients and proxies allow a header.
+    /// Most scopes that one token carries: a mount names two repositories; clients that copy many
+    /// ask for a few dozen. Keeps tokens under the 8 KiB that clients and proxies allow a
+    /// header.
     pub const MAX: usize = 32;
 
-    /// Keeps the first [`TokenScopes::MAX`] scopes, those for the same target joined, those without verbs left out.
+    /// Keeps the first [`TokenScopes::MAX`] scopes, those for the same target joined, those without
+    /// verbs left out.
     #[must_use]
     pub fn of(scopes: impl IntoIterator<Item = Scope>) -> Self {
         let mut kept: Vec<Scope> = Vec::new();
@@ -131,21 +149,30 @@ impl TokenScopes {
         Self(kept)
     }
 
-    /// Reads scopes separated by blanks, as `scope` parameters and tokens hold them; what is no scope is passed over.
+    /// Reads scopes separated by blanks, as `scope` parameters and tokens hold them; what is no
+    /// scope is passed over.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        Self::of(text.split_ascii_whitespace().filter_map(|word| word.parse().ok()))
+        Self::of(
+            text.split_ascii_whitespace()
+                .filter_map(|word| word.parse().ok()),
+        )
     }
 
     #[must_use]
     pub fn allows(&self, repository: &RepositoryName, verb: Verb) -> bool {
         let named = |scope: &&Scope| matches!(&scope.target, Target::Repository(name) if name == repository);
-        self.0.iter().find(named).is_some_and(|scope| scope.verbs.contains(verb))
+        self.0
+            .iter()
+            .find(named)
+            .is_some_and(|scope| scope.verbs.contains(verb))
     }
 
     #[must_use]
     pub fn allows_catalog(&self) -> bool {
-        self.0.iter().any(|scope| scope.target == Target::Catalog && scope.verbs.contains(Verb::All))
+        self.0
+            .iter()
+            .any(|scope| scope.target == Target::Catalog && scope.verbs.contains(Verb::All))
     }
 
     #[must_use]
@@ -175,15 +202,29 @@ mod laws {
         let scopes = TokenScopes::parse(
             "repository:team/web:pull repository:team/web:push,fly repository:a::b junk registry:catalog:* repository:xx:",
         );
-        assert_eq!(scopes.to_string(), "repository:team/web:pull,push registry:catalog:*");
+        assert_eq!(
+            scopes.to_string(),
+            "repository:team/web:pull,push registry:catalog:*"
+        );
         let web: RepositoryName = "team/web".parse().expect("a name");
         let other: RepositoryName = "team/other".parse().expect("a name");
-        assert!(scopes.allows(&web, Verb::Push) && !scopes.allows(&web, Verb::Delete) && !scopes.allows(&other, Verb::Pull));
+        assert!(
+            scopes.allows(&web, Verb::Push)
+                && !scopes.allows(&web, Verb::Delete)
+                && !scopes.allows(&other, Verb::Pull)
+        );
         assert!(scopes.allows_catalog());
         assert!(TokenScopes::parse("repository:team/web:*").allows(&web, Verb::Delete));
         assert!(TokenScopes::parse("repository(plugin):team/web:pull").allows(&web, Verb::Pull));
         assert_eq!(
-            TokenScopes::parse(&(0..100).map(|n| format!("repository:r{n}:pull")).collect::<Vec<_>>().join(" ")).as_slice().len(),
+            TokenScopes::parse(
+                &(0..100)
+                    .map(|n| format!("repository:r{n}:pull"))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            )
+            .as_slice()
+            .len(),
             TokenScopes::MAX
         );
     }

@@ -1,4 +1,5 @@
-//! The master key file, and what is derived from it: the seal over stored secrets and the keys that sign tokens.
+//! The master key file, and what is derived from it: the seal over stored secrets and the keys that
+//! sign tokens.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -7,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
-
-use crate::base::{Ids, Secret};
+use wharfinger_base::{Ids, Secret};
 
 /// Bytes of the master key.
 const KEY_BYTES: usize = 32;
@@ -35,33 +35,48 @@ impl MasterKey {
         Self(Secret::new(ids.bytes()))
     }
 
-    /// Reads the key at `path`; where there is none, makes one that only the owner may read, durable before this returns. Of two
-    /// processes that start at once, both get the same key.
+    /// Reads the key at `path`; where there is none, makes one that only the owner may read,
+    /// durable before this returns. Of two processes that start at once, both get the same key.
     pub fn open_or_create(path: &Path, ids: &Ids) -> Result<Self, KeyFileError> {
-        let trouble = |source| KeyFileError::File { path: path.to_owned(), source };
+        let trouble = |source| KeyFileError::File {
+            path: path.to_owned(),
+            source,
+        };
         match read(path) {
             Err(KeyFileError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
         let temporary = path.with_extension(format!("{}.new", ids.uuid()));
-        let written = write_new(&temporary, &ids.bytes::<KEY_BYTES>()).and_then(|()| fs::hard_link(&temporary, path));
+        let written = write_new(&temporary, &ids.bytes::<KEY_BYTES>())
+            .and_then(|()| fs::hard_link(&temporary, path));
         let removed = fs::remove_file(&temporary);
         match written {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.and(removed).map_err(trouble)?,
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(trouble)?;
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or_else(|| Path::new("."));
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(trouble)?;
         read(path)
     }
 }
 
 fn read(path: &Path) -> Result<MasterKey, KeyFileError> {
-    let trouble = |source| KeyFileError::File { path: path.to_owned(), source };
+    let trouble = |source| KeyFileError::File {
+        path: path.to_owned(),
+        source,
+    };
     let mut file = File::open(path).map_err(trouble)?;
     let metadata = file.metadata().map_err(trouble)?;
     if metadata.len() != KEY_BYTES as u64 {
-        return Err(KeyFileError::Length { path: path.to_owned(), found: metadata.len() });
+        return Err(KeyFileError::Length {
+            path: path.to_owned(),
+            found: metadata.len(),
+        });
     }
     // Refusing would lock out mounted secrets, whose mode is not ours to choose.
     if metadata.permissions().mode() & 0o077 != 0 {
@@ -73,7 +88,11 @@ fn read(path: &Path) -> Result<MasterKey, KeyFileError> {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -118,7 +137,8 @@ pub(super) fn derive(master: &MasterKey, purpose: Purpose) -> Secret<[u8; KEY_BY
 #[error("a stored secret cannot be opened: it was sealed under another master key, or changed")]
 pub(super) struct SealBroken;
 
-/// Seals texts under AES-256-GCM. What a text belongs to is bound in, so that rows cannot be exchanged for one another.
+/// Seals texts under AES-256-GCM. What a text belongs to is bound in, so that rows cannot be
+/// exchanged for one another.
 pub(super) struct Seal {
     key: LessSafeKey,
     key_id: String,
@@ -127,9 +147,14 @@ pub(super) struct Seal {
 
 impl Seal {
     pub(super) fn new(master: &MasterKey, ids: Ids) -> Self {
-        let key = UnboundKey::new(&AES_256_GCM, derive(master, Purpose::Seal).reveal()).expect("AES-256 takes 32 bytes");
+        let key = UnboundKey::new(&AES_256_GCM, derive(master, Purpose::Seal).reveal())
+            .expect("AES-256 takes 32 bytes");
         let key_id = hex::encode(&derive(master, Purpose::KeyId).reveal()[..8]);
-        Self { key: LessSafeKey::new(key), key_id, ids }
+        Self {
+            key: LessSafeKey::new(key),
+            key_id,
+            ids,
+        }
     }
 
     /// The name of the master key; says nothing about the key.
@@ -137,19 +162,32 @@ impl Seal {
         &self.key_id
     }
 
-    /// A random nonce, the sealed text and its tag. 2^32 texts under one key are safe (NIST SP 800-38D, 8.3).
+    /// A random nonce, the sealed text and its tag. 2^32 texts under one key are safe (NIST SP
+    /// 800-38D, 8.3).
     pub(super) fn seal(&self, belongs_to: &str, text: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_LEN] = self.ids.bytes();
         let mut sealed = text.to_vec();
-        let tag = self.key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), self.bound_to(belongs_to), &mut sealed);
+        let tag = self.key.seal_in_place_separate_tag(
+            Nonce::assume_unique_for_key(nonce),
+            self.bound_to(belongs_to),
+            &mut sealed,
+        );
         let tag = tag.expect("a key of 40 characters is far below what AES-GCM seals at once");
         [&nonce, sealed.as_slice(), tag.as_ref()].concat()
     }
 
-    pub(super) fn open(&self, belongs_to: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, SealBroken> {
+    pub(super) fn open(
+        &self,
+        belongs_to: &str,
+        sealed: &[u8],
+    ) -> Result<Secret<Vec<u8>>, SealBroken> {
         let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(SealBroken)?;
         let mut text = text.to_vec();
-        let opened = self.key.open_in_place(Nonce::assume_unique_for_key(*nonce), self.bound_to(belongs_to), &mut text);
+        let opened = self.key.open_in_place(
+            Nonce::assume_unique_for_key(*nonce),
+            self.bound_to(belongs_to),
+            &mut text,
+        );
         let length = opened.map_err(|_| SealBroken)?.len();
         text.truncate(length);
         Ok(Secret::new(text))
@@ -167,10 +205,20 @@ mod tests {
     #[test]
     fn a_sealed_text_opens_only_where_it_belongs() {
         let ids = Ids::default();
-        let (seal, other) = (Seal::new(&MasterKey::random(&ids), ids.clone()), Seal::new(&MasterKey::random(&ids), ids.clone()));
+        let (seal, other) = (
+            Seal::new(&MasterKey::random(&ids), ids.clone()),
+            Seal::new(&MasterKey::random(&ids), ids.clone()),
+        );
         let sealed = seal.seal("AKIA1", b"secret");
-        assert_eq!(seal.open("AKIA1", &sealed).expect("opens").reveal(), b"secret");
-        assert_ne!(seal.seal("AKIA1", b"secret"), sealed, "a nonce is never used twice");
+        assert_eq!(
+            seal.open("AKIA1", &sealed).expect("opens").reveal(),
+            b"secret"
+        );
+        assert_ne!(
+            seal.seal("AKIA1", b"secret"),
+            sealed,
+            "a nonce is never used twice"
+        );
         assert_eq!(seal.open("AKIA2", &sealed), Err(SealBroken));
         assert_eq!(other.open("AKIA1", &sealed), Err(SealBroken));
         for at in 0..sealed.len() {
@@ -184,8 +232,14 @@ mod tests {
     #[test]
     fn purposes_do_not_share_a_key() {
         let master = MasterKey::random(&Ids::default());
-        assert_eq!(derive(&master, Purpose::Password), derive(&master, Purpose::Password));
-        assert_ne!(derive(&master, Purpose::Password), derive(&master, Purpose::LayerTicket));
+        assert_eq!(
+            derive(&master, Purpose::Password),
+            derive(&master, Purpose::Password)
+        );
+        assert_ne!(
+            derive(&master, Purpose::Password),
+            derive(&master, Purpose::LayerTicket)
+        );
     }
 
     #[test]
@@ -196,10 +250,23 @@ mod tests {
         let first = MasterKey::open_or_create(&path, &ids).expect("made");
         let second = MasterKey::open_or_create(&path, &ids).expect("read");
         assert_eq!(first.0, second.0);
-        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "no temporary file stays");
+        assert_eq!(
+            fs::metadata(&path).expect("there").permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("a folder").count(),
+            1,
+            "no temporary file stays"
+        );
         fs::write(&path, b"short").expect("written");
-        assert!(matches!(MasterKey::open_or_create(&path, &ids), Err(KeyFileError::Length { found: 5, .. })));
-        assert!(matches!(MasterKey::open_or_create(&folder.path().join("no/such"), &ids), Err(KeyFileError::File { .. })));
+        assert!(matches!(
+            MasterKey::open_or_create(&path, &ids),
+            Err(KeyFileError::Length { found: 5, .. })
+        ));
+        assert!(matches!(
+            MasterKey::open_or_create(&folder.path().join("no/such"), &ids),
+            Err(KeyFileError::File { .. })
+        ));
     }
 }

@@ -15,14 +15,18 @@ pub(super) enum Json {
     Object(Vec<(String, Json)>),
 }
 
-/// Deepest nesting taken. A policy document needs seven levels: document, Statement, statement, Condition, operator, key, values.
+/// Deepest nesting taken. A policy document needs seven levels: document, Statement, statement,
+/// Condition, operator, key, values.
 const MAX_DEPTH: u8 = 8;
 
 impl Json {
     /// Reads one JSON value that fills `text`.
     pub(super) fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let mut reader = serde_json::Deserializer::from_str(text);
-        let value = Nested { levels_left: MAX_DEPTH }.deserialize(&mut reader)?;
+        let value = Nested {
+            levels_left: MAX_DEPTH,
+        }
+        .deserialize(&mut reader)?;
         reader.end()?;
         Ok(value)
     }
@@ -36,7 +40,10 @@ struct Nested {
 
 impl Nested {
     fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
-        let levels_left = self.levels_left.checked_sub(1).ok_or_else(|| E::custom("nested too deep"))?;
+        let levels_left = self
+            .levels_left
+            .checked_sub(1)
+            .ok_or_else(|| E::custom("nested too deep"))?;
         Ok(Self { levels_left })
     }
 }
@@ -73,7 +80,9 @@ impl<'de> Visitor<'de> for Nested {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Json, E> {
-        serde_json::Number::from_f64(value).map(Json::Number).ok_or_else(|| E::custom("a number out of range"))
+        serde_json::Number::from_f64(value)
+            .map(Json::Number)
+            .ok_or_else(|| E::custom("a number out of range"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Json, E> {
@@ -98,7 +107,10 @@ impl<'de> Visitor<'de> for Nested {
         let mut keys: Vec<&str> = object.iter().map(|(key, _)| key.as_str()).collect();
         keys.sort_unstable();
         match keys.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(A::Error::custom(format_args!("the key \"{}\" stands twice in one object", pair[0]))),
+            Some(pair) => Err(A::Error::custom(format_args!(
+                "the key \"{}\" stands twice in one object",
+                pair[0]
+            ))),
             None => Ok(Json::Object(object)),
         }
     }
@@ -110,11 +122,24 @@ mod tests {
 
     #[test]
     fn keys_stand_once_and_depth_is_bounded() {
-        assert_eq!(Json::parse(r#"{"b":[1,"x"],"a":null}"#).expect("fine").clone(), {
-            let list = Json::List(vec![Json::Number(1.into()), Json::Text("x".into())]);
-            Json::Object(vec![("b".into(), list), ("a".into(), Json::Null)])
-        });
-        for bad in [r#"{"a":1,"a":2}"#, r#"{"x":{"a":1,"\u0061":2}}"#, "", "{} x", "{", "[[[[[[[[[1]]]]]]]]]", &"[".repeat(100_000)] {
+        assert_eq!(
+            Json::parse(r#"{"b":[1,"x"],"a":null}"#)
+                .expect("fine")
+                .clone(),
+            {
+                let list = Json::List(vec![Json::Number(1.into()), Json::Text("x".into())]);
+                Json::Object(vec![("b".into(), list), ("a".into(), Json::Null)])
+            }
+        );
+        for bad in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"x":{"a":1,"\u0061":2}}"#,
+            "",
+            "{} x",
+            "{",
+            "[[[[[[[[[1]]]]]]]]]",
+            &"[".repeat(100_000),
+        ] {
             assert!(Json::parse(bad).is_err(), "{}", &bad[..bad.len().min(40)]);
         }
         assert!(Json::parse("[[[[[[[[1]]]]]]]]").is_ok());

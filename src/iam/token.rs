@@ -1,5 +1,6 @@
-//! Tokens that this registry signs for itself: the 12-hour password of `docker login`, the short Bearer token, the ticket in a layer's
-//! download URL. All are JWTs (HS256), so they hold no `:` and no blank; each kind has a key of its own.
+//! Tokens that this registry signs for itself: the 12-hour password of `docker login`, the short
+//! Bearer token, the ticket in a layer's download URL. All are JWTs (HS256), so they hold no `:`
+//! and no blank; each kind has a key of its own.
 
 use std::sync::Once;
 use std::time::Duration;
@@ -7,19 +8,20 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use wharfinger_aws::{AccountId, Region};
+use wharfinger_base::{Secret, Timestamp};
+use wharfinger_oci::{Digest, RepositoryName};
 
-use crate::aws::{AccountId, Region};
-use crate::base::{Secret, Timestamp};
-use crate::iam::error::Error;
-use crate::iam::principal::Caller;
-use crate::iam::scopes::TokenScopes;
-use crate::iam::seal::{MasterKey, Purpose, derive};
-use crate::oci::{Digest, RepositoryName};
+use crate::error::Error;
+use crate::principal::Caller;
+use crate::scopes::TokenScopes;
+use crate::seal::{MasterKey, Purpose, derive};
 
 /// Longest token read, in bytes: ours stay under 4 KiB even with [`TokenScopes::MAX`] long names.
 pub(super) const MAX_TOKEN_BYTES: usize = 12 * 1024;
 
-/// Names the one cryptography provider of the process to the JWT library. Call it first in `main`; calling it again does nothing.
+/// Names the one cryptography provider of the process to the JWT library. Call it first in `main`;
+/// calling it again does nothing.
 pub fn install_crypto_provider() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -45,7 +47,8 @@ pub struct LayerGrant {
     pub digest: Digest,
 }
 
-/// What a password or Bearer token says: who, by which key, until when. Nothing of the policies, which are read anew at each use.
+/// What a password or Bearer token says: who, by which key, until when. Nothing of the policies,
+/// which are read anew at each use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SignInClaims {
     pub(super) account: AccountId,
@@ -94,11 +97,16 @@ struct Signer {
 impl Signer {
     fn new(master: &MasterKey, purpose: Purpose) -> Self {
         let key = derive(master, purpose);
-        Self { encoding: EncodingKey::from_secret(key.reveal()), decoding: DecodingKey::from_secret(key.reveal()) }
+        Self {
+            encoding: EncodingKey::from_secret(key.reveal()),
+            decoding: DecodingKey::from_secret(key.reveal()),
+        }
     }
 
     fn sign(&self, claims: &impl Serialize) -> Result<Secret<String>, Error> {
-        encode(&Header::new(Algorithm::HS256), claims, &self.encoding).map(Secret::new).map_err(|_| Error::Signing)
+        encode(&Header::new(Algorithm::HS256), claims, &self.encoding)
+            .map(Secret::new)
+            .map_err(|_| Error::Signing)
     }
 
     /// The claims, if we signed them. Their expiry is the caller's to check, against the one clock.
@@ -110,7 +118,9 @@ impl Signer {
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
         validation.validate_aud = false;
-        decode::<T>(token, &self.decoding, &validation).ok().map(|data| data.claims)
+        decode::<T>(token, &self.decoding, &validation)
+            .ok()
+            .map(|data| data.claims)
     }
 }
 
@@ -131,7 +141,8 @@ impl Tokens {
         }
     }
 
-    /// A token by which `caller` may come again until `now` + `ttl` (whole seconds), within `scopes` for a Bearer token.
+    /// A token by which `caller` may come again until `now` + `ttl` (whole seconds), within
+    /// `scopes` for a Bearer token.
     pub(super) fn issue(
         &self,
         kind: SignIn,
@@ -151,10 +162,15 @@ impl Tokens {
             exp: expires,
         };
         let token = self.signer(kind).sign(&claims)?;
-        Ok(IssuedToken { token, issued_at: Timestamp::from_ms(issued_at * 1000), expires_at: claims.expires_at() })
+        Ok(IssuedToken {
+            token,
+            issued_at: Timestamp::from_ms(issued_at * 1000),
+            expires_at: claims.expires_at(),
+        })
     }
 
-    /// The claims of a token of this kind, expired or not; `None` for anything that we did not sign as one.
+    /// The claims of a token of this kind, expired or not; `None` for anything that we did not sign
+    /// as one.
     pub(super) fn read(&self, kind: SignIn, token: &str) -> Option<SignInClaims> {
         self.signer(kind).read(token)
     }
@@ -166,7 +182,12 @@ impl Tokens {
         }
     }
 
-    pub(super) fn issue_ticket(&self, grant: &LayerGrant, now: Timestamp, ttl: Duration) -> Result<IssuedToken, Error> {
+    pub(super) fn issue_ticket(
+        &self,
+        grant: &LayerGrant,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<IssuedToken, Error> {
         let expires_at = now.plus(ttl);
         let claims = TicketClaims {
             account: grant.account,
@@ -175,7 +196,11 @@ impl Tokens {
             digest: grant.digest,
             exp: expires_at.as_ms(),
         };
-        Ok(IssuedToken { token: self.ticket.sign(&claims)?, issued_at: now, expires_at })
+        Ok(IssuedToken {
+            token: self.ticket.sign(&claims)?,
+            issued_at: now,
+            expires_at,
+        })
     }
 
     pub(super) fn read_ticket(&self, token: &str, now: Timestamp) -> Result<LayerGrant, Error> {
@@ -183,7 +208,15 @@ impl Tokens {
         if Timestamp::from_ms(claims.exp) <= now {
             return Err(Error::InvalidTicket);
         }
-        let repository = claims.repository.parse().map_err(|_| Error::InvalidTicket)?;
-        Ok(LayerGrant { account: claims.account, region: claims.region, repository, digest: claims.digest })
+        let repository = claims
+            .repository
+            .parse()
+            .map_err(|_| Error::InvalidTicket)?;
+        Ok(LayerGrant {
+            account: claims.account,
+            region: claims.region,
+            repository,
+            digest: claims.digest,
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! Content digests, and a hasher whose running state can be put away and taken up again.
 //!
-//! Grammar: OCI image-spec, descriptor, "Digests"; registered algorithms sha256 and sha512, lower-case hexadecimal.
+//! Grammar: OCI image-spec, descriptor, "Digests"; registered algorithms sha256 and sha512,
+//! lower-case hexadecimal.
 
 use std::fmt;
 use std::str::FromStr;
@@ -60,7 +61,9 @@ impl FromStr for Algorithm {
 /// Why a text is no digest that this registry takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    #[error("a digest is written algorithm:hex, for example sha256 and 64 lower-case hexadecimal digits")]
+    #[error(
+        "a digest is written algorithm:hex, for example sha256 and 64 lower-case hexadecimal digits"
+    )]
     Malformed,
     #[error("the digest algorithm is not supported; use sha256 or sha512")]
     UnsupportedAlgorithm,
@@ -112,7 +115,9 @@ impl Digest {
     #[must_use]
     pub fn from_stored(stored: &[u8]) -> Option<Self> {
         let (code, hash) = stored.split_first()?;
-        let algorithm = [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|a| a.code() == *code)?;
+        let algorithm = [Algorithm::Sha256, Algorithm::Sha512]
+            .into_iter()
+            .find(|a| a.code() == *code)?;
         Self::from_hash(algorithm, hash)
     }
 
@@ -122,7 +127,10 @@ impl Digest {
         }
         let mut padded = [0; 64];
         padded[..hash.len()].copy_from_slice(hash);
-        Some(Self { algorithm, hash: padded })
+        Some(Self {
+            algorithm,
+            hash: padded,
+        })
     }
 }
 
@@ -132,11 +140,16 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let (name, encoded) = text.split_once(':').ok_or(DigestError::Malformed)?;
         let algorithm: Algorithm = name.parse()?;
-        if encoded.len() != 2 * algorithm.size() || encoded.bytes().any(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if encoded.len() != 2 * algorithm.size()
+            || encoded
+                .bytes()
+                .any(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
             return Err(DigestError::Malformed);
         }
         let mut hash = [0; 64];
-        hex::decode_to_slice(encoded, &mut hash[..algorithm.size()]).map_err(|_| DigestError::Malformed)?;
+        hex::decode_to_slice(encoded, &mut hash[..algorithm.size()])
+            .map_err(|_| DigestError::Malformed)?;
         Ok(Self { algorithm, hash })
     }
 }
@@ -146,7 +159,12 @@ impl fmt::Display for Digest {
         let mut buffer = [0_u8; 128];
         let encoded = &mut buffer[..2 * self.algorithm.size()];
         hex::encode_to_slice(self.hash(), encoded).map_err(|_| fmt::Error)?;
-        write!(formatter, "{}:{}", self.algorithm.name(), std::str::from_utf8(encoded).map_err(|_| fmt::Error)?)
+        write!(
+            formatter,
+            "{}:{}",
+            self.algorithm.name(),
+            std::str::from_utf8(encoded).map_err(|_| fmt::Error)?
+        )
     }
 }
 
@@ -164,7 +182,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -210,7 +230,8 @@ impl Hasher {
         Digest { algorithm, hash }
     }
 
-    /// The running state as bytes: the algorithm's code, then about 100 (sha256) or 200 (sha512) bytes.
+    /// The running state as bytes: the algorithm's code, then about 100 (sha256) or 200 (sha512)
+    /// bytes.
     #[must_use]
     pub fn to_state(&self) -> Vec<u8> {
         let mut state = vec![self.algorithm().code()];
@@ -226,8 +247,12 @@ impl Hasher {
     pub fn from_state(state: &[u8]) -> Option<Self> {
         let (code, rest) = state.split_first()?;
         match *code {
-            1 => Some(Self::Sha256(Sha256::deserialize(rest.try_into().ok()?).ok()?)),
-            2 => Some(Self::Sha512(Sha512::deserialize(rest.try_into().ok()?).ok()?)),
+            1 => Some(Self::Sha256(
+                Sha256::deserialize(rest.try_into().ok()?).ok()?,
+            )),
+            2 => Some(Self::Sha512(
+                Sha512::deserialize(rest.try_into().ok()?).ok()?,
+            )),
             _ => None,
         }
     }
@@ -250,7 +275,11 @@ mod laws {
     #[test]
     fn known_digests() {
         assert_eq!(Digest::of(Algorithm::Sha256, b"").to_string(), EMPTY);
-        assert!(Digest::of(Algorithm::Sha512, b"").to_string().starts_with("sha512:cf83e1357eefb8bd"));
+        assert!(
+            Digest::of(Algorithm::Sha512, b"")
+                .to_string()
+                .starts_with("sha512:cf83e1357eefb8bd")
+        );
     }
 
     #[test]
@@ -268,7 +297,10 @@ mod laws {
         ] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
-        assert_eq!("md5:d41d8cd98f00b204e9800998ecf8427e".parse::<Digest>(), Err(DigestError::UnsupportedAlgorithm));
+        assert_eq!(
+            "md5:d41d8cd98f00b204e9800998ecf8427e".parse::<Digest>(),
+            Err(DigestError::UnsupportedAlgorithm)
+        );
     }
 
     proptest! {

@@ -1,14 +1,14 @@
 //! Manifests: read once, for what they name; the bytes themselves are kept exactly as they came.
 //!
-//! Source: OCI image-spec (manifest.md, image-index.md, descriptor.md), Docker image manifest v2 schema 2, and for the refusal of
-//! ambiguous documents CVE-2021-41190.
+//! Source: OCI image-spec (manifest.md, image-index.md, descriptor.md), Docker image manifest v2
+//! schema 2, and for the refusal of ambiguous documents CVE-2021-41190.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::digest::Digest;
-use super::media_type::{ManifestKind, MediaType};
+use crate::digest::Digest;
+use crate::media_type::{ManifestKind, MediaType};
 
 /// What a manifest says about itself and about others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub struct Manifest {
     pub media_type: MediaType,
     /// The manifest's `artifactType`, as written.
     pub artifact_type: Option<String>,
-    /// The config descriptor's media type: what an image manifest without `artifactType` is filed under.
+    /// The config descriptor's media type: what an image manifest without `artifactType` is filed
+    /// under.
     pub config_media_type: Option<String>,
     pub children: Vec<Child>,
     pub subject: Option<Subject>,
@@ -114,16 +115,20 @@ struct Descriptor {
 }
 
 impl Manifest {
-    /// Largest manifest taken, in bytes: what every client accepts (containers/image and distribution stop at 4 MiB).
+    /// Largest manifest taken, in bytes: what every client accepts (containers/image and
+    /// distribution stop at 4 MiB).
     pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-    /// Most descriptors one manifest may name. Each costs a look-up in the transaction that stores the manifest.
+    /// Most descriptors one manifest may name. Each costs a look-up in the transaction that stores
+    /// the manifest.
     pub const MAX_CHILDREN: usize = 10_000;
 
-    /// Deepest nesting of arrays and objects, also in members that nothing here reads: clients read them, and fail or crash on more.
+    /// Deepest nesting of arrays and objects, also in members that nothing here reads: clients read
+    /// them, and fail or crash on more.
     pub const MAX_DEPTH: usize = 128;
 
-    /// Reads `bytes`, which were sent with `content_type` (parameters are ignored), or with none, as AWS's `PutImage` allows.
+    /// Reads `bytes`, which were sent with `content_type` (parameters are ignored), or with none,
+    /// as AWS's `PutImage` allows.
     ///
     /// # Errors
     /// [`ManifestError`] says what is wrong; size is the caller's to check first.
@@ -131,41 +136,70 @@ impl Manifest {
         if nests_deeper(bytes, Self::MAX_DEPTH) {
             return Err(ManifestError::TooDeep);
         }
-        let document: Document = serde_json::from_slice(bytes).map_err(|error| ManifestError::Syntax(error.to_string()))?;
+        let document: Document = serde_json::from_slice(bytes)
+            .map_err(|error| ManifestError::Syntax(error.to_string()))?;
         if document.schema_version != 2 || document.fs_layers.is_some() {
             return Err(ManifestError::SchemaVersion(document.schema_version));
         }
         let media_type = document.agreed_media_type(content_type)?;
-        let kind = media_type.manifest_kind().ok_or_else(|| ManifestError::UnknownMediaType(media_type.to_string()))?;
-        if document.manifests.is_some() && (document.layers.is_some() || document.config.is_some()) {
+        let kind = media_type
+            .manifest_kind()
+            .ok_or_else(|| ManifestError::UnknownMediaType(media_type.to_string()))?;
+        if document.manifests.is_some() && (document.layers.is_some() || document.config.is_some())
+        {
             return Err(ManifestError::Ambiguous);
         }
-        let config_media_type = document.config.as_ref().map(|config| config.media_type.clone());
-        let (subject, artifact_type) = (document.subject.as_ref().map(Descriptor::as_subject), document.artifact_type.clone());
+        let config_media_type = document
+            .config
+            .as_ref()
+            .map(|config| config.media_type.clone());
+        let (subject, artifact_type) = (
+            document.subject.as_ref().map(Descriptor::as_subject),
+            document.artifact_type.clone(),
+        );
         let annotations = document.annotations.clone().unwrap_or_default();
         let children = document.into_children(kind)?;
         if children.len() > Self::MAX_CHILDREN {
             return Err(ManifestError::TooManyChildren(children.len()));
         }
-        Ok(Self { kind, media_type, artifact_type, config_media_type, children, subject, annotations })
+        Ok(Self {
+            kind,
+            media_type,
+            artifact_type,
+            config_media_type,
+            children,
+            subject,
+            annotations,
+        })
     }
 
-    /// What a referrers listing calls this manifest's artifact type: its own, else for an image its config's media type
-    /// (Distribution specification, "Listing Referrers").
+    /// What a referrers listing calls this manifest's artifact type: its own, else for an image its
+    /// config's media type (Distribution specification, "Listing Referrers").
     #[must_use]
     pub fn referrer_artifact_type(&self) -> Option<&str> {
-        let own = self.artifact_type.as_deref().filter(|text| !text.is_empty());
-        own.or_else(|| self.config_media_type.as_deref().filter(|_| self.kind == ManifestKind::Image))
+        let own = self
+            .artifact_type
+            .as_deref()
+            .filter(|text| !text.is_empty());
+        own.or_else(|| {
+            self.config_media_type
+                .as_deref()
+                .filter(|_| self.kind == ManifestKind::Image)
+        })
     }
 
-    /// Sum of the sizes of config and layers: what ECR calls an image's size. Zero for an index, whose size is its largest member's.
+    /// Sum of the sizes of config and layers: what ECR calls an image's size. Zero for an index,
+    /// whose size is its largest member's.
     #[must_use]
     pub fn content_size(&self) -> u64 {
-        self.children.iter().filter(|child| child.kind != ChildKind::Member).fold(0, |sum, child| sum.saturating_add(child.size))
+        self.children
+            .iter()
+            .filter(|child| child.kind != ChildKind::Member)
+            .fold(0, |sum, child| sum.saturating_add(child.size))
     }
 
-    /// The fallback tag under which clients without the referrers API list the referrers of `subject`
-    /// (Distribution specification, "Referrers Tag Schema").
+    /// The fallback tag under which clients without the referrers API list the referrers of
+    /// `subject` (Distribution specification, "Referrers Tag Schema").
     #[must_use]
     pub fn fallback_tag(subject: &Digest) -> String {
         let mut hex = subject.hex();
@@ -174,7 +208,8 @@ impl Manifest {
     }
 }
 
-/// Whether brackets outside of strings nest deeper than `most`. Whether they match is the parser's to say.
+/// Whether brackets outside of strings nest deeper than `most`. Whether they match is the parser's
+/// to say.
 fn nests_deeper(json: &[u8], most: usize) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in json {
@@ -195,12 +230,22 @@ fn nests_deeper(json: &[u8], most: usize) -> bool {
 
 impl Document {
     fn agreed_media_type(&self, content_type: Option<&str>) -> Result<MediaType, ManifestError> {
-        let parse = |text: &str| MediaType::parse(text).ok_or_else(|| ManifestError::UnknownMediaType(text.to_owned()));
-        let inside = self.media_type.as_deref().filter(|text| !text.is_empty()).map(parse).transpose()?;
+        let parse = |text: &str| {
+            MediaType::parse(text).ok_or_else(|| ManifestError::UnknownMediaType(text.to_owned()))
+        };
+        let inside = self
+            .media_type
+            .as_deref()
+            .filter(|text| !text.is_empty())
+            .map(parse)
+            .transpose()?;
         let outside = content_type.map(parse).transpose()?;
         match (inside, outside) {
             (Some(inside), Some(outside)) if inside != outside => {
-                Err(ManifestError::MediaTypeMismatch { inside: inside.to_string(), outside: outside.to_string() })
+                Err(ManifestError::MediaTypeMismatch {
+                    inside: inside.to_string(),
+                    outside: outside.to_string(),
+                })
             }
             (Some(media_type), _) | (None, Some(media_type)) => Ok(media_type),
             (None, None) => Err(ManifestError::NoMediaType),
@@ -212,12 +257,19 @@ impl Document {
             ManifestKind::Image => {
                 let config = self.config.ok_or(ManifestError::Missing("config"))?;
                 let layers = self.layers.ok_or(ManifestError::Missing("layers"))?;
-                let layers = layers.into_iter().map(|layer| layer.into_child(ChildKind::Layer));
-                Ok(std::iter::once(config.into_child(ChildKind::Config)).chain(layers).collect())
+                let layers = layers
+                    .into_iter()
+                    .map(|layer| layer.into_child(ChildKind::Layer));
+                Ok(std::iter::once(config.into_child(ChildKind::Config))
+                    .chain(layers)
+                    .collect())
             }
             ManifestKind::Index => {
                 let members = self.manifests.ok_or(ManifestError::Missing("manifests"))?;
-                Ok(members.into_iter().map(|member| member.into_child(ChildKind::Member)).collect())
+                Ok(members
+                    .into_iter()
+                    .map(|member| member.into_child(ChildKind::Member))
+                    .collect())
             }
         }
     }
@@ -225,11 +277,16 @@ impl Document {
 
 impl Descriptor {
     fn as_subject(&self) -> Subject {
-        Subject { digest: self.digest, size: self.size, media_type: self.media_type.clone() }
+        Subject {
+            digest: self.digest,
+            size: self.size,
+            media_type: self.media_type.clone(),
+        }
     }
 
     fn into_child(self, kind: ChildKind) -> Child {
-        let restricted = MediaType::parse(&self.media_type).is_some_and(|media_type| media_type.is_nondistributable());
+        let restricted = MediaType::parse(&self.media_type)
+            .is_some_and(|media_type| media_type.is_nondistributable());
         let elsewhere = self.urls.is_some_and(|urls| !urls.is_empty());
         Child {
             digest: self.digest,
@@ -256,26 +313,53 @@ mod laws {
 
     #[test]
     fn an_image_without_media_type_takes_the_one_it_was_sent_as() {
-        let manifest =
-            Manifest::parse(image("").as_bytes(), Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8")).expect("a manifest");
+        let manifest = Manifest::parse(
+            image("").as_bytes(),
+            Some("application/vnd.oci.image.manifest.v1+json; charset=utf-8"),
+        )
+        .expect("a manifest");
         assert_eq!(manifest.media_type.as_str(), MediaType::OCI_IMAGE);
         assert_eq!(manifest.content_size(), 14);
-        assert_eq!(manifest.referrer_artifact_type(), Some("application/vnd.oci.image.config.v1+json"));
-        assert_eq!(Manifest::parse(image("").as_bytes(), None), Err(ManifestError::NoMediaType));
+        assert_eq!(
+            manifest.referrer_artifact_type(),
+            Some("application/vnd.oci.image.config.v1+json")
+        );
+        assert_eq!(
+            Manifest::parse(image("").as_bytes(), None),
+            Err(ManifestError::NoMediaType)
+        );
     }
 
     #[test]
     fn what_is_ambiguous_or_not_a_manifest_is_refused() {
         let sent = Some(MediaType::OCI_IMAGE);
         let both = image(r#","manifests":[]"#);
-        assert_eq!(Manifest::parse(both.as_bytes(), sent), Err(ManifestError::Ambiguous));
+        assert_eq!(
+            Manifest::parse(both.as_bytes(), sent),
+            Err(ManifestError::Ambiguous)
+        );
         let other = image(r#","mediaType":"application/vnd.oci.image.index.v1+json""#);
-        assert!(matches!(Manifest::parse(other.as_bytes(), sent), Err(ManifestError::MediaTypeMismatch { .. })));
+        assert!(matches!(
+            Manifest::parse(other.as_bytes(), sent),
+            Err(ManifestError::MediaTypeMismatch { .. })
+        ));
         let twice = image(r#","layers":[]"#);
-        assert!(matches!(Manifest::parse(twice.as_bytes(), sent), Err(ManifestError::Syntax(_))));
-        assert!(matches!(Manifest::parse(image("").as_bytes(), Some("text/html")), Err(ManifestError::UnknownMediaType(_))));
-        assert_eq!(Manifest::parse(br#"{"schemaVersion":2,"layers":[]}"#, sent), Err(ManifestError::Missing("config")));
-        assert_eq!(Manifest::parse(br#"{"schemaVersion":1,"fsLayers":[]}"#, sent), Err(ManifestError::SchemaVersion(1)));
+        assert!(matches!(
+            Manifest::parse(twice.as_bytes(), sent),
+            Err(ManifestError::Syntax(_))
+        ));
+        assert!(matches!(
+            Manifest::parse(image("").as_bytes(), Some("text/html")),
+            Err(ManifestError::UnknownMediaType(_))
+        ));
+        assert_eq!(
+            Manifest::parse(br#"{"schemaVersion":2,"layers":[]}"#, sent),
+            Err(ManifestError::Missing("config"))
+        );
+        assert_eq!(
+            Manifest::parse(br#"{"schemaVersion":1,"fsLayers":[]}"#, sent),
+            Err(ManifestError::SchemaVersion(1))
+        );
     }
 
     #[test]
@@ -283,18 +367,31 @@ mod laws {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(Manifest::parse(deep.as_bytes(), Some(MediaType::OCI_IMAGE)).is_err());
         let inside = image(&format!(r#","x":{deep}"#));
-        assert_eq!(Manifest::parse(inside.as_bytes(), Some(MediaType::OCI_IMAGE)), Err(ManifestError::TooDeep));
+        assert_eq!(
+            Manifest::parse(inside.as_bytes(), Some(MediaType::OCI_IMAGE)),
+            Err(ManifestError::TooDeep)
+        );
         let text = image(&format!(r#","x":"\\\"{}""#, "[".repeat(1_000)));
         assert!(Manifest::parse(text.as_bytes(), Some(MediaType::OCI_IMAGE)).is_ok());
     }
 
     #[test]
     fn layers_that_live_elsewhere_are_external() {
-        let foreign =
-            CONFIG.replace("application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip");
+        let foreign = CONFIG.replace(
+            "application/vnd.oci.image.config.v1+json",
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        );
         let document = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{foreign}]}}"#);
-        let manifest = Manifest::parse(document.as_bytes(), Some(MediaType::OCI_IMAGE)).expect("a manifest");
-        assert_eq!(manifest.children.iter().map(|child| child.external).collect::<Vec<_>>(), [false, true]);
+        let manifest =
+            Manifest::parse(document.as_bytes(), Some(MediaType::OCI_IMAGE)).expect("a manifest");
+        assert_eq!(
+            manifest
+                .children
+                .iter()
+                .map(|child| child.external)
+                .collect::<Vec<_>>(),
+            [false, true]
+        );
     }
 
     proptest! {

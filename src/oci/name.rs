@@ -1,18 +1,23 @@
-//! Repository names, tags and references, by the grammars of the Distribution specification ("Pulling manifests") and of ECR.
+//! Repository names, tags and references, by the grammars of the Distribution specification
+//! ("Pulling manifests") and of ECR.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::digest::{Digest, DigestError};
+use crate::digest::{Digest, DigestError};
 
 /// Why a text names nothing here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    #[error("a repository name has 2 to 255 characters: lower-case letters and digits in groups joined by '.', '_', '__', '-' or '/'")]
+    #[error(
+        "a repository name has 2 to 255 characters: lower-case letters and digits in groups joined by '.', '_', '__', '-' or '/'"
+    )]
     Repository,
-    #[error("a tag has 1 to 128 letters, digits, '_', '.' or '-', and does not begin with '.' or '-'")]
+    #[error(
+        "a tag has 1 to 128 letters, digits, '_', '.' or '-', and does not begin with '.' or '-'"
+    )]
     Tag,
     #[error(transparent)]
     Digest(#[from] DigestError),
@@ -23,7 +28,8 @@ pub enum NameError {
 pub struct RepositoryName(String);
 
 impl RepositoryName {
-    /// Longest name taken, in bytes: clients limit host and name together to 255, ECR the name to 256.
+    /// Longest name taken, in bytes: clients limit host and name together to 255, ECR the name to
+    /// 256.
     pub const MAX_BYTES: usize = 255;
 
     #[must_use]
@@ -37,7 +43,11 @@ impl FromStr for RepositoryName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let sized = (2..=Self::MAX_BYTES).contains(&text.len());
-        if sized && text.split('/').all(is_component) { Ok(Self(text.to_owned())) } else { Err(NameError::Repository) }
+        if sized && text.split('/').all(is_component) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::Repository)
+        }
     }
 }
 
@@ -45,13 +55,19 @@ impl FromStr for RepositoryName {
 fn is_component(text: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = text.as_bytes();
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
     if !alphanumeric(*first) || !alphanumeric(*last) {
         return false;
     }
     bytes
         .chunk_by(|a, b| alphanumeric(*a) == alphanumeric(*b))
-        .all(|run| alphanumeric(run[0]) || matches!(run, b"." | b"_" | b"__") || run.iter().all(|byte| *byte == b'-'))
+        .all(|run| {
+            alphanumeric(run[0])
+                || matches!(run, b"." | b"_" | b"__")
+                || run.iter().all(|byte| *byte == b'-')
+        })
 }
 
 /// A tag, such as `latest`.
@@ -75,8 +91,14 @@ impl FromStr for Tag {
         let bytes = text.as_bytes();
         let legal = bytes.first().is_some_and(|first| word(*first))
             && bytes.len() <= Self::MAX_BYTES
-            && bytes.iter().all(|byte| word(*byte) || matches!(byte, b'.' | b'-'));
-        if legal { Ok(Self(text.to_owned())) } else { Err(NameError::Tag) }
+            && bytes
+                .iter()
+                .all(|byte| word(*byte) || matches!(byte, b'.' | b'-'));
+        if legal {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::Tag)
+        }
     }
 }
 
@@ -91,13 +113,19 @@ impl FromStr for Reference {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        if text.contains(':') { Ok(Self::Digest(text.parse()?)) } else { Ok(Self::Tag(text.parse()?)) }
+        if text.contains(':') {
+            Ok(Self::Digest(text.parse()?))
+        } else {
+            Ok(Self::Tag(text.parse()?))
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for RepositoryName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<str>::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        std::borrow::Cow::<str>::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -142,8 +170,19 @@ mod laws {
 
     #[test]
     fn names_by_the_grammar() {
-        for good in ["web", "a/b", "a/manifests/tags", "a.b_c__d-e---f/0", "00", "a/b/c/d/e/f", &"a".repeat(255)] {
-            assert_eq!(good.parse::<RepositoryName>().map(|name| name.to_string()), Ok(good.to_owned()));
+        for good in [
+            "web",
+            "a/b",
+            "a/manifests/tags",
+            "a.b_c__d-e---f/0",
+            "00",
+            "a/b/c/d/e/f",
+            &"a".repeat(255),
+        ] {
+            assert_eq!(
+                good.parse::<RepositoryName>().map(|name| name.to_string()),
+                Ok(good.to_owned())
+            );
         }
         for bad in [
             "",
@@ -164,7 +203,11 @@ mod laws {
             "ä1",
             &"a".repeat(256),
         ] {
-            assert_eq!(bad.parse::<RepositoryName>(), Err(NameError::Repository), "{bad}");
+            assert_eq!(
+                bad.parse::<RepositoryName>(),
+                Err(NameError::Repository),
+                "{bad}"
+            );
         }
     }
 
@@ -178,25 +221,32 @@ mod laws {
         }
     }
 
-    /// The grammar again, as a machine of another make: it eats one alphanumeric run, then separators and runs in turn.
+    /// The grammar again, as a machine of another make: it eats one alphanumeric run, then
+    /// separators and runs in turn.
     fn oracle(text: &str) -> bool {
         fn run(text: &str) -> Option<&str> {
-            let rest = text.trim_start_matches(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+            let rest =
+                text.trim_start_matches(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
             (rest.len() < text.len()).then_some(rest)
         }
         fn component(text: &str) -> bool {
-            let Some(mut rest) = run(text) else { return false };
+            let Some(mut rest) = run(text) else {
+                return false;
+            };
             while !rest.is_empty() {
-                let after =
-                    if let Some(after) = rest.strip_prefix("__").or_else(|| rest.strip_prefix('_')).or_else(|| rest.strip_prefix('.')) {
-                        after
-                    } else {
-                        let after = rest.trim_start_matches('-');
-                        if after.len() == rest.len() {
-                            return false;
-                        }
-                        after
-                    };
+                let after = if let Some(after) = rest
+                    .strip_prefix("__")
+                    .or_else(|| rest.strip_prefix('_'))
+                    .or_else(|| rest.strip_prefix('.'))
+                {
+                    after
+                } else {
+                    let after = rest.trim_start_matches('-');
+                    if after.len() == rest.len() {
+                        return false;
+                    }
+                    after
+                };
                 match run(after) {
                     Some(next) => rest = next,
                     None => return false,

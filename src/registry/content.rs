@@ -3,20 +3,21 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::base::Clock;
-use crate::blobs::{BlobReader, BlobStore};
-use crate::db::Db;
-use crate::oci::Digest;
+use wharfinger_base::Clock;
+use wharfinger_blobs::{BlobReader, BlobStore};
+use wharfinger_db::Db;
+use wharfinger_oci::Digest;
 
-use super::error::Error;
-use super::model::{Blob, RepositoryId};
-use super::store;
+use crate::error::Error;
+use crate::model::{Blob, RepositoryId};
+use crate::store;
 
-/// How long a blob outlives the last HEAD, mount or upload of it while no image needs it: the time a push has from its first layer to its
-/// manifest.
+/// How long a blob outlives the last HEAD, mount or upload of it while no image needs it: the time
+/// a push has from its first layer to its manifest.
 pub(super) const BLOB_LEASE: Duration = Duration::from_hours(24);
 
-/// A HEAD renews the lease only when less than this is left, so that reading the same blob again and again writes nothing.
+/// A HEAD renews the lease only when less than this is left, so that reading the same blob again
+/// and again writes nothing.
 const LEASE_RENEWED_BELOW: Duration = Duration::from_hours(12);
 
 /// Verbs on blobs.
@@ -32,8 +33,8 @@ impl Content {
         Self { db, clock, store }
     }
 
-    /// Forgets every repository, image, upload and blob of all registries, for a development server. Bytes of unfinished uploads go with
-    /// the next sweep.
+    /// Forgets every repository, image, upload and blob of all registries, for a development
+    /// server. Bytes of unfinished uploads go with the next sweep.
     pub async fn forget_everything(&self) -> Result<(), Error> {
         let keys = self.db.write(store::everything::remove).await?;
         for key in keys {
@@ -48,21 +49,35 @@ impl Content {
     /// [`Error::NoSuchBlob`].
     pub async fn get(&self, repository: RepositoryId, digest: &Digest) -> Result<Blob, Error> {
         let digest = *digest;
-        let found = self.db.get(move |tx| store::blobs::linked(tx, repository, &digest)).await?;
+        let found = self
+            .db
+            .get(move |tx| store::blobs::linked(tx, repository, &digest))
+            .await?;
         found.map(|(blob, _)| blob).ok_or(Error::NoSuchBlob(digest))
     }
 
-    /// The same, for a client that asks whether it must upload: what is answered stays for a push's time.
+    /// The same, for a client that asks whether it must upload: what is answered stays for a push's
+    /// time.
     ///
     /// # Errors
     /// [`Error::NoSuchBlob`].
-    pub async fn get_and_keep(&self, repository: RepositoryId, digest: &Digest) -> Result<Blob, Error> {
+    pub async fn get_and_keep(
+        &self,
+        repository: RepositoryId,
+        digest: &Digest,
+    ) -> Result<Blob, Error> {
         let (digest, now) = (*digest, self.clock.now());
-        let found = self.db.get(move |tx| store::blobs::linked(tx, repository, &digest)).await?;
+        let found = self
+            .db
+            .get(move |tx| store::blobs::linked(tx, repository, &digest))
+            .await?;
         let (blob, lease_until) = found.ok_or(Error::NoSuchBlob(digest))?;
         if lease_until.since(now) < LEASE_RENEWED_BELOW {
             let until = now.plus(BLOB_LEASE);
-            let kept = self.db.write(move |tx| store::blobs::renew(tx, &digest, until)).await?;
+            let kept = self
+                .db
+                .write(move |tx| store::blobs::renew(tx, &digest, until))
+                .await?;
             if !kept {
                 return Err(Error::NoSuchBlob(digest));
             }
@@ -74,12 +89,20 @@ impl Content {
     ///
     /// # Errors
     /// [`Error::NoSuchBlob`] where the source does not link it.
-    pub async fn mount(&self, from: RepositoryId, to: RepositoryId, digest: &Digest) -> Result<Blob, Error> {
+    pub async fn mount(
+        &self,
+        from: RepositoryId,
+        to: RepositoryId,
+        digest: &Digest,
+    ) -> Result<Blob, Error> {
         let (digest, now) = (*digest, self.clock.now());
         self.db
             .write(move |tx| {
-                let (blob, _) = store::blobs::linked(tx, from, &digest)?.ok_or(Error::NoSuchBlob(digest))?;
-                if !store::repositories::exists(tx, to)? || !store::blobs::renew(tx, &digest, now.plus(BLOB_LEASE))? {
+                let (blob, _) =
+                    store::blobs::linked(tx, from, &digest)?.ok_or(Error::NoSuchBlob(digest))?;
+                if !store::repositories::exists(tx, to)?
+                    || !store::blobs::renew(tx, &digest, now.plus(BLOB_LEASE))?
+                {
                     return Err(Error::NoSuchBlob(digest));
                 }
                 store::blobs::link(tx, to, &digest, now)?;
@@ -88,33 +111,55 @@ impl Content {
             .await
     }
 
-    /// Takes the blob out of the repository; other repositories keep theirs, and the bytes go when nobody needs them.
+    /// Takes the blob out of the repository; other repositories keep theirs, and the bytes go when
+    /// nobody needs them.
     ///
     /// # Errors
     /// [`Error::NoSuchBlob`].
     pub async fn unlink(&self, repository: RepositoryId, digest: &Digest) -> Result<(), Error> {
         let digest = *digest;
         self.db
-            .write(move |tx| match store::blobs::unlink(tx, repository, &digest)? {
-                0 => Err(Error::NoSuchBlob(digest)),
-                _ => Ok(()),
-            })
+            .write(
+                move |tx| match store::blobs::unlink(tx, repository, &digest)? {
+                    0 => Err(Error::NoSuchBlob(digest)),
+                    _ => Ok(()),
+                },
+            )
             .await
     }
 
-    /// Whether an image of the repository is made of this blob: ECR gives download addresses for such layers only.
-    pub async fn is_referenced(&self, repository: RepositoryId, digest: &Digest) -> Result<bool, Error> {
+    /// Whether an image of the repository is made of this blob: ECR gives download addresses for
+    /// such layers only.
+    pub async fn is_referenced(
+        &self,
+        repository: RepositoryId,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
         let digest = *digest;
-        self.db.get(move |tx| store::images::references_blob(tx, repository, &digest)).await.map_err(Error::from)
+        self.db
+            .get(move |tx| store::images::references_blob(tx, repository, &digest))
+            .await
+            .map_err(Error::from)
     }
 
     /// Opens the blob's bytes, or a range of them.
     pub async fn open(&self, blob: &Blob, range: Option<Range<u64>>) -> Result<BlobReader, Error> {
-        self.store.open_blob(&blob.key, range).await.map_err(Error::Blobs)
+        self.store
+            .open_blob(&blob.key, range)
+            .await
+            .map_err(Error::Blobs)
     }
 
-    /// A signed address at which the blob store itself serves the bytes for `lifetime`; `None` where it has no such thing.
-    pub async fn presign(&self, blob: &Blob, lifetime: Duration) -> Result<Option<url::Url>, Error> {
-        self.store.presign_get(&blob.key, lifetime).await.map_err(Error::Blobs)
+    /// A signed address at which the blob store itself serves the bytes for `lifetime`; `None`
+    /// where it has no such thing.
+    pub async fn presign(
+        &self,
+        blob: &Blob,
+        lifetime: Duration,
+    ) -> Result<Option<url::Url>, Error> {
+        self.store
+            .presign_get(&blob.key, lifetime)
+            .await
+            .map_err(Error::Blobs)
     }
 }

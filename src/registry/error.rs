@@ -1,23 +1,38 @@
-//! What the registry's verbs can say no with; faces turn each into the words and code of their protocol.
+//! What the registry's verbs can say no with; faces turn each into the words and code of their
+//! protocol.
 
-use crate::oci::{Digest, ManifestError, Reference, RepositoryName, Tag};
-use crate::{blobs, db};
+use wharfinger_blobs as blobs;
+use wharfinger_db as db;
+use wharfinger_oci::{Digest, ManifestError, Reference, RepositoryName, Tag};
 
-use super::model::RegistryId;
+use crate::model::RegistryId;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("The repository with name '{name}' does not exist in the registry with id '{}'", registry.account)]
-    NoSuchRepository { name: RepositoryName, registry: RegistryId },
+    NoSuchRepository {
+        name: RepositoryName,
+        registry: RegistryId,
+    },
     #[error("The repository with name '{name}' already exists in the registry with id '{}'", registry.account)]
-    RepositoryExists { name: RepositoryName, registry: RegistryId },
+    RepositoryExists {
+        name: RepositoryName,
+        registry: RegistryId,
+    },
     #[error("The repository with name '{name}' in registry with id '{}' cannot be deleted because it still contains images", registry.account)]
-    RepositoryNotEmpty { name: RepositoryName, registry: RegistryId },
+    RepositoryNotEmpty {
+        name: RepositoryName,
+        registry: RegistryId,
+    },
     #[error("Repository policy does not exist for the repository with name '{name}' in the registry with id '{}'", registry.account)]
-    NoRepositoryPolicy { name: RepositoryName, registry: RegistryId },
+    NoRepositoryPolicy {
+        name: RepositoryName,
+        registry: RegistryId,
+    },
     #[error("Requested image not found")]
     NoSuchImage(Reference),
-    /// The very same tag on the very same manifest is there already. The Distribution API calls that success, `PutImage` does not.
+    /// The very same tag on the very same manifest is there already. The Distribution API calls
+    /// that success, `PutImage` does not.
     #[error("Image with digest '{digest}' and tag '{tag}' already exists")]
     ImageExists { digest: Digest, tag: Tag },
     #[error(
@@ -72,5 +87,9 @@ pub struct Mismatch {
 }
 
 fn list(digests: &[Digest]) -> String {
-    digests.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    digests
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

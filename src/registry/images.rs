@@ -1,17 +1,16 @@
 //! Images: put, found and deleted, with their tags.
 
 use bytes::Bytes;
+use wharfinger_base::{Clock, Timestamp};
+use wharfinger_db::{Db, Tx};
+use wharfinger_oci::{ChildKind, Digest, Manifest, Reference, Tag};
 
-use crate::base::{Clock, Timestamp};
-use crate::db::{Db, Tx};
-use crate::oci::{ChildKind, Digest, Manifest, Reference, Tag};
-
-use super::error::Error;
-use super::model::{Image, Repository, RepositoryId, StoredManifest};
-use super::mutability::may_move;
-use super::pull_records::PullRecords;
-use super::store::images::NewImage;
-use super::store::{blobs, images, repositories, tags};
+use crate::error::Error;
+use crate::model::{Image, Repository, RepositoryId, StoredManifest};
+use crate::mutability::may_move;
+use crate::pull_records::PullRecords;
+use crate::store::images::NewImage;
+use crate::store::{blobs, images, repositories, tags};
 
 /// Verbs on images.
 #[derive(Clone)]
@@ -30,31 +29,48 @@ pub struct Push {
     pub digest: Digest,
     /// Tags to set on it; all or none.
     pub tags: Vec<Tag>,
-    /// Refuse with [`Error::ImageExists`] where image and tag are there already (`PutImage`), instead of calling it done.
+    /// Refuse with [`Error::ImageExists`] where image and tag are there already (`PutImage`),
+    /// instead of calling it done.
     pub refuse_existing: bool,
 }
 
 impl Images {
     pub(super) fn new(db: Db, clock: Clock, accept_missing_references: bool) -> Self {
         let pull_records = PullRecords::new(db.clone());
-        Self { db, clock, accept_missing_references, pull_records }
+        Self {
+            db,
+            clock,
+            accept_missing_references,
+            pull_records,
+        }
     }
 
-    /// Stores a manifest and sets its tags, in one transaction: durable, and visible to every reader, when it returns.
+    /// Stores a manifest and sets its tags, in one transaction: durable, and visible to every
+    /// reader, when it returns.
     ///
     /// # Errors
-    /// [`Error::MissingBlobs`], [`Error::MissingMembers`], [`Error::TagImmutable`], [`Error::ImageExists`],
-    /// [`Error::NoSuchRepository`] where it was deleted meanwhile.
+    /// [`Error::MissingBlobs`], [`Error::MissingMembers`], [`Error::TagImmutable`],
+    /// [`Error::ImageExists`], [`Error::NoSuchRepository`] where it was deleted meanwhile.
     pub async fn put(&self, repository: &Repository, push: Push) -> Result<Digest, Error> {
-        let (repository, now, lenient) = (repository.clone(), self.clock.now(), self.accept_missing_references);
-        self.db.write(move |tx| put(tx, &repository, &push, lenient, now)).await
+        let (repository, now, lenient) = (
+            repository.clone(),
+            self.clock.now(),
+            self.accept_missing_references,
+        );
+        self.db
+            .write(move |tx| put(tx, &repository, &push, lenient, now))
+            .await
     }
 
     /// The image's row, without the manifest's bytes.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`].
-    pub async fn head(&self, repository: RepositoryId, reference: &Reference) -> Result<Image, Error> {
+    pub async fn head(
+        &self,
+        repository: RepositoryId,
+        reference: &Reference,
+    ) -> Result<Image, Error> {
         let reference = reference.clone();
         self.db
             .get(move |tx| {
@@ -71,12 +87,22 @@ impl Images {
     ///
     /// # Errors
     /// [`Error::NoSuchImage`].
-    pub async fn get(&self, repository: RepositoryId, reference: &Reference) -> Result<StoredManifest, Error> {
+    pub async fn get(
+        &self,
+        repository: RepositoryId,
+        reference: &Reference,
+    ) -> Result<StoredManifest, Error> {
         let reference = reference.clone();
-        self.db.get(move |tx| stored(tx, repository, &reference)?.ok_or_else(|| Error::NoSuchImage(reference.clone()))).await
+        self.db
+            .get(move |tx| {
+                stored(tx, repository, &reference)?
+                    .ok_or_else(|| Error::NoSuchImage(reference.clone()))
+            })
+            .await
     }
 
-    /// Records that the image was pulled, at most once a day each; does not wait, and may be forgotten in a crash.
+    /// Records that the image was pulled, at most once a day each; does not wait, and may be
+    /// forgotten in a crash.
     pub fn note_pull(&self, image: &Image) {
         self.pull_records.add(image, self.clock.now());
     }
@@ -90,7 +116,8 @@ impl Images {
         self.db
             .write(move |tx| {
                 let target = tags::target(tx, repository, tag.as_str())?;
-                let (image, _) = target.ok_or_else(|| Error::NoSuchImage(Reference::Tag(tag.clone())))?;
+                let (image, _) =
+                    target.ok_or_else(|| Error::NoSuchImage(Reference::Tag(tag.clone())))?;
                 tags::delete(tx, repository, tag.as_str())?;
                 Ok(images::note_tags(tx, image, now)?)
             })
@@ -101,27 +128,38 @@ impl Images {
     ///
     /// # Errors
     /// [`Error::NoSuchImage`].
-    pub async fn delete_manifest(&self, repository: RepositoryId, digest: &Digest) -> Result<(), Error> {
+    pub async fn delete_manifest(
+        &self,
+        repository: RepositoryId,
+        digest: &Digest,
+    ) -> Result<(), Error> {
         let digest = *digest;
         self.db
             .write(move |tx| {
                 let missing = || Error::NoSuchImage(Reference::Digest(digest));
-                let image = images::stored_by_digest(tx, repository, &digest)?.ok_or_else(missing)?;
+                let image =
+                    images::stored_by_digest(tx, repository, &digest)?.ok_or_else(missing)?;
                 Ok(images::delete(tx, repository, &image)?)
             })
             .await
     }
 
-    /// Deletes as ECR's `BatchDeleteImage` does one image identifier: a tag goes, and with an image's last tag the image; a digest goes
-    /// with all its tags. Answers each (digest, tag) that is gone; an image without tags gives its bare digest.
+    /// Deletes as ECR's `BatchDeleteImage` does one image identifier: a tag goes, and with an
+    /// image's last tag the image; a digest goes with all its tags. Answers each (digest, tag)
+    /// that is gone; an image without tags gives its bare digest.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`]; [`Error::ReferencedByIndex`] for a member of an index.
-    pub async fn delete_as_ecr(&self, repository: RepositoryId, reference: &Reference) -> Result<Vec<(Digest, Option<Tag>)>, Error> {
+    pub async fn delete_as_ecr(
+        &self,
+        repository: RepositoryId,
+        reference: &Reference,
+    ) -> Result<Vec<(Digest, Option<Tag>)>, Error> {
         let (reference, now) = (reference.clone(), self.clock.now());
         self.db
             .write(move |tx| {
-                let image = stored(tx, repository, &reference)?.ok_or_else(|| Error::NoSuchImage(reference.clone()))?;
+                let image = stored(tx, repository, &reference)?
+                    .ok_or_else(|| Error::NoSuchImage(reference.clone()))?;
                 let (id, digest) = (image.image.id, image.image.digest);
                 let on_it = tags::of_image(tx, id, "", i64::MAX)?;
                 if let Reference::Tag(tag) = &reference
@@ -135,32 +173,63 @@ impl Images {
                     return Err(Error::ReferencedByIndex { by });
                 }
                 images::delete(tx, repository, &image)?;
-                Ok(if on_it.is_empty() { vec![(digest, None)] } else { on_it.into_iter().map(|tag| (digest, Some(tag))).collect() })
+                Ok(if on_it.is_empty() {
+                    vec![(digest, None)]
+                } else {
+                    on_it.into_iter().map(|tag| (digest, Some(tag))).collect()
+                })
             })
             .await
     }
 }
 
-fn stored(tx: &mut Tx<'_>, repository: RepositoryId, reference: &Reference) -> Result<Option<StoredManifest>, Error> {
+fn stored(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    reference: &Reference,
+) -> Result<Option<StoredManifest>, Error> {
     Ok(match reference {
         Reference::Tag(tag) => images::stored_by_tag(tx, repository, tag.as_str())?,
         Reference::Digest(digest) => images::stored_by_digest(tx, repository, digest)?,
     })
 }
 
-fn put(tx: &mut Tx<'_>, repository: &Repository, push: &Push, lenient: bool, now: Timestamp) -> Result<Digest, Error> {
-    // The repository was read before this transaction began: it may be gone, and its settings may have changed.
-    let Some(current) = repositories::by_name(tx, &repository.registry, &repository.name)?.filter(|row| row.id == repository.id) else {
-        return Err(Error::NoSuchRepository { name: repository.name.clone(), registry: repository.registry.clone() });
+fn put(
+    tx: &mut Tx<'_>,
+    repository: &Repository,
+    push: &Push,
+    lenient: bool,
+    now: Timestamp,
+) -> Result<Digest, Error> {
+    // The repository was read before this transaction began: it may be gone, and its settings may
+    // have changed.
+    let Some(current) = repositories::by_name(tx, &repository.registry, &repository.name)?
+        .filter(|row| row.id == repository.id)
+    else {
+        return Err(Error::NoSuchRepository {
+            name: repository.name.clone(),
+            registry: repository.registry.clone(),
+        });
     };
     let moves = tags_to_move(tx, &current, push)?;
     let content_size = check_references(tx, repository.id, &push.manifest, lenient)?;
-    let new = NewImage { digest: &push.digest, manifest: &push.manifest, bytes: &push.bytes, content_size, tagged: !push.tags.is_empty() };
+    let new = NewImage {
+        digest: &push.digest,
+        manifest: &push.manifest,
+        bytes: &push.bytes,
+        content_size,
+        tagged: !push.tags.is_empty(),
+    };
     let (id, is_new) = match images::insert(tx, repository.id, &new, now)? {
         Some(id) => (id, true),
         None => {
             let image = images::by_digest(tx, repository.id, &push.digest)?;
-            (image.ok_or_else(|| Error::NoSuchImage(Reference::Digest(push.digest)))?.id, false)
+            (
+                image
+                    .ok_or_else(|| Error::NoSuchImage(Reference::Digest(push.digest)))?
+                    .id,
+                false,
+            )
         }
     };
     for TagMove { tag, from } in &moves {
@@ -182,20 +251,33 @@ struct TagMove<'a> {
 }
 
 /// The tags that are not on the image already, if each may be set.
-fn tags_to_move<'a>(tx: &mut Tx<'_>, repository: &Repository, push: &'a Push) -> Result<Vec<TagMove<'a>>, Error> {
+fn tags_to_move<'a>(
+    tx: &mut Tx<'_>,
+    repository: &Repository,
+    push: &'a Push,
+) -> Result<Vec<TagMove<'a>>, Error> {
     let mut moves = Vec::with_capacity(push.tags.len());
     for tag in &push.tags {
         match tags::target(tx, repository.id, tag.as_str())? {
             Some((_, digest)) if digest == push.digest => {
                 if push.refuse_existing {
-                    return Err(Error::ImageExists { digest, tag: tag.clone() });
+                    return Err(Error::ImageExists {
+                        digest,
+                        tag: tag.clone(),
+                    });
                 }
             }
             Some((from, _)) => {
                 if !may_move(&repository.settings.mutability, tag.as_str()) {
-                    return Err(Error::TagImmutable { tag: tag.clone(), name: repository.name.clone() });
+                    return Err(Error::TagImmutable {
+                        tag: tag.clone(),
+                        name: repository.name.clone(),
+                    });
                 }
-                moves.push(TagMove { tag, from: Some(from) });
+                moves.push(TagMove {
+                    tag,
+                    from: Some(from),
+                });
             }
             None => moves.push(TagMove { tag, from: None }),
         }
@@ -203,17 +285,25 @@ fn tags_to_move<'a>(tx: &mut Tx<'_>, repository: &Repository, push: &'a Push) ->
     Ok(moves)
 }
 
-/// Checks that what the manifest names is in the repository (unless `lenient`), and answers the image's size.
+/// Checks that what the manifest names is in the repository (unless `lenient`), and answers the
+/// image's size.
 ///
-/// A subject may be missing, and so may content that lives elsewhere (Distribution specification, "Pushing Manifests"). A member of an
-/// index may be a blob: old build caches are made so.
-fn check_references(tx: &mut Tx<'_>, repository: RepositoryId, manifest: &Manifest, lenient: bool) -> Result<u64, Error> {
+/// A subject may be missing, and so may content that lives elsewhere (Distribution specification,
+/// "Pushing Manifests"). A member of an index may be a blob: old build caches are made so.
+fn check_references(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    manifest: &Manifest,
+    lenient: bool,
+) -> Result<u64, Error> {
     let (mut missing_blobs, mut missing_members, mut largest_member) = (Vec::new(), Vec::new(), 0);
     for child in &manifest.children {
         if child.kind == ChildKind::Member {
             match images::by_digest(tx, repository, &child.digest)? {
                 Some(member) => largest_member = largest_member.max(member.content_size),
-                None if !lenient && !blobs::is_linked(tx, repository, &child.digest)? => missing_members.push(child.digest),
+                None if !lenient && !blobs::is_linked(tx, repository, &child.digest)? => {
+                    missing_members.push(child.digest)
+                }
                 None => {}
             }
         } else if !lenient && !child.external && !blobs::is_linked(tx, repository, &child.digest)? {

@@ -1,34 +1,50 @@
-//! Pages over a repository's tags and images. Each page costs the same wherever in the listing it lies.
+//! Pages over a repository's tags and images. Each page costs the same wherever in the listing it
+//! lies.
 
-use crate::base::Page;
-use crate::db::Tx;
-use crate::oci::{Digest, Tag};
+use wharfinger_base::Page;
+use wharfinger_db::Tx;
+use wharfinger_oci::{Digest, Tag};
 
-use super::error::Error;
-use super::images::Images;
-use super::model::{Image, ImageListing, RepositoryId, TagStatus, TaggedImage};
-use super::repositories::rows;
-use super::store::{images, tags};
+use crate::error::Error;
+use crate::images::Images;
+use crate::model::{Image, ImageListing, RepositoryId, TagStatus, TaggedImage};
+use crate::repositories::rows;
+use crate::store::{images, tags};
 
-/// A place in a listing of images: after this digest (stored form), and for a listing by tag after this tag of it.
+/// A place in a listing of images: after this digest (stored form), and for a listing by tag after
+/// this tag of it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ImagePosition {
     pub digest: Vec<u8>,
     pub tag: String,
 }
 
-/// Tags looked at for one page of tagged images, as a multiple of its size: an image with many tags is met at each of them, and shown at
-/// its first.
+/// Tags looked at for one page of tagged images, as a multiple of its size: an image with many tags
+/// is met at each of them, and shown at its first.
 const TAGS_PER_PAGE_FACTOR: usize = 10;
 
-/// Most tags that one image is described with: ECR's quota of tags on an image. `ListImages` shows them all, page by page.
+/// Most tags that one image is described with: ECR's quota of tags on an image. `ListImages` shows
+/// them all, page by page.
 const TAGS_DESCRIBED: i64 = 1_000;
 
 impl Images {
     /// Up to `limit` tags after `after` in byte order; the page's key is the last tag.
-    pub async fn tags_page(&self, repository: RepositoryId, after: &str, limit: usize) -> Result<Page<String>, Error> {
+    pub async fn tags_page(
+        &self,
+        repository: RepositoryId,
+        after: &str,
+        limit: usize,
+    ) -> Result<Page<String>, Error> {
         let after = after.to_owned();
-        self.db.read(move |tx| Ok(Page::of(tags::page(tx, repository, &after, rows(limit))?, limit, Clone::clone))).await
+        self.db
+            .read(move |tx| {
+                Ok(Page::of(
+                    tags::page(tx, repository, &after, rows(limit))?,
+                    limit,
+                    Clone::clone,
+                ))
+            })
+            .await
     }
 
     /// One page of `ListImages`: each (digest, tag) pair, and untagged digests.
@@ -44,22 +60,37 @@ impl Images {
                 TagStatus::Any => list_any(tx, repository, &after, limit),
                 TagStatus::Tagged => {
                     let found = tags::page_with_digests(tx, repository, &after.tag, rows(limit))?;
-                    let listings = found.into_iter().map(|(tag, digest)| ImageListing { digest, tag: Some(tag) }).collect();
-                    Ok(Page::of(listings, limit, |listing: &ImageListing| ImagePosition {
-                        digest: Vec::new(),
-                        tag: tag_text(listing.tag.as_ref()),
+                    let listings = found
+                        .into_iter()
+                        .map(|(tag, digest)| ImageListing {
+                            digest,
+                            tag: Some(tag),
+                        })
+                        .collect();
+                    Ok(Page::of(listings, limit, |listing: &ImageListing| {
+                        ImagePosition {
+                            digest: Vec::new(),
+                            tag: tag_text(listing.tag.as_ref()),
+                        }
                     }))
                 }
                 TagStatus::Untagged => {
                     let found = images::page_untagged(tx, repository, &after.digest, rows(limit))?;
-                    let page = Page::of(found, limit, |image| ImagePosition { digest: image.digest.to_stored(), tag: String::new() });
-                    Ok(page.map(|image| ImageListing { digest: image.digest, tag: None }))
+                    let page = Page::of(found, limit, |image| ImagePosition {
+                        digest: image.digest.to_stored(),
+                        tag: String::new(),
+                    });
+                    Ok(page.map(|image| ImageListing {
+                        digest: image.digest,
+                        tag: None,
+                    }))
                 }
             })
             .await
     }
 
-    /// One page of `DescribeImages`: images with all their tags. A page may be short of `limit` and still have a next one.
+    /// One page of `DescribeImages`: images with all their tags. A page may be short of `limit` and
+    /// still have a next one.
     pub async fn describe(
         &self,
         repository: RepositoryId,
@@ -71,12 +102,24 @@ impl Images {
             .read(move |tx| {
                 let found = match status {
                     TagStatus::Any => images::page(tx, repository, &after.digest, rows(limit))?,
-                    TagStatus::Untagged => images::page_untagged(tx, repository, &after.digest, rows(limit))?,
+                    TagStatus::Untagged => {
+                        images::page_untagged(tx, repository, &after.digest, rows(limit))?
+                    }
                     TagStatus::Tagged => return describe_tagged(tx, repository, &after, limit),
                 };
-                let page = Page::of(found, limit, |image| ImagePosition { digest: image.digest.to_stored(), tag: String::new() });
-                let items = page.items.into_iter().map(|image| with_tags(tx, image)).collect::<Result<_, Error>>()?;
-                Ok(Page { items, next: page.next })
+                let page = Page::of(found, limit, |image| ImagePosition {
+                    digest: image.digest.to_stored(),
+                    tag: String::new(),
+                });
+                let items = page
+                    .items
+                    .into_iter()
+                    .map(|image| with_tags(tx, image))
+                    .collect::<Result<_, Error>>()?;
+                Ok(Page {
+                    items,
+                    next: page.next,
+                })
             })
             .await
     }
@@ -85,15 +128,31 @@ impl Images {
     ///
     /// # Errors
     /// [`Error::NoSuchImage`].
-    pub async fn describe_one(&self, repository: RepositoryId, reference: &crate::oci::Reference) -> Result<TaggedImage, Error> {
+    pub async fn describe_one(
+        &self,
+        repository: RepositoryId,
+        reference: &wharfinger_oci::Reference,
+    ) -> Result<TaggedImage, Error> {
         let image = self.head(repository, reference).await?;
         self.db.get(move |tx| with_tags(tx, image.clone())).await
     }
 
     /// Whether `tag` names `digest` now.
-    pub async fn tag_is_on(&self, repository: RepositoryId, tag: &Tag, digest: &Digest) -> Result<bool, Error> {
+    pub async fn tag_is_on(
+        &self,
+        repository: RepositoryId,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
         let (tag, digest) = (tag.clone(), *digest);
-        self.db.get(move |tx| Ok::<_, Error>(tags::target(tx, repository, tag.as_str())?.is_some_and(|(_, target)| target == digest))).await
+        self.db
+            .get(move |tx| {
+                Ok::<_, Error>(
+                    tags::target(tx, repository, tag.as_str())?
+                        .is_some_and(|(_, target)| target == digest),
+                )
+            })
+            .await
     }
 }
 
@@ -118,7 +177,10 @@ fn list_any(
         && let Some(image) = images::by_digest(tx, repository, &digest)?
     {
         let rest = tags::of_image(tx, image.id, &after.tag, rows(limit))?;
-        listings.extend(rest.into_iter().map(|tag| ImageListing { digest, tag: Some(tag) }));
+        listings.extend(rest.into_iter().map(|tag| ImageListing {
+            digest,
+            tag: Some(tag),
+        }));
     }
     if listings.len() <= limit {
         for image in images::page(tx, repository, &after.digest, rows(limit))? {
@@ -127,13 +189,19 @@ fn list_any(
             if on_it.is_empty() {
                 listings.push(ImageListing { digest, tag: None });
             }
-            listings.extend(on_it.into_iter().map(|tag| ImageListing { digest, tag: Some(tag) }));
+            listings.extend(on_it.into_iter().map(|tag| ImageListing {
+                digest,
+                tag: Some(tag),
+            }));
             if listings.len() > limit {
                 break;
             }
         }
     }
-    Ok(Page::of(listings, limit, |listing| ImagePosition { digest: listing.digest.to_stored(), tag: tag_text(listing.tag.as_ref()) }))
+    Ok(Page::of(listings, limit, |listing| ImagePosition {
+        digest: listing.digest.to_stored(),
+        tag: tag_text(listing.tag.as_ref()),
+    }))
 }
 
 fn describe_tagged(
@@ -143,7 +211,11 @@ fn describe_tagged(
     limit: usize,
 ) -> Result<Page<TaggedImage, ImagePosition>, Error> {
     let most = limit.saturating_mul(TAGS_PER_PAGE_FACTOR);
-    let found = Page::of(tags::page_with_digests(tx, repository, &after.tag, rows(most))?, most, |(tag, _)| tag.to_string());
+    let found = Page::of(
+        tags::page_with_digests(tx, repository, &after.tag, rows(most))?,
+        most,
+        |(tag, _)| tag.to_string(),
+    );
     let (mut items, mut next) = (Vec::new(), found.next);
     let mut last_seen = String::new();
     for (tag, digest) in found.items {
@@ -152,10 +224,18 @@ fn describe_tagged(
             break;
         }
         last_seen = tag.to_string();
-        let Some(image) = images::by_digest(tx, repository, &digest)? else { continue };
+        let Some(image) = images::by_digest(tx, repository, &digest)? else {
+            continue;
+        };
         if tags::of_image(tx, image.id, "", 1)?.first() == Some(&tag) {
             items.push(with_tags(tx, image)?);
         }
     }
-    Ok(Page { items, next: next.map(|tag| ImagePosition { digest: Vec::new(), tag }) })
+    Ok(Page {
+        items,
+        next: next.map(|tag| ImagePosition {
+            digest: Vec::new(),
+            tag,
+        }),
+    })
 }

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-use crate::aws::{AccountId, Arn, Region};
-use crate::base::Timestamp;
-use crate::blobs::BlobKey;
-use crate::oci::{Digest, MediaType, RepositoryName, Tag};
+use wharfinger_aws::{AccountId, Arn, Region};
+use wharfinger_base::Timestamp;
+use wharfinger_blobs::BlobKey;
+use wharfinger_oci::{Digest, MediaType, RepositoryName, Tag};
 
 /// A registry: one account's in one region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +87,10 @@ pub struct Encryption {
 
 impl Default for Encryption {
     fn default() -> Self {
-        Self { kind: "AES256".to_owned(), kms_key: None }
+        Self {
+            kind: "AES256".to_owned(),
+            kms_key: None,
+        }
     }
 }
 

@@ -1,12 +1,18 @@
 //! PURE: may this tag move?
 //!
-//! Source: ECR user guide, "Preventing image tags from being overwritten": exclusion filters hold `*` as the only wildcard.
+//! Source: ECR user guide, "Preventing image tags from being overwritten": exclusion filters hold
+//! `*` as the only wildcard.
 
-use super::model::{MutabilityMode, TagMutability};
+use crate::model::{MutabilityMode, TagMutability};
 
 /// Whether `tag`, once set, may be set to another image. Deleting a tag is not moving it.
 pub(super) fn may_move(mutability: &TagMutability, tag: &str) -> bool {
-    let excluded = || mutability.exclusions.iter().any(|pattern| matches(pattern, tag));
+    let excluded = || {
+        mutability
+            .exclusions
+            .iter()
+            .any(|pattern| matches(pattern, tag))
+    };
     match mutability.mode {
         MutabilityMode::Mutable => true,
         MutabilityMode::Immutable => false,
@@ -15,10 +21,13 @@ pub(super) fn may_move(mutability: &TagMutability, tag: &str) -> bool {
     }
 }
 
-/// `*` stands for any run of characters; every other character for itself. Time grows with the product of the lengths at most.
+/// `*` stands for any run of characters; every other character for itself. Time grows with the
+/// product of the lengths at most.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
-    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
     let mut pieces = pieces.peekable();
     if pieces.peek().is_none() {
         return rest.is_empty();
@@ -42,15 +51,30 @@ mod laws {
     use super::*;
 
     fn with(mode: MutabilityMode, pattern: &str) -> TagMutability {
-        TagMutability { mode, exclusions: vec![pattern.to_owned()] }
+        TagMutability {
+            mode,
+            exclusions: vec![pattern.to_owned()],
+        }
     }
 
     #[test]
     fn exclusions_turn_the_rule_around() {
-        assert!(may_move(&with(MutabilityMode::ImmutableWithExclusion, "dev-*"), "dev-1"));
-        assert!(!may_move(&with(MutabilityMode::ImmutableWithExclusion, "dev-*"), "v1"));
-        assert!(!may_move(&with(MutabilityMode::MutableWithExclusion, "v*.0"), "v1.0"));
-        assert!(may_move(&with(MutabilityMode::MutableWithExclusion, "v1.0"), "v1x0"));
+        assert!(may_move(
+            &with(MutabilityMode::ImmutableWithExclusion, "dev-*"),
+            "dev-1"
+        ));
+        assert!(!may_move(
+            &with(MutabilityMode::ImmutableWithExclusion, "dev-*"),
+            "v1"
+        ));
+        assert!(!may_move(
+            &with(MutabilityMode::MutableWithExclusion, "v*.0"),
+            "v1.0"
+        ));
+        assert!(may_move(
+            &with(MutabilityMode::MutableWithExclusion, "v1.0"),
+            "v1x0"
+        ));
     }
 
     fn oracle(pattern: &[u8], text: &[u8]) -> bool {

@@ -1,23 +1,26 @@
-//! Records of pulls, gathered and written together: a write for each would cost more than the pull, and take every reader's cached pages.
+//! Records of pulls, gathered and written together: a write for each would cost more than the pull,
+//! and take every reader's cached pages.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::base::Timestamp;
-use crate::db::Db;
+use wharfinger_base::Timestamp;
+use wharfinger_db::Db;
 
-use super::error::Error;
-use super::model::Image;
-use super::store::images;
+use crate::error::Error;
+use crate::model::Image;
+use crate::store::images;
 
-/// How often a pull is recorded at most for one image: ECR refreshes `lastRecordedPullTime` once in 24 hours.
+/// How often a pull is recorded at most for one image: ECR refreshes `lastRecordedPullTime` once in
+/// 24 hours.
 const PERIOD: Duration = Duration::from_hours(24);
 
 /// How long a record waits for others.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// Most records in one write, some five milliseconds of the writer; beyond that they are dropped, since the next pull makes another.
+/// Most records in one write, some five milliseconds of the writer; beyond that they are dropped,
+/// since the next pull makes another.
 const WAITING: usize = 512;
 
 #[derive(Clone)]
@@ -35,12 +38,19 @@ struct Waiting {
 
 impl PullRecords {
     pub(super) fn new(db: Db) -> Self {
-        Self { db, waiting: Arc::default() }
+        Self {
+            db,
+            waiting: Arc::default(),
+        }
     }
 
-    /// Records that the image was pulled, at most once a day each; does not wait, and may be forgotten in a crash.
+    /// Records that the image was pulled, at most once a day each; does not wait, and may be
+    /// forgotten in a crash.
     pub(super) fn add(&self, image: &Image, now: Timestamp) {
-        if image.pulled_at.is_some_and(|pulled_at| now.since(pulled_at) < PERIOD) {
+        if image
+            .pulled_at
+            .is_some_and(|pulled_at| now.since(pulled_at) < PERIOD)
+        {
             return;
         }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +71,9 @@ impl PullRecords {
             std::mem::take(&mut waiting.pulls)
         };
         let written = self.db.write(move |tx| {
-            pulls.iter().try_for_each(|(image, pulled_at)| images::note_pull(tx, *image, *pulled_at).map_err(Error::from))
+            pulls.iter().try_for_each(|(image, pulled_at)| {
+                images::note_pull(tx, *image, *pulled_at).map_err(Error::from)
+            })
         });
         if let Err(error) = written.await {
             tracing::debug!(%error, "pulls were not recorded");

@@ -1,20 +1,20 @@
-//! Referrers: manifests whose subject is a given one, with those that an older client listed under a fallback tag.
+//! Referrers: manifests whose subject is a given one, with those that an older client listed under
+//! a fallback tag.
 //!
 //! Source: Distribution specification, "Listing Referrers" and "Enabling the Referrers API".
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use wharfinger_base::Page;
+use wharfinger_db::Tx;
+use wharfinger_oci::{Digest, Manifest, ManifestKind};
 
-use crate::base::Page;
-use crate::db::Tx;
-use crate::oci::{Digest, Manifest, ManifestKind};
-
-use super::error::Error;
-use super::images::Images;
-use super::model::{Image, Referrer, RepositoryId};
-use super::repositories::rows;
-use super::store::images;
+use crate::error::Error;
+use crate::images::Images;
+use crate::model::{Image, Referrer, RepositoryId};
+use crate::repositories::rows;
+use crate::store::images;
 
 /// A page's annotations stop it once they pass this: clients read at most 4 MiB of JSON.
 const PAGE_ANNOTATION_BYTES: usize = 2 * 1024 * 1024;
@@ -27,10 +27,12 @@ pub struct ReferrerPosition {
 }
 
 impl Images {
-    /// Up to `limit` referrers of `subject`, of one artifact type where a filter is given, ordered by artifact type and digest.
+    /// Up to `limit` referrers of `subject`, of one artifact type where a filter is given, ordered
+    /// by artifact type and digest.
     ///
-    /// What the index under the subject's fallback tag lists comes with the first page, unless the repository knows it as a referrer
-    /// already. An unknown subject has no referrers; that is no error.
+    /// What the index under the subject's fallback tag lists comes with the first page, unless the
+    /// repository knows it as a referrer already. An unknown subject has no referrers; that is
+    /// no error.
     pub async fn referrers(
         &self,
         repository: RepositoryId,
@@ -44,8 +46,21 @@ impl Images {
             .read(move |tx| {
                 let position = after.clone().unwrap_or_default();
                 let found = match &filter {
-                    Some(filter) => images::referrers_of_type(tx, repository, &subject, filter, &position.digest, rows(limit))?,
-                    None => images::referrers(tx, repository, &subject, (&position.artifact_type, &position.digest), rows(limit))?,
+                    Some(filter) => images::referrers_of_type(
+                        tx,
+                        repository,
+                        &subject,
+                        filter,
+                        &position.digest,
+                        rows(limit),
+                    )?,
+                    None => images::referrers(
+                        tx,
+                        repository,
+                        &subject,
+                        (&position.artifact_type, &position.digest),
+                        rows(limit),
+                    )?,
                 };
                 let mut page = Page::of(found, limit, place);
                 let mut items = Vec::with_capacity(page.items.len());
@@ -56,32 +71,51 @@ impl Images {
                         break;
                     }
                     let referrer = describe(tx, repository, &image)?;
-                    annotation_bytes += referrer.annotations.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+                    annotation_bytes += referrer
+                        .annotations
+                        .iter()
+                        .map(|(key, value)| key.len() + value.len())
+                        .sum::<usize>();
                     items.push((image, referrer));
                 }
-                let mut items: Vec<Referrer> = items.into_iter().map(|(_, referrer)| referrer).collect();
+                let mut items: Vec<Referrer> =
+                    items.into_iter().map(|(_, referrer)| referrer).collect();
                 if after.is_none() {
-                    items.extend(listed_by_fallback_tag(tx, repository, &subject, filter.as_deref())?);
+                    items.extend(listed_by_fallback_tag(
+                        tx,
+                        repository,
+                        &subject,
+                        filter.as_deref(),
+                    )?);
                 }
-                Ok(Page { items, next: page.next })
+                Ok(Page {
+                    items,
+                    next: page.next,
+                })
             })
             .await
     }
 }
 
 fn place(image: &Image) -> ReferrerPosition {
-    ReferrerPosition { artifact_type: image.artifact_type.clone().unwrap_or_default(), digest: image.digest.to_stored() }
+    ReferrerPosition {
+        artifact_type: image.artifact_type.clone().unwrap_or_default(),
+        digest: image.digest.to_stored(),
+    }
 }
 
 fn describe(tx: &mut Tx<'_>, repository: RepositoryId, image: &Image) -> Result<Referrer, Error> {
     let stored = images::stored_by_digest(tx, repository, &image.digest)?;
-    let manifest = stored.and_then(|stored| Manifest::parse(&stored.bytes, Some(image.media_type.as_str())).ok());
+    let manifest = stored
+        .and_then(|stored| Manifest::parse(&stored.bytes, Some(image.media_type.as_str())).ok());
     Ok(Referrer {
         digest: image.digest,
         media_type: image.media_type.to_string(),
         artifact_type: image.artifact_type.clone(),
         size: image.manifest_size,
-        annotations: manifest.map(|manifest| manifest.annotations).unwrap_or_default(),
+        annotations: manifest
+            .map(|manifest| manifest.annotations)
+            .unwrap_or_default(),
     })
 }
 
@@ -108,15 +142,23 @@ fn listed_by_fallback_tag(
     subject: &Digest,
     filter: Option<&str>,
 ) -> Result<Vec<Referrer>, Error> {
-    let Some(index) = images::stored_by_tag(tx, repository, &Manifest::fallback_tag(subject))? else { return Ok(Vec::new()) };
+    let Some(index) = images::stored_by_tag(tx, repository, &Manifest::fallback_tag(subject))?
+    else {
+        return Ok(Vec::new());
+    };
     if index.image.media_type.manifest_kind() != Some(ManifestKind::Index) {
         return Ok(Vec::new());
     }
-    let Ok(index) = serde_json::from_slice::<FallbackIndex>(&index.bytes) else { return Ok(Vec::new()) };
+    let Ok(index) = serde_json::from_slice::<FallbackIndex>(&index.bytes) else {
+        return Ok(Vec::new());
+    };
     let mut listed = Vec::new();
     for descriptor in index.manifests {
-        // A member that has the subject itself is among the rows already; one that is gone must not be listed.
-        let Some(member) = images::by_digest(tx, repository, &descriptor.digest)? else { continue };
+        // A member that has the subject itself is among the rows already; one that is gone must not
+        // be listed.
+        let Some(member) = images::by_digest(tx, repository, &descriptor.digest)? else {
+            continue;
+        };
         if member.subject == Some(*subject) {
             continue;
         }

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
+use wharfinger_base::{Clock, Page};
+use wharfinger_db::Db;
+use wharfinger_iam::{Grammar, Policy};
+use wharfinger_oci::{Digest, RepositoryName};
 
-use crate::base::{Clock, Page};
-use crate::db::Db;
-use crate::iam::{Grammar, Policy};
-use crate::oci::{Digest, RepositoryName};
+use crate::error::Error;
+use crate::model::{PolicyId, RegistryId, Repository, RepositorySettings, TagMutability};
+use crate::store::repositories as store;
 
-use super::error::Error;
-use super::model::{PolicyId, RegistryId, Repository, RepositorySettings, TagMutability};
-use super::store::repositories as store;
-
-/// Parsed repository policies kept at hand. Each is at most 10,240 characters of text, some 30 KB parsed: 30 MB at the very most.
+/// Parsed repository policies kept at hand. Each is at most 10,240 characters of text, some 30 KB
+/// parsed: 30 MB at the very most.
 const COMPILED_POLICIES: usize = 1_000;
 
 /// Most repositories looked at for a mount that names no source.
@@ -30,19 +30,31 @@ pub struct Repositories {
 
 impl Repositories {
     pub(super) fn new(db: Db, clock: Clock) -> Self {
-        Self { db, clock, compiled: Arc::new(Cache::new(COMPILED_POLICIES)) }
+        Self {
+            db,
+            clock,
+            compiled: Arc::new(Cache::new(COMPILED_POLICIES)),
+        }
     }
 
     /// Makes a repository.
     ///
     /// # Errors
     /// [`Error::RepositoryExists`].
-    pub async fn create(&self, registry: &RegistryId, name: &RepositoryName, settings: RepositorySettings) -> Result<Repository, Error> {
+    pub async fn create(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+        settings: RepositorySettings,
+    ) -> Result<Repository, Error> {
         let (registry, name, now) = (registry.clone(), name.clone(), self.clock.now());
         self.db
             .write(move |tx| {
                 if store::by_name(tx, &registry, &name)?.is_some() {
-                    return Err(Error::RepositoryExists { name: name.clone(), registry: registry.clone() });
+                    return Err(Error::RepositoryExists {
+                        name: name.clone(),
+                        registry: registry.clone(),
+                    });
                 }
                 store::insert(tx, &registry, &name, &settings, now)?;
                 load(tx, &registry, &name)
@@ -51,55 +63,100 @@ impl Repositories {
     }
 
     /// The repository, made with default settings where it is missing (create on push).
-    pub async fn find_or_create(&self, registry: &RegistryId, name: &RepositoryName) -> Result<Repository, Error> {
-        match self.create(registry, name, RepositorySettings::default()).await {
+    pub async fn find_or_create(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+    ) -> Result<Repository, Error> {
+        match self
+            .create(registry, name, RepositorySettings::default())
+            .await
+        {
             Err(Error::RepositoryExists { .. }) => self.get(registry, name).await,
             other => other,
         }
     }
 
-    pub async fn find(&self, registry: &RegistryId, name: &RepositoryName) -> Result<Option<Repository>, Error> {
+    pub async fn find(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+    ) -> Result<Option<Repository>, Error> {
         let (registry, name) = (registry.clone(), name.clone());
-        self.db.get(move |tx| store::by_name(tx, &registry, &name)).await.map_err(Error::from)
+        self.db
+            .get(move |tx| store::by_name(tx, &registry, &name))
+            .await
+            .map_err(Error::from)
     }
 
     /// The repository.
     ///
     /// # Errors
     /// [`Error::NoSuchRepository`].
-    pub async fn get(&self, registry: &RegistryId, name: &RepositoryName) -> Result<Repository, Error> {
-        let missing = || Error::NoSuchRepository { name: name.clone(), registry: registry.clone() };
+    pub async fn get(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+    ) -> Result<Repository, Error> {
+        let missing = || Error::NoSuchRepository {
+            name: name.clone(),
+            registry: registry.clone(),
+        };
         self.find(registry, name).await?.ok_or_else(missing)
     }
 
-    /// Up to `limit` repositories with names after `after` in byte order; the page's key is the last name.
-    pub async fn page(&self, registry: &RegistryId, after: &str, limit: usize) -> Result<Page<Repository>, Error> {
+    /// Up to `limit` repositories with names after `after` in byte order; the page's key is the
+    /// last name.
+    pub async fn page(
+        &self,
+        registry: &RegistryId,
+        after: &str,
+        limit: usize,
+    ) -> Result<Page<Repository>, Error> {
         let (registry, after) = (registry.clone(), after.to_owned());
         self.db
             .read(move |tx| {
                 let rows = store::page(tx, &registry, &after, rows(limit))?;
-                Ok(Page::of(rows, limit, |repository| repository.name.to_string()))
+                Ok(Page::of(rows, limit, |repository| {
+                    repository.name.to_string()
+                }))
             })
             .await
     }
 
     /// Repositories of the registry that link `digest`, oldest first, a bounded number.
-    pub async fn linking(&self, registry: &RegistryId, digest: &Digest) -> Result<Vec<Repository>, Error> {
+    pub async fn linking(
+        &self,
+        registry: &RegistryId,
+        digest: &Digest,
+    ) -> Result<Vec<Repository>, Error> {
         let (registry, digest) = (registry.clone(), digest.to_stored());
-        self.db.read(move |tx| store::linking(tx, &registry, &digest, MOUNT_CANDIDATES)).await.map_err(Error::from)
+        self.db
+            .read(move |tx| store::linking(tx, &registry, &digest, MOUNT_CANDIDATES))
+            .await
+            .map_err(Error::from)
     }
 
-    /// Deletes the repository: with its images where `force`, else only an empty one. Answers what was deleted.
+    /// Deletes the repository: with its images where `force`, else only an empty one. Answers what
+    /// was deleted.
     ///
     /// # Errors
     /// [`Error::NoSuchRepository`], [`Error::RepositoryNotEmpty`].
-    pub async fn delete(&self, registry: &RegistryId, name: &RepositoryName, force: bool) -> Result<Repository, Error> {
+    pub async fn delete(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+        force: bool,
+    ) -> Result<Repository, Error> {
         let (registry, name) = (registry.clone(), name.clone());
         self.db
             .write(move |tx| {
                 let repository = load(tx, &registry, &name)?;
                 if !force && super::store::images::any(tx, repository.id)? {
-                    return Err(Error::RepositoryNotEmpty { name: name.clone(), registry: registry.clone() });
+                    return Err(Error::RepositoryNotEmpty {
+                        name: name.clone(),
+                        registry: registry.clone(),
+                    });
                 }
                 store::delete(tx, repository.id)?;
                 Ok(repository)
@@ -122,7 +179,12 @@ impl Repositories {
     }
 
     /// Sets whether images are to be scanned when pushed.
-    pub async fn set_scan_on_push(&self, registry: &RegistryId, name: &RepositoryName, scan_on_push: bool) -> Result<Repository, Error> {
+    pub async fn set_scan_on_push(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+        scan_on_push: bool,
+    ) -> Result<Repository, Error> {
         self.change(registry, name, move |tx, repository| {
             repository.settings.scan_on_push = scan_on_push;
             Ok(store::update_scan(tx, repository.id, scan_on_push).map(drop)?)
@@ -130,7 +192,8 @@ impl Repositories {
         .await
     }
 
-    /// Adds or replaces resource tags, then removes the named ones. `limit` tags may remain at most; `None` says there would be more.
+    /// Adds or replaces resource tags, then removes the named ones. `limit` tags may remain at
+    /// most; `None` says there would be more.
     pub async fn set_tags(
         &self,
         registry: &RegistryId,
@@ -158,7 +221,12 @@ impl Repositories {
     }
 
     /// Stores the text of a policy that was validated already.
-    pub async fn set_policy(&self, registry: &RegistryId, name: &RepositoryName, text: String) -> Result<Repository, Error> {
+    pub async fn set_policy(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+        text: String,
+    ) -> Result<Repository, Error> {
         let now = self.clock.now();
         self.change(registry, name, move |tx, repository| {
             repository.policy = Some(store::put_policy(tx, repository.id, &text, now)?);
@@ -171,7 +239,11 @@ impl Repositories {
     ///
     /// # Errors
     /// [`Error::NoSuchRepository`], [`Error::NoRepositoryPolicy`].
-    pub async fn policy(&self, registry: &RegistryId, name: &RepositoryName) -> Result<String, Error> {
+    pub async fn policy(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+    ) -> Result<String, Error> {
         let (registry, name) = (registry.clone(), name.clone());
         self.db
             .get(move |tx| {
@@ -185,7 +257,11 @@ impl Repositories {
     ///
     /// # Errors
     /// [`Error::NoSuchRepository`], [`Error::NoRepositoryPolicy`].
-    pub async fn delete_policy(&self, registry: &RegistryId, name: &RepositoryName) -> Result<String, Error> {
+    pub async fn delete_policy(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+    ) -> Result<String, Error> {
         let (registry, name) = (registry.clone(), name.clone());
         self.db
             .write(move |tx| {
@@ -197,17 +273,24 @@ impl Repositories {
             .await
     }
 
-    /// The repository's policy in the form the evaluator takes. A stored text that no longer parses is an error: what it might have denied
-    /// must not be allowed.
-    pub async fn compiled_policy(&self, repository: &Repository) -> Result<Option<Arc<Policy>>, Error> {
-        let Some(id) = repository.policy else { return Ok(None) };
+    /// The repository's policy in the form the evaluator takes. A stored text that no longer parses
+    /// is an error: what it might have denied must not be allowed.
+    pub async fn compiled_policy(
+        &self,
+        repository: &Repository,
+    ) -> Result<Option<Arc<Policy>>, Error> {
+        let Some(id) = repository.policy else {
+            return Ok(None);
+        };
         if let Some(policy) = self.compiled.get(&id) {
             return Ok(Some(policy));
         }
         let text = self.db.get(move |tx| store::policy_text(tx, id)).await?;
-        // Gone since the repository was read: a newer policy, or none, is in force; the caller's next look sees it.
+        // Gone since the repository was read: a newer policy, or none, is in force; the caller's
+        // next look sees it.
         let Some(text) = text else { return Ok(None) };
-        let parsed = Policy::parse(&text, Grammar::Repository).map_err(|_| crate::db::Error::other("a stored policy does not parse"))?;
+        let parsed = Policy::parse(&text, Grammar::Repository)
+            .map_err(|_| wharfinger_db::Error::other("a stored policy does not parse"))?;
         let policy = Arc::new(parsed);
         self.compiled.insert(id, policy.clone());
         Ok(Some(policy))
@@ -217,7 +300,10 @@ impl Repositories {
         &self,
         registry: &RegistryId,
         name: &RepositoryName,
-        apply: impl Fn(&mut crate::db::Tx<'_>, &mut Repository) -> Result<(), Error> + Send + Sync + 'static,
+        apply: impl Fn(&mut wharfinger_db::Tx<'_>, &mut Repository) -> Result<(), Error>
+        + Send
+        + Sync
+        + 'static,
     ) -> Result<Repository, Error> {
         let (registry, name) = (registry.clone(), name.clone());
         self.db
@@ -230,13 +316,27 @@ impl Repositories {
     }
 }
 
-fn load(tx: &mut crate::db::Tx<'_>, registry: &RegistryId, name: &RepositoryName) -> Result<Repository, Error> {
-    store::by_name(tx, registry, name)?.ok_or_else(|| Error::NoSuchRepository { name: name.clone(), registry: registry.clone() })
+fn load(
+    tx: &mut wharfinger_db::Tx<'_>,
+    registry: &RegistryId,
+    name: &RepositoryName,
+) -> Result<Repository, Error> {
+    store::by_name(tx, registry, name)?.ok_or_else(|| Error::NoSuchRepository {
+        name: name.clone(),
+        registry: registry.clone(),
+    })
 }
 
-fn policy_text(tx: &mut crate::db::Tx<'_>, repository: &Repository) -> Result<String, Error> {
-    let text = repository.policy.map(|id| store::policy_text(tx, id)).transpose()?.flatten();
-    text.ok_or_else(|| Error::NoRepositoryPolicy { name: repository.name.clone(), registry: repository.registry.clone() })
+fn policy_text(tx: &mut wharfinger_db::Tx<'_>, repository: &Repository) -> Result<String, Error> {
+    let text = repository
+        .policy
+        .map(|id| store::policy_text(tx, id))
+        .transpose()?
+        .flatten();
+    text.ok_or_else(|| Error::NoRepositoryPolicy {
+        name: repository.name.clone(),
+        registry: repository.registry.clone(),
+    })
 }
 
 /// One row more than the page holds says whether another page follows.

@@ -1,13 +1,14 @@
-//! Laws of the registry's verbs, on an index in memory: what is put is found, listed and deleted as the specifications say.
+//! Laws of the registry's verbs, on an index in memory: what is put is found, listed and deleted as
+//! the specifications say.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use wharfinger_base::Timestamp;
+use wharfinger_oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
 
 use super::*;
-use crate::base::Timestamp;
-use crate::oci::{Algorithm, Digest, Manifest, MediaType, Reference, RepositoryName, Tag};
 
 struct World {
     db: Db,
@@ -20,17 +21,37 @@ struct World {
 
 impl World {
     async fn new(lenient: bool) -> Self {
-        let (db, clock) = (Db::memory().expect("an index in memory"), Clock::manual(Timestamp::from_ms(1_000_000)));
+        let (db, clock) = (
+            Db::memory().expect("an index in memory"),
+            Clock::manual(Timestamp::from_ms(1_000_000)),
+        );
         let repositories = Repositories::new(db.clone(), clock.clone());
-        let registry = RegistryId { account: "123456789012".parse().expect("an account"), region: "us-east-1".parse().expect("a region") };
-        let repository = repositories.create(&registry, &name("team/web"), RepositorySettings::default()).await.expect("created");
-        Self { images: Images::new(db.clone(), clock.clone(), lenient), db, clock, repositories, registry, repository }
+        let registry = RegistryId {
+            account: "123456789012".parse().expect("an account"),
+            region: "us-east-1".parse().expect("a region"),
+        };
+        let repository = repositories
+            .create(&registry, &name("team/web"), RepositorySettings::default())
+            .await
+            .expect("created");
+        Self {
+            images: Images::new(db.clone(), clock.clone(), lenient),
+            db,
+            clock,
+            repositories,
+            registry,
+            repository,
+        }
     }
 
     /// Links content without uploading it.
     async fn link(&self, digest: Digest) {
         let (repository, now) = (self.repository.id, self.clock.now());
-        let blob = Blob { digest, size: 1, key: format!("blobs/{}", digest.hex()).parse().expect("a key") };
+        let blob = Blob {
+            digest,
+            size: 1,
+            key: format!("blobs/{}", digest.hex()).parse().expect("a key"),
+        };
         let write = self.db.write(move |tx| {
             store::blobs::put(tx, &blob, now, now)?;
             store::blobs::link(tx, repository, &digest, now)
@@ -45,7 +66,11 @@ impl World {
     async fn all_tags(&self, limit: usize) -> Vec<String> {
         let (mut tags, mut after) = (Vec::new(), String::new());
         loop {
-            let page = self.images.tags_page(self.repository.id, &after, limit).await.expect("a page");
+            let page = self
+                .images
+                .tags_page(self.repository.id, &after, limit)
+                .await
+                .expect("a page");
             assert!(page.items.len() <= limit);
             tags.extend(page.items);
             match page.next {
@@ -58,7 +83,11 @@ impl World {
     async fn all_listings(&self, status: TagStatus, limit: usize) -> Vec<ImageListing> {
         let (mut listings, mut after) = (Vec::new(), ImagePosition::default());
         loop {
-            let page = self.images.list(self.repository.id, status, after, limit).await.expect("a page");
+            let page = self
+                .images
+                .list(self.repository.id, status, after, limit)
+                .await
+                .expect("a page");
             assert!(page.items.len() <= limit);
             listings.extend(page.items);
             match page.next {
@@ -71,7 +100,11 @@ impl World {
     async fn all_described(&self, status: TagStatus, limit: usize) -> Vec<TaggedImage> {
         let (mut images, mut after) = (Vec::new(), ImagePosition::default());
         loop {
-            let page = self.images.describe(self.repository.id, status, after, limit).await.expect("a page");
+            let page = self
+                .images
+                .describe(self.repository.id, status, after, limit)
+                .await
+                .expect("a page");
             assert!(page.items.len() <= limit);
             images.extend(page.items);
             match page.next {
@@ -104,9 +137,20 @@ fn image(seed: &str, extra: &str) -> String {
 }
 
 fn index(members: &[Digest]) -> String {
-    let members: Vec<String> =
-        members.iter().map(|digest| format!(r#"{{"mediaType":"{}","digest":"{digest}","size":1}}"#, MediaType::OCI_IMAGE)).collect();
-    format!(r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{}]}}"#, MediaType::OCI_INDEX, members.join(","))
+    let members: Vec<String> = members
+        .iter()
+        .map(|digest| {
+            format!(
+                r#"{{"mediaType":"{}","digest":"{digest}","size":1}}"#,
+                MediaType::OCI_IMAGE
+            )
+        })
+        .collect();
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[{}]}}"#,
+        MediaType::OCI_INDEX,
+        members.join(",")
+    )
 }
 
 fn push(body: &str, tags: &[&str]) -> Push {
@@ -125,20 +169,45 @@ async fn what_is_put_comes_back_byte_for_byte() {
     world.link(layer("a")).await;
     let body = image("a", r#","annotations":{"k":"v"}"#);
     let digest = world.put(&body, &["v1", "latest"]).await.expect("put");
-    for reference in [Reference::Digest(digest), Reference::Tag(tag("v1")), Reference::Tag(tag("latest"))] {
-        let stored = world.images.get(world.repository.id, &reference).await.expect("found");
-        assert_eq!((stored.bytes.as_ref(), stored.image.digest), (body.as_bytes(), digest));
-        assert_eq!(world.images.head(world.repository.id, &reference).await.expect("found"), stored.image);
+    for reference in [
+        Reference::Digest(digest),
+        Reference::Tag(tag("v1")),
+        Reference::Tag(tag("latest")),
+    ] {
+        let stored = world
+            .images
+            .get(world.repository.id, &reference)
+            .await
+            .expect("found");
+        assert_eq!(
+            (stored.bytes.as_ref(), stored.image.digest),
+            (body.as_bytes(), digest)
+        );
+        assert_eq!(
+            world
+                .images
+                .head(world.repository.id, &reference)
+                .await
+                .expect("found"),
+            stored.image
+        );
     }
-    let missing = world.images.get(world.repository.id, &Reference::Tag(tag("v2"))).await;
+    let missing = world
+        .images
+        .get(world.repository.id, &Reference::Tag(tag("v2")))
+        .await;
     assert!(matches!(missing, Err(Error::NoSuchImage(_))));
 }
 
 #[tokio::test]
 async fn content_must_be_there_unless_the_registry_says_otherwise() {
     let world = World::new(false).await;
-    assert!(matches!(world.put(&image("a", ""), &[]).await, Err(Error::MissingBlobs(missing)) if missing == [layer("a")]));
-    assert!(matches!(world.put(&index(&[layer("m")]), &[]).await, Err(Error::MissingMembers(missing)) if missing == [layer("m")]));
+    assert!(
+        matches!(world.put(&image("a", ""), &[]).await, Err(Error::MissingBlobs(missing)) if missing == [layer("a")])
+    );
+    assert!(
+        matches!(world.put(&index(&[layer("m")]), &[]).await, Err(Error::MissingMembers(missing)) if missing == [layer("m")])
+    );
     assert!(world.all_tags(10).await.is_empty());
     // A blob may be a member of an index: build caches are made so.
     world.link(layer("m")).await;
@@ -151,55 +220,159 @@ async fn content_must_be_there_unless_the_registry_says_otherwise() {
 async fn an_immutable_tag_does_not_move_and_a_failed_push_changes_nothing() {
     let world = World::new(true).await;
     let first = world.put(&image("a", ""), &["v1"]).await.expect("put");
-    let immutable = TagMutability { mode: MutabilityMode::Immutable, exclusions: Vec::new() };
-    world.repositories.set_mutability(&world.registry, &name("team/web"), immutable).await.expect("set");
+    let immutable = TagMutability {
+        mode: MutabilityMode::Immutable,
+        exclusions: Vec::new(),
+    };
+    world
+        .repositories
+        .set_mutability(&world.registry, &name("team/web"), immutable)
+        .await
+        .expect("set");
     let refused = world.put(&image("b", ""), &["v2", "v1"]).await;
     assert!(matches!(refused, Err(Error::TagImmutable { tag, .. }) if tag.as_str() == "v1"));
     assert_eq!(world.all_tags(10).await, ["v1"]);
-    assert_eq!(world.put(&image("a", ""), &["v1"]).await.expect("the same again"), first);
-    let as_ecr = Push { refuse_existing: true, ..push(&image("a", ""), &["v1"]) };
-    assert!(matches!(world.images.put(&world.repository, as_ecr).await, Err(Error::ImageExists { .. })));
+    assert_eq!(
+        world
+            .put(&image("a", ""), &["v1"])
+            .await
+            .expect("the same again"),
+        first
+    );
+    let as_ecr = Push {
+        refuse_existing: true,
+        ..push(&image("a", ""), &["v1"])
+    };
+    assert!(matches!(
+        world.images.put(&world.repository, as_ecr).await,
+        Err(Error::ImageExists { .. })
+    ));
 }
 
 #[tokio::test]
 async fn deleting_a_tag_and_deleting_a_manifest_differ() {
     let world = World::new(true).await;
-    let digest = world.put(&image("a", ""), &["v1", "v2"]).await.expect("put");
-    world.images.delete_tag(world.repository.id, &tag("v1")).await.expect("deleted");
-    assert!(matches!(world.images.delete_tag(world.repository.id, &tag("v1")).await, Err(Error::NoSuchImage(_))));
+    let digest = world
+        .put(&image("a", ""), &["v1", "v2"])
+        .await
+        .expect("put");
+    world
+        .images
+        .delete_tag(world.repository.id, &tag("v1"))
+        .await
+        .expect("deleted");
+    assert!(matches!(
+        world
+            .images
+            .delete_tag(world.repository.id, &tag("v1"))
+            .await,
+        Err(Error::NoSuchImage(_))
+    ));
     assert_eq!(world.all_tags(10).await, ["v2"]);
-    world.images.delete_tag(world.repository.id, &tag("v2")).await.expect("deleted");
-    assert!(world.images.head(world.repository.id, &Reference::Digest(digest)).await.is_ok());
-    assert_eq!(world.all_listings(TagStatus::Untagged, 10).await, [ImageListing { digest, tag: None }]);
-    world.put(&image("a", ""), &["v3"]).await.expect("put again");
+    world
+        .images
+        .delete_tag(world.repository.id, &tag("v2"))
+        .await
+        .expect("deleted");
+    assert!(
+        world
+            .images
+            .head(world.repository.id, &Reference::Digest(digest))
+            .await
+            .is_ok()
+    );
+    assert_eq!(
+        world.all_listings(TagStatus::Untagged, 10).await,
+        [ImageListing { digest, tag: None }]
+    );
+    world
+        .put(&image("a", ""), &["v3"])
+        .await
+        .expect("put again");
     assert!(world.all_listings(TagStatus::Untagged, 10).await.is_empty());
-    world.images.delete_manifest(world.repository.id, &digest).await.expect("deleted");
+    world
+        .images
+        .delete_manifest(world.repository.id, &digest)
+        .await
+        .expect("deleted");
     assert!(world.all_tags(10).await.is_empty());
-    assert!(matches!(world.images.delete_manifest(world.repository.id, &digest).await, Err(Error::NoSuchImage(_))));
+    assert!(matches!(
+        world
+            .images
+            .delete_manifest(world.repository.id, &digest)
+            .await,
+        Err(Error::NoSuchImage(_))
+    ));
 }
 
 #[tokio::test]
 async fn ecr_deletes_an_image_with_its_last_tag_and_protects_members_of_an_index() {
     let world = World::new(true).await;
-    let member = world.put(&image("a", ""), &["v1", "v2"]).await.expect("put");
+    let member = world
+        .put(&image("a", ""), &["v1", "v2"])
+        .await
+        .expect("put");
     let list = world.put(&index(&[member]), &["multi"]).await.expect("put");
     let by_tag = |text: &str| Reference::Tag(tag(text));
     let id = world.repository.id;
-    assert_eq!(world.images.delete_as_ecr(id, &by_tag("v1")).await.expect("one tag"), [(member, Some(tag("v1")))]);
-    assert!(matches!(world.images.delete_as_ecr(id, &by_tag("v2")).await, Err(Error::ReferencedByIndex { by }) if by == list));
-    assert_eq!(world.images.delete_as_ecr(id, &Reference::Digest(list)).await.expect("the list"), [(list, Some(tag("multi")))]);
-    assert_eq!(world.images.delete_as_ecr(id, &by_tag("v2")).await.expect("the last tag"), [(member, Some(tag("v2")))]);
-    assert!(matches!(world.images.head(id, &Reference::Digest(member)).await, Err(Error::NoSuchImage(_))));
-    assert!(world.repositories.delete(&world.registry, &name("team/web"), false).await.is_ok());
+    assert_eq!(
+        world
+            .images
+            .delete_as_ecr(id, &by_tag("v1"))
+            .await
+            .expect("one tag"),
+        [(member, Some(tag("v1")))]
+    );
+    assert!(
+        matches!(world.images.delete_as_ecr(id, &by_tag("v2")).await, Err(Error::ReferencedByIndex { by }) if by == list)
+    );
+    assert_eq!(
+        world
+            .images
+            .delete_as_ecr(id, &Reference::Digest(list))
+            .await
+            .expect("the list"),
+        [(list, Some(tag("multi")))]
+    );
+    assert_eq!(
+        world
+            .images
+            .delete_as_ecr(id, &by_tag("v2"))
+            .await
+            .expect("the last tag"),
+        [(member, Some(tag("v2")))]
+    );
+    assert!(matches!(
+        world.images.head(id, &Reference::Digest(member)).await,
+        Err(Error::NoSuchImage(_))
+    ));
+    assert!(
+        world
+            .repositories
+            .delete(&world.registry, &name("team/web"), false)
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
 async fn an_index_is_as_large_as_its_largest_member() {
     let world = World::new(true).await;
     let small = world.put(&image("a", ""), &[]).await.expect("put");
-    let large = world.put(&image("b", "").replace(r#""size":1"#, r#""size":900"#), &[]).await.expect("put");
+    let large = world
+        .put(&image("b", "").replace(r#""size":1"#, r#""size":900"#), &[])
+        .await
+        .expect("put");
     let list = world.put(&index(&[small, large]), &[]).await.expect("put");
-    assert_eq!(world.images.head(world.repository.id, &Reference::Digest(list)).await.expect("found").content_size, 900);
+    assert_eq!(
+        world
+            .images
+            .head(world.repository.id, &Reference::Digest(list))
+            .await
+            .expect("found")
+            .content_size,
+        900
+    );
 }
 
 #[tokio::test]
@@ -207,24 +380,63 @@ async fn referrers_are_listed_filtered_and_paged_with_those_of_the_fallback_tag(
     let world = World::new(true).await;
     let (id, subject) = (world.repository.id, layer("subject"));
     let refers = |seed: &str, kind: &str| {
-        let subject =
-            format!(r#","artifactType":"{kind}","subject":{{"mediaType":"{}","digest":"{subject}","size":1}}"#, MediaType::OCI_IMAGE);
-        image(seed, &format!(r#"{subject},"annotations":{{"seed":"{seed}"}}"#))
+        let subject = format!(
+            r#","artifactType":"{kind}","subject":{{"mediaType":"{}","digest":"{subject}","size":1}}"#,
+            MediaType::OCI_IMAGE
+        );
+        image(
+            seed,
+            &format!(r#"{subject},"annotations":{{"seed":"{seed}"}}"#),
+        )
     };
     let mut expected = BTreeSet::new();
     for seed in ["a", "b", "c"] {
-        expected.insert(world.put(&refers(seed, "application/x.sbom"), &[]).await.expect("put"));
+        expected.insert(
+            world
+                .put(&refers(seed, "application/x.sbom"), &[])
+                .await
+                .expect("put"),
+        );
     }
-    let signature = world.put(&refers("d", "application/x.signature"), &[]).await.expect("put");
+    let signature = world
+        .put(&refers("d", "application/x.signature"), &[])
+        .await
+        .expect("put");
     let old = world.put(&image("old", ""), &[]).await.expect("put");
-    world.put(&index(&[old, signature]), &[&Manifest::fallback_tag(&subject)]).await.expect("put");
+    world
+        .put(
+            &index(&[old, signature]),
+            &[&Manifest::fallback_tag(&subject)],
+        )
+        .await
+        .expect("put");
 
-    let sboms = world.images.referrers(id, &subject, Some("application/x.sbom"), None, 10).await.expect("a page");
-    assert_eq!(sboms.items.iter().map(|referrer| referrer.digest).collect::<BTreeSet<_>>(), expected);
-    assert!(sboms.items.iter().all(|referrer| referrer.annotations.contains_key("seed")));
+    let sboms = world
+        .images
+        .referrers(id, &subject, Some("application/x.sbom"), None, 10)
+        .await
+        .expect("a page");
+    assert_eq!(
+        sboms
+            .items
+            .iter()
+            .map(|referrer| referrer.digest)
+            .collect::<BTreeSet<_>>(),
+        expected
+    );
+    assert!(
+        sboms
+            .items
+            .iter()
+            .all(|referrer| referrer.annotations.contains_key("seed"))
+    );
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = world.images.referrers(id, &subject, None, after, 2).await.expect("a page");
+        let page = world
+            .images
+            .referrers(id, &subject, None, after, 2)
+            .await
+            .expect("a page");
         seen.extend(page.items.iter().map(|referrer| referrer.digest));
         after = page.next;
         if after.is_none() {
@@ -234,41 +446,132 @@ async fn referrers_are_listed_filtered_and_paged_with_those_of_the_fallback_tag(
     expected.extend([signature, old]);
     assert_eq!(seen.len(), expected.len(), "each once");
     assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), expected);
-    assert!(world.images.referrers(id, &layer("nobody"), None, None, 2).await.expect("no error").items.is_empty());
+    assert!(
+        world
+            .images
+            .referrers(id, &layer("nobody"), None, None, 2)
+            .await
+            .expect("no error")
+            .items
+            .is_empty()
+    );
 }
 
 #[tokio::test]
 async fn repositories_are_unique_paged_and_guarded_while_they_hold_images() {
     let world = World::new(true).await;
-    let again = world.repositories.create(&world.registry, &name("team/web"), RepositorySettings::default()).await;
+    let again = world
+        .repositories
+        .create(
+            &world.registry,
+            &name("team/web"),
+            RepositorySettings::default(),
+        )
+        .await;
     assert!(matches!(again, Err(Error::RepositoryExists { .. })));
-    let elsewhere = RegistryId { region: "eu-west-1".parse().expect("a region"), ..world.registry.clone() };
-    assert!(matches!(world.repositories.get(&elsewhere, &name("team/web")).await, Err(Error::NoSuchRepository { .. })));
+    let elsewhere = RegistryId {
+        region: "eu-west-1".parse().expect("a region"),
+        ..world.registry.clone()
+    };
+    assert!(matches!(
+        world.repositories.get(&elsewhere, &name("team/web")).await,
+        Err(Error::NoSuchRepository { .. })
+    ));
     for text in ["aa", "bb", "zz"] {
-        world.repositories.create(&world.registry, &name(text), RepositorySettings::default()).await.expect("created");
+        world
+            .repositories
+            .create(&world.registry, &name(text), RepositorySettings::default())
+            .await
+            .expect("created");
     }
-    let page = world.repositories.page(&world.registry, "aa", 2).await.expect("a page");
-    assert_eq!(page.items.iter().map(|repository| repository.name.as_str()).collect::<Vec<_>>(), ["bb", "team/web"]);
+    let page = world
+        .repositories
+        .page(&world.registry, "aa", 2)
+        .await
+        .expect("a page");
+    assert_eq!(
+        page.items
+            .iter()
+            .map(|repository| repository.name.as_str())
+            .collect::<Vec<_>>(),
+        ["bb", "team/web"]
+    );
     assert_eq!(page.next.as_deref(), Some("team/web"));
     world.put(&image("a", ""), &["v1"]).await.expect("put");
-    assert!(matches!(world.repositories.delete(&world.registry, &name("team/web"), false).await, Err(Error::RepositoryNotEmpty { .. })));
-    world.repositories.delete(&world.registry, &name("team/web"), true).await.expect("forced");
-    assert!(matches!(world.put(&image("a", ""), &["v1"]).await, Err(Error::NoSuchRepository { .. })));
+    assert!(matches!(
+        world
+            .repositories
+            .delete(&world.registry, &name("team/web"), false)
+            .await,
+        Err(Error::RepositoryNotEmpty { .. })
+    ));
+    world
+        .repositories
+        .delete(&world.registry, &name("team/web"), true)
+        .await
+        .expect("forced");
+    assert!(matches!(
+        world.put(&image("a", ""), &["v1"]).await,
+        Err(Error::NoSuchRepository { .. })
+    ));
 }
 
 #[tokio::test]
 async fn a_policy_is_kept_to_the_letter_and_gone_when_deleted() {
     let world = World::new(true).await;
     let (registry, web) = (&world.registry, name("team/web"));
-    assert!(matches!(world.repositories.policy(registry, &web).await, Err(Error::NoRepositoryPolicy { .. })));
+    assert!(matches!(
+        world.repositories.policy(registry, &web).await,
+        Err(Error::NoRepositoryPolicy { .. })
+    ));
     let text = r#"{ "Version":"2012-10-17", "Statement":[{"Effect":"Allow","Principal":"*","Action":"ecr:*"}] }"#;
-    let first = world.repositories.set_policy(registry, &web, text.to_owned()).await.expect("set");
-    assert_eq!(world.repositories.policy(registry, &web).await.expect("set"), text);
-    assert!(world.repositories.compiled_policy(&first).await.expect("parsed").is_some());
-    let second = world.repositories.set_policy(registry, &web, text.to_owned()).await.expect("set");
-    assert_ne!(first.policy, second.policy, "what was compiled from the old text must not serve for the new");
-    assert_eq!(world.repositories.delete_policy(registry, &web).await.expect("deleted"), text);
-    assert_eq!(world.repositories.get(registry, &web).await.expect("found").policy, None);
+    let first = world
+        .repositories
+        .set_policy(registry, &web, text.to_owned())
+        .await
+        .expect("set");
+    assert_eq!(
+        world
+            .repositories
+            .policy(registry, &web)
+            .await
+            .expect("set"),
+        text
+    );
+    assert!(
+        world
+            .repositories
+            .compiled_policy(&first)
+            .await
+            .expect("parsed")
+            .is_some()
+    );
+    let second = world
+        .repositories
+        .set_policy(registry, &web, text.to_owned())
+        .await
+        .expect("set");
+    assert_ne!(
+        first.policy, second.policy,
+        "what was compiled from the old text must not serve for the new"
+    );
+    assert_eq!(
+        world
+            .repositories
+            .delete_policy(registry, &web)
+            .await
+            .expect("deleted"),
+        text
+    );
+    assert_eq!(
+        world
+            .repositories
+            .get(registry, &web)
+            .await
+            .expect("found")
+            .policy,
+        None
+    );
 }
 
 proptest! {
@@ -318,13 +621,25 @@ async fn a_pull_is_recorded_and_not_again_within_a_day() {
     let world = World::new(true).await;
     let digest = world.put(&image("a", ""), &[]).await.expect("put");
     let reference = Reference::Digest(digest);
-    let head = || async { world.images.head(world.repository.id, &reference).await.expect("found") };
+    let head = || async {
+        world
+            .images
+            .head(world.repository.id, &reference)
+            .await
+            .expect("found")
+    };
     let first = world.clock.now();
     world.images.note_pull(&head().await);
     while head().await.pulled_at.is_none() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    for (later, recorded) in [(Duration::from_hours(1), first), (Duration::from_hours(24), first.plus(Duration::from_hours(25)))] {
+    for (later, recorded) in [
+        (Duration::from_hours(1), first),
+        (
+            Duration::from_hours(24),
+            first.plus(Duration::from_hours(25)),
+        ),
+    ] {
         world.clock.advance(later);
         world.images.note_pull(&head().await);
         tokio::time::sleep(Duration::from_millis(1_500)).await;

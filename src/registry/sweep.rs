@@ -1,11 +1,12 @@
-//! Ends uploads that nobody goes on with, so that staging holds no orphan for longer than its expiry.
+//! Ends uploads that nobody goes on with, so that staging holds no orphan for longer than its
+//! expiry.
 
 use std::time::Duration;
 
-use crate::background::{Pass, Reconciler};
-use crate::base::Timestamp;
+use wharfinger_base::Timestamp;
+use wharfinger_reconcile::{Pass, Reconciler};
 
-use super::uploads::Uploads;
+use crate::uploads::Uploads;
 
 /// The reconciler around [`Uploads::sweep`].
 pub struct UploadSweep(pub Uploads);
@@ -19,6 +20,10 @@ impl Reconciler for UploadSweep {
         if ended + orphans > 0 {
             tracing::info!(ended, orphans, "idle uploads ended");
         }
-        Ok(Pass { seen: ended + orphans, done: ended + orphans, again: false })
+        Ok(Pass {
+            seen: ended + orphans,
+            done: ended + orphans,
+            again: false,
+        })
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
-use super::error::Error;
+use crate::error::Error;
 
-/// How long a request waits for another one on the same session: clients that send parts in parallel are rare and mistaken.
+/// How long a request waits for another one on the same session: clients that send parts in
+/// parallel are rare and mistaken.
 const WAIT: Duration = Duration::from_secs(20);
 
 /// The sessions that are being written to. It holds no more entries than there are requests.
@@ -30,13 +31,23 @@ impl UploadLocks {
 
     /// The lock, if it is free within `wait`.
     pub(super) async fn lock_within(&self, id: Uuid, wait: Duration) -> Option<UploadLock> {
-        let guard = tokio::time::timeout(wait, self.entry(id).lock_owned()).await.ok()?;
-        Some(UploadLock { locks: self.clone(), id, guard: Some(guard) })
+        let guard = tokio::time::timeout(wait, self.entry(id).lock_owned())
+            .await
+            .ok()?;
+        Some(UploadLock {
+            locks: self.clone(),
+            id,
+            guard: Some(guard),
+        })
     }
 
     pub(super) fn try_lock(&self, id: Uuid) -> Option<UploadLock> {
         let guard = self.entry(id).try_lock_owned().ok()?;
-        Some(UploadLock { locks: self.clone(), id, guard: Some(guard) })
+        Some(UploadLock {
+            locks: self.clone(),
+            id,
+            guard: Some(guard),
+        })
     }
 
     fn entry(&self, id: Uuid) -> Arc<tokio::sync::Mutex<()>> {
@@ -49,8 +60,12 @@ impl Drop for UploadLock {
     fn drop(&mut self) {
         let mut map = self.locks.0.lock().unwrap_or_else(PoisonError::into_inner);
         self.guard.take();
-        // The map's own reference is the only one left: nobody waits, and nobody can come in between while the map is held.
-        if map.get(&self.id).is_some_and(|entry| Arc::strong_count(entry) == 1) {
+        // The map's own reference is the only one left: nobody waits, and nobody can come in
+        // between while the map is held.
+        if map
+            .get(&self.id)
+            .is_some_and(|entry| Arc::strong_count(entry) == 1)
+        {
             map.remove(&self.id);
         }
     }

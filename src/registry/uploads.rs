@@ -1,4 +1,5 @@
-//! Uploads: sessions that take a blob's bytes in one part or many, on any replica, and survive a restart.
+//! Uploads: sessions that take a blob's bytes in one part or many, on any replica, and survive a
+//! restart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,18 +7,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use uuid::Uuid;
+use wharfinger_base::{Clock, Ids};
+use wharfinger_blobs::{
+    self as blobs, AppendError, AppendLimits, BlobStore, BodyError, FinishError, Staged, StoredBlob,
+};
+use wharfinger_db::Db;
+use wharfinger_oci::{Algorithm, Digest};
 
-use crate::base::{Clock, Ids};
-use crate::blobs::{self, AppendError, AppendLimits, BlobStore, BodyError, FinishError, Staged, StoredBlob};
-use crate::db::Db;
-use crate::oci::{Algorithm, Digest};
-
-use super::content::BLOB_LEASE;
-use super::error::{Error, Mismatch};
-use super::model::{Blob, RepositoryId, Upload};
-use super::store::uploads::{self as store, Session};
-use super::upload_locks::{UploadLock, UploadLocks};
-use super::{Config, store as tables};
+use crate::content::BLOB_LEASE;
+use crate::error::{Error, Mismatch};
+use crate::model::{Blob, RepositoryId, Upload};
+use crate::store::uploads::{self as store, Session};
+use crate::upload_locks::{UploadLock, UploadLocks};
+use crate::{Config, store as tables};
 
 /// Smallest part of a layer that is not its last (ECR, `LayerPartTooSmallException`).
 const SMALLEST_PART_BYTES: u64 = 5 * 1024 * 1024;
@@ -60,12 +62,29 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    pub(super) fn new(db: Db, clock: Clock, ids: Ids, blobs: BlobStore, config: Arc<Config>) -> Self {
-        Self { db, clock, ids, blobs, config, locks: UploadLocks::default() }
+    pub(super) fn new(
+        db: Db,
+        clock: Clock,
+        ids: Ids,
+        blobs: BlobStore,
+        config: Arc<Config>,
+    ) -> Self {
+        Self {
+            db,
+            clock,
+            ids,
+            blobs,
+            config,
+            locks: UploadLocks::default(),
+        }
     }
 
     /// Begins a session whose bytes are hashed with `algorithm` as they come.
-    pub async fn start(&self, repository: RepositoryId, algorithm: Algorithm) -> Result<Upload, Error> {
+    pub async fn start(
+        &self,
+        repository: RepositoryId,
+        algorithm: Algorithm,
+    ) -> Result<Upload, Error> {
         let staged = self.blobs.begin(self.ids.uuid(), algorithm);
         let session = Session {
             id: staged.id(),
@@ -77,16 +96,20 @@ impl Uploads {
             version: 0,
         };
         let (upload, now) = (view(&session), self.clock.now());
-        self.db.write(move |tx| store::insert(tx, &session, now)).await?;
+        self.db
+            .write(move |tx| store::insert(tx, &session, now))
+            .await?;
         Ok(upload)
     }
 
-    /// How much of the upload has arrived, as far as the bytes are really there: a machine that failed may have lost them.
+    /// How much of the upload has arrived, as far as the bytes are really there: a machine that
+    /// failed may have lost them.
     ///
     /// # Errors
     /// [`Error::NoSuchUpload`], also for the session of another repository.
     pub async fn status(&self, repository: RepositoryId, id: Uuid) -> Result<Upload, Error> {
-        // A part that just broke off is still being written down; one that goes on for longer is not waited for.
+        // A part that just broke off is still being written down; one that goes on for longer is
+        // not waited for.
         let _lock = self.locks.lock_within(id, STATUS_WAIT).await;
         let session = self.session(repository, id).await?;
         match self.blobs.check(&staged(&session)?).await {
@@ -99,13 +122,19 @@ impl Uploads {
         }
     }
 
-    /// Adds a part at the end. The part is taken in a task of its own: a client that goes away in the middle leaves a session that tells
-    /// truly how much it has.
+    /// Adds a part at the end. The part is taken in a task of its own: a client that goes away in
+    /// the middle leaves a session that tells truly how much it has.
     ///
     /// # Errors
-    /// [`Error::OutOfOrder`] (the session and its bytes stay), [`Error::PartLength`], [`Error::TooLarge`], [`Error::BodyEnded`],
-    /// [`Error::NoSpace`], [`Error::UploadBusy`], [`Error::NoSuchUpload`].
-    pub async fn append<B: PartBody>(&self, repository: RepositoryId, id: Uuid, part: Part<B>) -> Result<Upload, Error> {
+    /// [`Error::OutOfOrder`] (the session and its bytes stay), [`Error::PartLength`],
+    /// [`Error::TooLarge`], [`Error::BodyEnded`], [`Error::NoSpace`], [`Error::UploadBusy`],
+    /// [`Error::NoSuchUpload`].
+    pub async fn append<B: PartBody>(
+        &self,
+        repository: RepositoryId,
+        id: Uuid,
+        part: Part<B>,
+    ) -> Result<Upload, Error> {
         let this = self.clone();
         in_own_task(async move {
             let lock = this.locks.lock(id).await?;
@@ -117,12 +146,19 @@ impl Uploads {
         .await
     }
 
-    /// Adds the last part (which may be empty), checks the whole against `digest` and makes it a blob of the repository, durable when this
-    /// returns. A wrong digest ends the session and leaves nothing.
+    /// Adds the last part (which may be empty), checks the whole against `digest` and makes it a
+    /// blob of the repository, durable when this returns. A wrong digest ends the session and
+    /// leaves nothing.
     ///
     /// # Errors
     /// As [`Uploads::append`], and [`Error::DigestMismatch`].
-    pub async fn finish<B: PartBody>(&self, repository: RepositoryId, id: Uuid, digest: &Digest, part: Part<B>) -> Result<Blob, Error> {
+    pub async fn finish<B: PartBody>(
+        &self,
+        repository: RepositoryId,
+        id: Uuid,
+        digest: &Digest,
+        part: Part<B>,
+    ) -> Result<Blob, Error> {
         let (this, digest) = (self.clone(), *digest);
         in_own_task(async move {
             let lock = this.locks.lock(id).await?;
@@ -139,8 +175,14 @@ impl Uploads {
     /// Ends an upload of ECR layer parts: one of `digests` must be the content's.
     ///
     /// # Errors
-    /// [`Error::EmptyUpload`], [`Error::PartTooSmall`], [`Error::DigestMismatch`] (the session stays), [`Error::NoSuchUpload`].
-    pub async fn complete_parts(&self, repository: RepositoryId, id: Uuid, digests: Vec<Digest>) -> Result<Blob, Error> {
+    /// [`Error::EmptyUpload`], [`Error::PartTooSmall`], [`Error::DigestMismatch`] (the session
+    /// stays), [`Error::NoSuchUpload`].
+    pub async fn complete_parts(
+        &self,
+        repository: RepositoryId,
+        id: Uuid,
+        digests: Vec<Digest>,
+    ) -> Result<Blob, Error> {
         let this = self.clone();
         in_own_task(async move {
             let _lock = this.locks.lock(id).await?;
@@ -149,15 +191,21 @@ impl Uploads {
                 return Err(Error::EmptyUpload);
             }
             if session.short_parts > 0 {
-                return Err(Error::PartTooSmall { minimum_bytes: SMALLEST_PART_BYTES });
+                return Err(Error::PartTooSmall {
+                    minimum_bytes: SMALLEST_PART_BYTES,
+                });
             }
             let actual = staged(&session)?.digest_so_far();
-            // A digest of the other algorithm cannot be told from the running hash: the store reads the bytes again for it.
+            // A digest of the other algorithm cannot be told from the running hash: the store reads
+            // the bytes again for it.
             let same = digests.iter().find(|digest| **digest == actual);
-            let other = digests.iter().find(|digest| digest.algorithm() != actual.algorithm());
+            let other = digests
+                .iter()
+                .find(|digest| digest.algorithm() != actual.algorithm());
             let chosen = same.or(other).copied();
             let expected = digests.first().copied().unwrap_or(actual);
-            this.seal(session, chosen.ok_or_else(|| mismatch(expected, actual))?).await
+            this.seal(session, chosen.ok_or_else(|| mismatch(expected, actual))?)
+                .await
         })
         .await
     }
@@ -166,7 +214,12 @@ impl Uploads {
     ///
     /// # Errors
     /// As [`Uploads::finish`].
-    pub async fn monolithic<B: PartBody>(&self, repository: RepositoryId, digest: &Digest, part: Part<B>) -> Result<Blob, Error> {
+    pub async fn monolithic<B: PartBody>(
+        &self,
+        repository: RepositoryId,
+        digest: &Digest,
+        part: Part<B>,
+    ) -> Result<Blob, Error> {
         let (this, digest) = (self.clone(), *digest);
         in_own_task(async move {
             let mut staged = this.blobs.begin(this.ids.uuid(), digest.algorithm());
@@ -175,7 +228,11 @@ impl Uploads {
                 this.discard(&staged).await;
                 return Err(append_error(error));
             }
-            let stored = this.blobs.finish(staged, &digest).await.map_err(|error| finish_error(error, digest))?;
+            let stored = this
+                .blobs
+                .finish(staged, &digest)
+                .await
+                .map_err(|error| finish_error(error, digest))?;
             this.link(repository, digest, stored, None).await
         })
         .await
@@ -191,36 +248,62 @@ impl Uploads {
         self.drop_session(session).await
     }
 
-    /// Ends sessions that have been idle for longer than the configured time, and drops staged bytes that no session knows (a crash leaves
-    /// such). Answers how many of each.
+    /// Ends sessions that have been idle for longer than the configured time, and drops staged
+    /// bytes that no session knows (a crash leaves such). Answers how many of each.
     pub async fn sweep(&self) -> Result<(usize, usize), Error> {
         let now = self.clock.now();
         let before = now.minus(self.config.upload_expiry);
-        let idle = self.db.read(move |tx| store::idle(tx, before, now, SWEPT_PER_PASS)).await?;
+        let idle = self
+            .db
+            .read(move |tx| store::idle(tx, before, now, SWEPT_PER_PASS))
+            .await?;
         let mut ended = 0;
         for session in idle {
-            let Some(_lock) = self.locks.try_lock(session.id) else { continue };
+            let Some(_lock) = self.locks.try_lock(session.id) else {
+                continue;
+            };
             self.drop_session(session).await?;
             ended += 1;
         }
         // Twice the time: a session that is just being written to is always younger.
-        let orphans = self.blobs.sweep_staging(now.minus(2 * self.config.upload_expiry), ORPHANS_PER_PASS).await.map_err(store_error)?;
+        let orphans = self
+            .blobs
+            .sweep_staging(now.minus(2 * self.config.upload_expiry), ORPHANS_PER_PASS)
+            .await
+            .map_err(store_error)?;
         Ok((ended, orphans))
     }
 
     async fn session(&self, repository: RepositoryId, id: Uuid) -> Result<Session, Error> {
-        let found = self.db.get(move |tx| store::find(tx, repository, id)).await?;
+        let found = self
+            .db
+            .get(move |tx| store::find(tx, repository, id))
+            .await?;
         found.ok_or(Error::NoSuchUpload)
     }
 
     fn limits(&self, expected: Option<u64>, last: bool) -> AppendLimits {
-        AppendLimits { max_bytes: self.config.max_blob_bytes, idle_timeout: self.config.body_idle_timeout, expected, last }
+        AppendLimits {
+            max_bytes: self.config.max_blob_bytes,
+            idle_timeout: self.config.body_idle_timeout,
+            expected,
+            last,
+        }
     }
 
     /// Brings the bytes in; `session` tells afterwards what is kept, whatever the outcome.
-    async fn take_part<B: PartBody>(&self, session: &mut Session, part: Part<B>, last: bool, lock: &UploadLock) -> Result<(), Error> {
+    async fn take_part<B: PartBody>(
+        &self,
+        session: &mut Session,
+        part: Part<B>,
+        last: bool,
+        lock: &UploadLock,
+    ) -> Result<(), Error> {
         if let Some(given) = part.offset.filter(|offset| *offset != session.size) {
-            return Err(Error::OutOfOrder { given, expected: session.size });
+            return Err(Error::OutOfOrder {
+                given,
+                expected: session.size,
+            });
         }
         self.claim(session, false).await?;
         let mut staged = staged(session)?;
@@ -235,7 +318,9 @@ impl Uploads {
         }
         let arrived = staged.size().saturating_sub(session.size);
         if arrived > 0 {
-            session.short_parts += u64::from(session.last_part_size > 0 && session.last_part_size < SMALLEST_PART_BYTES);
+            session.short_parts += u64::from(
+                session.last_part_size > 0 && session.last_part_size < SMALLEST_PART_BYTES,
+            );
             session.last_part_size = arrived;
         }
         session.size = staged.size();
@@ -243,14 +328,22 @@ impl Uploads {
         outcome.map(drop).map_err(append_error)
     }
 
-    /// With several replicas, takes the session for this one. A single server's lock is enough for itself.
+    /// With several replicas, takes the session for this one. A single server's lock is enough for
+    /// itself.
     async fn claim(&self, session: &Session, renew: bool) -> Result<(), Error> {
         if !self.config.several_replicas {
             return Ok(());
         }
         let (id, version, now) = (session.id, session.version, self.clock.now());
-        let taken = self.db.write(move |tx| store::claim(tx, id, version, now.plus(CLAIM), now, renew)).await?;
-        if taken { Ok(()) } else { Err(Error::UploadBusy) }
+        let taken = self
+            .db
+            .write(move |tx| store::claim(tx, id, version, now.plus(CLAIM), now, renew))
+            .await?;
+        if taken {
+            Ok(())
+        } else {
+            Err(Error::UploadBusy)
+        }
     }
 
     /// Runs `append`, renewing the claim as long as it takes.
@@ -273,33 +366,61 @@ impl Uploads {
         }
     }
 
-    /// Writes the session back and answers `outcome`; a part that was refused before its first byte changed nothing.
-    async fn save_unless_untouched(&self, session: &Session, outcome: Result<(), Error>) -> Result<(), Error> {
-        if matches!(outcome, Err(Error::OutOfOrder { .. } | Error::UploadBusy | Error::NoSuchUpload)) {
+    /// Writes the session back and answers `outcome`; a part that was refused before its first byte
+    /// changed nothing.
+    async fn save_unless_untouched(
+        &self,
+        session: &Session,
+        outcome: Result<(), Error>,
+    ) -> Result<(), Error> {
+        if matches!(
+            outcome,
+            Err(Error::OutOfOrder { .. } | Error::UploadBusy | Error::NoSuchUpload)
+        ) {
             return outcome;
         }
         let (row, now) = (session.clone(), self.clock.now());
         let saved = self.db.write(move |tx| store::save(tx, &row, now)).await?;
-        if saved { outcome } else { Err(Error::NoSuchUpload) }
+        if saved {
+            outcome
+        } else {
+            Err(Error::NoSuchUpload)
+        }
     }
 
     async fn seal(&self, session: Session, digest: Digest) -> Result<Blob, Error> {
         match self.blobs.finish(staged(&session)?, &digest).await {
-            Ok(stored) => self.link(session.repository, digest, stored, Some(session)).await,
+            Ok(stored) => {
+                self.link(session.repository, digest, stored, Some(session))
+                    .await
+            }
             Err(error) => {
                 if let FinishError::DigestMismatch { .. } = &error {
                     let (id, version) = (session.id, session.version);
-                    self.db.write(move |tx| store::delete(tx, id, version)).await?;
+                    self.db
+                        .write(move |tx| store::delete(tx, id, version))
+                        .await?;
                 }
                 Err(finish_error(error, digest))
             }
         }
     }
 
-    /// The bytes are safe in the store: now the index may say so, in one transaction with the end of the session.
-    async fn link(&self, repository: RepositoryId, digest: Digest, stored: StoredBlob, session: Option<Session>) -> Result<Blob, Error> {
+    /// The bytes are safe in the store: now the index may say so, in one transaction with the end
+    /// of the session.
+    async fn link(
+        &self,
+        repository: RepositoryId,
+        digest: Digest,
+        stored: StoredBlob,
+        session: Option<Session>,
+    ) -> Result<Blob, Error> {
         let now = self.clock.now();
-        let mine = Blob { digest, size: stored.size, key: stored.key };
+        let mine = Blob {
+            digest,
+            size: stored.size,
+            key: stored.key,
+        };
         let blob = mine.clone();
         let linked = self
             .db
@@ -312,7 +433,10 @@ impl Uploads {
                 if let Some(session) = &session {
                     store::delete(tx, session.id, session.version)?;
                 }
-                Ok(Blob { key, ..blob.clone() })
+                Ok(Blob {
+                    key,
+                    ..blob.clone()
+                })
             })
             .await?;
         if linked.key != mine.key
@@ -325,8 +449,12 @@ impl Uploads {
 
     async fn drop_session(&self, session: Session) -> Result<(), Error> {
         let (id, version) = (session.id, session.version);
-        // The row goes first: a session without bytes would be a lie, bytes without a session are swept.
-        let gone = self.db.write(move |tx| store::delete(tx, id, version)).await?;
+        // The row goes first: a session without bytes would be a lie, bytes without a session are
+        // swept.
+        let gone = self
+            .db
+            .write(move |tx| store::delete(tx, id, version))
+            .await?;
         if gone && let Ok(staged) = staged(&session) {
             self.discard(&staged).await;
         }
@@ -341,7 +469,9 @@ impl Uploads {
 }
 
 /// Runs `work` to its end even where the caller, a request, is dropped before.
-async fn in_own_task<T: Send + 'static>(work: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, Error> {
+async fn in_own_task<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
     match tokio::spawn(work).await {
         Ok(outcome) => outcome,
         Err(error) => Err(Error::Blobs(error.into())),
@@ -349,7 +479,11 @@ async fn in_own_task<T: Send + 'static>(work: impl Future<Output = Result<T, Err
 }
 
 fn view(session: &Session) -> Upload {
-    Upload { id: session.id, repository: session.repository, size: session.size }
+    Upload {
+        id: session.id,
+        repository: session.repository,
+        size: session.size,
+    }
 }
 
 fn staged(session: &Session) -> Result<Staged, Error> {
@@ -370,7 +504,10 @@ fn append_error(error: AppendError) -> Error {
         AppendError::Body(error) => Error::BodyEnded(error.to_string()),
         AppendError::Idle(silent) => Error::BodyEnded(format!("nothing came for {silent:?}")),
         AppendError::TooLarge { limit } => Error::TooLarge { limit_bytes: limit },
-        AppendError::Length { expected, actual } => Error::PartLength { declared: expected, actual },
+        AppendError::Length { expected, actual } => Error::PartLength {
+            declared: expected,
+            actual,
+        },
         AppendError::Store(error) => store_error(error),
     }
 }

@@ -10,7 +10,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
 
-use crate::telemetry::traces::{self, TracesConfig};
+use crate::traces::{self, TracesConfig};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,8 +52,11 @@ pub enum TelemetryError {
 }
 
 /// Checks a log level without using it.
-pub(crate) fn check_level(level: &str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::try_new(level).map_err(|source| TelemetryError::Level { level: level.to_owned(), source })
+pub fn check_level(level: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::try_new(level).map_err(|source| TelemetryError::Level {
+        level: level.to_owned(),
+        source,
+    })
 }
 
 /// Keeps the exporter alive. [`Telemetry::shut_down`] sends what it still holds.
@@ -67,18 +70,31 @@ pub struct Telemetry {
 pub fn init(logs: &LogsConfig, traces: Option<&TracesConfig>) -> Result<Telemetry, TelemetryError> {
     let filter = check_level(&logs.level)?;
     let lines = match logs.format {
-        LogFormat::Plain => fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => {
-            fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false).with_writer(io::stderr).boxed()
-        }
+        LogFormat::Plain => fmt::layer()
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .boxed(),
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_writer(io::stderr)
+            .boxed(),
     };
     let provider = traces.map(traces::provider).transpose()?;
-    // Only our own spans: the exporter's HTTP client makes spans too, and would trace itself for ever.
+    // Only our own spans: the exporter's HTTP client makes spans too, and would trace itself for
+    // ever.
     let spans = provider.as_ref().map(|provider| {
         let own = Targets::new().with_target("wharfinger", tracing::Level::INFO);
-        tracing_opentelemetry::layer().with_tracer(traces::tracer(provider)).with_filter(own)
+        tracing_opentelemetry::layer()
+            .with_tracer(traces::tracer(provider))
+            .with_filter(own)
     });
-    Registry::default().with(spans).with(lines.with_filter(filter)).try_init()?;
+    Registry::default()
+        .with(spans)
+        .with(lines.with_filter(filter))
+        .try_init()?;
     Ok(Telemetry { traces: provider })
 }
 

@@ -1,12 +1,14 @@
-//! Prometheus metrics: per operation what was asked, how it ended and how long it took; and readings of other parts' own counters.
+//! Prometheus metrics: per operation what was asked, how it ended and how long it took; and
+//! readings of other parts' own counters.
 //!
-//! The hot path touches relaxed atomics only. prometheus-client's own histogram takes a lock per observation, so the numbers are kept here
-//! and handed to its encoder when they are asked for.
+//! The hot path touches relaxed atomics only. prometheus-client's own histogram takes a lock per
+//! observation, so the numbers are kept here and handed to its encoder when they are asked for.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::{Duration, Instant};
 
 use prometheus_client::collector::Collector;
@@ -14,14 +16,31 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::telemetry::process;
+use crate::process;
 
 /// What [`Metrics::text`] is written in.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds of the duration buckets in microseconds: from a cached answer to the slowest upload step worth telling apart.
-const BOUNDS_US: [u64; 16] =
-    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000, 30_000_000, 120_000_000];
+/// Upper bounds of the duration buckets in microseconds: from a cached answer to the slowest upload
+/// step worth telling apart.
+const BOUNDS_US: [u64; 16] = [
+    100,
+    250,
+    500,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    5_000_000,
+    30_000_000,
+    120_000_000,
+];
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -39,7 +58,12 @@ pub struct Operation {
 
 impl Operation {
     fn new(name: &'static str) -> Self {
-        Self { name, by_class: Default::default(), buckets: Default::default(), sum_us: AtomicU64::new(0) }
+        Self {
+            name,
+            by_class: Default::default(),
+            buckets: Default::default(),
+            sum_us: AtomicU64::new(0),
+        }
     }
 
     pub fn name(&self) -> &'static str {
@@ -68,7 +92,8 @@ pub enum Kind {
 
 /// A number that some other part keeps, read when metrics are asked for.
 pub struct Reading {
-    /// Without the `wharfinger_` prefix, unit last, and without `_total`, which counters get by themselves.
+    /// Without the `wharfinger_` prefix, unit last, and without `_total`, which counters get by
+    /// themselves.
     pub name: &'static str,
     pub help: &'static str,
     pub kind: Kind,
@@ -100,9 +125,13 @@ struct Numbers {
 }
 
 impl Metrics {
-    /// Metrics for these operations; the label values can never be anything else, so clients cannot make new time series.
+    /// Metrics for these operations; the label values can never be anything else, so clients cannot
+    /// make new time series.
     pub fn new(operations: impl IntoIterator<Item = &'static str>, readings: Vec<Reading>) -> Self {
-        let operations = operations.into_iter().map(|name| (name, Operation::new(name))).collect();
+        let operations = operations
+            .into_iter()
+            .map(|name| (name, Operation::new(name)))
+            .collect();
         let numbers = Arc::new(Numbers {
             operations,
             unknown: Operation::new(UNKNOWN),
@@ -117,10 +146,14 @@ impl Metrics {
         Self { numbers, registry }
     }
 
-    /// Counts a request as begun; it ends by [`Started::finish`], or by the drop where its client left.
+    /// Counts a request as begun; it ends by [`Started::finish`], or by the drop where its client
+    /// left.
     pub fn start(&self) -> Started<'_> {
         self.numbers.in_flight.fetch_add(1, Relaxed);
-        Started { numbers: &self.numbers, at: Instant::now() }
+        Started {
+            numbers: &self.numbers,
+            at: Instant::now(),
+        }
     }
 
     /// Counts a request turned away for its caller's rate.
@@ -161,7 +194,9 @@ impl Started<'_> {
     /// Records how it ended; returns how long it took.
     pub fn finish(self, operation: Option<&str>, status: u16) -> Duration {
         let took = self.at.elapsed();
-        let operation = operation.and_then(|name| self.numbers.operations.get(name)).unwrap_or(&self.numbers.unknown);
+        let operation = operation
+            .and_then(|name| self.numbers.operations.get(name))
+            .unwrap_or(&self.numbers.unknown);
         operation.observe(status, took);
         took
     }
@@ -175,7 +210,12 @@ impl Drop for Started<'_> {
 
 impl Numbers {
     fn seen(&self) -> Vec<&Operation> {
-        let mut seen: Vec<_> = self.operations.values().chain([&self.unknown]).filter(|operation| operation.count() > 0).collect();
+        let mut seen: Vec<_> = self
+            .operations
+            .values()
+            .chain([&self.unknown])
+            .filter(|operation| operation.count() > 0)
+            .collect();
         seen.sort_unstable_by_key(|operation| operation.name);
         seen
     }
@@ -186,7 +226,9 @@ impl Numbers {
                 let count = count.load(Relaxed);
                 if count > 0 {
                     let labels = [("operation", operation.name), ("status", class)];
-                    metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+                    metric
+                        .encode_family(&labels)?
+                        .encode_counter::<NoLabelSet, _, f64>(&count, None)?;
                 }
             }
         }
@@ -195,18 +237,30 @@ impl Numbers {
 
     fn encode_durations(&self, mut metric: MetricEncoder<'_>) -> fmt::Result {
         for operation in self.seen() {
-            let counts: Vec<u64> = operation.buckets.iter().map(|count| count.load(Relaxed)).collect();
-            let bounds = BOUNDS_US.iter().map(|us| seconds(*us)).chain([f64::INFINITY]);
+            let counts: Vec<u64> = operation
+                .buckets
+                .iter()
+                .map(|count| count.load(Relaxed))
+                .collect();
+            let bounds = BOUNDS_US
+                .iter()
+                .map(|us| seconds(*us))
+                .chain([f64::INFINITY]);
             let buckets: Vec<_> = bounds.zip(counts.iter().copied()).collect();
             let (sum, count) = (seconds(operation.sum_us.load(Relaxed)), counts.iter().sum());
             let labels = [("operation", operation.name)];
-            metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+            metric
+                .encode_family(&labels)?
+                .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
         }
         Ok(())
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "microseconds stay exact in 53 bits for 285 years")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "microseconds stay exact in 53 bits for 285 years"
+)]
 fn seconds(us: u64) -> f64 {
     us as f64 / 1_000_000.0
 }
@@ -220,13 +274,37 @@ impl Collector for Numbers {
             MetricType::Counter,
         )?)?;
         let help = "From a request's arrival to the head of its answer";
-        self.encode_durations(encoder.encode_descriptor("request_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?)?;
+        self.encode_durations(encoder.encode_descriptor(
+            "request_duration",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?)?;
         let in_flight = self.in_flight.load(Relaxed);
-        encoder.encode_descriptor("requests_in_flight", "Requests not answered yet", None, MetricType::Gauge)?.encode_gauge(&in_flight)?;
+        encoder
+            .encode_descriptor(
+                "requests_in_flight",
+                "Requests not answered yet",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&in_flight)?;
         let own = [
-            ("rate_limited", "Requests refused for their caller's rate", self.refused.load(Relaxed)),
-            ("blob_in_bytes", "Bytes of blobs received", self.blob_bytes_in.load(Relaxed)),
-            ("blob_out_bytes", "Bytes of blobs sent", self.blob_bytes_out.load(Relaxed)),
+            (
+                "rate_limited",
+                "Requests refused for their caller's rate",
+                self.refused.load(Relaxed),
+            ),
+            (
+                "blob_in_bytes",
+                "Bytes of blobs received",
+                self.blob_bytes_in.load(Relaxed),
+            ),
+            (
+                "blob_out_bytes",
+                "Bytes of blobs sent",
+                self.blob_bytes_out.load(Relaxed),
+            ),
         ];
         for (name, help, value) in own {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -238,7 +316,9 @@ impl Collector for Numbers {
                 Kind::Counter => encoder
                     .encode_descriptor(reading.name, reading.help, None, MetricType::Counter)?
                     .encode_counter::<NoLabelSet, _, f64>(&value, None)?,
-                Kind::Gauge => encoder.encode_descriptor(reading.name, reading.help, None, MetricType::Gauge)?.encode_gauge(&value)?,
+                Kind::Gauge => encoder
+                    .encode_descriptor(reading.name, reading.help, None, MetricType::Gauge)?
+                    .encode_gauge(&value)?,
             }
         }
         process::encode(&mut encoder)
@@ -251,7 +331,12 @@ mod tests {
 
     #[test]
     fn requests_are_counted_by_operation_and_class() {
-        let reading = Reading { name: "connections_open", help: "Open", kind: Kind::Gauge, read: Box::new(|| 7) };
+        let reading = Reading {
+            name: "connections_open",
+            help: "Open",
+            kind: Kind::Gauge,
+            read: Box::new(|| 7),
+        };
         let metrics = Metrics::new(["GetManifest", "PutManifest"], vec![reading]);
         metrics.start().finish(Some("GetManifest"), 200);
         metrics.start().finish(Some("GetManifest"), 404);
@@ -272,7 +357,9 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
-        assert!(text.ends_with("# EOF\n") && !text.contains("PutManifest") && !text.contains("made/up"));
+        assert!(
+            text.ends_with("# EOF\n") && !text.contains("PutManifest") && !text.contains("made/up")
+        );
         drop(under_way);
         assert!(metrics.text().contains("wharfinger_requests_in_flight 0"));
     }
@@ -283,7 +370,11 @@ mod tests {
         for us in [0, 100, 101, 120_000_000, 120_000_001] {
             operation.observe(200, Duration::from_micros(us));
         }
-        let counts: Vec<u64> = operation.buckets.iter().map(|count| count.load(Relaxed)).collect();
+        let counts: Vec<u64> = operation
+            .buckets
+            .iter()
+            .map(|count| count.load(Relaxed))
+            .collect();
         assert_eq!((counts[0], counts[1], counts[15], counts[16]), (2, 1, 1, 1));
     }
 }

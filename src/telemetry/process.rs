@@ -1,7 +1,6 @@
 //! What the kernel says about this process: memory and open files.
 
-use std::fmt;
-use std::fs;
+use std::{fmt, fs};
 
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
@@ -9,15 +8,27 @@ use prometheus_client::metrics::MetricType;
 /// Writes the readings; where `/proc` is not there they are left out.
 pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let files = fs::read_dir("/proc/self/fd").map(|entries| entries.count() as u64).ok();
+    let files = fs::read_dir("/proc/self/fd")
+        .map(|entries| entries.count() as u64)
+        .ok();
     let readings = [
-        ("resident_memory_bytes", "Memory in use", kibibytes(&status, "VmRSS:")),
-        ("peak_resident_memory_bytes", "Most memory ever in use", kibibytes(&status, "VmHWM:")),
+        (
+            "resident_memory_bytes",
+            "Memory in use",
+            kibibytes(&status, "VmRSS:"),
+        ),
+        (
+            "peak_resident_memory_bytes",
+            "Most memory ever in use",
+            kibibytes(&status, "VmHWM:"),
+        ),
         ("open_files", "Open file descriptors", files),
     ];
     for (name, help, value) in readings {
         if let Some(value) = value {
-            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Gauge)?
+                .encode_gauge(&value)?;
         }
     }
     Ok(())
@@ -26,7 +37,13 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
 /// The field of that name in bytes.
 fn kibibytes(status: &str, field: &str) -> Option<u64> {
     let value = status.lines().find_map(|line| line.strip_prefix(field))?;
-    value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    value
+        .trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! OpenTelemetry traces over OTLP/HTTP, made only where an endpoint is configured.
 //!
-//! The exporter's client blocks; it lives on the batch processor's own thread and never meets the async runtime.
+//! The exporter's client blocks; it lives on the batch processor's own thread and never meets the
+//! async runtime.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ pub struct TracesConfig {
     pub endpoint: String,
 }
 
-/// Spans waiting for export; past it new ones are dropped, because a slow collector must not cost the server memory.
+/// Spans waiting for export; past it new ones are dropped, because a slow collector must not cost
+/// the server memory.
 const QUEUE_SPANS: usize = 8_192;
 
 /// Patience with the collector per batch.
@@ -36,11 +38,21 @@ pub(super) fn provider(config: &TracesConfig) -> Result<SdkTracerProvider, Expor
         .with_timeout(EXPORT_TIMEOUT)
         .build()?;
     let batches = BatchSpanProcessor::builder(exporter)
-        .with_batch_config(BatchConfigBuilder::default().with_max_queue_size(QUEUE_SPANS).build())
+        .with_batch_config(
+            BatchConfigBuilder::default()
+                .with_max_queue_size(QUEUE_SPANS)
+                .build(),
+        )
         .build();
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
-    let resource = Resource::builder().with_service_name("wharfinger").with_attribute(version).build();
-    Ok(SdkTracerProvider::builder().with_span_processor(batches).with_resource(resource).build())
+    let resource = Resource::builder()
+        .with_service_name("wharfinger")
+        .with_attribute(version)
+        .build();
+    Ok(SdkTracerProvider::builder()
+        .with_span_processor(batches)
+        .with_resource(resource)
+        .build())
 }
 
 pub(super) fn tracer(provider: &SdkTracerProvider) -> Tracer {

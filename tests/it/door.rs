@@ -1,4 +1,5 @@
-//! What the door does for every face: ids, metrics, health, limits, and answers to what no face would understand.
+//! What the door does for every face: ids, metrics, health, limits, and answers to what no face
+//! would understand.
 
 use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,7 +14,11 @@ fn text(answer: &Answer) -> String {
 #[tokio::test]
 async fn machines_may_ask_without_signing_in() {
     let server = TestServer::start(Setup::default()).await;
-    for (path, says) in [("/healthz", "ok"), ("/readyz", "ready"), ("/metrics", "wharfinger_requests_total")] {
+    for (path, says) in [
+        ("/healthz", "ok"),
+        ("/readyz", "ready"),
+        ("/metrics", "wharfinger_requests_total"),
+    ] {
         let answer = server.client().get(path).await;
         assert_eq!(answer.status, 200, "{path}");
         assert!(text(&answer).contains(says), "{path}: {}", text(&answer));
@@ -26,13 +31,29 @@ async fn machines_may_ask_without_signing_in() {
 async fn every_request_has_an_id_and_is_counted_by_operation() {
     let server = TestServer::start(Setup::default()).await;
     let client = server.root();
-    assert_eq!(client.get_with("/v2/", &[("x-request-id", "build-7")]).await.header("x-request-id"), "build-7");
+    assert_eq!(
+        client
+            .get_with("/v2/", &[("x-request-id", "build-7")])
+            .await
+            .header("x-request-id"),
+        "build-7"
+    );
     let made = client.get("/v2/").await;
     assert_eq!(made.header("x-request-id").len(), 36);
-    assert_ne!(client.get_with("/v2/", &[("x-request-id", "a b")]).await.header("x-request-id"), "a b");
+    assert_ne!(
+        client
+            .get_with("/v2/", &[("x-request-id", "a b")])
+            .await
+            .header("x-request-id"),
+        "a b"
+    );
     assert_eq!(server.client().get("/v2/").await.status, 401);
     let metrics = text(&client.get("/metrics").await);
-    for line in ["{operation=\"Ping\",status=\"2xx\"} 3", "{operation=\"Ping\",status=\"4xx\"} 1", "_count{operation=\"Ping\"} 4"] {
+    for line in [
+        "{operation=\"Ping\",status=\"2xx\"} 3",
+        "{operation=\"Ping\",status=\"4xx\"} 1",
+        "_count{operation=\"Ping\"} 4",
+    ] {
         assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
     }
 }
@@ -42,24 +63,49 @@ async fn bytes_of_blobs_are_counted_both_ways() {
     let server = TestServer::dev().await;
     let client = server.client();
     let digest = client.push_blob("web", b"twelve bytes").await;
-    assert_eq!(client.get(&format!("/v2/web/blobs/{digest}")).await.status, 200);
+    assert_eq!(
+        client.get(&format!("/v2/web/blobs/{digest}")).await.status,
+        200
+    );
     let metrics = text(&client.get("/metrics").await);
-    for line in ["wharfinger_blob_in_bytes_total 12\n", "wharfinger_blob_out_bytes_total 12\n"] {
+    for line in [
+        "wharfinger_blob_in_bytes_total 12\n",
+        "wharfinger_blob_out_bytes_total 12\n",
+    ] {
         assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
     }
 }
 
 #[tokio::test]
 async fn a_caller_past_its_rate_is_told_when_to_come_again() {
-    let server = TestServer::start(Setup { rate: Some(1), ..Setup::default() }).await;
+    let server = TestServer::start(Setup {
+        rate: Some(1),
+        ..Setup::default()
+    })
+    .await;
     let client = server.root();
     assert_eq!(client.get("/v2/").await.status, 200);
     let refused = until_refused(async || client.get("/v2/").await).await;
-    assert_eq!((refused.header("retry-after"), refused.error().as_str()), ("1", "429 TOOMANYREQUESTS"));
-    assert_eq!(server.client().get("/v2/").await.status, 401, "others are not held up");
-    let target = [("x-amz-target", "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories")];
-    let refused = until_refused(async || server.client().send(Method::POST, "/", &target, "{}").await).await;
-    assert!(text(&refused).contains("ThrottlingException"), "{}", text(&refused));
+    assert_eq!(
+        (refused.header("retry-after"), refused.error().as_str()),
+        ("1", "429 TOOMANYREQUESTS")
+    );
+    assert_eq!(
+        server.client().get("/v2/").await.status,
+        401,
+        "others are not held up"
+    );
+    let target = [(
+        "x-amz-target",
+        "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories",
+    )];
+    let refused =
+        until_refused(async || server.client().send(Method::POST, "/", &target, "{}").await).await;
+    assert!(
+        text(&refused).contains("ThrottlingException"),
+        "{}",
+        text(&refused)
+    );
 }
 
 /// Asks again and again, for on a busy machine a second may pass between two requests.
@@ -77,17 +123,32 @@ async fn until_refused(ask: impl AsyncFn() -> Answer) -> Answer {
 async fn two_framings_in_one_request_are_refused_in_the_faces_own_words() {
     let server = TestServer::dev().await;
     for (head, says) in [
-        ("POST /v2/a/blobs/uploads/ HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked", "\"errors\":["),
-        ("POST /v2/a/blobs/uploads/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", "\"errors\":["),
-        ("POST / HTTP/1.1\r\nX-Amz-Target: x.y\r\nTransfer-Encoding: chunked\r\nContent-Length: 5", "SerializationException"),
+        (
+            "POST /v2/a/blobs/uploads/ HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
+            "\"errors\":[",
+        ),
+        (
+            "POST /v2/a/blobs/uploads/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
+            "\"errors\":[",
+        ),
+        (
+            "POST / HTTP/1.1\r\nX-Amz-Target: x.y\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
+            "SerializationException",
+        ),
     ] {
         let mut socket = TcpStream::connect(server.address).await.expect("connects");
-        let request = format!("{head}\r\nHost: x\r\n\r\n0\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n");
+        let request =
+            format!("{head}\r\nHost: x\r\n\r\n0\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n");
         socket.write_all(request.as_bytes()).await.expect("sends");
         let mut answer = Vec::new();
         let _ = socket.read_to_end(&mut answer).await;
         let answer = String::from_utf8_lossy(&answer);
-        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains(says) && answer.contains("connection: close"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ")
+                && answer.contains(says)
+                && answer.contains("connection: close"),
+            "{answer}"
+        );
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     }
 }
@@ -96,16 +157,38 @@ async fn two_framings_in_one_request_are_refused_in_the_faces_own_words() {
 async fn only_a_development_server_forgets_on_request() {
     let dev = TestServer::dev().await;
     dev.client().push_image("web", "latest").await;
-    assert_eq!(dev.client().get("/v2/web/manifests/latest").await.status, 200);
+    assert_eq!(
+        dev.client().get("/v2/web/manifests/latest").await.status,
+        200
+    );
     assert_eq!(dev.client().get("/_wharfinger/reset").await.status, 404);
-    assert_eq!(dev.client().post("/_wharfinger/reset", "").await.status, 200);
-    assert_eq!(dev.client().get("/v2/web/manifests/latest").await.status, 404);
-    assert_eq!(dev.client().get("/v2/_catalog").await.json()["repositories"], serde_json::json!([]));
+    assert_eq!(
+        dev.client().post("/_wharfinger/reset", "").await.status,
+        200
+    );
+    assert_eq!(
+        dev.client().get("/v2/web/manifests/latest").await.status,
+        404
+    );
+    assert_eq!(
+        dev.client().get("/v2/_catalog").await.json()["repositories"],
+        serde_json::json!([])
+    );
     dev.client().push_image("web", "latest").await;
-    assert_eq!(dev.client().get("/v2/web/manifests/latest").await.status, 200);
+    assert_eq!(
+        dev.client().get("/v2/web/manifests/latest").await.status,
+        200
+    );
 
-    let real = TestServer::start(Setup { create_on_push: true, ..Setup::default() }).await;
+    let real = TestServer::start(Setup {
+        create_on_push: true,
+        ..Setup::default()
+    })
+    .await;
     real.root().push_image("web", "latest").await;
     assert_eq!(real.root().post("/_wharfinger/reset", "").await.status, 404);
-    assert_eq!(real.root().get("/v2/web/manifests/latest").await.status, 200);
+    assert_eq!(
+        real.root().get("/v2/web/manifests/latest").await.status,
+        200
+    );
 }

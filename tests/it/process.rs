@@ -24,13 +24,19 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let mut process = Self { child, address: String::new() };
+        let mut process = Self {
+            child,
+            address: String::new(),
+        };
         let lines = BufReader::new(process.child.stderr.take().expect("stderr")).lines();
         let mut said = Vec::new();
         for line in lines {
             let line = line.expect("a line");
             if let Some((_, rest)) = line.split_once("serving address=") {
-                rest.split(' ').next().unwrap_or_default().clone_into(&mut process.address);
+                rest.split(' ')
+                    .next()
+                    .unwrap_or_default()
+                    .clone_into(&mut process.address);
                 return process;
             }
             said.push(line);
@@ -39,7 +45,10 @@ impl Process {
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill runs");
+        let sent = Command::new("kill")
+            .args([name, &self.child.id().to_string()])
+            .status()
+            .expect("kill runs");
         assert!(sent.success());
     }
 
@@ -47,7 +56,12 @@ impl Process {
     fn stop(mut self) -> String {
         self.signal("-TERM");
         let mut printed = String::new();
-        self.child.stdout.take().expect("stdout").read_to_string(&mut printed).expect("text");
+        self.child
+            .stdout
+            .take()
+            .expect("stdout")
+            .read_to_string(&mut printed)
+            .expect("text");
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             if let Some(status) = self.child.try_wait().expect("a status") {
@@ -70,12 +84,18 @@ impl Drop for Process {
 
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
-    command.env_clear().env("WHARFINGER_DATA_DIR", folder).current_dir(folder);
+    command
+        .env_clear()
+        .env("WHARFINGER_DATA_DIR", folder)
+        .current_dir(folder);
     command
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    command(folder).args(arguments).output().expect("the program runs")
+    command(folder)
+        .args(arguments)
+        .output()
+        .expect("the program runs")
 }
 
 fn stderr(output: &Output) -> String {
@@ -83,10 +103,22 @@ fn stderr(output: &Output) -> String {
 }
 
 fn variables(printed: &str) -> Vec<&str> {
-    printed.lines().map(|line| line.strip_prefix("export ").and_then(|line| line.split('=').next()).unwrap_or(line)).collect()
+    printed
+        .lines()
+        .map(|line| {
+            line.strip_prefix("export ")
+                .and_then(|line| line.split('=').next())
+                .unwrap_or(line)
+        })
+        .collect()
 }
 
-const FOUR: [&str; 4] = ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"];
+const FOUR: [&str; 4] = [
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_DEFAULT_REGION",
+];
 
 #[test]
 fn the_first_start_prints_four_lines_and_later_ones_none() {
@@ -95,7 +127,10 @@ fn the_first_start_prints_four_lines_and_later_ones_none() {
     let port = first.address.rsplit(':').next().expect("a port").to_owned();
     let printed = first.stop();
     assert_eq!(variables(&printed), FOUR);
-    assert!(printed.contains(&format!("AWS_ENDPOINT_URL=http://localhost:{port}\n")), "{printed}");
+    assert!(
+        printed.contains(&format!("AWS_ENDPOINT_URL=http://localhost:{port}\n")),
+        "{printed}"
+    );
     assert_eq!(Process::start(folder.path(), &[]).stop(), "");
 }
 
@@ -103,19 +138,55 @@ fn the_first_start_prints_four_lines_and_later_ones_none() {
 fn users_are_made_beside_a_running_server() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Process::start(folder.path(), &[]);
-    let made = run(folder.path(), &["user", "create", "ci", "--policy", "AmazonEC2ContainerRegistryReadOnly"]);
+    let made = run(
+        folder.path(),
+        &[
+            "user",
+            "create",
+            "ci",
+            "--policy",
+            "AmazonEC2ContainerRegistryReadOnly",
+        ],
+    );
     let printed = String::from_utf8_lossy(&made.stdout).into_owned();
     assert_eq!(variables(&printed), FOUR, "{}", stderr(&made));
     let port = server.address.rsplit(':').next().expect("a port");
-    assert!(printed.contains(&format!("localhost:{port}\n")), "the running server's address: {printed}");
+    assert!(
+        printed.contains(&format!("localhost:{port}\n")),
+        "the running server's address: {printed}"
+    );
     let again = run(folder.path(), &["user", "create", "ci"]);
-    assert!(!again.status.success() && stderr(&again).contains("ci"), "{}", stderr(&again));
-    let unknown = run(folder.path(), &["user", "create", "x", "--policy", "Everything"]);
-    assert!(!unknown.status.success() && stderr(&unknown).contains("Everything"), "{}", stderr(&unknown));
-    assert!(run(folder.path(), &["user", "disable", "ci"]).status.success());
-    let listed = String::from_utf8_lossy(&run(folder.path(), &["user", "list"]).stdout).into_owned();
-    assert!(listed.starts_with("ci\tdisabled\tAKIA") && listed.ends_with("\tAmazonEC2ContainerRegistryReadOnly\n"), "{listed}");
-    assert!(run(folder.path(), &["user", "delete", "ci"]).status.success());
+    assert!(
+        !again.status.success() && stderr(&again).contains("ci"),
+        "{}",
+        stderr(&again)
+    );
+    let unknown = run(
+        folder.path(),
+        &["user", "create", "x", "--policy", "Everything"],
+    );
+    assert!(
+        !unknown.status.success() && stderr(&unknown).contains("Everything"),
+        "{}",
+        stderr(&unknown)
+    );
+    assert!(
+        run(folder.path(), &["user", "disable", "ci"])
+            .status
+            .success()
+    );
+    let listed =
+        String::from_utf8_lossy(&run(folder.path(), &["user", "list"]).stdout).into_owned();
+    assert!(
+        listed.starts_with("ci\tdisabled\tAKIA")
+            && listed.ends_with("\tAmazonEC2ContainerRegistryReadOnly\n"),
+        "{listed}"
+    );
+    assert!(
+        run(folder.path(), &["user", "delete", "ci"])
+            .status
+            .success()
+    );
 }
 
 #[test]
@@ -124,7 +195,11 @@ fn a_folder_that_is_served_is_not_served_twice() {
     let first = Process::start(folder.path(), &[]);
     let second = run(folder.path(), &["serve", "--listen", "127.0.0.1:0"]);
     assert!(!second.status.success());
-    assert!(stderr(&second).contains("already serving"), "{}", stderr(&second));
+    assert!(
+        stderr(&second).contains("already serving"),
+        "{}",
+        stderr(&second)
+    );
     assert_eq!(variables(&first.stop()), FOUR);
 }
 
@@ -135,33 +210,71 @@ fn configurations_are_checked_by_name() {
     let check = |text: &str| {
         std::fs::write(&file, text).expect("written");
         let output = run(folder.path(), &["check", "--config", "server.toml"]);
-        (output.status.success(), format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output)))
+        (
+            output.status.success(),
+            format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                stderr(&output)
+            ),
+        )
     };
     assert_eq!(check("region = \"eu-west-1\""), (true, "ok\n".to_owned()));
     for (text, named) in [
         ("lissten = \"x\"", "lissten"),
         ("max_connections = -1", "max_connections"),
         ("max_connections = 0", "max_connections"),
-        ("tls_certificate = \"no.crt\"\ntls_key = \"no.key\"", "no.crt"),
+        (
+            "tls_certificate = \"no.crt\"\ntls_key = \"no.key\"",
+            "no.crt",
+        ),
     ] {
         let (right, said) = check(text);
         assert!(!right && said.contains(named), "{text}: {said}");
-        assert!(!run(folder.path(), &["serve", "--config", "server.toml", "--listen", "127.0.0.1:0"]).status.success(), "{text}");
+        assert!(
+            !run(
+                folder.path(),
+                &[
+                    "serve",
+                    "--config",
+                    "server.toml",
+                    "--listen",
+                    "127.0.0.1:0"
+                ]
+            )
+            .status
+            .success(),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn a_server_with_tls_is_asked_for_its_health_over_tls() {
     let folder = tempfile::tempdir().expect("a folder");
-    let pair = rcgen::generate_simple_self_signed(vec!["registry.test".to_owned()]).expect("rcgen signs");
+    let pair =
+        rcgen::generate_simple_self_signed(vec!["registry.test".to_owned()]).expect("rcgen signs");
     std::fs::write(folder.path().join("tls.crt"), pair.cert.pem()).expect("written");
-    std::fs::write(folder.path().join("tls.key"), pair.signing_key.serialize_pem()).expect("written");
+    std::fs::write(
+        folder.path().join("tls.key"),
+        pair.signing_key.serialize_pem(),
+    )
+    .expect("written");
     let tls = ["--tls-certificate", "tls.crt", "--tls-key", "tls.key"];
     let server = Process::start(folder.path(), &tls);
-    let ask = |more: &[&str]| run(folder.path(), &[&["healthcheck", "--listen", &server.address], more].concat());
+    let ask = |more: &[&str]| {
+        run(
+            folder.path(),
+            &[&["healthcheck", "--listen", &server.address], more].concat(),
+        )
+    };
     assert!(ask(&tls).status.success(), "{}", stderr(&ask(&tls)));
     assert!(!ask(&[]).status.success(), "plain words to a TLS port");
-    assert!(server.stop().contains("AWS_ENDPOINT_URL=https://localhost:"));
+    assert!(
+        server
+            .stop()
+            .contains("AWS_ENDPOINT_URL=https://localhost:")
+    );
 }
 
 #[test]
@@ -171,7 +284,9 @@ fn traces_go_to_the_collector_that_is_named_and_follow_their_caller() {
     let endpoint = format!("http://{}", collector.local_addr().expect("an address"));
     let received = std::thread::spawn(move || {
         let (mut socket, _) = collector.accept().expect("an exporter");
-        socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a socket");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(1)))
+            .expect("a socket");
         let mut bytes = Vec::new();
         // Ends by the time-out: the exporter waits for its answer.
         let _ = socket.read_to_end(&mut bytes);
@@ -181,7 +296,9 @@ fn traces_go_to_the_collector_that_is_named_and_follow_their_caller() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Process::start(folder.path(), &["--dev", "--otel-endpoint", &endpoint]);
     let id = hex::encode(TRACE);
-    let request = format!("GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\ntraceparent: 00-{id}-00f067aa0ba902b7-01\r\n\r\n");
+    let request = format!(
+        "GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\ntraceparent: 00-{id}-00f067aa0ba902b7-01\r\n\r\n"
+    );
     let mut socket = TcpStream::connect(&server.address).expect("connects");
     socket.write_all(request.as_bytes()).expect("sent");
     let mut answer = String::new();
@@ -190,18 +307,29 @@ fn traces_go_to_the_collector_that_is_named_and_follow_their_caller() {
     server.stop();
     let received = received.join().expect("a collector");
     assert!(received.starts_with(b"POST /v1/traces "));
-    assert!(received.windows(TRACE.len()).any(|window| window == TRACE), "the span is a child of its caller's");
+    assert!(
+        received.windows(TRACE.len()).any(|window| window == TRACE),
+        "the span is a child of its caller's"
+    );
 }
 
 #[test]
 fn a_development_server_is_on_loopback_or_not_at_all() {
     let folder = tempfile::tempdir().expect("a folder");
     let open = run(folder.path(), &["serve", "--dev", "--listen", "0.0.0.0:0"]);
-    assert!(!open.status.success() && stderr(&open).contains("loopback"), "{}", stderr(&open));
+    assert!(
+        !open.status.success() && stderr(&open).contains("loopback"),
+        "{}",
+        stderr(&open)
+    );
     let server = Process::start(folder.path(), &["--dev"]);
     let health = run(folder.path(), &["healthcheck", "--listen", &server.address]);
     assert!(health.status.success(), "{}", stderr(&health));
     server.signal("-HUP");
     assert_eq!(variables(&server.stop()), FOUR);
-    assert!(!run(folder.path(), &["healthcheck", "--listen", "127.0.0.1:1"]).status.success());
+    assert!(
+        !run(folder.path(), &["healthcheck", "--listen", "127.0.0.1:1"])
+            .status
+            .success()
+    );
 }

@@ -4,13 +4,22 @@ use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::Request;
+use crate::sigv4::Request;
 
 /// All but the unreserved characters of RFC 3986.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Builds the canonical request. `presigned` leaves the signature itself out of the query.
-pub(super) fn request(request: &Request<'_>, signed_headers: &str, payload_hash: &str, presigned: bool) -> Vec<u8> {
+pub(super) fn request(
+    request: &Request<'_>,
+    signed_headers: &str,
+    payload_hash: &str,
+    presigned: bool,
+) -> Vec<u8> {
     let mut text = Vec::with_capacity(512);
     text.extend_from_slice(request.method.as_bytes());
     text.push(b'\n');
@@ -89,11 +98,17 @@ fn query(query: &str, presigned: bool) -> String {
     canonical
 }
 
-/// `name:value` with values trimmed, inner runs of spaces made one, and repeated headers joined by commas in the order they came.
+/// `name:value` with values trimmed, inner runs of spaces made one, and repeated headers joined by
+/// commas in the order they came.
 fn header(text: &mut Vec<u8>, name: &str, request: &Request<'_>) {
     text.extend_from_slice(name.as_bytes());
     text.push(b':');
-    let mut values = request.headers.get_all(name).iter().map(|value| Cow::Borrowed(value.as_bytes())).peekable();
+    let mut values = request
+        .headers
+        .get_all(name)
+        .iter()
+        .map(|value| Cow::Borrowed(value.as_bytes()))
+        .peekable();
     if values.peek().is_none()
         && let ("host" | ":authority", Some(authority)) = (name, request.authority)
     {
@@ -103,7 +118,9 @@ fn header(text: &mut Vec<u8>, name: &str, request: &Request<'_>) {
         if at > 0 {
             text.push(b',');
         }
-        let mut words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let mut words = value
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty());
         if let Some(first) = words.next() {
             text.extend_from_slice(first);
         }

@@ -1,11 +1,12 @@
-//! What conditions must do: each operator beside its opposite, and the definition of the set forms held against the code.
+//! What conditions must do: each operator beside its opposite, and the definition of the set forms
+//! held against the code.
 
 use std::borrow::Cow;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::iam::pattern::Variables;
+use crate::pattern::Variables;
 
 /// A request with these keys and nothing else.
 struct Given<'a>(&'a [(&'a str, &'a [&'a str])]);
@@ -13,7 +14,9 @@ struct Given<'a>(&'a [(&'a str, &'a [&'a str])]);
 impl Facts for Given<'_> {
     fn values(&self, key: &Key) -> Vec<Cow<'_, str>> {
         let found = self.0.iter().find(|(name, _)| Key::of(name) == *key);
-        found.map_or_else(Vec::new, |(_, values)| values.iter().map(|value| Cow::Borrowed(*value)).collect())
+        found.map_or_else(Vec::new, |(_, values)| {
+            values.iter().map(|value| Cow::Borrowed(*value)).collect()
+        })
     }
 }
 
@@ -28,39 +31,93 @@ fn parsed(block: &str) -> Result<Vec<Condition>, PolicyError> {
 }
 
 fn holds(block: &str, given: &[(&str, &[&str])]) -> bool {
-    parsed(block).expect("a condition").iter().all(|condition| condition.holds(&Given(given)))
+    parsed(block)
+        .expect("a condition")
+        .iter()
+        .all(|condition| condition.holds(&Given(given)))
 }
 
 /// One operator with one policy value against one request value.
 fn check(operator: &str, policy: &str, request: &str) -> bool {
-    holds(&serde_json::json!({operator: {"x:k": policy}}).to_string(), &[("x:k", &[request])])
+    holds(
+        &serde_json::json!({operator: {"x:k": policy}}).to_string(),
+        &[("x:k", &[request])],
+    )
 }
 
-/// Every operator that has an opposite, with a policy value, a request value that matches and one that does not.
+/// Every operator that has an opposite, with a policy value, a request value that matches and one
+/// that does not.
 const PAIRS: [(&str, &str, &str, &str, &str); 9] = [
     ("StringEquals", "StringNotEquals", "ab*", "ab*", "abc"),
-    ("StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "Straße", "sTRAßE", "x"),
+    (
+        "StringEqualsIgnoreCase",
+        "StringNotEqualsIgnoreCase",
+        "Straße",
+        "sTRAßE",
+        "x",
+    ),
     ("StringLike", "StringNotLike", "a*c?", "abbcd", "abbc"),
     ("NumericEquals", "NumericNotEquals", "10", "10.0", "10.5"),
-    ("DateEquals", "DateNotEquals", "2026-01-02T03:04:05Z", "1767323045", "2026-01-02T03:04:06Z"),
-    ("IpAddress", "NotIpAddress", "10.1.0.0/16", "10.1.255.3", "10.2.0.1"),
-    ("IpAddress", "NotIpAddress", "2001:db8::/32", "2001:db8:1::9", "2001:db9::1"),
-    ("ArnEquals", "ArnNotEquals", "arn:aws:iam::*:user/a*", "arn:aws:iam::123456789012:user/ann", "arn:aws:iam::123456789012:user/bob"),
-    ("ArnLike", "ArnNotLike", "arn:aws:iam::1234*:root", "arn:aws:iam::123456789012:root", "not an arn"),
+    (
+        "DateEquals",
+        "DateNotEquals",
+        "2026-01-02T03:04:05Z",
+        "1767323045",
+        "2026-01-02T03:04:06Z",
+    ),
+    (
+        "IpAddress",
+        "NotIpAddress",
+        "10.1.0.0/16",
+        "10.1.255.3",
+        "10.2.0.1",
+    ),
+    (
+        "IpAddress",
+        "NotIpAddress",
+        "2001:db8::/32",
+        "2001:db8:1::9",
+        "2001:db9::1",
+    ),
+    (
+        "ArnEquals",
+        "ArnNotEquals",
+        "arn:aws:iam::*:user/a*",
+        "arn:aws:iam::123456789012:user/ann",
+        "arn:aws:iam::123456789012:user/bob",
+    ),
+    (
+        "ArnLike",
+        "ArnNotLike",
+        "arn:aws:iam::1234*:root",
+        "arn:aws:iam::123456789012:root",
+        "not an arn",
+    ),
 ];
 
 #[test]
 fn an_operator_and_its_opposite() {
     for (operator, opposite, policy, hit, miss) in PAIRS {
-        assert!(check(operator, policy, hit) && !check(opposite, policy, hit), "{operator} {hit}");
-        assert!(!check(operator, policy, miss) && check(opposite, policy, miss), "{operator} {miss}");
+        assert!(
+            check(operator, policy, hit) && !check(opposite, policy, hit),
+            "{operator} {hit}"
+        );
+        assert!(
+            !check(operator, policy, miss) && check(opposite, policy, miss),
+            "{operator} {miss}"
+        );
     }
 }
 
 #[test]
 fn a_missing_key_fails_the_positive_and_passes_the_negated() {
     for (operator, opposite, policy, ..) in PAIRS {
-        let missing = |operator: &str| holds(&serde_json::json!({operator: {"x:k": policy}}).to_string(), &[]);
+        let missing = |operator: &str| {
+            holds(
+                &serde_json::json!({operator: {"x:k": policy}}).to_string(),
+                &[],
+            )
+        };
         assert!(!missing(operator) && missing(opposite), "{operator}");
         for operator in [operator, opposite] {
             assert!(missing(&format!("{operator}IfExists")));
@@ -83,62 +140,157 @@ fn orders_compare_as_their_names_say() {
         ("GreaterThanEquals", false, true, true),
     ] {
         let number = |value| check(&format!("Numeric{name}"), "-1.5", value);
-        assert_eq!((number("-2"), number("-1.50"), number("0")), (below, same, above), "{name}");
+        assert_eq!(
+            (number("-2"), number("-1.50"), number("0")),
+            (below, same, above),
+            "{name}"
+        );
         let date = |value| check(&format!("Date{name}"), "2026-02", value);
-        assert_eq!((date("2026-01-31T23:59:59Z"), date("2026-02-01"), date("2026")), (below, same, name.starts_with("Less")), "{name}");
+        assert_eq!(
+            (
+                date("2026-01-31T23:59:59Z"),
+                date("2026-02-01"),
+                date("2026")
+            ),
+            (below, same, name.starts_with("Less")),
+            "{name}"
+        );
         assert_eq!(date("2026-02-01T00:00:00.001+00:00"), above, "{name}");
     }
-    assert!(!check("NumericLessThan", "5", "four") && !check("NumericEquals", "5", "inf") && !check("DateLessThan", "2026", "soon"));
+    assert!(
+        !check("NumericLessThan", "5", "four")
+            && !check("NumericEquals", "5", "inf")
+            && !check("DateLessThan", "2026", "soon")
+    );
 }
 
 #[test]
 fn truth_bytes_and_existence() {
-    assert!(check("Bool", "true", "True") && !check("Bool", "true", "false") && !check("Bool", "false", "maybe"));
+    assert!(
+        check("Bool", "true", "True")
+            && !check("Bool", "true", "false")
+            && !check("Bool", "false", "maybe")
+    );
     assert!(holds(r#"{"Bool":{"x:k":true}}"#, &[("x:k", &["true"])]));
-    assert!(check("BinaryEquals", "aGk=", "aGk=") && !check("BinaryEquals", "aGk=", "aGo=") && !check("BinaryEquals", "aGk=", "%"));
+    assert!(
+        check("BinaryEquals", "aGk=", "aGk=")
+            && !check("BinaryEquals", "aGk=", "aGo=")
+            && !check("BinaryEquals", "aGk=", "%")
+    );
     let exists: &[(&str, &[&str])] = &[("x:k", &["v"])];
-    assert!(holds(r#"{"Null":{"x:k":"false"}}"#, exists) && !holds(r#"{"Null":{"x:k":"true"}}"#, exists));
+    assert!(
+        holds(r#"{"Null":{"x:k":"false"}}"#, exists)
+            && !holds(r#"{"Null":{"x:k":"true"}}"#, exists)
+    );
     assert!(holds(r#"{"Null":{"x:k":true}}"#, &[]) && !holds(r#"{"Null":{"x:k":false}}"#, &[]));
-    assert!(holds(r#"{"Null":{"x:k":"true"}}"#, &[("x:k", &[])]), "an empty set is no value");
+    assert!(
+        holds(r#"{"Null":{"x:k":"true"}}"#, &[("x:k", &[])]),
+        "an empty set is no value"
+    );
 }
 
 #[test]
 fn values_of_sets_are_asked_one_by_one() {
-    let any = |operator: &str, values: &[&str]| holds(&format!(r#"{{"{operator}":{{"x:k":["a","b*"]}}}}"#), &[("x:k", values)]);
-    assert!(any("ForAllValues:StringLike", &["a", "bc"]) && !any("ForAllValues:StringLike", &["a", "c"]));
-    assert!(any("ForAnyValue:StringLike", &["c", "bc"]) && !any("ForAnyValue:StringLike", &["c", "d"]));
-    assert!(any("ForAllValues:StringNotLike", &["c", "d"]) && !any("ForAllValues:StringNotLike", &["c", "a"]));
-    assert!(any("ForAnyValue:StringNotLike", &["c", "a"]) && !any("ForAnyValue:StringNotLike", &["a", "bc"]));
-    // Without a set operator: one that matches is enough, and the negated form is the opposite of that.
-    assert!(any("StringLike", &["c", "a"]) && !any("StringNotLike", &["c", "a"]) && any("StringNotLike", &["c", "d"]));
+    let any = |operator: &str, values: &[&str]| {
+        holds(
+            &format!(r#"{{"{operator}":{{"x:k":["a","b*"]}}}}"#),
+            &[("x:k", values)],
+        )
+    };
+    assert!(
+        any("ForAllValues:StringLike", &["a", "bc"])
+            && !any("ForAllValues:StringLike", &["a", "c"])
+    );
+    assert!(
+        any("ForAnyValue:StringLike", &["c", "bc"]) && !any("ForAnyValue:StringLike", &["c", "d"])
+    );
+    assert!(
+        any("ForAllValues:StringNotLike", &["c", "d"])
+            && !any("ForAllValues:StringNotLike", &["c", "a"])
+    );
+    assert!(
+        any("ForAnyValue:StringNotLike", &["c", "a"])
+            && !any("ForAnyValue:StringNotLike", &["a", "bc"])
+    );
+    // Without a set operator: one that matches is enough, and the negated form is the opposite of
+    // that.
+    assert!(
+        any("StringLike", &["c", "a"])
+            && !any("StringNotLike", &["c", "a"])
+            && any("StringNotLike", &["c", "d"])
+    );
 }
 
 #[test]
 fn all_operators_and_keys_must_hold() {
     let block = r#"{"StringEquals":{"x:a":"1","x:b":["2","3"]},"Bool":{"x:c":"true"}}"#;
-    assert!(holds(block, &[("x:a", &["1"]), ("X:B", &["3"]), ("x:c", &["true"])]));
-    assert!(!holds(block, &[("x:a", &["1"]), ("x:b", &["4"]), ("x:c", &["true"])]));
-    assert!(!holds(block, &[("x:a", &["1"]), ("x:b", &["3"]), ("x:c", &["false"])]));
+    assert!(holds(
+        block,
+        &[("x:a", &["1"]), ("X:B", &["3"]), ("x:c", &["true"])]
+    ));
+    assert!(!holds(
+        block,
+        &[("x:a", &["1"]), ("x:b", &["4"]), ("x:c", &["true"])]
+    ));
+    assert!(!holds(
+        block,
+        &[("x:a", &["1"]), ("x:b", &["3"]), ("x:c", &["false"])]
+    ));
 }
 
 #[test]
 fn variables_stand_in_texts_and_arns() {
-    let ann: &[(&str, &[&str])] = &[("x:k", &["team-ann"]), ("aws:username", &["ann"]), ("x:arn", &["arn:aws:iam::1:user/ann"])];
-    assert!(holds(r#"{"StringEquals":{"x:k":"team-${aws:username}"}}"#, ann));
-    assert!(holds(r#"{"StringEqualsIgnoreCase":{"x:k":"TEAM-${AWS:USERNAME}"}}"#, ann));
-    assert!(holds(r#"{"ArnEquals":{"x:arn":"arn:aws:iam::*:user/${aws:username}"}}"#, ann));
-    assert!(!holds(r#"{"StringEquals":{"x:k":"team-${aws:userid}"}}"#, ann));
-    assert!(holds(r#"{"StringNotEquals":{"x:k":"team-${aws:userid}"}}"#, ann), "no value, so not equal");
-    assert!(holds(r#"{"StringEquals":{"x:k":"team-${aws:userid, 'ann'}"}}"#, ann));
-    let literal = parse(&Json::parse(r#"{"StringEquals":{"x:k":"${aws:username}"}}"#).expect("JSON"), false).expect("a condition");
-    assert!(literal[0].holds(&Given(&[("x:k", &["${aws:username}"])])), "the old version has no variables");
+    let ann: &[(&str, &[&str])] = &[
+        ("x:k", &["team-ann"]),
+        ("aws:username", &["ann"]),
+        ("x:arn", &["arn:aws:iam::1:user/ann"]),
+    ];
+    assert!(holds(
+        r#"{"StringEquals":{"x:k":"team-${aws:username}"}}"#,
+        ann
+    ));
+    assert!(holds(
+        r#"{"StringEqualsIgnoreCase":{"x:k":"TEAM-${AWS:USERNAME}"}}"#,
+        ann
+    ));
+    assert!(holds(
+        r#"{"ArnEquals":{"x:arn":"arn:aws:iam::*:user/${aws:username}"}}"#,
+        ann
+    ));
+    assert!(!holds(
+        r#"{"StringEquals":{"x:k":"team-${aws:userid}"}}"#,
+        ann
+    ));
+    assert!(
+        holds(r#"{"StringNotEquals":{"x:k":"team-${aws:userid}"}}"#, ann),
+        "no value, so not equal"
+    );
+    assert!(holds(
+        r#"{"StringEquals":{"x:k":"team-${aws:userid, 'ann'}"}}"#,
+        ann
+    ));
+    let literal = parse(
+        &Json::parse(r#"{"StringEquals":{"x:k":"${aws:username}"}}"#).expect("JSON"),
+        false,
+    )
+    .expect("a condition");
+    assert!(
+        literal[0].holds(&Given(&[("x:k", &["${aws:username}"])])),
+        "the old version has no variables"
+    );
 }
 
 #[test]
 fn addresses_meet_their_family_only() {
-    assert!(check("IpAddress", "10.0.0.1", "10.0.0.1") && check("IpAddress", "0.0.0.0/0", "1.2.3.4"));
+    assert!(
+        check("IpAddress", "10.0.0.1", "10.0.0.1") && check("IpAddress", "0.0.0.0/0", "1.2.3.4")
+    );
     assert!(check("IpAddress", "10.0.0.0/8", "::ffff:10.1.1.1"));
-    assert!(!check("IpAddress", "0.0.0.0/0", "::1") && !check("IpAddress", "::/0", "1.2.3.4") && check("IpAddress", "::/0", "fe80::1"));
+    assert!(
+        !check("IpAddress", "0.0.0.0/0", "::1")
+            && !check("IpAddress", "::/0", "1.2.3.4")
+            && check("IpAddress", "::/0", "fe80::1")
+    );
     assert!(!check("IpAddress", "10.0.0.0/8", "ten"));
 }
 

@@ -1,13 +1,14 @@
-//! What decisions must obey: AWS's published rules case by case, and the laws of combination held against a plain oracle.
+//! What decisions must obey: AWS's published rules case by case, and the laws of combination held
+//! against a plain oracle.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use wharfinger_aws::{AccountId, Arn};
 
 use super::*;
-use crate::aws::{AccountId, Arn};
-use crate::iam::context::ConditionContext;
-use crate::iam::policy::Grammar;
-use crate::iam::principal::{NamedPolicy, UserName};
+use crate::context::ConditionContext;
+use crate::policy::Grammar;
+use crate::principal::{NamedPolicy, UserName};
 
 const HOME: &str = "111111111111";
 const AWAY: &str = "222222222222";
@@ -17,7 +18,11 @@ fn account(id: &str) -> AccountId {
 }
 
 fn policy(grammar: Grammar, statements: &[Value]) -> Policy {
-    Policy::parse(&json!({"Version": "2012-10-17", "Statement": statements}).to_string(), grammar).expect("a policy")
+    Policy::parse(
+        &json!({"Version": "2012-10-17", "Statement": statements}).to_string(),
+        grammar,
+    )
+    .expect("a policy")
 }
 
 /// `root` or a user of the account, with one identity policy of these statements.
@@ -28,18 +33,44 @@ fn caller(id: &str, name: &str, statements: &[Value]) -> Caller {
     let policies = if statements.is_empty() {
         Vec::new()
     } else {
-        vec![NamedPolicy { name: "own".into(), policy: Arc::new(policy(Grammar::Identity, statements)) }]
+        vec![NamedPolicy {
+            name: "own".into(),
+            policy: Arc::new(policy(Grammar::Identity, statements)),
+        }]
     };
-    let user = UserName { path: "/".into(), name: name.into(), id: format!("AIDACKCEVSQ6C2{}", name.to_uppercase()) };
-    Caller::new(account(id), Principal::User(user), Arc::new(IdentityPolicies { policies }))
+    let user = UserName {
+        path: "/".into(),
+        name: name.into(),
+        id: format!("AIDACKCEVSQ6C2{}", name.to_uppercase()),
+    };
+    Caller::new(
+        account(id),
+        Principal::User(user),
+        Arc::new(IdentityPolicies { policies }),
+    )
 }
 
 /// Asks for `action` on the repository `web` in the account HOME.
 fn decide(caller: &Caller, action: &str, resource: &[Value]) -> (Decision, String) {
-    let arn: Arn = format!("arn:aws:ecr:us-east-1:{HOME}:repository/web").parse().expect("an ARN");
-    let hung = if resource.is_empty() { None } else { Some(policy(Grammar::Repository, resource)) };
-    let context = ConditionContext { secure_transport: true, ..ConditionContext::default() };
-    let request = AccessRequest { caller, action, resource: Some(&arn), resource_account: account(HOME), context };
+    let arn: Arn = format!("arn:aws:ecr:us-east-1:{HOME}:repository/web")
+        .parse()
+        .expect("an ARN");
+    let hung = if resource.is_empty() {
+        None
+    } else {
+        Some(policy(Grammar::Repository, resource))
+    };
+    let context = ConditionContext {
+        secure_transport: true,
+        ..ConditionContext::default()
+    };
+    let request = AccessRequest {
+        caller,
+        action,
+        resource: Some(&arn),
+        resource_account: account(HOME),
+        context,
+    };
     let decision = evaluate(&request, &PolicySet::of(caller, hung.as_ref()));
     let message = decision.message(&request);
     (decision, message)
@@ -59,14 +90,32 @@ fn shared(effect: &str, principal: &Value) -> Value {
 
 #[test]
 fn within_an_account_either_policy_allows() {
-    let (with, without) = (caller(HOME, "ann", &[allow_all()]), caller(HOME, "ann", &[]));
+    let (with, without) = (
+        caller(HOME, "ann", &[allow_all()]),
+        caller(HOME, "ann", &[]),
+    );
     assert!(allows(&with, &[]) && !allows(&without, &[]));
     let own_arn = json!({"AWS": format!("arn:aws:iam::{HOME}:user/ann")});
-    assert!(allows(&without, &[shared("Allow", &own_arn)]), "a policy that names the user grants");
-    assert!(allows(&without, &[shared("Allow", &json!({"AWS": "AIDACKCEVSQ6C2ANN"}))]), "or its unique id");
+    assert!(
+        allows(&without, &[shared("Allow", &own_arn)]),
+        "a policy that names the user grants"
+    );
+    assert!(
+        allows(
+            &without,
+            &[shared("Allow", &json!({"AWS": "AIDACKCEVSQ6C2ANN"}))]
+        ),
+        "or its unique id"
+    );
     assert!(allows(&without, &[shared("Allow", &json!("*"))]));
-    for account_name in [json!({"AWS": HOME}), json!({"AWS": format!("arn:aws:iam::{HOME}:root")})] {
-        assert!(!allows(&without, &[shared("Allow", &account_name)]), "a policy that names the account only delegates");
+    for account_name in [
+        json!({"AWS": HOME}),
+        json!({"AWS": format!("arn:aws:iam::{HOME}:root")}),
+    ] {
+        assert!(
+            !allows(&without, &[shared("Allow", &account_name)]),
+            "a policy that names the account only delegates"
+        );
         assert!(allows(&with, &[shared("Allow", &account_name)]));
     }
     assert!(allows(&caller(HOME, "root", &[]), &[]));
@@ -74,54 +123,124 @@ fn within_an_account_either_policy_allows() {
 
 #[test]
 fn across_accounts_both_must_allow() {
-    let (with, without) = (caller(AWAY, "bob", &[allow_all()]), caller(AWAY, "bob", &[]));
-    for principal in [json!({"AWS": AWAY}), json!({"AWS": format!("arn:aws:iam::{AWAY}:user/bob")}), json!("*")] {
+    let (with, without) = (
+        caller(AWAY, "bob", &[allow_all()]),
+        caller(AWAY, "bob", &[]),
+    );
+    for principal in [
+        json!({"AWS": AWAY}),
+        json!({"AWS": format!("arn:aws:iam::{AWAY}:user/bob")}),
+        json!("*"),
+    ] {
         let door = [shared("Allow", &principal)];
-        assert!(allows(&with, &door) && !allows(&without, &door), "{principal}");
-        assert_eq!(allows(&caller(AWAY, "root", &[]), &door), principal != json!({"AWS": format!("arn:aws:iam::{AWAY}:user/bob")}));
+        assert!(
+            allows(&with, &door) && !allows(&without, &door),
+            "{principal}"
+        );
+        assert_eq!(
+            allows(&caller(AWAY, "root", &[]), &door),
+            principal != json!({"AWS": format!("arn:aws:iam::{AWAY}:user/bob")})
+        );
     }
     assert!(!allows(&with, &[]) && !allows(&caller(AWAY, "root", &[]), &[]));
     assert!(!allows(&with, &[shared("Allow", &json!({"AWS": HOME}))]));
-    assert!(!allows(&with, &[shared("Allow", &json!({"Service": "ecs.amazonaws.com"}))]));
+    assert!(!allows(
+        &with,
+        &[shared("Allow", &json!({"Service": "ecs.amazonaws.com"}))]
+    ));
 }
 
 #[test]
 fn an_explicit_deny_wins_even_over_root() {
     let deny = json!({"Effect": "Deny", "Action": "ecr:Put*", "Resource": "*"});
-    assert!(!allows(&caller(HOME, "ann", &[allow_all(), deny.clone()]), &[shared("Allow", &json!("*"))]));
-    assert!(!allows(&caller(HOME, "ann", &[allow_all()]), &[shared("Deny", &json!({"AWS": HOME}))]));
-    assert!(!allows(&caller(HOME, "root", &[]), &[shared("Deny", &json!({"AWS": HOME}))]));
-    assert!(allows(&caller(HOME, "root", &[]), &[shared("Deny", &json!({"AWS": format!("arn:aws:iam::{HOME}:user/ann")}))]));
+    assert!(!allows(
+        &caller(HOME, "ann", &[allow_all(), deny.clone()]),
+        &[shared("Allow", &json!("*"))]
+    ));
+    assert!(!allows(
+        &caller(HOME, "ann", &[allow_all()]),
+        &[shared("Deny", &json!({"AWS": HOME}))]
+    ));
+    assert!(!allows(
+        &caller(HOME, "root", &[]),
+        &[shared("Deny", &json!({"AWS": HOME}))]
+    ));
+    assert!(allows(
+        &caller(HOME, "root", &[]),
+        &[shared(
+            "Deny",
+            &json!({"AWS": format!("arn:aws:iam::{HOME}:user/ann")})
+        )]
+    ));
 }
 
 #[test]
 fn a_refusal_speaks_as_aws_does() {
-    let on = format!("is not authorized to perform: ecr:PutImage on resource: arn:aws:ecr:us-east-1:{HOME}:repository/web");
+    let on = format!(
+        "is not authorized to perform: ecr:PutImage on resource: arn:aws:ecr:us-east-1:{HOME}:repository/web"
+    );
     let said = |caller: &Caller, resource: &[Value]| decide(caller, "ecr:PutImage", resource).1;
     let ann = format!("User: arn:aws:iam::{HOME}:user/ann {on}");
-    assert_eq!(said(&caller(HOME, "ann", &[]), &[]), format!("{ann} because no identity-based policy allows the ecr:PutImage action"));
+    assert_eq!(
+        said(&caller(HOME, "ann", &[]), &[]),
+        format!("{ann} because no identity-based policy allows the ecr:PutImage action")
+    );
     let deny = json!({"Sid": "no", "Effect": "Deny", "Action": "*", "Resource": "*"});
     assert_eq!(
         said(&caller(HOME, "ann", &[allow_all(), deny.clone()]), &[]),
         format!("{ann} with an explicit deny in an identity-based policy")
     );
     let shut = [shared("Deny", &json!("*"))];
-    assert_eq!(said(&caller(HOME, "ann", &[]), &shut), format!("{ann} with an explicit deny in a resource-based policy"));
+    assert_eq!(
+        said(&caller(HOME, "ann", &[]), &shut),
+        format!("{ann} with an explicit deny in a resource-based policy")
+    );
     let bob = format!("User: arn:aws:iam::{AWAY}:user/bob {on}");
     let open = [shared("Allow", &json!("*"))];
-    assert_eq!(said(&caller(AWAY, "bob", &[]), &[]), format!("{bob} because no resource-based policy allows the ecr:PutImage action"));
-    assert_eq!(said(&caller(AWAY, "bob", &[]), &open), format!("{bob} because no identity-based policy allows the ecr:PutImage action"));
+    assert_eq!(
+        said(&caller(AWAY, "bob", &[]), &[]),
+        format!("{bob} because no resource-based policy allows the ecr:PutImage action")
+    );
+    assert_eq!(
+        said(&caller(AWAY, "bob", &[]), &open),
+        format!("{bob} because no identity-based policy allows the ecr:PutImage action")
+    );
 
-    let (decision, _) = decide(&caller(HOME, "ann", &[allow_all(), deny]), "ecr:PutImage", &[]);
-    let ground = Ground { kind: PolicyKind::Identity, policy: Some("own".into()), statement: 1, sid: Some("no".into()) };
-    assert_eq!(decision, Decision::Deny { reason: Refusal::ExplicitDeny(ground) });
-    assert_eq!(decide(&caller(HOME, "root", &[]), "ecr:PutImage", &[]).0, Decision::Allow { by: Grant::AccountRoot });
+    let (decision, _) = decide(
+        &caller(HOME, "ann", &[allow_all(), deny]),
+        "ecr:PutImage",
+        &[],
+    );
+    let ground = Ground {
+        kind: PolicyKind::Identity,
+        policy: Some("own".into()),
+        statement: 1,
+        sid: Some("no".into()),
+    };
+    assert_eq!(
+        decision,
+        Decision::Deny {
+            reason: Refusal::ExplicitDeny(ground)
+        }
+    );
+    assert_eq!(
+        decide(&caller(HOME, "root", &[]), "ecr:PutImage", &[]).0,
+        Decision::Allow {
+            by: Grant::AccountRoot
+        }
+    );
 }
 
 #[test]
 fn actions_without_a_resource_need_the_star() {
     let asks = |resource: Value| {
-        let caller = caller(HOME, "ann", &[json!({"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": resource})]);
+        let caller = caller(
+            HOME,
+            "ann",
+            &[
+                json!({"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": resource}),
+            ],
+        );
         let context = ConditionContext::default();
         let request = AccessRequest {
             caller: &caller,
@@ -141,24 +260,45 @@ fn actions_without_a_resource_need_the_star() {
 #[test]
 fn not_forms_speak_of_all_the_rest() {
     let one = |statement: Value| allows(&caller(HOME, "ann", &[statement]), &[]);
-    assert!(one(json!({"Effect": "Allow", "NotAction": "ecr:Delete*", "Resource": "*"})));
-    assert!(!one(json!({"Effect": "Allow", "NotAction": ["iam:*", "ecr:put*"], "Resource": "*"})));
-    assert!(one(json!({"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:ecr:*:*:repository/other"})));
-    assert!(!one(json!({"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:ecr:*:*:repository/w*"})));
+    assert!(one(
+        json!({"Effect": "Allow", "NotAction": "ecr:Delete*", "Resource": "*"})
+    ));
+    assert!(!one(
+        json!({"Effect": "Allow", "NotAction": ["iam:*", "ecr:put*"], "Resource": "*"})
+    ));
+    assert!(one(
+        json!({"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:ecr:*:*:repository/other"})
+    ));
+    assert!(!one(
+        json!({"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:ecr:*:*:repository/w*"})
+    ));
     // A variable without a value: an Allow stays silent, a Deny does not.
     let unresolved = |effect| json!({"Effect": effect, "Action": "*", "NotResource": "arn:aws:ecr:*:*:repository/${aws:ResourceTag/none}"});
     assert!(!one(unresolved("Allow")));
-    assert!(!allows(&caller(HOME, "ann", &[allow_all(), unresolved("Deny")]), &[]));
+    assert!(!allows(
+        &caller(HOME, "ann", &[allow_all(), unresolved("Deny")]),
+        &[]
+    ));
 }
 
 #[test]
 fn not_principal_spares_those_it_names() {
-    let (ann, root) = (caller(HOME, "ann", &[allow_all()]), caller(HOME, "root", &[]));
+    let (ann, root) = (
+        caller(HOME, "ann", &[allow_all()]),
+        caller(HOME, "root", &[]),
+    );
     let but = |effect: &str, names: Value| json!({"Effect": effect, "NotPrincipal": {"AWS": names}, "Action": "ecr:*"});
     let ann_arn = format!("arn:aws:iam::{HOME}:user/ann");
     let both = [but("Deny", json!([ann_arn, HOME]))];
-    assert!(allows(&ann, &both) && allows(&root, &both) && !allows(&caller(HOME, "eve", &[allow_all()]), &both));
-    assert!(!allows(&ann, &[but("Deny", json!(ann_arn))]), "the account must be named as well");
+    assert!(
+        allows(&ann, &both)
+            && allows(&root, &both)
+            && !allows(&caller(HOME, "eve", &[allow_all()]), &both)
+    );
+    assert!(
+        !allows(&ann, &[but("Deny", json!(ann_arn))]),
+        "the account must be named as well"
+    );
     assert!(!allows(&caller(AWAY, "bob", &[allow_all()]), &both));
     let open = [but("Allow", json!(ann_arn))];
     assert!(allows(&caller(HOME, "eve", &[]), &open) && !allows(&caller(HOME, "ann", &[]), &open));
@@ -169,36 +309,89 @@ fn nobody_enters_by_the_open_door_only() {
     let nobody = Caller::new(account(HOME), Principal::Anonymous, Arc::default());
     assert!(!allows(&nobody, &[]) && !allows(&nobody, &[shared("Allow", &json!({"AWS": HOME}))]));
     assert!(allows(&nobody, &[shared("Allow", &json!("*"))]));
-    assert!(decide(&nobody, "ecr:PutImage", &[]).1.starts_with("User: anonymous is not authorized"));
+    assert!(
+        decide(&nobody, "ecr:PutImage", &[])
+            .1
+            .starts_with("User: anonymous is not authorized")
+    );
 }
 
 #[test]
 fn limits_cut_what_identity_policies_allow() {
     let ann = caller(HOME, "ann", &[allow_all()]);
-    let only = |action: &str| policy(Grammar::Identity, &[json!({"Effect": "Allow", "Action": action, "Resource": "*"})]);
-    let arn: Arn = format!("arn:aws:ecr:us-east-1:{HOME}:repository/web").parse().expect("an ARN");
+    let only = |action: &str| {
+        policy(
+            Grammar::Identity,
+            &[json!({"Effect": "Allow", "Action": action, "Resource": "*"})],
+        )
+    };
+    let arn: Arn = format!("arn:aws:ecr:us-east-1:{HOME}:repository/web")
+        .parse()
+        .expect("an ARN");
     let context = ConditionContext::default();
-    let request = AccessRequest { caller: &ann, action: "ecr:PutImage", resource: Some(&arn), resource_account: account(HOME), context };
+    let request = AccessRequest {
+        caller: &ann,
+        action: "ecr:PutImage",
+        resource: Some(&arn),
+        resource_account: account(HOME),
+        context,
+    };
     let (read, write) = (only("ecr:Get*"), only("ecr:*"));
-    let with = |boundary, session| evaluate(&request, &PolicySet { boundary, session, ..PolicySet::of(&ann, None) });
+    let with = |boundary, session| {
+        evaluate(
+            &request,
+            &PolicySet {
+                boundary,
+                session,
+                ..PolicySet::of(&ann, None)
+            },
+        )
+    };
     assert!(with(Some(&write), Some(&write)).is_allow());
-    assert_eq!(with(Some(&read), None), Decision::Deny { reason: Refusal::NoAllow(PolicyKind::Boundary) });
-    assert_eq!(with(Some(&write), Some(&read)), Decision::Deny { reason: Refusal::NoAllow(PolicyKind::Session) });
+    assert_eq!(
+        with(Some(&read), None),
+        Decision::Deny {
+            reason: Refusal::NoAllow(PolicyKind::Boundary)
+        }
+    );
+    assert_eq!(
+        with(Some(&write), Some(&read)),
+        Decision::Deny {
+            reason: Refusal::NoAllow(PolicyKind::Session)
+        }
+    );
     let door = policy(
         Grammar::Registry,
-        &[json!({"Effect": "Deny", "Principal": "*", "Action": "ecr:PutImage", "Resource": "arn:aws:ecr:*:*:repository/w*"})],
+        &[
+            json!({"Effect": "Deny", "Principal": "*", "Action": "ecr:PutImage", "Resource": "arn:aws:ecr:*:*:repository/w*"}),
+        ],
     );
-    let decision = evaluate(&request, &PolicySet { registry: Some(&door), ..PolicySet::of(&ann, None) });
-    assert!(decision.message(&request).ends_with("with an explicit deny in a resource-based policy"));
+    let decision = evaluate(
+        &request,
+        &PolicySet {
+            registry: Some(&door),
+            ..PolicySet::of(&ann, None)
+        },
+    );
+    assert!(
+        decision
+            .message(&request)
+            .ends_with("with an explicit deny in a resource-based policy")
+    );
 }
 
 // === laws over small worlds ===
 
 const NAMES: [&str; 3] = ["root", "ann", "bob"];
 const ACTIONS: [&str; 4] = ["*", "ecr:*", "ecr:Put*", "ecr:GetRepositoryPolicy"];
-const RESOURCES: [&str; 3] = ["*", "arn:aws:ecr:*:*:repository/w?b", "arn:aws:ecr:us-east-1:111111111111:repository/other"];
+const RESOURCES: [&str; 3] = [
+    "*",
+    "arn:aws:ecr:*:*:repository/w?b",
+    "arn:aws:ecr:us-east-1:111111111111:repository/other",
+];
 
-/// A statement as drawn: indices into the tables above. `principals`: 0 is `*`, 1 and 2 the accounts, then users of both.
+/// A statement as drawn: indices into the tables above. `principals`: 0 is `*`, 1 and 2 the
+/// accounts, then users of both.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent draws")]
 struct Drawn {
@@ -224,9 +417,17 @@ const PRINCIPALS: [&str; 7] = [
 impl Drawn {
     fn json(&self, identity: bool) -> Value {
         let mut statement = json!({"Effect": if self.deny { "Deny" } else { "Allow" }});
-        statement[if self.not_action { "NotAction" } else { "Action" }] = json!(ACTIONS[self.action]);
+        statement[if self.not_action {
+            "NotAction"
+        } else {
+            "Action"
+        }] = json!(ACTIONS[self.action]);
         if identity {
-            statement[if self.not_resource { "NotResource" } else { "Resource" }] = json!(RESOURCES[self.resource]);
+            statement[if self.not_resource {
+                "NotResource"
+            } else {
+                "Resource"
+            }] = json!(RESOURCES[self.resource]);
         } else {
             statement["Principal"] = json!({"AWS": self.principals.iter().map(|at| PRINCIPALS[*at]).collect::<Vec<_>>()});
         }
@@ -244,7 +445,9 @@ impl Drawn {
     }
 
     fn grants(&self, id: &str, name: &str) -> bool {
-        self.principals.iter().any(|at| *at == 0 || PRINCIPALS[*at] == format!("arn:aws:iam::{id}:user/{name}"))
+        self.principals
+            .iter()
+            .any(|at| *at == 0 || PRINCIPALS[*at] == format!("arn:aws:iam::{id}:user/{name}"))
     }
 
     fn delegates(&self, id: &str) -> bool {
@@ -254,13 +457,23 @@ impl Drawn {
 
 /// The rules of the file's opening, as sets.
 fn oracle(id: &str, name: &str, identity: &[Drawn], resource: &[Drawn]) -> bool {
-    let own: Vec<_> = identity.iter().filter(|drawn| name != "root" && drawn.speaks(true)).collect();
-    let hung: Vec<_> = resource.iter().filter(|drawn| drawn.speaks(false) && (drawn.grants(id, name) || drawn.delegates(id))).collect();
+    let own: Vec<_> = identity
+        .iter()
+        .filter(|drawn| name != "root" && drawn.speaks(true))
+        .collect();
+    let hung: Vec<_> = resource
+        .iter()
+        .filter(|drawn| drawn.speaks(false) && (drawn.grants(id, name) || drawn.delegates(id)))
+        .collect();
     if own.iter().chain(&hung).any(|drawn| drawn.deny) {
         return false;
     }
     let identity_allows = name == "root" || !own.is_empty();
-    if id == HOME { identity_allows || hung.iter().any(|drawn| drawn.grants(id, name)) } else { identity_allows && !hung.is_empty() }
+    if id == HOME {
+        identity_allows || hung.iter().any(|drawn| drawn.grants(id, name))
+    } else {
+        identity_allows && !hung.is_empty()
+    }
 }
 
 fn drawn() -> impl Strategy<Value = Drawn> {
@@ -274,20 +487,27 @@ fn drawn() -> impl Strategy<Value = Drawn> {
         principals,
         prop::bool::weighted(0.15),
     )
-        .prop_map(|(deny, not_action, action, not_resource, resource, principals, insecure_only)| Drawn {
-            deny,
-            not_action,
-            action,
-            not_resource,
-            resource,
-            principals,
-            insecure_only,
-        })
+        .prop_map(
+            |(deny, not_action, action, not_resource, resource, principals, insecure_only)| Drawn {
+                deny,
+                not_action,
+                action,
+                not_resource,
+                resource,
+                principals,
+                insecure_only,
+            },
+        )
 }
 
 fn world() -> impl Strategy<Value = (&'static str, &'static str, Vec<Drawn>, Vec<Drawn>)> {
     let statements = || prop::collection::vec(drawn(), 0..4);
-    (prop::sample::select(vec![HOME, AWAY]), prop::sample::select(NAMES.to_vec()), statements(), statements())
+    (
+        prop::sample::select(vec![HOME, AWAY]),
+        prop::sample::select(NAMES.to_vec()),
+        statements(),
+        statements(),
+    )
 }
 
 fn judged(id: &str, name: &str, identity: &[Drawn], resource: &[Drawn]) -> Decision {

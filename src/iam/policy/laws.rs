@@ -5,15 +5,18 @@ use serde_json::json;
 
 use super::*;
 
-const IDENTITY: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ecr:*","Resource":"*"}}"#;
-const REPOSITORY: &str =
-    r#"{"Version":"2008-10-17","Statement":[{"Sid":"new statement","Effect":"Allow","Principal":"*","Action":"ecr:*"}]}"#;
+const IDENTITY: &str =
+    r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ecr:*","Resource":"*"}}"#;
+const REPOSITORY: &str = r#"{"Version":"2008-10-17","Statement":[{"Sid":"new statement","Effect":"Allow","Principal":"*","Action":"ecr:*"}]}"#;
 
 /// The identity policy above with one element of its statement set, or taken away.
 fn with(element: &str, value: serde_json::Value) -> String {
     let mut statement = json!({"Effect": "Allow", "Action": "ecr:*", "Resource": "*"});
     if value.is_null() {
-        statement.as_object_mut().expect("an object").remove(element);
+        statement
+            .as_object_mut()
+            .expect("an object")
+            .remove(element);
     } else {
         statement[element] = value;
     }
@@ -25,23 +28,47 @@ fn identity(text: &str) -> Result<Policy, PolicyError> {
 }
 
 fn repository(principal: &serde_json::Value) -> Result<Policy, PolicyError> {
-    let statement = json!({"Effect": "Allow", "Principal": principal, "Action": ["ecr:BatchGetImage"]});
-    Policy::parse(&json!({"Statement": [statement]}).to_string(), Grammar::Repository)
+    let statement =
+        json!({"Effect": "Allow", "Principal": principal, "Action": ["ecr:BatchGetImage"]});
+    Policy::parse(
+        &json!({"Statement": [statement]}).to_string(),
+        Grammar::Repository,
+    )
 }
 
 #[test]
 fn the_text_is_kept_to_the_letter() {
     let text = format!(" {}\n", REPOSITORY.replace("\":", "\" :  "));
-    assert_eq!(Policy::parse(&text, Grammar::Repository).expect("a policy").text(), text);
+    assert_eq!(
+        Policy::parse(&text, Grammar::Repository)
+            .expect("a policy")
+            .text(),
+        text
+    );
 }
 
 #[test]
 fn each_kind_has_its_elements() {
     assert!(identity(IDENTITY).is_ok() && Policy::parse(REPOSITORY, Grammar::Repository).is_ok());
-    assert_eq!(identity(REPOSITORY), Err(PolicyError::NotAllowed { element: "Principal".into() }));
-    assert_eq!(Policy::parse(IDENTITY, Grammar::Repository), Err(PolicyError::Missing { element: "Principal" }));
+    assert_eq!(
+        identity(REPOSITORY),
+        Err(PolicyError::NotAllowed {
+            element: "Principal".into()
+        })
+    );
+    assert_eq!(
+        Policy::parse(IDENTITY, Grammar::Repository),
+        Err(PolicyError::Missing {
+            element: "Principal"
+        })
+    );
     let both = REPOSITORY.replace(r#""Action""#, r#""Resource":"*","Action""#);
-    assert_eq!(Policy::parse(&both, Grammar::Repository), Err(PolicyError::NotAllowed { element: "Resource".into() }));
+    assert_eq!(
+        Policy::parse(&both, Grammar::Repository),
+        Err(PolicyError::NotAllowed {
+            element: "Resource".into()
+        })
+    );
     assert!(Policy::parse(&both, Grammar::Registry).is_ok());
     assert!(Policy::parse(REPOSITORY, Grammar::Registry).is_err());
 }
@@ -51,12 +78,32 @@ fn elements_may_be_single_or_listed() {
     for (element, value) in [
         ("Sid", json!("Abc123")),
         ("Effect", json!("Deny")),
-        ("Action", json!(["ecr:Get*", "*", "ECR:putimage", "ec2:Describe?mages", "*:*", "a4b-x:Do_it"])),
-        ("Resource", json!(["*", "arn:aws:ecr:*:*:repository/${aws:username}/*", "arn:aws:ecr"])),
+        (
+            "Action",
+            json!([
+                "ecr:Get*",
+                "*",
+                "ECR:putimage",
+                "ec2:Describe?mages",
+                "*:*",
+                "a4b-x:Do_it"
+            ]),
+        ),
+        (
+            "Resource",
+            json!([
+                "*",
+                "arn:aws:ecr:*:*:repository/${aws:username}/*",
+                "arn:aws:ecr"
+            ]),
+        ),
         ("Condition", json!({})),
         ("Condition", json!({"StringLike": {"aws:username": ["a*"]}})),
     ] {
-        assert!(identity(&with(element, value.clone())).is_ok(), "{element} {value}");
+        assert!(
+            identity(&with(element, value.clone())).is_ok(),
+            "{element} {value}"
+        );
     }
     for element in ["Action", "Resource"] {
         let negated = IDENTITY.replace(&format!(r#""{element}""#), &format!(r#""Not{element}""#));
@@ -77,7 +124,10 @@ fn what_is_no_policy_is_refused() {
         &IDENTITY.replace("2012-10-17", "2012-10-18"),
         &IDENTITY.replace(r#""2012-10-17""#, "1"),
         &IDENTITY.replace("Version", "version"),
-        &IDENTITY.replace(r#""Effect":"Allow""#, r#""Effect":"Allow","Effect":"Allow""#),
+        &IDENTITY.replace(
+            r#""Effect":"Allow""#,
+            r#""Effect":"Allow","Effect":"Allow""#,
+        ),
         &IDENTITY.replace('{', r#"{"Id":1,"#),
         &format!("{IDENTITY} x"),
         &with("Effect", json!("allow")),
@@ -106,7 +156,10 @@ fn what_is_no_policy_is_refused() {
     let twice = r#"{"Statement":[{"Sid":"a","Effect":"Deny","Action":"*","Resource":"*"},{"Sid":"a","Effect":"Deny","Action":"*","Resource":"*"}]}"#;
     assert_eq!(identity(twice), Err(PolicyError::DuplicateSid("a".into())));
     let allowed = twice.replace("Resource", "Principal");
-    assert!(Policy::parse(&allowed, Grammar::Repository).is_ok(), "ECR takes the same Sid twice");
+    assert!(
+        Policy::parse(&allowed, Grammar::Repository).is_ok(),
+        "ECR takes the same Sid twice"
+    );
 }
 
 #[test]
@@ -144,16 +197,42 @@ fn principals_are_whole_names() {
 
 #[test]
 fn length_and_depth_are_bounded() {
-    let padded = |text: &str, filler: char, count: usize| format!("{text}{}", filler.to_string().repeat(count));
-    assert!(identity(&padded(IDENTITY, ' ', 20_000)).is_ok(), "blanks are not counted");
-    assert!(identity(&padded(IDENTITY, ' ', 200_000)).is_err(), "but not without end");
-    assert!(Policy::parse(&padded(REPOSITORY, ' ', 10_240 - REPOSITORY.len()), Grammar::Repository).is_ok());
+    let padded = |text: &str, filler: char, count: usize| {
+        format!("{text}{}", filler.to_string().repeat(count))
+    };
+    assert!(
+        identity(&padded(IDENTITY, ' ', 20_000)).is_ok(),
+        "blanks are not counted"
+    );
+    assert!(
+        identity(&padded(IDENTITY, ' ', 200_000)).is_err(),
+        "but not without end"
+    );
+    assert!(
+        Policy::parse(
+            &padded(REPOSITORY, ' ', 10_240 - REPOSITORY.len()),
+            Grammar::Repository
+        )
+        .is_ok()
+    );
     let over = padded(REPOSITORY, ' ', 10_241 - REPOSITORY.len());
-    assert_eq!(Policy::parse(&over, Grammar::Repository), Err(PolicyError::TooLong { limit: 10_240 }));
-    let long = with("Resource", json!(vec![format!("arn:aws:ecr:*:*:{}", "x".repeat(1_000)); 7]));
+    assert_eq!(
+        Policy::parse(&over, Grammar::Repository),
+        Err(PolicyError::TooLong { limit: 10_240 })
+    );
+    let long = with(
+        "Resource",
+        json!(vec![format!("arn:aws:ecr:*:*:{}", "x".repeat(1_000)); 7]),
+    );
     assert_eq!(identity(&long), Err(PolicyError::TooLong { limit: 6_144 }));
     assert!(identity(&"[".repeat(6_000)).is_err());
-    assert!(identity(&with("Resource", json!("*")).replace(r#""*""#, &format!("{}1{}", "[".repeat(900), "]".repeat(900)))).is_err());
+    assert!(
+        identity(&with("Resource", json!("*")).replace(
+            r#""*""#,
+            &format!("{}1{}", "[".repeat(900), "]".repeat(900))
+        ))
+        .is_err()
+    );
 }
 
 proptest! {

@@ -1,15 +1,19 @@
 //! Rows of `blobs` and `blob_links`.
 
-use crate::base::Timestamp;
-use crate::blobs::BlobKey;
-use crate::db::{self, Tx, params};
-use crate::oci::Digest;
-use crate::registry::model::{Blob, RepositoryId};
+use wharfinger_base::Timestamp;
+use wharfinger_blobs::BlobKey;
+use wharfinger_db::{self as db, Tx, params};
+use wharfinger_oci::Digest;
 
-use super::{signed, unsigned};
+use crate::model::{Blob, RepositoryId};
+use crate::store::{signed, unsigned};
 
 /// A blob that the repository links, with the end of its lease.
-pub(in crate::registry) fn linked(tx: &mut Tx<'_>, repository: RepositoryId, digest: &Digest) -> db::Result<Option<(Blob, Timestamp)>> {
+pub(crate) fn linked(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    digest: &Digest,
+) -> db::Result<Option<(Blob, Timestamp)>> {
     tx.query_optional(
         "SELECT b.size, b.location, b.lease_until FROM blob_links l JOIN blobs b ON b.digest = l.digest
          WHERE l.repository_id = ?1 AND l.digest = ?2 AND b.state = 'present'",
@@ -21,7 +25,11 @@ pub(in crate::registry) fn linked(tx: &mut Tx<'_>, repository: RepositoryId, dig
     )
 }
 
-pub(in crate::registry) fn is_linked(tx: &mut Tx<'_>, repository: RepositoryId, digest: &Digest) -> db::Result<bool> {
+pub(crate) fn is_linked(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    digest: &Digest,
+) -> db::Result<bool> {
     let row = tx.query_optional(
         "SELECT 1 FROM blob_links WHERE repository_id = ?1 AND digest = ?2",
         params![repository.0, digest.to_stored()],
@@ -30,9 +38,14 @@ pub(in crate::registry) fn is_linked(tx: &mut Tx<'_>, repository: RepositoryId, 
     Ok(row.is_some())
 }
 
-/// Records bytes that are in the store. Where the same content is there already its row stays, with a longer lease; the answer is the
-/// key that counts.
-pub(in crate::registry) fn put(tx: &mut Tx<'_>, blob: &Blob, lease_until: Timestamp, now: Timestamp) -> db::Result<BlobKey> {
+/// Records bytes that are in the store. Where the same content is there already its row stays, with
+/// a longer lease; the answer is the key that counts.
+pub(crate) fn put(
+    tx: &mut Tx<'_>,
+    blob: &Blob,
+    lease_until: Timestamp,
+    now: Timestamp,
+) -> db::Result<BlobKey> {
     let key = tx.query_optional(
         "INSERT INTO blobs (digest, size, location, state, lease_until, created_at) VALUES (?1, ?2, ?3, 'present', ?4, ?5)
          ON CONFLICT (digest) DO UPDATE SET lease_until = excluded.lease_until,
@@ -44,7 +57,12 @@ pub(in crate::registry) fn put(tx: &mut Tx<'_>, blob: &Blob, lease_until: Timest
     key.ok_or_else(|| db::Error::other("an upsert that returned no row"))
 }
 
-pub(in crate::registry) fn link(tx: &mut Tx<'_>, repository: RepositoryId, digest: &Digest, now: Timestamp) -> db::Result<()> {
+pub(crate) fn link(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    digest: &Digest,
+    now: Timestamp,
+) -> db::Result<()> {
     tx.execute(
         "INSERT INTO blob_links (repository_id, digest, linked_at) VALUES (?1, ?2, ?3) ON CONFLICT (repository_id, digest) DO NOTHING",
         params![repository.0, digest.to_stored(), now.as_ms()],
@@ -52,18 +70,29 @@ pub(in crate::registry) fn link(tx: &mut Tx<'_>, repository: RepositoryId, diges
     Ok(())
 }
 
-pub(in crate::registry) fn unlink(tx: &mut Tx<'_>, repository: RepositoryId, digest: &Digest) -> db::Result<u64> {
-    tx.execute("DELETE FROM blob_links WHERE repository_id = ?1 AND digest = ?2", params![repository.0, digest.to_stored()])
+pub(crate) fn unlink(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    digest: &Digest,
+) -> db::Result<u64> {
+    tx.execute(
+        "DELETE FROM blob_links WHERE repository_id = ?1 AND digest = ?2",
+        params![repository.0, digest.to_stored()],
+    )
 }
 
 /// Moves the end of a present blob's lease forward; says whether the blob was there to keep.
-pub(in crate::registry) fn renew(tx: &mut Tx<'_>, digest: &Digest, lease_until: Timestamp) -> db::Result<bool> {
+pub(crate) fn renew(tx: &mut Tx<'_>, digest: &Digest, lease_until: Timestamp) -> db::Result<bool> {
     let rows = tx.execute(
         "UPDATE blobs SET lease_until = ?1 WHERE digest = ?2 AND state = 'present' AND lease_until < ?1",
         params![lease_until.as_ms(), digest.to_stored()],
     )?;
     Ok(rows > 0
         || tx
-            .query_optional("SELECT 1 FROM blobs WHERE digest = ?1 AND state = 'present'", params![digest.to_stored()], |_| Ok(()))?
+            .query_optional(
+                "SELECT 1 FROM blobs WHERE digest = ?1 AND state = 'present'",
+                params![digest.to_stored()],
+                |_| Ok(()),
+            )?
             .is_some())
 }

@@ -1,13 +1,15 @@
 //! All rows of the wing at once: what a development server forgets on request.
 
-use crate::blobs::BlobKey;
-use crate::db::{self, Tx, params};
+use wharfinger_blobs::BlobKey;
+use wharfinger_db::{self as db, Tx, params};
 
-use super::parsed;
+use crate::store::parsed;
 
 /// Removes every row; returns where the blobs lay. Ids are not used again.
-pub(in crate::registry) fn remove(tx: &mut Tx<'_>) -> db::Result<Vec<BlobKey>> {
-    let keys = tx.query("SELECT location FROM blobs", params![], |row| parsed(row.text(0)))?;
+pub(crate) fn remove(tx: &mut Tx<'_>) -> db::Result<Vec<BlobKey>> {
+    let keys = tx.query("SELECT location FROM blobs", params![], |row| {
+        parsed(row.text(0))
+    })?;
     for statement in [
         "DELETE FROM uploads",
         "DELETE FROM image_references",

@@ -1,22 +1,23 @@
 //! Rows of `images` and `image_references`.
 
 use bytes::Bytes;
+use wharfinger_base::Timestamp;
+use wharfinger_db::{self as db, Row, Tx, params};
+use wharfinger_oci::{ChildKind, Digest, Manifest, MediaType};
 
-use crate::base::Timestamp;
-use crate::db::{self, Row, Tx, params};
-use crate::oci::{ChildKind, Digest, Manifest, MediaType};
-use crate::registry::model::{Image, RepositoryId, StoredManifest};
+use crate::model::{Image, RepositoryId, StoredManifest};
+use crate::store::{digest, signed, unsigned};
 
-use super::{digest, signed, unsigned};
-
-/// Columns that [`read`] reads, in its order; statements repeat them, since a statement is one literal text.
-/// id, digest, `media_type`, `artifact_type`, subject, `content_size`, `manifest_size`, `pushed_at`, `pulled_at`
+/// Columns that [`read`] reads, in its order; statements repeat them, since a statement is one
+/// literal text. id, digest, `media_type`, `artifact_type`, subject, `content_size`,
+/// `manifest_size`, `pushed_at`, `pulled_at`
 fn read(row: &Row<'_>) -> db::Result<Image> {
     let artifact_type = row.text(3);
     Ok(Image {
         id: row.integer(0),
         digest: digest(row.bytes(1))?,
-        media_type: MediaType::parse(row.text(2)).ok_or_else(|| db::Error::other("a stored media type"))?,
+        media_type: MediaType::parse(row.text(2))
+            .ok_or_else(|| db::Error::other("a stored media type"))?,
         artifact_type: (!artifact_type.is_empty()).then(|| artifact_type.to_owned()),
         subject: row.optional_bytes(4).map(digest).transpose()?,
         content_size: unsigned(row.integer(5))?,
@@ -27,20 +28,23 @@ fn read(row: &Row<'_>) -> db::Result<Image> {
 }
 
 fn read_stored(row: &Row<'_>) -> db::Result<StoredManifest> {
-    Ok(StoredManifest { image: read(row)?, bytes: Bytes::copy_from_slice(row.bytes(9)) })
+    Ok(StoredManifest {
+        image: read(row)?,
+        bytes: Bytes::copy_from_slice(row.bytes(9)),
+    })
 }
 
 /// A manifest on its way into the index.
-pub(in crate::registry) struct NewImage<'a> {
-    pub(in crate::registry) digest: &'a Digest,
-    pub(in crate::registry) manifest: &'a Manifest,
-    pub(in crate::registry) bytes: &'a [u8],
-    pub(in crate::registry) content_size: u64,
-    pub(in crate::registry) tagged: bool,
+pub(crate) struct NewImage<'a> {
+    pub(crate) digest: &'a Digest,
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) content_size: u64,
+    pub(crate) tagged: bool,
 }
 
 /// Inserts the image with its references; `None` where the repository has it already.
-pub(in crate::registry) fn insert(
+pub(crate) fn insert(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     new: &NewImage<'_>,
@@ -81,9 +85,14 @@ pub(in crate::registry) fn insert(
 }
 
 /// Removes the image, its tags and its references.
-pub(in crate::registry) fn delete(tx: &mut Tx<'_>, repository: RepositoryId, image: &StoredManifest) -> db::Result<()> {
+pub(crate) fn delete(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    image: &StoredManifest,
+) -> db::Result<()> {
     super::tags::delete_of_image(tx, image.image.id)?;
-    // The bytes were parsed when they came in; were they ever not to parse, their references would only hold content a while longer.
+    // The bytes were parsed when they came in; were they ever not to parse, their references would
+    // only hold content a while longer.
     if let Ok(manifest) = Manifest::parse(&image.bytes, Some(image.image.media_type.as_str())) {
         for child in &manifest.children {
             tx.execute(
@@ -96,7 +105,11 @@ pub(in crate::registry) fn delete(tx: &mut Tx<'_>, repository: RepositoryId, ima
     Ok(())
 }
 
-pub(in crate::registry) fn by_digest(tx: &mut Tx<'_>, repository: RepositoryId, digest: &Digest) -> db::Result<Option<Image>> {
+pub(crate) fn by_digest(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    digest: &Digest,
+) -> db::Result<Option<Image>> {
     tx.query_optional(
         "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
          FROM images WHERE repository_id = ?1 AND digest = ?2",
@@ -105,7 +118,11 @@ pub(in crate::registry) fn by_digest(tx: &mut Tx<'_>, repository: RepositoryId, 
     )
 }
 
-pub(in crate::registry) fn by_tag(tx: &mut Tx<'_>, repository: RepositoryId, tag: &str) -> db::Result<Option<Image>> {
+pub(crate) fn by_tag(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    tag: &str,
+) -> db::Result<Option<Image>> {
     tx.query_optional(
         "SELECT i.id, i.digest, i.media_type, i.artifact_type, i.subject, i.content_size, i.manifest_size, i.pushed_at, i.pulled_at
          FROM tags t JOIN images i ON i.id = t.image_id WHERE t.repository_id = ?1 AND t.name = ?2",
@@ -114,7 +131,7 @@ pub(in crate::registry) fn by_tag(tx: &mut Tx<'_>, repository: RepositoryId, tag
     )
 }
 
-pub(in crate::registry) fn stored_by_digest(
+pub(crate) fn stored_by_digest(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     digest: &Digest,
@@ -127,7 +144,11 @@ pub(in crate::registry) fn stored_by_digest(
     )
 }
 
-pub(in crate::registry) fn stored_by_tag(tx: &mut Tx<'_>, repository: RepositoryId, tag: &str) -> db::Result<Option<StoredManifest>> {
+pub(crate) fn stored_by_tag(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    tag: &str,
+) -> db::Result<Option<StoredManifest>> {
     tx.query_optional(
         "SELECT i.id, i.digest, i.media_type, i.artifact_type, i.subject, i.content_size, i.manifest_size, i.pushed_at, i.pulled_at, i.manifest
          FROM tags t JOIN images i ON i.id = t.image_id WHERE t.repository_id = ?1 AND t.name = ?2",
@@ -137,7 +158,12 @@ pub(in crate::registry) fn stored_by_tag(tx: &mut Tx<'_>, repository: Repository
 }
 
 /// Up to `limit` images with digests after `after` (in stored form), in digest order.
-pub(in crate::registry) fn page(tx: &mut Tx<'_>, repository: RepositoryId, after: &[u8], limit: i64) -> db::Result<Vec<Image>> {
+pub(crate) fn page(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    after: &[u8],
+    limit: i64,
+) -> db::Result<Vec<Image>> {
     tx.query(
         "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
          FROM images WHERE repository_id = ?1 AND digest > ?2 ORDER BY digest LIMIT ?3",
@@ -147,7 +173,12 @@ pub(in crate::registry) fn page(tx: &mut Tx<'_>, repository: RepositoryId, after
 }
 
 /// The same, of images that no tag names.
-pub(in crate::registry) fn page_untagged(tx: &mut Tx<'_>, repository: RepositoryId, after: &[u8], limit: i64) -> db::Result<Vec<Image>> {
+pub(crate) fn page_untagged(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    after: &[u8],
+    limit: i64,
+) -> db::Result<Vec<Image>> {
     tx.query(
         "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
          FROM images WHERE repository_id = ?1 AND digest > ?2 AND untagged_at IS NOT NULL ORDER BY digest LIMIT ?3",
@@ -156,8 +187,9 @@ pub(in crate::registry) fn page_untagged(tx: &mut Tx<'_>, repository: Repository
     )
 }
 
-/// Up to `limit` referrers of `subject` after the position (artifact type, stored digest), in that order.
-pub(in crate::registry) fn referrers(
+/// Up to `limit` referrers of `subject` after the position (artifact type, stored digest), in that
+/// order.
+pub(crate) fn referrers(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     subject: &Digest,
@@ -174,7 +206,7 @@ pub(in crate::registry) fn referrers(
 }
 
 /// The same, of one artifact type.
-pub(in crate::registry) fn referrers_of_type(
+pub(crate) fn referrers_of_type(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     subject: &Digest,
@@ -192,7 +224,11 @@ pub(in crate::registry) fn referrers_of_type(
 }
 
 /// An index of the repository that names `digest` as a member.
-pub(in crate::registry) fn index_naming(tx: &mut Tx<'_>, repository: RepositoryId, child: &Digest) -> db::Result<Option<Digest>> {
+pub(crate) fn index_naming(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    child: &Digest,
+) -> db::Result<Option<Digest>> {
     tx.query_optional(
         "SELECT i.digest FROM image_references r JOIN images i ON i.id = r.image_id
          WHERE r.repository_id = ?1 AND r.child = ?2 AND r.kind = 'member' LIMIT 1",
@@ -202,7 +238,11 @@ pub(in crate::registry) fn index_naming(tx: &mut Tx<'_>, repository: RepositoryI
 }
 
 /// Whether an image of the repository has `digest` as its config or a layer.
-pub(in crate::registry) fn references_blob(tx: &mut Tx<'_>, repository: RepositoryId, child: &Digest) -> db::Result<bool> {
+pub(crate) fn references_blob(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    child: &Digest,
+) -> db::Result<bool> {
     let row = tx.query_optional(
         "SELECT 1 FROM image_references WHERE repository_id = ?1 AND child = ?2 LIMIT 1",
         params![repository.0, child.to_stored()],
@@ -211,12 +251,18 @@ pub(in crate::registry) fn references_blob(tx: &mut Tx<'_>, repository: Reposito
     Ok(row.is_some())
 }
 
-pub(in crate::registry) fn any(tx: &mut Tx<'_>, repository: RepositoryId) -> db::Result<bool> {
-    Ok(tx.query_optional("SELECT 1 FROM images WHERE repository_id = ?1 LIMIT 1", params![repository.0], |_| Ok(()))?.is_some())
+pub(crate) fn any(tx: &mut Tx<'_>, repository: RepositoryId) -> db::Result<bool> {
+    Ok(tx
+        .query_optional(
+            "SELECT 1 FROM images WHERE repository_id = ?1 LIMIT 1",
+            params![repository.0],
+            |_| Ok(()),
+        )?
+        .is_some())
 }
 
 /// Records whether any tag still names the image: since `now` if none does.
-pub(in crate::registry) fn note_tags(tx: &mut Tx<'_>, image: i64, now: Timestamp) -> db::Result<()> {
+pub(crate) fn note_tags(tx: &mut Tx<'_>, image: i64, now: Timestamp) -> db::Result<()> {
     tx.execute(
         "UPDATE images SET untagged_at = CASE WHEN EXISTS (SELECT 1 FROM tags WHERE image_id = ?1) THEN NULL ELSE COALESCE(untagged_at, ?2) END
          WHERE id = ?1",
@@ -225,7 +271,10 @@ pub(in crate::registry) fn note_tags(tx: &mut Tx<'_>, image: i64, now: Timestamp
     Ok(())
 }
 
-pub(in crate::registry) fn note_pull(tx: &mut Tx<'_>, image: i64, now: Timestamp) -> db::Result<()> {
-    tx.execute("UPDATE images SET pulled_at = ?1 WHERE id = ?2", params![now.as_ms(), image])?;
+pub(crate) fn note_pull(tx: &mut Tx<'_>, image: i64, now: Timestamp) -> db::Result<()> {
+    tx.execute(
+        "UPDATE images SET pulled_at = ?1 WHERE id = ?2",
+        params![now.as_ms(), image],
+    )?;
     Ok(())
 }

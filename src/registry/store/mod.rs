@@ -7,8 +7,8 @@ pub(super) mod repositories;
 pub(super) mod tags;
 pub(super) mod uploads;
 
-use crate::db;
-use crate::oci::Digest;
+use wharfinger_db as db;
+use wharfinger_oci::Digest;
 
 /// A digest out of a column; bytes that are none mean a damaged index.
 fn digest(stored: &[u8]) -> db::Result<Digest> {
@@ -27,5 +27,7 @@ fn signed(size: u64) -> i64 {
 
 /// A text that was parsed before it was stored.
 fn parsed<T: std::str::FromStr>(stored: &str) -> db::Result<T> {
-    stored.parse().map_err(|_| db::Error::other("a stored name"))
+    stored
+        .parse()
+        .map_err(|_| db::Error::other("a stored name"))
 }

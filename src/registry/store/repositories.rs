@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::Timestamp;
-use crate::db::{self, Row, Tx, params};
-use crate::oci::RepositoryName;
-use crate::registry::model::{
-    Encryption, MutabilityMode, PolicyId, RegistryId, Repository, RepositoryId, RepositorySettings, TagMutability,
+use wharfinger_base::Timestamp;
+use wharfinger_db::{self as db, Row, Tx, params};
+use wharfinger_oci::RepositoryName;
+
+use crate::model::{
+    Encryption, MutabilityMode, PolicyId, RegistryId, Repository, RepositoryId, RepositorySettings,
+    TagMutability,
 };
+use crate::store::parsed;
 
-use super::parsed;
-
-pub(in crate::registry) fn insert(
+pub(crate) fn insert(
     tx: &mut Tx<'_>,
     registry: &RegistryId,
     name: &RepositoryName,
@@ -37,7 +38,11 @@ pub(in crate::registry) fn insert(
     row.ok_or_else(|| db::Error::other("an insert that returned no row"))
 }
 
-pub(in crate::registry) fn by_name(tx: &mut Tx<'_>, registry: &RegistryId, name: &RepositoryName) -> db::Result<Option<Repository>> {
+pub(crate) fn by_name(
+    tx: &mut Tx<'_>,
+    registry: &RegistryId,
+    name: &RepositoryName,
+) -> db::Result<Option<Repository>> {
     tx.query_optional(
         "SELECT id, name, created_at, mutability, mutability_filters, scan, encryption, tags, policy_id
          FROM repositories WHERE account = ?1 AND region = ?2 AND name = ?3",
@@ -46,13 +51,25 @@ pub(in crate::registry) fn by_name(tx: &mut Tx<'_>, registry: &RegistryId, name:
     )
 }
 
-/// Whether the row is still there: verbs that were handed a repository ask again inside their transaction.
-pub(in crate::registry) fn exists(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<bool> {
-    Ok(tx.query_optional("SELECT id FROM repositories WHERE id = ?1", params![id.0], |row| Ok(row.integer(0)))?.is_some())
+/// Whether the row is still there: verbs that were handed a repository ask again inside their
+/// transaction.
+pub(crate) fn exists(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<bool> {
+    Ok(tx
+        .query_optional(
+            "SELECT id FROM repositories WHERE id = ?1",
+            params![id.0],
+            |row| Ok(row.integer(0)),
+        )?
+        .is_some())
 }
 
 /// Up to `limit` repositories with names after `after`, in byte order.
-pub(in crate::registry) fn page(tx: &mut Tx<'_>, registry: &RegistryId, after: &str, limit: i64) -> db::Result<Vec<Repository>> {
+pub(crate) fn page(
+    tx: &mut Tx<'_>,
+    registry: &RegistryId,
+    after: &str,
+    limit: i64,
+) -> db::Result<Vec<Repository>> {
     tx.query(
         "SELECT id, name, created_at, mutability, mutability_filters, scan, encryption, tags, policy_id
          FROM repositories WHERE account = ?1 AND region = ?2 AND name > ?3 ORDER BY name LIMIT ?4",
@@ -61,8 +78,14 @@ pub(in crate::registry) fn page(tx: &mut Tx<'_>, registry: &RegistryId, after: &
     )
 }
 
-/// Repositories of the registry that link `digest`, up to `limit`, for a mount that names no source.
-pub(in crate::registry) fn linking(tx: &mut Tx<'_>, registry: &RegistryId, digest: &[u8], limit: i64) -> db::Result<Vec<Repository>> {
+/// Repositories of the registry that link `digest`, up to `limit`, for a mount that names no
+/// source.
+pub(crate) fn linking(
+    tx: &mut Tx<'_>,
+    registry: &RegistryId,
+    digest: &[u8],
+    limit: i64,
+) -> db::Result<Vec<Repository>> {
     tx.query(
         "SELECT r.id, r.name, r.created_at, r.mutability, r.mutability_filters, r.scan, r.encryption, r.tags, r.policy_id
          FROM blob_links l JOIN repositories r ON r.id = l.repository_id
@@ -72,33 +95,69 @@ pub(in crate::registry) fn linking(tx: &mut Tx<'_>, registry: &RegistryId, diges
     )
 }
 
-pub(in crate::registry) fn update_mutability(tx: &mut Tx<'_>, id: RepositoryId, mutability: &TagMutability) -> db::Result<u64> {
+pub(crate) fn update_mutability(
+    tx: &mut Tx<'_>,
+    id: RepositoryId,
+    mutability: &TagMutability,
+) -> db::Result<u64> {
     tx.execute(
         "UPDATE repositories SET mutability = ?1, mutability_filters = ?2 WHERE id = ?3",
-        params![mode_text(mutability.mode), filters_text(&mutability.exclusions), id.0],
+        params![
+            mode_text(mutability.mode),
+            filters_text(&mutability.exclusions),
+            id.0
+        ],
     )
 }
 
-pub(in crate::registry) fn update_scan(tx: &mut Tx<'_>, id: RepositoryId, scan_on_push: bool) -> db::Result<u64> {
-    tx.execute("UPDATE repositories SET scan = ?1 WHERE id = ?2", params![scan_text(scan_on_push), id.0])
+pub(crate) fn update_scan(
+    tx: &mut Tx<'_>,
+    id: RepositoryId,
+    scan_on_push: bool,
+) -> db::Result<u64> {
+    tx.execute(
+        "UPDATE repositories SET scan = ?1 WHERE id = ?2",
+        params![scan_text(scan_on_push), id.0],
+    )
 }
 
-pub(in crate::registry) fn update_tags(tx: &mut Tx<'_>, id: RepositoryId, settings: &RepositorySettings) -> db::Result<u64> {
-    tx.execute("UPDATE repositories SET tags = ?1 WHERE id = ?2", params![tags_text(settings), id.0])
+pub(crate) fn update_tags(
+    tx: &mut Tx<'_>,
+    id: RepositoryId,
+    settings: &RepositorySettings,
+) -> db::Result<u64> {
+    tx.execute(
+        "UPDATE repositories SET tags = ?1 WHERE id = ?2",
+        params![tags_text(settings), id.0],
+    )
 }
 
 /// Removes the repository and all that only it holds. Blobs stay: other repositories may link them.
-pub(in crate::registry) fn delete(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<()> {
+pub(crate) fn delete(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<()> {
     tx.execute("DELETE FROM tags WHERE repository_id = ?1", params![id.0])?;
-    tx.execute("DELETE FROM image_references WHERE repository_id = ?1", params![id.0])?;
+    tx.execute(
+        "DELETE FROM image_references WHERE repository_id = ?1",
+        params![id.0],
+    )?;
     tx.execute("DELETE FROM images WHERE repository_id = ?1", params![id.0])?;
-    tx.execute("DELETE FROM blob_links WHERE repository_id = ?1", params![id.0])?;
-    tx.execute("DELETE FROM repository_policies WHERE repository_id = ?1", params![id.0])?;
+    tx.execute(
+        "DELETE FROM blob_links WHERE repository_id = ?1",
+        params![id.0],
+    )?;
+    tx.execute(
+        "DELETE FROM repository_policies WHERE repository_id = ?1",
+        params![id.0],
+    )?;
     tx.execute("DELETE FROM repositories WHERE id = ?1", params![id.0])?;
     Ok(())
 }
 
-pub(in crate::registry) fn put_policy(tx: &mut Tx<'_>, id: RepositoryId, text: &str, now: Timestamp) -> db::Result<PolicyId> {
+pub(crate) fn put_policy(
+    tx: &mut Tx<'_>,
+    id: RepositoryId,
+    text: &str,
+    now: Timestamp,
+) -> db::Result<PolicyId> {
     delete_policy(tx, id)?;
     let row = tx.query_optional(
         "INSERT INTO repository_policies (repository_id, text, set_at) VALUES (?1, ?2, ?3) RETURNING id",
@@ -106,18 +165,31 @@ pub(in crate::registry) fn put_policy(tx: &mut Tx<'_>, id: RepositoryId, text: &
         |row| Ok(row.integer(0)),
     )?;
     let policy = row.ok_or_else(|| db::Error::other("an insert that returned no row"))?;
-    tx.execute("UPDATE repositories SET policy_id = ?1 WHERE id = ?2", params![policy, id.0])?;
+    tx.execute(
+        "UPDATE repositories SET policy_id = ?1 WHERE id = ?2",
+        params![policy, id.0],
+    )?;
     Ok(PolicyId(policy))
 }
 
-pub(in crate::registry) fn delete_policy(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<()> {
-    tx.execute("DELETE FROM repository_policies WHERE repository_id = ?1", params![id.0])?;
-    tx.execute("UPDATE repositories SET policy_id = NULL WHERE id = ?1", params![id.0])?;
+pub(crate) fn delete_policy(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<()> {
+    tx.execute(
+        "DELETE FROM repository_policies WHERE repository_id = ?1",
+        params![id.0],
+    )?;
+    tx.execute(
+        "UPDATE repositories SET policy_id = NULL WHERE id = ?1",
+        params![id.0],
+    )?;
     Ok(())
 }
 
-pub(in crate::registry) fn policy_text(tx: &mut Tx<'_>, id: PolicyId) -> db::Result<Option<String>> {
-    tx.query_optional("SELECT text FROM repository_policies WHERE id = ?1", params![id.0], |row| Ok(row.text(0).to_owned()))
+pub(crate) fn policy_text(tx: &mut Tx<'_>, id: PolicyId) -> db::Result<Option<String>> {
+    tx.query_optional(
+        "SELECT text FROM repository_policies WHERE id = ?1",
+        params![id.0],
+        |row| Ok(row.text(0).to_owned()),
+    )
 }
 
 fn read(row: &Row<'_>, registry: &RegistryId) -> db::Result<Repository> {
@@ -131,11 +203,19 @@ fn read(row: &Row<'_>, registry: &RegistryId) -> db::Result<Repository> {
         settings: RepositorySettings {
             mutability: TagMutability {
                 mode: mode_of(row.text(3))?,
-                exclusions: if filters.is_empty() { Vec::new() } else { from_json(filters)? },
+                exclusions: if filters.is_empty() {
+                    Vec::new()
+                } else {
+                    from_json(filters)?
+                },
             },
             scan_on_push: row.text(5) == "on_push",
             encryption: encryption_of(row.text(6))?,
-            tags: if tags.is_empty() { BTreeMap::new() } else { from_json(tags)? },
+            tags: if tags.is_empty() {
+                BTreeMap::new()
+            } else {
+                from_json(tags)?
+            },
         },
         policy: row.optional_integer(8).map(PolicyId),
     })
@@ -143,7 +223,11 @@ fn read(row: &Row<'_>, registry: &RegistryId) -> db::Result<Repository> {
 
 /// The default costs no parsing: nearly every repository has it.
 fn encryption_of(text: &str) -> db::Result<Encryption> {
-    if text == r#"{"kind":"AES256","kms_key":null}"# { Ok(Encryption::default()) } else { from_json(text) }
+    if text == r#"{"kind":"AES256","kms_key":null}"# {
+        Ok(Encryption::default())
+    } else {
+        from_json(text)
+    }
 }
 
 const fn mode_text(mode: MutabilityMode) -> &'static str {
@@ -157,8 +241,16 @@ const fn mode_text(mode: MutabilityMode) -> &'static str {
 
 fn mode_of(text: &str) -> db::Result<MutabilityMode> {
     use MutabilityMode::{Immutable, ImmutableWithExclusion, Mutable, MutableWithExclusion};
-    let modes = [Mutable, Immutable, MutableWithExclusion, ImmutableWithExclusion];
-    modes.into_iter().find(|mode| mode_text(*mode) == text).ok_or_else(|| db::Error::other("a stored tag mutability"))
+    let modes = [
+        Mutable,
+        Immutable,
+        MutableWithExclusion,
+        ImmutableWithExclusion,
+    ];
+    modes
+        .into_iter()
+        .find(|mode| mode_text(*mode) == text)
+        .ok_or_else(|| db::Error::other("a stored tag mutability"))
 }
 
 const fn scan_text(scan_on_push: bool) -> &'static str {
@@ -166,11 +258,19 @@ const fn scan_text(scan_on_push: bool) -> &'static str {
 }
 
 fn filters_text(exclusions: &Vec<String>) -> String {
-    if exclusions.is_empty() { String::new() } else { json(exclusions) }
+    if exclusions.is_empty() {
+        String::new()
+    } else {
+        json(exclusions)
+    }
 }
 
 fn tags_text(settings: &RepositorySettings) -> String {
-    if settings.tags.is_empty() { String::new() } else { json(&settings.tags) }
+    if settings.tags.is_empty() {
+        String::new()
+    } else {
+        json(&settings.tags)
+    }
 }
 
 fn json<T: serde::Serialize>(value: &T) -> String {

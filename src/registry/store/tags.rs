@@ -1,14 +1,18 @@
 //! Rows of `tags`.
 
-use crate::base::Timestamp;
-use crate::db::{self, Tx, params};
-use crate::oci::{Digest, Tag};
-use crate::registry::model::RepositoryId;
+use wharfinger_base::Timestamp;
+use wharfinger_db::{self as db, Tx, params};
+use wharfinger_oci::{Digest, Tag};
 
-use super::{digest, parsed};
+use crate::model::RepositoryId;
+use crate::store::{digest, parsed};
 
 /// Which image a tag names now: its row number and digest.
-pub(in crate::registry) fn target(tx: &mut Tx<'_>, repository: RepositoryId, tag: &str) -> db::Result<Option<(i64, Digest)>> {
+pub(crate) fn target(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    tag: &str,
+) -> db::Result<Option<(i64, Digest)>> {
     tx.query_optional(
         "SELECT i.id, i.digest FROM tags t JOIN images i ON i.id = t.image_id WHERE t.repository_id = ?1 AND t.name = ?2",
         params![repository.0, tag],
@@ -17,7 +21,13 @@ pub(in crate::registry) fn target(tx: &mut Tx<'_>, repository: RepositoryId, tag
 }
 
 /// Sets the tag, or moves it.
-pub(in crate::registry) fn put(tx: &mut Tx<'_>, repository: RepositoryId, tag: &str, image: i64, now: Timestamp) -> db::Result<()> {
+pub(crate) fn put(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    tag: &str,
+    image: i64,
+    now: Timestamp,
+) -> db::Result<()> {
     tx.execute(
         "INSERT INTO tags (repository_id, name, image_id, tagged_at) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (repository_id, name) DO UPDATE SET image_id = excluded.image_id, tagged_at = excluded.tagged_at",
@@ -26,23 +36,38 @@ pub(in crate::registry) fn put(tx: &mut Tx<'_>, repository: RepositoryId, tag: &
     Ok(())
 }
 
-pub(in crate::registry) fn delete(tx: &mut Tx<'_>, repository: RepositoryId, tag: &str) -> db::Result<u64> {
-    tx.execute("DELETE FROM tags WHERE repository_id = ?1 AND name = ?2", params![repository.0, tag])
+pub(crate) fn delete(tx: &mut Tx<'_>, repository: RepositoryId, tag: &str) -> db::Result<u64> {
+    tx.execute(
+        "DELETE FROM tags WHERE repository_id = ?1 AND name = ?2",
+        params![repository.0, tag],
+    )
 }
 
-pub(in crate::registry) fn delete_of_image(tx: &mut Tx<'_>, image: i64) -> db::Result<u64> {
+pub(crate) fn delete_of_image(tx: &mut Tx<'_>, image: i64) -> db::Result<u64> {
     tx.execute("DELETE FROM tags WHERE image_id = ?1", params![image])
 }
 
 /// Tags of one image after `after`, in byte order, up to `limit`.
-pub(in crate::registry) fn of_image(tx: &mut Tx<'_>, image: i64, after: &str, limit: i64) -> db::Result<Vec<Tag>> {
-    tx.query("SELECT name FROM tags WHERE image_id = ?1 AND name > ?2 ORDER BY name LIMIT ?3", params![image, after, limit], |row| {
-        parsed(row.text(0))
-    })
+pub(crate) fn of_image(
+    tx: &mut Tx<'_>,
+    image: i64,
+    after: &str,
+    limit: i64,
+) -> db::Result<Vec<Tag>> {
+    tx.query(
+        "SELECT name FROM tags WHERE image_id = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
+        params![image, after, limit],
+        |row| parsed(row.text(0)),
+    )
 }
 
 /// Up to `limit` tag names after `after`, in byte order.
-pub(in crate::registry) fn page(tx: &mut Tx<'_>, repository: RepositoryId, after: &str, limit: i64) -> db::Result<Vec<String>> {
+pub(crate) fn page(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    after: &str,
+    limit: i64,
+) -> db::Result<Vec<String>> {
     tx.query(
         "SELECT name FROM tags WHERE repository_id = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
         params![repository.0, after, limit],
@@ -51,7 +76,7 @@ pub(in crate::registry) fn page(tx: &mut Tx<'_>, repository: RepositoryId, after
 }
 
 /// Up to `limit` tags after `after`, each with the digest it names.
-pub(in crate::registry) fn page_with_digests(
+pub(crate) fn page_with_digests(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     after: &str,

@@ -1,28 +1,28 @@
 //! Rows of `uploads`.
 
 use uuid::Uuid;
+use wharfinger_base::Timestamp;
+use wharfinger_db::{self as db, Row, Tx, params};
 
-use crate::base::Timestamp;
-use crate::db::{self, Row, Tx, params};
-use crate::registry::model::RepositoryId;
-
-use super::{signed, unsigned};
+use crate::model::RepositoryId;
+use crate::store::{signed, unsigned};
 
 /// An upload session with all that the next part needs.
 #[derive(Clone, Debug)]
-pub(in crate::registry) struct Session {
-    pub(in crate::registry) id: Uuid,
-    pub(in crate::registry) repository: RepositoryId,
+pub(crate) struct Session {
+    pub(crate) id: Uuid,
+    pub(crate) repository: RepositoryId,
     /// The blob store's own account of the staged bytes.
-    pub(in crate::registry) staged: Vec<u8>,
-    pub(in crate::registry) size: u64,
-    /// Size of the newest part, and how many before it were too short for one that is not the last (ECR's layer parts).
-    pub(in crate::registry) last_part_size: u64,
-    pub(in crate::registry) short_parts: u64,
-    pub(in crate::registry) version: i64,
+    pub(crate) staged: Vec<u8>,
+    pub(crate) size: u64,
+    /// Size of the newest part, and how many before it were too short for one that is not the last
+    /// (ECR's layer parts).
+    pub(crate) last_part_size: u64,
+    pub(crate) short_parts: u64,
+    pub(crate) version: i64,
 }
 
-pub(in crate::registry) fn insert(tx: &mut Tx<'_>, session: &Session, now: Timestamp) -> db::Result<()> {
+pub(crate) fn insert(tx: &mut Tx<'_>, session: &Session, now: Timestamp) -> db::Result<()> {
     tx.execute(
         "INSERT INTO uploads (id, repository_id, staged, size, last_part_size, short_parts, version, claimed_until, updated_at)
          VALUES (?1, ?2, ?3, ?4, 0, 0, 0, 0, ?5)",
@@ -31,7 +31,11 @@ pub(in crate::registry) fn insert(tx: &mut Tx<'_>, session: &Session, now: Times
     Ok(())
 }
 
-pub(in crate::registry) fn find(tx: &mut Tx<'_>, repository: RepositoryId, id: Uuid) -> db::Result<Option<Session>> {
+pub(crate) fn find(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    id: Uuid,
+) -> db::Result<Option<Session>> {
     tx.query_optional(
         "SELECT id, repository_id, staged, size, last_part_size, short_parts, version FROM uploads WHERE id = ?1 AND repository_id = ?2",
         params![id.to_string(), repository.0],
@@ -40,7 +44,7 @@ pub(in crate::registry) fn find(tx: &mut Tx<'_>, repository: RepositoryId, id: U
 }
 
 /// Writes back what a part changed, unless another request was faster; says whether it took.
-pub(in crate::registry) fn save(tx: &mut Tx<'_>, session: &Session, now: Timestamp) -> db::Result<bool> {
+pub(crate) fn save(tx: &mut Tx<'_>, session: &Session, now: Timestamp) -> db::Result<bool> {
     let rows = tx.execute(
         "UPDATE uploads SET staged = ?1, size = ?2, last_part_size = ?3, short_parts = ?4, version = version + 1, claimed_until = 0,
              updated_at = ?5 WHERE id = ?6 AND version = ?7",
@@ -58,7 +62,7 @@ pub(in crate::registry) fn save(tx: &mut Tx<'_>, session: &Session, now: Timesta
 }
 
 /// Takes the session for one writer until `until`, or makes a claim of this version last longer.
-pub(in crate::registry) fn claim(
+pub(crate) fn claim(
     tx: &mut Tx<'_>,
     id: Uuid,
     version: i64,
@@ -74,12 +78,20 @@ pub(in crate::registry) fn claim(
     Ok(rows == 1)
 }
 
-pub(in crate::registry) fn delete(tx: &mut Tx<'_>, id: Uuid, version: i64) -> db::Result<bool> {
-    Ok(tx.execute("DELETE FROM uploads WHERE id = ?1 AND version = ?2", params![id.to_string(), version])? == 1)
+pub(crate) fn delete(tx: &mut Tx<'_>, id: Uuid, version: i64) -> db::Result<bool> {
+    Ok(tx.execute(
+        "DELETE FROM uploads WHERE id = ?1 AND version = ?2",
+        params![id.to_string(), version],
+    )? == 1)
 }
 
 /// Sessions untouched since `before` and written to by nobody, oldest first, up to `limit`.
-pub(in crate::registry) fn idle(tx: &mut Tx<'_>, before: Timestamp, now: Timestamp, limit: i64) -> db::Result<Vec<Session>> {
+pub(crate) fn idle(
+    tx: &mut Tx<'_>,
+    before: Timestamp,
+    now: Timestamp,
+    limit: i64,
+) -> db::Result<Vec<Session>> {
     tx.query(
         "SELECT id, repository_id, staged, size, last_part_size, short_parts, version FROM uploads
          WHERE updated_at < ?1 AND claimed_until <= ?2 ORDER BY updated_at LIMIT ?3",

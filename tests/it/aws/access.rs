@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use serde_json::{Value, json};
-use wharfinger::aws::AccountId;
+use wharfinger_aws::AccountId;
 
 use crate::support::{Setup, TestServer, on};
 
@@ -12,65 +12,199 @@ const NO_IDENTITY: &str = "because no identity-based policy allows the";
 
 /// Each operation with a request that gets past the constraints, and the action that it needs.
 fn operations() -> Vec<(&'static str, Value, &'static str)> {
-    let (digest, arn) = (format!("sha256:{}", "0".repeat(64)), "arn:aws:ecr:us-east-1:123456789012:repository/web");
+    let (digest, arn) = (
+        format!("sha256:{}", "0".repeat(64)),
+        "arn:aws:ecr:us-east-1:123456789012:repository/web",
+    );
     let upload = "00000000-0000-4000-8000-000000000000";
-    let part = json!({"uploadId": upload, "partFirstByte": 0, "partLastByte": 0, "layerPartBlob": "YQ=="});
+    let part =
+        json!({"uploadId": upload, "partFirstByte": 0, "partLastByte": 0, "layerPartBlob": "YQ=="});
     vec![
-        ("CreateRepository", on("other", json!({})), "ecr:CreateRepository"),
-        ("DescribeRepositories", json!({}), "ecr:DescribeRepositories"),
-        ("DeleteRepository", on("web", json!({"force": true})), "ecr:DeleteRepository"),
+        (
+            "CreateRepository",
+            on("other", json!({})),
+            "ecr:CreateRepository",
+        ),
+        (
+            "DescribeRepositories",
+            json!({}),
+            "ecr:DescribeRepositories",
+        ),
+        (
+            "DeleteRepository",
+            on("web", json!({"force": true})),
+            "ecr:DeleteRepository",
+        ),
         ("ListImages", on("web", json!({})), "ecr:ListImages"),
         ("DescribeImages", on("web", json!({})), "ecr:DescribeImages"),
-        ("BatchGetImage", on("web", json!({"imageIds": [{"imageTag": "x"}]})), "ecr:BatchGetImage"),
-        ("BatchDeleteImage", on("web", json!({"imageIds": [{"imageTag": "x"}]})), "ecr:BatchDeleteImage"),
-        ("BatchCheckLayerAvailability", on("web", json!({"layerDigests": [digest]})), "ecr:BatchCheckLayerAvailability"),
-        ("GetDownloadUrlForLayer", on("web", json!({"layerDigest": digest})), "ecr:GetDownloadUrlForLayer"),
-        ("PutImage", on("web", json!({"imageManifest": "{"})), "ecr:PutImage"),
-        ("InitiateLayerUpload", on("web", json!({})), "ecr:InitiateLayerUpload"),
+        (
+            "BatchGetImage",
+            on("web", json!({"imageIds": [{"imageTag": "x"}]})),
+            "ecr:BatchGetImage",
+        ),
+        (
+            "BatchDeleteImage",
+            on("web", json!({"imageIds": [{"imageTag": "x"}]})),
+            "ecr:BatchDeleteImage",
+        ),
+        (
+            "BatchCheckLayerAvailability",
+            on("web", json!({"layerDigests": [digest]})),
+            "ecr:BatchCheckLayerAvailability",
+        ),
+        (
+            "GetDownloadUrlForLayer",
+            on("web", json!({"layerDigest": digest})),
+            "ecr:GetDownloadUrlForLayer",
+        ),
+        (
+            "PutImage",
+            on("web", json!({"imageManifest": "{"})),
+            "ecr:PutImage",
+        ),
+        (
+            "InitiateLayerUpload",
+            on("web", json!({})),
+            "ecr:InitiateLayerUpload",
+        ),
         ("UploadLayerPart", on("web", part), "ecr:UploadLayerPart"),
-        ("CompleteLayerUpload", on("web", json!({"uploadId": upload, "layerDigests": [digest]})), "ecr:CompleteLayerUpload"),
-        ("SetRepositoryPolicy", on("web", json!({"policyText": "{}"})), "ecr:SetRepositoryPolicy"),
-        ("GetRepositoryPolicy", on("web", json!({})), "ecr:GetRepositoryPolicy"),
-        ("DeleteRepositoryPolicy", on("web", json!({})), "ecr:DeleteRepositoryPolicy"),
-        ("PutImageTagMutability", on("web", json!({"imageTagMutability": "MUTABLE"})), "ecr:PutImageTagMutability"),
-        ("PutImageScanningConfiguration", on("web", json!({"imageScanningConfiguration": {}})), "ecr:PutImageScanningConfiguration"),
-        ("TagResource", json!({"resourceArn": arn, "tags": []}), "ecr:TagResource"),
-        ("UntagResource", json!({"resourceArn": arn, "tagKeys": []}), "ecr:UntagResource"),
-        ("ListTagsForResource", json!({"resourceArn": arn}), "ecr:ListTagsForResource"),
+        (
+            "CompleteLayerUpload",
+            on("web", json!({"uploadId": upload, "layerDigests": [digest]})),
+            "ecr:CompleteLayerUpload",
+        ),
+        (
+            "SetRepositoryPolicy",
+            on("web", json!({"policyText": "{}"})),
+            "ecr:SetRepositoryPolicy",
+        ),
+        (
+            "GetRepositoryPolicy",
+            on("web", json!({})),
+            "ecr:GetRepositoryPolicy",
+        ),
+        (
+            "DeleteRepositoryPolicy",
+            on("web", json!({})),
+            "ecr:DeleteRepositoryPolicy",
+        ),
+        (
+            "PutImageTagMutability",
+            on("web", json!({"imageTagMutability": "MUTABLE"})),
+            "ecr:PutImageTagMutability",
+        ),
+        (
+            "PutImageScanningConfiguration",
+            on("web", json!({"imageScanningConfiguration": {}})),
+            "ecr:PutImageScanningConfiguration",
+        ),
+        (
+            "TagResource",
+            json!({"resourceArn": arn, "tags": []}),
+            "ecr:TagResource",
+        ),
+        (
+            "UntagResource",
+            json!({"resourceArn": arn, "tagKeys": []}),
+            "ecr:UntagResource",
+        ),
+        (
+            "ListTagsForResource",
+            json!({"resourceArn": arn}),
+            "ecr:ListTagsForResource",
+        ),
         ("DescribeRegistry", json!({}), "ecr:DescribeRegistry"),
-        ("ListImageReferrers", on("web", json!({"subjectId": {"imageDigest": digest}})), "ecr:BatchGetImage"),
-        ("GetAuthorizationToken", json!({}), "ecr:GetAuthorizationToken"),
+        (
+            "ListImageReferrers",
+            on("web", json!({"subjectId": {"imageDigest": digest}})),
+            "ecr:BatchGetImage",
+        ),
+        (
+            "GetAuthorizationToken",
+            json!({}),
+            "ecr:GetAuthorizationToken",
+        ),
     ]
 }
 
 #[tokio::test]
 async fn a_user_without_policies_may_do_nothing_and_every_refusal_names_its_action() {
     let server = TestServer::start(Setup::default()).await;
-    server.aws().ok("CreateRepository", on("web", json!({}))).await;
+    server
+        .aws()
+        .ok("CreateRepository", on("web", json!({})))
+        .await;
     let nothing = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
     let nobody = server.aws_user(AccountId::DEV, "nobody", nothing).await;
-    let all: Vec<_> = wharfinger::api::ecr::SERVICE.operations.iter().map(|entry| entry.name).collect();
+    let all: Vec<_> = wharfinger::api::ecr::SERVICE
+        .operations
+        .iter()
+        .map(|entry| entry.name)
+        .collect();
     assert_eq!(operations().len(), all.len(), "{all:?}");
     for (operation, document, action) in operations() {
-        nobody.ecr(operation, document).await.assert_denied(action, &format!("{NO_IDENTITY} {action} action"));
+        nobody
+            .ecr(operation, document)
+            .await
+            .assert_denied(action, &format!("{NO_IDENTITY} {action} action"));
     }
-    assert_eq!(server.aws().ok("DescribeRepositories", json!({})).await["repositories"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        server.aws().ok("DescribeRepositories", json!({})).await["repositories"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
 }
 
 #[tokio::test]
 async fn the_managed_policies_reach_as_far_as_aws_says() {
     let server = TestServer::start(Setup::default()).await;
-    server.aws().ok("CreateRepository", on("web", json!({}))).await;
-    let reading =
-        ["DescribeRepositories", "ListImages", "DescribeImages", "BatchGetImage", "BatchCheckLayerAvailability", "GetDownloadUrlForLayer"];
-    let more = ["GetRepositoryPolicy", "ListTagsForResource", "ListImageReferrers", "GetAuthorizationToken"];
-    let pushing = ["PutImage", "InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload"];
-    for (policy, may_push) in [("AmazonEC2ContainerRegistryReadOnly", false), ("AmazonEC2ContainerRegistryPowerUser", true)] {
-        let user = server.aws_user(AccountId::DEV, if may_push { "pusher" } else { "reader" }, policy).await;
+    server
+        .aws()
+        .ok("CreateRepository", on("web", json!({})))
+        .await;
+    let reading = [
+        "DescribeRepositories",
+        "ListImages",
+        "DescribeImages",
+        "BatchGetImage",
+        "BatchCheckLayerAvailability",
+        "GetDownloadUrlForLayer",
+    ];
+    let more = [
+        "GetRepositoryPolicy",
+        "ListTagsForResource",
+        "ListImageReferrers",
+        "GetAuthorizationToken",
+    ];
+    let pushing = [
+        "PutImage",
+        "InitiateLayerUpload",
+        "UploadLayerPart",
+        "CompleteLayerUpload",
+    ];
+    for (policy, may_push) in [
+        ("AmazonEC2ContainerRegistryReadOnly", false),
+        ("AmazonEC2ContainerRegistryPowerUser", true),
+    ] {
+        let user = server
+            .aws_user(
+                AccountId::DEV,
+                if may_push { "pusher" } else { "reader" },
+                policy,
+            )
+            .await;
         for (operation, document, action) in operations() {
             let outcome = user.ecr(operation, document).await;
-            let may = reading.contains(&operation) || more.contains(&operation) || (may_push && pushing.contains(&operation));
-            assert_eq!(outcome.code() != "AccessDeniedException", may, "{policy}: {action}: {}", outcome.document);
+            let may = reading.contains(&operation)
+                || more.contains(&operation)
+                || (may_push && pushing.contains(&operation));
+            assert_eq!(
+                outcome.code() != "AccessDeniedException",
+                may,
+                "{policy}: {action}: {}",
+                outcome.document
+            );
         }
     }
 }
@@ -81,22 +215,38 @@ async fn another_account_needs_both_its_own_policy_and_the_repositorys() {
     let aws = server.aws();
     aws.ok("CreateRepository", on("web", json!({}))).await;
     let other: AccountId = "210987654321".parse().expect("an account");
-    let full = server.aws_user(other, "full", "AmazonEC2ContainerRegistryFullAccess").await;
+    let full = server
+        .aws_user(other, "full", "AmazonEC2ContainerRegistryFullAccess")
+        .await;
     let there = json!({"registryId": "123456789012"});
     let denied = full.ecr("ListImages", on("web", there.clone())).await;
-    denied.assert_denied("ecr:ListImages", "because no resource-based policy allows the ecr:ListImages action");
-    full.ecr("ListImages", on("web", json!({}))).await.assert_fault("RepositoryNotFoundException", "with id '210987654321'");
+    denied.assert_denied(
+        "ecr:ListImages",
+        "because no resource-based policy allows the ecr:ListImages action",
+    );
+    full.ecr("ListImages", on("web", json!({})))
+        .await
+        .assert_fault("RepositoryNotFoundException", "with id '210987654321'");
     let policy = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": {"AWS": "210987654321"}, "Action": "ecr:ListImages"},
     ]});
-    aws.ok("SetRepositoryPolicy", on("web", json!({"policyText": policy.to_string()}))).await;
+    aws.ok(
+        "SetRepositoryPolicy",
+        on("web", json!({"policyText": policy.to_string()})),
+    )
+    .await;
     full.ok("ListImages", on("web", there.clone())).await;
-    full.ecr("DescribeImages", on("web", there.clone())).await.assert_denied("ecr:DescribeImages", "action");
+    full.ecr("DescribeImages", on("web", there.clone()))
+        .await
+        .assert_denied("ecr:DescribeImages", "action");
     let none = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
     let weak = server.aws_user(other, "weak", none).await;
     weak.ecr("ListImages", on("web", there))
         .await
-        .assert_denied("ecr:ListImages", "because no identity-based policy allows the ecr:ListImages action");
+        .assert_denied(
+            "ecr:ListImages",
+            "because no identity-based policy allows the ecr:ListImages action",
+        );
 }
 
 #[tokio::test]
@@ -106,32 +256,65 @@ async fn conditions_see_the_tags_of_request_and_resource() {
         {"Effect": "Allow", "Action": ["ecr:CreateRepository", "ecr:TagResource"], "Resource": "*", "Condition": {"StringEquals": {"aws:RequestTag/Team": "red"}}},
         {"Effect": "Allow", "Action": "ecr:ListImages", "Resource": "*", "Condition": {"StringEquals": {"ecr:ResourceTag/Team": "red"}}},
     ]});
-    let user = server.aws_user(AccountId::DEV, "red", &own.to_string()).await;
+    let user = server
+        .aws_user(AccountId::DEV, "red", &own.to_string())
+        .await;
     let tagged = |value: &str| json!({"tags": [{"Key": "Team", "Value": value}]});
-    user.ecr("CreateRepository", on("web", json!({}))).await.assert_denied("ecr:CreateRepository", "action");
-    user.ecr("CreateRepository", on("web", tagged("blue"))).await.assert_denied("ecr:CreateRepository", "action");
+    user.ecr("CreateRepository", on("web", json!({})))
+        .await
+        .assert_denied("ecr:CreateRepository", "action");
+    user.ecr("CreateRepository", on("web", tagged("blue")))
+        .await
+        .assert_denied("ecr:CreateRepository", "action");
     user.ok("CreateRepository", on("web", tagged("red"))).await;
-    server.aws().ok("CreateRepository", on("blue", tagged("blue"))).await;
+    server
+        .aws()
+        .ok("CreateRepository", on("blue", tagged("blue")))
+        .await;
     user.ok("ListImages", on("web", json!({}))).await;
-    user.ecr("ListImages", on("blue", json!({}))).await.assert_denied("ecr:ListImages", "action");
+    user.ecr("ListImages", on("blue", json!({})))
+        .await
+        .assert_denied("ecr:ListImages", "action");
 }
 
 #[tokio::test]
 async fn the_password_lets_docker_in_for_twelve_hours() {
     let server = TestServer::start(Setup::default()).await;
     let aws = server.aws();
-    let answer = aws.ok("GetAuthorizationToken", json!({"registryIds": ["123456789012", "210987654321"]})).await;
-    let data = answer["authorizationData"].as_array().expect("a list").clone();
+    let answer = aws
+        .ok(
+            "GetAuthorizationToken",
+            json!({"registryIds": ["123456789012", "210987654321"]}),
+        )
+        .await;
+    let data = answer["authorizationData"]
+        .as_array()
+        .expect("a list")
+        .clone();
     assert_eq!(data.len(), 2);
     assert_eq!(data[0]["expiresAt"], 1_800_000_000.0 + 12.0 * 3600.0);
-    assert!(data[0]["proxyEndpoint"].as_str().is_some_and(|endpoint| endpoint.starts_with("http://localhost")), "{answer}");
-    let pair = STANDARD.decode(data[0]["authorizationToken"].as_str().expect("a token")).expect("Base64");
-    let password = String::from_utf8(pair).expect("text").strip_prefix("AWS:").expect("the user AWS").to_owned();
+    assert!(
+        data[0]["proxyEndpoint"]
+            .as_str()
+            .is_some_and(|endpoint| endpoint.starts_with("http://localhost")),
+        "{answer}"
+    );
+    let pair = STANDARD
+        .decode(data[0]["authorizationToken"].as_str().expect("a token"))
+        .expect("Base64");
+    let password = String::from_utf8(pair)
+        .expect("text")
+        .strip_prefix("AWS:")
+        .expect("the user AWS")
+        .to_owned();
     assert!(!password.contains([':', ' ']));
     let docker = server.client().with_password(&password);
     assert_eq!(docker.get("/v2/").await.status, StatusCode::OK);
     server.clock.advance(std::time::Duration::from_hours(12));
     let late = docker.get("/v2/").await;
     assert_eq!(late.status, StatusCode::FORBIDDEN);
-    assert!(String::from_utf8_lossy(&late.body).contains("Your authorization token has expired. Reauthenticate and try again."));
+    assert!(
+        String::from_utf8_lossy(&late.body)
+            .contains("Your authorization token has expired. Reauthenticate and try again.")
+    );
 }

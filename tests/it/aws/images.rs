@@ -22,14 +22,45 @@ async fn what_docker_pushed_is_described_in_the_same_second() {
         "artifactMediaType": "application/vnd.oci.image.config.v1+json",
     });
     assert_eq!(found, expected);
-    let listed = aws.ok("ListImages", on("web", json!({"filter": {"tagStatus": "TAGGED"}}))).await;
-    assert_eq!(listed["imageIds"], json!([{"imageDigest": digest, "imageTag": "v1"}]));
-    let untagged = aws.ok("ListImages", on("web", json!({"filter": {"tagStatus": "UNTAGGED"}}))).await;
+    let listed = aws
+        .ok(
+            "ListImages",
+            on("web", json!({"filter": {"tagStatus": "TAGGED"}})),
+        )
+        .await;
+    assert_eq!(
+        listed["imageIds"],
+        json!([{"imageDigest": digest, "imageTag": "v1"}])
+    );
+    let untagged = aws
+        .ok(
+            "ListImages",
+            on("web", json!({"filter": {"tagStatus": "UNTAGGED"}})),
+        )
+        .await;
     assert_eq!(untagged["imageIds"], json!([]));
-    let archived = aws.ok("DescribeImages", on("web", json!({"filter": {"imageStatus": "ARCHIVED"}}))).await;
+    let archived = aws
+        .ok(
+            "DescribeImages",
+            on("web", json!({"filter": {"imageStatus": "ARCHIVED"}})),
+        )
+        .await;
     assert_eq!(archived["imageDetails"], json!([]));
-    let got = aws.ok("BatchGetImage", on("web", json!({"imageIds": [{"imageTag": "v1"}]}))).await;
-    assert_eq!(digest_of(got["images"][0]["imageManifest"].as_str().expect("a manifest").as_bytes()), digest);
+    let got = aws
+        .ok(
+            "BatchGetImage",
+            on("web", json!({"imageIds": [{"imageTag": "v1"}]})),
+        )
+        .await;
+    assert_eq!(
+        digest_of(
+            got["images"][0]["imageManifest"]
+                .as_str()
+                .expect("a manifest")
+                .as_bytes()
+        ),
+        digest
+    );
 }
 
 #[tokio::test]
@@ -41,39 +72,76 @@ async fn put_image_says_what_is_there_and_what_is_missing() {
     let put = |more: Value| {
         on("web", {
             let mut document = json!({"imageManifest": manifest});
-            document.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+            document
+                .as_object_mut()
+                .expect("an object")
+                .extend(more.as_object().cloned().unwrap_or_default());
             document
         })
     };
     let digest = digest_of(manifest.as_bytes());
-    let answer = aws.ok("PutImage", put(json!({"imageTag": "v1", "imageDigest": digest}))).await["image"].clone();
-    assert_eq!(answer["imageId"], json!({"imageDigest": digest, "imageTag": "v1"}));
-    assert_eq!((&answer["imageManifest"], &answer["imageManifestMediaType"]), (&json!(manifest), &json!(IMAGE)));
+    let answer = aws
+        .ok(
+            "PutImage",
+            put(json!({"imageTag": "v1", "imageDigest": digest})),
+        )
+        .await["image"]
+        .clone();
+    assert_eq!(
+        answer["imageId"],
+        json!({"imageDigest": digest, "imageTag": "v1"})
+    );
+    assert_eq!(
+        (&answer["imageManifest"], &answer["imageManifestMediaType"]),
+        (&json!(manifest), &json!(IMAGE))
+    );
     for tag in [json!({"imageTag": "v1"}), json!({})] {
         let named = tag["imageTag"].as_str().unwrap_or("null");
         let message = format!(
             "Image with digest '{digest}' and tag '{named}' already exists in the repository with name 'web' in registry with id '123456789012'"
         );
-        aws.ecr("PutImage", put(tag)).await.assert_fault("ImageAlreadyExistsException", &message);
+        aws.ecr("PutImage", put(tag))
+            .await
+            .assert_fault("ImageAlreadyExistsException", &message);
     }
     aws.ok("PutImage", put(json!({"imageTag": "v2"}))).await;
     let other = format!("sha256:{}", "0".repeat(64));
     for (document, code, message) in [
-        (json!({"imageTag": "-v"}), "InvalidParameterException", "'imageTag'"),
+        (
+            json!({"imageTag": "-v"}),
+            "InvalidParameterException",
+            "'imageTag'",
+        ),
         (
             json!({"imageTag": "x".repeat(301)}),
             "InvalidParameterException",
             "'imageTag' failed to satisfy constraint: 'must have length less than or equal to 300'",
         ),
-        (json!({"imageDigest": other}), "ImageDigestDoesNotMatchException", other.as_str()),
-        (json!({"imageDigest": "sha256:short"}), "InvalidParameterException", "'imageDigest'"),
+        (
+            json!({"imageDigest": other}),
+            "ImageDigestDoesNotMatchException",
+            other.as_str(),
+        ),
+        (
+            json!({"imageDigest": "sha256:short"}),
+            "InvalidParameterException",
+            "'imageDigest'",
+        ),
         (
             json!({"imageManifest": "{"}),
             "InvalidParameterException",
             "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'",
         ),
-        (json!({"imageManifest": "[".repeat(100_000)}), "InvalidParameterException", "nests more than 128 levels deep"),
-        (json!({"imageManifest": "x".repeat(4 * 1024 * 1024 + 1)}), "InvalidParameterException", "less than or equal to 4194304"),
+        (
+            json!({"imageManifest": "[".repeat(100_000)}),
+            "InvalidParameterException",
+            "nests more than 128 levels deep",
+        ),
+        (
+            json!({"imageManifest": "x".repeat(4 * 1024 * 1024 + 1)}),
+            "InvalidParameterException",
+            "less than or equal to 4194304",
+        ),
         (
             json!({"imageManifest": image(&digest_of(b"{}"), &other, 1, "")}),
             "LayersNotFoundException",
@@ -87,9 +155,15 @@ async fn put_image_says_what_is_there_and_what_is_missing() {
             &format!("Images with digests '[{other}]' required"),
         ),
     ] {
-        aws.ecr("PutImage", put(document)).await.assert_fault(code, message);
+        aws.ecr("PutImage", put(document))
+            .await
+            .assert_fault(code, message);
     }
-    aws.ok("PutImageTagMutability", on("web", json!({"imageTagMutability": "IMMUTABLE"}))).await;
+    aws.ok(
+        "PutImageTagMutability",
+        on("web", json!({"imageTagMutability": "IMMUTABLE"})),
+    )
+    .await;
     let changed = json!({"imageManifest": format!("{manifest} "), "imageTag": "v1"});
     aws.ecr("PutImage", put(changed)).await.assert_fault(
         "ImageTagAlreadyExistsException",
@@ -104,14 +178,45 @@ async fn a_batch_fails_item_by_item() {
     let digest = client.push_image("web", "v1").await;
     let other = format!("sha256:{}", "0".repeat(64));
     let ids = json!([{"imageTag": "v1"}, {"imageDigest": digest}, {"imageTag": "none"}, {}, {"imageDigest": "x"}, {"imageTag": "v1", "imageDigest": other}]);
-    let got = aws.ok("BatchGetImage", on("web", json!({"imageIds": ids}))).await;
-    assert_eq!(got["images"][0]["imageId"], json!({"imageDigest": digest, "imageTag": "v1"}));
+    let got = aws
+        .ok("BatchGetImage", on("web", json!({"imageIds": ids})))
+        .await;
+    assert_eq!(
+        got["images"][0]["imageId"],
+        json!({"imageDigest": digest, "imageTag": "v1"})
+    );
     assert_eq!(got["images"][1]["imageId"], json!({"imageDigest": digest}));
-    let codes: Vec<_> = got["failures"].as_array().expect("failures").iter().map(|failure| failure["failureCode"].clone()).collect();
-    assert_eq!(codes, ["ImageNotFound", "MissingDigestAndTag", "InvalidImageDigest", "ImageNotFound"]);
-    let unwanted = aws.ok("BatchGetImage", on("web", json!({"imageIds": [{"imageTag": "v1"}], "acceptedMediaTypes": ["a/b"]}))).await;
+    let codes: Vec<_> = got["failures"]
+        .as_array()
+        .expect("failures")
+        .iter()
+        .map(|failure| failure["failureCode"].clone())
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            "ImageNotFound",
+            "MissingDigestAndTag",
+            "InvalidImageDigest",
+            "ImageNotFound"
+        ]
+    );
+    let unwanted = aws
+        .ok(
+            "BatchGetImage",
+            on(
+                "web",
+                json!({"imageIds": [{"imageTag": "v1"}], "acceptedMediaTypes": ["a/b"]}),
+            ),
+        )
+        .await;
     assert_eq!(unwanted["failures"][0]["failureCode"], "ImageNotFound");
-    let missing = aws.ecr("DescribeImages", on("web", json!({"imageIds": [{"imageTag": "none"}]}))).await;
+    let missing = aws
+        .ecr(
+            "DescribeImages",
+            on("web", json!({"imageIds": [{"imageTag": "none"}]})),
+        )
+        .await;
     missing.assert_fault(
         "ImageNotFoundException",
         "The image with imageId {imageDigest:'null', imageTag:'none'} does not exist within the repository with name 'web' in the registry with id '123456789012'",
@@ -123,20 +228,52 @@ async fn the_last_tag_takes_the_image_along_and_an_index_holds_its_members() {
     let server = TestServer::dev().await;
     let (aws, client) = (server.aws(), server.client());
     let digest = client.push_image("web", "v1").await;
-    let manifest = String::from_utf8(client.get("/v2/web/manifests/v1").await.body.to_vec()).expect("text");
+    let manifest =
+        String::from_utf8(client.get("/v2/web/manifests/v1").await.body.to_vec()).expect("text");
     client.put_manifest("web", "v2", IMAGE, &manifest).await;
     let list = index(&[(&digest, manifest.len())]);
-    client.put_manifest("web", "multi", "application/vnd.oci.image.index.v1+json", &list).await;
-    let delete = async |ids: Value| aws.ok("BatchDeleteImage", on("web", json!({"imageIds": ids}))).await;
+    client
+        .put_manifest(
+            "web",
+            "multi",
+            "application/vnd.oci.image.index.v1+json",
+            &list,
+        )
+        .await;
+    let delete = async |ids: Value| {
+        aws.ok("BatchDeleteImage", on("web", json!({"imageIds": ids})))
+            .await
+    };
     let gone = delete(json!([{"imageTag": "v2"}, {"imageTag": "v1", "imageDigest": digest_of(b"other")}, {"imageDigest": digest}])).await;
-    assert_eq!(gone["imageIds"], json!([{"imageDigest": digest, "imageTag": "v2"}]));
-    assert_eq!(gone["failures"][0]["failureCode"], "ImageTagDoesNotMatchDigest");
-    assert_eq!(gone["failures"][1]["failureCode"], "ImageReferencedByManifestList");
+    assert_eq!(
+        gone["imageIds"],
+        json!([{"imageDigest": digest, "imageTag": "v2"}])
+    );
+    assert_eq!(
+        gone["failures"][0]["failureCode"],
+        "ImageTagDoesNotMatchDigest"
+    );
+    assert_eq!(
+        gone["failures"][1]["failureCode"],
+        "ImageReferencedByManifestList"
+    );
     let of_list = digest_of(list.as_bytes());
-    assert_eq!(gone["failures"][1]["failureReason"], format!("Requested image referenced by manifest list: [{of_list}]"));
-    assert_eq!(delete(json!([{"imageTag": "multi"}])).await["failures"], json!([]));
-    assert_eq!(delete(json!([{"imageTag": "v1"}])).await["imageIds"], json!([{"imageDigest": digest, "imageTag": "v1"}]));
-    assert_eq!(aws.ok("ListImages", on("web", json!({}))).await["imageIds"], json!([]));
+    assert_eq!(
+        gone["failures"][1]["failureReason"],
+        format!("Requested image referenced by manifest list: [{of_list}]")
+    );
+    assert_eq!(
+        delete(json!([{"imageTag": "multi"}])).await["failures"],
+        json!([])
+    );
+    assert_eq!(
+        delete(json!([{"imageTag": "v1"}])).await["imageIds"],
+        json!([{"imageDigest": digest, "imageTag": "v1"}])
+    );
+    assert_eq!(
+        aws.ok("ListImages", on("web", json!({}))).await["imageIds"],
+        json!([])
+    );
 }
 
 #[tokio::test]
@@ -146,14 +283,29 @@ async fn every_page_of_images_comes_once() {
     for n in 0..5 {
         client.push_image("web", &format!("v{n}")).await;
     }
-    let manifest = String::from_utf8(client.get("/v2/web/manifests/v0").await.body.to_vec()).expect("text");
+    let manifest =
+        String::from_utf8(client.get("/v2/web/manifests/v0").await.body.to_vec()).expect("text");
     client.put_manifest("web", "again", IMAGE, &manifest).await;
-    for (operation, items, count) in [("ListImages", "imageIds", 6), ("DescribeImages", "imageDetails", 5)] {
+    for (operation, items, count) in [
+        ("ListImages", "imageIds", 6),
+        ("DescribeImages", "imageDetails", 5),
+    ] {
         for size in 1..=7 {
             let (mut seen, mut token) = (Vec::new(), Value::Null);
             loop {
-                let page = aws.ok(operation, on("web", json!({"maxResults": size, "nextToken": token}))).await;
-                seen.extend(page[items].as_array().expect("a list").iter().map(ToString::to_string));
+                let page = aws
+                    .ok(
+                        operation,
+                        on("web", json!({"maxResults": size, "nextToken": token})),
+                    )
+                    .await;
+                seen.extend(
+                    page[items]
+                        .as_array()
+                        .expect("a list")
+                        .iter()
+                        .map(ToString::to_string),
+                );
                 token = page["nextToken"].clone();
                 if token.is_null() {
                     break;
@@ -165,8 +317,13 @@ async fn every_page_of_images_comes_once() {
             assert_eq!((all, seen.len()), (count, count), "{operation} by {size}");
         }
     }
-    let token = aws.ok("ListImages", on("web", json!({"maxResults": 1}))).await["nextToken"].clone();
-    aws.ecr("DescribeImages", on("web", json!({"nextToken": token}))).await.assert_fault("InvalidParameterException", "'nextToken'");
+    let token = aws
+        .ok("ListImages", on("web", json!({"maxResults": 1})))
+        .await["nextToken"]
+        .clone();
+    aws.ecr("DescribeImages", on("web", json!({"nextToken": token})))
+        .await
+        .assert_fault("InvalidParameterException", "'nextToken'");
 }
 
 #[tokio::test]
@@ -175,19 +332,48 @@ async fn referrers_are_listed_by_type() {
     let aws = server.aws();
     aws.ok("CreateRepository", on("web", json!({}))).await;
     let manifest = pushable(&aws, "web", "layer").await;
-    aws.ok("PutImage", on("web", json!({"imageManifest": manifest, "imageTag": "v1"}))).await;
+    aws.ok(
+        "PutImage",
+        on("web", json!({"imageManifest": manifest, "imageTag": "v1"})),
+    )
+    .await;
     let subject = digest_of(manifest.as_bytes());
     let layer = push_layer(&aws, "web", b"signature").await;
     for kind in ["a/one", "a/two"] {
-        let extra =
-            format!(r#","artifactType":"{kind}","subject":{{"mediaType":"{IMAGE}","digest":"{subject}","size":{}}}"#, manifest.len());
-        aws.ok("PutImage", on("web", json!({"imageManifest": image(&digest_of(b"{}"), &layer, 9, &extra)}))).await;
+        let extra = format!(
+            r#","artifactType":"{kind}","subject":{{"mediaType":"{IMAGE}","digest":"{subject}","size":{}}}"#,
+            manifest.len()
+        );
+        aws.ok(
+            "PutImage",
+            on(
+                "web",
+                json!({"imageManifest": image(&digest_of(b"{}"), &layer, 9, &extra)}),
+            ),
+        )
+        .await;
     }
     let list = async |filter: Value| {
-        let answer = aws.ok("ListImageReferrers", on("web", json!({"subjectId": {"imageDigest": subject}, "filter": filter}))).await;
-        answer["referrers"].as_array().expect("a list").iter().map(|found| found["artifactType"].clone()).collect::<Vec<_>>()
+        let answer = aws
+            .ok(
+                "ListImageReferrers",
+                on(
+                    "web",
+                    json!({"subjectId": {"imageDigest": subject}, "filter": filter}),
+                ),
+            )
+            .await;
+        answer["referrers"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|found| found["artifactType"].clone())
+            .collect::<Vec<_>>()
     };
     assert_eq!(list(json!({})).await, ["a/one", "a/two"]);
     assert_eq!(list(json!({"artifactTypes": ["a/two"]})).await, ["a/two"]);
-    assert_eq!(list(json!({"artifactTypes": ["a/two", "a/one", "a/none"]})).await, ["a/one", "a/two"]);
+    assert_eq!(
+        list(json!({"artifactTypes": ["a/two", "a/one", "a/none"]})).await,
+        ["a/one", "a/two"]
+    );
 }

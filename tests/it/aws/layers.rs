@@ -16,7 +16,10 @@ async fn start(aws: &Aws) -> Value {
 
 fn part(upload: &Value, first: usize, content: &[u8]) -> Value {
     let last = first + content.len() - 1;
-    on("web", json!({"uploadId": upload, "partFirstByte": first, "partLastByte": last, "layerPartBlob": STANDARD.encode(content)}))
+    on(
+        "web",
+        json!({"uploadId": upload, "partFirstByte": first, "partLastByte": last, "layerPartBlob": STANDARD.encode(content)}),
+    )
 }
 
 #[tokio::test]
@@ -28,13 +31,28 @@ async fn parts_make_a_layer_that_docker_can_read() {
     let content = vec![7; 5 * 1024 * 1024 + 3];
     let (first, rest) = content.split_at(5 * 1024 * 1024);
     let taken = aws.ok("UploadLayerPart", part(&upload, 0, first)).await;
-    assert_eq!((&taken["lastByteReceived"], &taken["uploadId"]), (&json!(first.len() - 1), &upload));
-    aws.ok("UploadLayerPart", part(&upload, first.len(), rest)).await;
+    assert_eq!(
+        (&taken["lastByteReceived"], &taken["uploadId"]),
+        (&json!(first.len() - 1), &upload)
+    );
+    aws.ok("UploadLayerPart", part(&upload, first.len(), rest))
+        .await;
     let digest = digest_of(&content);
-    let done = aws.ok("CompleteLayerUpload", on("web", json!({"uploadId": upload, "layerDigests": [digest_of(b"no"), digest]}))).await;
+    let done = aws
+        .ok(
+            "CompleteLayerUpload",
+            on(
+                "web",
+                json!({"uploadId": upload, "layerDigests": [digest_of(b"no"), digest]}),
+            ),
+        )
+        .await;
     assert_eq!(done["layerDigest"], digest);
     let read = server.root().get(&format!("/v2/web/blobs/{digest}")).await;
-    assert_eq!((read.status, read.body.len()), (StatusCode::OK, content.len()));
+    assert_eq!(
+        (read.status, read.body.len()),
+        (StatusCode::OK, content.len())
+    );
 }
 
 #[tokio::test]
@@ -45,32 +63,79 @@ async fn a_part_that_does_not_fit_says_where_to_go_on() {
     let upload = start(&aws).await;
     aws.ok("UploadLayerPart", part(&upload, 0, b"abc")).await;
     for (document, message) in [
-        (part(&upload, 0, b"abc"), "First byte of the layer part is 0 instead of 3"),
-        (part(&upload, 9, b"abc"), "First byte of the layer part is 9 instead of 3"),
-        (on("web", json!({"uploadId": upload, "partFirstByte": 3, "partLastByte": 9, "layerPartBlob": "YWJj"})), "3 bytes"),
-        (on("web", json!({"uploadId": upload, "partFirstByte": 3, "partLastByte": 1, "layerPartBlob": "YWJj"})), "3 bytes"),
+        (
+            part(&upload, 0, b"abc"),
+            "First byte of the layer part is 0 instead of 3",
+        ),
+        (
+            part(&upload, 9, b"abc"),
+            "First byte of the layer part is 9 instead of 3",
+        ),
+        (
+            on(
+                "web",
+                json!({"uploadId": upload, "partFirstByte": 3, "partLastByte": 9, "layerPartBlob": "YWJj"}),
+            ),
+            "3 bytes",
+        ),
+        (
+            on(
+                "web",
+                json!({"uploadId": upload, "partFirstByte": 3, "partLastByte": 1, "layerPartBlob": "YWJj"}),
+            ),
+            "3 bytes",
+        ),
     ] {
         let outcome = aws.ecr("UploadLayerPart", document).await;
         outcome.assert_fault("InvalidLayerPartException", message);
         let document = outcome.document;
-        assert_eq!((&document["uploadId"], &document["lastValidByteReceived"]), (&upload, &json!(2)));
-        assert_eq!((&document["registryId"], &document["repositoryName"]), (&json!("123456789012"), &json!("web")));
+        assert_eq!(
+            (&document["uploadId"], &document["lastValidByteReceived"]),
+            (&upload, &json!(2))
+        );
+        assert_eq!(
+            (&document["registryId"], &document["repositoryName"]),
+            (&json!("123456789012"), &json!("web"))
+        );
     }
-    let garbled = on("web", json!({"uploadId": upload, "partFirstByte": 3, "partLastByte": 5, "layerPartBlob": "!!!!"}));
-    aws.ecr("UploadLayerPart", garbled).await.assert_fault("SerializationException", "'layerPartBlob'");
-    let complete = async |upload: &Value, digest: String| {
-        aws.ecr("CompleteLayerUpload", on("web", json!({"uploadId": upload, "layerDigests": [digest]}))).await
-    };
-    complete(&upload, digest_of(b"other")).await.assert_fault("InvalidLayerException", "None of the provided layer digests match");
-    aws.ok("UploadLayerPart", part(&upload, 3, b"def")).await;
-    complete(&upload, digest_of(b"abcdef")).await.assert_fault("LayerPartTooSmallException", "5242880");
-    complete(&start(&aws).await, digest_of(b"")).await.assert_fault("EmptyUploadException", "");
-    complete(&json!("00000000-0000-4000-8000-000000000000"), digest_of(b""))
+    let garbled = on(
+        "web",
+        json!({"uploadId": upload, "partFirstByte": 3, "partLastByte": 5, "layerPartBlob": "!!!!"}),
+    );
+    aws.ecr("UploadLayerPart", garbled)
         .await
-        .assert_fault("UploadNotFoundException", "00000000-0000-4000");
-    complete(&json!("../x"), digest_of(b"")).await.assert_fault("InvalidParameterException", "'uploadId'");
+        .assert_fault("SerializationException", "'layerPartBlob'");
+    let complete = async |upload: &Value, digest: String| {
+        aws.ecr(
+            "CompleteLayerUpload",
+            on("web", json!({"uploadId": upload, "layerDigests": [digest]})),
+        )
+        .await
+    };
+    complete(&upload, digest_of(b"other")).await.assert_fault(
+        "InvalidLayerException",
+        "None of the provided layer digests match",
+    );
+    aws.ok("UploadLayerPart", part(&upload, 3, b"def")).await;
+    complete(&upload, digest_of(b"abcdef"))
+        .await
+        .assert_fault("LayerPartTooSmallException", "5242880");
+    complete(&start(&aws).await, digest_of(b""))
+        .await
+        .assert_fault("EmptyUploadException", "");
+    complete(
+        &json!("00000000-0000-4000-8000-000000000000"),
+        digest_of(b""),
+    )
+    .await
+    .assert_fault("UploadNotFoundException", "00000000-0000-4000");
+    complete(&json!("../x"), digest_of(b""))
+        .await
+        .assert_fault("InvalidParameterException", "'uploadId'");
     push_layer(&aws, "web", b"abc").await;
-    complete(&upload, digest_of(b"abc")).await.assert_fault("LayerAlreadyExistsException", &digest_of(b"abc"));
+    complete(&upload, digest_of(b"abc"))
+        .await
+        .assert_fault("LayerAlreadyExistsException", &digest_of(b"abc"));
 }
 
 #[tokio::test]
@@ -79,7 +144,12 @@ async fn availability_is_told_for_each_layer() {
     let aws = server.aws();
     aws.ok("CreateRepository", on("web", json!({}))).await;
     let (held, missing) = (push_layer(&aws, "web", b"abc").await, digest_of(b"none"));
-    let answer = aws.ok("BatchCheckLayerAvailability", on("web", json!({"layerDigests": [held, missing, "x:y", ""]}))).await;
+    let answer = aws
+        .ok(
+            "BatchCheckLayerAvailability",
+            on("web", json!({"layerDigests": [held, missing, "x:y", ""]})),
+        )
+        .await;
     let layers = json!([
         {"layerDigest": held, "layerAvailability": "AVAILABLE", "layerSize": 3},
         {"layerDigest": missing, "layerAvailability": "UNAVAILABLE"},
@@ -96,19 +166,54 @@ async fn a_download_address_opens_one_layer_for_an_hour() {
     aws.ok("CreateRepository", on("web", json!({}))).await;
     let manifest = pushable(&aws, "web", "the layer").await;
     let digest = digest_of(b"the layer");
-    let ask = async || aws.ecr("GetDownloadUrlForLayer", on("web", json!({"layerDigest": digest}))).await;
-    ask().await.assert_fault("LayerInaccessibleException", &digest);
-    aws.ok("PutImage", on("web", json!({"imageManifest": manifest, "imageTag": "v1"}))).await;
-    let url = ask().await.document["downloadUrl"].as_str().expect("an address").to_owned();
+    let ask = async || {
+        aws.ecr(
+            "GetDownloadUrlForLayer",
+            on("web", json!({"layerDigest": digest})),
+        )
+        .await
+    };
+    ask()
+        .await
+        .assert_fault("LayerInaccessibleException", &digest);
+    aws.ok(
+        "PutImage",
+        on("web", json!({"imageManifest": manifest, "imageTag": "v1"})),
+    )
+    .await;
+    let url = ask().await.document["downloadUrl"]
+        .as_str()
+        .expect("an address")
+        .to_owned();
     let path = &url[url.find("/v2/").expect("a path")..];
     let client = server.client();
     let answer = client.get(path).await;
-    assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"the layer"[..]));
-    assert_eq!(client.get(&path.replace(&digest, &digest_of(b"{}"))).await.status, StatusCode::FORBIDDEN);
-    assert_eq!(client.get(path.split('?').next().expect("a path")).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        (answer.status, &answer.body[..]),
+        (StatusCode::OK, &b"the layer"[..])
+    );
+    assert_eq!(
+        client
+            .get(&path.replace(&digest, &digest_of(b"{}")))
+            .await
+            .status,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        client
+            .get(path.split('?').next().expect("a path"))
+            .await
+            .status,
+        StatusCode::UNAUTHORIZED
+    );
     server.clock.advance(std::time::Duration::from_mins(61));
     assert_eq!(client.get(path).await.status, StatusCode::FORBIDDEN);
-    let missing = aws.ecr("GetDownloadUrlForLayer", on("web", json!({"layerDigest": digest_of(b"none")}))).await;
+    let missing = aws
+        .ecr(
+            "GetDownloadUrlForLayer",
+            on("web", json!({"layerDigest": digest_of(b"none")})),
+        )
+        .await;
     missing.assert_fault(
         "LayersNotFoundException",
         "does not exist within the repository with name 'web' in the registry with id '123456789012'",

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
-use wharfinger::aws::sigv4;
-use wharfinger::base::Clock;
-use wharfinger::iam::NewAccessKey;
+use wharfinger_aws::sigv4;
+use wharfinger_base::Clock;
+use wharfinger_iam::NewAccessKey;
 
 use super::client::{Answer, Client};
 use super::server::TestServer;
@@ -48,9 +48,15 @@ impl Aws {
     /// Calls an operation of ECR.
     pub(crate) async fn ecr(&self, operation: &str, document: Value) -> Outcome {
         let target = format!("{TARGET}.{operation}");
-        let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", &target)];
+        let headers = [
+            ("content-type", "application/x-amz-json-1.1"),
+            ("x-amz-target", &target),
+        ];
         let answer = self.post(&headers, &document.to_string()).await;
-        Outcome { status: answer.status, document: serde_json::from_slice(&answer.body).expect("JSON") }
+        Outcome {
+            status: answer.status,
+            document: serde_json::from_slice(&answer.body).expect("JSON"),
+        }
     }
 
     /// The same, for an operation that must succeed.
@@ -59,7 +65,12 @@ impl Aws {
         let (this, operation) = (self.clone(), operation.to_owned());
         async move {
             let outcome = this.ecr(&operation, document).await;
-            assert_eq!(outcome.status, StatusCode::OK, "{operation}: {}", outcome.document);
+            assert_eq!(
+                outcome.status,
+                StatusCode::OK,
+                "{operation}: {}",
+                outcome.document
+            );
             outcome.document
         }
     }
@@ -67,8 +78,13 @@ impl Aws {
     /// A signed POST to `/`.
     pub(crate) async fn post(&self, headers: &[(&str, &str)], body: &str) -> Answer {
         let signed = self.signed(headers, body);
-        let headers: Vec<(&str, &str)> = signed.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("text"))).collect();
-        self.client.send(Method::POST, "/", &headers, body.to_owned()).await
+        let headers: Vec<(&str, &str)> = signed
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().expect("text")))
+            .collect();
+        self.client
+            .send(Method::POST, "/", &headers, body.to_owned())
+            .await
     }
 
     /// The headers, with date and signature.
@@ -76,13 +92,37 @@ impl Aws {
         let mut map = HeaderMap::new();
         let date = sigv4::date(self.clock.now());
         let host = self.address.to_string();
-        for (name, value) in headers.iter().copied().chain([("x-amz-date", date.as_str()), ("host", &host)]) {
-            map.insert(HeaderName::try_from(name).expect("a name"), HeaderValue::from_str(value).expect("a value"));
+        for (name, value) in headers
+            .iter()
+            .copied()
+            .chain([("x-amz-date", date.as_str()), ("host", &host)])
+        {
+            map.insert(
+                HeaderName::try_from(name).expect("a name"),
+                HeaderValue::from_str(value).expect("a value"),
+            );
         }
         let hash = sigv4::body_hash(body.as_bytes());
-        let request = sigv4::Request { method: "POST", path: "/", query: "", headers: &map, authority: None, body_hash: &hash };
-        let value = sigv4::sign(&request, &self.access_key_id, &self.secret, &self.region, &self.service).expect("a date");
-        map.insert("authorization", HeaderValue::from_str(&value).expect("a value"));
+        let request = sigv4::Request {
+            method: "POST",
+            path: "/",
+            query: "",
+            headers: &map,
+            authority: None,
+            body_hash: &hash,
+        };
+        let value = sigv4::sign(
+            &request,
+            &self.access_key_id,
+            &self.secret,
+            &self.region,
+            &self.service,
+        )
+        .expect("a date");
+        map.insert(
+            "authorization",
+            HeaderValue::from_str(&value).expect("a value"),
+        );
         map
     }
 }
@@ -100,14 +140,30 @@ impl Outcome {
     /// Code and message of a fault with status 400.
     #[track_caller]
     pub(crate) fn assert_fault(&self, code: &str, message: &str) {
-        assert_eq!((self.status, self.code()), (StatusCode::BAD_REQUEST, code), "{}", self.document);
-        assert!(self.message().contains(message), "{} does not say {message:?}", self.message());
+        assert_eq!(
+            (self.status, self.code()),
+            (StatusCode::BAD_REQUEST, code),
+            "{}",
+            self.document
+        );
+        assert!(
+            self.message().contains(message),
+            "{} does not say {message:?}",
+            self.message()
+        );
     }
 
     #[track_caller]
     pub(crate) fn assert_denied(&self, action: &str, because: &str) {
-        self.assert_fault("AccessDeniedException", &format!("is not authorized to perform: {action} on resource: "));
-        assert!(self.message().ends_with(because), "{} does not end with {because:?}", self.message());
+        self.assert_fault(
+            "AccessDeniedException",
+            &format!("is not authorized to perform: {action} on resource: "),
+        );
+        assert!(
+            self.message().ends_with(because),
+            "{} does not end with {because:?}",
+            self.message()
+        );
     }
 }
 

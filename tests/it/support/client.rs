@@ -28,8 +28,16 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("a client");
-        Self { http, base: format!("http://{address}"), authorization: None }
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .expect("a client");
+        Self {
+            http,
+            base: format!("http://{address}"),
+            authorization: None,
+        }
     }
 
     pub(crate) fn with_password(self, password: &str) -> Self {
@@ -42,8 +50,17 @@ impl Client {
         self
     }
 
-    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).body(body);
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> Answer {
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .body(body);
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
@@ -52,7 +69,11 @@ impl Client {
         }
         let answer = request.send().await.expect("an answer");
         let (status, headers) = (answer.status(), answer.headers().clone());
-        Answer { status, headers, body: answer.bytes().await.expect("a body") }
+        Answer {
+            status,
+            headers,
+            body: answer.bytes().await.expect("a body"),
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -85,14 +106,33 @@ impl Client {
     /// Pushes a blob by POST and PUT; its digest.
     pub(crate) async fn push_blob(&self, name: &str, content: &[u8]) -> String {
         let (location, digest) = (self.start_upload(name).await, digest_of(content));
-        let answer = self.send(Method::PUT, &format!("{location}?digest={digest}"), &[], content.to_vec()).await;
+        let answer = self
+            .send(
+                Method::PUT,
+                &format!("{location}?digest={digest}"),
+                &[],
+                content.to_vec(),
+            )
+            .await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
         digest
     }
 
-    pub(crate) async fn put_manifest(&self, name: &str, reference: &str, media_type: &str, manifest: &str) -> Answer {
+    pub(crate) async fn put_manifest(
+        &self,
+        name: &str,
+        reference: &str,
+        media_type: &str,
+        manifest: &str,
+    ) -> Answer {
         let path = format!("/v2/{name}/manifests/{reference}");
-        self.send(Method::PUT, &path, &[(CONTENT_TYPE.as_str(), media_type)], manifest.to_owned()).await
+        self.send(
+            Method::PUT,
+            &path,
+            &[(CONTENT_TYPE.as_str(), media_type)],
+            manifest.to_owned(),
+        )
+        .await
     }
 
     /// Pushes an image of one small layer; its manifest's digest.
@@ -100,7 +140,9 @@ impl Client {
         let config = self.push_blob(name, b"{}").await;
         let layer = self.push_blob(name, tag.as_bytes()).await;
         let manifest = super::image(&config, &layer, tag.len(), "");
-        let answer = self.put_manifest(name, tag, super::content::IMAGE, &manifest).await;
+        let answer = self
+            .put_manifest(name, tag, super::content::IMAGE, &manifest)
+            .await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
         answer.header("docker-content-digest").to_owned()
     }
@@ -110,7 +152,8 @@ impl Answer {
     /// A header that must be there.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.find(name).unwrap_or_else(|| panic!("no {name} in {self:?}"))
+        self.find(name)
+            .unwrap_or_else(|| panic!("no {name} in {self:?}"))
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&str> {
@@ -126,14 +169,25 @@ impl Answer {
     #[track_caller]
     pub(crate) fn error(&self) -> String {
         assert_eq!(self.header(CONTENT_TYPE.as_str()), "application/json");
-        let code = self.json()["errors"][0]["code"].as_str().map(ToOwned::to_owned);
-        format!("{} {}", self.status.as_u16(), code.unwrap_or_else(|| panic!("no code in {self:?}")))
+        let code = self.json()["errors"][0]["code"]
+            .as_str()
+            .map(ToOwned::to_owned);
+        format!(
+            "{} {}",
+            self.status.as_u16(),
+            code.unwrap_or_else(|| panic!("no code in {self:?}"))
+        )
     }
 
     /// What leads to the next page, if anything does.
     pub(crate) fn next(&self) -> Option<String> {
         let link = self.find("link")?;
-        let path = link.strip_prefix('<').and_then(|rest| rest.strip_suffix(">; rel=\"next\""));
-        Some(path.unwrap_or_else(|| panic!("a strange link: {link}")).to_owned())
+        let path = link
+            .strip_prefix('<')
+            .and_then(|rest| rest.strip_suffix(">; rel=\"next\""));
+        Some(
+            path.unwrap_or_else(|| panic!("a strange link: {link}"))
+                .to_owned(),
+        )
     }
 }

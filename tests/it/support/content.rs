@@ -1,6 +1,6 @@
 //! Small manifests and digests to push.
 
-use wharfinger::oci::{Algorithm, Digest};
+use wharfinger_oci::{Algorithm, Digest};
 
 pub(crate) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
@@ -21,8 +21,14 @@ pub(crate) fn image(config: &str, layer: &str, layer_size: usize, extra: &str) -
 
 /// An OCI index of images, each `(digest, size)`.
 pub(crate) fn index(members: &[(&str, usize)]) -> String {
-    let members: Vec<_> =
-        members.iter().map(|(digest, size)| format!(r#"{{"mediaType":"{IMAGE}","digest":"{digest}","size":{size}}}"#)).collect();
+    let members: Vec<_> = members
+        .iter()
+        .map(|(digest, size)| {
+            format!(r#"{{"mediaType":"{IMAGE}","digest":"{digest}","size":{size}}}"#)
+        })
+        .collect();
     let members = members.join(",");
-    format!(r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{members}]}}"#)
+    format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{members}]}}"#
+    )
 }

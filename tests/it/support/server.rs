@@ -1,4 +1,5 @@
-//! A server in this process, on a port of its own, with an index in memory and blobs in a folder that goes with it.
+//! A server in this process, on a port of its own, with an index in memory and blobs in a folder
+//! that goes with it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,21 +7,24 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use wharfinger::api::door::Door;
 use wharfinger::app::App;
-use wharfinger::aws::AccountId;
-use wharfinger::base::{Clock, Ids, Timestamp};
-use wharfinger::blobs::{BlobStore, BlobsConfig, Durability};
 use wharfinger::config::{Config, Settings};
-use wharfinger::db::Db;
-use wharfinger::iam::{Caller, Iam, MasterKey, NewAccessKey, PolicyAttachment, Principal, UserName};
-use wharfinger::registry::Registry;
-use wharfinger::transport::Listener;
+use wharfinger_aws::AccountId;
+use wharfinger_base::{Clock, Ids, Timestamp};
+use wharfinger_blobs::{BlobStore, BlobsConfig, Durability};
+use wharfinger_db::Db;
+use wharfinger_http::Listener;
+use wharfinger_iam::{Caller, Iam, MasterKey, NewAccessKey, PolicyAttachment, Principal, UserName};
+use wharfinger_registry::Registry;
 
 use super::aws::Aws;
 use super::client::Client;
 
 /// How the server differs from a plain one.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the server's own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the server's own"
+)]
 pub(crate) struct Setup {
     /// Any credentials are taken, and repositories are made by pushing.
     pub(crate) dev: bool,
@@ -45,7 +49,11 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) async fn dev() -> Self {
-        Self::start(Setup { dev: true, ..Setup::default() }).await
+        Self::start(Setup {
+            dev: true,
+            ..Setup::default()
+        })
+        .await
     }
 
     pub(crate) async fn start(setup: Setup) -> Self {
@@ -61,22 +69,60 @@ impl TestServer {
             rate_burst: setup.rate,
             ..Settings::default()
         };
-        let config = Config::from_settings(settings).unwrap_or_else(|problems| panic!("{problems:?}"));
-        let (clock, ids) = (Clock::manual(Timestamp::from_ms(1_800_000_000_000)), Ids::default());
+        let config =
+            Config::from_settings(settings).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let (clock, ids) = (
+            Clock::manual(Timestamp::from_ms(1_800_000_000_000)),
+            Ids::default(),
+        );
         let db = Db::memory().expect("an index in memory");
-        let place = BlobsConfig::Disk { root: folder.path().join("blobs") };
-        let blobs = BlobStore::open(&place, Durability::Relaxed, ids.clone()).await.expect("a blob store");
+        let place = BlobsConfig::Disk {
+            root: folder.path().join("blobs"),
+        };
+        let blobs = BlobStore::open(&place, Durability::Relaxed, ids.clone())
+            .await
+            .expect("a blob store");
         let registry = Registry::new(&db, &blobs, &clock, &ids, config.registry.clone());
-        let iam = wharfinger::iam::Config { dev: setup.dev, ..wharfinger::iam::Config::default() };
-        let iam = Iam::open(db.clone(), &MasterKey::random(&ids), clock.clone(), ids.clone(), iam).await.expect("sign-in");
-        let root = iam.bootstrap().await.expect("a first key").expect("a new index");
-        let listener = Listener::bind(config.listen, None, config.limits.clone()).expect("a free port");
+        let iam = wharfinger_iam::Config {
+            dev: setup.dev,
+            ..wharfinger_iam::Config::default()
+        };
+        let iam = Iam::open(
+            db.clone(),
+            &MasterKey::random(&ids),
+            clock.clone(),
+            ids.clone(),
+            iam,
+        )
+        .await
+        .expect("sign-in");
+        let root = iam
+            .bootstrap()
+            .await
+            .expect("a first key")
+            .expect("a new index");
+        let listener =
+            Listener::bind(config.listen, None, config.limits.clone()).expect("a free port");
         let address = listener.address().expect("an address");
-        let app = Arc::new(App { clock: clock.clone(), ids, db, iam, registry, config });
+        let app = Arc::new(App {
+            clock: clock.clone(),
+            ids,
+            db,
+            iam,
+            registry,
+            config,
+        });
         let (stop, stopped) = oneshot::channel();
         let door = Door::new(Arc::clone(&app), Vec::new());
         tokio::spawn(listener.serve(door, async move { drop(stopped.await) }));
-        Self { app, clock, address, root, _folder: folder, _stop: stop }
+        Self {
+            app,
+            clock,
+            address,
+            root,
+            _folder: folder,
+            _stop: stop,
+        }
     }
 
     /// A client without credentials.
@@ -102,14 +148,30 @@ impl TestServer {
         self.client().with_password(&password)
     }
 
-    /// A client with the password of a new user, under a managed policy by its name or a policy document.
+    /// A client with the password of a new user, under a managed policy by its name or a policy
+    /// document.
     pub(crate) async fn user(&self, account: AccountId, name: &str, policy: &str) -> Client {
-        let policy = if policy.starts_with('{') { PolicyAttachment::inline("own", policy) } else { PolicyAttachment::managed(policy) };
+        let policy = if policy.starts_with('{') {
+            PolicyAttachment::inline("own", policy)
+        } else {
+            PolicyAttachment::managed(policy)
+        };
         let users = self.app.iam.users();
-        let key = users.create(account, name, vec![policy.expect("a policy")]).await.expect("a new user");
+        let key = users
+            .create(account, name, vec![policy.expect("a policy")])
+            .await
+            .expect("a new user");
         let listed = users.list(account, None, 100).await.expect("users").items;
-        let id = listed.into_iter().find(|user| user.name == name).expect("the new user").id;
-        let principal = Principal::User(UserName { path: "/".to_owned(), name: name.to_owned(), id });
+        let id = listed
+            .into_iter()
+            .find(|user| user.name == name)
+            .expect("the new user")
+            .id;
+        let principal = Principal::User(UserName {
+            path: "/".to_owned(),
+            name: name.to_owned(),
+            id,
+        });
         self.client().with_password(&self.password(principal, &key))
     }
 
@@ -120,13 +182,29 @@ impl TestServer {
 
     /// The AWS APIs, signed by a new user's key.
     pub(crate) async fn aws_user(&self, account: AccountId, name: &str, policy: &str) -> Aws {
-        let policy = if policy.starts_with('{') { PolicyAttachment::inline("own", policy) } else { PolicyAttachment::managed(policy) };
-        let key = self.app.iam.users().create(account, name, vec![policy.expect("a policy")]).await.expect("a new user");
+        let policy = if policy.starts_with('{') {
+            PolicyAttachment::inline("own", policy)
+        } else {
+            PolicyAttachment::managed(policy)
+        };
+        let key = self
+            .app
+            .iam
+            .users()
+            .create(account, name, vec![policy.expect("a policy")])
+            .await
+            .expect("a new user");
         Aws::new(self, &key)
     }
 
     fn password(&self, principal: Principal, key: &NewAccessKey) -> String {
-        let caller = Caller::new(key.account, principal, Arc::default()).with_access_key(key.access_key_id.as_str().into());
-        self.app.iam.password_for(&caller).expect("a password").token.into_inner()
+        let caller = Caller::new(key.account, principal, Arc::default())
+            .with_access_key(key.access_key_id.as_str().into());
+        self.app
+            .iam
+            .password_for(&caller)
+            .expect("a password")
+            .token
+            .into_inner()
     }
 }

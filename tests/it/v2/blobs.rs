@@ -8,7 +8,10 @@ use crate::support::{TestServer, digest_of};
 async fn ranges_are_exact() {
     let server = TestServer::dev().await;
     let client = server.client();
-    let path = format!("/v2/aa/bb/blobs/{}", client.push_blob("aa/bb", b"0123456789").await);
+    let path = format!(
+        "/v2/aa/bb/blobs/{}",
+        client.push_blob("aa/bb", b"0123456789").await
+    );
     for (range, content, said) in [
         ("bytes=0-0", "0", "bytes 0-0/10"),
         ("bytes=2-4", "234", "bytes 2-4/10"),
@@ -17,16 +20,30 @@ async fn ranges_are_exact() {
         ("bytes=5-1000", "56789", "bytes 5-9/10"),
     ] {
         let answer = client.get_with(&path, &[("range", range)]).await;
-        assert_eq!((answer.status, answer.header("content-range")), (StatusCode::PARTIAL_CONTENT, said));
-        assert_eq!((answer.body, answer.headers["content-length"].as_bytes()), (content.into(), content.len().to_string().as_bytes()));
+        assert_eq!(
+            (answer.status, answer.header("content-range")),
+            (StatusCode::PARTIAL_CONTENT, said)
+        );
+        assert_eq!(
+            (answer.body, answer.headers["content-length"].as_bytes()),
+            (content.into(), content.len().to_string().as_bytes())
+        );
     }
     for range in ["bytes=10-", "bytes=5-0", "bytes=-0", "bytes=", "bytes=x"] {
         let answer = client.get_with(&path, &[("range", range)]).await;
-        assert_eq!((answer.error().as_str(), answer.header("content-range")), ("416 SIZE_INVALID", "bytes */10"), "{range}");
+        assert_eq!(
+            (answer.error().as_str(), answer.header("content-range")),
+            ("416 SIZE_INVALID", "bytes */10"),
+            "{range}"
+        );
     }
     for whole in ["bytes=0-1,4-5", "lines=1-2"] {
         let answer = client.get_with(&path, &[("range", whole)]).await;
-        assert_eq!((answer.status, answer.body), (StatusCode::OK, "0123456789".into()), "{whole}");
+        assert_eq!(
+            (answer.status, answer.body),
+            (StatusCode::OK, "0123456789".into()),
+            "{whole}"
+        );
     }
 }
 
@@ -37,10 +54,14 @@ async fn a_range_applies_only_to_the_content_it_was_meant_for() {
     let digest = client.push_blob("aa/bb", b"0123456789").await;
     let path = format!("/v2/aa/bb/blobs/{digest}");
     let tag = format!("\"{digest}\"");
-    for (condition, status) in
-        [(tag.as_str(), StatusCode::PARTIAL_CONTENT), ("\"other\"", StatusCode::OK), ("Wed, 21 Oct 2015 07:28:00 GMT", StatusCode::OK)]
-    {
-        let answer = client.get_with(&path, &[("range", "bytes=0-1"), ("if-range", condition)]).await;
+    for (condition, status) in [
+        (tag.as_str(), StatusCode::PARTIAL_CONTENT),
+        ("\"other\"", StatusCode::OK),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", StatusCode::OK),
+    ] {
+        let answer = client
+            .get_with(&path, &[("range", "bytes=0-1"), ("if-range", condition)])
+            .await;
         assert_eq!(answer.status, status, "{condition}");
     }
 }
@@ -55,9 +76,24 @@ async fn conditions_save_the_bytes() {
     let tag = answer.header("etag").to_owned();
     assert_eq!(tag, format!("\"{digest}\""));
     let answer = client.get_with(&path, &[("if-none-match", &tag)]).await;
-    assert_eq!((answer.status, answer.body.len(), answer.header("etag")), (StatusCode::NOT_MODIFIED, 0, tag.as_str()));
-    assert_eq!(client.get_with(&path, &[("if-none-match", "\"other\"")]).await.status, StatusCode::OK);
-    assert_eq!(client.get_with(&path, &[("if-match", "\"other\"")]).await.status, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(
+        (answer.status, answer.body.len(), answer.header("etag")),
+        (StatusCode::NOT_MODIFIED, 0, tag.as_str())
+    );
+    assert_eq!(
+        client
+            .get_with(&path, &[("if-none-match", "\"other\"")])
+            .await
+            .status,
+        StatusCode::OK
+    );
+    assert_eq!(
+        client
+            .get_with(&path, &[("if-match", "\"other\"")])
+            .await
+            .status,
+        StatusCode::PRECONDITION_FAILED
+    );
 }
 
 #[tokio::test]
@@ -68,13 +104,24 @@ async fn heads_say_all_and_nothing_is_compressed() {
     let digest = client.push_blob("aa/bb", &content).await;
     let path = format!("/v2/aa/bb/blobs/{digest}");
     let head = client.head(&path).await;
-    let get = client.get_with(&path, &[("accept-encoding", "zstd, gzip, deflate")]).await;
+    let get = client
+        .get_with(&path, &[("accept-encoding", "zstd, gzip, deflate")])
+        .await;
     for answer in [&head, &get] {
         assert_eq!(answer.header("content-length"), "100000");
         assert_eq!(answer.header("content-type"), "application/octet-stream");
         assert_eq!(answer.header("docker-content-digest"), digest);
-        assert_eq!(answer.header("docker-distribution-api-version"), "registry/2.0");
-        assert_eq!((answer.header("accept-ranges"), answer.find("content-encoding")), ("bytes", None));
+        assert_eq!(
+            answer.header("docker-distribution-api-version"),
+            "registry/2.0"
+        );
+        assert_eq!(
+            (
+                answer.header("accept-ranges"),
+                answer.find("content-encoding")
+            ),
+            ("bytes", None)
+        );
     }
     assert_eq!((head.body.len(), get.body), (0, content.into()));
 }
@@ -85,10 +132,34 @@ async fn a_blob_is_read_only_through_a_repository_that_links_it() {
     let client = server.client();
     let digest = client.push_blob("aa/bb", b"content").await;
     client.push_blob("aa/cc", b"other").await;
-    assert_eq!(client.get(&format!("/v2/aa/cc/blobs/{digest}")).await.error(), "404 BLOB_UNKNOWN");
-    assert_eq!(client.get(&format!("/v2/no/such/blobs/{digest}")).await.error(), "404 NAME_UNKNOWN");
-    assert_eq!(client.get(&format!("/v2/aa/bb/blobs/{}", digest_of(b"no"))).await.error(), "404 BLOB_UNKNOWN");
-    assert_eq!(client.get(&format!("/v2/aa/bb/manifests/{digest}")).await.error(), "404 MANIFEST_UNKNOWN");
+    assert_eq!(
+        client
+            .get(&format!("/v2/aa/cc/blobs/{digest}"))
+            .await
+            .error(),
+        "404 BLOB_UNKNOWN"
+    );
+    assert_eq!(
+        client
+            .get(&format!("/v2/no/such/blobs/{digest}"))
+            .await
+            .error(),
+        "404 NAME_UNKNOWN"
+    );
+    assert_eq!(
+        client
+            .get(&format!("/v2/aa/bb/blobs/{}", digest_of(b"no")))
+            .await
+            .error(),
+        "404 BLOB_UNKNOWN"
+    );
+    assert_eq!(
+        client
+            .get(&format!("/v2/aa/bb/manifests/{digest}"))
+            .await
+            .error(),
+        "404 MANIFEST_UNKNOWN"
+    );
 }
 
 #[tokio::test]
@@ -97,6 +168,19 @@ async fn the_empty_blob_is_a_blob() {
     let client = server.client();
     let path = format!("/v2/aa/bb/blobs/{}", client.push_blob("aa/bb", b"").await);
     let answer = client.get(&path).await;
-    assert_eq!((answer.status, answer.body.len(), answer.header("content-length")), (StatusCode::OK, 0, "0"));
-    assert_eq!(client.get_with(&path, &[("range", "bytes=0-")]).await.status, StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(
+        (
+            answer.status,
+            answer.body.len(),
+            answer.header("content-length")
+        ),
+        (StatusCode::OK, 0, "0")
+    );
+    assert_eq!(
+        client
+            .get_with(&path, &[("range", "bytes=0-")])
+            .await
+            .status,
+        StatusCode::RANGE_NOT_SATISFIABLE
+    );
 }

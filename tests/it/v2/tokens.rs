@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use wharfinger::aws::AccountId;
+use wharfinger_aws::AccountId;
 
 use crate::support::{Answer, Client, Setup, TestServer};
 
 async fn server() -> TestServer {
-    TestServer::start(Setup { bearer: true, create_on_push: true, ..Setup::default() }).await
+    TestServer::start(Setup {
+        bearer: true,
+        create_on_push: true,
+        ..Setup::default()
+    })
+    .await
 }
 
 async fn token(client: &Client, query: &str) -> String {
@@ -16,13 +21,28 @@ async fn token(client: &Client, query: &str) -> String {
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     let document = answer.json();
     assert_eq!(document["token"], document["access_token"]);
-    assert!(document["expires_in"].as_u64().is_some_and(|seconds| seconds >= 60));
-    assert!(document["issued_at"].as_str().is_some_and(|text| text.ends_with('Z')));
+    assert!(
+        document["expires_in"]
+            .as_u64()
+            .is_some_and(|seconds| seconds >= 60)
+    );
+    assert!(
+        document["issued_at"]
+            .as_str()
+            .is_some_and(|text| text.ends_with('Z'))
+    );
     document["token"].as_str().expect("a token").to_owned()
 }
 
 async fn form(client: &Client, body: &str) -> Answer {
-    client.send(Method::POST, "/token", &[("content-type", "application/x-www-form-urlencoded")], body.to_owned()).await
+    client
+        .send(
+            Method::POST,
+            "/token",
+            &[("content-type", "application/x-www-form-urlencoded")],
+            body.to_owned(),
+        )
+        .await
 }
 
 #[tokio::test]
@@ -32,42 +52,96 @@ async fn a_challenge_leads_to_a_token_that_opens_what_was_asked() {
     root.push_image("aa/bb", "v1").await;
     let ping = server.client().get("/v2/").await;
     assert_eq!(ping.error(), "401 UNAUTHORIZED");
-    assert_eq!(ping.header("www-authenticate"), format!("Bearer realm=\"http://{0}/token\",service=\"{0}\"", server.address));
+    assert_eq!(
+        ping.header("www-authenticate"),
+        format!(
+            "Bearer realm=\"http://{0}/token\",service=\"{0}\"",
+            server.address
+        )
+    );
     let refused = server.client().get("/v2/aa/bb/manifests/v1").await;
-    assert!(refused.header("www-authenticate").ends_with(",scope=\"repository:aa/bb:pull\""));
+    assert!(
+        refused
+            .header("www-authenticate")
+            .ends_with(",scope=\"repository:aa/bb:pull\"")
+    );
     let pull = token(&root, "service=x&scope=repository:aa/bb:pull").await;
-    let puller = server.client().with_authorization(&format!("Bearer {pull}"));
+    let puller = server
+        .client()
+        .with_authorization(&format!("Bearer {pull}"));
     assert_eq!(puller.get("/v2/").await.status, StatusCode::OK);
-    assert_eq!(puller.get("/v2/aa/bb/manifests/v1").await.status, StatusCode::OK);
+    assert_eq!(
+        puller.get("/v2/aa/bb/manifests/v1").await.status,
+        StatusCode::OK
+    );
     let short = puller.post("/v2/aa/bb/blobs/uploads/", "").await;
     assert_eq!(short.error(), "401 UNAUTHORIZED");
     let expected = ",scope=\"repository:aa/bb:pull,push\",error=\"insufficient_scope\"";
-    assert!(short.header("www-authenticate").ends_with(expected), "{short:?}");
+    assert!(
+        short.header("www-authenticate").ends_with(expected),
+        "{short:?}"
+    );
     assert_eq!(puller.get("/v2/_catalog").await.error(), "401 UNAUTHORIZED");
     server.clock.advance(Duration::from_hours(2));
     let late = puller.get("/v2/").await;
-    assert!(late.header("www-authenticate").ends_with("error=\"invalid_token\""), "{late:?}");
+    assert!(
+        late.header("www-authenticate")
+            .ends_with("error=\"invalid_token\""),
+        "{late:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_token_says_what_policies_allow_and_no_more() {
     let server = server().await;
     server.root().push_image("aa/bb", "v1").await;
-    let reader = server.user(AccountId::DEV, "reader", "AmazonEC2ContainerRegistryReadOnly").await;
-    let text = token(&reader, "scope=repository:aa/bb:pull,push,delete%20registry:catalog:*").await;
+    let reader = server
+        .user(
+            AccountId::DEV,
+            "reader",
+            "AmazonEC2ContainerRegistryReadOnly",
+        )
+        .await;
+    let text = token(
+        &reader,
+        "scope=repository:aa/bb:pull,push,delete%20registry:catalog:*",
+    )
+    .await;
     let claims = text.split('.').nth(1).expect("a JWT");
-    let claims = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims).expect("base 64");
+    let claims = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims)
+        .expect("base 64");
     let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
     assert_eq!(claims["scope"], "repository:aa/bb:pull registry:catalog:*");
-    let client = server.client().with_authorization(&format!("Bearer {text}"));
-    assert_eq!(client.get("/v2/aa/bb/tags/list").await.status, StatusCode::OK);
+    let client = server
+        .client()
+        .with_authorization(&format!("Bearer {text}"));
+    assert_eq!(
+        client.get("/v2/aa/bb/tags/list").await.status,
+        StatusCode::OK
+    );
     assert_eq!(client.get("/v2/_catalog").await.status, StatusCode::OK);
     // What policies refuse is refused for good: another token would not help.
-    assert_eq!(client.post("/v2/aa/bb/blobs/uploads/", "").await.error(), "403 DENIED");
+    assert_eq!(
+        client.post("/v2/aa/bb/blobs/uploads/", "").await.error(),
+        "403 DENIED"
+    );
     // Revoked while the token lives: the policies are asked at every use.
-    server.app.iam.users().detach(AccountId::DEV, "reader", "AmazonEC2ContainerRegistryReadOnly").await.expect("detached");
+    server
+        .app
+        .iam
+        .users()
+        .detach(
+            AccountId::DEV,
+            "reader",
+            "AmazonEC2ContainerRegistryReadOnly",
+        )
+        .await
+        .expect("detached");
     server.clock.advance(Duration::from_secs(2));
-    assert_eq!(client.get("/v2/aa/bb/tags/list").await.error(), "403 DENIED");
+    assert_eq!(
+        client.get("/v2/aa/bb/tags/list").await.error(),
+        "403 DENIED"
+    );
 }
 
 #[tokio::test]
@@ -77,16 +151,29 @@ async fn a_mount_needs_a_token_for_both_repositories() {
     let digest = root.push_blob("from/here", b"content").await;
     root.start_upload("to/there").await;
     let text = token(&root, "scope=repository:to/there:pull,push").await;
-    let client = server.client().with_authorization(&format!("Bearer {text}"));
+    let client = server
+        .client()
+        .with_authorization(&format!("Bearer {text}"));
     let mount = format!("/v2/to/there/blobs/uploads/?mount={digest}&from=from/here");
     let short = client.post(&mount, "").await;
     assert_eq!(short.error(), "401 UNAUTHORIZED");
     let expected = "scope=\"repository:to/there:pull,push repository:from/here:pull\",error=\"insufficient_scope\"";
-    assert!(short.header("www-authenticate").ends_with(expected), "{short:?}");
-    let missing = client.post(&mount.replace("from/here", "no/such"), "").await;
+    assert!(
+        short.header("www-authenticate").ends_with(expected),
+        "{short:?}"
+    );
+    let missing = client
+        .post(&mount.replace("from/here", "no/such"), "")
+        .await;
     assert_eq!(missing.status, StatusCode::ACCEPTED);
-    let text = token(&root, "scope=repository:to/there:pull,push&scope=repository:from/here:pull").await;
-    let client = server.client().with_authorization(&format!("Bearer {text}"));
+    let text = token(
+        &root,
+        "scope=repository:to/there:pull,push&scope=repository:from/here:pull",
+    )
+    .await;
+    let client = server
+        .client()
+        .with_authorization(&format!("Bearer {text}"));
     assert_eq!(client.post(&mount, "").await.status, StatusCode::CREATED);
 }
 
@@ -95,33 +182,76 @@ async fn forms_take_passwords_and_give_them_back_to_come_again() {
     let server = server().await;
     let password = server.root_password();
     let scope = "scope=repository%3Aaa%2Fbb%3Apull";
-    let answer = form(&server.client(), &format!("grant_type=password&username=AWS&password={password}&access_type=offline&{scope}")).await;
+    let answer = form(
+        &server.client(),
+        &format!(
+            "grant_type=password&username=AWS&password={password}&access_type=offline&{scope}"
+        ),
+    )
+    .await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    let refresh = answer.json()["refresh_token"].as_str().expect("a refresh token").to_owned();
-    let answer = form(&server.client(), &format!("grant_type=refresh_token&refresh_token={refresh}&{scope}")).await;
-    assert_eq!((answer.status, answer.json()["refresh_token"].clone()), (StatusCode::OK, serde_json::Value::Null));
-    let offline = server.root().get(&format!("/token?offline_token=true&{scope}")).await;
+    let refresh = answer.json()["refresh_token"]
+        .as_str()
+        .expect("a refresh token")
+        .to_owned();
+    let answer = form(
+        &server.client(),
+        &format!("grant_type=refresh_token&refresh_token={refresh}&{scope}"),
+    )
+    .await;
+    assert_eq!(
+        (answer.status, answer.json()["refresh_token"].clone()),
+        (StatusCode::OK, serde_json::Value::Null)
+    );
+    let offline = server
+        .root()
+        .get(&format!("/token?offline_token=true&{scope}"))
+        .await;
     assert_eq!(offline.json()["refresh_token"], password);
     for (body, status) in [
-        ("grant_type=password&username=AWS&password=wrong", "401 UNAUTHORIZED"),
+        (
+            "grant_type=password&username=AWS&password=wrong",
+            "401 UNAUTHORIZED",
+        ),
         ("grant_type=password&username=AWS", "400 UNSUPPORTED"),
-        ("grant_type=refresh_token&refresh_token=wrong", "401 UNAUTHORIZED"),
+        (
+            "grant_type=refresh_token&refresh_token=wrong",
+            "401 UNAUTHORIZED",
+        ),
         ("grant_type=magic", "400 UNSUPPORTED"),
         ("", "401 UNAUTHORIZED"),
     ] {
         assert_eq!(form(&server.client(), body).await.error(), status, "{body}");
     }
     let large = format!("grant_type=password&x={}", "x".repeat(100_000));
-    assert_eq!(form(&server.client(), &large).await.error(), "400 UNSUPPORTED");
-    assert_eq!(server.client().delete("/token").await.error(), "405 UNSUPPORTED");
+    assert_eq!(
+        form(&server.client(), &large).await.error(),
+        "400 UNSUPPORTED"
+    );
+    assert_eq!(
+        server.client().delete("/token").await.error(),
+        "405 UNSUPPORTED"
+    );
 }
 
 #[tokio::test]
 async fn a_token_buys_no_other_token() {
     let server = server().await;
     let text = token(&server.root(), "scope=repository:aa/bb:pull").await;
-    let client = server.client().with_authorization(&format!("Bearer {text}"));
-    assert_eq!(client.get("/token?scope=repository:aa/bb:pull,push").await.error(), "401 UNAUTHORIZED");
-    let answer = form(&server.client(), &format!("grant_type=refresh_token&refresh_token={text}")).await;
+    let client = server
+        .client()
+        .with_authorization(&format!("Bearer {text}"));
+    assert_eq!(
+        client
+            .get("/token?scope=repository:aa/bb:pull,push")
+            .await
+            .error(),
+        "401 UNAUTHORIZED"
+    );
+    let answer = form(
+        &server.client(),
+        &format!("grant_type=refresh_token&refresh_token={text}"),
+    )
+    .await;
     assert_eq!(answer.error(), "401 UNAUTHORIZED");
 }

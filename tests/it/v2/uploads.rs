@@ -1,4 +1,5 @@
-//! Uploads: every way to push a blob, chunks out of place, clients that leave, and sessions that end.
+//! Uploads: every way to push a blob, chunks out of place, clients that leave, and sessions that
+//! end.
 
 use std::time::Duration;
 
@@ -8,9 +9,19 @@ use tokio::net::TcpStream;
 
 use crate::support::{Client, TestServer, digest_of, sha512_of};
 
-async fn patch(client: &Client, location: &str, range: Option<&str>, content: &str) -> crate::support::Answer {
-    let headers: Vec<_> = range.map(|range| ("content-range", range)).into_iter().collect();
-    client.send(Method::PATCH, location, &headers, content.to_owned()).await
+async fn patch(
+    client: &Client,
+    location: &str,
+    range: Option<&str>,
+    content: &str,
+) -> crate::support::Answer {
+    let headers: Vec<_> = range
+        .map(|range| ("content-range", range))
+        .into_iter()
+        .collect();
+    client
+        .send(Method::PATCH, location, &headers, content.to_owned())
+        .await
 }
 
 #[tokio::test]
@@ -19,18 +30,31 @@ async fn a_chunk_out_of_place_changes_nothing_and_says_where_to_go_on() {
     let client = server.client();
     let location = client.start_upload("aa/bb").await;
     let answer = patch(&client, &location, Some("0-3"), "abcd").await;
-    assert_eq!((answer.status, answer.header("range")), (StatusCode::ACCEPTED, "0-3"));
+    assert_eq!(
+        (answer.status, answer.header("range")),
+        (StatusCode::ACCEPTED, "0-3")
+    );
     for range in ["0-3", "2-5", "5-8"] {
         let answer = patch(&client, &location, Some(range), "efgh").await;
         assert_eq!(answer.error(), "416 BLOB_UPLOAD_INVALID", "{range}");
-        assert_eq!((answer.header("range"), answer.header("location")), ("0-3", location.as_str()));
+        assert_eq!(
+            (answer.header("range"), answer.header("location")),
+            ("0-3", location.as_str())
+        );
     }
     let put = format!("{location}?digest={}", digest_of(b"abcdefgh"));
-    let answer = client.send(Method::PUT, &put, &[("content-range", "9-12")], "efgh").await;
+    let answer = client
+        .send(Method::PUT, &put, &[("content-range", "9-12")], "efgh")
+        .await;
     assert_eq!(answer.error(), "416 BLOB_UPLOAD_INVALID");
     let answer = client.get(&location).await;
-    assert_eq!((answer.status, answer.header("range")), (StatusCode::NO_CONTENT, "0-3"));
-    let answer = client.send(Method::PUT, &put, &[("content-range", "4-7")], "efgh").await;
+    assert_eq!(
+        (answer.status, answer.header("range")),
+        (StatusCode::NO_CONTENT, "0-3")
+    );
+    let answer = client
+        .send(Method::PUT, &put, &[("content-range", "4-7")], "efgh")
+        .await;
     assert_eq!(answer.status, StatusCode::CREATED);
     assert_eq!(client.get(answer.header("location")).await.body, "abcdefgh");
 }
@@ -40,12 +64,29 @@ async fn a_chunk_must_be_as_long_as_it_says() {
     let server = TestServer::dev().await;
     let client = server.client();
     let location = client.start_upload("aa/bb").await;
-    assert_eq!(patch(&client, &location, Some("0-9"), "abcd").await.error(), "400 SIZE_INVALID");
-    for bad in ["0", "bytes 0-3/4", "3-0", "a-b", "-3", "0-99999999999999999999999"] {
-        assert_eq!(patch(&client, &location, Some(bad), "abcd").await.error(), "400 BLOB_UPLOAD_INVALID", "{bad}");
+    assert_eq!(
+        patch(&client, &location, Some("0-9"), "abcd").await.error(),
+        "400 SIZE_INVALID"
+    );
+    for bad in [
+        "0",
+        "bytes 0-3/4",
+        "3-0",
+        "a-b",
+        "-3",
+        "0-99999999999999999999999",
+    ] {
+        assert_eq!(
+            patch(&client, &location, Some(bad), "abcd").await.error(),
+            "400 BLOB_UPLOAD_INVALID",
+            "{bad}"
+        );
     }
     let answer = client.get(&location).await;
-    assert_eq!((answer.status, answer.header("range")), (StatusCode::NO_CONTENT, "0-0"));
+    assert_eq!(
+        (answer.status, answer.header("range")),
+        (StatusCode::NO_CONTENT, "0-0")
+    );
 }
 
 #[tokio::test]
@@ -59,18 +100,32 @@ async fn the_hash_can_be_chosen_or_comes_out_of_the_digest() {
         ("?digest-algorithm=sha256", digest_of(content.as_bytes())),
         ("?digest-algorithm=sha512", digest_of(content.as_bytes())),
     ] {
-        let answer = client.post(&format!("/v2/aa/bb/blobs/uploads/{query}"), "").await;
+        let answer = client
+            .post(&format!("/v2/aa/bb/blobs/uploads/{query}"), "")
+            .await;
         assert_eq!(answer.status, StatusCode::ACCEPTED);
         let location = answer.header("location").to_owned();
-        assert_eq!(patch(&client, &location, None, content).await.status, StatusCode::ACCEPTED);
+        assert_eq!(
+            patch(&client, &location, None, content).await.status,
+            StatusCode::ACCEPTED
+        );
         let put = format!("{location}?digest={}", digest.replace(':', "%3A"));
         let answer = client.send(Method::PUT, &put, &[], "").await;
-        assert_eq!((answer.status, answer.header("docker-content-digest")), (StatusCode::CREATED, digest.as_str()));
+        assert_eq!(
+            (answer.status, answer.header("docker-content-digest")),
+            (StatusCode::CREATED, digest.as_str())
+        );
         let answer = client.head(&format!("/v2/aa/bb/blobs/{digest}")).await;
         assert_eq!(answer.header("docker-content-digest"), digest);
         assert_eq!(answer.header("content-length"), content.len().to_string());
     }
-    assert_eq!(client.post("/v2/aa/bb/blobs/uploads/?digest-algorithm=md5", "").await.error(), "400 DIGEST_INVALID");
+    assert_eq!(
+        client
+            .post("/v2/aa/bb/blobs/uploads/?digest-algorithm=md5", "")
+            .await
+            .error(),
+        "400 DIGEST_INVALID"
+    );
 }
 
 #[tokio::test]
@@ -78,13 +133,34 @@ async fn a_wrong_digest_leaves_nothing() {
     let server = TestServer::dev().await;
     let client = server.client();
     let (location, wrong) = (client.start_upload("aa/bb").await, digest_of(b"other"));
-    let answer = client.send(Method::PUT, &format!("{location}?digest={wrong}"), &[], "content").await;
+    let answer = client
+        .send(
+            Method::PUT,
+            &format!("{location}?digest={wrong}"),
+            &[],
+            "content",
+        )
+        .await;
     assert_eq!(answer.error(), "400 DIGEST_INVALID");
-    assert_eq!(answer.json()["errors"][0]["detail"]["actual"], digest_of(b"content"));
+    assert_eq!(
+        answer.json()["errors"][0]["detail"]["actual"],
+        digest_of(b"content")
+    );
     for digest in [wrong.clone(), digest_of(b"content")] {
-        assert_eq!(client.get(&format!("/v2/aa/bb/blobs/{digest}")).await.error(), "404 BLOB_UNKNOWN");
+        assert_eq!(
+            client
+                .get(&format!("/v2/aa/bb/blobs/{digest}"))
+                .await
+                .error(),
+            "404 BLOB_UNKNOWN"
+        );
     }
-    let answer = client.post(&format!("/v2/aa/bb/blobs/uploads/?digest={wrong}"), "content").await;
+    let answer = client
+        .post(
+            &format!("/v2/aa/bb/blobs/uploads/?digest={wrong}"),
+            "content",
+        )
+        .await;
     assert_eq!(answer.error(), "400 DIGEST_INVALID");
 }
 
@@ -94,10 +170,25 @@ async fn a_session_belongs_to_its_repository_and_can_be_cancelled() {
     let client = server.client();
     let location = client.start_upload("aa/bb").await;
     client.start_upload("aa/cc").await;
-    assert_eq!(client.get(&location.replace("aa/bb", "aa/cc")).await.error(), "404 BLOB_UPLOAD_UNKNOWN");
-    assert_eq!(client.delete(&location).await.status, StatusCode::NO_CONTENT);
-    assert_eq!(client.get(&location).await.error(), "404 BLOB_UPLOAD_UNKNOWN");
-    assert_eq!(client.delete(&location).await.error(), "404 BLOB_UPLOAD_UNKNOWN");
+    assert_eq!(
+        client
+            .get(&location.replace("aa/bb", "aa/cc"))
+            .await
+            .error(),
+        "404 BLOB_UPLOAD_UNKNOWN"
+    );
+    assert_eq!(
+        client.delete(&location).await.status,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(
+        client.get(&location).await.error(),
+        "404 BLOB_UPLOAD_UNKNOWN"
+    );
+    assert_eq!(
+        client.delete(&location).await.error(),
+        "404 BLOB_UPLOAD_UNKNOWN"
+    );
 }
 
 #[tokio::test]
@@ -107,7 +198,10 @@ async fn a_session_that_nobody_touches_expires() {
     let location = client.start_upload("aa/bb").await;
     server.clock.advance(Duration::from_hours(25));
     server.app.registry.uploads.sweep().await.expect("a sweep");
-    assert_eq!(client.get(&location).await.error(), "404 BLOB_UPLOAD_UNKNOWN");
+    assert_eq!(
+        client.get(&location).await.error(),
+        "404 BLOB_UPLOAD_UNKNOWN"
+    );
 }
 
 #[tokio::test]
@@ -115,8 +209,13 @@ async fn a_client_that_leaves_finds_the_truth_when_it_returns() {
     let server = TestServer::dev().await;
     let client = server.client();
     let location = client.start_upload("aa/bb").await;
-    let mut socket = TcpStream::connect(server.address).await.expect("a connection");
-    let head = format!("PATCH {location} HTTP/1.1\r\nhost: {}\r\ncontent-length: 100000\r\n\r\n", server.address);
+    let mut socket = TcpStream::connect(server.address)
+        .await
+        .expect("a connection");
+    let head = format!(
+        "PATCH {location} HTTP/1.1\r\nhost: {}\r\ncontent-length: 100000\r\n\r\n",
+        server.address
+    );
     socket.write_all(head.as_bytes()).await.expect("sent");
     socket.write_all(&[b'x'; 5_000]).await.expect("sent");
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -131,7 +230,9 @@ async fn a_client_that_leaves_finds_the_truth_when_it_returns() {
     let (content, rest) = (vec![b'x'; 8_000], vec![b'x'; 8_000 - kept]);
     let range = format!("{kept}-7999");
     let put = format!("{location}?digest={}", digest_of(&content));
-    let answer = client.send(Method::PUT, &put, &[("content-range", &range)], rest).await;
+    let answer = client
+        .send(Method::PUT, &put, &[("content-range", &range)], rest)
+        .await;
     assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
 }
 
@@ -148,7 +249,13 @@ async fn the_same_blob_pushed_by_many_at_once_is_there_for_all() {
         assert_eq!(push.await.expect("no panic"), digest_of(&content));
     }
     for n in 0..3 {
-        assert_eq!(client.get(&format!("/v2/aa/r{n}/blobs/{}", digest_of(&content))).await.body, content);
+        assert_eq!(
+            client
+                .get(&format!("/v2/aa/r{n}/blobs/{}", digest_of(&content)))
+                .await
+                .body,
+            content
+        );
     }
 }
 
@@ -159,7 +266,16 @@ async fn chunks_sent_at_once_to_one_session_never_mix() {
     let location = client.start_upload("aa/bb").await;
     let sends = (0..8_u8).map(|n| {
         let (client, location) = (client.clone(), location.clone());
-        tokio::spawn(async move { client.send(Method::PATCH, &location, &[("content-range", "0-9999")], vec![n; 10_000]).await })
+        tokio::spawn(async move {
+            client
+                .send(
+                    Method::PATCH,
+                    &location,
+                    &[("content-range", "0-9999")],
+                    vec![n; 10_000],
+                )
+                .await
+        })
     });
     let mut taken = Vec::new();
     for (n, send) in (0_u8..).zip(sends.collect::<Vec<_>>()) {
@@ -168,9 +284,17 @@ async fn chunks_sent_at_once_to_one_session_never_mix() {
             status => assert_eq!(status, StatusCode::RANGE_NOT_SATISFIABLE),
         }
     }
-    let [winner] = taken[..] else { panic!("not one winner: {taken:?}") };
+    let [winner] = taken[..] else {
+        panic!("not one winner: {taken:?}")
+    };
     let digest = digest_of(&vec![winner; 10_000]);
-    assert_eq!(client.send(Method::PUT, &format!("{location}?digest={digest}"), &[], "").await.status, StatusCode::CREATED);
+    assert_eq!(
+        client
+            .send(Method::PUT, &format!("{location}?digest={digest}"), &[], "")
+            .await
+            .status,
+        StatusCode::CREATED
+    );
 }
 
 #[tokio::test]
@@ -180,11 +304,18 @@ async fn a_mount_links_and_what_cannot_be_mounted_is_uploaded() {
     let digest = client.push_blob("from/here", b"content").await;
     let mount = |query: String| {
         let client = client.clone();
-        async move { client.post(&format!("/v2/to/there/blobs/uploads/?{query}"), "").await }
+        async move {
+            client
+                .post(&format!("/v2/to/there/blobs/uploads/?{query}"), "")
+                .await
+        }
     };
     let answer = mount(format!("mount={digest}&from=from%2Fhere")).await;
     assert_eq!(answer.status, StatusCode::CREATED);
-    assert_eq!(answer.header("location"), format!("/v2/to/there/blobs/{digest}"));
+    assert_eq!(
+        answer.header("location"),
+        format!("/v2/to/there/blobs/{digest}")
+    );
     assert_eq!(answer.header("docker-content-digest"), digest);
     let absent = digest_of(b"absent");
     for query in [
@@ -194,11 +325,38 @@ async fn a_mount_links_and_what_cannot_be_mounted_is_uploaded() {
         format!("mount={absent}"),
     ] {
         let answer = mount(query.clone()).await;
-        assert_eq!((answer.status, answer.header("range")), (StatusCode::ACCEPTED, "0-0"), "{query}");
+        assert_eq!(
+            (answer.status, answer.header("range")),
+            (StatusCode::ACCEPTED, "0-0"),
+            "{query}"
+        );
     }
-    assert_eq!(mount("mount=sha256:abc&from=from/here".to_owned()).await.error(), "400 DIGEST_INVALID");
+    assert_eq!(
+        mount("mount=sha256:abc&from=from/here".to_owned())
+            .await
+            .error(),
+        "400 DIGEST_INVALID"
+    );
     // The blob stays where it was mounted when its source lets go of it.
-    assert_eq!(client.delete(&format!("/v2/from/here/blobs/{digest}")).await.status, StatusCode::ACCEPTED);
-    assert_eq!(client.get(&format!("/v2/from/here/blobs/{digest}")).await.error(), "404 BLOB_UNKNOWN");
-    assert_eq!(client.get(&format!("/v2/to/there/blobs/{digest}")).await.body, "content");
+    assert_eq!(
+        client
+            .delete(&format!("/v2/from/here/blobs/{digest}"))
+            .await
+            .status,
+        StatusCode::ACCEPTED
+    );
+    assert_eq!(
+        client
+            .get(&format!("/v2/from/here/blobs/{digest}"))
+            .await
+            .error(),
+        "404 BLOB_UNKNOWN"
+    );
+    assert_eq!(
+        client
+            .get(&format!("/v2/to/there/blobs/{digest}"))
+            .await
+            .body,
+        "content"
+    );
 }

@@ -1,0 +1,31 @@
+//! The SQL seam: one closure over [`Tx`], either engine. SQLite (embedded, one writer with group
+//! commit) and PostgreSQL.
+
+mod checkpoint;
+mod engine;
+mod error;
+mod job;
+mod lease;
+mod migrate;
+mod pool;
+mod postgres;
+mod row;
+mod serving;
+mod sqlite;
+mod threads;
+mod tls;
+mod value;
+mod writer;
+
+pub use engine::Tx;
+pub use error::{Error, OpenError, Result};
+pub use lease::Lease;
+pub use pool::{DatabaseConfig, Db, Durability, POSTGRES_CONNECTIONS};
+pub use row::Row;
+pub use serving::{ServingError, ServingLock};
+pub use value::Value;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;

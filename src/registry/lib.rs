@@ -1,0 +1,95 @@
+//! The registry wing: repositories, images, blobs and uploads. `Registry` holds a handle for each.
+
+mod content;
+mod error;
+mod images;
+mod listings;
+mod model;
+mod mutability;
+mod pull_records;
+mod referrers;
+mod repositories;
+mod store;
+#[cfg(test)]
+mod suite;
+mod sweep;
+mod upload_locks;
+mod uploads;
+#[cfg(test)]
+mod uploads_suite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use content::Content;
+pub use error::{Error, Mismatch};
+pub use images::{Images, Push};
+pub use listings::ImagePosition;
+pub use model::{
+    Blob, Encryption, Image, ImageListing, MutabilityMode, PolicyId, Referrer, RegistryId,
+    Repository, RepositoryId, RepositorySettings, StoredManifest, TagMutability, TagStatus,
+    TaggedImage, Upload,
+};
+pub use referrers::ReferrerPosition;
+pub use repositories::Repositories;
+pub use sweep::UploadSweep;
+pub use uploads::{Part, PartBody, Uploads};
+use wharfinger_base::{Clock, Ids};
+use wharfinger_blobs::BlobStore;
+use wharfinger_db::Db;
+
+/// What the wing lets its owner choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Store manifests whose layers or members are not in the repository. ECR refuses them; sparse
+    /// indexes need it.
+    pub accept_missing_references: bool,
+    /// Largest blob, in bytes. Default: ECR's 52,000 MiB.
+    pub max_blob_bytes: u64,
+    /// How long an upload may lie untouched.
+    pub upload_expiry: Duration,
+    /// How long a sender may be silent within a body.
+    pub body_idle_timeout: Duration,
+    /// Other servers share this index: upload sessions are claimed in it, and not only locked
+    /// here.
+    pub several_replicas: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            accept_missing_references: false,
+            max_blob_bytes: 52_000 * 1024 * 1024,
+            upload_expiry: Duration::from_hours(24),
+            body_idle_timeout: Duration::from_mins(1),
+            several_replicas: false,
+        }
+    }
+}
+
+/// All verbs of the registry.
+#[derive(Clone)]
+pub struct Registry {
+    pub repositories: Repositories,
+    pub images: Images,
+    pub content: Content,
+    pub uploads: Uploads,
+}
+
+impl Registry {
+    pub fn new(db: &Db, blobs: &BlobStore, clock: &Clock, ids: &Ids, config: Config) -> Self {
+        let config = Arc::new(config);
+        Self {
+            repositories: Repositories::new(db.clone(), clock.clone()),
+            images: Images::new(db.clone(), clock.clone(), config.accept_missing_references),
+            content: Content::new(db.clone(), clock.clone(), blobs.clone()),
+            uploads: Uploads::new(
+                db.clone(),
+                clock.clone(),
+                ids.clone(),
+                blobs.clone(),
+                config,
+            ),
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! `ListImages`, `DescribeImages`, `BatchDeleteImage`.
+
+use serde::{Deserialize, Serialize};
+use wharfinger_aws::Fault;
+use wharfinger_oci::{Digest, Reference, Tag};
+use wharfinger_registry::{Error, Repository, TagStatus};
+
+use crate::api::context::{Context, Demand, Scope};
+use crate::api::ecr::place::Place;
+use crate::api::ecr::views::{self, ImageDetail, ImageIdView};
+use crate::api::ecr::{error, paging};
+use crate::api::operation::Operation;
+
+/// `imageIds`: a digest, a tag, or both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ImageId {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image_tag: Option<String>,
+}
+
+/// An image identifier that names something.
+#[derive(Clone, Debug)]
+pub(super) enum Named {
+    ByDigest(Digest),
+    ByTag(Tag),
+    /// The tag, as long as it is on that digest.
+    Both(Digest, Tag),
+}
+
+/// Why one identifier of a batch came to nothing.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ImageFailure {
+    image_id: ImageId,
+    failure_code: &'static str,
+    failure_reason: String,
+}
+
+impl ImageId {
+    /// What the identifier names, or why it names nothing.
+    pub(super) fn named(&self) -> Result<Named, error::Failure> {
+        let digest = self
+            .image_digest
+            .as_deref()
+            .map(str::parse::<Digest>)
+            .transpose()
+            .map_err(|_| error::BAD_IMAGE_DIGEST)?;
+        let tag = self
+            .image_tag
+            .as_deref()
+            .map(str::parse::<Tag>)
+            .transpose()
+            .map_err(|_| error::BAD_IMAGE_TAG)?;
+        match (digest, tag) {
+            (None, None) => Err(error::NO_DIGEST_AND_TAG),
+            (Some(digest), None) => Ok(Named::ByDigest(digest)),
+            (None, Some(tag)) => Ok(Named::ByTag(tag)),
+            (Some(digest), Some(tag)) => Ok(Named::Both(digest, tag)),
+        }
+    }
+
+    pub(super) fn failure(
+        &self,
+        (failure_code, failure_reason): (&'static str, impl Into<String>),
+    ) -> ImageFailure {
+        ImageFailure {
+            image_id: self.clone(),
+            failure_code,
+            failure_reason: failure_reason.into(),
+        }
+    }
+
+    pub(super) fn not_found(&self) -> ImageFailure {
+        self.failure(error::IMAGE_NOT_FOUND)
+    }
+}
+
+impl Named {
+    /// What to look up: the tag where there is one, since it must be on the digest anyway.
+    pub(super) fn reference(&self) -> Reference {
+        match self {
+            Self::ByDigest(digest) => Reference::Digest(*digest),
+            Self::ByTag(tag) | Self::Both(_, tag) => Reference::Tag(tag.clone()),
+        }
+    }
+
+    pub(super) fn tag(&self) -> Option<&Tag> {
+        match self {
+            Self::ByDigest(_) => None,
+            Self::ByTag(tag) | Self::Both(_, tag) => Some(tag),
+        }
+    }
+
+    /// Is an image of this digest the one that was meant?
+    pub(super) fn agrees(&self, digest: &Digest) -> bool {
+        if let Self::Both(named, _) = self {
+            named == digest
+        } else {
+            true
+        }
+    }
+}
+
+/// `filter` of both listings.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Filter {
+    tag_status: Option<String>,
+    image_status: Option<String>,
+}
+
+impl Filter {
+    fn tags(&self) -> TagStatus {
+        match self.tag_status.as_deref() {
+            Some("TAGGED") => TagStatus::Tagged,
+            Some("UNTAGGED") => TagStatus::Untagged,
+            _ => TagStatus::Any,
+        }
+    }
+
+    /// Nothing is archived here, so a filter for what is finds nothing.
+    fn shows_active(&self) -> bool {
+        matches!(self.image_status.as_deref(), None | Some("ACTIVE" | "ANY"))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListImages {
+    #[serde(flatten)]
+    place: Place,
+    next_token: Option<String>,
+    max_results: Option<u32>,
+    filter: Option<Filter>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ImageIds {
+    image_ids: Vec<ImageIdView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+}
+
+impl Operation for ListImages {
+    const NAME: &'static str = "ListImages";
+    type Output = ImageIds;
+
+    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
+        Ok(vec![self.place.demand("ecr:ListImages", scope)])
+    }
+
+    async fn run(self, cx: &Context) -> Result<ImageIds, Fault> {
+        let repository = self.place.repository(cx).await?;
+        let filter = self.filter.unwrap_or_default();
+        let after = paging::image_position(Self::NAME, &repository, self.next_token.as_deref())?;
+        if !filter.shows_active() {
+            return Ok(ImageIds {
+                image_ids: Vec::new(),
+                next_token: None,
+            });
+        }
+        let page = cx
+            .app()
+            .registry
+            .images
+            .list(
+                repository.id,
+                filter.tags(),
+                after,
+                paging::limit(self.max_results),
+            )
+            .await;
+        let page = page.map_err(|error| error::fault(cx, &error))?;
+        let image_ids = page
+            .items
+            .into_iter()
+            .map(|found| ImageIdView {
+                image_digest: found.digest,
+                image_tag: found.tag,
+            })
+            .collect();
+        Ok(ImageIds {
+            image_ids,
+            next_token: page
+                .next
+                .map(|place| paging::image_token(Self::NAME, &repository, &place)),
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DescribeImages {
+    #[serde(flatten)]
+    place: Place,
+    image_ids: Option<Vec<ImageId>>,
+    next_token: Option<String>,
+    max_results: Option<u32>,
+    filter: Option<Filter>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ImageDetails {
+    image_details: Vec<ImageDetail>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+}
+
+impl Operation for DescribeImages {
+    const NAME: &'static str = "DescribeImages";
+    type Output = ImageDetails;
+
+    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
+        Ok(vec![self.place.demand("ecr:DescribeImages", scope)])
+    }
+
+    async fn run(self, cx: &Context) -> Result<ImageDetails, Fault> {
+        let repository = self.place.repository(cx).await?;
+        if let Some(ids) = self.image_ids {
+            if self.next_token.is_some() || self.max_results.is_some() {
+                return Err(error::invalid_request(
+                    "nextToken and maxResults cannot be used with imageIds",
+                ));
+            }
+            return describe_each(cx, &repository, &ids).await;
+        }
+        let filter = self.filter.unwrap_or_default();
+        let after = paging::image_position(Self::NAME, &repository, self.next_token.as_deref())?;
+        if !filter.shows_active() {
+            return Ok(ImageDetails {
+                image_details: Vec::new(),
+                next_token: None,
+            });
+        }
+        let page = cx
+            .app()
+            .registry
+            .images
+            .describe(
+                repository.id,
+                filter.tags(),
+                after,
+                paging::limit(self.max_results),
+            )
+            .await;
+        let page = page.map_err(|error| error::fault(cx, &error))?;
+        let image_details = page
+            .items
+            .into_iter()
+            .map(|image| views::image_detail(&repository, image))
+            .collect();
+        Ok(ImageDetails {
+            image_details,
+            next_token: page
+                .next
+                .map(|place| paging::image_token(Self::NAME, &repository, &place)),
+        })
+    }
+}
+
+/// Each named image once, however many of its tags were named.
+async fn describe_each(
+    cx: &Context,
+    repository: &Repository,
+    ids: &[ImageId],
+) -> Result<ImageDetails, Fault> {
+    let mut seen = Vec::with_capacity(ids.len());
+    let mut image_details = Vec::with_capacity(ids.len());
+    for id in ids {
+        let named = id
+            .named()
+            .map_err(|(_, reason)| error::invalid_request(reason))?;
+        let missing = || {
+            error::image_not_found(
+                repository,
+                id.image_digest.as_deref(),
+                id.image_tag.as_deref(),
+            )
+        };
+        let found = match cx
+            .app()
+            .registry
+            .images
+            .describe_one(repository.id, &named.reference())
+            .await
+        {
+            Ok(found) if named.agrees(&found.image.digest) => found,
+            Ok(_) | Err(Error::NoSuchImage(_)) => return Err(missing()),
+            Err(error) => return Err(error::fault(cx, &error)),
+        };
+        if !seen.contains(&found.image.digest) {
+            seen.push(found.image.digest);
+            image_details.push(views::image_detail(repository, found));
+        }
+    }
+    Ok(ImageDetails {
+        image_details,
+        next_token: None,
+    })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BatchDeleteImage {
+    #[serde(flatten)]
+    place: Place,
+    image_ids: Vec<ImageId>,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Deleted {
+    image_ids: Vec<ImageIdView>,
+    failures: Vec<ImageFailure>,
+}
+
+impl Operation for BatchDeleteImage {
+    const NAME: &'static str = "BatchDeleteImage";
+    type Output = Deleted;
+
+    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
+        Ok(vec![self.place.demand("ecr:BatchDeleteImage", scope)])
+    }
+
+    async fn run(self, cx: &Context) -> Result<Deleted, Fault> {
+        let repository = self.place.repository(cx).await?;
+        let mut answer = Deleted::default();
+        for id in self.image_ids {
+            match delete(cx, &repository, &id).await? {
+                Ok(gone) => answer.image_ids.extend(gone),
+                Err(failure) => answer.failures.push(failure),
+            }
+        }
+        Ok(answer)
+    }
+}
+
+async fn delete(
+    cx: &Context,
+    repository: &Repository,
+    id: &ImageId,
+) -> Result<Result<Vec<ImageIdView>, ImageFailure>, Fault> {
+    let named = match id.named() {
+        Ok(named) => named,
+        Err(why) => return Ok(Err(id.failure(why))),
+    };
+    let images = &cx.app().registry.images;
+    if let Named::Both(digest, tag) = &named
+        && !images
+            .tag_is_on(repository.id, tag, digest)
+            .await
+            .map_err(|error| error::fault(cx, &error))?
+    {
+        return Ok(Err(id.failure(error::TAG_NOT_ON_DIGEST)));
+    }
+    match images
+        .delete_as_ecr(repository.id, &named.reference())
+        .await
+    {
+        Ok(gone) => Ok(Ok(gone
+            .into_iter()
+            .map(|(image_digest, image_tag)| ImageIdView {
+                image_digest,
+                image_tag,
+            })
+            .collect())),
+        Err(Error::NoSuchImage(_)) => Ok(Err(id.not_found())),
+        Err(Error::ReferencedByIndex { by }) => {
+            Ok(Err(id.failure(error::referenced_by_index(&by))))
+        }
+        Err(error) => Err(error::fault(cx, &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_name_an_image_or_fail_in_ecrs_words() {
+        let id = |digest: Option<&str>, tag: Option<&str>| ImageId {
+            image_digest: digest.map(Into::into),
+            image_tag: tag.map(Into::into),
+        };
+        let code = |id: ImageId| id.named().map_or_else(|(code, _)| code, |_| "");
+        let digest = format!("sha256:{}", "a".repeat(64));
+        assert_eq!(code(id(None, None)), "MissingDigestAndTag");
+        assert_eq!(code(id(Some("sha256:x"), Some("t"))), "InvalidImageDigest");
+        assert_eq!(code(id(None, Some("-t"))), "InvalidImageTag");
+        assert_eq!(code(id(Some(&digest), Some("t"))), "");
+        let named = id(Some(&digest), Some("t")).named().expect("both");
+        assert!(!named.agrees(&Digest::of(wharfinger_oci::Algorithm::Sha256, b"")));
+    }
+}

@@ -1,0 +1,220 @@
+//! `BatchGetImage`, `PutImage`: the manifests themselves.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use wharfinger_aws::{AccountId, Fault};
+use wharfinger_oci::{Algorithm, Digest, Manifest, ManifestError, Reference, RepositoryName, Tag};
+use wharfinger_registry::{Error, Push, Repository, StoredManifest};
+
+use crate::api::context::{Context, Demand, Scope};
+use crate::api::ecr::error;
+use crate::api::ecr::images::{ImageFailure, ImageId};
+use crate::api::ecr::place::Place;
+use crate::api::ecr::views::ImageIdView;
+use crate::api::operation::Operation;
+
+/// Most bytes of manifests in one answer: one hundred of the largest would be 400 MiB.
+const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ImageView {
+    registry_id: AccountId,
+    repository_name: RepositoryName,
+    image_id: ImageIdView,
+    image_manifest: String,
+    image_manifest_media_type: String,
+}
+
+fn view(repository: &Repository, stored: &StoredManifest, tag: Option<Tag>) -> ImageView {
+    ImageView {
+        registry_id: repository.registry.account,
+        repository_name: repository.name.clone(),
+        image_id: ImageIdView {
+            image_digest: stored.image.digest,
+            image_tag: tag,
+        },
+        image_manifest: String::from_utf8_lossy(&stored.bytes).into_owned(),
+        image_manifest_media_type: stored.image.media_type.to_string(),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BatchGetImage {
+    #[serde(flatten)]
+    place: Place,
+    image_ids: Vec<ImageId>,
+    accepted_media_types: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Images {
+    images: Vec<ImageView>,
+    failures: Vec<ImageFailure>,
+}
+
+impl Operation for BatchGetImage {
+    const NAME: &'static str = "BatchGetImage";
+    type Output = Images;
+
+    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
+        Ok(vec![self.place.demand("ecr:BatchGetImage", scope)])
+    }
+
+    async fn run(self, cx: &Context) -> Result<Images, Fault> {
+        let repository = self.place.repository(cx).await?;
+        let verbs = &cx.app().registry.images;
+        let accepted = |media_type: &str| {
+            self.accepted_media_types
+                .as_ref()
+                .is_none_or(|types| types.iter().any(|one| one == media_type))
+        };
+        let (mut answer, mut bytes) = (Images::default(), 0);
+        for id in &self.image_ids {
+            let named = match id.named() {
+                Ok(named) => named,
+                Err(why) => {
+                    answer.failures.push(id.failure(why));
+                    continue;
+                }
+            };
+            match verbs.get(repository.id, &named.reference()).await {
+                Ok(stored)
+                    if named.agrees(&stored.image.digest)
+                        && accepted(stored.image.media_type.as_str()) =>
+                {
+                    bytes += stored.bytes.len();
+                    if bytes > MAX_ANSWER_BYTES {
+                        return Err(error::limit_exceeded(
+                            "The manifests asked for are too large for one answer; ask for fewer",
+                        ));
+                    }
+                    verbs.note_pull(&stored.image);
+                    answer
+                        .images
+                        .push(view(&repository, &stored, named.tag().cloned()));
+                }
+                Ok(_) | Err(Error::NoSuchImage(_)) => answer.failures.push(id.not_found()),
+                Err(error) => return Err(error::fault(cx, &error)),
+            }
+        }
+        Ok(answer)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PutImage {
+    #[serde(flatten)]
+    place: Place,
+    image_manifest: String,
+    image_manifest_media_type: Option<String>,
+    image_tag: Option<String>,
+    image_digest: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct OneImage {
+    image: ImageView,
+}
+
+impl Operation for PutImage {
+    const NAME: &'static str = "PutImage";
+    /// A manifest of 4 MiB, each byte of it escaped, and some.
+    const MAX_BODY: usize = 10 * 1024 * 1024;
+    type Output = OneImage;
+
+    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
+        Ok(vec![self.place.demand("ecr:PutImage", scope)])
+    }
+
+    async fn run(self, cx: &Context) -> Result<OneImage, Fault> {
+        let repository = self.place.repository(cx).await?;
+        let (push, tag) = self.into_push()?;
+        let (digest, images) = (push.digest, &cx.app().registry.images);
+        // Without a tag there is nothing to set on an image that is there: the verb would call it
+        // done.
+        if tag.is_none() {
+            match images.head(repository.id, &Reference::Digest(digest)).await {
+                Ok(_) => return Err(error::image_exists(&repository, &digest, None)),
+                Err(Error::NoSuchImage(_)) => {}
+                Err(error) => return Err(error::fault(cx, &error)),
+            }
+        }
+        let (media_type, image_manifest) =
+            (push.manifest.media_type.to_string(), push.bytes.clone());
+        images
+            .put(&repository, push)
+            .await
+            .map_err(|error| match error {
+                Error::ImageExists { digest, tag } => {
+                    error::image_exists(&repository, &digest, Some(&tag))
+                }
+                Error::MissingBlobs(digests) => error::missing_content(&repository, true, &digests),
+                Error::MissingMembers(digests) => {
+                    error::missing_content(&repository, false, &digests)
+                }
+                error => error::fault(cx, &error),
+            })?;
+        let image = ImageView {
+            registry_id: repository.registry.account,
+            repository_name: repository.name,
+            image_id: ImageIdView {
+                image_digest: digest,
+                image_tag: tag,
+            },
+            image_manifest: String::from_utf8_lossy(&image_manifest).into_owned(),
+            image_manifest_media_type: media_type,
+        };
+        Ok(OneImage { image })
+    }
+}
+
+impl PutImage {
+    /// What the registry is to store, and the tag it gets.
+    fn into_push(self) -> Result<(Push, Option<Tag>), Fault> {
+        const TAG_RULE: &str =
+            "must satisfy regular expression '[a-zA-Z0-9_][a-zA-Z0-9-_.]{0,127}'";
+        let tag = self
+            .image_tag
+            .map(|tag| {
+                tag.parse::<Tag>()
+                    .map_err(|_| error::invalid("imageTag", TAG_RULE))
+            })
+            .transpose()?;
+        let given = self.image_digest.map(|text| match text.parse::<Digest>() {
+            Ok(digest) => Ok((text, digest)),
+            Err(_) => Err(error::invalid(
+                "imageDigest",
+                "must satisfy regular expression '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'",
+            )),
+        });
+        let given = given.transpose()?;
+        let bytes = Bytes::from(self.image_manifest);
+        let manifest =
+            Manifest::parse(&bytes, self.image_manifest_media_type.as_deref()).map_err(|why| {
+                match why {
+                    ManifestError::Syntax(_) => error::invalid_manifest("Invalid JSON syntax"),
+                    why => error::invalid_manifest(&why.to_string()),
+                }
+            })?;
+        let algorithm = given
+            .as_ref()
+            .map_or(Algorithm::Sha256, |(_, digest)| digest.algorithm());
+        let digest = Digest::of(algorithm, &bytes);
+        if let Some((text, _)) = given.filter(|(_, given)| *given != digest) {
+            return Err(error::digest_mismatch(&text, &digest));
+        }
+        Ok((
+            Push {
+                manifest,
+                bytes,
+                digest,
+                tags: tag.iter().cloned().collect(),
+                refuse_existing: true,
+            },
+            tag,
+        ))
+    }
+}

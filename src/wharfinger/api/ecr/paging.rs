@@ -1,0 +1,65 @@
+//! `maxResults` and `nextToken` of ECR's listings.
+
+use wharfinger_aws::Fault;
+use wharfinger_base::PageToken;
+use wharfinger_registry::{ImagePosition, Repository};
+
+use crate::api::ecr::error;
+
+/// Items on a page where the request does not say (ECR API reference, `maxResults`).
+const DEFAULT_ITEMS: usize = 100;
+
+/// How many items the page shall have; the constraints have bounded the number already.
+pub(super) fn limit(max_results: Option<u32>) -> usize {
+    max_results
+        .and_then(|limit| usize::try_from(limit).ok())
+        .unwrap_or(DEFAULT_ITEMS)
+}
+
+/// The position that `token` stands for, of `parts` parts; a token that this listing of this
+/// resource never gave is refused.
+pub(super) fn position<const PARTS: usize>(
+    listing: &str,
+    token: Option<&str>,
+) -> Result<Option<[String; PARTS]>, Fault> {
+    let Some(token) = token else { return Ok(None) };
+    let parts =
+        PageToken::decode(listing, token).and_then(|parts| <[String; PARTS]>::try_from(parts).ok());
+    parts.map(Some).ok_or_else(bad_token)
+}
+
+pub(super) fn bad_token() -> Fault {
+    error::invalid(
+        "nextToken",
+        "must be a token that this operation gave for this resource",
+    )
+}
+
+/// The token for a place in a listing of images.
+pub(super) fn image_token(listing: &str, repository: &Repository, place: &ImagePosition) -> String {
+    PageToken::encode(
+        listing,
+        &[
+            &repository.id.0.to_string(),
+            &hex::encode(&place.digest),
+            &place.tag,
+        ],
+    )
+}
+
+/// The place that a token of [`image_token`] stands for; the beginning without one.
+pub(super) fn image_position(
+    listing: &str,
+    repository: &Repository,
+    token: Option<&str>,
+) -> Result<ImagePosition, Fault> {
+    let Some([id, digest, tag]) = position(listing, token)? else {
+        return Ok(ImagePosition::default());
+    };
+    let digest = hex::decode(digest).map_err(|_| bad_token())?;
+    if id == repository.id.0.to_string() {
+        Ok(ImagePosition { digest, tag })
+    } else {
+        Err(bad_token())
+    }
+}

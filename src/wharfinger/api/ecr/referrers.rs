@@ -1,0 +1,153 @@
+//! `ListImageReferrers`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use wharfinger_aws::Fault;
+use wharfinger_base::PageToken;
+use wharfinger_oci::Digest;
+use wharfinger_registry::{Referrer, ReferrerPosition};
+
+use crate::api::context::{Context, Demand, Scope};
+use crate::api::ecr::place::Place;
+use crate::api::ecr::{error, paging};
+use crate::api::operation::Operation;
+
+/// Items on a page where the request does not say (ECR API reference).
+const DEFAULT_ITEMS: u32 = 20;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListImageReferrers {
+    #[serde(flatten)]
+    place: Place,
+    subject_id: SubjectId,
+    filter: Option<Filter>,
+    next_token: Option<String>,
+    max_results: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SubjectId {
+    image_digest: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Filter {
+    artifact_types: Option<Vec<String>>,
+    artifact_status: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Referrers {
+    referrers: Vec<ReferrerView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReferrerView {
+    digest: Digest,
+    media_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<String>,
+    size: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+    artifact_status: &'static str,
+}
+
+impl Operation for ListImageReferrers {
+    const NAME: &'static str = "ListImageReferrers";
+    type Output = Referrers;
+
+    /// AWS asks for `BatchGetImage` here: a referrer says nothing that the image's reader may not
+    /// know.
+    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
+        Ok(vec![self.place.demand("ecr:BatchGetImage", scope)])
+    }
+
+    async fn run(self, cx: &Context) -> Result<Referrers, Fault> {
+        let repository = self.place.repository(cx).await?;
+        let subject: Digest = self.subject_id.image_digest.parse().map_err(|_| {
+            error::invalid(
+                "subjectId.imageDigest",
+                "must satisfy regular expression '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'",
+            )
+        })?;
+        let filter = self.filter.unwrap_or_default();
+        let types = filter.artifact_types.unwrap_or_default();
+        if !matches!(
+            filter.artifact_status.as_deref(),
+            None | Some("ACTIVE" | "ANY")
+        ) {
+            return Ok(Referrers {
+                referrers: Vec::new(),
+                next_token: None,
+            });
+        }
+        let home = repository.id.0.to_string();
+        let after = match paging::position(Self::NAME, self.next_token.as_deref())? {
+            None => None,
+            Some([id, of, artifact_type, digest]) if id == home && of == subject.to_string() => {
+                Some(ReferrerPosition {
+                    artifact_type,
+                    digest: hex::decode(digest).map_err(|_| paging::bad_token())?,
+                })
+            }
+            Some(_) => return Err(paging::bad_token()),
+        };
+        // One type is the index's to find; of several, each page is sifted here, and may come out
+        // short.
+        let single = if let [single] = types.as_slice() {
+            Some(single.as_str())
+        } else {
+            None
+        };
+        let limit = paging::limit(Some(self.max_results.unwrap_or(DEFAULT_ITEMS)));
+        let page = cx
+            .app()
+            .registry
+            .images
+            .referrers(repository.id, &subject, single, after, limit)
+            .await;
+        let page = page.map_err(|error| error::fault(cx, &error))?;
+        let wanted = |found: &Referrer| {
+            types.is_empty()
+                || found
+                    .artifact_type
+                    .as_ref()
+                    .is_some_and(|artifact| types.contains(artifact))
+        };
+        let next_token = page.next.map(|place| {
+            PageToken::encode(
+                Self::NAME,
+                &[
+                    &home,
+                    &subject.to_string(),
+                    &place.artifact_type,
+                    &hex::encode(&place.digest),
+                ],
+            )
+        });
+        Ok(Referrers {
+            referrers: page.items.into_iter().filter(wanted).map(view).collect(),
+            next_token,
+        })
+    }
+}
+
+fn view(found: Referrer) -> ReferrerView {
+    ReferrerView {
+        digest: found.digest,
+        media_type: found.media_type,
+        artifact_type: found.artifact_type,
+        size: found.size,
+        annotations: found.annotations,
+        artifact_status: "ACTIVE",
+    }
+}

@@ -1,0 +1,129 @@
+//! The registry's nouns as ECR writes them.
+
+use serde::{Deserialize, Serialize};
+use wharfinger_aws::{AccountId, Arn};
+use wharfinger_oci::{Digest, RepositoryName, Tag};
+use wharfinger_registry::{MutabilityMode, RegistryId, Repository, TagMutability, TaggedImage};
+
+use crate::api::context::Context;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RepositoryView {
+    repository_arn: Arn,
+    registry_id: AccountId,
+    repository_name: RepositoryName,
+    repository_uri: String,
+    created_at: f64,
+    image_tag_mutability: MutabilityMode,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    image_tag_mutability_exclusion_filters: Vec<ExclusionFilter>,
+    image_scanning_configuration: ScanningConfiguration,
+    encryption_configuration: EncryptionView,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ScanningConfiguration {
+    pub(super) scan_on_push: bool,
+}
+
+/// `{"filterType": "WILDCARD", "filter": "…"}`; the type has one value only.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ExclusionFilter {
+    filter_type: String,
+    pub(super) filter: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EncryptionView {
+    pub(super) encryption_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kms_key: Option<String>,
+}
+
+pub(super) fn repository(cx: &Context, repository: Repository) -> RepositoryView {
+    let RegistryId { account, region } = &repository.registry;
+    RepositoryView {
+        repository_arn: repository.arn(),
+        registry_id: *account,
+        repository_uri: cx
+            .app()
+            .config
+            .names
+            .repository_uri
+            .of(account, region, &repository.name),
+        created_at: repository.created_at.as_epoch_seconds(),
+        image_tag_mutability: repository.settings.mutability.mode,
+        image_tag_mutability_exclusion_filters: exclusion_filters(&repository.settings.mutability),
+        image_scanning_configuration: ScanningConfiguration {
+            scan_on_push: repository.settings.scan_on_push,
+        },
+        encryption_configuration: EncryptionView {
+            encryption_type: repository.settings.encryption.kind,
+            kms_key: repository.settings.encryption.kms_key,
+        },
+        repository_name: repository.name,
+    }
+}
+
+pub(super) fn exclusion_filters(mutability: &TagMutability) -> Vec<ExclusionFilter> {
+    let filter = |pattern: &String| ExclusionFilter {
+        filter_type: "WILDCARD".to_owned(),
+        filter: pattern.clone(),
+    };
+    mutability.exclusions.iter().map(filter).collect()
+}
+
+/// What names an image in answers.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ImageIdView {
+    pub(super) image_digest: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image_tag: Option<Tag>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ImageDetail {
+    registry_id: AccountId,
+    repository_name: RepositoryName,
+    image_digest: Digest,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    image_tags: Vec<Tag>,
+    image_size_in_bytes: u64,
+    image_pushed_at: f64,
+    image_manifest_media_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_media_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_recorded_pull_time: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject_manifest_digest: Option<Digest>,
+    /// Nothing is archived here.
+    image_status: &'static str,
+}
+
+pub(super) fn image_detail(
+    repository: &Repository,
+    TaggedImage { image, tags }: TaggedImage,
+) -> ImageDetail {
+    ImageDetail {
+        registry_id: repository.registry.account,
+        repository_name: repository.name.clone(),
+        image_digest: image.digest,
+        image_tags: tags,
+        image_size_in_bytes: image.content_size,
+        image_pushed_at: image.pushed_at.as_epoch_seconds(),
+        image_manifest_media_type: image.media_type.to_string(),
+        artifact_media_type: image.artifact_type,
+        last_recorded_pull_time: image
+            .pulled_at
+            .map(wharfinger_base::Timestamp::as_epoch_seconds),
+        subject_manifest_digest: image.subject,
+        image_status: "ACTIVE",
+    }
+}

@@ -1,0 +1,38 @@
+//! `POST /_wharfinger/reset` of a development server: everything is as on its first start.
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+
+use crate::api::health::text;
+use crate::app::App;
+
+/// Users removed per read of the index.
+const PAGE: usize = 100;
+
+/// Empties registry and users. The door lets nobody in here but under `--dev`.
+pub(super) async fn everything(app: &App) -> Response<Body> {
+    match forget(app).await {
+        Ok(()) => text(StatusCode::OK, "everything is gone\n"),
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the state was not emptied");
+            text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the state was not emptied; the log says why\n",
+            )
+        }
+    }
+}
+
+async fn forget(app: &App) -> anyhow::Result<()> {
+    app.registry.content.forget_everything().await?;
+    let (users, account) = (app.iam.users(), app.iam.account());
+    loop {
+        let page = users.list(account, None, PAGE).await?;
+        if page.items.is_empty() {
+            return Ok(());
+        }
+        for user in page.items {
+            users.delete(account, &user.name).await?;
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The `/v2/` face: the OCI Distribution specification over the registry's verbs.
+//!
+//! A request goes through [`serve`] from top to bottom: read the path and query, learn who sends
+//! it, pass the gate, call one verb. The body is first touched by the verb, so nothing is received
+//! from those who may not send it.
+
+mod access;
+pub mod actions;
+mod blobs;
+mod catalog;
+pub mod challenge;
+pub mod conditional;
+pub mod error;
+pub mod link;
+mod manifests;
+pub mod query;
+pub mod range;
+mod referrers;
+pub mod route;
+mod tags;
+mod uploads;
+mod visit;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Request, Response};
+use wharfinger_http::SendfileQueue;
+use wharfinger_iam::{Caller, LayerGrant};
+use wharfinger_oci::RepositoryName;
+use wharfinger_registry::{Error, RegistryId, Repository};
+
+use self::access::Arrival;
+use self::error::Refusal;
+use self::query::Query;
+use self::route::{Route, RouteError};
+use self::visit::{JSON, Visit, document};
+use crate::api::drain;
+use crate::api::gate::Gate;
+use crate::api::origin::Origin;
+use crate::app::App;
+
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+
+/// Answers one request to `/v2/`. The answer carries its [`route::Endpoint`] as an extension, for
+/// metrics and the log.
+pub async fn serve(app: &App, request: Request<Body>) -> Response<Body> {
+    let (head, mut body) = request.into_parts();
+    let route = Route::parse(&head.method, head.uri.path());
+    let endpoint = route.as_ref().ok().map(Route::endpoint);
+    let outcome = answer(app, &head, route.as_ref().map_err(Clone::clone), &mut body).await;
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(refusal) => drain::outlive(refusal.into_response(), head.version, &head.headers, body),
+    };
+    response
+        .headers_mut()
+        .insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    if let Some(endpoint) = endpoint {
+        response.extensions_mut().insert(endpoint);
+    }
+    response
+}
+
+async fn answer(
+    app: &App,
+    head: &Parts,
+    route: Result<&Route, RouteError>,
+    body: &mut Body,
+) -> Result<Response<Body>, Refusal> {
+    let origin = Origin::of(head);
+    // A query that cannot be read is told only to those who may ask at all.
+    let (parsed, none) = (Query::parse(head.uri.query()), Query::default());
+    let query = parsed.as_ref().unwrap_or(&none);
+    let arrival = Arrival {
+        app,
+        origin: &origin,
+        headers: &head.headers,
+        route: route.as_ref().ok().copied(),
+        query,
+    };
+    let grant = arrival.ticket()?;
+    let caller = match &grant {
+        Some(grant) => Arc::new(Caller::root(grant.account)),
+        None => arrival.authenticate().await?,
+    };
+    let route = route?;
+    parsed.as_ref().map_err(Clone::clone)?;
+    let registry = match grant {
+        Some(LayerGrant {
+            account, region, ..
+        }) => RegistryId { account, region },
+        None => origin.registry(app, &caller),
+    };
+    let gate = Gate {
+        app,
+        caller: &caller,
+        registry: &registry,
+        origin: &origin,
+    };
+    let sendfile = head.extensions.get::<SendfileQueue>();
+    dispatch(
+        &Visit {
+            app,
+            arrival: &arrival,
+            gate,
+            headers: &head.headers,
+            query,
+            sendfile,
+        },
+        route,
+        body,
+    )
+    .await
+}
+
+async fn dispatch(
+    visit: &Visit<'_>,
+    route: &Route,
+    body: &mut Body,
+) -> Result<Response<Body>, Refusal> {
+    let Some(name) = route.repository() else {
+        return match route {
+            Route::Catalog => catalog::list(visit).await,
+            _ => Ok(document(JSON, b"{}".to_vec())),
+        };
+    };
+    let repository = access::admit(visit, name, &demanded(visit, route, body)).await?;
+    if let Route::ListReferrers { subject, .. } = route {
+        return referrers::list(visit, name, repository.as_ref(), subject).await;
+    }
+    let repository = match repository {
+        Some(repository) => repository,
+        None if matches!(route, Route::StartUpload { .. } | Route::PutManifest { .. }) => {
+            create_on_push(visit, name).await?
+        }
+        None => return Err(no_such_repository(visit, name)),
+    };
+    // What moves bytes has large futures: boxed, they cost one allocation there instead of
+    // kilobytes for every request and connection.
+    match route {
+        Route::ReadBlob { digest, .. } => blobs::read(visit, &repository, digest).await,
+        Route::CheckBlob { digest, .. } => blobs::check(visit, &repository, digest).await,
+        Route::DeleteBlob { digest, .. } => blobs::delete(visit, &repository, digest).await,
+        Route::ReadManifest { reference, .. } => {
+            manifests::read(visit, &repository, reference).await
+        }
+        Route::CheckManifest { reference, .. } => {
+            manifests::check(visit, &repository, reference).await
+        }
+        Route::PutManifest { reference, .. } => {
+            Box::pin(manifests::put(visit, &repository, reference, body)).await
+        }
+        Route::DeleteManifest { reference, .. } => {
+            manifests::delete(visit, &repository, reference).await
+        }
+        Route::StartUpload { .. } => Box::pin(uploads::start(visit, &repository, body)).await,
+        Route::AskUpload { id, .. } => uploads::ask(visit, &repository, *id).await,
+        Route::AppendUpload { id, .. } => {
+            Box::pin(uploads::append(visit, &repository, *id, body)).await
+        }
+        Route::FinishUpload { id, .. } => {
+            Box::pin(uploads::finish(visit, &repository, *id, body)).await
+        }
+        Route::CancelUpload { id, .. } => uploads::cancel(visit, &repository, *id).await,
+        Route::ListTags { .. } => tags::list(visit, &repository).await,
+        Route::Ping | Route::Catalog | Route::ListReferrers { .. } => {
+            Err(RouteError::NoSuchEndpoint.into())
+        }
+    }
+}
+
+/// The row of the table, and what the request itself adds: a POST with the whole blob does what
+/// three requests would do, a closing PUT with bytes what two would.
+fn demanded(visit: &Visit<'_>, route: &Route, body: &Body) -> Vec<&'static str> {
+    let mut demanded = route.endpoint().row().actions.to_vec();
+    match route {
+        Route::StartUpload { .. } if visit.query.first("digest").is_some() => {
+            demanded.extend([actions::APPEND_UPLOAD, actions::FINISH_UPLOAD]);
+        }
+        Route::FinishUpload { .. } if !http_body::Body::is_end_stream(body) => {
+            demanded.push(actions::APPEND_UPLOAD)
+        }
+        _ => {}
+    }
+    demanded
+}
+
+/// Makes the repository that a push names, where that is configured and the caller may.
+async fn create_on_push(visit: &Visit<'_>, name: &RepositoryName) -> Result<Repository, Refusal> {
+    if !visit.app.config.create_on_push {
+        return Err(no_such_repository(visit, name));
+    }
+    access::admit(visit, name, &[actions::CREATE_REPOSITORY]).await?;
+    Ok(visit
+        .app
+        .registry
+        .repositories
+        .find_or_create(visit.gate.registry, name)
+        .await?)
+}
+
+fn no_such_repository(visit: &Visit<'_>, name: &RepositoryName) -> Refusal {
+    Error::NoSuchRepository {
+        name: name.clone(),
+        registry: visit.gate.registry.clone(),
+    }
+    .into()
+}

@@ -1,0 +1,24 @@
+//! `wharfinger check`: is this configuration right?
+
+use std::process::ExitCode;
+
+use wharfinger_http::Certificates;
+
+use crate::cli::{Configured, listed, say};
+use crate::config::Config;
+
+/// Prints every problem, or `ok`; the exit code says the same.
+pub(super) fn run(configured: Configured) -> anyhow::Result<ExitCode> {
+    let problems = match Config::from_settings(configured.settings()?) {
+        Err(problems) => listed(&problems),
+        Ok(config) => match config.tls.map(Certificates::load).transpose() {
+            Err(why) => format!("  tls_certificate: {why}"),
+            Ok(_) => {
+                say("ok\n")?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        },
+    };
+    say(&format!("the configuration is not right:\n{problems}\n"))?;
+    Ok(ExitCode::FAILURE)
+}

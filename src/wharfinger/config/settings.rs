@@ -1,0 +1,168 @@
+//! Settings as they are written down: one field is one key of the file, one environment variable
+//! and one flag.
+
+use serde::{Deserialize, Serialize};
+
+/// What may be set, and was it? Laid over each other by [`Settings::over`]: flags over environment
+/// over file; what no one set gets its default in [`crate::config::Config::from_settings`]. There
+/// is no `Debug`: some values are secrets.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Address and port to listen on, for everything [default: 0.0.0.0:4566; 127.0.0.1:4566 with
+    /// --dev]
+    #[arg(long, env = "WHARFINGER_LISTEN", value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Folder for index, blobs and key file [default: ./data; ./data/dev with --dev]
+    #[arg(long, env = "WHARFINGER_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// The index: a `postgres://` URL, or the path of a `SQLite` file [default: index.sqlite under
+    /// the data folder]
+    #[arg(
+        long,
+        env = "WHARFINGER_DATABASE",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub database: Option<String>,
+    /// The blobs: <s3://BUCKET/PREFIX?endpoint=URL&region=NAME>, or a folder [default: blobs under
+    /// the data folder]
+    #[arg(long, env = "WHARFINGER_BLOBS", value_name = "URL")]
+    pub blobs: Option<String>,
+    /// Access key id for the bucket, instead of the usual AWS chain
+    #[arg(long, env = "WHARFINGER_S3_ACCESS_KEY_ID", value_name = "ID")]
+    pub s3_access_key_id: Option<String>,
+    /// Its secret; better in the environment than in a flag, which others can see
+    #[arg(
+        long,
+        env = "WHARFINGER_S3_SECRET_ACCESS_KEY",
+        value_name = "SECRET",
+        hide_env_values = true
+    )]
+    pub s3_secret_access_key: Option<String>,
+    /// Whether an answered write survives a power cut (full) or only a crash of the process
+    /// (relaxed) [default: full]
+    #[arg(long, env = "WHARFINGER_DURABILITY", value_name = "full|relaxed")]
+    pub durability: Option<String>,
+    /// File with the key that encrypts secrets in the index; made on the first start [default: key
+    /// under the data folder]
+    #[arg(long, env = "WHARFINGER_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<String>,
+    /// For development: loopback only, any credentials, repositories made by pushing, state
+    /// emptied by request
+    #[arg(long, env = "WHARFINGER_DEV", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub dev: Option<bool>,
+    /// The URL by which clients reach this server [default: http://localhost:PORT, or https with TLS]
+    #[arg(long, env = "WHARFINGER_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+    /// What stands before a repository's name in its URI; may hold {account} and {region}
+    /// [default: host of the public URL]
+    #[arg(long, env = "WHARFINGER_REPOSITORY_URI", value_name = "TEMPLATE")]
+    pub repository_uri: Option<String>,
+    /// The account that requests belong to when nothing else says so [default: 123456789012]
+    #[arg(long, env = "WHARFINGER_ACCOUNT", value_name = "DIGITS")]
+    pub account: Option<String>,
+    /// The region that requests belong to when nothing else says so [default: us-east-1]
+    #[arg(long, env = "WHARFINGER_REGION", value_name = "REGION")]
+    pub region: Option<String>,
+    /// Only this domain's hosts {account}.dkr.ecr.{region}.DOMAIN name a registry [default: any
+    /// domain]
+    #[arg(long, env = "WHARFINGER_DOMAIN", value_name = "DOMAIN")]
+    pub domain: Option<String>,
+    /// How clients are asked to sign in on /v2/: basic, as ECR does, or bearer, by tokens from
+    /// /token [default: basic]
+    #[arg(long, env = "WHARFINGER_AUTH_CHALLENGE", value_name = "basic|bearer")]
+    pub auth_challenge: Option<String>,
+    /// Make a missing repository when someone who may create it pushes to it [default: false; true
+    /// with --dev]
+    #[arg(long, env = "WHARFINGER_CREATE_ON_PUSH", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub create_on_push: Option<bool>,
+    /// Take manifests whose blobs or manifests are not there (sparse images) [default: false]
+    #[arg(long, env = "WHARFINGER_ACCEPT_MISSING_REFERENCES", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub accept_missing_references: Option<bool>,
+    /// Send pulls of blobs to the bucket by presigned URLs instead of carrying the bytes [default:
+    /// false]
+    #[arg(long, env = "WHARFINGER_PRESIGNED_REDIRECTS", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub presigned_redirects: Option<bool>,
+    /// Seconds after which an upload that nobody touches is forgotten [default: 86400]
+    #[arg(long, env = "WHARFINGER_UPLOAD_EXPIRY_SECONDS", value_name = "SECONDS")]
+    pub upload_expiry_seconds: Option<u64>,
+    /// Bytes of the largest blob [default: 54525952000, as ECR has it]
+    #[arg(long, env = "WHARFINGER_MAX_BLOB_BYTES", value_name = "BYTES")]
+    pub max_blob_bytes: Option<u64>,
+    /// PEM file with the certificate chain; TLS is spoken where this and --tls-key are set
+    #[arg(long, env = "WHARFINGER_TLS_CERTIFICATE", value_name = "FILE")]
+    pub tls_certificate: Option<String>,
+    /// PEM file with its private key
+    #[arg(long, env = "WHARFINGER_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<String>,
+    /// Connections served at once; more wait [default: 4096]
+    #[arg(long, env = "WHARFINGER_MAX_CONNECTIONS", value_name = "COUNT")]
+    pub max_connections: Option<u64>,
+    /// Bytes of a request's head [default: 32768]
+    #[arg(long, env = "WHARFINGER_MAX_HEADER_BYTES", value_name = "BYTES")]
+    pub max_header_bytes: Option<u64>,
+    /// Seconds for a TLS handshake and for each request's head to arrive [default: 10]
+    #[arg(
+        long,
+        env = "WHARFINGER_HEADER_TIMEOUT_SECONDS",
+        value_name = "SECONDS"
+    )]
+    pub header_timeout_seconds: Option<u64>,
+    /// Seconds after which a connection without a request is closed [default: 75]
+    #[arg(long, env = "WHARFINGER_IDLE_TIMEOUT_SECONDS", value_name = "SECONDS")]
+    pub idle_timeout_seconds: Option<u64>,
+    /// Seconds that a transfer may stand still, or crawl, before it is cut [default: 60]
+    #[arg(long, env = "WHARFINGER_STALL_TIMEOUT_SECONDS", value_name = "SECONDS")]
+    pub stall_timeout_seconds: Option<u64>,
+    /// Seconds that requests in flight get to finish after a stop signal [default: 30]
+    #[arg(long, env = "WHARFINGER_DRAIN_TIMEOUT_SECONDS", value_name = "SECONDS")]
+    pub drain_timeout_seconds: Option<u64>,
+    /// Requests per second that one caller may make for long; 0 is any number [default: 0]
+    #[arg(long, env = "WHARFINGER_RATE_PER_SECOND", value_name = "COUNT")]
+    pub rate_per_second: Option<u32>,
+    /// Requests that one caller may make at once on top [default: twice the rate]
+    #[arg(long, env = "WHARFINGER_RATE_BURST", value_name = "COUNT")]
+    pub rate_burst: Option<u32>,
+    /// A level (error, warn, info, debug, trace) or directives such as
+    /// `info,wharfinger::registry=debug` [default: info]
+    #[arg(long, env = "WHARFINGER_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Log lines for people (plain) or for machines (json) [default: plain]
+    #[arg(long, env = "WHARFINGER_LOG_FORMAT", value_name = "plain|json")]
+    pub log_format: Option<String>,
+    /// Log every request, not only those that fail, change something or are slow [default: false]
+    #[arg(long, env = "WHARFINGER_ACCESS_LOG", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub access_log: Option<bool>,
+    /// Milliseconds from which a request counts as slow and is logged [default: 1000]
+    #[arg(long, env = "WHARFINGER_SLOW_REQUEST_MS", value_name = "MILLISECONDS")]
+    pub slow_request_ms: Option<u64>,
+    /// Collector of OpenTelemetry traces over HTTP [default: `OTEL_EXPORTER_OTLP_ENDPOINT`; none:
+    /// no traces]
+    #[arg(long, env = "WHARFINGER_OTEL_ENDPOINT", value_name = "URL")]
+    pub otel_endpoint: Option<String>,
+}
+
+impl Settings {
+    /// Reads a config file's text. The error names the key and its line.
+    pub fn from_toml(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// These settings, and `below` where they say nothing.
+    #[must_use]
+    pub fn over(self, below: Self) -> Self {
+        let fields = |settings| match serde_json::to_value(settings) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => serde_json::Map::new(),
+        };
+        let mut merged = fields(below);
+        merged.extend(
+            fields(self)
+                .into_iter()
+                .filter(|(_, value)| !value.is_null()),
+        );
+        // Both came from this very type, so the way back cannot fail.
+        serde_json::from_value(serde_json::Value::Object(merged)).unwrap_or_default()
+    }
+}

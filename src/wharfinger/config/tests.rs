@@ -1,0 +1,215 @@
+//! Settings laid over each other, checked, and compared with the sample file.
+
+use std::collections::BTreeSet;
+
+use clap::{Args as _, Command, FromArgMatches as _};
+
+use super::*;
+
+const SAMPLE: &str = include_str!("../../../config/server.toml");
+
+fn toml(text: &str) -> Settings {
+    Settings::from_toml(text).unwrap_or_else(|why| panic!("{why}"))
+}
+
+fn config(text: &str) -> Config {
+    Config::from_settings(toml(text)).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn problems(text: &str) -> Vec<String> {
+    Config::from_settings(toml(text)).map_or_else(
+        |problems| problems.iter().map(ToString::to_string).collect(),
+        |_| Vec::new(),
+    )
+}
+
+/// All keys that there are.
+fn keys() -> BTreeSet<String> {
+    let settings = serde_json::to_value(Settings::default()).expect("settings serialise");
+    settings
+        .as_object()
+        .expect("an object")
+        .keys()
+        .cloned()
+        .collect()
+}
+
+fn flags(arguments: &[&str]) -> Settings {
+    let command = Settings::augment_args(Command::new("test"));
+    let matches = command.get_matches_from(std::iter::once(&"test").chain(arguments));
+    Settings::from_arg_matches(&matches).expect("flags")
+}
+
+#[test]
+fn every_key_is_a_flag_and_an_environment_variable() {
+    let command = Settings::augment_args(Command::new("test"));
+    let arguments: Vec<_> = command
+        .get_arguments()
+        .filter(|argument| argument.get_id() != "help")
+        .collect();
+    for argument in &arguments {
+        let key = argument.get_id().as_str();
+        assert_eq!(
+            argument.get_long(),
+            Some(key.replace('_', "-").as_str()),
+            "{key}"
+        );
+        let variable = format!("WHARFINGER_{}", key.to_uppercase());
+        assert_eq!(
+            argument.get_env(),
+            Some(std::ffi::OsStr::new(&variable)),
+            "{key}"
+        );
+        assert!(argument.get_help().is_some(), "{key}");
+    }
+    assert_eq!(
+        arguments
+            .iter()
+            .map(|argument| argument.get_id().to_string())
+            .collect::<BTreeSet<_>>(),
+        keys()
+    );
+}
+
+#[test]
+fn the_sample_names_every_key_and_says_the_defaults() {
+    let is_key = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let commented_in = |line: &'static str| {
+        line.strip_prefix("# ")
+            .filter(|line| line.split_once(" = ").is_some_and(|(key, _)| is_key(key)))
+    };
+    let everything: Vec<&str> = SAMPLE
+        .lines()
+        .map(|line| commented_in(line).unwrap_or(line))
+        .collect();
+    let named: BTreeSet<String> = everything
+        .iter()
+        .filter_map(|line| line.split_once(" = "))
+        .filter(|(key, _)| is_key(key))
+        .map(|(key, _)| key.to_owned())
+        .collect();
+    assert_eq!(named, keys());
+    assert_eq!(format!("{:?}", config(SAMPLE)), format!("{:?}", config("")));
+    config(&everything.join("\n"));
+}
+
+#[test]
+fn flags_stand_over_the_file() {
+    let file = toml("region = \"eu-west-1\"\naccount = \"000000000001\"\ndev = true");
+    let above = flags(&["--account", "000000000002", "--dev=false"]);
+    let settings = above.over(file);
+    assert_eq!(settings.region.as_deref(), Some("eu-west-1"));
+    assert_eq!(settings.account.as_deref(), Some("000000000002"));
+    assert_eq!(settings.dev, Some(false));
+    assert_eq!(flags(&["--dev"]).dev, Some(true));
+    assert_eq!(flags(&[]).dev, None);
+}
+
+#[test]
+fn unknown_keys_are_refused_by_name() {
+    let why = |text| {
+        Settings::from_toml(text)
+            .err()
+            .map(|why| why.to_string())
+            .unwrap_or_default()
+    };
+    let unknown = why("region = \"a\"\nlissten = \"x\"");
+    assert!(
+        unknown.contains("lissten") && unknown.contains("line 2"),
+        "{unknown}"
+    );
+    let mistyped = why("max_connections = \"many\"");
+    assert!(mistyped.contains("max_connections"), "{mistyped}");
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let told = problems(
+        "dev = true\nlisten = \"0.0.0.0:1\"\nblobs = \"gs://x\"\nregion = \"\"\naccount = \"1\"\ntls_key = \"k\"\nmax_connections = 0\n\
+         log_level = \"a=b=c\"\nlog_format = \"xml\"\npublic_url = \"http://h/path\"\nauth_challenge = \"digest\"\notel_endpoint = \"grpc\"\n\
+         s3_access_key_id = \"A\"\ndomain = \"a..b\"\nrepository_uri = \"{name}\"\ndatabase = \"mysql://x\"",
+    );
+    let expected = [
+        "listen",
+        "tls_certificate",
+        "public_url",
+        "repository_uri",
+        "domain",
+        "account",
+        "region",
+        "max_connections",
+        "log_level",
+        "log_format",
+        "auth_challenge",
+        "otel_endpoint",
+        "s3_secret_access_key",
+        "blobs",
+        "database",
+    ];
+    for key in expected {
+        assert!(
+            told.iter()
+                .any(|problem| problem.starts_with(&format!("{key}: "))),
+            "{key} is not among {told:#?}"
+        );
+    }
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+}
+
+#[test]
+fn names_follow_from_the_address() {
+    let url = |text: &str| config(text).names.public_url;
+    assert_eq!(url(""), "http://localhost:4566");
+    assert_eq!(
+        url("listen = \"[::]:80\"\ntls_certificate = \"c\"\ntls_key = \"k\""),
+        "https://localhost:80"
+    );
+    assert_eq!(url("listen = \"10.0.0.7:5000\""), "http://10.0.0.7:5000");
+    assert_eq!(
+        url("public_url = \"https://registry.example.com/\""),
+        "https://registry.example.com"
+    );
+    let uri = |text: &str| config(text).names.repository_uri.to_string();
+    assert_eq!(uri(""), "localhost:4566");
+    assert_eq!(
+        uri("public_url = \"https://registry.example.com\""),
+        "registry.example.com"
+    );
+    assert_eq!(
+        uri("repository_uri = \"{account}.x\"\npublic_url = \"https://y\""),
+        "{account}.x"
+    );
+    let mut names = config("listen = \"127.0.0.1:0\"").names;
+    names.follow_port(4000);
+    assert_eq!(
+        (
+            names.public_url.as_str(),
+            names.repository_uri.to_string().as_str()
+        ),
+        ("http://localhost:4000", "localhost:4000")
+    );
+    let mut fixed = config("public_url = \"https://y\"").names;
+    fixed.follow_port(4000);
+    assert_eq!(fixed.public_url, "https://y");
+}
+
+#[test]
+fn dev_changes_the_defaults_that_it_promises_to() {
+    let dev = config("dev = true");
+    assert!(
+        dev.listen.ip().is_loopback() && dev.create_on_push && dev.data_dir.ends_with("data/dev")
+    );
+    let plain = config("");
+    assert!(plain.listen.ip().is_unspecified() && !plain.create_on_push && !plain.dev);
+    assert_eq!(plain.rate, None);
+    assert_eq!(
+        config("rate_per_second = 10").rate,
+        Some(Rate {
+            per_second: 10,
+            burst: 20
+        })
+    );
+}

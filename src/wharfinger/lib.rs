@@ -1,0 +1,7 @@
+//! Wharfinger: an Amazon ECR and an Amazon ECS on your own machines.
+
+pub mod api;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod server;

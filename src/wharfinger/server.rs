@@ -1,0 +1,296 @@
+//! The server: builds the house from its configuration, opens the door, and on a signal lets
+//! everybody finish.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use wharfinger_base::{Clock, Ids};
+use wharfinger_blobs::{self as blobs, BlobStore};
+use wharfinger_db::{self as db, Db, ServingError, ServingLock};
+use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError, Traffic};
+use wharfinger_iam::{self as iam, Iam, KeyFileError, MasterKey, NewAccessKey};
+use wharfinger_reconcile::Driver;
+use wharfinger_registry::{Registry, UploadSweep};
+use wharfinger_telemetry::{Kind, Reading};
+
+use crate::api::door::Door;
+use crate::app::App;
+use crate::config::Config;
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot write to the data folder: {path}: {source}")]
+    Folder { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Serving(#[from] ServingError),
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: std::net::SocketAddr,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("cannot open the index: {0}")]
+    Index(#[from] db::OpenError),
+    #[error("cannot open the blob store: {0}")]
+    Blobs(#[from] blobs::Error),
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    #[error("cannot open users and keys: {0}")]
+    Iam(#[from] iam::Error),
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+}
+
+/// A server that listens and is about to serve.
+pub struct Server {
+    app: Arc<App>,
+    listener: Listener,
+    certificates: Option<Arc<Certificates>>,
+    /// Held for as long as this process serves.
+    _lock: ServingLock,
+}
+
+impl Server {
+    /// Opens everything. Nothing is answered before [`Server::run`].
+    pub async fn start(mut config: Config) -> Result<Self, StartError> {
+        make_folder(&config.data_dir)?;
+        let lock = ServingLock::acquire(&config.data_dir)?;
+        raise_open_files();
+        let certificates = config.tls.clone().map(Certificates::load).transpose()?;
+        let tls = certificates
+            .as_ref()
+            .map(Certificates::acceptor)
+            .transpose()?;
+        let refused = |source| StartError::Listen {
+            address: config.listen,
+            source,
+        };
+        let listener =
+            Listener::bind(config.listen, tls, config.limits.clone()).map_err(refused)?;
+        config.listen = listener.address().map_err(refused)?;
+        config.names.follow_port(config.listen.port());
+        let app = Arc::new(open(config).await?);
+        advertise(&app.config)?;
+        Ok(Self {
+            app,
+            listener,
+            certificates,
+            _lock: lock,
+        })
+    }
+
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// The key of the account's root, made on the first start of all; `None` ever after.
+    pub async fn first_key(&self) -> Result<Option<NewAccessKey>, StartError> {
+        Ok(self.app.iam.bootstrap().await?)
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the drain.
+    pub async fn run(self) -> Result<Drained, StartError> {
+        let signals = |kind| signal(kind).map_err(StartError::Signals);
+        let (mut terminate, mut interrupt) = (
+            signals(SignalKind::terminate())?,
+            signals(SignalKind::interrupt())?,
+        );
+        let reloading = tokio::spawn(reload(self.certificates, signals(SignalKind::hangup())?));
+        let mut driver = Driver::new(self.app.clock.clone());
+        driver.run(UploadSweep(self.app.registry.uploads.clone()));
+        let door = Door::new(Arc::clone(&self.app), readings(&self.listener.traffic()));
+        let config = &self.app.config;
+        tracing::info!(address = %config.listen, url = config.names.public_url, dev = config.dev, index = self.app.db.engine(), "serving");
+        let (asked, stop) = tokio::sync::oneshot::channel::<()>();
+        let serving = self.listener.serve(door, async move {
+            // A dropped sender asks to stop as well.
+            let _ = stop.await;
+        });
+        tokio::pin!(serving);
+        let early = tokio::select! {
+            drained = &mut serving => Some(drained),
+            () = stopped(&mut terminate, &mut interrupt) => None,
+        };
+        drop(asked);
+        let drained = match early {
+            Some(drained) => drained,
+            None => drain(serving, &mut terminate, &mut interrupt).await,
+        };
+        reloading.abort();
+        driver.stop().await;
+        tracing::info!(cut = drained.cut, "stopped");
+        Ok(drained)
+    }
+}
+
+/// Opens index, keys and blobs, and puts the house together. Does not take the serving lock:
+/// commands use it beside a running server.
+pub async fn open(config: Config) -> Result<App, StartError> {
+    make_folder(&config.data_dir)?;
+    let (clock, ids) = (Clock::default(), Ids::default());
+    let database = config.database.clone();
+    let key_file = config.key_file.clone();
+    let making_key = ids.clone();
+    // Both block: migrations may take a while, and the key file is synced to the disk.
+    let opened = tokio::task::spawn_blocking(move || {
+        let db = Db::open(&database)?;
+        Ok::<_, StartError>((db, MasterKey::open_or_create(&key_file, &making_key)?))
+    });
+    let (db, master) = opened
+        .await
+        .map_err(|panic| StartError::Signals(io::Error::other(panic)))??;
+    let identities = iam::Config {
+        account: config.names.account,
+        key_file: None,
+        dev: config.dev,
+        ..iam::Config::default()
+    };
+    let iam = Iam::open(db.clone(), &master, clock.clone(), ids.clone(), identities).await?;
+    let blobs = BlobStore::open(&config.blobs, config.durability, ids.clone()).await?;
+    let registry = Registry::new(&db, &blobs, &clock, &ids, config.registry.clone());
+    Ok(App {
+        clock,
+        ids,
+        db,
+        iam,
+        registry,
+        config,
+    })
+}
+
+fn make_folder(path: &Path) -> Result<(), StartError> {
+    // What lies in it is the owner's alone: images, and the key to every secret.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StartError::Folder {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The file of the data folder that tells where its server is to be reached.
+const ENDPOINT: &str = "endpoint";
+
+/// Writes down the server's URL, so that commands beside it print the right one.
+fn advertise(config: &Config) -> Result<(), StartError> {
+    let path = config.data_dir.join(ENDPOINT);
+    fs::write(&path, &config.names.public_url).map_err(|source| StartError::Folder { path, source })
+}
+
+/// The URL for clients: the configured one, else that of the server which serves this data folder,
+/// else the derived one.
+pub fn endpoint(config: &Config) -> String {
+    let advertised = || fs::read_to_string(config.data_dir.join(ENDPOINT)).ok();
+    let known = config
+        .names
+        .configured_url()
+        .map(ToOwned::to_owned)
+        .or_else(advertised);
+    known.unwrap_or_else(|| config.names.public_url.clone())
+}
+
+async fn stopped(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+async fn drain(
+    serving: impl Future<Output = Drained>,
+    terminate: &mut Signal,
+    interrupt: &mut Signal,
+) -> Drained {
+    tracing::info!("stopping: requests in flight may finish; a second signal ends them");
+    tokio::select! {
+        drained = serving => drained,
+        () = stopped(terminate, interrupt) => Drained { cut: 0 },
+    }
+}
+
+/// Keeps the certificate fresh: looks at its files now and then, and at once on SIGHUP.
+async fn reload(certificates: Option<Arc<Certificates>>, mut hangup: Signal) {
+    let mut looks = tokio::time::interval(RELOAD_INTERVAL);
+    loop {
+        let force = tokio::select! {
+            _ = looks.tick() => false,
+            _ = hangup.recv() => true,
+        };
+        let Some(certificates) = &certificates else {
+            continue;
+        };
+        match certificates.reload(force) {
+            Ok(false) => {}
+            Ok(true) => tracing::info!("a new certificate is in use"),
+            Err(error) => {
+                tracing::warn!(%error, "the certificate was not reloaded; the old one stays in use")
+            }
+        }
+    }
+}
+
+/// Lets the process open as many files as the system allows: each connection is one, and most
+/// systems start with 1024.
+fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        )
+    {
+        tracing::warn!(%error, ?current, "the limit of open files stays as it was");
+    }
+}
+
+/// The listener's numbers, for `/metrics`.
+fn readings(traffic: &Arc<Traffic>) -> Vec<Reading> {
+    let reading = |name, help, kind, read: fn(&Traffic) -> u64| {
+        let traffic = Arc::clone(traffic);
+        Reading {
+            name,
+            help,
+            kind,
+            read: Box::new(move || read(&traffic)),
+        }
+    };
+    vec![
+        reading(
+            "connections_accepted",
+            "Connections accepted",
+            Kind::Counter,
+            |traffic| traffic.accepted.load(Relaxed),
+        ),
+        reading(
+            "connections_cut",
+            "Connections given up: too slow, stalled, no TLS",
+            Kind::Counter,
+            |traffic| traffic.cut.load(Relaxed),
+        ),
+        reading(
+            "connections_open",
+            "Connections open",
+            Kind::Gauge,
+            |traffic| traffic.open.load(Relaxed),
+        ),
+        reading(
+            "received_bytes",
+            "Bytes received",
+            Kind::Counter,
+            |traffic| traffic.bytes_in.load(Relaxed),
+        ),
+        reading("sent_bytes", "Bytes sent", Kind::Counter, |traffic| {
+            traffic.bytes_out.load(Relaxed)
+        }),
+    ]
+}
