@@ -1,18 +1,26 @@
-//! Reads a Rust file as the house rules see it: code, string literals and comments apart.
+//! Reads a Rust file with code, string literals, comments and tests apart.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One file of the project.
+/// One Rust file of the project.
 pub(crate) struct Source {
-    /// Its path from the project's folder, with `/` between names.
+    /// Its path from the project's root, with `/` between names.
     pub(crate) path: String,
     pub(crate) text: String,
-    /// The text with comments and the insides of literals blanked, and without the file's own
-    /// tests; lines keep their numbers.
+    /// The code that is compiled into the program: comments and the insides of literals are
+    /// blanked, test modules too. Lines keep their numbers.
     pub(crate) code: String,
-    /// The string literals of that code, each with the line it starts on.
-    pub(crate) literals: Vec<(usize, String)>,
+    /// The string literals of `code`.
+    pub(crate) literals: Vec<Literal>,
+    /// The code of the file's tests, blanked in the same way.
+    pub(crate) test_code: String,
+}
+
+/// A string literal, without its quotation marks.
+pub(crate) struct Literal {
+    pub(crate) line: usize,
+    pub(crate) text: String,
 }
 
 impl Source {
@@ -20,35 +28,43 @@ impl Source {
     pub(crate) fn read(root: &Path, path: &Path) -> Self {
         let text =
             fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let path = path
-            .strip_prefix(root)
-            .expect("a file under the root")
-            .to_string_lossy()
-            .replace('\\', "/");
-        let (code, literals) = divide(if is_test(&path) {
-            ""
+        Self::of(relative(root, path), text)
+    }
+
+    /// Divides the text of a file.
+    pub(crate) fn of(path: String, text: String) -> Self {
+        let (all, found) = divide(&text);
+        let tests = if is_test_file(&path) {
+            vec![(0, all.len())]
         } else {
-            without_tests(&text)
-        });
+            test_ranges(&all)
+        };
+        let inside = |at: usize| tests.iter().any(|(from, to)| (*from..*to).contains(&at));
+        let code = keep(&all, |at| !inside(at));
+        let test_code = keep(&all, inside);
+        let literals = found
+            .into_iter()
+            .filter(|(at, _)| !inside(*at))
+            .map(|(at, text)| Literal {
+                line: line_of(&all, at),
+                text,
+            })
+            .collect();
         Self {
             path,
             text,
             code,
             literals,
+            test_code,
         }
     }
 
-    /// The room of the house: the first name under `src/`.
-    pub(crate) fn room(&self) -> &str {
-        let inside = self.path.strip_prefix("src/").unwrap_or(&self.path);
-        inside
-            .split('/')
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches(".rs")
+    /// Whether the file holds tests alone.
+    pub(crate) fn is_test(&self) -> bool {
+        is_test_file(&self.path)
     }
 
-    /// Whether SQL may stand here: a wing's `store`, or the database's own room.
+    /// Whether the file may hold SQL: a `store` of a domain crate, or the database crate.
     pub(crate) fn is_store(&self) -> bool {
         self.path.starts_with("src/db/")
             || self.path.contains("/store/")
@@ -57,33 +73,39 @@ impl Source {
 
     /// The lines of `//!` that open the file.
     pub(crate) fn opening(&self) -> String {
-        self.text
-            .lines()
-            .take_while(|line| line.starts_with("//!"))
-            .collect::<Vec<_>>()
-            .join("\n")
+        let lines = self.text.lines();
+        let opening: Vec<_> = lines.take_while(|line| line.starts_with("//!")).collect();
+        opening.join("\n")
     }
 
-    /// Every `crate::a::b` of the code as its names, also those in braces: `use crate::{a, b::c}`.
-    pub(crate) fn imports(&self) -> Vec<(usize, Vec<String>)> {
-        let mut found = Vec::new();
-        let mut from = 0;
-        while let Some(at) = self.code[from..].find("crate::").map(|at| at + from) {
-            from = at + "crate::".len();
-            let before = self.code[..at].chars().next_back();
-            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
-                continue;
-            }
-            let line = self.code[..at].matches('\n').count() + 1;
-            let rest = &self.code[from..];
-            if let Some(inside) = rest.strip_prefix('{') {
-                found.extend(members(inside).into_iter().map(|names| (line, names)));
-            } else {
-                found.push((line, names(rest)));
-            }
-        }
-        found
+    /// The line on which the byte `at` of `code` lies.
+    pub(crate) fn line(&self, at: usize) -> usize {
+        line_of(&self.code, at)
     }
+
+    /// The identifiers of `code`, each with the byte it starts at.
+    pub(crate) fn identifiers(&self) -> Vec<(usize, &str)> {
+        identifiers(&self.code)
+    }
+}
+
+/// The identifiers of a text, each with the byte it starts at.
+pub(crate) fn identifiers(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut start = None;
+    for (at, c) in text.char_indices().chain([(text.len(), ' ')]) {
+        let word = c.is_alphanumeric() || c == '_';
+        match start {
+            None if word => start = Some(at),
+            Some(from) if !word => {
+                found.push((from, &text[from..at]));
+                start = None;
+            }
+            _ => {}
+        }
+    }
+    found.retain(|(_, word)| !word.starts_with(|c: char| c.is_ascii_digit()));
+    found
 }
 
 /// All files under `folder` that end in `.ext`, in order.
@@ -104,63 +126,79 @@ pub(crate) fn files(folder: &Path, ext: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The names of one path: `a::b::c` up to the first thing that is no name.
-fn names(text: &str) -> Vec<String> {
-    let end = text
-        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
-        .unwrap_or(text.len());
-    text[..end]
-        .split("::")
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
+/// A path from the project's root, with `/` between names.
+pub(crate) fn relative(root: &Path, path: &Path) -> String {
+    let path = path.strip_prefix(root).expect("a file under the root");
+    path.to_string_lossy().replace('\\', "/")
 }
 
-/// The members of a brace that was just opened, each with the names before its own brace.
-fn members(inside: &str) -> Vec<Vec<String>> {
-    let mut depth = 0_usize;
-    let mut found = vec![String::new()];
-    for c in inside.chars() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => found.push(String::new()),
-            c if depth == 0 => found.last_mut().expect("never empty").push(c),
-            _ => {}
-        }
-    }
-    found
-        .iter()
-        .map(|member| names(member.trim()))
-        .filter(|names| !names.is_empty())
-        .collect()
+fn line_of(text: &str, at: usize) -> usize {
+    text[..at].matches('\n').count() + 1
 }
 
 /// Whether a file of `src/` holds tests alone.
-fn is_test(path: &str) -> bool {
+fn is_test_file(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
-    path.starts_with("src/")
-        && (["tests.rs", "laws.rs", "suite.rs", "testing.rs"].contains(&name)
-            || name.ends_with("_tests.rs"))
+    path.starts_with("tests/")
+        || path.starts_with("benches/")
+        || path.contains("/tests/")
+        || path.contains("/testing/")
+        || ["tests.rs", "testing.rs", "laws.rs", "suite.rs"].contains(&name)
+        || name.ends_with("_tests.rs")
+        || name.ends_with("_suite.rs")
 }
 
-/// The text up to the file's own test modules, which stand last by the house's order.
-fn without_tests(text: &str) -> &str {
-    let end = text
-        .match_indices("#[cfg(test)]\nmod ")
-        .next()
-        .map_or(text.len(), |(at, _)| at);
-    &text[..end]
+/// Blanks every byte that `wanted` refuses; line breaks stay.
+fn keep(code: &str, wanted: impl Fn(usize) -> bool) -> String {
+    let chars = code.char_indices();
+    chars
+        .map(|(at, c)| if c == '\n' || wanted(at) { c } else { ' ' })
+        .collect()
 }
 
-/// Blanks comments and literals, and collects the string literals.
+/// The ranges of items that are compiled into tests only.
+fn test_ranges(code: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some(at) = code[from..].find("#[cfg(").map(|at| at + from) {
+        let close = code[at..].find(']').map_or(code.len(), |end| at + end + 1);
+        from = close;
+        if code[at..close].contains("test") && !code[at..close].contains("not(") {
+            from = item_end(code, close);
+            found.push((at, from));
+        }
+    }
+    found
+}
+
+/// Where the item that starts at `from` ends: after its `;` or `,`, or after its braces.
+pub(crate) fn item_end(code: &str, from: usize) -> usize {
+    let mut depth = 0_usize;
+    for (at, c) in code[from..].char_indices() {
+        match c {
+            '{' | '(' | '[' => depth += 1,
+            '}' | ')' | ']' => {
+                if depth == 0 {
+                    return from + at;
+                }
+                depth -= 1;
+                if depth == 0 && c == '}' {
+                    return from + at + 1;
+                }
+            }
+            ';' | ',' if depth == 0 => return from + at + 1,
+            _ => {}
+        }
+    }
+    code.len()
+}
+
+/// Blanks comments and the insides of literals; returns the string literals with their positions.
 fn divide(text: &str) -> (String, Vec<(usize, String)>) {
-    let bytes = text.as_bytes();
     let mut code = String::with_capacity(text.len());
     let mut literals = Vec::new();
     let mut at = 0;
-    while at < bytes.len() {
+    while at < text.len() {
         let rest = &text[at..];
         let length = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
@@ -169,7 +207,7 @@ fn divide(text: &str) -> (String, Vec<(usize, String)>) {
         } else if let Some((open, close)) = string_opening(rest, code.chars().next_back()) {
             let inside = &rest[open..];
             let end = string_end(inside, &close);
-            literals.push((code.matches('\n').count() + 1, inside[..end].to_owned()));
+            literals.push((at, inside[..end].to_owned()));
             open + (end + close.len()).min(inside.len())
         } else if let Some(length) = character_length(rest) {
             length
@@ -179,11 +217,9 @@ fn divide(text: &str) -> (String, Vec<(usize, String)>) {
             at += c.len_utf8();
             continue;
         };
-        code.extend(
-            rest[..length]
-                .chars()
-                .map(|c| if c == '\n' { '\n' } else { ' ' }),
-        );
+        // One blank per byte, so that positions in the code are positions in the text.
+        let blank = rest[..length].bytes();
+        code.extend(blank.map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
         at += length;
     }
     (code, literals)
@@ -210,7 +246,7 @@ fn string_opening(rest: &str, before: Option<char>) -> Option<(usize, String)> {
     } else {
         "\"".to_owned()
     };
-    // (A raw string without hashes that ends in a backslash would be misread; the house has none.)
+    // A raw string without `#` that ends in a backslash would be misread; the project has none.
     Some((prefix + hashes + 1, close))
 }
 
@@ -241,4 +277,27 @@ fn character_length(rest: &str) -> Option<usize> {
     inside[c.len_utf8()..]
         .starts_with('\'')
         .then_some(c.len_utf8() + 2)
+}
+
+mod tests {
+    use super::Source;
+
+    #[test]
+    fn code_literals_and_tests_are_told_apart() {
+        let text = "//! S.\nuse crate::a;\n\
+            fn f<'a>(x: &'a str) -> char { let _ = r#\"crate::no \"q\" \"#; '\"' } // crate::no\n\
+            const S: &str = \"SELECT \\\" 1\";\n#[cfg(test)]\nconst T: &str = \"t\";\n\
+            fn last() {}\n#[cfg(test)]\nmod tests { use crate::never; }\nfn after() {}\n";
+        let file = Source::of("src/sample.rs".to_owned(), text.to_owned());
+        let literals: Vec<_> = file
+            .literals
+            .iter()
+            .map(|literal| (literal.line, literal.text.as_str()))
+            .collect();
+        assert_eq!(literals, [(3, "crate::no \"q\" "), (4, "SELECT \\\" 1")]);
+        assert!(file.code.contains("fn last") && file.code.contains("fn after"));
+        assert!(!file.code.contains("never") && !file.code.contains("crate::no"));
+        assert!(file.test_code.contains("crate::never"));
+        assert_eq!(file.code.matches('\n').count(), text.matches('\n').count());
+    }
 }
