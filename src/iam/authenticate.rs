@@ -15,8 +15,9 @@ use wharfinger_base::{Clock, Timestamp};
 use crate::error::Error;
 use crate::identities::{Identities, Identity};
 use crate::principal::Caller;
-use crate::scopes::TokenScopes;
-use crate::token::{MAX_TOKEN_BYTES, SignIn, SignInClaims, Tokens};
+use crate::token::{
+    Holder, LayerGrant, MAX_TOKEN_BYTES, RegistryGrant, SignIn, SignInClaims, Tokens,
+};
 
 /// The only user name that comes with a password.
 pub const PASSWORD_USER: &str = "AWS";
@@ -46,10 +47,9 @@ enum SignedIn {
 struct TokenSignIn {
     kind: SignIn,
     claims: SignInClaims,
-    access_key_id: String,
-    scopes: Option<Arc<TokenScopes>>,
-    /// The caller with the token's scopes, made for one state of its identity.
-    scoped: ArcSwapOption<(Arc<Identity>, Arc<Caller>)>,
+    grant: Option<Arc<RegistryGrant>>,
+    /// The caller limited to `grant`, built for one state of its identity.
+    limited: ArcSwapOption<(Arc<Identity>, Arc<Caller>)>,
 }
 
 pub(super) struct Authenticator {
@@ -197,7 +197,7 @@ impl Authenticator {
         let claims = self.tokens.read(SignIn::Password, password);
         if let Some(nobody) = &self.dev {
             let account = claims
-                .map(|claims| claims.account)
+                .map(|claims| claims.holder.account)
                 .or_else(|| user.parse().ok());
             return Ok(SignedIn::Dev(dev_caller(nobody, account, None)));
         }
@@ -207,55 +207,68 @@ impl Authenticator {
 
     fn prove_bearer(&self, token: &str) -> Result<SignedIn, Error> {
         let claims = self.tokens.read(SignIn::Registry, token);
-        let scopes = claims.as_ref().map(|claims| Arc::new(claims.scopes()));
+        let grant = claims.as_ref().and_then(SignInClaims::grant).map(Arc::new);
         if let Some(nobody) = &self.dev {
-            return Ok(SignedIn::Dev(dev_caller(
-                nobody,
-                claims.map(|claims| claims.account),
-                scopes,
-            )));
+            let account = claims.map(|claims| claims.holder.account);
+            return Ok(SignedIn::Dev(dev_caller(nobody, account, grant)));
         }
-        Self::token_sign_in(SignIn::Registry, claims, scopes)
+        // A Bearer token without a grant would not be limited at all.
+        let grant = grant.ok_or(Error::BadCredentials)?;
+        Self::token_sign_in(SignIn::Registry, claims, Some(grant))
     }
 
     fn token_sign_in(
         kind: SignIn,
         claims: Option<SignInClaims>,
-        scopes: Option<Arc<TokenScopes>>,
+        grant: Option<Arc<RegistryGrant>>,
     ) -> Result<SignedIn, Error> {
-        let claims = claims.ok_or(Error::BadCredentials)?;
-        // Tokens given out under `--dev` may lack a key; they are worth nothing elsewhere.
-        let access_key_id = claims.access_key_id.clone().ok_or(Error::BadCredentials)?;
         Ok(SignedIn::Token(Box::new(TokenSignIn {
             kind,
-            claims,
-            access_key_id,
-            scopes,
-            scoped: ArcSwapOption::empty(),
+            claims: claims.ok_or(Error::BadCredentials)?,
+            grant,
+            limited: ArcSwapOption::empty(),
         })))
     }
 
-    /// Lets in whom the token names, if it has not expired and its key and owner still stand.
+    /// Returns the caller that the token names, if the token has not expired.
     async fn admit(&self, signed_in: &SignedIn) -> Result<Arc<Caller>, Error> {
         let token = match signed_in {
             SignedIn::Dev(caller) => return Ok(Arc::clone(caller)),
             SignedIn::Token(token) => token,
         };
         token.check_time(self.clock.now())?;
-        let identity = self
-            .identities
-            .get(&token.access_key_id)
-            .await?
-            .ok_or(Error::UnknownKey)?;
+        Ok(token.caller(self.holder(&token.claims.holder).await?))
+    }
+
+    /// Returns the identity that holds a token, if its key and its owner are still valid.
+    async fn holder(&self, holder: &Holder) -> Result<Arc<Identity>, Error> {
+        // Tokens issued under `--dev` may lack a key; they are not valid elsewhere.
+        let key = holder
+            .access_key_id
+            .as_deref()
+            .ok_or(Error::BadCredentials)?;
+        let identity = self.identities.get(key).await?.ok_or(Error::UnknownKey)?;
         if identity.disabled {
             return Err(Error::DisabledKey);
         }
-        if identity.caller.account != token.claims.account
-            || identity.caller.user_id() != token.claims.sub
-        {
+        if identity.caller.account != holder.account || identity.caller.user_id() != holder.sub {
             return Err(Error::BadCredentials);
         }
-        Ok(token.caller(identity))
+        Ok(identity)
+    }
+
+    // === The ticket of a layer's download URL ===
+
+    pub(super) async fn ticket(&self, ticket: &str) -> Result<(Arc<Caller>, LayerGrant), Error> {
+        let (holder, grant) = self.tokens.read_ticket(ticket, self.clock.now())?;
+        if let Some(nobody) = &self.dev {
+            return Ok((dev_caller(nobody, Some(holder.account), None), grant));
+        }
+        match self.holder(&holder).await {
+            Ok(identity) => Ok((Arc::clone(&identity.caller), grant)),
+            Err(error) if error.is_internal() => Err(error),
+            Err(_) => Err(Error::InvalidTicket),
+        }
     }
 }
 
@@ -284,13 +297,13 @@ fn dev_signed(nobody: &Arc<Caller>, claim: Option<&Claim>) -> Signed {
 fn dev_caller(
     nobody: &Arc<Caller>,
     account: Option<AccountId>,
-    scopes: Option<Arc<TokenScopes>>,
+    grant: Option<Arc<RegistryGrant>>,
 ) -> Arc<Caller> {
     let account = account.unwrap_or(nobody.account);
-    match scopes {
+    match grant {
         None if account == nobody.account => Arc::clone(nobody),
         None => Arc::new(Caller::root(account)),
-        Some(scopes) => Arc::new(Caller::root(account).with_scopes(scopes)),
+        Some(grant) => Arc::new(Caller::root(account).with_registry_grant(grant)),
     }
 }
 
@@ -303,21 +316,22 @@ impl TokenSignIn {
         }
     }
 
-    /// The caller as this token lets it in.
+    /// The caller of `identity`, limited to the token's grant.
     fn caller(&self, identity: Arc<Identity>) -> Arc<Caller> {
-        let Some(scopes) = &self.scopes else {
+        let Some(grant) = &self.grant else {
             return Arc::clone(&identity.caller);
         };
-        if let Some(scoped) = self
-            .scoped
+        if let Some(limited) = self
+            .limited
             .load()
             .as_deref()
             .filter(|(known, _)| Arc::ptr_eq(known, &identity))
         {
-            return Arc::clone(&scoped.1);
+            return Arc::clone(&limited.1);
         }
-        let caller = Arc::new(Caller::clone(&identity.caller).with_scopes(Arc::clone(scopes)));
-        self.scoped
+        let caller = Caller::clone(&identity.caller).with_registry_grant(Arc::clone(grant));
+        let caller = Arc::new(caller);
+        self.limited
             .store(Some(Arc::new((identity, Arc::clone(&caller)))));
         caller
     }

@@ -86,6 +86,8 @@ pub enum Error {
     Corrupt(String),
     #[error("a token could not be signed")]
     Signing,
+    #[error("the requested scopes do not fit into one token: request fewer")]
+    TokenTooLong,
     #[error(transparent)]
     Index(#[from] db::Error),
 }

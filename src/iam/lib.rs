@@ -37,12 +37,12 @@ use identities::Identities;
 pub use managed::{managed_policy, managed_policy_names};
 pub use policy::{Effect, Grammar, Policy};
 pub use principal::{Caller, IdentityPolicies, NamedPolicy, Principal, UserName};
-pub use scopes::{Scope, ScopeError, Target, TokenScopes, Verb, Verbs};
+pub use scopes::{ScopeAction, ScopeActions, ScopeError, ScopeTarget, TokenScope, TokenScopes};
 use seal::Seal;
 pub use seal::{KeyFileError, MasterKey};
 use serde::Deserialize;
 pub use store::AccessKeySummary;
-pub use token::{IssuedToken, LayerGrant, install_crypto_provider};
+pub use token::{IssuedToken, LayerGrant, RegistryGrant, install_crypto_provider};
 use token::{SignIn, Tokens};
 pub use users::{MAX_KEYS, MAX_POLICIES, NewAccessKey, PolicyAttachment, UserSummary, Users};
 use wharfinger_aws::{AccountId, sigv4};
@@ -207,33 +207,38 @@ impl Iam {
         )
     }
 
-    /// A Bearer token limited to `scopes`, which the caller must hold already: nothing is decided
-    /// here.
+    /// Issues a Bearer token limited to `grant`. The caller must hold it already: nothing is
+    /// decided here.
+    ///
+    /// # Errors
+    /// [`Error::TokenTooLong`] where the scopes make the token longer than one that is accepted.
     pub fn registry_token(
         &self,
         caller: &Caller,
-        scopes: &TokenScopes,
+        grant: &RegistryGrant,
     ) -> Result<IssuedToken, Error> {
         let (least, most) = Config::REGISTRY_TOKEN_SECONDS.into_inner();
         let ttl = Duration::from_secs(self.config.registry_token_seconds.clamp(least, most));
-        self.tokens.issue(
-            SignIn::Registry,
-            caller,
-            Some(scopes),
-            self.clock.now(),
-            ttl,
-        )
-    }
-
-    /// What goes into a layer's download URL: whoever holds it may read that one layer until it
-    /// expires.
-    pub fn layer_ticket(&self, grant: &LayerGrant) -> Result<IssuedToken, Error> {
         self.tokens
-            .issue_ticket(grant, self.clock.now(), LAYER_TICKET_TTL)
+            .issue(SignIn::Registry, caller, Some(grant), self.clock.now(), ttl)
     }
 
-    pub fn verify_layer_ticket(&self, ticket: &str) -> Result<LayerGrant, Error> {
-        self.tokens.read_ticket(ticket, self.clock.now())
+    /// Issues the ticket of a layer's download URL. Whoever has it reads that layer in the name of
+    /// `caller` until it expires.
+    pub fn layer_ticket(&self, caller: &Caller, grant: &LayerGrant) -> Result<IssuedToken, Error> {
+        self.tokens
+            .issue_ticket(caller, grant, self.clock.now(), LAYER_TICKET_TTL)
+    }
+
+    /// Returns the caller that a ticket was issued to, as it stands now, and the layer.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTicket`] also where the key or the user of the ticket is gone or disabled.
+    pub async fn verify_layer_ticket(
+        &self,
+        ticket: &str,
+    ) -> Result<(Arc<Caller>, LayerGrant), Error> {
+        self.authenticator.ticket(ticket).await
     }
 
     /// The policy of a repository (or registry) out of its text, compiled once.

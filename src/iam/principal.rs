@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wharfinger_aws::{AccountId, Arn};
 
 use crate::policy::Policy;
-use crate::scopes::TokenScopes;
+use crate::token::RegistryGrant;
 
 /// A kind of identity within an account. Roles and their sessions will be further kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +53,8 @@ pub struct Caller {
     /// credentials.
     pub access_key_id: Option<Arc<str>>,
     pub policies: Arc<IdentityPolicies>,
-    /// What a Bearer token is limited to; `None` for callers that are not limited so.
-    pub scopes: Option<Arc<TokenScopes>>,
+    /// What a Bearer token is limited to; `None` for callers with other credentials.
+    pub registry_grant: Option<Arc<RegistryGrant>>,
     arn: Arn,
 }
 
@@ -77,7 +77,7 @@ impl Caller {
             principal,
             access_key_id: None,
             policies,
-            scopes: None,
+            registry_grant: None,
             arn,
         }
     }
@@ -95,10 +95,10 @@ impl Caller {
         self
     }
 
-    /// The caller as limited by a Bearer token.
+    /// Limits the caller to what a Bearer token grants.
     #[must_use]
-    pub fn with_scopes(mut self, scopes: Arc<TokenScopes>) -> Self {
-        self.scopes = Some(scopes);
+    pub fn with_registry_grant(mut self, grant: Arc<RegistryGrant>) -> Self {
+        self.registry_grant = Some(grant);
         self
     }
 

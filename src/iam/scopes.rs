@@ -1,4 +1,4 @@
-//! What a registry Bearer token is limited to: `repository:team/web:pull,push` and the like. PURE.
+//! PURE: scopes of registry Bearer tokens, such as `repository:team/web:pull,push`.
 //!
 //! Source: distribution, "Token Scope Documentation".
 
@@ -7,17 +7,17 @@ use std::str::FromStr;
 
 use wharfinger_oci::RepositoryName;
 
-/// One thing that may be done within a scope.
+/// One action of a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verb {
+pub enum ScopeAction {
     Pull,
     Push,
     Delete,
-    /// `*`: all that the policies allow.
+    /// `*`: everything that the policies allow.
     All,
 }
 
-impl Verb {
+impl ScopeAction {
     const NAMES: [(Self, &str); 4] = [
         (Self::Pull, "pull"),
         (Self::Push, "push"),
@@ -30,20 +30,24 @@ impl Verb {
     }
 }
 
-/// A set of verbs.
+/// A set of scope actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Verbs(u8);
+pub struct ScopeActions(u8);
 
-impl Verbs {
+impl ScopeActions {
     #[must_use]
-    pub fn of(verbs: impl IntoIterator<Item = Verb>) -> Self {
-        Self(verbs.into_iter().fold(0, |bits, verb| bits | verb.bit()))
+    pub fn of(actions: impl IntoIterator<Item = ScopeAction>) -> Self {
+        Self(
+            actions
+                .into_iter()
+                .fold(0, |bits, action| bits | action.bit()),
+        )
     }
 
-    /// Does the set hold the verb, by name or by `*`?
+    /// Whether the set contains the action, by name or by `*`.
     #[must_use]
-    pub const fn contains(self, verb: Verb) -> bool {
-        self.0 & (verb.bit() | Verb::All.bit()) != 0
+    pub const fn contains(self, action: ScopeAction) -> bool {
+        self.0 & (action.bit() | ScopeAction::All.bit()) != 0
     }
 
     #[must_use]
@@ -51,18 +55,18 @@ impl Verbs {
         self.0 == 0
     }
 
-    /// The verbs of the set as they are written, `*` for [`Verb::All`].
-    pub fn iter(self) -> impl Iterator<Item = Verb> {
-        Verb::NAMES
+    /// Iterates over the actions as they are written, `*` for [`ScopeAction::All`].
+    pub fn iter(self) -> impl Iterator<Item = ScopeAction> {
+        ScopeAction::NAMES
             .into_iter()
-            .map(|(verb, _)| verb)
-            .filter(move |verb| self.0 & verb.bit() != 0)
+            .map(|(action, _)| action)
+            .filter(move |action| self.0 & action.bit() != 0)
     }
 }
 
-/// What a scope speaks of.
+/// What a scope applies to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Target {
+pub enum ScopeTarget {
     Repository(RepositoryName),
     /// `registry:catalog:*`: the list of repositories.
     Catalog,
@@ -70,51 +74,58 @@ pub enum Target {
 
 /// One entry of a token's `scope`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope {
-    pub target: Target,
-    pub verbs: Verbs,
+pub struct TokenScope {
+    pub target: ScopeTarget,
+    pub actions: ScopeActions,
 }
 
-/// A text that is no scope of this registry; token endpoints pass over such.
+/// Why a text is not a scope, or not a list of scopes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a scope is written repository:NAME:pull,push,delete or registry:catalog:*")]
-pub struct ScopeError;
+pub enum ScopeError {
+    /// Not a scope of this registry. Token endpoints ignore such scopes.
+    #[error("a scope is written repository:NAME:pull,push,delete or registry:catalog:*")]
+    Malformed,
+    #[error("a token has at most {max} scopes", max = TokenScopes::MAX)]
+    TooMany,
+}
 
-impl FromStr for Scope {
+impl FromStr for TokenScope {
     type Err = ScopeError;
 
     fn from_str(text: &str) -> Result<Self, ScopeError> {
-        let (kind, rest) = text.split_once(':').ok_or(ScopeError)?;
-        let (name, verbs) = rest.rsplit_once(':').ok_or(ScopeError)?;
+        let (kind, rest) = text.split_once(':').ok_or(ScopeError::Malformed)?;
+        let (name, actions) = rest.rsplit_once(':').ok_or(ScopeError::Malformed)?;
         // A resource class, as in `repository(plugin)`, changes nothing here.
         let kind = kind.split_once('(').map_or(kind, |(kind, _)| kind);
         let target = match (kind, name) {
-            ("repository", name) => Target::Repository(name.parse().map_err(|_| ScopeError)?),
-            ("registry", "catalog") => Target::Catalog,
-            _ => return Err(ScopeError),
+            ("repository", name) => {
+                ScopeTarget::Repository(name.parse().map_err(|_| ScopeError::Malformed)?)
+            }
+            ("registry", "catalog") => ScopeTarget::Catalog,
+            _ => return Err(ScopeError::Malformed),
         };
         let known = |word: &str| {
-            Verb::NAMES
+            ScopeAction::NAMES
                 .into_iter()
                 .find(|(_, name)| *name == word)
-                .map(|(verb, _)| verb)
+                .map(|(action, _)| action)
         };
         Ok(Self {
             target,
-            verbs: Verbs::of(verbs.split(',').filter_map(known)),
+            actions: ScopeActions::of(actions.split(',').filter_map(known)),
         })
     }
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for TokenScope {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
-            Target::Repository(name) => write!(formatter, "repository:{}:", name.as_str())?,
-            Target::Catalog => formatter.write_str("registry:catalog:")?,
+            ScopeTarget::Repository(name) => write!(formatter, "repository:{}:", name.as_str())?,
+            ScopeTarget::Catalog => formatter.write_str("registry:catalog:")?,
         }
         let mut first = true;
-        for (verb, name) in Verb::NAMES {
-            if self.verbs.0 & verb.bit() != 0 {
+        for (action, name) in ScopeAction::NAMES {
+            if self.actions.0 & action.bit() != 0 {
                 formatter.write_str(if first { "" } else { "," })?;
                 formatter.write_str(name)?;
                 first = false;
@@ -126,33 +137,38 @@ impl fmt::Display for Scope {
 
 /// The scopes of one token.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct TokenScopes(Vec<Scope>);
+pub struct TokenScopes(Vec<TokenScope>);
 
 impl TokenScopes {
-    /// Most scopes that one token carries: a mount names two repositories; clients that copy many
-    /// ask for a few dozen. Keeps tokens under the 8 KiB that clients and proxies allow a
-    /// header.
+    /// Most scopes that one token carries: a mount names two repositories, and clients that copy
+    /// many images request a few dozen.
     pub const MAX: usize = 32;
 
-    /// Keeps the first [`TokenScopes::MAX`] scopes, those for the same target joined, those without
-    /// verbs left out.
-    #[must_use]
-    pub fn of(scopes: impl IntoIterator<Item = Scope>) -> Self {
-        let mut kept: Vec<Scope> = Vec::new();
+    /// Joins scopes for the same target and leaves out those without actions.
+    ///
+    /// # Errors
+    /// [`ScopeError::TooMany`] for more than [`TokenScopes::MAX`] targets.
+    pub fn of(scopes: impl IntoIterator<Item = TokenScope>) -> Result<Self, ScopeError> {
+        let mut kept: Vec<TokenScope> = Vec::new();
         for scope in scopes {
             if let Some(same) = kept.iter_mut().find(|kept| kept.target == scope.target) {
-                same.verbs.0 |= scope.verbs.0;
-            } else if !scope.verbs.is_empty() && kept.len() < Self::MAX {
+                same.actions.0 |= scope.actions.0;
+            } else if !scope.actions.is_empty() {
+                if kept.len() == Self::MAX {
+                    return Err(ScopeError::TooMany);
+                }
                 kept.push(scope);
             }
         }
-        Self(kept)
+        Ok(Self(kept))
     }
 
-    /// Reads scopes separated by blanks, as `scope` parameters and tokens hold them; what is no
-    /// scope is passed over.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
+    /// Parses scopes separated by spaces, as `scope` parameters and tokens hold them. Words that
+    /// are not scopes are ignored.
+    ///
+    /// # Errors
+    /// [`ScopeError::TooMany`].
+    pub fn parse(text: &str) -> Result<Self, ScopeError> {
         Self::of(
             text.split_ascii_whitespace()
                 .filter_map(|word| word.parse().ok()),
@@ -160,23 +176,26 @@ impl TokenScopes {
     }
 
     #[must_use]
-    pub fn allows(&self, repository: &RepositoryName, verb: Verb) -> bool {
-        let named = |scope: &&Scope| matches!(&scope.target, Target::Repository(name) if name == repository);
+    pub fn allows(&self, repository: &RepositoryName, action: ScopeAction) -> bool {
+        let named = |scope: &&TokenScope| match &scope.target {
+            ScopeTarget::Repository(name) => name == repository,
+            ScopeTarget::Catalog => false,
+        };
         self.0
             .iter()
             .find(named)
-            .is_some_and(|scope| scope.verbs.contains(verb))
+            .is_some_and(|scope| scope.actions.contains(action))
     }
 
     #[must_use]
     pub fn allows_catalog(&self) -> bool {
-        self.0
-            .iter()
-            .any(|scope| scope.target == Target::Catalog && scope.verbs.contains(Verb::All))
+        self.0.iter().any(|scope| {
+            scope.target == ScopeTarget::Catalog && scope.actions.contains(ScopeAction::All)
+        })
     }
 
     #[must_use]
-    pub fn as_slice(&self) -> &[Scope] {
+    pub fn as_slice(&self) -> &[TokenScope] {
         &self.0
     }
 }
@@ -192,48 +211,62 @@ impl fmt::Display for TokenScopes {
 }
 
 #[cfg(test)]
-mod laws {
+mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     #[test]
-    fn scopes_are_read_joined_and_printed() {
+    fn scopes_are_parsed_joined_and_printed() {
         let scopes = TokenScopes::parse(
-            "repository:team/web:pull repository:team/web:push,fly repository:a::b junk registry:catalog:* repository:xx:",
-        );
+            "repository:team/web:pull repository:team/web:push,fly repository:a::b junk \
+             registry:catalog:* repository:xx:",
+        )
+        .expect("few scopes");
         assert_eq!(
             scopes.to_string(),
             "repository:team/web:pull,push registry:catalog:*"
         );
         let web: RepositoryName = "team/web".parse().expect("a name");
         let other: RepositoryName = "team/other".parse().expect("a name");
-        assert!(
-            scopes.allows(&web, Verb::Push)
-                && !scopes.allows(&web, Verb::Delete)
-                && !scopes.allows(&other, Verb::Pull)
-        );
+        assert!(scopes.allows(&web, ScopeAction::Push));
+        assert!(!scopes.allows(&web, ScopeAction::Delete));
+        assert!(!scopes.allows(&other, ScopeAction::Pull));
         assert!(scopes.allows_catalog());
-        assert!(TokenScopes::parse("repository:team/web:*").allows(&web, Verb::Delete));
-        assert!(TokenScopes::parse("repository(plugin):team/web:pull").allows(&web, Verb::Pull));
-        assert_eq!(
-            TokenScopes::parse(
-                &(0..100)
-                    .map(|n| format!("repository:r{n}:pull"))
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            )
-            .as_slice()
-            .len(),
-            TokenScopes::MAX
-        );
+    }
+
+    #[test]
+    fn a_star_allows_every_action_and_a_resource_class_changes_nothing() {
+        let web: RepositoryName = "team/web".parse().expect("a name");
+        for (text, action) in [
+            ("repository:team/web:*", ScopeAction::Delete),
+            ("repository(plugin):team/web:pull", ScopeAction::Pull),
+        ] {
+            let scopes = TokenScopes::parse(text).expect("one scope");
+            assert!(scopes.allows(&web, action), "{text}");
+        }
+    }
+
+    #[test]
+    fn more_scopes_than_a_token_carries_are_an_error() {
+        let scopes = |count| {
+            let scopes: Vec<_> = (0..count)
+                .map(|n| format!("repository:r{n}:pull"))
+                .collect();
+            TokenScopes::parse(&scopes.join(" ")).map(|scopes| scopes.as_slice().len())
+        };
+        assert_eq!(scopes(TokenScopes::MAX), Ok(TokenScopes::MAX));
+        assert_eq!(scopes(TokenScopes::MAX + 1), Err(ScopeError::TooMany));
     }
 
     proptest! {
         #[test]
-        fn what_is_printed_reads_back(text in "(repository:[a-c]{2}:(pull|push|delete|\\*|x)(,(pull|push))? ){0,5}|\\PC{0,60}") {
+        fn printed_scopes_parse_to_the_same(
+            text in "(repository:[a-c]{2}:(pull|push|delete|\\*|x)(,(pull|push))? ){0,5}|\\PC{0,60}"
+        ) {
             let scopes = TokenScopes::parse(&text);
-            prop_assert_eq!(TokenScopes::parse(&scopes.to_string()), scopes);
+            let again = scopes.clone().and_then(|scopes| TokenScopes::parse(&scopes.to_string()));
+            prop_assert_eq!(again, scopes);
         }
     }
 }

@@ -337,7 +337,7 @@ async fn a_password_lasts_twelve_hours() {
         (again.arn(), &again.access_key_id),
         (caller.arn(), &caller.access_key_id)
     );
-    assert!(again.scopes.is_none());
+    assert!(again.registry_grant.is_none());
     assert!(iam.authenticate_basic("AWS", text).await.is_ok());
     for (user, password) in [
         ("aws", text.as_str()),
@@ -409,8 +409,8 @@ async fn a_bearer_token_carries_its_scopes() {
     let iam = world.open().await;
     let key = user(&iam, "ci", &[]).await;
     let caller = signs_in(&iam, &key).await.expect("in").caller;
-    let scopes = TokenScopes::parse("repository:team/web:pull,push");
-    let token = iam.registry_token(&caller, &scopes).expect("a token");
+    let grant = registry_grant("repository:team/web:pull,push");
+    let token = iam.registry_token(&caller, &grant).expect("a token");
     assert_eq!(
         token.expires_at.since(token.issued_at),
         Duration::from_mins(5)
@@ -419,8 +419,8 @@ async fn a_bearer_token_carries_its_scopes() {
     for _ in 0..2 {
         let again = iam.authenticate_header(Some(&header)).await.expect("in");
         assert_eq!(
-            (again.arn(), again.scopes.as_deref()),
-            (caller.arn(), Some(&scopes))
+            (again.arn(), again.registry_grant.as_deref()),
+            (caller.arn(), Some(&grant))
         );
     }
     assert_eq!(
@@ -436,23 +436,72 @@ async fn a_bearer_token_carries_its_scopes() {
     );
 }
 
+fn registry_grant(scopes: &str) -> RegistryGrant {
+    RegistryGrant {
+        account: AccountId::DEV,
+        region: "us-east-1".parse().expect("a region"),
+        scopes: TokenScopes::parse(scopes).expect("few scopes"),
+    }
+}
+
 #[tokio::test]
-async fn a_ticket_opens_one_layer_for_an_hour() {
+async fn a_token_that_would_not_be_accepted_is_not_issued() {
     let world = World::new();
     let iam = world.open().await;
-    let grant = LayerGrant {
+    let key = user(&iam, "ci", &[]).await;
+    let caller = signs_in(&iam, &key).await.expect("in").caller;
+    let mut issued = 0;
+    for count in 1..=TokenScopes::MAX {
+        let scopes: Vec<_> = (0..count)
+            .map(|n| {
+                format!(
+                    "repository:{}:pull,push,delete",
+                    format!("r{n:02}").repeat(85)
+                )
+            })
+            .collect();
+        match iam.registry_token(&caller, &registry_grant(&scopes.join(" "))) {
+            Ok(token) => {
+                iam.authenticate_bearer(token.token.reveal())
+                    .await
+                    .expect("an issued token is accepted");
+                issued += 1;
+            }
+            Err(error) => assert_eq!(error, Error::TokenTooLong, "{count} scopes"),
+        }
+    }
+    assert!((10..TokenScopes::MAX).contains(&issued), "{issued} tokens");
+}
+
+fn layer_grant() -> LayerGrant {
+    LayerGrant {
         account: AccountId::DEV,
         region: "us-east-1".parse().expect("a region"),
         repository: "team/web".parse().expect("a name"),
         digest: format!("sha256:{}", "ab".repeat(32))
             .parse()
             .expect("a digest"),
-    };
-    let ticket = iam.layer_ticket(&grant).expect("a ticket").token;
-    assert_eq!(iam.verify_layer_ticket(ticket.reveal()), Ok(grant));
+    }
+}
+
+#[tokio::test]
+async fn a_ticket_names_its_issuer_and_one_layer_for_an_hour() {
+    let world = World::new();
+    let iam = world.open().await;
+    let key = user(&iam, "ci", &[]).await;
+    let caller = signs_in(&iam, &key).await.expect("in").caller;
+    let ticket = iam
+        .layer_ticket(&caller, &layer_grant())
+        .expect("a ticket")
+        .token;
+    let (issuer, grant) = iam
+        .verify_layer_ticket(ticket.reveal())
+        .await
+        .expect("valid");
+    assert_eq!((issuer.arn(), grant), (caller.arn(), layer_grant()));
     assert_eq!(
-        iam.verify_layer_ticket(&ticket.reveal()[1..]),
-        Err(Error::InvalidTicket)
+        iam.verify_layer_ticket(&ticket.reveal()[1..]).await.err(),
+        Some(Error::InvalidTicket)
     );
     assert_eq!(
         iam.authenticate_bearer(ticket.reveal()).await.err(),
@@ -460,8 +509,30 @@ async fn a_ticket_opens_one_layer_for_an_hour() {
     );
     world.after(Duration::from_hours(1));
     assert_eq!(
-        iam.verify_layer_ticket(ticket.reveal()),
-        Err(Error::InvalidTicket)
+        iam.verify_layer_ticket(ticket.reveal()).await.err(),
+        Some(Error::InvalidTicket)
+    );
+}
+
+#[tokio::test]
+async fn a_ticket_ends_with_its_issuer() {
+    let world = World::new();
+    let iam = world.open().await;
+    let key = user(&iam, "ci", &[]).await;
+    let caller = signs_in(&iam, &key).await.expect("in").caller;
+    let ticket = iam
+        .layer_ticket(&caller, &layer_grant())
+        .expect("a ticket")
+        .token;
+    iam.users()
+        .delete(AccountId::DEV, "ci")
+        .await
+        .expect("deleted");
+    // Identities are cached for a second.
+    world.after(Duration::from_secs(2));
+    assert_eq!(
+        iam.verify_layer_ticket(ticket.reveal()).await.err(),
+        Some(Error::InvalidTicket)
     );
 }
 
@@ -515,15 +586,15 @@ async fn dev_takes_anybody() {
     // The account survives `docker login` and the token endpoint.
     let password = iam.password_for(&signed.caller).expect("a password").token;
     assert_eq!(arn(Some(&basic("AWS", password.reveal()))).await, other);
-    let scopes = TokenScopes::parse("repository:web:pull");
+    let grant = registry_grant("repository:web:pull");
     let token = iam
-        .registry_token(&signed.caller, &scopes)
+        .registry_token(&signed.caller, &grant)
         .expect("a token")
         .token;
     let caller = iam.authenticate_bearer(token.reveal()).await.expect("in");
     assert_eq!(
-        (caller.arn().as_str(), caller.scopes.as_deref()),
-        (other, Some(&scopes))
+        (caller.arn().as_str(), caller.registry_grant.as_deref()),
+        (other, Some(&grant))
     );
 
     // What was given out here is worth nothing without `--dev`.

@@ -1,6 +1,6 @@
-//! Tokens that this registry signs for itself: the 12-hour password of `docker login`, the short
-//! Bearer token, the ticket in a layer's download URL. All are JWTs (HS256), so they hold no `:`
-//! and no blank; each kind has a key of its own.
+//! Tokens that this registry signs and reads itself: the 12-hour password of `docker login`, the
+//! short-lived Bearer token, and the ticket in the download URL of a layer. All are JWTs (HS256),
+//! so they contain no `:` and no space. Each kind has its own key.
 
 use std::sync::Once;
 use std::time::Duration;
@@ -17,20 +17,22 @@ use crate::principal::Caller;
 use crate::scopes::TokenScopes;
 use crate::seal::{MasterKey, Purpose, derive};
 
-/// Longest token read, in bytes: ours stay under 4 KiB even with [`TokenScopes::MAX`] long names.
-pub(super) const MAX_TOKEN_BYTES: usize = 12 * 1024;
+/// Longest token that is signed or read, in bytes. With its scheme it stays below the 8 KiB that
+/// common proxies allow for one header line. [`TokenScopes::MAX`] scopes of usual names fit; the
+/// longest names do not, so the length is checked when a token is issued.
+pub(super) const MAX_TOKEN_BYTES: usize = 8_000;
 
-/// Names the one cryptography provider of the process to the JWT library. Call it first in `main`;
-/// calling it again does nothing.
+/// Selects the cryptography provider that the JWT library uses in this process. Call it first in
+/// `main`; calling it again does nothing.
 pub fn install_crypto_provider() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // An error says that the same provider stands already.
+        // An error means that the same provider is installed already.
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     });
 }
 
-/// A token just made.
+/// A newly issued token.
 #[derive(Clone, Debug)]
 pub struct IssuedToken {
     pub token: Secret<String>,
@@ -38,7 +40,7 @@ pub struct IssuedToken {
     pub expires_at: Timestamp,
 }
 
-/// The one layer that a download URL opens, without further sign-in.
+/// The one layer that a download URL gives access to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerGrant {
     pub account: AccountId,
@@ -47,25 +49,63 @@ pub struct LayerGrant {
     pub digest: Digest,
 }
 
-/// What a password or Bearer token says: who, by which key, until when. Nothing of the policies,
-/// which are read anew at each use.
+/// What a Bearer token of `/token` is limited to: scopes within one registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryGrant {
+    pub account: AccountId,
+    pub region: Region,
+    pub scopes: TokenScopes,
+}
+
+/// The caller that a token was issued to. Key, user and policies are looked up at each use, so a
+/// token ends with its key and its user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct SignInClaims {
+pub(super) struct Holder {
     pub(super) account: AccountId,
-    /// Only under `--dev` may it be missing.
+    /// Missing only in tokens issued under `--dev`.
     #[serde(rename = "key", skip_serializing_if = "Option::is_none", default)]
     pub(super) access_key_id: Option<String>,
-    /// The user's id, or the account's for its root.
+    /// The unique id of the user, or the account id of its root.
     pub(super) sub: String,
+}
+
+impl Holder {
+    fn of(caller: &Caller) -> Self {
+        Self {
+            account: caller.account,
+            access_key_id: caller.access_key_id.as_deref().map(ToOwned::to_owned),
+            sub: caller.user_id().to_owned(),
+        }
+    }
+}
+
+/// The claims of a password or a Bearer token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SignInClaims {
+    #[serde(flatten)]
+    pub(super) holder: Holder,
+    /// The registry and scopes of a Bearer token; a password has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    scope: Option<String>,
+    registry: Option<RegistryClaims>,
     iat: i64,
     exp: i64,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct RegistryClaims {
+    account: AccountId,
+    region: Region,
+    scope: String,
+}
+
 impl SignInClaims {
-    pub(super) fn scopes(&self) -> TokenScopes {
-        TokenScopes::parse(self.scope.as_deref().unwrap_or_default())
+    pub(super) fn grant(&self) -> Option<RegistryGrant> {
+        let claims = self.registry.as_ref()?;
+        Some(RegistryGrant {
+            account: claims.account,
+            region: claims.region.clone(),
+            scopes: TokenScopes::parse(&claims.scope).ok()?,
+        })
     }
 
     pub(super) const fn expires_at(&self) -> Timestamp {
@@ -73,8 +113,10 @@ impl SignInClaims {
     }
 }
 
+/// The claims of a layer's download URL. `account` and `region` name the registry.
 #[derive(Clone, Serialize, Deserialize)]
 struct TicketClaims {
+    holder: Holder,
     account: AccountId,
     region: Region,
     repository: String,
@@ -82,7 +124,7 @@ struct TicketClaims {
     exp: i64,
 }
 
-/// Signs and reads the tokens of one master key.
+/// Signs and reads tokens under keys derived from one master key.
 pub(super) struct Tokens {
     password: Signer,
     registry: Signer,
@@ -103,13 +145,18 @@ impl Signer {
         }
     }
 
+    /// # Errors
+    /// [`Error::TokenTooLong`] for a token that [`Signer::read`] would not take.
     fn sign(&self, claims: &impl Serialize) -> Result<Secret<String>, Error> {
-        encode(&Header::new(Algorithm::HS256), claims, &self.encoding)
-            .map(Secret::new)
-            .map_err(|_| Error::Signing)
+        let token = encode(&Header::new(Algorithm::HS256), claims, &self.encoding)
+            .map_err(|_| Error::Signing)?;
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Error::TokenTooLong);
+        }
+        Ok(Secret::new(token))
     }
 
-    /// The claims, if we signed them. Their expiry is the caller's to check, against the one clock.
+    /// Returns the claims if this key signed them. The caller checks the expiry.
     fn read<T: DeserializeOwned + Clone>(&self, token: &str) -> Option<T> {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
@@ -124,7 +171,7 @@ impl Signer {
     }
 }
 
-/// Which of the two sign-in tokens.
+/// The two kinds of sign-in token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SignIn {
     Password,
@@ -141,23 +188,25 @@ impl Tokens {
         }
     }
 
-    /// A token by which `caller` may come again until `now` + `ttl` (whole seconds), within
-    /// `scopes` for a Bearer token.
+    /// Issues a token that authenticates `caller` until `now` + `ttl` (whole seconds), limited to
+    /// `grant` for a Bearer token.
     pub(super) fn issue(
         &self,
         kind: SignIn,
         caller: &Caller,
-        scopes: Option<&TokenScopes>,
+        grant: Option<&RegistryGrant>,
         now: Timestamp,
         ttl: Duration,
     ) -> Result<IssuedToken, Error> {
         let issued_at = now.as_ms().div_euclid(1000);
         let expires = issued_at.saturating_add(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
         let claims = SignInClaims {
-            account: caller.account,
-            access_key_id: caller.access_key_id.as_deref().map(ToOwned::to_owned),
-            sub: caller.user_id().to_owned(),
-            scope: scopes.map(ToString::to_string),
+            holder: Holder::of(caller),
+            registry: grant.map(|grant| RegistryClaims {
+                account: grant.account,
+                region: grant.region.clone(),
+                scope: grant.scopes.to_string(),
+            }),
             iat: issued_at,
             exp: expires,
         };
@@ -169,8 +218,8 @@ impl Tokens {
         })
     }
 
-    /// The claims of a token of this kind, expired or not; `None` for anything that we did not sign
-    /// as one.
+    /// Returns the claims of a token of this kind, expired or not; `None` for anything that was not
+    /// signed as one.
     pub(super) fn read(&self, kind: SignIn, token: &str) -> Option<SignInClaims> {
         self.signer(kind).read(token)
     }
@@ -182,14 +231,17 @@ impl Tokens {
         }
     }
 
+    /// Issues the ticket of a download URL to `caller`, whose permission is checked at each use.
     pub(super) fn issue_ticket(
         &self,
+        caller: &Caller,
         grant: &LayerGrant,
         now: Timestamp,
         ttl: Duration,
     ) -> Result<IssuedToken, Error> {
         let expires_at = now.plus(ttl);
         let claims = TicketClaims {
+            holder: Holder::of(caller),
             account: grant.account,
             region: grant.region.clone(),
             repository: grant.repository.as_str().to_owned(),
@@ -203,7 +255,12 @@ impl Tokens {
         })
     }
 
-    pub(super) fn read_ticket(&self, token: &str, now: Timestamp) -> Result<LayerGrant, Error> {
+    /// Returns who a ticket was issued to, and for which layer.
+    pub(super) fn read_ticket(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<(Holder, LayerGrant), Error> {
         let claims: TicketClaims = self.ticket.read(token).ok_or(Error::InvalidTicket)?;
         if Timestamp::from_ms(claims.exp) <= now {
             return Err(Error::InvalidTicket);
@@ -212,11 +269,12 @@ impl Tokens {
             .repository
             .parse()
             .map_err(|_| Error::InvalidTicket)?;
-        Ok(LayerGrant {
+        let grant = LayerGrant {
             account: claims.account,
             region: claims.region,
             repository,
             digest: claims.digest,
-        })
+        };
+        Ok((claims.holder, grant))
     }
 }

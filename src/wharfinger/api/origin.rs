@@ -67,9 +67,17 @@ impl<'a> Origin<'a> {
     /// the usual region.
     #[must_use]
     pub fn registry(&self, app: &App, caller: &Caller) -> RegistryId {
-        let named = self
-            .host
-            .and_then(|host| registry_of(host, app.config.names.domain.as_deref()));
+        self.registry_for(app, caller, None)
+    }
+
+    /// The same, where `service` is the host that a token is requested for. It takes precedence
+    /// over the request's own host if it names a registry.
+    #[must_use]
+    pub fn registry_for(&self, app: &App, caller: &Caller, service: Option<&str>) -> RegistryId {
+        let named = [service, self.host]
+            .into_iter()
+            .flatten()
+            .find_map(|host| registry_of(host, app.config.names.domain.as_deref()));
         let (account, region) =
             named.unwrap_or_else(|| (caller.account, app.config.names.region.clone()));
         RegistryId { account, region }

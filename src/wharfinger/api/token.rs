@@ -12,8 +12,12 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
-use wharfinger_iam::{Caller, Error, PASSWORD_USER, Scope, Target, TokenScopes, Verb, Verbs};
+use wharfinger_iam::{
+    Caller, Error, PASSWORD_USER, RegistryGrant, ScopeAction, ScopeActions, ScopeError,
+    ScopeTarget, TokenScope, TokenScopes,
+};
 use wharfinger_oci::RepositoryName;
+use wharfinger_registry::RegistryId;
 
 use crate::api::gate::Gate;
 use crate::api::origin::Origin;
@@ -38,6 +42,8 @@ struct Answer<'a> {
 #[derive(Default)]
 struct Asked {
     scopes: String,
+    /// The host of the registry, as the challenge named it.
+    service: Option<String>,
     /// Whether the client wants something to come again with.
     offline: bool,
     grant_type: Option<String>,
@@ -65,7 +71,7 @@ async fn answer(app: &App, head: &Parts, body: Body) -> Result<Response<Body>, R
         _ => return Err(Refused::Method),
     }
     let (caller, password) = authenticate(app, head, &asked).await?;
-    let granted = grant(app, head, &caller, &TokenScopes::parse(&asked.scopes)).await?;
+    let granted = grant(app, head, &caller, &asked).await?;
     let issued = app.iam.registry_token(&caller, &granted)?;
     let token = issued.token.reveal();
     let document = Answer {
@@ -103,6 +109,7 @@ impl Asked {
                     self.scopes.push(' ');
                     self.scopes.push_str(&value);
                 }
+                "service" => self.service = Some(value),
                 "offline_token" => self.offline |= value == "true",
                 "access_type" => self.offline |= value == "offline",
                 "grant_type" => self.grant_type = Some(value),
@@ -172,10 +179,11 @@ async fn grant(
     app: &App,
     head: &Parts,
     caller: &Caller,
-    asked: &TokenScopes,
-) -> Result<TokenScopes, Refused> {
+    asked: &Asked,
+) -> Result<RegistryGrant, Refused> {
+    let requested = TokenScopes::parse(&asked.scopes).map_err(Refused::Scopes)?;
     let origin = Origin::of(head);
-    let registry = origin.registry(app, caller);
+    let registry = origin.registry_for(app, caller, asked.service.as_deref());
     let gate = Gate {
         app,
         caller,
@@ -183,37 +191,45 @@ async fn grant(
         origin: &origin,
     };
     let mut granted = Vec::new();
-    for Scope { target, verbs } in asked.as_slice() {
-        let verbs = match target {
-            Target::Repository(name) => repository_verbs(&gate, name, *verbs).await?,
+    for TokenScope { target, actions } in requested.as_slice() {
+        let actions = match target {
+            ScopeTarget::Repository(name) => repository_actions(&gate, name, *actions).await?,
             // Whoever may describe one repository may list; the listing shows no other.
-            Target::Catalog => Verbs::of(Some(Verb::All).filter(|verb| verbs.contains(*verb))),
+            ScopeTarget::Catalog => {
+                ScopeActions::of(Some(ScopeAction::All).filter(|all| actions.contains(*all)))
+            }
         };
-        granted.push(Scope {
+        granted.push(TokenScope {
             target: target.clone(),
-            verbs,
+            actions,
         });
     }
-    Ok(TokenScopes::of(granted))
+    let scopes = TokenScopes::of(granted).map_err(Refused::Scopes)?;
+    let RegistryId { account, region } = registry;
+    Ok(RegistryGrant {
+        account,
+        region,
+        scopes,
+    })
 }
 
-async fn repository_verbs(
+async fn repository_actions(
     gate: &Gate<'_>,
     name: &RepositoryName,
-    asked: Verbs,
-) -> Result<Verbs, Refused> {
+    asked: ScopeActions,
+) -> Result<ScopeActions, Refused> {
     let subject = gate
         .find(name)
         .await
         .map_err(|error| Refused::Broken(error.to_string()))?;
-    let allowed = |verb: &Verb| {
+    let allowed = |verb: &ScopeAction| {
         asked.contains(*verb)
             && actions::behind(*verb)
                 .iter()
                 .any(|action| gate.refusal(&subject, action).is_none())
     };
-    Ok(Verbs::of(
-        [Verb::Pull, Verb::Push, Verb::Delete]
+    Ok(ScopeActions::of(
+        [ScopeAction::Pull, ScopeAction::Push, ScopeAction::Delete]
             .into_iter()
             .filter(allowed),
     ))
@@ -221,6 +237,8 @@ async fn repository_verbs(
 
 enum Refused {
     SignIn(Error),
+    Scopes(ScopeError),
+    TooLong,
     Form,
     Method,
     Broken(String),
@@ -228,10 +246,10 @@ enum Refused {
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        if error.is_internal() {
-            Self::Broken(error.to_string())
-        } else {
-            Self::SignIn(error)
+        match error {
+            Error::TokenTooLong => Self::TooLong,
+            error if error.is_internal() => Self::Broken(error.to_string()),
+            error => Self::SignIn(error),
         }
     }
 }
@@ -240,6 +258,8 @@ impl Refused {
     fn into_response(self, app: &App, head: &Parts) -> Response<Body> {
         let (status, message) = match self {
             Self::SignIn(error) => (StatusCode::UNAUTHORIZED, error.to_string()),
+            Self::Scopes(error) => (StatusCode::BAD_REQUEST, error.to_string()),
+            Self::TooLong => (StatusCode::BAD_REQUEST, Error::TokenTooLong.to_string()),
             Self::Form => (
                 StatusCode::BAD_REQUEST,
                 "grant_type is password, with username and password, or refresh_token".to_owned(),
@@ -288,7 +308,7 @@ mod tests {
     fn scopes_come_repeated_or_with_blanks_and_passwords_hold_colons() {
         let mut asked = Asked::default();
         asked.read(b"service=x&scope=repository:aa:pull+repository:bb:pull&scope=repository%3Acc%3Apush&offline_token=true");
-        let scopes = TokenScopes::parse(&asked.scopes);
+        let scopes = TokenScopes::parse(&asked.scopes).expect("three scopes");
         assert_eq!(
             scopes.to_string(),
             "repository:aa:pull repository:bb:pull repository:cc:push"

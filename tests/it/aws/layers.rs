@@ -219,3 +219,61 @@ async fn a_download_address_opens_one_layer_for_an_hour() {
         "does not exist within the repository with name 'web' in the registry with id '123456789012'",
     );
 }
+
+#[tokio::test]
+async fn a_download_url_is_valid_only_while_its_issuer_may_read() {
+    let server = TestServer::start(Setup::default()).await;
+    let root = server.aws();
+    root.ok("CreateRepository", on("web", json!({}))).await;
+    let manifest = pushable(&root, "web", "the layer").await;
+    root.ok(
+        "PutImage",
+        on("web", json!({"imageManifest": manifest, "imageTag": "v1"})),
+    )
+    .await;
+    let reader = server
+        .aws_user(
+            wharfinger_aws::AccountId::DEV,
+            "reader",
+            "AmazonEC2ContainerRegistryReadOnly",
+        )
+        .await;
+    let url = reader
+        .ok(
+            "GetDownloadUrlForLayer",
+            on("web", json!({"layerDigest": digest_of(b"the layer")})),
+        )
+        .await["downloadUrl"]
+        .as_str()
+        .expect("a URL")
+        .to_owned();
+    let path = &url[url.find("/v2/").expect("a path")..];
+    let client = server.client();
+    assert_eq!(client.get(path).await.status, StatusCode::OK);
+    let policy = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Deny",
+        "Principal": {"AWS": "arn:aws:iam::123456789012:user/reader"},
+        "Action": "ecr:GetDownloadUrlForLayer",
+    }]});
+    root.ok(
+        "SetRepositoryPolicy",
+        on("web", json!({"policyText": policy.to_string()})),
+    )
+    .await;
+    let denied = client.get(path).await;
+    assert_eq!(denied.error(), "403 DENIED");
+    assert!(denied.json().to_string().contains("user/reader"));
+    root.ok("DeleteRepositoryPolicy", on("web", json!({})))
+        .await;
+    assert_eq!(client.get(path).await.status, StatusCode::OK);
+    server
+        .app
+        .iam
+        .users()
+        .delete(wharfinger_aws::AccountId::DEV, "reader")
+        .await
+        .expect("deleted");
+    // Identities are cached for a second.
+    server.clock.advance(std::time::Duration::from_secs(2));
+    assert_eq!(client.get(path).await.error(), "403 DENIED");
+}

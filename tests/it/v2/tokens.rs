@@ -111,7 +111,14 @@ async fn a_token_says_what_policies_allow_and_no_more() {
     let claims = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims)
         .expect("base 64");
     let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
-    assert_eq!(claims["scope"], "repository:aa/bb:pull registry:catalog:*");
+    assert_eq!(
+        claims["registry"],
+        serde_json::json!({
+            "account": "123456789012",
+            "region": "us-east-1",
+            "scope": "repository:aa/bb:pull registry:catalog:*",
+        })
+    );
     let client = server
         .client()
         .with_authorization(&format!("Bearer {text}"));
@@ -157,7 +164,8 @@ async fn a_mount_needs_a_token_for_both_repositories() {
     let mount = format!("/v2/to/there/blobs/uploads/?mount={digest}&from=from/here");
     let short = client.post(&mount, "").await;
     assert_eq!(short.error(), "401 UNAUTHORIZED");
-    let expected = "scope=\"repository:to/there:pull,push repository:from/here:pull\",error=\"insufficient_scope\"";
+    let expected = "scope=\"repository:to/there:pull,push repository:from/here:pull\",\
+                    error=\"insufficient_scope\"";
     assert!(
         short.header("www-authenticate").ends_with(expected),
         "{short:?}"
@@ -254,4 +262,83 @@ async fn a_token_buys_no_other_token() {
     )
     .await;
     assert_eq!(answer.error(), "401 UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn a_token_is_valid_at_the_registry_it_was_issued_for_and_at_no_other() {
+    const EUROPE: &str = "123456789012.dkr.ecr.eu-west-1.localhost";
+    let server = server().await;
+    let root = server.root();
+    root.push_image("aa/bb", "v1").await;
+    let challenged = server
+        .client()
+        .get_with("/v2/aa/bb/tags/list", &[("host", EUROPE)])
+        .await;
+    let service = format!("service=\"{EUROPE}\"");
+    assert!(challenged.header("www-authenticate").contains(&service));
+    // By the `service` that the challenge names, or by the host of the token endpoint.
+    let scope = "scope=repository:aa/bb:pull";
+    let usual = token(&root, &format!("service=registry&{scope}")).await;
+    let europe = token(&root, &format!("service={EUROPE}&{scope}")).await;
+    let by_host = root
+        .get_with(&format!("/token?{scope}"), &[("host", EUROPE)])
+        .await;
+    let by_host = by_host.json()["token"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
+    let list = async |token: &str, host: &str| {
+        server
+            .client()
+            .with_authorization(&format!("Bearer {token}"))
+            .get_with("/v2/aa/bb/tags/list", &[("host", host)])
+            .await
+    };
+    assert_eq!(list(&usual, "localhost").await.status, StatusCode::OK);
+    for token in [&europe, &by_host] {
+        // The repository exists in the other region only.
+        assert_eq!(list(token, EUROPE).await.error(), "404 NAME_UNKNOWN");
+    }
+    for (token, host) in [(&usual, EUROPE), (&europe, "localhost")] {
+        let refused = list(token, host).await;
+        assert_eq!(refused.error(), "401 UNAUTHORIZED");
+        let challenge = refused.header("www-authenticate");
+        assert!(
+            challenge.ends_with("error=\"invalid_token\""),
+            "{challenge}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_issued_is_accepted_and_scopes_that_do_not_fit_are_refused() {
+    let server = server().await;
+    let root = server.root();
+    for (count, expected) in [(10, Some(StatusCode::OK)), (32, None), (40, None)] {
+        // Names of 254 characters, the longest being 256.
+        let scopes: Vec<_> = (10..10 + count)
+            .map(|n| format!("repository:{}:pull,push,delete", n.to_string().repeat(127)))
+            .collect();
+        let body = format!(
+            "grant_type=password&username=AWS&password={}&scope={}",
+            server.root_password(),
+            scopes.join("+")
+        );
+        let answer = form(&root, &body).await;
+        let Some(expected) = expected else {
+            assert_eq!(answer.error(), "400 UNSUPPORTED", "{count} scopes");
+            continue;
+        };
+        assert_eq!(answer.status, expected);
+        let token = answer.json()["token"].as_str().expect("a token").to_owned();
+        let client = server
+            .client()
+            .with_authorization(&format!("Bearer {token}"));
+        assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
+    }
+    let scopes: Vec<_> = (0..33).map(|n| format!("repository:r{n}:pull")).collect();
+    let answer = root
+        .get(&format!("/token?scope={}", scopes.join("+")))
+        .await;
+    assert_eq!(answer.error(), "400 UNSUPPORTED");
 }

@@ -193,8 +193,8 @@ impl Operation for GetDownloadUrlForLayer {
     }
 }
 
-/// The layer's place on `/v2/`, with a ticket that lets anyone who holds the address read this one
-/// layer for a while.
+/// The layer's URL on `/v2/` with a ticket, by which anyone who has the URL reads this one layer in
+/// the name of the caller for a while.
 fn own_address(cx: &Context, repository: &Repository, digest: &Digest) -> Result<String, Fault> {
     let RegistryId { account, region } = repository.registry.clone();
     let grant = LayerGrant {
@@ -206,7 +206,7 @@ fn own_address(cx: &Context, repository: &Repository, digest: &Digest) -> Result
     let ticket = cx
         .app()
         .iam
-        .layer_ticket(&grant)
+        .layer_ticket(cx.caller(), &grant)
         .map_err(|error| cx.internal(&error))?;
     Ok(layer_url(
         cx.base(),

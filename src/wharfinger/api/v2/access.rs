@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use wharfinger_iam::{self as iam, Caller, LayerGrant, Verb};
+use wharfinger_iam::{self as iam, Caller, LayerGrant, ScopeAction};
 use wharfinger_oci::{Digest, RepositoryName};
-use wharfinger_registry::Repository;
+use wharfinger_registry::{RegistryId, Repository};
 
 use crate::api::origin::{Origin, TICKET};
 use crate::api::v2::actions::{self, Scope};
@@ -57,12 +57,13 @@ impl Arrival<'_> {
         }
     }
 
-    /// What a layer's download address permits, if the request came by one: that layer of that
-    /// repository, to whoever holds it.
+    /// The issuer and the layer of the download URL, if the request uses one. The issuer's
+    /// permission to read is checked as that of any other caller.
     ///
     /// # Errors
-    /// 403 for a ticket that is not ours, has expired, or was given for something else.
-    pub(super) fn ticket(&self) -> Result<Option<LayerGrant>, Refusal> {
+    /// 403 for a ticket that was not signed here, has expired, names another layer, or whose
+    /// issuer is gone.
+    pub(super) async fn ticket(&self) -> Result<Option<(Arc<Caller>, LayerGrant)>, Refusal> {
         let Some(Route::ReadBlob { repository, digest } | Route::CheckBlob { repository, digest }) =
             self.route
         else {
@@ -71,13 +72,35 @@ impl Arrival<'_> {
         let Some(ticket) = self.query.first(TICKET) else {
             return Ok(None);
         };
-        let granted = self.app.iam.verify_layer_ticket(ticket).ok();
-        match granted.filter(|grant| grant.repository == *repository && grant.digest == *digest) {
-            Some(grant) => Ok(Some(grant)),
-            None => Err(Refusal::new(
-                Code::Denied,
-                iam::Error::InvalidTicket.to_string(),
-            )),
+        let invalid = || Refusal::new(Code::Denied, iam::Error::InvalidTicket.to_string());
+        match self.app.iam.verify_layer_ticket(ticket).await {
+            Ok((caller, grant)) if grant.repository == *repository && grant.digest == *digest => {
+                Ok(Some((caller, grant)))
+            }
+            Err(error) if error.is_internal() => Err(Refusal::broken(&error)),
+            Ok(_) | Err(_) => Err(invalid()),
+        }
+    }
+
+    /// Checks that a Bearer token was issued for the registry that the request addresses.
+    ///
+    /// # Errors
+    /// 401 with `invalid_token`, so that the client fetches another one.
+    pub(super) fn check_registry(
+        &self,
+        caller: &Caller,
+        registry: &RegistryId,
+    ) -> Result<(), Refusal> {
+        match &caller.registry_grant {
+            Some(grant)
+                if (grant.account, &grant.region) != (registry.account, &registry.region) =>
+            {
+                Err(self.unauthorized(
+                    "the token was issued for another registry",
+                    Some("invalid_token"),
+                ))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -86,9 +109,10 @@ impl Arrival<'_> {
     /// # Errors
     /// 401 with `insufficient_scope`, so that the client fetches a token that reaches.
     pub(super) fn check_scope(&self, caller: &Caller) -> Result<(), Refusal> {
-        let (Some(scopes), Some(route)) = (&caller.scopes, self.route) else {
+        let (Some(grant), Some(route)) = (&caller.registry_grant, self.route) else {
             return Ok(());
         };
+        let scopes = &grant.scopes;
         let reaches = match (route.endpoint().row().scope.verb(), route.repository()) {
             (None, _) => true,
             (Some(_), None) => scopes.allows_catalog(),
@@ -125,6 +149,7 @@ impl Arrival<'_> {
         let base = self.origin.base(self.app);
         let asked = Asked {
             base: &base,
+            host: self.origin.host,
             scope,
             repository,
             source: source.as_ref().map(RepositoryName::as_str),
@@ -219,9 +244,9 @@ pub(super) async fn mountable(
         if visit
             .gate
             .caller
-            .scopes
+            .registry_grant
             .as_ref()
-            .is_none_or(|scopes| scopes.allows(&repository.name, Verb::Pull))
+            .is_none_or(|grant| grant.scopes.allows(&repository.name, ScopeAction::Pull))
         {
             readable.push(repository);
         } else if matches!(source, MountSource::Repository(_)) {

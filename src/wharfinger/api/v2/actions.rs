@@ -1,7 +1,7 @@
 //! PURE: which ECR actions each route of `/v2/` stands for, and which token scope it needs. The
 //! table is data: access control, tests and documentation read the same rows.
 
-use wharfinger_iam::Verb;
+use wharfinger_iam::ScopeAction;
 
 use crate::api::v2::route::Endpoint;
 
@@ -44,13 +44,13 @@ impl Scope {
 
     /// The one verb without which the request is refused.
     #[must_use]
-    pub const fn verb(self) -> Option<Verb> {
+    pub const fn verb(self) -> Option<ScopeAction> {
         match self {
             Self::None => None,
-            Self::Pull => Some(Verb::Pull),
-            Self::Push => Some(Verb::Push),
-            Self::Delete => Some(Verb::Delete),
-            Self::Catalog => Some(Verb::All),
+            Self::Pull => Some(ScopeAction::Pull),
+            Self::Push => Some(ScopeAction::Push),
+            Self::Delete => Some(ScopeAction::Delete),
+            Self::Catalog => Some(ScopeAction::All),
         }
     }
 }
@@ -209,12 +209,12 @@ impl Endpoint {
 
 /// The actions behind a verb of a token's scope, by the same table.
 #[must_use]
-pub fn behind(verb: Verb) -> &'static [&'static str] {
+pub fn behind(verb: ScopeAction) -> &'static [&'static str] {
     match verb {
-        Verb::Pull => &[READ_IMAGE, READ_LAYER, CHECK_LAYER, LIST_IMAGES],
-        Verb::Push => &[START_UPLOAD, APPEND_UPLOAD, FINISH_UPLOAD, PUT_IMAGE],
-        Verb::Delete => &[DELETE_IMAGE],
-        Verb::All => &[],
+        ScopeAction::Pull => &[READ_IMAGE, READ_LAYER, CHECK_LAYER, LIST_IMAGES],
+        ScopeAction::Push => &[START_UPLOAD, APPEND_UPLOAD, FINISH_UPLOAD, PUT_IMAGE],
+        ScopeAction::Delete => &[DELETE_IMAGE],
+        ScopeAction::All => &[],
     }
 }
 
@@ -269,7 +269,7 @@ mod laws {
     #[test]
     fn a_verb_stands_for_the_actions_of_its_rows() {
         for row in TABLE {
-            let Some(verb) = row.scope.verb().filter(|verb| *verb != Verb::All) else {
+            let Some(verb) = row.scope.verb().filter(|verb| *verb != ScopeAction::All) else {
                 continue;
             };
             assert!(

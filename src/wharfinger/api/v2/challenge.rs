@@ -11,6 +11,9 @@ use crate::config::Challenge;
 pub struct Asked<'a> {
     /// Where clients reach this server, without a slash at the end: `https://registry.example`.
     pub base: &'a str,
+    /// The host that the request addressed, if it can be quoted. Where it names a registry, the
+    /// token endpoint learns by it which registry the token is for.
+    pub host: Option<&'a str>,
     pub scope: Scope,
     pub repository: Option<&'a str>,
     /// The repository that a mount takes its blob from.
@@ -25,16 +28,18 @@ pub struct Asked<'a> {
 pub fn challenge(kind: Challenge, asked: &Asked<'_>) -> HeaderValue {
     let Asked {
         base,
+        host,
         scope,
         repository,
         source,
         error,
     } = *asked;
-    let host = base.split_once("://").map_or(base, |(_, host)| host);
+    let base_host = base.split_once("://").map_or(base, |(_, host)| host);
+    let service = host.unwrap_or(base_host);
     let text = match kind {
         Challenge::Basic => format!("Basic realm=\"{base}/\",service=\"ecr.amazonaws.com\""),
         Challenge::Bearer => {
-            let mut text = format!("Bearer realm=\"{base}/token\",service=\"{host}\"");
+            let mut text = format!("Bearer realm=\"{base}/token\",service=\"{service}\"");
             if let Some(scope) = challenge_scope(scope, repository, source) {
                 text.push_str(",scope=\"");
                 text.push_str(&scope);
@@ -58,6 +63,7 @@ mod tests {
 
     const ASKED: Asked<'_> = Asked {
         base: "http://localhost:4566",
+        host: None,
         scope: Scope::Push,
         repository: Some("a/b"),
         source: Some("c/d"),
@@ -77,6 +83,16 @@ mod tests {
         let expected = "Bearer realm=\"http://localhost:4566/token\",service=\"localhost:4566\",\
                         scope=\"repository:a/b:pull,push repository:c/d:pull\",error=\"insufficient_scope\"";
         assert_eq!(challenge(Challenge::Bearer, &asked), expected);
+        let hosted = Asked {
+            host: Some("123456789012.dkr.ecr.us-east-1.localhost:4566"),
+            scope: Scope::None,
+            ..ASKED
+        };
+        assert_eq!(
+            challenge(Challenge::Bearer, &hosted),
+            "Bearer realm=\"http://localhost:4566/token\",\
+             service=\"123456789012.dkr.ecr.us-east-1.localhost:4566\""
+        );
         let ping = Asked {
             scope: Scope::None,
             repository: None,

@@ -21,13 +21,11 @@ mod tags;
 mod uploads;
 mod visit;
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response};
 use wharfinger_http::SendfileQueue;
-use wharfinger_iam::{Caller, LayerGrant};
+use wharfinger_iam::LayerGrant;
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::{Error, RegistryId, Repository};
 
@@ -80,19 +78,23 @@ async fn answer(
         route: route.as_ref().ok().copied(),
         query,
     };
-    let grant = arrival.ticket()?;
-    let caller = match &grant {
-        Some(grant) => Arc::new(Caller::root(grant.account)),
-        None => arrival.authenticate().await?,
+    let ticket = arrival.ticket().await?;
+    let (caller, registry) = match ticket {
+        Some((
+            caller,
+            LayerGrant {
+                account, region, ..
+            },
+        )) => (caller, RegistryId { account, region }),
+        None => {
+            let caller = arrival.authenticate().await?;
+            let registry = origin.registry(app, &caller);
+            arrival.check_registry(&caller, &registry)?;
+            (caller, registry)
+        }
     };
     let route = route?;
     parsed.as_ref().map_err(Clone::clone)?;
-    let registry = match grant {
-        Some(LayerGrant {
-            account, region, ..
-        }) => RegistryId { account, region },
-        None => origin.registry(app, &caller),
-    };
     let gate = Gate {
         app,
         caller: &caller,
@@ -179,8 +181,12 @@ fn demanded(visit: &Visit<'_>, route: &Route, body: &Body) -> Vec<&'static str> 
         Route::StartUpload { .. } if visit.query.first("digest").is_some() => {
             demanded.extend([actions::APPEND_UPLOAD, actions::FINISH_UPLOAD]);
         }
+        // A mount adds a layer to the repository, as completing an upload does.
+        Route::StartUpload { .. } if visit.query.first("mount").is_some() => {
+            demanded.push(actions::FINISH_UPLOAD);
+        }
         Route::FinishUpload { .. } if !http_body::Body::is_end_stream(body) => {
-            demanded.push(actions::APPEND_UPLOAD)
+            demanded.push(actions::APPEND_UPLOAD);
         }
         _ => {}
     }
