@@ -1,9 +1,9 @@
-//! Who may do what on `/v2/`: every route with every kind of credential.
+//! Access control of `/v2/`: every endpoint with every kind of credentials.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use wharfinger::api::v2::actions::{Row, TABLE};
 use wharfinger_aws::{AccountId, Region};
 use wharfinger_registry::{RegistryId, RepositorySettings};
 
@@ -13,13 +13,175 @@ const UPLOAD: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 const HOME: &str = "123456789012.dkr.ecr.us-east-1.localhost";
 
 /// A policy that allows something, and nothing here.
-const NOTHING: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}"#;
+const NOTHING: &str = r#"{"Version":"2012-10-17",
+    "Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}"#;
+
+/// A request and the permission that it needs, as AWS documents them for pulls and pushes ("IAM
+/// permissions for pushing an image"), with `ecr:BatchDeleteImage` for every DELETE of content.
+struct Endpoint {
+    method: Method,
+    path: &'static str,
+    /// `None` where any valid credentials are enough.
+    action: Option<&'static str>,
+    /// What a caller with read-only permissions gets; a HEAD response has no error code.
+    read_only: &'static str,
+}
+
+const fn endpoint(
+    method: Method,
+    path: &'static str,
+    action: Option<&'static str>,
+    read_only: &'static str,
+) -> Endpoint {
+    Endpoint {
+        method,
+        path,
+        action,
+        read_only,
+    }
+}
+
+const ENDPOINTS: [Endpoint; 17] = [
+    endpoint(Method::GET, "/v2/", None, "200"),
+    endpoint(
+        Method::GET,
+        "/v2/_catalog",
+        Some("ecr:DescribeRepositories"),
+        "200",
+    ),
+    endpoint(
+        Method::GET,
+        "/v2/NAME/blobs/DIGEST",
+        Some("ecr:GetDownloadUrlForLayer"),
+        "404 BLOB_UNKNOWN",
+    ),
+    endpoint(
+        Method::HEAD,
+        "/v2/NAME/blobs/DIGEST",
+        Some("ecr:BatchCheckLayerAvailability"),
+        "404",
+    ),
+    endpoint(
+        Method::DELETE,
+        "/v2/NAME/blobs/DIGEST",
+        Some("ecr:BatchDeleteImage"),
+        "403 DENIED",
+    ),
+    endpoint(
+        Method::GET,
+        "/v2/NAME/manifests/latest",
+        Some("ecr:BatchGetImage"),
+        "200",
+    ),
+    endpoint(
+        Method::HEAD,
+        "/v2/NAME/manifests/latest",
+        Some("ecr:BatchGetImage"),
+        "200",
+    ),
+    endpoint(
+        Method::PUT,
+        "/v2/NAME/manifests/latest",
+        Some("ecr:PutImage"),
+        "403 DENIED",
+    ),
+    endpoint(
+        Method::DELETE,
+        "/v2/NAME/manifests/latest",
+        Some("ecr:BatchDeleteImage"),
+        "403 DENIED",
+    ),
+    endpoint(
+        Method::POST,
+        "/v2/NAME/blobs/uploads/",
+        Some("ecr:InitiateLayerUpload"),
+        "403 DENIED",
+    ),
+    endpoint(
+        Method::GET,
+        "/v2/NAME/blobs/uploads/ID",
+        Some("ecr:UploadLayerPart"),
+        "403 DENIED",
+    ),
+    endpoint(
+        Method::HEAD,
+        "/v2/NAME/blobs/uploads/ID",
+        Some("ecr:UploadLayerPart"),
+        "403",
+    ),
+    endpoint(
+        Method::PATCH,
+        "/v2/NAME/blobs/uploads/ID",
+        Some("ecr:UploadLayerPart"),
+        "403 DENIED",
+    ),
+    endpoint(
+        Method::PUT,
+        "/v2/NAME/blobs/uploads/ID",
+        Some("ecr:CompleteLayerUpload"),
+        "403 DENIED",
+    ),
+    endpoint(
+        Method::DELETE,
+        "/v2/NAME/blobs/uploads/ID",
+        Some("ecr:UploadLayerPart"),
+        "403 DENIED",
+    ),
+    endpoint(
+        Method::GET,
+        "/v2/NAME/tags/list",
+        Some("ecr:ListImages"),
+        "200",
+    ),
+    endpoint(
+        Method::GET,
+        "/v2/NAME/referrers/DIGEST",
+        Some("ecr:BatchGetImage"),
+        "200",
+    ),
+];
+
+impl Endpoint {
+    async fn request(&self, client: &Client, name: &str) -> Answer {
+        let path = self
+            .path
+            .replace("NAME", name)
+            .replace("DIGEST", &digest_of(b"x"))
+            .replace("ID", UPLOAD);
+        let headers = [("host", HOME)];
+        client.send(self.method.clone(), &path, &headers, "").await
+    }
+
+    /// The status, and of an error its code; a HEAD response has no body to state it.
+    fn outcome(&self, answer: &Answer) -> String {
+        if self.method == Method::HEAD || answer.status.is_success() {
+            answer.status.as_u16().to_string()
+        } else {
+            answer.error()
+        }
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {}", self.method, self.path)
+    }
+}
 
 fn home() -> RegistryId {
     RegistryId {
         account: AccountId::DEV,
         region: "us-east-1".parse::<Region>().expect("a region"),
     }
+}
+
+/// A policy that allows these actions on everything.
+fn allowing(actions: &[&str]) -> String {
+    serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}],
+    })
+    .to_string()
 }
 
 async fn closed_server() -> TestServer {
@@ -35,29 +197,8 @@ async fn closed_server() -> TestServer {
     server
 }
 
-/// One request by a row of the table.
-async fn ask(client: &Client, row: &Row, name: &str) -> Answer {
-    let path = row
-        .path
-        .replace("NAME", name)
-        .replace("REFERENCE", "latest")
-        .replace("DIGEST", &digest_of(b"x"))
-        .replace("ID", UPLOAD);
-    let method: Method = row.method.parse().expect("a method");
-    client.send(method, &path, &[("host", HOME)], "").await
-}
-
-/// Status, and of an error its code; a HEAD has no body to say it in.
-fn outcome(row: &Row, answer: &Answer) -> String {
-    if row.method == "HEAD" || answer.status.is_success() {
-        answer.status.as_u16().to_string()
-    } else {
-        answer.error()
-    }
-}
-
 #[tokio::test]
-async fn without_good_credentials_every_route_asks_for_them() {
+async fn without_valid_credentials_every_endpoint_challenges() {
     let server = closed_server().await;
     let root = server.root();
     let expired = server.root();
@@ -67,30 +208,33 @@ async fn without_good_credentials_every_route_asks_for_them() {
         ("wrong", server.client().with_password("wrong")),
         ("tampered", server.root_with_changed_password()),
         ("not base 64", token("Basic %%%")),
-        ("no such scheme", token("Digest x")),
+        ("unknown scheme", token("Digest x")),
         ("a wrong bearer token", token("Bearer x.y.z")),
     ];
-    for row in &TABLE {
+    for endpoint in &ENDPOINTS {
         for (kind, client) in &clients {
-            let answer = ask(client, row, "team/web").await;
-            assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{kind}: {row:?}");
-            let challenge = answer.header("www-authenticate");
+            let answer = endpoint.request(client, "team/web").await;
             assert_eq!(
-                challenge,
+                answer.status,
+                StatusCode::UNAUTHORIZED,
+                "{kind}: {endpoint}"
+            );
+            assert_eq!(
+                answer.header("www-authenticate"),
                 format!("Basic realm=\"http://{HOME}/\",service=\"ecr.amazonaws.com\"")
             );
         }
         assert_ne!(
-            ask(&root, row, "team/web").await.status,
+            endpoint.request(&root, "team/web").await.status,
             StatusCode::UNAUTHORIZED,
-            "{row:?}"
+            "{endpoint}"
         );
     }
     server.clock.advance(Duration::from_hours(13));
-    for row in &TABLE {
-        let answer = ask(&expired, row, "team/web").await;
-        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{row:?}");
-        if row.method != "HEAD" {
+    for endpoint in &ENDPOINTS {
+        let answer = endpoint.request(&expired, "team/web").await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{endpoint}");
+        if endpoint.method != Method::HEAD {
             assert_eq!(
                 answer.json()["errors"][0]["message"],
                 "Your authorization token has expired. Reauthenticate and try again."
@@ -100,18 +244,21 @@ async fn without_good_credentials_every_route_asks_for_them() {
 }
 
 #[tokio::test]
-async fn a_refusal_names_the_action_and_hides_what_exists() {
+async fn a_denial_names_the_action_and_hides_what_exists() {
     let server = closed_server().await;
     let nobody = server.user(AccountId::DEV, "nobody", NOTHING).await;
-    for row in TABLE.iter().filter(|row| row.path.contains("NAME")) {
+    for endpoint in &ENDPOINTS {
+        let Some(action) = endpoint.action.filter(|_| endpoint.path.contains("NAME")) else {
+            continue;
+        };
         for name in ["team/web", "no/such"] {
-            let answer = ask(&nobody, row, name).await;
-            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{row:?}");
-            if row.method != "HEAD" {
-                let action = row.actions[0];
+            let answer = endpoint.request(&nobody, name).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{endpoint}");
+            if endpoint.method != Method::HEAD {
                 let expected = format!(
-                    "User: arn:aws:iam::123456789012:user/nobody is not authorized to perform: {action} on resource: \
-                     arn:aws:ecr:us-east-1:123456789012:repository/{name} because no identity-based policy allows the {action} action"
+                    "User: arn:aws:iam::123456789012:user/nobody is not authorized to perform: \
+                     {action} on resource: arn:aws:ecr:us-east-1:123456789012:repository/{name} \
+                     because no identity-based policy allows the {action} action"
                 );
                 assert_eq!(answer.json()["errors"][0]["message"], expected);
                 assert_eq!(answer.error(), "403 DENIED");
@@ -123,30 +270,30 @@ async fn a_refusal_names_the_action_and_hides_what_exists() {
 }
 
 #[tokio::test]
-async fn each_action_opens_its_own_routes_and_no_other() {
+async fn each_action_permits_its_own_endpoints_and_no_other() {
     let server = closed_server().await;
-    let mut actions: Vec<_> = TABLE.iter().flat_map(|row| row.actions).copied().collect();
-    actions.sort_unstable();
-    actions.dedup();
+    let actions: BTreeSet<_> = ENDPOINTS
+        .iter()
+        .filter_map(|endpoint| endpoint.action)
+        .collect();
     for (n, action) in actions.into_iter().enumerate() {
-        let policy = format!(
-            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"{action}","Resource":"*"}}]}}"#
-        );
-        let user = server.user(AccountId::DEV, &format!("u{n}"), &policy).await;
-        for row in &TABLE {
-            let answer = ask(&user, row, "team/web").await;
-            let allowed = row.actions.iter().all(|needed| *needed == action);
+        let user = server
+            .user(AccountId::DEV, &format!("u{n}"), &allowing(&[action]))
+            .await;
+        for endpoint in &ENDPOINTS {
+            let answer = endpoint.request(&user, "team/web").await;
+            let permitted = endpoint.action.is_none_or(|needed| needed == action);
             assert_eq!(
                 answer.status != StatusCode::FORBIDDEN,
-                allowed,
-                "{action}: {row:?}: {answer:?}"
+                permitted,
+                "{action}: {endpoint}: {answer:?}"
             );
         }
     }
 }
 
 #[tokio::test]
-async fn read_only_callers_read_and_no_more() {
+async fn read_only_callers_only_read() {
     let server = closed_server().await;
     let digest = server.root().push_image("team/web", "latest").await;
     let reader = server
@@ -156,29 +303,11 @@ async fn read_only_callers_read_and_no_more() {
             "AmazonEC2ContainerRegistryReadOnly",
         )
         .await;
-    let expected = [
-        ("/v2/", "200"),
-        ("/v2/_catalog", "200"),
-        ("GET blobs", "404 BLOB_UNKNOWN"),
-        ("HEAD blobs", "404"),
-        ("DELETE blobs", "403 DENIED"),
-        ("GET manifests", "200"),
-        ("HEAD manifests", "200"),
-        ("PUT manifests", "403 DENIED"),
-        ("DELETE manifests", "403 DENIED"),
-        ("POST uploads", "403 DENIED"),
-        ("GET upload", "403 DENIED"),
-        ("PATCH upload", "403 DENIED"),
-        ("PUT upload", "403 DENIED"),
-        ("DELETE upload", "403 DENIED"),
-        ("GET tags", "200"),
-        ("GET referrers", "200"),
-    ];
-    for (row, (what, expected)) in TABLE.iter().zip(expected) {
+    for endpoint in &ENDPOINTS {
         assert_eq!(
-            outcome(row, &ask(&reader, row, "team/web").await),
-            expected,
-            "{what}: {row:?}"
+            endpoint.outcome(&endpoint.request(&reader, "team/web").await),
+            endpoint.read_only,
+            "{endpoint}"
         );
     }
     assert_eq!(
@@ -191,7 +320,7 @@ async fn read_only_callers_read_and_no_more() {
 }
 
 #[tokio::test]
-async fn another_account_gets_in_only_where_both_sides_say_so() {
+async fn another_account_needs_permission_from_both_sides() {
     let server = closed_server().await;
     server.root().push_image("team/web", "latest").await;
     let foreign: AccountId = "999999999999".parse().expect("an account");
@@ -212,7 +341,8 @@ async fn another_account_gets_in_only_where_both_sides_say_so() {
     assert!(message.is_some_and(|text| {
         text.ends_with("because no resource-based policy allows the ecr:BatchGetImage action")
     }));
-    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"999999999999"},"Action":"ecr:BatchGetImage"}]}"#;
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
+        "Principal":{"AWS":"999999999999"},"Action":"ecr:BatchGetImage"}]}"#;
     let name = "team/web".parse().expect("a name");
     server
         .app
@@ -240,7 +370,7 @@ async fn another_account_gets_in_only_where_both_sides_say_so() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_never_listed_nor_mounted() {
+async fn repositories_without_permission_are_neither_listed_nor_mounted_from() {
     let server = closed_server().await;
     let root = server.root();
     let digest = root.push_blob("team/web", b"secret").await;
@@ -276,7 +406,7 @@ async fn what_is_refused_is_never_listed_nor_mounted() {
 }
 
 #[tokio::test]
-async fn a_push_makes_a_repository_only_where_that_is_on_and_allowed() {
+async fn a_push_creates_a_repository_only_where_configured_and_allowed() {
     let off = closed_server().await;
     assert_eq!(
         off.root()
@@ -314,10 +444,10 @@ async fn a_push_makes_a_repository_only_where_that_is_on_and_allowed() {
 }
 
 #[tokio::test]
-async fn bytes_in_the_last_request_need_the_right_to_upload_bytes() {
+async fn bytes_in_the_last_request_need_permission_to_upload_bytes() {
     let server = closed_server().await;
-    let finish = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ecr:InitiateLayerUpload","ecr:CompleteLayerUpload"],"Resource":"*"}]}"#;
-    let user = server.user(AccountId::DEV, "finish", finish).await;
+    let policy = allowing(&["ecr:InitiateLayerUpload", "ecr:CompleteLayerUpload"]);
+    let user = server.user(AccountId::DEV, "finish", &policy).await;
     let (location, digest) = (user.start_upload("team/web").await, digest_of(b"x"));
     let answer = user
         .send(
@@ -343,4 +473,36 @@ async fn bytes_in_the_last_request_need_the_right_to_upload_bytes() {
         )
         .await;
     assert_eq!(answer.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_mount_needs_permission_to_complete_an_upload_of_the_target() {
+    let server = closed_server().await;
+    let digest = server.root().push_blob("team/web", b"content").await;
+    let name = "team/own".parse().expect("a name");
+    server
+        .app
+        .registry
+        .repositories
+        .create(&home(), &name, RepositorySettings::default())
+        .await
+        .expect("a repository");
+    let mount = format!("/v2/team/own/blobs/uploads/?mount={digest}&from=team/web");
+    let start = ["ecr:InitiateLayerUpload", "ecr:GetDownloadUrlForLayer"];
+    let starter = server
+        .user(AccountId::DEV, "starter", &allowing(&start))
+        .await;
+    let denied = starter.post(&mount, "").await;
+    assert_eq!(denied.error(), "403 DENIED");
+    assert!(
+        denied
+            .json()
+            .to_string()
+            .contains("ecr:CompleteLayerUpload")
+    );
+    let all = [start[0], start[1], "ecr:CompleteLayerUpload"];
+    let mounter = server
+        .user(AccountId::DEV, "mounter", &allowing(&all))
+        .await;
+    assert_eq!(mounter.post(&mount, "").await.status, StatusCode::CREATED);
 }

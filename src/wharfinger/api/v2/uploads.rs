@@ -326,7 +326,7 @@ mod tests {
         let lent = Lent::take(&mut body);
         let mut stream = lent.stream();
         tokio::spawn(async move {
-            assert_eq!(stream.next().await.expect("a piece").expect("bytes"), "ab")
+            assert_eq!(stream.next().await.expect("a piece").expect("bytes"), "ab");
         })
         .await
         .expect("no panic");
