@@ -1,51 +1,51 @@
-# What one does here, by name. Every target works on a fresh checkout; `make tools` installs what the tests need (Debian 12).
+# The tasks of a developer. Every target works on a fresh checkout; `make tools` installs what the tests need (Debian 12).
 #
-# All builds use the release profile, tests and lints too: dependencies are then compiled once, and what is tested is what is shipped.
+# Unit and integration tests use the dev profile, which has debug assertions and overflow checks. Clients, conformance and
+# crash tests use the release binary that is shipped; WHARFINGER_BINARY names another one to test.
 
 export WHARFINGER_TOOLS ?= $(CURDIR)/build/tools
 PYTHON := $(WHARFINGER_TOOLS)/venv/bin/python
 CARGO  := cargo
 
-.PHONY: run build tools check test test-rust test-clients conformance crash fuzz bench clean
+.PHONY: run build tools check lint test test-rust test-clients conformance crash fuzz bench clean
 
-run:                 ## start the server with nothing configured
+run:                 ## start the server with the default configuration
 	$(CARGO) run --release -- serve
 
-build:               ## the program: target/release/wharfinger
+build:               ## build the program: target/release/wharfinger
 	$(CARGO) build --release --locked
 
-tools:               ## install every program the tests use, by pinned version
+tools:               ## install every program that the tests use, by pinned version
 	tests/tools.sh
 
-check: tools         ## format, lints, house rules, documentation, licences
-	$(CARGO) fmt --check
-	$(CARGO) clippy --release --locked --all-targets -- -D warnings
-	$(CARGO) test --release --locked --test tidy
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --release --locked --no-deps --document-private-items --quiet
+check: lint tools    ## lint, and check the licences and sources of dependencies
 	$(WHARFINGER_TOOLS)/bin/cargo-deny --offline check --hide-inclusion-graph bans licenses sources
 
-test: test-rust test-clients   ## unit and integration tests on both stores, then real clients
+lint:                ## check format, lints, the project's own rules (tests/tidy) and documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --locked --package wharfinger --test tidy
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --locked --no-deps --document-private-items
 
-test-rust: tools     ## cargo test, with PostgreSQL and MinIO running beside
-	$(PYTHON) tests/with_stores.py $(CARGO) test --release --locked
+test: test-rust test-clients   ## run all tests but conformance, crash and fuzz
 
-test-clients: tools  ## docker, podman, skopeo, buildah, ctr, crane, oras, regctl, cosign, helm, both AWS CLIs, boto3
-	$(CARGO) test --release --locked --no-run --quiet
+test-rust: tools     ## run unit and integration tests, with PostgreSQL and MinIO beside them
+	$(PYTHON) tests/with_stores.py $(CARGO) test --workspace --locked
+
+test-clients: tools build  ## docker, podman, skopeo, buildah, ctr, crane, oras, regctl, cosign, helm, both AWS CLIs, boto3
 	$(PYTHON) -m pytest tests/clients $(PYTEST)
 
-conformance: tools   ## the official OCI suite: every run, on disk and on S3 with PostgreSQL
-	$(CARGO) test --release --locked --no-run --quiet
+conformance: tools build   ## run the official OCI conformance suite on disk with SQLite and on S3 with PostgreSQL
 	$(PYTHON) conformance/run.py $(CONFORMANCE)
 
-crash: tools         ## kill -9 in the middle of pushes (ROUNDS=200), and a full disk
-	$(CARGO) test --release --locked --no-run --quiet
+crash: tools build   ## kill the server in the middle of pushes (ROUNDS=200) and fill its disk
 	$(PYTHON) -m pytest tests/crash $(PYTEST)
 
-fuzz: tools          ## each parser of network input for FUZZ_SECONDS=10
+fuzz: tools          ## fuzz each parser of network input for FUZZ_SECONDS=10
 	fuzz/run.sh $(FUZZ_SECONDS)
 
-bench: tools         ## measure beside nginx and distribution, rows and options by BENCH="small push --quick"
-	PATH="$(WHARFINGER_TOOLS)/bin:$$PATH" $(CARGO) bench --locked --bench registry -- $(BENCH)
+bench: tools         ## measure beside nginx and distribution; rows and options by BENCH="small push --quick"
+	PATH="$(WHARFINGER_TOOLS)/bin:$$PATH" $(CARGO) bench --locked --package wharfinger --bench registry -- $(BENCH)
 
 clean:
 	$(CARGO) clean

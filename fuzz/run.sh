@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every fuzz target for a while: fuzz/run.sh [SECONDS, default 10] [TARGET ...]
 #
-# A target that finds an input which panics, hangs (5 s) or eats memory (1 GiB) fails the run; the input stays in fuzz/artifacts.
+# A target fails if an input makes it panic, take 5 s or use 1 GiB of memory; that input is kept in fuzz/artifacts.
 # No sanitizer: the code under test has no `unsafe`, and a build without one takes a fraction of the time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,6 +16,8 @@ export PATH="$tools/bin:$PATH"
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(basename -s .rs fuzz/fuzz_targets/*.rs)
 
+# The program's own versions of its dependencies; cargo adds the fuzzer's to the copy.
+cp Cargo.lock fuzz/Cargo.lock
 cargo +nightly fuzz build --sanitizer none --release
 passed=0 failed=0
 for target in "${targets[@]}"; do

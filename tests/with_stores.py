@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Runs a command with a PostgreSQL server and an S3 server beside it, named in its environment:
+"""Runs a command with a PostgreSQL server and an S3 server beside it, and names both in its environment:
 
     tests/with_stores.py cargo test
 
-Tests that are written once and run on both sides of a store find the other side here: `WHARFINGER_TEST_POSTGRES_URL`, a URL of an empty
-database (`…_POSTGRES_LINGUISTIC_URL` is one that sorts text as English does), and `WHARFINGER_TEST_S3`, an `s3://` URL of an empty bucket, with `WHARFINGER_S3_ACCESS_KEY_ID` and `…_SECRET_ACCESS_KEY`.
+Tests that run against every store read these variables: `WHARFINGER_TEST_POSTGRES_URL`, the URL of an empty database;
+`WHARFINGER_TEST_POSTGRES_LINGUISTIC_URL`, the URL of one with an English collation; and `WHARFINGER_TEST_S3_URL`, the
+`s3://` URL of an empty bucket, with its key in `WHARFINGER_S3_ACCESS_KEY_ID` and `WHARFINGER_S3_SECRET_ACCESS_KEY`.
 """
 
 import os
@@ -25,8 +26,10 @@ def main():
             **os.environ,
             **minio.environment(),
             "WHARFINGER_TEST_POSTGRES_URL": postgres.database("tests"),
-            "WHARFINGER_TEST_POSTGRES_LINGUISTIC_URL": postgres.database("english", "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'"),
-            "WHARFINGER_TEST_S3": minio.bucket("tests"),
+            "WHARFINGER_TEST_POSTGRES_LINGUISTIC_URL": postgres.database(
+                "english", "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'"
+            ),
+            "WHARFINGER_TEST_S3_URL": minio.bucket("tests"),
         }
         return subprocess.run(sys.argv[1:], env=env).returncode
     finally:

@@ -1,10 +1,9 @@
-//! IAM policy documents, and the scopes of tokens.
+//! Parses IAM policy documents and the scopes of tokens.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wharfinger_fuzz::iam::policy::{Grammar, Policy};
-use wharfinger_fuzz::iam::scopes::TokenScopes;
+use wharfinger_iam::{Grammar, Policy, TokenScopes};
 
 fuzz_target!(|text: &str| {
     let _ = Policy::parse(text, Grammar::Identity);

@@ -1,9 +1,10 @@
-//! `Range` and `Content-Range`: an accepted range is never empty and never reaches past the end.
+//! Parses `Range` and `Content-Range`. An accepted range is never empty and never exceeds the
+//! content.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wharfinger_fuzz::api::v2::range::{Asked, ChunkRange};
+use wharfinger::api::v2::range::{Asked, ChunkRange};
 
 fuzz_target!(|input: (u64, &str)| {
     let (total, header) = input;

@@ -1,11 +1,12 @@
-//! Signature Version 4: the claim in an `Authorization` header or a presigned query. Nothing forged verifies.
+//! Parses Signature Version 4 in an `Authorization` header or a presigned query. No signature made
+//! without the secret verifies.
 
 #![no_main]
 
 use http::{HeaderMap, HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
-use wharfinger_fuzz::aws::sigv4::{Claim, Request, body_hash};
-use wharfinger_fuzz::base::Timestamp;
+use wharfinger_aws::sigv4::{Claim, Request, body_hash};
+use wharfinger_base::Timestamp;
 
 fuzz_target!(|input: (&[u8], &str, &str, &[u8])| {
     let (authorization, date, query, body) = input;
@@ -18,8 +19,23 @@ fuzz_target!(|input: (&[u8], &str, &str, &[u8])| {
         headers.insert("x-amz-date", value);
     }
     let hash = body_hash(body);
-    let request = Request { method: "POST", path: "/", query, headers: &headers, authority: None, body_hash: &hash };
+    let request = Request {
+        method: "POST",
+        path: "/",
+        query,
+        headers: &headers,
+        authority: None,
+        body_hash: &hash,
+    };
     if let Ok(Some(claim)) = Claim::read(&request) {
-        assert!(claim.verify(&request, "a secret that no input knows", Timestamp::from_ms(1_700_000_000_000)).is_err());
+        assert!(
+            claim
+                .verify(
+                    &request,
+                    "a secret that no input contains",
+                    Timestamp::from_ms(1_700_000_000_000)
+                )
+                .is_err()
+        );
     }
 });

@@ -19,9 +19,9 @@ EXPORT = re.compile(r"^export (AWS_[A-Z_]+)=(\S+)$", re.MULTILINE)
 
 
 def binary():
-    """The program to test: `WHARFINGER_BIN`, else what `cargo build --release` made."""
+    """The program to test: `WHARFINGER_BINARY`, else what `cargo build --release` made."""
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return pathlib.Path(os.environ.get("WHARFINGER_BIN", target / "release" / "wharfinger"))
+    return pathlib.Path(os.environ.get("WHARFINGER_BINARY", target / "release" / "wharfinger"))
 
 
 class Server:
