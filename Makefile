@@ -7,7 +7,7 @@ export WHARFINGER_TOOLS ?= $(CURDIR)/build/tools
 PYTHON := $(WHARFINGER_TOOLS)/venv/bin/python
 CARGO  := cargo
 
-.PHONY: run build tools check lint test test-rust test-clients conformance crash fuzz bench clean
+.PHONY: run build tools check lint test test-rust test-clients conformance crash fuzz bench bench-remote clean
 
 run:                 ## start the server with the default configuration
 	$(CARGO) run --release -- serve
@@ -46,6 +46,10 @@ fuzz: tools          ## fuzz each parser of network input for FUZZ_SECONDS=10
 
 bench: tools         ## measure beside nginx and distribution; rows and options by BENCH="small push --quick"
 	PATH="$(WHARFINGER_TOOLS)/bin:$$PATH" $(CARGO) bench --locked --package wharfinger --bench registry -- $(BENCH)
+
+bench-remote: tools  ## the same over PostgreSQL and MinIO, and one server against three
+	PATH="$(WHARFINGER_TOOLS)/bin:$$PATH" $(PYTHON) tests/with_stores.py --durable \
+		$(CARGO) bench --locked --package wharfinger --bench registry -- --remote $(BENCH)
 
 clean:
 	$(CARGO) clean

@@ -1,8 +1,9 @@
 //! Measures the registry beside nginx, distribution v3.1.1 and, where `WHARFINGER_BENCH_ZOT` names
 //! a binary, zot: all in one run.
 //!
-//! `cargo bench --bench registry -- [ROW…] [--quick] [--rounds N] [--seed N]` (`make bench`); the
-//! table goes to `build/bench/table.md`.
+//! `cargo bench --bench registry -- [ROW…] [--quick] [--remote] [--rounds N] [--seed N]`
+//! (`make bench`, and `make bench-remote` over PostgreSQL and MinIO); the table goes to
+//! `build/bench/table.md` or `build/bench/remote.md`.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -27,14 +28,23 @@ use support::{nginx, peers, wharfinger};
 
 type Row = fn(&mut Bench) -> anyhow::Result<Section>;
 
-const ROWS: [(&str, Row); 7] = [
-    ("start", rows::start::run),
-    ("small", rows::small::run),
-    ("download", rows::download::run),
-    ("crowd", rows::crowd::run),
-    ("push", rows::push::run),
-    ("manifests", rows::manifests::run),
-    ("lists", rows::lists::run),
+/// The stores that a row can be measured on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum On {
+    Both,
+    Local,
+    Remote,
+}
+
+const ROWS: [(&str, On, Row); 8] = [
+    ("start", On::Local, rows::start::run),
+    ("small", On::Both, rows::small::run),
+    ("download", On::Both, rows::download::run),
+    ("crowd", On::Both, rows::crowd::run),
+    ("push", On::Both, rows::push::run),
+    ("manifests", On::Both, rows::manifests::run),
+    ("lists", On::Both, rows::lists::run),
+    ("replicas", On::Remote, rows::replicas::run),
 ];
 
 /// The servers, all running at once: those that are not asked use no processor.
@@ -53,7 +63,7 @@ pub(crate) fn say(line: &str) {
 }
 
 fn main() -> anyhow::Result<()> {
-    let names = ROWS.map(|(name, _)| name);
+    let names = ROWS.map(|(name, _, _)| name);
     let arguments = Arguments::parse(&names)?;
     let folder = arguments.build.join(format!("run-{}", std::process::id()));
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
@@ -69,16 +79,24 @@ fn main() -> anyhow::Result<()> {
 fn measure(arguments: Arguments, folder: &Path) -> anyhow::Result<()> {
     let mut bench = Bench {
         nginx: nginx::start(&folder.join("nginx"))?,
-        peers: std::iter::once(peers::start_distribution(&folder.join("distribution"))?)
-            .chain(peers::start_zot(&folder.join("zot"))?)
-            .collect(),
+        peers: std::iter::once(peers::start_distribution(
+            &arguments.stores,
+            &folder.join("distribution"),
+        )?)
+        .chain(peers::start_zot(&folder.join("zot"))?)
+        .collect(),
         ours: wharfinger::start(&arguments, &folder.join("wharfinger"))?,
         folder: folder.to_owned(),
         arguments,
     };
     let mut sections = Vec::new();
-    for (name, row) in ROWS {
-        if bench.arguments.wants(name) {
+    let elsewhere = if bench.arguments.stores.are_remote() {
+        On::Local
+    } else {
+        On::Remote
+    };
+    for (name, on, row) in ROWS {
+        if bench.arguments.wants(name) && on != elsewhere {
             say(&format!("row {name}"));
             let section = row(&mut bench).with_context(|| format!("row {name}"))?;
             write!(std::io::stdout(), "{}", section.markdown())?;
@@ -88,11 +106,12 @@ fn measure(arguments: Arguments, folder: &Path) -> anyhow::Result<()> {
     let targets = verdicts(&sections);
     writeln!(std::io::stdout(), "{targets}")?;
     let tables: String = sections.iter().map(Section::markdown).collect();
-    let path = bench.arguments.build.join(if bench.arguments.quick {
-        "quick.md"
-    } else {
-        "table.md"
-    });
+    let file = match (bench.arguments.quick, bench.arguments.stores.are_remote()) {
+        (true, _) => "quick.md",
+        (false, true) => "remote.md",
+        (false, false) => "table.md",
+    };
+    let path = bench.arguments.build.join(file);
     fs::write(
         &path,
         format!("{}\n{targets}{tables}", head(&bench.arguments)),

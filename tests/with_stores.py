@@ -6,6 +6,8 @@
 Tests that run against every store read these variables: `WHARFINGER_TEST_POSTGRES_URL`, the URL of an empty database;
 `WHARFINGER_TEST_POSTGRES_LINGUISTIC_URL`, the URL of one with an English collation; and `WHARFINGER_TEST_S3_URL`, the
 `s3://` URL of an empty bucket, with its key in `WHARFINGER_S3_ACCESS_KEY_ID` and `WHARFINGER_S3_SECRET_ACCESS_KEY`.
+
+With `--durable` before the command, PostgreSQL syncs each commit to the disk, as in production: for benchmarks.
 """
 
 import os
@@ -18,7 +20,11 @@ from harness.stores import Minio, Postgres
 
 def main():
     end_in_order()
-    minio, postgres = Minio("stores"), Postgres("stores")
+    command = sys.argv[1:]
+    durable = command[:1] == ["--durable"]
+    if durable:
+        command = command[1:]
+    minio, postgres = Minio("stores"), Postgres("stores", durable=durable)
     try:
         minio.start()
         postgres.start()
@@ -31,7 +37,7 @@ def main():
             ),
             "WHARFINGER_TEST_S3_URL": minio.bucket("tests"),
         }
-        return subprocess.run(sys.argv[1:], env=env).returncode
+        return subprocess.run(command, env=env).returncode
     finally:
         minio.stop()
         postgres.stop()

@@ -16,7 +16,7 @@ const MIB: usize = 1024 * 1024;
 const CPU_LIMITS: (f64, f64) = (1.3, 1.2);
 
 /// Least throughput in nginx's.
-const THROUGHPUT_LIMIT: f64 = 0.9;
+const THROUGHPUT_LIMIT: f64 = 1.0;
 
 /// A latency, or a dash where no pull came to its end within the window.
 fn answered(ms: f64) -> String {

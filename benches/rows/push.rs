@@ -55,7 +55,9 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
         for _ in 0..bench.arguments.rounds {
             for (server, samples) in servers.iter().zip(&mut samples) {
                 samples.push(push(server, case, size, &mut number, &filler)?);
-                remove_files_of(&bench.folder, size as u64)?;
+                if !bench.arguments.stores.are_remote() {
+                    remove_files_of(&bench.folder, size as u64)?;
+                }
             }
         }
         let medians: Vec<_> = samples

@@ -1,4 +1,5 @@
-//! The command line: `cargo bench --bench registry -- [ROW…] [--quick] [--rounds N] [--seed N]`.
+//! The command line:
+//! `cargo bench --bench registry -- [ROW…] [--quick] [--remote] [--rounds N] [--seed N]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::load::Load;
+use super::stores::{Remote, Stores};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * 1024;
@@ -26,6 +28,7 @@ pub(crate) struct Arguments {
     pub(crate) crowd: usize,
     /// Size of one pushed blob; four are pushed.
     pub(crate) push_size: usize,
+    pub(crate) stores: Stores,
     /// Where caches, run folders and the table go.
     pub(crate) build: PathBuf,
 }
@@ -48,31 +51,36 @@ impl Arguments {
         let mut arguments = Self::full();
         let mut words = std::env::args().skip(1);
         let mut rounds = None;
+        let mut remote = false;
         while let Some(word) = words.next() {
             match word.as_str() {
                 // Cargo adds this by itself.
                 "--bench" => {}
                 "--quick" => arguments.make_quick(),
+                "--remote" => remote = true,
                 "--rounds" => {
                     rounds = Some(
                         words
                             .next()
                             .and_then(|n| n.parse().ok())
                             .context("--rounds takes a number")?,
-                    )
+                    );
                 }
                 "--seed" => {
                     arguments.seed = words
                         .next()
                         .and_then(|n| n.parse().ok())
-                        .context("--seed takes a number")?
+                        .context("--seed takes a number")?;
                 }
                 row if known.contains(&row) => arguments.rows.push(word),
                 other => bail!(
-                    "unknown argument {other}; rows are {}, options --quick, --rounds N, --seed N",
+                    "unknown argument {other}; rows are {}, options --quick, --remote, --rounds N, --seed N",
                     known.join(", ")
                 ),
             }
+        }
+        if remote {
+            arguments.make_remote(Remote::from_environment()?);
         }
         arguments.rounds = rounds.unwrap_or(arguments.rounds).max(1);
         Ok(arguments)
@@ -109,8 +117,26 @@ impl Arguments {
             downloads: vec![(MIB, 8), (64 * MIB, 8), (1024 * MIB, 1), (1024 * MIB, 8)],
             crowd: 500,
             push_size: 256 * MIB,
-            build: std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("build/bench"),
+            stores: Stores::Local,
+            build: super::root().join("build/bench"),
         }
+    }
+
+    /// A tenth of the images and smaller blobs: each is written over the network to two servers
+    /// that share the cores with the registries.
+    fn make_remote(&mut self, remote: Remote) {
+        self.stores = Stores::Remote(remote);
+        if self.quick {
+            return;
+        }
+        self.scale = Scale {
+            repositories: 9_999,
+            images_per_repository: 5,
+            big_images: 50_005,
+            big_tags: 100_000,
+        };
+        self.downloads = vec![(MIB, 8), (64 * MIB, 8), (256 * MIB, 1)];
+        self.push_size = 64 * MIB;
     }
 
     /// Everything small: says whether the programs work, and nothing about speed.

@@ -70,23 +70,37 @@ pub(crate) struct Outcome {
     pub(crate) cpu: Duration,
 }
 
-/// Runs `script` against `address`; any unexpected status makes it fail. `process` is the server,
-/// whose time is taken.
+/// A server under load: its address, and the process whose time is taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) address: SocketAddr,
+    pub(crate) process: &'a Process,
+}
+
+/// Runs `script` against `targets`, to which connections are given in turn. Any unexpected status
+/// makes it fail.
 pub(crate) fn run(
-    address: SocketAddr,
-    process: &Process,
+    targets: &[Target<'_>],
     load: Load,
     script: &mut dyn Script,
 ) -> anyhow::Result<Outcome> {
-    let mut generator = Generator::open(address, load.connections)?;
+    let cpu_of_all = || {
+        targets
+            .iter()
+            .map(|target| target.process.cpu())
+            .sum::<anyhow::Result<Duration>>()
+    };
+    let mut generator = Generator::open(targets, load.connections)?;
     generator.start(script)?;
     if !load.warm_up.is_zero() {
         generator.go(script, Some(load.warm_up))?;
     }
     generator.tally = Tally::default();
-    let (began, cpu_before) = (Instant::now(), process.cpu()?);
+    let cpu_before = cpu_of_all()?;
+    let began = Instant::now();
     generator.go(script, load.window)?;
-    let (elapsed, cpu) = (began.elapsed(), process.cpu()?.saturating_sub(cpu_before));
+    let elapsed = began.elapsed();
+    let cpu = cpu_of_all()?.saturating_sub(cpu_before);
     let tally = generator.tally;
     if let Some(failure) = &tally.first_failure {
         anyhow::bail!("{} requests failed, the first by {failure}", tally.failures);
@@ -109,10 +123,11 @@ struct Generator {
 }
 
 impl Generator {
-    fn open(address: SocketAddr, count: usize) -> anyhow::Result<Self> {
+    fn open(targets: &[Target<'_>], count: usize) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
         let mut connections = Vec::with_capacity(count);
         for index in 0..count {
+            let address = targets[index % targets.len()].address;
             let mut connection = Connection::open(address, index)?;
             poll.registry().register(
                 &mut connection.stream,

@@ -16,4 +16,11 @@ pub(crate) mod scripts;
 pub(crate) mod seed;
 pub(crate) mod server;
 pub(crate) mod sign;
+pub(crate) mod stores;
 pub(crate) mod wharfinger;
+
+/// The folder of the workspace.
+pub(crate) fn root() -> std::path::PathBuf {
+    let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package).to_owned()
+}

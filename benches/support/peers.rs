@@ -9,21 +9,22 @@ use anyhow::Context;
 
 use super::process::Process;
 use super::server::{Server, free_address};
+use super::stores::Stores;
 
 /// Starts distribution (`WHARFINGER_BENCH_DISTRIBUTION`, else `registry` on the PATH) with its
-/// state under `folder`.
-pub(crate) fn start_distribution(folder: &Path) -> anyhow::Result<Server> {
+/// configuration, and its state where the stores are local, under `folder`.
+pub(crate) fn start_distribution(stores: &Stores, folder: &Path) -> anyhow::Result<Server> {
     fs::create_dir_all(folder)?;
     let address = free_address()?;
     let configuration = format!(
         "version: 0.1
 log: {{accesslog: {{disabled: true}}, level: error}}
 storage:
-  filesystem: {{rootdirectory: {}}}
+{}
   delete: {{enabled: true}}
   cache: {{blobdescriptor: inmemory}}
 http: {{addr: \"{address}\", secret: bench}}\n",
-        folder.join("state").display()
+        stores.distribution_storage(&folder.join("state"))
     );
     let path = folder.join("config.yml");
     fs::write(&path, configuration)?;
@@ -42,7 +43,10 @@ http: {{addr: \"{address}\", secret: bench}}\n",
     };
     Server::start(
         "distribution",
-        "none; fsync of file",
+        match stores {
+            Stores::Local => "none; fsync of file",
+            Stores::Remote(_) => "none; S3",
+        },
         address,
         "/v2/",
         Box::new(launch),

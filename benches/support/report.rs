@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::load::{Load, Outcome};
+use super::load::{self, Load, Outcome, Target};
 use super::request::Script;
 use super::server::Server;
 
@@ -50,6 +50,17 @@ impl Sample {
         let outcome = server.run(load, script)?;
         let bytes = outcome.tally.bytes as f64;
         Ok(Self::of(outcome, bytes, server.process.peak_rss_mb()))
+    }
+
+    /// Loads several servers at once; memory is not measured.
+    pub(crate) fn take_from(
+        targets: &[Target<'_>],
+        load: Load,
+        script: &mut dyn Script,
+    ) -> anyhow::Result<Self> {
+        let outcome = load::run(targets, load, script)?;
+        let bytes = outcome.tally.bytes as f64;
+        Ok(Self::of(outcome, bytes, 0.0))
     }
 
     /// Loads `server` with pushes of `bytes` in all.

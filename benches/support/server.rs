@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 
 use super::answer::Answer;
 use super::content::{self, Blob, Descriptor, MANIFEST_TYPE, Random};
-use super::load::{self, Load, Outcome};
+use super::load::{self, Load, Outcome, Target};
 use super::process::Process;
 use super::request::{Request, Script};
 use super::scripts::{Push, Way};
@@ -217,8 +217,15 @@ impl Server {
         })
     }
 
+    pub(crate) fn target(&self) -> Target<'_> {
+        Target {
+            address: self.address,
+            process: &self.process,
+        }
+    }
+
     pub(crate) fn run(&self, load: Load, script: &mut dyn Script) -> anyhow::Result<Outcome> {
-        load::run(self.address, &self.process, load, script)
+        load::run(&[self.target()], load, script)
             .with_context(|| format!("measuring {}", self.name))
     }
 }

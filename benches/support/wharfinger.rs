@@ -15,8 +15,13 @@ use super::process::Process;
 use super::seed;
 use super::server::{Server, free_address};
 use super::sign::{AccessKey, ecr_call};
+use super::stores::Stores;
 
 const TERMS: &str = "Basic + user and repository policy; fsync of file and folder, SQLite FULL";
+const REMOTE_TERMS: &str = "Basic + user and repository policy; PostgreSQL with fsync, S3";
+
+/// The file of a data folder with the key that secrets in the index are sealed with.
+const MASTER_KEY: &str = "key";
 
 /// What the benchmark's user may do: push and pull. Making repositories is left to the root.
 const USER_POLICY: &str = "AmazonEC2ContainerRegistryPowerUser";
@@ -40,41 +45,69 @@ fn binary() -> PathBuf {
 }
 
 /// Starts the server on `data`; what it prints goes beside that folder.
-fn start_on(data: &Path) -> anyhow::Result<Server> {
+fn start_on(stores: &Stores, data: &Path) -> anyhow::Result<Server> {
     let address = free_address()?;
     let folder = data
         .parent()
         .context("a data folder has a parent")?
         .to_owned();
     let (data, log, output) = (data.to_owned(), folder.join("log"), folder.join("output"));
+    let options = stores.options();
     let launch = move || {
         let mut command = Command::new(binary());
         // All defaults: no rate limit, no access log.
         command
             .args(["serve", "--listen", &address.to_string(), "--data-dir"])
             .arg(&data)
+            .args(&options)
             .env("WHARFINGER_LOG_LEVEL", "error");
         Process::spawn(&mut command, &log, &output)
     };
-    Server::start("wharfinger", TERMS, address, "/v2/", Box::new(launch))
+    let terms = if stores.are_remote() {
+        REMOTE_TERMS
+    } else {
+        TERMS
+    };
+    Server::start("wharfinger", terms, address, "/v2/", Box::new(launch))
 }
 
-/// A server on a copy of the seeded folder (made and cached first where it is missing), signed in
-/// as the benchmark's user.
+/// A server over a seeded index, signed in as the benchmark's user. On local stores the seeded
+/// folder is made once, cached and copied.
 pub(crate) fn start(arguments: &Arguments, folder: &Path) -> anyhow::Result<Server> {
-    let seeded = seeded_folder(arguments)?;
-    copy_folder(&seeded, folder)?;
-    let mut server = start_on(&folder.join("data"))?;
+    match arguments.stores {
+        Stores::Local => copy_folder(&seeded_folder(arguments)?, folder)?,
+        Stores::Remote(_) => fill(arguments, folder)?,
+    }
+    let mut server = start_on(&arguments.stores, &folder.join("data"))?;
     let key = exported_key(&fs::read_to_string(folder.join("user"))?)?;
     server.headers = format!("Authorization: Basic {}\r\n", password(&server, &key)?);
     server.must(&server.request("GET", "/v2/", 200))?;
     Ok(server)
 }
 
+/// Another server over the index and blobs of the one under `first`, with the same sign-in.
+pub(crate) fn start_replica(
+    stores: &Stores,
+    first: (&Server, &Path),
+    folder: &Path,
+) -> anyhow::Result<Server> {
+    let (server, first_folder) = first;
+    fs::create_dir_all(folder.join("data"))?;
+    // Servers that share an index share the key that its secrets are sealed with.
+    fs::copy(
+        first_folder.join("data").join(MASTER_KEY),
+        folder.join("data").join(MASTER_KEY),
+    )?;
+    let mut replica = start_on(stores, &folder.join("data"))?;
+    replica.headers.clone_from(&server.headers);
+    replica.must(&replica.request("GET", "/v2/", 200))?;
+    Ok(replica)
+}
+
 /// A server with nothing in it, for comparison: not signed in.
 pub(crate) fn start_empty(folder: &Path) -> anyhow::Result<Server> {
     fs::create_dir_all(folder)?;
-    let mut server = start_on(&folder.join("data"))?;
+    let mut server = start_on(&Stores::Local, &folder.join("data"))?;
     let key = exported_key(&fs::read_to_string(folder.join("output"))?)?;
     server.headers = format!("Authorization: Basic {}\r\n", password(&server, &key)?);
     Ok(server)
@@ -126,20 +159,27 @@ fn seeded_folder(arguments: &Arguments) -> anyhow::Result<PathBuf> {
     }
     // What an interrupted run left.
     let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder)?;
-    crate::say(&format!(
-        "seeding {} repositories, {} images: once",
-        scale.repositories, scale.big_images
-    ));
-    prepare(&folder, &folder.join("data"))?;
-    seed::fill(&folder.join("data"), scale)?;
+    fill(arguments, &folder)?;
     fs::write(folder.join("complete"), "")?;
     Ok(folder)
 }
 
+/// Makes a data folder under `folder`, and everything of the scale in its index.
+fn fill(arguments: &Arguments, folder: &Path) -> anyhow::Result<()> {
+    let scale = arguments.scale;
+    fs::create_dir_all(folder)?;
+    crate::say(&format!(
+        "seeding {} repositories, {} tags",
+        scale.repositories, scale.big_tags
+    ));
+    let data = folder.join("data");
+    prepare(&arguments.stores, folder, &data)?;
+    seed::fill(&arguments.stores.database(&data), scale)
+}
+
 /// Lets the server make its folder, a user and the repositories that rows push to; then stops it.
-fn prepare(folder: &Path, data: &Path) -> anyhow::Result<()> {
-    let server = start_on(data)?;
+fn prepare(stores: &Stores, folder: &Path, data: &Path) -> anyhow::Result<()> {
+    let server = start_on(stores, data)?;
     let root = exported_key(&fs::read_to_string(folder.join("output"))?)?;
     let mut command = Command::new(binary());
     command
@@ -151,7 +191,8 @@ fn prepare(folder: &Path, data: &Path) -> anyhow::Result<()> {
             USER_POLICY,
             "--data-dir",
         ])
-        .arg(data);
+        .arg(data)
+        .args(stores.options());
     let output = command.output()?;
     ensure!(
         output.status.success(),
@@ -176,10 +217,9 @@ fn fingerprint(scale: Scale) -> anyhow::Result<String> {
         include_str!("content.rs"),
         include_str!("wharfinger.rs")
     );
-    let mut migrations =
-        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/migrations"))?
-            .map(|entry| anyhow::Ok(entry?.path()))
-            .collect::<Result<Vec<_>, _>>()?;
+    let mut migrations = fs::read_dir(super::root().join("src/db/migrations"))?
+        .map(|entry| anyhow::Ok(entry?.path()))
+        .collect::<Result<Vec<_>, _>>()?;
     migrations.sort();
     for migration in migrations {
         text.push_str(&fs::read_to_string(migration)?);

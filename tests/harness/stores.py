@@ -19,7 +19,8 @@ SECRET = "harness-secret"
 class Postgres:
     """A PostgreSQL cluster in a temporary folder, run by the `postgres` user since it refuses root."""
 
-    def __init__(self, name):
+    def __init__(self, name, durable=False):
+        self.durable = durable
         self.port = free_port()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wharfinger-pg-"))
         self.log = BUILD / "run" / name / "postgres.log"
@@ -34,8 +35,9 @@ class Postgres:
         os.chown(self.folder, owner.pw_uid, owner.pw_gid)
         data = self.folder / "data"
         run([*self.as_postgres(), self.programs / "initdb", "-D", data, "--locale=C", "-E", "UTF8", "-A", "trust", "-N"])
-        # The data is thrown away with the test; its fsync would only measure this machine's disk.
-        settings = ["-c", "fsync=off", "-c", f"port={self.port}", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400"]
+        # The data is thrown away with a test; its fsync would only measure this machine's disk.
+        fsync = "on" if self.durable else "off"
+        settings = ["-c", f"fsync={fsync}", "-c", f"port={self.port}", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400"]
         self.process = Process(
             [*self.as_postgres(), self.programs / "postgres", "-D", data, "-k", self.folder, *settings], self.log
         )
