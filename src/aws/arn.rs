@@ -1,8 +1,6 @@
-//! Accounts, regions and Amazon Resource Names: parsed, printed, and matched against patterns with
-//! `*` and `?`.
+//! Accounts, regions and Amazon Resource Names.
 //!
-//! Source: AWS General Reference, "Amazon Resource Names"; IAM JSON policy elements reference,
-//! "Resource".
+//! Source: AWS General Reference, "Amazon Resource Names".
 
 use std::fmt;
 use std::str::FromStr;
@@ -201,23 +199,6 @@ impl Arn {
         }
     }
 
-    /// Does `pattern` name this ARN? Each of the first five fields is matched by itself (a `*`
-    /// there never crosses a colon), the resource as a whole; the lone pattern `*` names
-    /// everything.
-    #[must_use]
-    pub fn matches(&self, pattern: &str) -> bool {
-        if pattern == "*" {
-            return true;
-        }
-        let mut parts = pattern.splitn(6, ':');
-        parts.next() == Some("arn")
-            && (0..5).all(|at| {
-                parts
-                    .next()
-                    .is_some_and(|part| wildcard_match(part, self.part(at)))
-            })
-    }
-
     fn part(&self, at: usize) -> &str {
         let start = usize::from(self.colons[at]) + 1;
         let end = self
@@ -243,54 +224,6 @@ impl FromStr for Arn {
             return Err(ArnError::Arn);
         }
         Ok(Self::new(partition, service, region, account, resource))
-    }
-}
-
-/// Does `pattern` match the whole of `text`? `*` stands for any run of characters, `?` for exactly
-/// one; case counts.
-///
-/// Takes time in proportion to `pattern.len() * text.len()` at worst and to their sum for one `*`:
-/// on a mismatch only the last `*` is widened, so no pattern makes it exponential.
-#[must_use]
-pub fn wildcard_match(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    // The place after the last `*`, and where the text it stands for ends so far.
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                p += 1;
-                star = Some((p, t));
-            }
-            Some(b'?') => {
-                p += 1;
-                t += character_len(text[t]);
-            }
-            Some(byte) if *byte == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((after, end)) = star else {
-                    return false;
-                };
-                let end = end + character_len(text[end]);
-                star = Some((after, end));
-                (p, t) = (after, end);
-            }
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
-}
-
-/// Bytes of the UTF-8 character that begins with `first`.
-const fn character_len(first: u8) -> usize {
-    match first {
-        0xF0.. => 4,
-        0xE0.. => 3,
-        0xC0.. => 2,
-        _ => 1,
     }
 }
 
@@ -347,7 +280,7 @@ macro_rules! as_text {
 as_text!(AccountId, Region, Arn);
 
 #[cfg(test)]
-mod laws {
+mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -403,60 +336,11 @@ mod laws {
         }
     }
 
-    #[test]
-    fn a_wildcard_stays_in_its_field() {
-        let arn: Arn = "arn:aws:ecr:us-east-1:123456789012:repository/a:b"
-            .parse()
-            .expect("an ARN");
-        for (pattern, expected) in [
-            ("*", true),
-            ("arn:aws:ecr:*:*:repository/*", true),
-            ("arn:aws:ecr:us-*-1:123456789012:*", true),
-            ("arn:aws:ecr:*", false),
-            ("arn:aws:ecr:*:repository/*", false),
-            ("arn:aws:ecr:us-east-?:123456789012:repository/a:b", true),
-            ("arn:aws:ecr:us-east-1:123456789012:repository/a", false),
-        ] {
-            assert_eq!(arn.matches(pattern), expected, "{pattern}");
-        }
-    }
-
-    #[test]
-    fn a_hostile_pattern_is_answered_at_once() {
-        assert!(!wildcard_match(
-            &format!("{}b", "*a".repeat(500)),
-            &"a".repeat(10_000)
-        ));
-    }
-
-    /// The same by recursion over characters: slow, and plainly right.
-    fn oracle(pattern: &[char], text: &[char]) -> bool {
-        match (pattern.split_first(), text.split_first()) {
-            (None, None) => true,
-            (Some(('*', rest)), _) => {
-                oracle(rest, text)
-                    || text
-                        .split_first()
-                        .is_some_and(|(_, text)| oracle(pattern, text))
-            }
-            (Some(('?', rest)), Some((_, text))) => oracle(rest, text),
-            (Some((a, rest)), Some((b, text))) => a == b && oracle(rest, text),
-            _ => false,
-        }
-    }
-
     proptest! {
-        #[test]
-        fn wildcards_agree_with_the_oracle(pattern in "[ab*?é]{0,8}", text in "[abé]{0,10}") {
-            let chars = |text: &str| text.chars().collect::<Vec<_>>();
-            prop_assert_eq!(wildcard_match(&pattern, &text), oracle(&chars(&pattern), &chars(&text)));
-        }
-
         #[test]
         fn what_is_printed_parses_to_the_same(text in "arn:[a-z:*]{0,20}|\\PC{0,60}") {
             if let Ok(arn) = text.parse::<Arn>() {
                 prop_assert_eq!(arn.as_str(), text.as_str());
-                prop_assert!(arn.matches(&text) );
             }
         }
     }

@@ -271,7 +271,7 @@ fn decoded_length(text: &str) -> usize {
 }
 
 #[cfg(test)]
-mod laws {
+mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 

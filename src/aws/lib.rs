@@ -10,6 +10,6 @@ pub mod query;
 pub mod sigv4;
 pub mod xml;
 
-pub use arn::{AccountId, Arn, ArnError, Region, wildcard_match};
+pub use arn::{AccountId, Arn, ArnError, Region};
 pub use common::Family;
 pub use fault::{Fault, Side};

@@ -106,7 +106,7 @@ fn malformed(message: String) -> Fault {
 }
 
 #[cfg(test)]
-mod laws {
+mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 

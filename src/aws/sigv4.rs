@@ -7,7 +7,7 @@
 mod canonical;
 mod error;
 #[cfg(test)]
-mod laws;
+mod tests;
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! Conditions: every operator of the policy language, compiled, and decided against one request.
+//! Conditions: every operator of the policy language, compiled, and evaluated for one request.
 //! PURE.
 //!
 //! Source: IAM JSON policy elements reference, "Condition operators" and "Single-valued vs.
 //! multivalued context keys". Two rules hold for all operators: a negated operator is the exact
-//! opposite of its positive form, so that it holds where the key is missing; and `…IfExists` holds
-//! where the key is missing, whatever else is asked.
+//! opposite of its positive form, so it holds where the key is missing; and an operator with
+//! `IfExists` always holds where the key is missing.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -12,10 +12,14 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::budget::{EvaluationLimit, MAX_CONDITION_VALUE_BYTES};
 use crate::error::PolicyError;
-use crate::key::{Facts, Key};
-use crate::pattern::{ArnPattern, Pattern, Signs, Verdict};
+use crate::key::{ContextValues, Key};
+use crate::pattern::{ArnPattern, Pattern, PatternMatch, Syntax};
 use crate::strict_json::Json;
+
+/// Steps counted for a condition besides the comparison of its values: finding the values.
+const CONDITION_STEPS: usize = 32;
 
 /// One operator applied to one key: `"StringLike": {"aws:username": ["a*", "b*"]}`.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,8 +81,8 @@ enum Operand {
     Arn(ArnPattern),
 }
 
-/// Reads the `Condition` element of a statement. `variables`: does the document's version have
-/// them?
+/// Reads the `Condition` element of a statement. `variables` tells whether the version of the
+/// document has them.
 pub(super) fn parse(block: &Json, variables: bool) -> Result<Vec<Condition>, PolicyError> {
     const ELEMENT: &str = "Condition";
     let Json::Object(operators) = block else {
@@ -166,9 +170,17 @@ impl Operator {
 }
 
 impl Condition {
-    /// Does the condition hold for this request?
-    pub(super) fn holds(&self, facts: &impl Facts) -> bool {
-        let values = facts.values(&self.key);
+    /// Whether the condition holds for this request.
+    pub(super) fn holds(&self, context: &impl ContextValues) -> bool {
+        context.meter().spend(CONDITION_STEPS);
+        let values = context.values(&self.key);
+        if values
+            .iter()
+            .any(|value| value.len() > MAX_CONDITION_VALUE_BYTES)
+        {
+            context.meter().exceed(EvaluationLimit::ValueBytes);
+            return false;
+        }
         let Operator {
             test,
             negated,
@@ -189,7 +201,7 @@ impl Condition {
         let mut hits = values.iter().map(|value| {
             self.operands
                 .iter()
-                .any(|operand| operand.matches(test, value, facts))
+                .any(|operand| operand.matches(test, value, context))
                 != negated
         });
         match quantifier {
@@ -212,7 +224,7 @@ fn operand(test: Test, value: &Json, variables: bool) -> Option<Operand> {
         Test::StringEquals | Test::StringEqualsIgnoreCase => Operand::Text(
             Pattern::compile(
                 &written,
-                Signs {
+                Syntax {
                     wildcards: false,
                     variables,
                 },
@@ -222,7 +234,7 @@ fn operand(test: Test, value: &Json, variables: bool) -> Option<Operand> {
         Test::StringLike => Operand::Text(
             Pattern::compile(
                 &written,
-                Signs {
+                Syntax {
                     wildcards: true,
                     variables,
                 },
@@ -237,7 +249,7 @@ fn operand(test: Test, value: &Json, variables: bool) -> Option<Operand> {
         Test::Arn => Operand::Arn(
             ArnPattern::compile(
                 &written,
-                Signs {
+                Syntax {
                     wildcards: true,
                     variables,
                 },
@@ -248,16 +260,20 @@ fn operand(test: Test, value: &Json, variables: bool) -> Option<Operand> {
 }
 
 impl Operand {
-    /// Does one value of the request match this value of the policy? A value that is not of the
-    /// operator's type matches nothing.
-    fn matches(&self, test: Test, value: &str, facts: &impl Facts) -> bool {
+    /// Whether one value of the request matches this value of the policy. A value that is not of
+    /// the operator's type matches nothing.
+    fn matches(&self, test: Test, value: &str, context: &impl ContextValues) -> bool {
+        if !context.meter().spend(value.len()) {
+            return false;
+        }
         match (self, test) {
             (Self::Text(pattern), Test::StringEqualsIgnoreCase) => pattern
-                .expand(facts)
+                .expand(context, MAX_CONDITION_VALUE_BYTES)
                 .is_some_and(|text| text.to_lowercase() == value.to_lowercase()),
-            (Self::Text(pattern), _) => pattern.matches(value, facts) == Verdict::Matches,
+            (Self::Text(pattern), _) => pattern.matches(value, context) == PatternMatch::Matches,
             (Self::Arn(pattern), _) => {
-                value.starts_with("arn:") && pattern.matches(value, facts) == Verdict::Matches
+                value.starts_with("arn:")
+                    && pattern.matches(value, context) == PatternMatch::Matches
             }
             (Self::Number(policy), Test::Numeric(order)) => {
                 number(value).is_some_and(|value| order.holds(value.partial_cmp(policy)))
@@ -369,4 +385,4 @@ impl Network {
 }
 
 #[cfg(test)]
-mod laws;
+mod tests;

@@ -1,5 +1,5 @@
-//! What a condition may ask of a request: the global and ECR condition keys, found only when asked
-//! for. PURE.
+//! The request that a decision is about, with the values of the global and ECR condition keys, which
+//! are computed only when a condition needs them. PURE.
 //!
 //! Source: IAM user guide, "AWS global condition context keys"; Service Authorization Reference,
 //! "Amazon ECR".
@@ -10,24 +10,26 @@ use std::net::IpAddr;
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_base::Timestamp;
 
-use crate::key::{Facts, Key};
-use crate::pattern::Variables;
+use crate::budget::EvaluationBudget;
+use crate::key::Key;
 use crate::principal::{Caller, Principal};
 
-/// A request for a decision: may this caller do this to that?
+/// A request for a decision: whether the caller may perform the action on the resource.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessRequest<'a> {
     pub caller: &'a Caller,
     /// The IAM action, such as `ecr:PutImage`.
     pub action: &'a str,
-    /// `None` for actions that know no resource: policies must then name `*`.
+    /// `None` for actions without a resource: policies must then name `*`.
     pub resource: Option<&'a Arn>,
-    /// The account that owns the resource (or the registry asked).
+    /// The account that owns the resource, or the registry.
     pub resource_account: AccountId,
     pub context: ConditionContext<'a>,
+    /// Shared by all decisions about one HTTP request.
+    pub budget: &'a EvaluationBudget,
 }
 
-/// The rest of a request that conditions may ask about. Borrowed: making one costs nothing.
+/// The other values of a request that conditions may use. Borrowed, so that making one is cheap.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ConditionContext<'a> {
     /// `aws:CurrentTime` and `aws:EpochTime`.
@@ -49,7 +51,8 @@ pub struct ConditionContext<'a> {
 }
 
 impl<'a> AccessRequest<'a> {
-    fn found(&self, key: &Key) -> Vec<Cow<'a, str>> {
+    /// The values for a condition key; none where the request lacks it.
+    pub(super) fn values(&self, key: &Key) -> Vec<Cow<'a, str>> {
         let tag = |tags: &'a [(String, String)], wanted: &str| {
             tags.iter()
                 .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
@@ -107,6 +110,21 @@ impl<'a> AccessRequest<'a> {
         single.into_iter().collect()
     }
 
+    /// The value of a policy variable; `None` where the request has none or several.
+    pub(super) fn variable(&self, key: &str) -> Option<Cow<'a, str>> {
+        let key = Key::of(key);
+        // A key with many values is not a variable, even where this request has only one value.
+        if key == Key::TagKeys {
+            return None;
+        }
+        let mut values = self.values(&key);
+        if values.len() == 1 {
+            values.pop()
+        } else {
+            None
+        }
+    }
+
     /// The keys about the caller. Source: the table "Principal key values" of the IAM user guide.
     fn of_caller(&self, key: &Key) -> Option<Cow<'a, str>> {
         let caller = self.caller;
@@ -121,28 +139,6 @@ impl<'a> AccessRequest<'a> {
             (Key::UserId, _) => Some(caller.user_id().into()),
             (Key::Username, Principal::User(user)) => Some(user.name.as_str().into()),
             _ => None,
-        }
-    }
-}
-
-impl Facts for AccessRequest<'_> {
-    fn values(&self, key: &Key) -> Vec<Cow<'_, str>> {
-        self.found(key)
-    }
-}
-
-impl Variables for AccessRequest<'_> {
-    fn variable(&self, key: &str) -> Option<Cow<'_, str>> {
-        let key = Key::of(key);
-        // A key with many values is no variable, even where this request happens to bring one.
-        if key == Key::TagKeys {
-            return None;
-        }
-        let mut values = self.found(&key);
-        if values.len() == 1 {
-            values.pop()
-        } else {
-            None
         }
     }
 }
@@ -183,6 +179,7 @@ mod tests {
             resource: None,
             resource_account: AccountId::DEV,
             context,
+            budget: &EvaluationBudget::default(),
         };
         for (key, expected) in [
             ("aws:CurrentTime", "2023-11-14T22:13:20.5Z"),

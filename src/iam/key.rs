@@ -1,11 +1,11 @@
-//! The names that conditions and variables use, and the trait that answers them. PURE.
+//! The keys of conditions and variables, and the trait that gives their values. PURE.
 
 use std::borrow::Cow;
 
 use crate::pattern::Variables;
 
-/// What a request can tell a condition.
-pub(super) trait Facts: Variables {
+/// The values of a request that conditions compare.
+pub(super) trait ContextValues: Variables {
     /// The values for a key; none where the request lacks it.
     fn values(&self, key: &Key) -> Vec<Cow<'_, str>>;
 }

@@ -5,11 +5,13 @@
 //! do a thing, and why not. Users and keys are kept by [`Users`].
 
 mod authenticate;
+mod budget;
 mod compiled;
 mod condition;
 mod context;
 mod error;
 mod evaluate;
+mod glob;
 mod identities;
 mod key;
 mod managed;
@@ -29,10 +31,11 @@ use std::time::Duration;
 
 use authenticate::Authenticator;
 pub use authenticate::{PASSWORD_USER, Signed};
+pub use budget::{EvaluationBudget, EvaluationLimit};
 use compiled::CompiledPolicies;
 pub use context::{AccessRequest, ConditionContext};
 pub use error::{Error, PolicyError};
-pub use evaluate::{Decision, Grant, Ground, PolicyKind, PolicySet, Refusal, evaluate};
+pub use evaluate::{Decision, Denial, Grant, MatchedStatement, PolicyKind, PolicySet, evaluate};
 use identities::Identities;
 pub use managed::{managed_policy, managed_policy_names};
 pub use policy::{Effect, Grammar, Policy};

@@ -11,7 +11,7 @@ use wharfinger_aws::{AccountId, Arn};
 
 use crate::condition::{self, Condition};
 use crate::error::PolicyError;
-use crate::pattern::{ArnPattern, Pattern, Signs};
+use crate::pattern::{ArnPattern, Pattern, Syntax};
 use crate::strict_json::Json;
 
 /// Which elements a document may and must have.
@@ -212,7 +212,7 @@ fn statement(value: &Json, grammar: Grammar, variables: bool) -> Result<Statemen
             }
             "Principal" | "NotPrincipal" => principal.fill(element, principals(value)?)?,
             "Action" | "NotAction" => {
-                action.fill(element, entries("Action", value, self::action)?)?
+                action.fill(element, entries("Action", value, self::action)?)?;
             }
             "Resource" | "NotResource" => {
                 resource.fill(
@@ -309,7 +309,8 @@ fn entries<T>(
         .collect()
 }
 
-/// `*`, or a service and an action name with wildcards: `ecr:Get*`.
+/// `*`, or a service and an action name with wildcards: `ecr:Get*`. Case does not count, so the
+/// pattern is compiled in lower case.
 fn action(text: &str) -> Option<Pattern> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let fine = match text.split_once(':') {
@@ -326,8 +327,8 @@ fn action(text: &str) -> Option<Pattern> {
     };
     if fine {
         Pattern::compile(
-            text,
-            Signs {
+            &text.to_ascii_lowercase(),
+            Syntax {
                 wildcards: true,
                 variables: false,
             },
@@ -340,13 +341,13 @@ fn action(text: &str) -> Option<Pattern> {
 
 /// `*`, or an ARN with wildcards and variables.
 fn resource(text: &str, variables: bool) -> Option<ArnPattern> {
-    let signs = Signs {
+    let syntax = Syntax {
         wildcards: true,
         variables,
     };
     let fine = text == "*" || text.starts_with("arn:");
     if fine && text.len() <= Arn::MAX_BYTES {
-        ArnPattern::compile(text, signs).ok()
+        ArnPattern::compile(text, syntax).ok()
     } else {
         None
     }
@@ -423,4 +424,4 @@ fn shown(value: &Json) -> String {
 }
 
 #[cfg(test)]
-mod laws;
+mod tests;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use wharfinger_aws::{AccountId, Arn, Fault, Region};
-use wharfinger_iam::{Caller, Policy};
+use wharfinger_iam::{Caller, EvaluationBudget, Policy};
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::RegistryId;
 
@@ -83,15 +83,20 @@ impl Call {
     /// # Errors
     /// `AccessDenied…` in AWS's words for the first demand that is not.
     pub async fn authorise(self, demands: Vec<Demand>) -> Result<Context, Fault> {
+        let budget = EvaluationBudget::default();
         for demand in &demands {
-            if let Some(message) = self.refusal(demand).await? {
+            if let Some(message) = self.refusal(demand, &budget).await? {
                 return Err(Fault::access_denied(self.service.family, message));
             }
         }
         Ok(Context(self))
     }
 
-    async fn refusal(&self, demand: &Demand) -> Result<Option<String>, Fault> {
+    async fn refusal(
+        &self,
+        demand: &Demand,
+        budget: &EvaluationBudget,
+    ) -> Result<Option<String>, Fault> {
         let registry = RegistryId {
             account: demand.account,
             region: self.scope.region.clone(),
@@ -102,6 +107,7 @@ impl Call {
             caller,
             registry: &registry,
             origin: &source,
+            budget,
         };
         let name: Option<RepositoryName> = demand
             .resource
@@ -195,6 +201,7 @@ impl Context {
             caller,
             registry,
             origin: &source.as_origin(),
+            budget: &EvaluationBudget::default(),
         };
         let subject = gate
             .find(name)

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use wharfinger_aws::Arn;
-use wharfinger_iam::{AccessRequest, Caller, ConditionContext, Policy, PolicySet, evaluate};
+use wharfinger_iam::{
+    AccessRequest, Caller, ConditionContext, EvaluationBudget, Policy, PolicySet, evaluate,
+};
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::{Error, RegistryId, Repository};
 
@@ -18,6 +20,8 @@ pub struct Gate<'a> {
     pub caller: &'a Caller,
     pub registry: &'a RegistryId,
     pub origin: &'a Origin<'a>,
+    /// The work that all decisions of the request may do together.
+    pub budget: &'a EvaluationBudget,
 }
 
 /// A repository's name, and all that decisions about it need to know: looked up once for all
@@ -168,6 +172,7 @@ impl Gate<'_> {
             resource,
             resource_account: self.registry.account,
             context,
+            budget: self.budget,
         };
         let decision = evaluate(&request, &PolicySet::of(self.caller, policy));
         if decision.is_allow() {

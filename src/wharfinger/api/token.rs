@@ -13,8 +13,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
 use wharfinger_iam::{
-    Caller, Error, PASSWORD_USER, RegistryGrant, ScopeAction, ScopeActions, ScopeError,
-    ScopeTarget, TokenScope, TokenScopes,
+    Caller, Error, EvaluationBudget, PASSWORD_USER, RegistryGrant, ScopeAction, ScopeActions,
+    ScopeError, ScopeTarget, TokenScope, TokenScopes,
 };
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::RegistryId;
@@ -184,11 +184,13 @@ async fn grant(
     let requested = TokenScopes::parse(&asked.scopes).map_err(Refused::Scopes)?;
     let origin = Origin::of(head);
     let registry = origin.registry_for(app, caller, asked.service.as_deref());
+    let budget = EvaluationBudget::default();
     let gate = Gate {
         app,
         caller,
         registry: &registry,
         origin: &origin,
+        budget: &budget,
     };
     let mut granted = Vec::new();
     for TokenScope { target, actions } in requested.as_slice() {
@@ -203,6 +205,9 @@ async fn grant(
             target: target.clone(),
             actions,
         });
+    }
+    if budget.is_spent() {
+        return Err(Refused::TooComplex);
     }
     let scopes = TokenScopes::of(granted).map_err(Refused::Scopes)?;
     let RegistryId { account, region } = registry;
@@ -239,6 +244,8 @@ enum Refused {
     SignIn(Error),
     Scopes(ScopeError),
     TooLong,
+    /// The policies could not be evaluated for all scopes within the budget of one request.
+    TooComplex,
     Form,
     Method,
     Broken(String),
@@ -260,6 +267,11 @@ impl Refused {
             Self::SignIn(error) => (StatusCode::UNAUTHORIZED, error.to_string()),
             Self::Scopes(error) => (StatusCode::BAD_REQUEST, error.to_string()),
             Self::TooLong => (StatusCode::BAD_REQUEST, Error::TokenTooLong.to_string()),
+            Self::TooComplex => (
+                StatusCode::BAD_REQUEST,
+                "the policies take too long to evaluate for so many scopes: ask for fewer"
+                    .to_owned(),
+            ),
             Self::Form => (
                 StatusCode::BAD_REQUEST,
                 "grant_type is password, with username and password, or refresh_token".to_owned(),

@@ -19,7 +19,7 @@ pub(super) fn lines(
 }
 
 #[cfg(test)]
-mod laws {
+mod tests {
     use super::*;
 
     #[test]

@@ -86,7 +86,7 @@ impl FromStr for RepositoryUri {
 }
 
 #[cfg(test)]
-mod laws {
+mod tests {
     use proptest::prelude::*;
 
     use super::*;

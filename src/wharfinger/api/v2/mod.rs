@@ -25,7 +25,7 @@ use axum::body::Body;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response};
 use wharfinger_http::SendfileQueue;
-use wharfinger_iam::LayerGrant;
+use wharfinger_iam::{EvaluationBudget, LayerGrant};
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::{Error, RegistryId, Repository};
 
@@ -100,6 +100,7 @@ async fn answer(
         caller: &caller,
         registry: &registry,
         origin: &origin,
+        budget: &EvaluationBudget::default(),
     };
     let sendfile = head.extensions.get::<SendfileQueue>();
     dispatch(

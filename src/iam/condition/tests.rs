@@ -1,17 +1,20 @@
-//! What conditions must do: each operator beside its opposite, and the definition of the set forms
-//! held against the code.
+//! Tests of conditions: each operator with its opposite, and the definition of the set forms compared
+//! with the code.
 
 use std::borrow::Cow;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::budget::{EvaluationBudget, Meter};
 use crate::pattern::Variables;
 
-/// A request with these keys and nothing else.
-struct Given<'a>(&'a [(&'a str, &'a [&'a str])]);
+type Keys<'a> = &'a [(&'a str, &'a [&'a str])];
 
-impl Facts for Given<'_> {
+/// A request with these keys and nothing else.
+struct Given<'a>(Keys<'a>, Meter<'a>);
+
+impl ContextValues for Given<'_> {
     fn values(&self, key: &Key) -> Vec<Cow<'_, str>> {
         let found = self.0.iter().find(|(name, _)| Key::of(name) == *key);
         found.map_or_else(Vec::new, |(_, values)| {
@@ -24,17 +27,26 @@ impl Variables for Given<'_> {
     fn variable(&self, key: &str) -> Option<Cow<'_, str>> {
         self.values(&Key::of(key)).pop()
     }
+
+    fn meter(&self) -> &Meter<'_> {
+        &self.1
+    }
 }
 
 fn parsed(block: &str) -> Result<Vec<Condition>, PolicyError> {
     parse(&Json::parse(block).expect("JSON"), true)
 }
 
-fn holds(block: &str, given: &[(&str, &[&str])]) -> bool {
+fn condition_holds(condition: &Condition, given: Keys<'_>) -> bool {
+    let budget = EvaluationBudget::default();
+    condition.holds(&Given(given, Meter::new(&budget)))
+}
+
+fn holds(block: &str, given: Keys<'_>) -> bool {
     parsed(block)
         .expect("a condition")
         .iter()
-        .all(|condition| condition.holds(&Given(given)))
+        .all(|condition| condition_holds(condition, given))
 }
 
 /// One operator with one policy value against one request value.
@@ -275,7 +287,7 @@ fn variables_stand_in_texts_and_arns() {
     )
     .expect("a condition");
     assert!(
-        literal[0].holds(&Given(&[("x:k", &["${aws:username}"])])),
+        condition_holds(&literal[0], &[("x:k", &["${aws:username}"])]),
         "the old version has no variables"
     );
 }
@@ -353,7 +365,7 @@ proptest! {
     #[test]
     fn any_block_is_read_or_refused(operator in "(ForAnyValue:)?(String|Numeric|Date|Arn|Ip|Null|Bool)\\PC{0,12}", key in "\\PC{0,8}", value in "\\PC{0,20}", asked in "\\PC{0,20}") {
         if let Ok(conditions) = parsed(&serde_json::json!({operator: {&key: value}}).to_string()) {
-            conditions[0].holds(&Given(&[(&key, &[&asked])]));
+            condition_holds(&conditions[0], &[(&key, &[&asked])]);
         }
     }
 

@@ -1,11 +1,12 @@
-//! What decisions must obey: AWS's published rules case by case, and the laws of combination held
-//! against a plain oracle.
+//! Tests of decisions: AWS's published rules case by case, and the rules of combination compared with a
+//! simple oracle.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wharfinger_aws::{AccountId, Arn};
 
 use super::*;
+use crate::budget::{EvaluationBudget, MAX_CONDITION_VALUE_BYTES, STEPS_PER_REQUEST};
 use crate::context::ConditionContext;
 use crate::policy::Grammar;
 use crate::principal::{NamedPolicy, UserName};
@@ -70,6 +71,7 @@ fn decide(caller: &Caller, action: &str, resource: &[Value]) -> (Decision, Strin
         resource: Some(&arn),
         resource_account: account(HOME),
         context,
+        budget: &EvaluationBudget::default(),
     };
     let decision = evaluate(&request, &PolicySet::of(caller, hung.as_ref()));
     let message = decision.message(&request);
@@ -211,7 +213,7 @@ fn a_refusal_speaks_as_aws_does() {
         "ecr:PutImage",
         &[],
     );
-    let ground = Ground {
+    let statement = MatchedStatement {
         kind: PolicyKind::Identity,
         policy: Some("own".into()),
         statement: 1,
@@ -220,7 +222,7 @@ fn a_refusal_speaks_as_aws_does() {
     assert_eq!(
         decision,
         Decision::Deny {
-            reason: Refusal::ExplicitDeny(ground)
+            reason: Denial::ExplicitDeny(statement)
         }
     );
     assert_eq!(
@@ -248,6 +250,7 @@ fn actions_without_a_resource_need_the_star() {
             resource: None,
             resource_account: account(HOME),
             context,
+            budget: &EvaluationBudget::default(),
         };
         let decision = evaluate(&request, &PolicySet::of(&caller, None));
         (decision.is_allow(), decision.message(&request))
@@ -335,6 +338,7 @@ fn limits_cut_what_identity_policies_allow() {
         resource: Some(&arn),
         resource_account: account(HOME),
         context,
+        budget: &EvaluationBudget::default(),
     };
     let (read, write) = (only("ecr:Get*"), only("ecr:*"));
     let with = |boundary, session| {
@@ -351,13 +355,13 @@ fn limits_cut_what_identity_policies_allow() {
     assert_eq!(
         with(Some(&read), None),
         Decision::Deny {
-            reason: Refusal::NoAllow(PolicyKind::Boundary)
+            reason: Denial::NoAllow(PolicyKind::Boundary)
         }
     );
     assert_eq!(
         with(Some(&write), Some(&read)),
         Decision::Deny {
-            reason: Refusal::NoAllow(PolicyKind::Session)
+            reason: Denial::NoAllow(PolicyKind::Session)
         }
     );
     let door = policy(
@@ -545,4 +549,73 @@ proptest! {
         if own { identity.push(more) } else { resource.push(more) }
         prop_assert!(before || !judged(id, name, &identity, &resource).is_allow());
     }
+}
+
+/// A decision about a user with this identity policy, sent with this `User-Agent`.
+fn decide_for_agent(caller: &Caller, agent: &str, budget: &EvaluationBudget) -> (Decision, String) {
+    let context = ConditionContext {
+        user_agent: Some(agent),
+        ..ConditionContext::default()
+    };
+    let request = AccessRequest {
+        caller,
+        action: "ecr:PutImage",
+        resource: None,
+        resource_account: account(HOME),
+        context,
+        budget,
+    };
+    let decision = evaluate(&request, &PolicySet::of(caller, None));
+    let message = decision.message(&request);
+    (decision, message)
+}
+
+fn deny_agents(patterns: &[String]) -> Value {
+    json!({
+        "Effect": "Deny", "Action": "*", "Resource": "*",
+        "Condition": {"StringLike": {"aws:UserAgent": patterns}},
+    })
+}
+
+#[test]
+fn a_long_condition_value_is_denied_only_where_a_condition_uses_it() {
+    let longest = "a".repeat(MAX_CONDITION_VALUE_BYTES);
+    let longer = format!("{longest}a");
+    let budget = EvaluationBudget::default();
+    let ann = caller(HOME, "ann", &[allow_all(), deny_agents(&["b*".into()])]);
+    assert!(decide_for_agent(&ann, &longest, &budget).0.is_allow());
+    let (decision, message) = decide_for_agent(&ann, &longer, &budget);
+    let reason = Denial::Limit(EvaluationLimit::ValueBytes);
+    assert_eq!(decision, Decision::Deny { reason });
+    assert!(
+        message.ends_with("that is longer than 2048 bytes"),
+        "{message}"
+    );
+    let eve = caller(HOME, "eve", &[allow_all()]);
+    assert!(decide_for_agent(&eve, &longer, &budget).0.is_allow());
+}
+
+#[test]
+fn the_decisions_of_one_request_share_a_budget() {
+    let agent = "a".repeat(MAX_CONDITION_VALUE_BYTES);
+    let patterns: Vec<_> = (0..90)
+        .map(|at| format!("*{}b{at}*", "a?".repeat(20)))
+        .collect();
+    let ann = caller(HOME, "ann", &[allow_all(), deny_agents(&patterns)]);
+    let (budget, mut allowed) = (EvaluationBudget::default(), 0_u64);
+    let message = loop {
+        match decide_for_agent(&ann, &agent, &budget) {
+            (Decision::Allow { .. }, _) => allowed += 1,
+            (_, message) => break message,
+        }
+        assert!(allowed < STEPS_PER_REQUEST / agent.len() as u64);
+    };
+    assert!(allowed > 10, "{allowed} decisions");
+    assert!(
+        message.contains("because the policies take too long"),
+        "{message}"
+    );
+    assert!(budget.is_spent());
+    let other = EvaluationBudget::default();
+    assert!(decide_for_agent(&ann, &agent, &other).0.is_allow());
 }
