@@ -1,10 +1,12 @@
 //! Time, randomness, pages and secrets: what every floor needs and nothing that knows a domain.
 
+mod durability;
 mod ids;
 mod page;
 mod secret;
 mod time;
 
+pub use durability::Durability;
 pub use ids::Ids;
 pub use page::{Page, PageToken};
 pub use secret::Secret;

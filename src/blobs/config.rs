@@ -1,4 +1,4 @@
-//! Where blobs lie and how durable an answered upload is.
+//! Where blobs are stored.
 
 use std::path::PathBuf;
 
@@ -6,17 +6,6 @@ use url::Url;
 use wharfinger_base::Secret;
 
 use crate::error::ConfigError;
-
-/// What a finished upload promises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Bytes and folder are on the disk before the answer: power may fail.
-    #[default]
-    Full,
-    /// The kernel holds the bytes and writes them when it likes: the process may be killed, the
-    /// machine must not fail.
-    Relaxed,
-}
 
 /// The place for blobs.
 #[derive(Clone, Debug)]

@@ -11,13 +11,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Any error that the sender of a body may end it with.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A failure of the store itself. Cloneable, so that one failed flush can answer all who waited for
-/// it.
+/// A failure of the store itself.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// No object lies under the key.
     #[error("no such blob")]
     NotFound,
+    /// The stored bytes are damaged: not as many as the index says.
+    #[error("the stored blob has {actual} bytes instead of {expected}")]
+    WrongLength { expected: u64, actual: u64 },
     /// The range does not lie within the blob of this many bytes.
     #[error("the range lies outside of the blob's {size} bytes")]
     OutOfRange { size: u64 },
@@ -28,7 +30,7 @@ pub enum Error {
     /// Another request is working on the same upload.
     #[error("this upload is in use by another request")]
     Busy,
-    /// The disk (or quota) is full. Nothing of the request was kept.
+    /// The disk (or quota) is full.
     #[error("no space is left to store blobs")]
     NoSpace,
     #[error("blob storage failed: {0}")]
@@ -83,7 +85,8 @@ pub enum AppendError {
     /// The body was not as long as announced. Nothing of it is kept.
     #[error("the body has {actual} bytes where {expected} were announced")]
     Length { expected: u64, actual: u64 },
-    /// The store failed. Nothing of this body is kept.
+    /// The store failed. Nothing of this body is kept; on a disk the whole upload is gone, which
+    /// [`crate::BlobStore::check`] tells.
     #[error(transparent)]
     Store(Error),
 }

@@ -1,110 +1,140 @@
-//! Makes folders and their entries durable; waiters on one folder share a flush.
+//! Makes directories and makes their entries durable; callers that wait for one directory share a
+//! flush.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-/// Flushes folders, each by one thread at a time. A flush serves all who asked before it began.
-/// Blocking.
+/// The directories of the store, each opened once. Blocking.
 #[derive(Debug, Default)]
 pub(super) struct Folders {
-    /// One entry for each folder of the fan-out: 512 of blobs, as many of manifests.
-    known: Mutex<HashMap<PathBuf, Arc<Folder>>>,
+    /// One entry for each directory of the fan-out: 512, and the few above them.
+    open: Mutex<HashMap<PathBuf, Arc<Folder>>>,
 }
 
-#[derive(Debug, Default)]
-struct Folder {
+/// A directory that stays open, so that the kernel reports to it every failed write of an entry.
+#[derive(Debug)]
+pub(super) struct Folder {
+    file: File,
     state: Mutex<State>,
     flushed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    asked: u64,
+    requested: u64,
     done: u64,
+    /// Flushes that failed. The kernel reports a failed write once and then takes the entry for
+    /// written, so a later flush that succeeds proves nothing for entries made before the failure.
+    failures: u64,
     running: bool,
 }
 
-impl Folders {
-    /// Returns when every entry that was in the folder at the time of the call is on the disk.
-    pub(super) fn flush(&self, path: &Path) -> io::Result<()> {
-        let known = self
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(path)
-            .map(Arc::clone);
-        let folder = match known {
-            Some(folder) => folder,
-            None => self.first(path)?,
-        };
-        folder.flush(|| File::open(path)?.sync_all())
-    }
+/// Taken before an entry is made; its flush fails if any flush has failed since.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    failures: u64,
+}
 
-    /// An earlier process may have made the folder and died before its own entry was on the disk.
-    fn first(&self, path: &Path) -> io::Result<Arc<Folder>> {
-        if let Some(parent) = path
+impl Folders {
+    /// The directory, made durable in its parents where it was missing (or where an earlier
+    /// process may have made it and died before that).
+    pub(super) fn get_or_create(&self, path: &Path, durable: bool) -> io::Result<Arc<Folder>> {
+        if let Some(folder) = self.lock().get(path) {
+            return Ok(Arc::clone(folder));
+        }
+        let parent = path
             .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
+            .filter(|parent| !parent.as_os_str().is_empty());
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.get_or_create(parent.ok_or(error)?, durable)?;
+                // Another thread may have been faster.
+                fs::create_dir(path).or_else(|error| ignore(error, ErrorKind::AlreadyExists))?;
+            }
+            made => made.or_else(|error| ignore(error, ErrorKind::AlreadyExists))?,
+        }
+        if let Some(parent) = parent.filter(|_| durable) {
             File::open(parent)?.sync_all()?;
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(known.entry(path.to_owned()).or_default()))
+        let folder = Folder::open(path)?;
+        Ok(Arc::clone(
+            self.lock()
+                .entry(path.to_owned())
+                .or_insert(Arc::new(folder)),
+        ))
     }
 
-    /// Makes the folder and its missing parents, each durable in its own parent.
-    pub(super) fn create(&self, path: &Path, durable: bool) -> io::Result<()> {
-        match fs::create_dir(path) {
-            Ok(()) => {}
-            // Whoever made it may not have flushed it yet.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let parent = path
-                    .parent()
-                    .filter(|parent| !parent.as_os_str().is_empty())
-                    .ok_or(error)?;
-                self.create(parent, durable)?;
-                match fs::create_dir(path) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                        return Err(error);
-                    }
-                    _ => {}
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        match path.parent() {
-            Some(parent) if durable && !parent.as_os_str().is_empty() => self.flush(parent),
-            _ => Ok(()),
-        }
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Arc<Folder>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn ignore(error: io::Error, kind: ErrorKind) -> io::Result<()> {
+    if error.kind() == kind {
+        Ok(())
+    } else {
+        Err(error)
     }
 }
 
 impl Folder {
-    fn flush(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: File::open(path)?,
+            state: Mutex::default(),
+            flushed: Condvar::new(),
+        })
+    }
+
+    /// To be taken before the entry is made.
+    pub(super) fn ticket(&self) -> Ticket {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Ticket {
+            failures: state.failures,
+        }
+    }
+
+    /// Returns when every entry made since `ticket` was taken is on the disk.
+    ///
+    /// # Errors
+    /// Also where a flush for somebody else has failed since then.
+    pub(super) fn flush(&self, ticket: Ticket) -> io::Result<()> {
+        self.flush_by(ticket, || self.file.sync_all())
+    }
+
+    fn flush_by(&self, ticket: Ticket, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.asked += 1;
-        let mine = state.asked;
-        while state.running {
+        state.requested += 1;
+        let mine = state.requested;
+        loop {
+            if state.failures != ticket.failures {
+                return Err(io::Error::other(
+                    "an earlier flush of this directory failed",
+                ));
+            }
+            if state.done >= mine {
+                return Ok(());
+            }
+            if !state.running {
+                break;
+            }
             state = self
                 .flushed
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
-            if state.done >= mine {
-                return Ok(());
-            }
         }
         state.running = true;
-        let covers = state.asked;
+        let covers = state.requested;
         drop(state);
         let result = sync();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.running = false;
-        if result.is_ok() {
-            state.done = state.done.max(covers);
+        match result {
+            Ok(()) => state.done = state.done.max(covers),
+            Err(_) => state.failures += 1,
         }
         drop(state);
         self.flushed.notify_all();
@@ -114,45 +144,88 @@ impl Folder {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
     use super::*;
 
+    fn folder() -> (Folder, tempfile::TempDir) {
+        let root = tempfile::tempdir().expect("a directory");
+        (Folder::open(root.path()).expect("opened"), root)
+    }
+
+    fn failure() -> io::Result<()> {
+        Err(ErrorKind::Other.into())
+    }
+
+    /// Waits until so many flushes of the folder have been requested.
+    fn wait_for_requests(folder: &Folder, count: u64) {
+        while folder.state.lock().expect("no thread panicked").requested < count {
+            thread::yield_now();
+        }
+    }
+
     #[test]
-    fn those_who_wait_share_a_flush() {
-        let folder = Folder::default();
+    fn waiters_share_a_flush() {
+        let (folder, _root) = folder();
         let flushes = AtomicUsize::new(0);
+        let ticket = folder.ticket();
         thread::scope(|scope| {
             for _ in 0..32 {
                 scope.spawn(|| {
-                    folder.flush(|| {
-                        thread::sleep(std::time::Duration::from_millis(20));
-                        flushes.fetch_add(1, Ordering::SeqCst);
+                    folder.flush_by(ticket, || {
+                        if flushes.fetch_add(1, Ordering::SeqCst) == 0 {
+                            wait_for_requests(&folder, 32);
+                        }
                         Ok(())
                     })
                 });
             }
         });
-        assert!(flushes.load(Ordering::SeqCst) <= 8, "{flushes:?}");
+        assert_eq!(flushes.load(Ordering::SeqCst), 2);
         let state = folder.state.lock().expect("no thread panicked");
-        assert_eq!((state.asked, state.done), (32, 32));
+        assert_eq!((state.requested, state.done), (32, 32));
     }
 
     #[test]
-    fn a_failed_flush_answers_its_own_caller_only() {
-        let folder = Folder::default();
-        assert!(folder.flush(|| Err(io::ErrorKind::Other.into())).is_err());
-        assert!(folder.flush(|| Ok(())).is_ok());
+    fn a_failed_flush_fails_all_who_waited_for_it() {
+        let (folder, _root) = folder();
+        let ticket = folder.ticket();
+        let running = Barrier::new(2);
+        thread::scope(|scope| {
+            let first = scope.spawn(|| {
+                folder.flush_by(ticket, || {
+                    running.wait();
+                    wait_for_requests(&folder, 2);
+                    failure()
+                })
+            });
+            running.wait();
+            // Its own flush would succeed: the kernel has forgotten the entry by then.
+            let second = folder.flush_by(ticket, || Ok(()));
+            assert!(second.is_err());
+            assert!(first.join().expect("no panic").is_err());
+        });
     }
 
     #[test]
-    fn parents_are_made_on_the_way() {
-        let root = tempfile::tempdir().expect("a folder");
+    fn a_failed_flush_fails_entries_made_before_it_and_none_made_later() {
+        let (folder, _root) = folder();
+        let before = folder.ticket();
+        assert!(folder.flush_by(before, failure).is_err());
+        assert!(folder.flush_by(before, || Ok(())).is_err());
+        assert!(folder.flush(folder.ticket()).is_ok());
+    }
+
+    #[test]
+    fn parents_are_created_on_the_way() {
+        let root = tempfile::tempdir().expect("a directory");
         let folders = Folders::default();
         let deep = root.path().join("a/b/c");
-        folders.create(&deep, true).expect("made");
-        folders.create(&deep, true).expect("made again");
+        folders.get_or_create(&deep, true).expect("created");
+        let again = folders.get_or_create(&deep, true).expect("known");
         assert!(deep.is_dir());
+        again.flush(again.ticket()).expect("flushed");
     }
 }

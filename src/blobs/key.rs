@@ -3,8 +3,6 @@
 //! ```text
 //! disk                                        S3 (under the configured prefix)
 //! blobs/<algorithm>/<ab>/<hex>   a blob       blobs/<uuid>                  a blob, under the id of the upload that brought it
-//! manifests/<algorithm>/<ab>/<hex>            manifests/<algorithm>/<ab>/<hex>
-//!                                a manifest's copy, from which the index can be rebuilt
 //! uploads/<uuid>                 staged       uploads/<uuid>/<parts>        an unfinished part, kept between requests
 //!                                             probes/<uuid>                 written once at start to learn what the store can do
 //! ```
@@ -18,7 +16,7 @@ use std::str::FromStr;
 use uuid::Uuid;
 use wharfinger_oci::Digest;
 
-/// Longest key that is taken back from the index; the longest made here is a sha512 manifest's, 149
+/// Longest key that is taken back from the index; the longest made here is a sha512 blob's, 145
 /// characters.
 const MAX_KEY: usize = 255;
 
@@ -30,7 +28,8 @@ pub struct BlobKey(String);
 impl BlobKey {
     /// Where the disk keeps a blob.
     pub(super) fn of_blob(digest: &Digest) -> Self {
-        Self(fan_out("blobs", digest))
+        let (algorithm, hex) = (digest.algorithm().name(), digest.hex());
+        Self(format!("blobs/{algorithm}/{}/{hex}", &hex[..2]))
     }
 
     /// Where an object store keeps a blob that upload `id` brought.
@@ -38,21 +37,10 @@ impl BlobKey {
         Self(format!("blobs/{id}"))
     }
 
-    /// Where either side keeps the copy of a manifest.
-    #[must_use]
-    pub fn of_manifest(digest: &Digest) -> Self {
-        Self(fan_out("manifests", digest))
-    }
-
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-fn fan_out(kind: &str, digest: &Digest) -> String {
-    let hex = digest.hex();
-    format!("{kind}/{}/{}/{hex}", digest.algorithm().name(), &hex[..2])
 }
 
 /// Folder of staged uploads, on either side.
@@ -91,8 +79,7 @@ impl FromStr for BlobKey {
                     .bytes()
                     .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
         };
-        let known = text.starts_with("blobs/") || text.starts_with("manifests/");
-        if known && text.len() <= MAX_KEY && text.split('/').all(sound) {
+        if text.starts_with("blobs/") && text.len() <= MAX_KEY && text.split('/').all(sound) {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidKey)
@@ -115,11 +102,7 @@ mod tests {
     #[test]
     fn keys_come_back_from_their_text() {
         let digest = Digest::of(Algorithm::Sha512, b"x");
-        for key in [
-            BlobKey::of_blob(&digest),
-            BlobKey::of_manifest(&digest),
-            BlobKey::of_upload(Uuid::nil()),
-        ] {
+        for key in [BlobKey::of_blob(&digest), BlobKey::of_upload(Uuid::nil())] {
             assert_eq!(key.as_str().parse::<BlobKey>(), Ok(key.clone()));
         }
     }

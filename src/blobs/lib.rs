@@ -7,23 +7,26 @@ mod append;
 mod buffers;
 mod config;
 mod disk;
-#[cfg(test)]
-mod disk_tests;
 mod error;
 mod folders;
 mod key;
 mod object_reader;
+mod open_files;
 mod reader;
 mod s3;
+mod serving;
+mod staged_files;
 mod staging;
 mod store;
 #[cfg(test)]
-mod suite;
+mod tests;
+mod verify;
 mod writer;
 
-pub use config::{BlobsConfig, Durability, S3Config, S3Keys};
+pub use config::{BlobsConfig, S3Config, S3Keys};
 pub use error::{AppendError, BodyError, ConfigError, Error, FinishError, Result};
 pub use key::BlobKey;
 pub use reader::BlobReader;
+pub use serving::{LockError, ServingLock};
 pub use staging::{AppendLimits, Staged, StoredBlob};
 pub use store::BlobStore;

@@ -22,9 +22,7 @@ use object_store::memory::InMemory;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{
-    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
-};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use url::Url;
@@ -61,7 +59,6 @@ pub(super) struct Objects {
     prefix: Path,
     part: u64,
     in_memory: Arc<Semaphore>,
-    conditional_put: bool,
 }
 
 impl fmt::Debug for Objects {
@@ -109,39 +106,17 @@ impl Objects {
             prefix,
             part,
             in_memory,
-            conditional_put: false,
         }
     }
 
-    /// Some stores take a conditional write and overwrite all the same: nothing may rely on it
-    /// unless it refused once.
-    async fn probed(mut self, probe: Uuid) -> Result<Self> {
+    /// Writes one object and removes it: a bucket that can't be written is an error at the start.
+    async fn probed(self, probe: Uuid) -> Result<Self> {
         let path = self.path(&key::probe(probe));
-        let create = || {
-            self.store.put_opts(
-                &path,
-                PutPayload::from_static(b"probe"),
-                PutMode::Create.into(),
-            )
-        };
-        let works = match create().await {
-            Err(
-                object_store::Error::NotImplemented { .. }
-                | object_store::Error::NotSupported { .. },
-            ) => false,
-            Err(error) => return Err(error.into()),
-            Ok(_) => matches!(
-                create().await,
-                Err(object_store::Error::AlreadyExists { .. })
-            ),
-        };
+        self.store
+            .put(&path, PutPayload::from_static(b"probe"))
+            .await?;
         self.remove(&path).await?;
-        self.conditional_put = works;
         Ok(self)
-    }
-
-    pub(super) const fn conditional_put(&self) -> bool {
-        self.conditional_put
     }
 
     #[expect(clippy::unused_self, reason = "the same call as the disk's")]
@@ -291,22 +266,6 @@ impl Objects {
             Err(Error::Lost)
         } else {
             Ok(())
-        }
-    }
-
-    pub(super) async fn put(&self, key: &BlobKey, bytes: Bytes) -> Result<()> {
-        let mode = if self.conditional_put {
-            PutMode::Create
-        } else {
-            PutMode::Overwrite
-        };
-        match self
-            .store
-            .put_opts(&self.path(key.as_str()), bytes.into(), mode.into())
-            .await
-        {
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()), /* the key is the content's digest */
-            Err(error) => Err(error.into()),
         }
     }
 

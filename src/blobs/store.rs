@@ -1,4 +1,4 @@
-//! The store as the wings see it: one handle over either side.
+//! The store as other crates see it: one handle over either backend.
 
 use std::ops::Range;
 use std::pin::pin;
@@ -10,14 +10,14 @@ use futures_util::Stream;
 use tokio::task::spawn_blocking;
 use url::Url;
 use uuid::Uuid;
-use wharfinger_base::{Ids, Timestamp};
+use wharfinger_base::{Durability, Ids, Timestamp};
 use wharfinger_oci::{Algorithm, Digest};
 
-use crate::config::{BlobsConfig, Durability};
+use crate::config::BlobsConfig;
 use crate::disk::Disk;
-use crate::error::{AppendError, BodyError, FinishError, Result};
+use crate::error::{AppendError, BodyError, Error, FinishError, Result};
 use crate::key::BlobKey;
-use crate::reader::BlobReader;
+use crate::reader::{BlobReader, clip};
 use crate::s3::Objects;
 use crate::staging::{AppendLimits, Staged, StoredBlob};
 
@@ -26,34 +26,31 @@ pub(super) const MEMORY_PART: u64 = 64 * 1024;
 
 /// Blobs and the uploads that become blobs. Cloning shares the store.
 #[derive(Clone, Debug)]
-pub struct BlobStore {
-    side: Side,
-    ids: Ids,
-}
+pub struct BlobStore(Backend);
 
 #[derive(Clone, Debug)]
-enum Side {
+enum Backend {
     Disk(Arc<Disk>),
     Objects(Arc<Objects>),
 }
 
 impl BlobStore {
-    /// Opens the place for blobs: makes missing folders, or writes one object to learn that the
-    /// bucket can be written and what it can do.
+    /// Opens the store: creates missing directories, or writes one object to learn that the bucket
+    /// can be written.
     pub async fn open(config: &BlobsConfig, durability: Durability, ids: Ids) -> Result<Self> {
-        let side = match config {
+        let backend = match config {
             BlobsConfig::Disk { root } => {
                 let root = root.clone();
-                Side::Disk(Arc::new(
+                Backend::Disk(Arc::new(
                     spawn_blocking(move || Disk::open(root, durability)).await??,
                 ))
             }
-            BlobsConfig::S3(s3) => Side::Objects(Arc::new(Objects::s3(s3, ids.uuid()).await?)),
+            BlobsConfig::S3(s3) => Backend::Objects(Arc::new(Objects::s3(s3, ids.uuid()).await?)),
             BlobsConfig::Memory => {
-                Side::Objects(Arc::new(Objects::memory(MEMORY_PART, ids.uuid()).await?))
+                Backend::Objects(Arc::new(Objects::memory(MEMORY_PART, ids.uuid()).await?))
             }
         };
-        Ok(Self { side, ids })
+        Ok(Self(backend))
     }
 
     /// As [`BlobStore::open`], with parts so small that tests meet them: 5 MiB in a bucket, the
@@ -64,17 +61,17 @@ impl BlobStore {
         let (BlobsConfig::S3(s3), ids) = (config, Ids::default()) else {
             return Err(super::Error::NotFound);
         };
-        let side = Side::Objects(Arc::new(Objects::s3_of_parts(s3, PART, ids.uuid()).await?));
-        Ok((Self { side, ids }, usize::try_from(PART).unwrap_or(0)))
+        let backend = Backend::Objects(Arc::new(Objects::s3_of_parts(s3, PART, ids.uuid()).await?));
+        Ok((Self(backend), usize::try_from(PART).unwrap_or(0)))
     }
 
     /// The state of an upload of which nothing has come yet. Touches nothing. `algorithm` is the
     /// one to hash along the way.
     #[must_use]
     pub fn begin(&self, id: Uuid, algorithm: Algorithm) -> Staged {
-        match &self.side {
-            Side::Disk(disk) => disk.begin(id, algorithm),
-            Side::Objects(objects) => objects.begin(id, algorithm),
+        match &self.0 {
+            Backend::Disk(disk) => disk.begin(id, algorithm),
+            Backend::Objects(objects) => objects.begin(id, algorithm),
         }
     }
 
@@ -97,9 +94,9 @@ impl BlobStore {
         E: Into<BodyError>,
     {
         let body = pin!(body);
-        match &self.side {
-            Side::Disk(disk) => disk.append(staged, body, limits).await,
-            Side::Objects(objects) => objects.append(staged, body, limits).await,
+        match &self.0 {
+            Backend::Disk(disk) => disk.append(staged, body, limits).await,
+            Backend::Objects(objects) => objects.append(staged, body, limits).await,
         }
     }
 
@@ -107,81 +104,82 @@ impl BlobStore {
     /// dropped. One look at the file or object, and a reading of the whole file if the machine
     /// was started again since.
     pub async fn check(&self, staged: &Staged) -> Result<()> {
-        match &self.side {
-            Side::Disk(disk) => disk.check(staged).await,
-            Side::Objects(objects) => objects.check(staged).await,
+        match &self.0 {
+            Backend::Disk(disk) => disk.check(staged).await,
+            Backend::Objects(objects) => objects.check(staged).await,
         }
     }
 
     /// Makes the upload a blob, durable before this returns (unless durability is relaxed). On a
-    /// mismatch upload and bytes are gone. A blob that is there already stays, and the upload's
-    /// bytes go; whoever deletes blobs must keep the two apart by the index.
+    /// mismatch upload and bytes are gone; on a disk after every other error too, since a failed
+    /// fsync must not be tried again. A file that is there already is replaced.
     pub async fn finish(&self, staged: Staged, digest: &Digest) -> Result<StoredBlob, FinishError> {
-        match &self.side {
-            Side::Disk(disk) => disk.finish(staged, *digest).await,
-            Side::Objects(objects) => objects.finish(staged, digest).await,
+        match &self.0 {
+            Backend::Disk(disk) => disk.finish(staged, *digest).await,
+            Backend::Objects(objects) => objects.finish(staged, digest).await,
         }
     }
 
     /// Drops the upload and its bytes. Nothing there is no error.
     pub async fn abort(&self, staged: &Staged) -> Result<()> {
-        match &self.side {
-            Side::Disk(disk) => disk.abort(staged.id()).await,
-            Side::Objects(objects) => objects.abort(staged).await,
+        match &self.0 {
+            Backend::Disk(disk) => disk.abort(staged.id()).await,
+            Backend::Objects(objects) => objects.abort(staged).await,
         }
     }
 
-    /// Stores small bytes that are at hand (a manifest's copy) under a key of their content, as
-    /// durable as a blob.
-    pub async fn put_small(&self, key: &BlobKey, bytes: Bytes) -> Result<()> {
-        match &self.side {
-            Side::Disk(disk) => disk.put(self.ids.uuid(), key.clone(), bytes).await,
-            Side::Objects(objects) => objects.put(key, bytes).await,
-        }
-    }
-
-    /// Opens a blob, or `range` of its bytes, which must lie within it.
-    pub async fn open_blob(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobReader> {
-        match &self.side {
-            Side::Disk(disk) => disk.open_blob(key, range).await,
-            Side::Objects(objects) => objects.open_blob(key, range).await,
+    /// Opens a blob of `size` bytes, or `range` of them, which must lie within it.
+    ///
+    /// # Errors
+    /// [`Error::WrongLength`] where what is stored has another size: sending it would break the
+    /// framing of the response.
+    pub async fn open_blob(
+        &self,
+        key: &BlobKey,
+        size: u64,
+        range: Option<Range<u64>>,
+    ) -> Result<BlobReader> {
+        clip(range.clone(), size)?;
+        let opened = match &self.0 {
+            Backend::Disk(disk) => disk.open_blob(key, range).await,
+            Backend::Objects(objects) => objects.open_blob(key, range).await,
+        };
+        match opened {
+            Ok(reader) if reader.total() == size => Ok(reader),
+            Ok(reader) => Err(wrong_length(size, reader.total())),
+            Err(Error::OutOfRange { size: actual }) => Err(wrong_length(size, actual)),
+            Err(error) => Err(error),
         }
     }
 
     /// A URL from which anybody may read the blob for as long as `valid`; `None` where only this
     /// process can.
     pub async fn presign_get(&self, key: &BlobKey, valid: Duration) -> Result<Option<Url>> {
-        match &self.side {
-            Side::Disk(_) => Ok(None),
-            Side::Objects(objects) => objects.presign_get(key, valid).await,
+        match &self.0 {
+            Backend::Disk(_) => Ok(None),
+            Backend::Objects(objects) => objects.presign_get(key, valid).await,
         }
     }
 
     /// Removes a blob; readers on a disk that have it open go on. Nothing there is no error.
     pub async fn delete(&self, key: &BlobKey) -> Result<()> {
-        match &self.side {
-            Side::Disk(disk) => disk.delete(key).await,
-            Side::Objects(objects) => objects.delete(key).await,
+        match &self.0 {
+            Backend::Disk(disk) => disk.delete(key).await,
+            Backend::Objects(objects) => objects.delete(key).await,
         }
     }
 
-    /// Removes at most `limit` left-overs of uploads untouched since `older_than`; returns how
+    /// Removes at most `limit` remains of uploads untouched since `older_than`; returns how
     /// many. Uploads that the index still knows should be aborted first: on an object store
     /// only that ends a multipart upload.
     pub async fn sweep_staging(&self, older_than: Timestamp, limit: usize) -> Result<usize> {
-        match &self.side {
-            Side::Disk(disk) => disk.sweep(older_than, limit).await,
-            Side::Objects(objects) => objects.sweep(older_than, limit).await,
+        match &self.0 {
+            Backend::Disk(disk) => disk.sweep(older_than, limit).await,
+            Backend::Objects(objects) => objects.sweep(older_than, limit).await,
         }
     }
+}
 
-    /// Whether the store refuses to overwrite when asked to (some S3 servers take the condition and
-    /// ignore it).
-    #[must_use]
-    pub fn conditional_put(&self) -> bool {
-        match &self.side {
-            Side::Disk(_) => true,
-            Side::Objects(objects) => objects.conditional_put(),
-        }
-    }
+fn wrong_length(expected: u64, actual: u64) -> Error {
+    Error::WrongLength { expected, actual }
 }

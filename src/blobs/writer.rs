@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -17,8 +18,8 @@ use tokio::task::spawn_blocking;
 use wharfinger_oci::Hasher;
 
 use crate::append::Feed;
-use crate::disk::SessionGuard;
 use crate::error::{AppendError, BodyError, Error};
+use crate::staged_files::StagingLock;
 
 /// What is hashed and written at once on a thread of its own: large enough that the hand-over costs
 /// nothing, small enough to stay in the second-level cache.
@@ -36,18 +37,38 @@ const WRITE_BACK: u64 = 16 * 1024 * 1024;
 
 /// A staged file that is being appended to.
 pub(super) struct Writer {
-    pub(super) file: File,
+    pub(super) file: Arc<File>,
     pub(super) offset: u64,
     pub(super) hasher: Hasher,
     /// Where the kernel has been asked to begin; `None` where nobody waits for the disk.
     pub(super) written_back: Option<u64>,
     /// Kept as long as anything may still be written, even where the request is gone.
-    pub(super) _session: SessionGuard,
+    pub(super) lock: StagingLock,
 }
 
 impl Writer {
-    /// Hashes and writes the pieces at the end.
+    /// Hashes and writes the pieces at the end. An error ends the upload.
     pub(super) fn write(&mut self, pieces: &[Bytes]) -> io::Result<()> {
+        let written = self.write_all(pieces);
+        self.discard_after_error(written)
+    }
+
+    /// Takes back what was written past `size`. An error ends the upload.
+    pub(super) fn cut(&self, size: u64) -> io::Result<()> {
+        self.discard_after_error(self.file.set_len(size))
+    }
+
+    /// What the file holds after an error nobody knows: it is removed, which also frees its space
+    /// where the disk is full. Should that fail too, the file is closed at least, and whoever
+    /// opens it again must read its bytes back from the device.
+    fn discard_after_error(&self, outcome: io::Result<()>) -> io::Result<()> {
+        if outcome.is_err() {
+            let _ = self.lock.discard();
+        }
+        outcome
+    }
+
+    fn write_all(&mut self, pieces: &[Bytes]) -> io::Result<()> {
         for piece in pieces {
             self.hasher.update(piece);
         }

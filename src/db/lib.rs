@@ -20,7 +20,7 @@ mod writer;
 pub use engine::Tx;
 pub use error::{Error, OpenError, Result};
 pub use lease::Lease;
-pub use pool::{DatabaseConfig, Db, Durability, POSTGRES_CONNECTIONS};
+pub use pool::{DatabaseConfig, Db, POSTGRES_CONNECTIONS};
 pub use row::Row;
 pub use serving::{ServingError, ServingLock};
 pub use value::Value;

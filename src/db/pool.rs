@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wharfinger_base::Secret;
+use wharfinger_base::{Durability, Secret};
 
 use crate::engine::Tx;
 use crate::error::{Error, OpenError};
@@ -46,18 +46,6 @@ impl DatabaseConfig {
             connections: POSTGRES_CONNECTIONS,
         }
     }
-}
-
-/// What an answered write survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Durability {
-    /// A power cut.
-    #[default]
-    Full,
-    /// A crash of the process; a power cut may lose the last moments, never the index's
-    /// consistency.
-    Relaxed,
 }
 
 /// A handle on the index; clones share it. The last one to go waits for the connection threads to

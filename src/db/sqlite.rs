@@ -12,14 +12,13 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, TransactionBehavior, ffi};
 use tokio::sync::mpsc;
-use wharfinger_base::Ids;
+use wharfinger_base::{Durability, Ids};
 
 use crate::checkpoint::{self, Wal};
 use crate::engine::{Engine, Tx};
 use crate::error::{Error, OpenError, Result};
 use crate::job::{Job, Queue};
 use crate::migrate::{Dialect, HISTORY, Schema, lock_file};
-use crate::pool::Durability;
 use crate::row::Row;
 use crate::threads::Threads;
 use crate::value::Value;

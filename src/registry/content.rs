@@ -145,7 +145,7 @@ impl Content {
     /// Opens the blob's bytes, or a range of them.
     pub async fn open(&self, blob: &Blob, range: Option<Range<u64>>) -> Result<BlobReader, Error> {
         self.store
-            .open_blob(&blob.key, range)
+            .open_blob(&blob.key, blob.size, range)
             .await
             .map_err(Error::Blobs)
     }

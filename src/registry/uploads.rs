@@ -312,9 +312,10 @@ impl Uploads {
             let append = self.blobs.append(&mut staged, part.body, limits);
             self.while_claimed(session, append, lock).await
         };
-        if matches!(outcome, Err(AppendError::Store(blobs::Error::Lost))) {
+        if let Err(AppendError::Store(error)) = &outcome
+            && self.has_ended(&staged, error).await
+        {
             self.drop_session(session.clone()).await?;
-            return Err(Error::NoSuchUpload);
         }
         let arrived = staged.size().saturating_sub(session.size);
         if arrived > 0 {
@@ -384,25 +385,37 @@ impl Uploads {
         if saved {
             outcome
         } else {
-            Err(Error::NoSuchUpload)
+            outcome.and(Err(Error::NoSuchUpload))
         }
     }
 
     async fn seal(&self, session: Session, digest: Digest) -> Result<Blob, Error> {
-        match self.blobs.finish(staged(&session)?, &digest).await {
+        let staged = staged(&session)?;
+        match self.blobs.finish(staged.clone(), &digest).await {
             Ok(stored) => {
                 self.link(session.repository, digest, stored, Some(session))
                     .await
             }
             Err(error) => {
-                if let FinishError::DigestMismatch { .. } = &error {
-                    let (id, version) = (session.id, session.version);
-                    self.db
-                        .write(move |tx| store::delete(tx, id, version))
-                        .await?;
+                let ended = match &error {
+                    FinishError::DigestMismatch { .. } => true,
+                    FinishError::Store(error) => self.has_ended(&staged, error).await,
+                };
+                if ended {
+                    self.drop_session(session).await?;
                 }
                 Err(finish_error(error, digest))
             }
+        }
+    }
+
+    /// Whether a failure of the store has ended the upload: a disk that failed to write or sync
+    /// staged bytes drops them all, so that nobody tries again with what is left.
+    async fn has_ended(&self, staged: &Staged, error: &blobs::Error) -> bool {
+        match error {
+            blobs::Error::Lost => true,
+            blobs::Error::Busy => false,
+            _ => matches!(self.blobs.check(staged).await, Err(blobs::Error::Lost)),
         }
     }
 

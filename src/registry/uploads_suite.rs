@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use futures_util::stream;
 use uuid::Uuid;
-use wharfinger_blobs::{BlobsConfig, BodyError, Durability};
+use wharfinger_base::Durability;
+use wharfinger_blobs::{BlobsConfig, BodyError};
 use wharfinger_oci::{Algorithm, Digest};
 
 use super::*;
@@ -13,7 +14,7 @@ struct World {
     clock: Clock,
     registry: Registry,
     repository: RepositoryId,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// A world on a folder, and one on objects.
@@ -65,7 +66,7 @@ impl World {
             clock,
             registry,
             repository: repository.expect("created").id,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -380,4 +381,35 @@ async fn many_finish_the_same_content_at_once() {
         );
         assert!(world.registry.content.open(&blobs[0], None).await.is_ok());
     }
+}
+
+#[tokio::test]
+async fn an_upload_whose_bytes_could_not_be_made_durable_is_not_tried_again() {
+    let world = World::new(true, Config::default()).await;
+    let digest = Digest::of(Algorithm::Sha256, b"content");
+    let id = world.start().await;
+    let appended = world.append(id, None, b"content").await;
+    assert_eq!(appended.expect("appended").size, 7);
+    // No file can be renamed over a directory.
+    let hex = digest.hex();
+    let target = world
+        .folder
+        .path()
+        .join("blobs/sha256")
+        .join(&hex[..2])
+        .join(&hex);
+    std::fs::create_dir_all(&target).expect("created");
+    let finish = async || {
+        let uploads = &world.registry.uploads;
+        uploads
+            .finish(world.repository, id, &digest, part(None, b""))
+            .await
+    };
+    let failed = finish().await;
+    assert!(matches!(failed, Err(Error::Blobs(_))), "{failed:?}");
+    std::fs::remove_dir(&target).expect("removed");
+    let status = world.registry.uploads.status(world.repository, id).await;
+    assert!(matches!(status, Err(Error::NoSuchUpload)), "{status:?}");
+    let again = finish().await;
+    assert!(matches!(again, Err(Error::NoSuchUpload)), "{again:?}");
 }

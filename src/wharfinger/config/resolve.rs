@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use url::Url;
 use wharfinger_aws::{AccountId, Region};
-use wharfinger_base::Secret;
-use wharfinger_blobs::{self as blobs, BlobsConfig, S3Keys};
-use wharfinger_db::{DatabaseConfig, Durability, POSTGRES_CONNECTIONS};
+use wharfinger_base::{Durability, Secret};
+use wharfinger_blobs::{BlobsConfig, S3Keys};
+use wharfinger_db::{DatabaseConfig, POSTGRES_CONNECTIONS};
 use wharfinger_http::{Limits, TlsFiles};
 use wharfinger_registry as registry;
 use wharfinger_telemetry::{LogFormat, LogsConfig, TracesConfig, check_level};
@@ -110,10 +110,7 @@ pub(super) fn resolve(settings: Settings) -> Result<Config, Vec<Problem>> {
     } else {
         "./data"
     }));
-    let durability = (
-        ("full", blobs::Durability::Full),
-        ("relaxed", blobs::Durability::Relaxed),
-    );
+    let durability = (("full", Durability::Full), ("relaxed", Durability::Relaxed));
     let durability = problems.either(
         "durability",
         settings.durability.as_deref(),
@@ -358,12 +355,8 @@ fn database(
     problems: &mut Problems,
     given: Option<&str>,
     data_dir: &Path,
-    durability: blobs::Durability,
+    durability: Durability,
 ) -> DatabaseConfig {
-    let durability = match durability {
-        blobs::Durability::Full => Durability::Full,
-        blobs::Durability::Relaxed => Durability::Relaxed,
-    };
     let file = |path| DatabaseConfig::Sqlite { path, durability };
     match given {
         None => file(data_dir.join("index.sqlite")),

@@ -10,13 +10,13 @@ use futures_util::{Stream, StreamExt, stream};
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use uuid::Uuid;
-use wharfinger_base::{Ids, Timestamp};
+use wharfinger_base::{Durability, Ids, Timestamp};
 use wharfinger_oci::{Algorithm, Digest};
 
 use crate::store::MEMORY_PART;
 use crate::{
-    AppendError, AppendLimits, BlobKey, BlobStore, BlobsConfig, Durability, Error, FinishError,
-    S3Keys, Staged, StoredBlob,
+    AppendError, AppendLimits, BlobKey, BlobStore, BlobsConfig, Error, FinishError, S3Keys, Staged,
+    StoredBlob,
 };
 
 pub(super) const LIMITS: AppendLimits = AppendLimits {
@@ -66,8 +66,9 @@ pub(super) fn digest(bytes: &[u8]) -> Digest {
     Digest::of(Algorithm::Sha256, bytes)
 }
 
-pub(super) async fn read(store: &BlobStore, key: &BlobKey, range: Option<Range<u64>>) -> Bytes {
-    let reader = store.open_blob(key, range).await.expect("it is there");
+pub(super) async fn read(store: &BlobStore, blob: &StoredBlob, range: Option<Range<u64>>) -> Bytes {
+    let opened = store.open_blob(&blob.key, blob.size, range).await;
+    let reader = opened.expect("it is there");
     let announced = reader.remaining();
     let bytes = reader.collect().await.expect("it can be read").to_bytes();
     assert_eq!(bytes.len() as u64, announced);
@@ -146,7 +147,7 @@ async fn grows_by_appends(store: &BlobStore, unit: usize) {
         let blob = store.finish(staged, &digest(&all)).await.expect("finished");
         assert_eq!(blob.size, all.len() as u64);
         assert_eq!(blob.key.as_str().parse(), Ok(blob.key.clone()));
-        assert!(read(store, &blob.key, None).await == all);
+        assert!(read(store, &blob, None).await == all);
     }
 }
 
@@ -216,7 +217,7 @@ async fn keeps_what_is_said(store: &BlobStore, unit: usize) {
         .finish(recorded(&staged), &digest(&all))
         .await
         .expect("finished");
-    assert!(read(store, &blob.key, None).await == all);
+    assert!(read(store, &blob, None).await == all);
 }
 
 async fn goes_on_after_a_break(store: &BlobStore, unit: usize) {
@@ -245,7 +246,7 @@ async fn goes_on_after_a_break(store: &BlobStore, unit: usize) {
             .finish(recorded(&staged), &digest(&all))
             .await
             .expect("finished");
-        assert!(read(store, &blob.key, None).await == all);
+        assert!(read(store, &blob, None).await == all);
     }
 }
 
@@ -280,12 +281,12 @@ async fn refuses_other_bytes(store: &BlobStore, unit: usize) {
             "{refused:?}"
         );
         assert!(matches!(
-            store.open_blob(&key, None).await,
+            store.open_blob(&key, all.len() as u64, None).await,
             Err(Error::NotFound)
         ));
         assert!(matches!(
             store
-                .open_blob(&BlobKey::of_blob(&digest(b"other")), None)
+                .open_blob(&BlobKey::of_blob(&digest(b"other")), 5, None)
                 .await,
             Err(Error::NotFound)
         ));
@@ -328,7 +329,7 @@ async fn takes_both_algorithms(store: &BlobStore, unit: usize) {
                     Digest::of(wanted, b"other")
                 };
                 match store.finish(recorded(&staged), &asked).await {
-                    Ok(blob) if right => assert!(read(store, &blob.key, None).await == all),
+                    Ok(blob) if right => assert!(read(store, &blob, None).await == all),
                     Err(FinishError::DigestMismatch { actual }) if !right => {
                         assert_eq!(actual, Digest::of(wanted, &all))
                     }
@@ -354,7 +355,7 @@ async fn reads_ranges(store: &BlobStore, unit: usize) {
         let at = usize::try_from(range.start).expect("small")
             ..usize::try_from(range.end).expect("small");
         assert!(
-            read(store, &blob.key, Some(range.clone())).await == all.slice(at),
+            read(store, &blob, Some(range.clone())).await == all.slice(at),
             "{range:?}"
         );
     }
@@ -364,11 +365,21 @@ async fn reads_ranges(store: &BlobStore, unit: usize) {
         size..size + 1,
         size + 1..size + 1,
     ] {
-        let refused = store.open_blob(&blob.key, Some(range.clone())).await;
+        let refused = store.open_blob(&blob.key, size, Some(range.clone())).await;
         assert!(
             matches!(refused, Err(Error::OutOfRange { size: told }) if told == size),
             "{range:?}: {refused:?}"
         );
+    }
+    for expected in [0, 1, size - 1, size + 1] {
+        for range in [None, Some(0..expected.min(1))] {
+            let refused = store.open_blob(&blob.key, expected, range.clone()).await;
+            assert!(
+                matches!(&refused, Err(Error::WrongLength { expected: told, actual })
+                    if (*told, *actual) == (expected, size)),
+                "{expected} {range:?}: {refused:?}"
+            );
+        }
     }
 }
 
@@ -380,27 +391,18 @@ async fn stores_the_smallest(store: &BlobStore) {
                 .finish(recorded(&unstarted), &digest(b""))
                 .await
                 .expect("finished");
-            assert!(read(store, &blob.key, None).await.is_empty());
+            assert!(read(store, &blob, None).await.is_empty());
         }
         let blob = push(store, &bytes).await;
-        assert!(read(store, &blob.key, None).await == bytes);
+        assert!(read(store, &blob, None).await == bytes);
     }
-    let key = BlobKey::of_manifest(&digest(b"{}"));
-    for _ in 0..2 {
-        store
-            .put_small(&key, Bytes::from_static(b"{}"))
-            .await
-            .expect("put");
-    }
-    let reader = store.open_blob(&key, None).await.expect("there");
-    assert_eq!(reader.read_to_end(10).await.expect("small"), "{}");
 }
 
 async fn shares_identical_blobs(store: &BlobStore, unit: usize) {
     let all = pattern(7, unit + 9);
     let pushes = (0..8).map(|_| push(store, &all));
     for blob in futures_util::future::join_all(pushes).await {
-        assert!(read(store, &blob.key, None).await == all);
+        assert!(read(store, &blob, None).await == all);
     }
 }
 
@@ -408,11 +410,11 @@ async fn forgets(store: &BlobStore, unit: usize) {
     for length in [50, 2 * unit + 50] {
         let all = pattern(length + 8, length);
         let blob = push(store, &all).await;
-        assert!(read(store, &blob.key, None).await == all);
+        assert!(read(store, &blob, None).await == all);
         for _ in 0..2 {
             store.delete(&blob.key).await.expect("deleted");
             assert!(matches!(
-                store.open_blob(&blob.key, None).await,
+                store.open_blob(&blob.key, blob.size, None).await,
                 Err(Error::NotFound)
             ));
         }
@@ -492,7 +494,6 @@ async fn on_objects_in_memory() {
     let store = BlobStore::open(&BlobsConfig::Memory, Durability::Full, Ids::default())
         .await
         .expect("opened");
-    assert!(store.conditional_put());
     suite(store, usize::try_from(MEMORY_PART).expect("small")).await;
 }
 
@@ -553,7 +554,7 @@ proptest! {
                 staged = recorded(&staged);
             }
             let blob = store.finish(staged, &digest(&all)).await.expect("finished");
-            assert!(read(&store, &blob.key, None).await == all);
+            assert!(read(&store, &blob, None).await == all);
         });
     }
 }
