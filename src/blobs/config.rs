@@ -101,7 +101,7 @@ impl BlobsConfig {
         for (name, value) in url.query_pairs() {
             match &*name {
                 "endpoint" if value.starts_with("http://") || value.starts_with("https://") => {
-                    config.endpoint = Some(value.into_owned())
+                    config.endpoint = Some(value.into_owned());
                 }
                 "endpoint" => return Err(refuse("the endpoint is no http or https URL")),
                 "region" => config.region = Some(value.into_owned()),

@@ -131,7 +131,7 @@ impl Disk {
         let disk = Arc::clone(self);
         // Once begun it runs to its end, whether or not anybody still waits for it.
         spawn_blocking(move || {
-            let finished = disk.commit(staged, &digest, &lock);
+            let finished = disk.commit(&staged, &digest, &lock);
             if finished.is_err() {
                 // After a failed fsync the kernel takes the lost pages for written: nobody may try
                 // again with this file. Should its removal fail too, the file is closed at least,
@@ -145,11 +145,11 @@ impl Disk {
 
     fn commit(
         &self,
-        staged: Staged,
+        staged: &Staged,
         digest: &Digest,
         lock: &StagingLock,
     ) -> Result<StoredBlob, FinishError> {
-        let opened = lock.open(&staged)?;
+        let opened = lock.open(staged)?;
         let actual = if digest.algorithm() == staged.algorithm() {
             staged.digest_so_far()
         } else {
@@ -159,7 +159,7 @@ impl Disk {
             return Err(FinishError::DigestMismatch { actual });
         }
         let key = BlobKey::of_blob(digest);
-        self.publish(&opened, &staged, &key, lock)?;
+        self.publish(&opened, staged, &key, lock)?;
         Ok(StoredBlob {
             key,
             size: staged.size,

@@ -255,7 +255,7 @@ async fn retry_busy(store: &BlobStore, staged: &mut Staged, bytes: &Bytes) {
     for _ in 0..200 {
         match store.append(staged, body(bytes, 50_003), LIMITS).await {
             Err(AppendError::Store(Error::Busy)) => {
-                tokio::time::sleep(Duration::from_millis(10)).await
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
             done => {
                 assert_eq!(done.expect("appended"), bytes.len() as u64);
@@ -331,7 +331,7 @@ async fn takes_both_algorithms(store: &BlobStore, unit: usize) {
                 match store.finish(recorded(&staged), &asked).await {
                     Ok(blob) if right => assert!(read(store, &blob, None).await == all),
                     Err(FinishError::DigestMismatch { actual }) if !right => {
-                        assert_eq!(actual, Digest::of(wanted, &all))
+                        assert_eq!(actual, Digest::of(wanted, &all));
                     }
                     other => panic!("{other:?}"),
                 }

@@ -39,6 +39,8 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error("cannot open the index: {0}")]
     Index(#[from] db::OpenError),
+    #[error(transparent)]
+    BlobRoot(#[from] blobs::LockError),
     #[error("cannot open the blob store: {0}")]
     Blobs(#[from] blobs::Error),
     #[error(transparent)]
@@ -56,6 +58,7 @@ pub struct Server {
     certificates: Option<Arc<Certificates>>,
     /// Held for as long as this process serves.
     _lock: ServingLock,
+    _blobs_lock: Option<blobs::ServingLock>,
 }
 
 impl Server {
@@ -63,6 +66,7 @@ impl Server {
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         make_folder(&config.data_dir)?;
         let lock = ServingLock::acquire(&config.data_dir)?;
+        let blobs_lock = blobs::ServingLock::acquire(&config.blobs)?;
         raise_open_files();
         let certificates = config.tls.clone().map(Certificates::load).transpose()?;
         let tls = certificates
@@ -84,6 +88,7 @@ impl Server {
             listener,
             certificates,
             _lock: lock,
+            _blobs_lock: blobs_lock,
         })
     }
 
@@ -167,12 +172,23 @@ pub async fn open(config: Config) -> Result<App, StartError> {
 }
 
 fn make_folder(path: &Path) -> Result<(), StartError> {
-    // What lies in it is the owner's alone: images, and the key to every secret.
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| StartError::Folder {
+    let failed = |source| StartError::Folder {
         path: path.to_owned(),
         source,
-    })
+    };
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    // Only its owner may read it: it holds images, and the key to every secret.
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    created.map_err(failed)?;
+    // A power cut must not take the folder with all that was acknowledged since.
+    for parent in missing.iter().filter_map(|created| created.parent()) {
+        let parent = Some(parent).filter(|parent| *parent != Path::new(""));
+        let opened = fs::File::open(parent.unwrap_or(Path::new(".")));
+        opened
+            .and_then(|parent| parent.sync_all())
+            .map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// The file of the data folder that tells where its server is to be reached.

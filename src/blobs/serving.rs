@@ -1,0 +1,74 @@
+//! The lock that keeps two servers off one blob directory.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::BlobsConfig;
+
+/// Held by a serving process on the root of its blobs; the kernel releases it with the process,
+/// however that ends. Staged uploads and the deletion of blobs rely on it: they are guarded by locks
+/// within the process.
+#[derive(Debug)]
+pub struct ServingLock {
+    _root: File,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("another server is already serving the blob folder {0}")]
+    Held(PathBuf),
+    #[error("cannot lock the blob folder {path}: {why}")]
+    File { path: PathBuf, why: io::Error },
+}
+
+impl ServingLock {
+    /// Locks the directory of the blobs, at once or not at all, and creates it where it is missing.
+    /// `None` where blobs are not in a directory: a bucket may be served by many.
+    pub fn acquire(config: &BlobsConfig) -> Result<Option<Self>, LockError> {
+        let BlobsConfig::Disk { root } = config else {
+            return Ok(None);
+        };
+        let failed = |why| LockError::File {
+            path: root.clone(),
+            why,
+        };
+        // The directory itself is locked: it needs no file whose name could meet another's.
+        let directory = open(root).map_err(failed)?;
+        match directory.try_lock() {
+            Ok(()) => Ok(Some(Self { _root: directory })),
+            Err(TryLockError::WouldBlock) => Err(LockError::Held(root.clone())),
+            Err(TryLockError::Error(why)) => Err(failed(why)),
+        }
+    }
+}
+
+fn open(root: &Path) -> io::Result<File> {
+    fs::create_dir_all(root)?;
+    File::open(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_server_has_the_blobs_whatever_path_it_knows_them_by() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let root = folder.path().join("blobs");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&root, &link).expect("linked");
+        let config = |root: &Path| BlobsConfig::Disk {
+            root: root.to_owned(),
+        };
+        let held = ServingLock::acquire(&config(&root)).expect("free");
+        assert!(held.is_some());
+        let second = ServingLock::acquire(&config(&link));
+        assert!(
+            matches!(&second, Err(LockError::Held(path)) if *path == link),
+            "{second:?}"
+        );
+        drop(held);
+        ServingLock::acquire(&config(&link)).expect("free again");
+    }
+}
