@@ -211,7 +211,6 @@ fn put(
             registry: repository.registry.clone(),
         });
     };
-    let moves = tags_to_move(tx, &current, push)?;
     let content_size = check_references(tx, repository.id, &push.manifest, lenient)?;
     let new = NewImage {
         digest: &push.digest,
@@ -232,57 +231,53 @@ fn put(
             )
         }
     };
-    for TagMove { tag, from } in &moves {
-        tags::put(tx, repository.id, tag.as_str(), id, now)?;
-        if let Some(from) = from {
-            images::note_tags(tx, *from, now)?;
-        }
+    let mut changed = false;
+    for tag in &push.tags {
+        changed |= set_tag(tx, &current, push, tag, id, now)?;
     }
-    if !is_new && !moves.is_empty() {
+    if !is_new && changed {
         images::note_tags(tx, id, now)?;
     }
     Ok(push.digest)
 }
 
-/// A tag to be set, and the image it leaves.
-struct TagMove<'a> {
-    tag: &'a Tag,
-    from: Option<i64>,
-}
-
-/// The tags that are not on the image already, if each may be set.
-fn tags_to_move<'a>(
+/// Points a tag of the push at the image `id`. Returns false where it names the image already.
+///
+/// # Errors
+/// [`Error::ImageExists`] where the push refuses that; [`Error::TagImmutable`] where the tag names
+/// another image and must not move. Either ends the transaction.
+fn set_tag(
     tx: &mut Tx<'_>,
     repository: &Repository,
-    push: &'a Push,
-) -> Result<Vec<TagMove<'a>>, Error> {
-    let mut moves = Vec::with_capacity(push.tags.len());
-    for tag in &push.tags {
-        match tags::target(tx, repository.id, tag.as_str())? {
-            Some((_, digest)) if digest == push.digest => {
-                if push.refuse_existing {
-                    return Err(Error::ImageExists {
-                        digest,
-                        tag: tag.clone(),
-                    });
-                }
-            }
-            Some((from, _)) => {
-                if !may_move(&repository.settings.mutability, tag.as_str()) {
-                    return Err(Error::TagImmutable {
-                        tag: tag.clone(),
-                        name: repository.name.clone(),
-                    });
-                }
-                moves.push(TagMove {
-                    tag,
-                    from: Some(from),
-                });
-            }
-            None => moves.push(TagMove { tag, from: None }),
-        }
+    push: &Push,
+    tag: &Tag,
+    id: i64,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    if tags::insert(tx, repository.id, tag.as_str(), id, now)? {
+        return Ok(true);
     }
-    Ok(moves)
+    let target = tags::target(tx, repository.id, tag.as_str())?;
+    let (from, digest) = target.ok_or_else(|| Error::NoSuchImage(Reference::Tag(tag.clone())))?;
+    if digest == push.digest {
+        return if push.refuse_existing {
+            Err(Error::ImageExists {
+                digest,
+                tag: tag.clone(),
+            })
+        } else {
+            Ok(false)
+        };
+    }
+    if !may_move(&repository.settings.mutability, tag.as_str()) {
+        return Err(Error::TagImmutable {
+            tag: tag.clone(),
+            name: repository.name.clone(),
+        });
+    }
+    tags::set_image(tx, repository.id, tag.as_str(), id, now)?;
+    images::note_tags(tx, from, now)?;
+    Ok(true)
 }
 
 /// Checks that what the manifest names is in the repository (unless `lenient`), and answers the

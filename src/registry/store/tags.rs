@@ -20,20 +20,39 @@ pub(crate) fn target(
     )
 }
 
-/// Sets the tag, or moves it.
-pub(crate) fn put(
+/// Inserts the tag and returns true, or changes nothing and returns false where the repository has
+/// a tag of this name.
+///
+/// Pushes insert before they look: on PostgreSQL a look-up that finds nothing locks the index page
+/// on which the tag would be, so that concurrent pushes of neighbouring tags would have to repeat
+/// their transactions.
+pub(crate) fn insert(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     tag: &str,
     image: i64,
     now: Timestamp,
-) -> db::Result<()> {
-    tx.execute(
-        "INSERT INTO tags (repository_id, name, image_id, tagged_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (repository_id, name) DO UPDATE SET image_id = excluded.image_id, tagged_at = excluded.tagged_at",
+) -> db::Result<bool> {
+    let inserted = tx.execute(
+        "INSERT INTO tags (repository_id, name, image_id, tagged_at) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (repository_id, name) DO NOTHING",
         params![repository.0, tag, image, now.as_ms()],
     )?;
-    Ok(())
+    Ok(inserted == 1)
+}
+
+/// Moves a tag to another image.
+pub(crate) fn set_image(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    tag: &str,
+    image: i64,
+    now: Timestamp,
+) -> db::Result<u64> {
+    tx.execute(
+        "UPDATE tags SET image_id = ?3, tagged_at = ?4 WHERE repository_id = ?1 AND name = ?2",
+        params![repository.0, tag, image, now.as_ms()],
+    )
 }
 
 pub(crate) fn delete(tx: &mut Tx<'_>, repository: RepositoryId, tag: &str) -> db::Result<u64> {
