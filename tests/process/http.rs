@@ -1,5 +1,5 @@
-//! What the door does for every face: ids, metrics, health, limits, and answers to what no face
-//! would understand.
+//! What the HTTP service does for every API: request ids, metrics, health, limits, and responses to
+//! requests that no API understands.
 
 use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

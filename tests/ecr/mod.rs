@@ -1,5 +1,4 @@
-//! The AWS APIs: sign-in, policies, refusals in the protocol's own words, and one store under both
-//! faces.
+//! The AWS APIs: authentication, policies, errors in their protocols, and one store under both APIs.
 
 mod access;
 mod gateway;

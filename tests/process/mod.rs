@@ -1,5 +1,7 @@
 //! The program itself: what it prints, what it refuses to start on, and how it stops.
 
+mod http;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;

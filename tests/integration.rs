@@ -1,0 +1,6 @@
+//! Black-box tests: each starts a server on its own port and speaks HTTP to it as clients do.
+
+mod distribution;
+mod ecr;
+mod process;
+mod support;

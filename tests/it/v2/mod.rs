@@ -1,9 +1,0 @@
-//! The Distribution API: what the official suite leaves out, and what it would never send.
-
-mod access;
-mod bad_input;
-mod blobs;
-mod listings;
-mod manifests;
-mod tokens;
-mod uploads;
