@@ -2,7 +2,7 @@
 //! pushing a million images takes an hour.
 
 use anyhow::ensure;
-use wharfinger_db::{self as db, DatabaseConfig, Db, Tx, params};
+use wharfinger_db::{self as db, DatabaseConfig, Db, Tx, Upgrade, params};
 use wharfinger_oci::{Algorithm, Digest};
 
 use super::arguments::Scale;
@@ -20,7 +20,7 @@ const BATCH: u64 = 10_000;
 /// made like it.
 pub(crate) fn fill(database: &DatabaseConfig, scale: Scale) -> anyhow::Result<()> {
     // Opening blocks, so it happens outside the runtime.
-    let db = Db::open(database)?;
+    let db = Db::open(database, &wharfinger::server::migrations(), Upgrade::Apply)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

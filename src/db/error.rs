@@ -42,6 +42,10 @@ pub enum OpenError {
         name: String,
         known: i64,
     },
+    #[error(
+        "the index was made by an older version of Wharfinger: start this version's server first, which migrates the index"
+    )]
+    OlderVersion,
     #[error("migration {version} ({name}) in the database differs from the one in this program")]
     Divergent { version: i64, name: String },
     #[error(

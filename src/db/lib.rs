@@ -5,7 +5,6 @@ mod checkpoint;
 mod engine;
 mod error;
 mod job;
-mod lease;
 mod migrate;
 mod pool;
 mod postgres;
@@ -19,7 +18,7 @@ mod writer;
 
 pub use engine::Tx;
 pub use error::{Error, OpenError, Result};
-pub use lease::Lease;
+pub use migrate::{Migration, Upgrade};
 pub use pool::{DatabaseConfig, Db, POSTGRES_CONNECTIONS};
 pub use row::Row;
 pub use serving::{ServingError, ServingLock};

@@ -5,26 +5,49 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use refinery::{Migration, Runner};
+use refinery::Runner;
 
 use crate::error::OpenError;
 
-/// Every migration, in order. To add one: write `migrations/VNNNN__what.sql`, list it here, never
-/// change an older one.
+/// One migration: a file `VNNNN__what.sql` of the crate whose tables it makes.
 ///
-/// Words in braces differ by engine: `{identity}` declares a key that the database counts up,
-/// `{without_rowid}` ends a table that is stored in the order of its primary key.
-const MIGRATIONS: &[(&str, &str)] = &[
-    (
-        "V0001__leases",
-        include_str!("migrations/V0001__leases.sql"),
-    ),
-    (
-        "V0002__registry",
-        include_str!("migrations/V0002__registry.sql"),
-    ),
-    ("V0003__iam", include_str!("migrations/V0003__iam.sql")),
+/// All crates share one sequence of numbers. To add a migration, take the next number, list it in
+/// the crate's `MIGRATIONS`, and never change an older one. Words in braces differ by engine:
+/// `{identity}` declares a key that the database counts up, `{without_rowid}` ends a table that is
+/// stored in the order of its primary key.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// The file's name without its extension.
+    pub name: &'static str,
+    pub sql: &'static str,
+}
+
+/// A `Migration` of the file `migrations/NAME.sql` beside the caller.
+#[macro_export]
+macro_rules! migration {
+    ($name:literal) => {
+        $crate::Migration {
+            name: $name,
+            sql: include_str!(concat!("migrations/", $name, ".sql")),
+        }
+    };
+}
+
+/// The engines' own tables.
+const OWN: &[Migration] = &[
+    crate::migration!("V0001__leases"),
+    crate::migration!("V0004__readiness"),
 ];
+
+/// What to do with an index that an older version of the program made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    /// Migrate it: for a server that starts.
+    Apply,
+    /// Refuse it: for commands, since a server of the older version may be using the index. A new
+    /// index is made all the same.
+    Refuse,
+}
 
 /// How long an open waits while another process migrates the same database; a migration of a large
 /// index takes a while.
@@ -41,23 +64,38 @@ pub(super) enum Dialect {
 }
 
 /// The schema as this program knows it, in one engine's words.
-pub(super) struct Schema(Vec<Migration>);
+pub(super) struct Schema(Vec<refinery::Migration>);
 
 impl Schema {
-    pub(super) fn of(dialect: Dialect) -> Result<Self, OpenError> {
-        Self::from_texts(dialect, MIGRATIONS)
-    }
-
-    fn from_texts(dialect: Dialect, texts: &[(&str, &str)]) -> Result<Self, OpenError> {
-        let migrations = texts
+    /// The engines' own migrations and those of the other crates.
+    pub(super) fn of(dialect: Dialect, others: &[Migration]) -> Result<Self, OpenError> {
+        let mut migrations = OWN
             .iter()
-            .map(|(name, sql)| Migration::unapplied(name, &translate(dialect, sql)));
-        Ok(Self(migrations.collect::<Result<_, _>>().map_err(failed)?))
+            .chain(others)
+            .map(|migration| {
+                refinery::Migration::unapplied(migration.name, &translate(dialect, migration.sql))
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(failed)?;
+        migrations.sort_by_key(refinery::Migration::version);
+        for pair in migrations.windows(2) {
+            if pair[0].version() == pair[1].version() {
+                return Err(OpenError::Migration(format!(
+                    "{} and {} have one number",
+                    pair[0], pair[1]
+                )));
+            }
+        }
+        Ok(Self(migrations))
     }
 
     /// Compares what the database has with what we know; true where something is left to apply.
     /// Changes nothing.
-    pub(super) fn is_behind(&self, applied: &[Migration]) -> Result<bool, OpenError> {
+    pub(super) fn is_behind(
+        &self,
+        applied: &[refinery::Migration],
+        upgrade: Upgrade,
+    ) -> Result<bool, OpenError> {
         let known = self
             .0
             .iter()
@@ -84,7 +122,11 @@ impl Schema {
                 Some(_) => {}
             }
         }
-        Ok(applied.len() < self.0.len())
+        let behind = applied.len() < self.0.len();
+        if behind && upgrade == Upgrade::Refuse && !applied.is_empty() {
+            return Err(OpenError::OlderVersion);
+        }
+        Ok(behind)
     }
 
     /// Applies what is missing, all or nothing. The caller holds the migration lock.

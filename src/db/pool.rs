@@ -8,6 +8,7 @@ use wharfinger_base::{Durability, Secret};
 use crate::engine::Tx;
 use crate::error::{Error, OpenError};
 use crate::job::{attempt, submit};
+use crate::migrate::{Migration, Upgrade};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 
@@ -61,15 +62,19 @@ enum Side {
 }
 
 impl Db {
-    /// Opens the index and brings its schema up to date. Blocks; at most for as long as pending
-    /// migrations take.
-    pub fn open(config: &DatabaseConfig) -> Result<Self, OpenError> {
+    /// Opens the index with the engines' own tables and those of `migrations`: the ones of all
+    /// crates that use the index. Blocks, at most for as long as pending migrations take.
+    pub fn open(
+        config: &DatabaseConfig,
+        migrations: &[Migration],
+        upgrade: Upgrade,
+    ) -> Result<Self, OpenError> {
         let side = match config {
             DatabaseConfig::Sqlite { path, durability } => {
-                Side::Sqlite(Sqlite::open(path, *durability)?)
+                Side::Sqlite(Sqlite::open(path, *durability, migrations, upgrade)?)
             }
             DatabaseConfig::Postgres { url, connections } => {
-                Side::Postgres(Postgres::open(url, *connections)?)
+                Side::Postgres(Postgres::open(url, *connections, migrations, upgrade)?)
             }
         };
         Ok(Self {
@@ -77,10 +82,10 @@ impl Db {
         })
     }
 
-    /// An empty index that is gone with its last handle: for tests and for throwaway servers.
-    pub fn memory() -> Result<Self, OpenError> {
+    /// An empty index that is removed with its last handle: for tests and for throwaway servers.
+    pub fn memory(migrations: &[Migration]) -> Result<Self, OpenError> {
         Ok(Self {
-            side: Arc::new(Side::Sqlite(Sqlite::temporary()?)),
+            side: Arc::new(Side::Sqlite(Sqlite::temporary(migrations)?)),
         })
     }
 

@@ -19,7 +19,7 @@ use wharfinger_base::{Ids, Secret};
 use crate::engine::{Engine, Tx};
 use crate::error::{Error, OpenError, Result};
 use crate::job::{Job, Queue};
-use crate::migrate::{Dialect, HISTORY, MIGRATION_WAIT, Schema, failed};
+use crate::migrate::{Dialect, HISTORY, MIGRATION_WAIT, Migration, Schema, Upgrade, failed};
 use crate::row::Row;
 use crate::threads::Threads;
 use crate::tls::Connector;
@@ -52,8 +52,14 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    pub(super) fn open(url: &Secret<String>, connections: usize) -> Result<Self, OpenError> {
+    pub(super) fn open(
+        url: &Secret<String>,
+        connections: usize,
+        migrations: &[Migration],
+        upgrade: Upgrade,
+    ) -> Result<Self, OpenError> {
         let connector = Arc::new(Connector::from_url(url.reveal())?);
+        let schema = Schema::of(Dialect::Postgres, migrations)?;
         // The blocking client runs a runtime of its own, which must not happen on a thread of the
         // caller's.
         let first = std::thread::scope(|scope| {
@@ -62,7 +68,7 @@ impl Postgres {
                     .connect()
                     .map_err(|error| OpenError::Connect(chain(&error)))?;
                 check_collation(&mut client)?;
-                migrate(&mut client)?;
+                migrate(&mut client, &schema, upgrade)?;
                 Session::new(client).map_err(|error| OpenError::Connect(chain(&error)))
             });
             opening.join().unwrap_or_else(|_| {
@@ -115,9 +121,8 @@ fn check_collation(client: &mut Client) -> Result<(), OpenError> {
     }
 }
 
-fn migrate(client: &mut Client) -> Result<(), OpenError> {
-    let schema = Schema::of(Dialect::Postgres)?;
-    if !schema.is_behind(&applied(client)?)? {
+fn migrate(client: &mut Client, schema: &Schema, upgrade: Upgrade) -> Result<(), OpenError> {
+    if !schema.is_behind(&applied(client)?, upgrade)? {
         return Ok(());
     }
     let wait = MIGRATION_WAIT.as_secs();
@@ -127,7 +132,7 @@ fn migrate(client: &mut Client) -> Result<(), OpenError> {
     client
         .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
         .map_err(|_| OpenError::Migrating(wait))?;
-    let result = if schema.is_behind(&applied(client)?)? {
+    let result = if schema.is_behind(&applied(client)?, upgrade)? {
         schema.apply(client)
     } else {
         Ok(())

@@ -18,7 +18,7 @@ use crate::checkpoint::{self, Wal};
 use crate::engine::{Engine, Tx};
 use crate::error::{Error, OpenError, Result};
 use crate::job::{Job, Queue};
-use crate::migrate::{Dialect, HISTORY, Schema, lock_file};
+use crate::migrate::{Dialect, HISTORY, Migration, Schema, Upgrade, lock_file};
 use crate::row::Row;
 use crate::threads::Threads;
 use crate::value::Value;
@@ -55,7 +55,12 @@ pub(super) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(super) fn open(path: &Path, durability: Durability) -> Result<Self, OpenError> {
+    pub(super) fn open(
+        path: &Path,
+        durability: Durability,
+        migrations: &[Migration],
+        upgrade: Upgrade,
+    ) -> Result<Self, OpenError> {
         let file = IndexFile {
             path: path.to_owned(),
             synchronous: if durability == Durability::Full {
@@ -64,17 +69,19 @@ impl Sqlite {
                 "NORMAL"
             },
         };
+        file.migrate(migrations, upgrade)?;
         Self::start(file, None)
     }
 
     /// An index in a folder of its own, in memory where the system has such a place, never synced
     /// and removed with the handle.
-    pub(super) fn temporary() -> Result<Self, OpenError> {
+    pub(super) fn temporary(migrations: &[Migration]) -> Result<Self, OpenError> {
         let folder = TemporaryFolder::create()?;
         let file = IndexFile {
             path: folder.0.join("index.sqlite3"),
             synchronous: "OFF",
         };
+        file.migrate(migrations, Upgrade::Apply)?;
         Self::start(file, Some(folder))
     }
 
@@ -83,7 +90,6 @@ impl Sqlite {
             path: file.path.clone(),
             why: error.to_string(),
         };
-        file.migrate()?;
         let (writes, jobs) = mpsc::channel(WRITE_QUEUE);
         let (reads, read_jobs) = mpsc::channel(READ_QUEUE);
         let mut threads = Threads::default();
@@ -102,7 +108,7 @@ impl Sqlite {
             .busy_timeout(checkpoint::TRUNCATE_WAIT)
             .map_err(|error| trouble(&error))?;
         threads.start("db-checkpoint", move || {
-            checkpoint::run(&checkpointer, &wal, &wakes)
+            checkpoint::run(&checkpointer, &wal, &wakes);
         })?;
         let read_jobs = Arc::new(Mutex::new(read_jobs));
         for _ in 0..READERS {
@@ -271,14 +277,14 @@ impl IndexFile {
 
     /// Brings the schema up to date. Looks first, so that an index of a newer version is left as it
     /// is and one that is up to date is not locked.
-    fn migrate(&self) -> Result<(), OpenError> {
+    fn migrate(&self, migrations: &[Migration], upgrade: Upgrade) -> Result<(), OpenError> {
         let trouble = |error: rusqlite::Error| OpenError::File {
             path: self.path.clone(),
             why: error.to_string(),
         };
-        let schema = Schema::of(Dialect::Sqlite)?;
+        let schema = Schema::of(Dialect::Sqlite, migrations)?;
         let mut connection = self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(trouble)?;
-        if !schema.is_behind(&applied(&mut connection)?)? {
+        if !schema.is_behind(&applied(&mut connection)?, upgrade)? {
             return Ok(());
         }
         let mut lock_path = OsString::from(&self.path);
@@ -291,7 +297,7 @@ impl IndexFile {
             ))
             .map_err(trouble)?;
         connection.set_transaction_behavior(TransactionBehavior::Immediate);
-        if schema.is_behind(&applied(&mut connection)?)? {
+        if schema.is_behind(&applied(&mut connection)?, upgrade)? {
             schema.apply(&mut connection)?;
         }
         Ok(())

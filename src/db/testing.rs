@@ -4,17 +4,24 @@
 use postgres::NoTls;
 use wharfinger_base::Ids;
 
-use crate::{DatabaseConfig, Db};
+use crate::{DatabaseConfig, Db, Migration, Upgrade};
 
-/// An empty index on every engine at hand.
-pub fn every_engine() -> Vec<Db> {
-    let mut indexes = vec![Db::memory().expect("a temporary index opens")];
-    indexes
-        .extend(postgres_config().map(|config| Db::open(&config).expect("the test server opens")));
+/// An empty index on every engine that is available.
+///
+/// # Panics
+/// Where an engine does not open.
+pub fn every_engine(migrations: &[Migration]) -> Vec<Db> {
+    let mut indexes = vec![Db::memory(migrations).expect("a temporary index opens")];
+    indexes.extend(postgres_config().map(|config| {
+        Db::open(&config, migrations, Upgrade::Apply).expect("the test server opens")
+    }));
     indexes
 }
 
-/// A schema of its own on the test server.
+/// A schema of its own on the test server, if there is one.
+///
+/// # Panics
+/// Where the test server does not respond.
 pub fn postgres_config() -> Option<DatabaseConfig> {
     let url = std::env::var("WHARFINGER_TEST_POSTGRES_URL").ok()?;
     let schema = format!("test_{}", Ids::default().uuid().simple());

@@ -55,7 +55,7 @@ async fn fill(db: &Db, numbers: Range<i64>) {
 
 #[tokio::test]
 async fn a_write_is_seen_by_the_next_get_and_read() {
-    for db in every_engine() {
+    for db in every_engine(&[]) {
         with_table(&db).await;
         for number in 0..50 {
             let name = format!("thing-{number}");
@@ -72,7 +72,7 @@ async fn a_write_is_seen_by_the_next_get_and_read() {
 
 #[tokio::test]
 async fn nulls_blobs_and_text_come_back_as_they_went_in() {
-    for db in every_engine() {
+    for db in every_engine(&[]) {
         with_table(&db).await;
         let bytes: Vec<u8> = (0..=255).collect();
         let stored = bytes.clone();
@@ -113,7 +113,7 @@ async fn nulls_blobs_and_text_come_back_as_they_went_in() {
 
 #[tokio::test]
 async fn mistyped_columns_and_parameters_are_errors() {
-    for db in every_engine() {
+    for db in every_engine(&[]) {
         with_table(&db).await;
         fill(&db, 0..1).await;
         let mistyped = db.get(|tx| {
@@ -151,7 +151,7 @@ async fn mistyped_columns_and_parameters_are_errors() {
 
 #[tokio::test]
 async fn upserts_and_returning_agree() {
-    for db in every_engine() {
+    for db in every_engine(&[]) {
         with_table(&db).await;
         let sql = "INSERT INTO things (name, amount) VALUES (?1, ?2)
                    ON CONFLICT (name) DO UPDATE SET amount = things.amount + excluded.amount RETURNING amount";
@@ -187,7 +187,7 @@ async fn upserts_and_returning_agree() {
 #[tokio::test]
 async fn keyset_pages_by_row_value_give_each_row_once_in_byte_order() {
     let sql = "SELECT amount, name FROM things WHERE (amount, name) > (?1, ?2) ORDER BY amount, name LIMIT ?3";
-    for db in every_engine() {
+    for db in every_engine(&[]) {
         with_table(&db).await;
         fill(&db, 0..100).await;
         let (mut seen, mut last) = (Vec::new(), (-1, String::new()));
@@ -236,7 +236,7 @@ async fn keyset_pages_by_row_value_give_each_row_once_in_byte_order() {
 
 #[tokio::test]
 async fn a_second_row_of_the_same_key_is_told_apart_and_loses_its_transaction() {
-    for db in every_engine() {
+    for db in every_engine(&[]) {
         with_table(&db).await;
         fill(&db, 0..1).await;
         let twice = db.write(|tx| insert(tx, "new", 1).and_then(|_| insert(tx, "thing-000", 1)));
@@ -263,7 +263,7 @@ async fn an_error_of_the_closure_itself_keeps_nothing() {
             Self::Index(error)
         }
     }
-    for db in every_engine() {
+    for db in every_engine(&[]) {
         with_table(&db).await;
         let refused = db.write(|tx| {
             insert(tx, "new", 1)
@@ -280,7 +280,7 @@ async fn an_error_of_the_closure_itself_keeps_nothing() {
 
 #[tokio::test]
 async fn a_panicking_closure_is_an_error_of_its_own_only() {
-    for db in every_engine() {
+    for db in every_engine(&[]) {
         with_table(&db).await;
         let boom = |tx: &mut Tx<'_>| {
             insert(tx, "lost", 1)?;
@@ -307,7 +307,7 @@ async fn a_panicking_closure_is_an_error_of_its_own_only() {
 
 #[tokio::test]
 async fn reads_cannot_write() {
-    for db in every_engine() {
+    for db in every_engine(&[]) {
         with_table(&db).await;
         assert!(db.get(|tx| insert(tx, "sly", 1)).await.is_err());
         assert!(db.read(|tx| insert(tx, "sly", 1)).await.is_err());
@@ -319,7 +319,7 @@ async fn reads_cannot_write() {
 async fn concurrent_increments_add_up_exactly() {
     const CALLERS: i64 = 16;
     const EACH: i64 = 10;
-    for db in every_engine() {
+    for db in every_engine(&[]) {
         with_table(&db).await;
         db.write(|tx| insert(tx, "counter", 0))
             .await
@@ -358,7 +358,7 @@ async fn concurrent_increments_add_up_exactly() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_failing_job_among_many_fails_alone() {
-    for db in every_engine() {
+    for db in every_engine(&[]) {
         with_table(&db).await;
         let jobs = (0..200).map(|number: i64| {
             let db = db.clone();
@@ -391,7 +391,7 @@ async fn a_failing_job_among_many_fails_alone() {
 
 #[tokio::test]
 async fn a_caller_that_leaves_gets_all_or_nothing() {
-    for db in every_engine() {
+    for db in every_engine(&[]) {
         with_table(&db).await;
         for number in 0..50 {
             let write = db.write(move |tx| {
@@ -406,101 +406,6 @@ async fn a_caller_that_leaves_gets_all_or_nothing() {
 }
 
 #[tokio::test]
-async fn a_lease_has_one_holder_at_a_time() {
-    const HOLD: Duration = Duration::from_secs(10);
-    let at = |second: i64| Timestamp::from_ms(second * 1000);
-    let acquire =
-        |db: &Db, holder: &'static str, now: Timestamp| db.clone().write_lease(holder, HOLD, now);
-    for db in every_engine() {
-        let first = acquire(&db, "ada", at(0)).await.expect("free");
-        assert_eq!((first.term(), first.expires_at()), (1, at(10)));
-        assert_eq!(acquire(&db, "bob", at(9)).await, None);
-        assert_eq!(
-            renew(&db, &first, at(9))
-                .await
-                .map(|lease| lease.expires_at()),
-            Some(at(19))
-        );
-        assert_eq!(acquire(&db, "bob", at(18)).await, None);
-        // Expired: the next one gets it, and the late holder is refused everything.
-        assert_eq!(renew(&db, &first, at(19)).await, None);
-        let second = acquire(&db, "bob", at(19)).await.expect("expired");
-        assert_eq!(second.term(), 2);
-        assert_eq!(renew(&db, &first, at(20)).await, None);
-        assert!(!release(&db, &first).await);
-        // Its own holder may ask again; the older handle is void then.
-        let third = acquire(&db, "bob", at(20)).await.expect("its own");
-        assert_eq!(renew(&db, &second, at(21)).await, None);
-        // Given back: free at once, and the term still grows.
-        assert!(release(&db, &third).await);
-        assert!(!release(&db, &third).await || renew(&db, &third, at(21)).await.is_none());
-        assert_eq!(
-            acquire(&db, "ada", at(21)).await.map(|lease| lease.term()),
-            Some(4)
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_of_many_takes_a_lease() {
-    for db in every_engine() {
-        let race = (0..20).map(|number| {
-            let db = db.clone();
-            tokio::spawn(async move {
-                db.write(move |tx| {
-                    Lease::acquire(
-                        tx,
-                        "race",
-                        &number.to_string(),
-                        Duration::from_secs(1),
-                        Timestamp::from_ms(5),
-                    )
-                })
-                .await
-            })
-        });
-        let mut winners = 0;
-        for runner in race.collect::<Vec<_>>() {
-            winners += i32::from(runner.await.expect("runs").expect("answers").is_some());
-        }
-        assert_eq!(winners, 1);
-    }
-}
-
-impl Db {
-    async fn write_lease(
-        self,
-        holder: &'static str,
-        hold: Duration,
-        now: Timestamp,
-    ) -> Option<Lease> {
-        self.write(move |tx| Lease::acquire(tx, "work", holder, hold, now))
-            .await
-            .expect("answers")
-    }
-}
-
-async fn renew(db: &Db, lease: &Lease, now: Timestamp) -> Option<Lease> {
-    let lease = lease.clone();
-    let renewal = db.write(move |tx| {
-        let mut lease = lease.clone();
-        Ok::<_, Error>(
-            lease
-                .renew(tx, Duration::from_secs(10), now)?
-                .then_some(lease),
-        )
-    });
-    renewal.await.expect("answers")
-}
-
-async fn release(db: &Db, lease: &Lease) -> bool {
-    let lease = lease.clone();
-    db.write(move |tx| lease.release(tx))
-        .await
-        .expect("answers")
-}
-
-#[tokio::test]
 async fn an_index_is_opened_again_and_one_of_a_newer_version_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("index.sqlite3");
@@ -508,10 +413,10 @@ async fn an_index_is_opened_again_and_one_of_a_newer_version_is_refused() {
         .into_iter()
         .flatten()
     {
-        let db = Db::open(&config).expect("opens");
+        let db = Db::open(&config, &[], Upgrade::Apply).expect("opens");
         with_table(&db).await;
         drop(db);
-        let db = Db::open(&config).expect("opens again");
+        let db = Db::open(&config, &[], Upgrade::Apply).expect("opens again");
         fill(&db, 0..2).await;
         let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
                      SELECT 9999, 'from_the_future', applied_on, checksum FROM refinery_schema_history WHERE version = 1";
@@ -521,7 +426,7 @@ async fn an_index_is_opened_again_and_one_of_a_newer_version_is_refused() {
         );
         drop(db);
         let before = std::fs::read(&path).expect("reads");
-        let refused = Db::open(&config).expect_err("refuses");
+        let refused = Db::open(&config, &[], Upgrade::Apply).expect_err("refuses");
         assert!(
             matches!(&refused, OpenError::NewerVersion { version: 9999, name, .. } if name == "from_the_future"),
             "{refused}"
@@ -537,7 +442,7 @@ async fn two_processes_may_open_and_migrate_the_same_index() {
     let config = DatabaseConfig::sqlite(folder.path().join("index.sqlite3"));
     let openers: Vec<_> = (0..4)
         .map(|_| config.clone())
-        .map(|config| std::thread::spawn(move || Db::open(&config)))
+        .map(|config| std::thread::spawn(move || Db::open(&config, &[], Upgrade::Apply)))
         .collect();
     let opened: Vec<Db> = openers
         .into_iter()
@@ -552,7 +457,7 @@ async fn two_processes_may_open_and_migrate_the_same_index() {
 
 #[tokio::test]
 async fn a_full_disk_is_an_error_until_there_is_space_again() {
-    let db = Db::memory().expect("opens");
+    let db = Db::memory(&[]).expect("opens");
     with_table(&db).await;
     // The engine's own bound stands in for the disk's.
     let bound = |pages: &'static str| db.write(move |tx| tx.query(pages, params![], |_| Ok(())));
@@ -585,16 +490,36 @@ async fn a_full_disk_is_an_error_until_there_is_space_again() {
 #[test]
 fn one_server_holds_a_folder() {
     let folder = tempfile::tempdir().expect("a folder");
-    let held = ServingLock::acquire(folder.path()).expect("free");
+    let config = DatabaseConfig::sqlite(folder.path().join("index.sqlite3"));
+    let held = ServingLock::acquire(folder.path(), &config).expect("free");
     assert!(
-        matches!(ServingLock::acquire(folder.path()), Err(ServingError::Held(path)) if path == folder.path())
+        matches!(ServingLock::acquire(folder.path(), &config), Err(ServingError::Folder(path)) if path == folder.path())
     );
     drop(held);
-    ServingLock::acquire(folder.path()).expect("free again");
+    ServingLock::acquire(folder.path(), &config).expect("free again");
     assert!(matches!(
-        ServingLock::acquire(&folder.path().join("none")),
+        ServingLock::acquire(&folder.path().join("none"), &config),
         Err(ServingError::File { .. })
     ));
+}
+
+#[test]
+fn one_server_holds_an_index_whatever_its_data_folder() {
+    let shared = tempfile::tempdir().expect("a folder");
+    let other = tempfile::tempdir().expect("a folder");
+    let index = shared.path().join("index.sqlite3");
+    let held = ServingLock::acquire(shared.path(), &DatabaseConfig::sqlite(&index)).expect("free");
+    let refused = |path: &std::path::Path| {
+        let second = ServingLock::acquire(other.path(), &DatabaseConfig::sqlite(path));
+        matches!(second, Err(ServingError::Index(_)))
+    };
+    assert!(refused(&index), "before the index is made");
+    std::fs::write(&index, "").expect("writes");
+    let link = other.path().join("link.sqlite3");
+    std::os::unix::fs::symlink(&index, &link).expect("links");
+    assert!(refused(&index) && refused(&link));
+    drop(held);
+    ServingLock::acquire(other.path(), &DatabaseConfig::sqlite(&link)).expect("free");
 }
 
 #[tokio::test]
@@ -602,7 +527,7 @@ async fn lost_connections_are_made_again() {
     let Some(config) = postgres_config() else {
         return;
     };
-    let db = Db::open(&config).expect("opens");
+    let db = Db::open(&config, &[], Upgrade::Apply).expect("opens");
     with_table(&db).await;
     for number in 0..10 {
         let others = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -620,6 +545,7 @@ async fn postgres_of_another_collation_is_refused() {
     let Ok(url) = std::env::var("WHARFINGER_TEST_POSTGRES_LINGUISTIC_URL") else {
         return;
     };
-    let refused = Db::open(&DatabaseConfig::postgres(url)).expect_err("refuses");
+    let refused =
+        Db::open(&DatabaseConfig::postgres(url), &[], Upgrade::Apply).expect_err("refuses");
     assert!(matches!(refused, OpenError::Collation { .. }), "{refused}");
 }

@@ -50,7 +50,10 @@ use token::{SignIn, Tokens};
 pub use users::{MAX_KEYS, MAX_POLICIES, NewAccessKey, PolicyAttachment, UserSummary, Users};
 use wharfinger_aws::{AccountId, sigv4};
 use wharfinger_base::{Clock, Ids, Timestamp};
-use wharfinger_db::Db;
+use wharfinger_db::{Db, Migration};
+
+/// The tables of accounts, users, keys and policies.
+pub const MIGRATIONS: &[Migration] = &[wharfinger_db::migration!("V0003__iam")];
 
 /// How long the password of `GetAuthorizationToken` holds (ECR's own figure).
 pub const PASSWORD_TTL: Duration = Duration::from_hours(12);

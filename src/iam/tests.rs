@@ -25,7 +25,7 @@ impl World {
     fn new() -> Self {
         let master = MasterKey::random(&Ids::default());
         Self {
-            db: Db::memory().expect("an index"),
+            db: Db::memory(MIGRATIONS).expect("an index"),
             master,
             clock: Clock::manual(Timestamp::from_ms(NOON)),
         }
@@ -813,7 +813,7 @@ async fn a_compiled_policy_is_kept() {
 /// Every statement of the store, on every engine at hand.
 #[tokio::test]
 async fn both_engines_keep_users_alike() {
-    for db in wharfinger_db::testing::every_engine() {
+    for db in wharfinger_db::testing::every_engine(MIGRATIONS) {
         let world = World { db, ..World::new() };
         let (iam, account) = (world.dev().await, AccountId::DEV);
         let (checked, users) = (world.open().await, iam.users());

@@ -23,24 +23,14 @@ const LEASE_RENEWED_BELOW: Duration = Duration::from_hours(12);
 /// Verbs on blobs.
 #[derive(Clone)]
 pub struct Content {
-    db: Db,
-    clock: Clock,
-    store: BlobStore,
+    pub(super) db: Db,
+    pub(super) clock: Clock,
+    pub(super) store: BlobStore,
 }
 
 impl Content {
     pub(super) fn new(db: Db, clock: Clock, store: BlobStore) -> Self {
         Self { db, clock, store }
-    }
-
-    /// Forgets every repository, image, upload and blob of all registries, for a development
-    /// server. Bytes of unfinished uploads go with the next sweep.
-    pub async fn forget_everything(&self) -> Result<(), Error> {
-        let keys = self.db.write(store::everything::remove).await?;
-        for key in keys {
-            self.store.delete(&key).await.map_err(Error::Blobs)?;
-        }
-        Ok(())
     }
 
     /// A blob that the repository links.
@@ -100,7 +90,8 @@ impl Content {
             .write(move |tx| {
                 let (blob, _) =
                     store::blobs::linked(tx, from, &digest)?.ok_or(Error::NoSuchBlob(digest))?;
-                if !store::repositories::exists(tx, to)?
+                if !store::repositories::exists(tx, from)?
+                    || !store::repositories::exists(tx, to)?
                     || !store::blobs::renew(tx, &digest, now.plus(BLOB_LEASE))?
                 {
                     return Err(Error::NoSuchBlob(digest));

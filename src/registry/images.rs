@@ -10,6 +10,7 @@ use crate::model::{Image, Repository, RepositoryId, StoredManifest};
 use crate::mutability::may_move;
 use crate::pull_records::PullRecords;
 use crate::store::images::NewImage;
+use crate::store::repositories::RepositoryRow;
 use crate::store::{blobs, images, repositories, tags};
 
 /// Verbs on images.
@@ -248,7 +249,7 @@ fn put(
 /// another image and must not move. Either ends the transaction.
 fn set_tag(
     tx: &mut Tx<'_>,
-    repository: &Repository,
+    repository: &RepositoryRow,
     push: &Push,
     tag: &Tag,
     id: i64,
@@ -297,7 +298,7 @@ fn check_references(
             match images::by_digest(tx, repository, &child.digest)? {
                 Some(member) => largest_member = largest_member.max(member.content_size),
                 None if !lenient && !blobs::is_linked(tx, repository, &child.digest)? => {
-                    missing_members.push(child.digest)
+                    missing_members.push(child.digest);
                 }
                 None => {}
             }

@@ -1,18 +1,21 @@
 //! The registry wing: repositories, images, blobs and uploads. `Registry` holds a handle for each.
 
+mod cleanup;
 mod content;
 mod error;
 mod images;
 mod listings;
 mod model;
 mod mutability;
+mod policies;
 mod pull_records;
 mod referrers;
 mod repositories;
+mod reset;
 mod store;
-#[cfg(test)]
-mod suite;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod upload_locks;
 mod uploads;
 #[cfg(test)]
@@ -21,22 +24,30 @@ mod uploads_suite;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use cleanup::RepositoryCleanup;
 pub use content::Content;
 pub use error::{Error, Mismatch};
 pub use images::{Images, Push};
 pub use listings::ImagePosition;
 pub use model::{
-    Blob, Encryption, Image, ImageListing, MutabilityMode, PolicyId, Referrer, RegistryId,
-    Repository, RepositoryId, RepositorySettings, StoredManifest, TagMutability, TagStatus,
-    TaggedImage, Upload,
+    Blob, Encryption, Image, ImageListing, MutabilityMode, Referrer, RegistryId, Repository,
+    RepositoryId, RepositorySettings, StoredManifest, TagMutability, TagStatus, TaggedImage,
+    Upload,
 };
 pub use referrers::ReferrerPosition;
 pub use repositories::Repositories;
+use reset::Publishing;
 pub use sweep::UploadSweep;
 pub use uploads::{Part, PartBody, Uploads};
 use wharfinger_base::{Clock, Ids};
 use wharfinger_blobs::BlobStore;
-use wharfinger_db::Db;
+use wharfinger_db::{Db, Migration};
+
+/// The registry's tables.
+pub const MIGRATIONS: &[Migration] = &[
+    wharfinger_db::migration!("V0002__registry"),
+    wharfinger_db::migration!("V0005__deleted_repositories"),
+];
 
 /// What the wing lets its owner choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,11 +85,13 @@ pub struct Registry {
     pub images: Images,
     pub content: Content,
     pub uploads: Uploads,
+    publishing: Publishing,
 }
 
 impl Registry {
     pub fn new(db: &Db, blobs: &BlobStore, clock: &Clock, ids: &Ids, config: Config) -> Self {
         let config = Arc::new(config);
+        let publishing = Publishing::default();
         Self {
             repositories: Repositories::new(db.clone(), clock.clone()),
             images: Images::new(db.clone(), clock.clone(), config.accept_missing_references),
@@ -89,7 +102,9 @@ impl Registry {
                 ids.clone(),
                 blobs.clone(),
                 config,
+                publishing.clone(),
             ),
+            publishing,
         }
     }
 }

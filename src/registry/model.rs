@@ -1,6 +1,7 @@
 //! The registry's nouns: repository, image, blob and upload, as the index keeps them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use uuid::Uuid;
 use wharfinger_aws::{AccountId, Arn, Region};
 use wharfinger_base::Timestamp;
 use wharfinger_blobs::BlobKey;
+use wharfinger_iam::Policy;
 use wharfinger_oci::{Digest, MediaType, RepositoryName, Tag};
 
 /// A registry: one account's in one region.
@@ -30,16 +32,19 @@ pub struct RepositoryId(pub i64);
 
 /// The row number of one text of a repository policy; a new text gets a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyId(pub i64);
+pub(crate) struct PolicyId(pub(crate) i64);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A repository with all that decisions about it need.
+#[derive(Clone, Debug)]
 pub struct Repository {
     pub id: RepositoryId,
     pub registry: RegistryId,
     pub name: RepositoryName,
     pub created_at: Timestamp,
     pub settings: RepositorySettings,
-    pub policy: Option<PolicyId>,
+    /// The repository's policy, from the same snapshot as the other members; `None` where it has
+    /// none.
+    pub policy: Option<Arc<Policy>>,
 }
 
 impl Repository {

@@ -1,21 +1,16 @@
 //! Repositories: made, found, listed, configured and deleted; and the policies they carry.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use quick_cache::sync::Cache;
 use wharfinger_base::{Clock, Page};
-use wharfinger_db::Db;
-use wharfinger_iam::{Grammar, Policy};
+use wharfinger_db::{Db, Tx};
 use wharfinger_oci::{Digest, RepositoryName};
 
+use crate::cleanup::RepositoryCleanup;
 use crate::error::Error;
-use crate::model::{PolicyId, RegistryId, Repository, RepositorySettings, TagMutability};
-use crate::store::repositories as store;
-
-/// Parsed repository policies kept at hand. Each is at most 10,240 characters of text, some 30 KB
-/// parsed: 30 MB at the very most.
-const COMPILED_POLICIES: usize = 1_000;
+use crate::model::{RegistryId, Repository, RepositorySettings, TagMutability};
+use crate::policies::{PolicyCache, complete_uncommitted};
+use crate::store::repositories::{self as store, RepositoryRow};
 
 /// Most repositories looked at for a mount that names no source.
 const MOUNT_CANDIDATES: i64 = 32;
@@ -25,7 +20,7 @@ const MOUNT_CANDIDATES: i64 = 32;
 pub struct Repositories {
     db: Db,
     clock: Clock,
-    compiled: Arc<Cache<PolicyId, Arc<Policy>>>,
+    policies: PolicyCache,
 }
 
 impl Repositories {
@@ -33,7 +28,7 @@ impl Repositories {
         Self {
             db,
             clock,
-            compiled: Arc::new(Cache::new(COMPILED_POLICIES)),
+            policies: PolicyCache::new(),
         }
     }
 
@@ -57,7 +52,8 @@ impl Repositories {
                     });
                 }
                 store::insert(tx, &registry, &name, &settings, now)?;
-                load(tx, &registry, &name)
+                let row = load(tx, &registry, &name)?;
+                complete_uncommitted(tx, row)
             })
             .await
     }
@@ -77,16 +73,20 @@ impl Repositories {
         }
     }
 
+    /// The repository with its policy, both from one snapshot, if there is one of this name.
     pub async fn find(
         &self,
         registry: &RegistryId,
         name: &RepositoryName,
     ) -> Result<Option<Repository>, Error> {
         let (registry, name) = (registry.clone(), name.clone());
+        let policies = self.policies.clone();
         self.db
-            .get(move |tx| store::by_name(tx, &registry, &name))
+            .get(move |tx| {
+                let row = store::by_name(tx, &registry, &name)?;
+                row.map(|row| policies.complete(tx, row)).transpose()
+            })
             .await
-            .map_err(Error::from)
     }
 
     /// The repository.
@@ -114,12 +114,15 @@ impl Repositories {
         limit: usize,
     ) -> Result<Page<Repository>, Error> {
         let (registry, after) = (registry.clone(), after.to_owned());
+        let policies = self.policies.clone();
         self.db
             .read(move |tx| {
                 let rows = store::page(tx, &registry, &after, rows(limit))?;
-                Ok(Page::of(rows, limit, |repository| {
-                    repository.name.to_string()
-                }))
+                let page = Page::of(rows, limit, |row| row.name.to_string());
+                Ok(Page {
+                    items: complete_all(&policies, tx, page.items)?,
+                    next: page.next,
+                })
             })
             .await
     }
@@ -131,14 +134,18 @@ impl Repositories {
         digest: &Digest,
     ) -> Result<Vec<Repository>, Error> {
         let (registry, digest) = (registry.clone(), digest.to_stored());
+        let policies = self.policies.clone();
         self.db
-            .read(move |tx| store::linking(tx, &registry, &digest, MOUNT_CANDIDATES))
+            .read(move |tx| {
+                let rows = store::linking(tx, &registry, &digest, MOUNT_CANDIDATES)?;
+                complete_all(&policies, tx, rows)
+            })
             .await
-            .map_err(Error::from)
     }
 
-    /// Deletes the repository: with its images where `force`, else only an empty one. Answers what
-    /// was deleted.
+    /// Deletes the repository: with its images where `force`, else only an empty one. Returns what
+    /// was deleted. The repository is gone, for everybody at once, and its name is free when this
+    /// returns; [`RepositoryCleanup`] removes its rows in other tables afterwards.
     ///
     /// # Errors
     /// [`Error::NoSuchRepository`], [`Error::RepositoryNotEmpty`].
@@ -148,7 +155,7 @@ impl Repositories {
         name: &RepositoryName,
         force: bool,
     ) -> Result<Repository, Error> {
-        let (registry, name) = (registry.clone(), name.clone());
+        let (registry, name, now) = (registry.clone(), name.clone(), self.clock.now());
         self.db
             .write(move |tx| {
                 let repository = load(tx, &registry, &name)?;
@@ -158,10 +165,16 @@ impl Repositories {
                         registry: registry.clone(),
                     });
                 }
-                store::delete(tx, repository.id)?;
+                let repository = complete_uncommitted(tx, repository)?;
+                store::delete(tx, repository.id, now)?;
                 Ok(repository)
             })
             .await
+    }
+
+    /// The reconciler that removes what deleted repositories leave.
+    pub fn cleanup(&self) -> RepositoryCleanup {
+        RepositoryCleanup(self.db.clone())
     }
 
     /// Sets whether tags may move.
@@ -215,7 +228,7 @@ impl Repositories {
                     return Ok(None);
                 }
                 store::update_tags(tx, repository.id, &repository.settings)?;
-                Ok(Some(repository))
+                complete_uncommitted(tx, repository).map(Some)
             })
             .await
     }
@@ -273,61 +286,35 @@ impl Repositories {
             .await
     }
 
-    /// The repository's policy in the form the evaluator takes. A stored text that no longer parses
-    /// is an error: what it might have denied must not be allowed.
-    pub async fn compiled_policy(
-        &self,
-        repository: &Repository,
-    ) -> Result<Option<Arc<Policy>>, Error> {
-        let Some(id) = repository.policy else {
-            return Ok(None);
-        };
-        if let Some(policy) = self.compiled.get(&id) {
-            return Ok(Some(policy));
-        }
-        let text = self.db.get(move |tx| store::policy_text(tx, id)).await?;
-        // Gone since the repository was read: a newer policy, or none, is in force; the caller's
-        // next look sees it.
-        let Some(text) = text else { return Ok(None) };
-        let parsed = Policy::parse(&text, Grammar::Repository)
-            .map_err(|_| wharfinger_db::Error::other("a stored policy does not parse"))?;
-        let policy = Arc::new(parsed);
-        self.compiled.insert(id, policy.clone());
-        Ok(Some(policy))
-    }
-
     async fn change(
         &self,
         registry: &RegistryId,
         name: &RepositoryName,
-        apply: impl Fn(&mut wharfinger_db::Tx<'_>, &mut Repository) -> Result<(), Error>
-        + Send
-        + Sync
-        + 'static,
+        apply: impl Fn(&mut Tx<'_>, &mut RepositoryRow) -> Result<(), Error> + Send + Sync + 'static,
     ) -> Result<Repository, Error> {
         let (registry, name) = (registry.clone(), name.clone());
         self.db
             .write(move |tx| {
                 let mut repository = load(tx, &registry, &name)?;
                 apply(tx, &mut repository)?;
-                Ok(repository)
+                complete_uncommitted(tx, repository)
             })
             .await
     }
 }
 
 fn load(
-    tx: &mut wharfinger_db::Tx<'_>,
+    tx: &mut Tx<'_>,
     registry: &RegistryId,
     name: &RepositoryName,
-) -> Result<Repository, Error> {
+) -> Result<RepositoryRow, Error> {
     store::by_name(tx, registry, name)?.ok_or_else(|| Error::NoSuchRepository {
         name: name.clone(),
         registry: registry.clone(),
     })
 }
 
-fn policy_text(tx: &mut wharfinger_db::Tx<'_>, repository: &Repository) -> Result<String, Error> {
+fn policy_text(tx: &mut Tx<'_>, repository: &RepositoryRow) -> Result<String, Error> {
     let text = repository
         .policy
         .map(|id| store::policy_text(tx, id))
@@ -337,6 +324,16 @@ fn policy_text(tx: &mut wharfinger_db::Tx<'_>, repository: &Repository) -> Resul
         name: repository.name.clone(),
         registry: repository.registry.clone(),
     })
+}
+
+fn complete_all(
+    policies: &PolicyCache,
+    tx: &mut Tx<'_>,
+    rows: Vec<RepositoryRow>,
+) -> Result<Vec<Repository>, Error> {
+    rows.into_iter()
+        .map(|row| policies.complete(tx, row))
+        .collect()
 }
 
 /// One row more than the page holds says whether another page follows.

@@ -17,6 +17,7 @@ use wharfinger_oci::{Algorithm, Digest};
 use crate::content::BLOB_LEASE;
 use crate::error::{Error, Mismatch};
 use crate::model::{Blob, RepositoryId, Upload};
+use crate::reset::Publishing;
 use crate::store::uploads::{self as store, Session};
 use crate::upload_locks::{UploadLock, UploadLocks};
 use crate::{Config, store as tables};
@@ -59,6 +60,7 @@ pub struct Uploads {
     blobs: BlobStore,
     config: Arc<Config>,
     locks: UploadLocks,
+    publishing: Publishing,
 }
 
 impl Uploads {
@@ -68,6 +70,7 @@ impl Uploads {
         ids: Ids,
         blobs: BlobStore,
         config: Arc<Config>,
+        publishing: Publishing,
     ) -> Self {
         Self {
             db,
@@ -76,6 +79,7 @@ impl Uploads {
             blobs,
             config,
             locks: UploadLocks::default(),
+            publishing,
         }
     }
 
@@ -228,6 +232,7 @@ impl Uploads {
                 this.discard(&staged).await;
                 return Err(append_error(error));
             }
+            let _publishing = this.publishing.shared().await;
             let stored = this
                 .blobs
                 .finish(staged, &digest)
@@ -390,6 +395,7 @@ impl Uploads {
     }
 
     async fn seal(&self, session: Session, digest: Digest) -> Result<Blob, Error> {
+        let _publishing = self.publishing.shared().await;
         let staged = staged(&session)?;
         match self.blobs.finish(staged.clone(), &digest).await {
             Ok(stored) => {

@@ -46,7 +46,7 @@ impl World {
             .await
             .expect("a blob store");
         let (db, clock) = (
-            Db::memory().expect("an index"),
+            Db::memory(MIGRATIONS).expect("an index"),
             Clock::manual(Clock::System.now()),
         );
         let registry = Registry::new(&db, &blobs, &clock, &Ids::default(), config);

@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wharfinger_base::{Clock, Ids};
 use wharfinger_blobs::{self as blobs, BlobStore};
-use wharfinger_db::{self as db, Db, ServingError, ServingLock};
+use wharfinger_db::{self as db, Db, Migration, ServingError, ServingLock, Upgrade};
 use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError, Traffic};
 use wharfinger_iam::{self as iam, Iam, KeyFileError, MasterKey, NewAccessKey};
 use wharfinger_reconcile::Driver;
@@ -65,7 +65,7 @@ impl Server {
     /// Opens everything. Nothing is answered before [`Server::run`].
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         make_folder(&config.data_dir)?;
-        let lock = ServingLock::acquire(&config.data_dir)?;
+        let lock = ServingLock::acquire(&config.data_dir, &config.database)?;
         let blobs_lock = blobs::ServingLock::acquire(&config.blobs)?;
         raise_open_files();
         let certificates = config.tls.clone().map(Certificates::load).transpose()?;
@@ -81,7 +81,7 @@ impl Server {
             Listener::bind(config.listen, tls, config.limits.clone()).map_err(refused)?;
         config.listen = listener.address().map_err(refused)?;
         config.names.follow_port(config.listen.port());
-        let app = Arc::new(open(config).await?);
+        let app = Arc::new(open(config, Upgrade::Apply).await?);
         advertise(&app.config)?;
         Ok(Self {
             app,
@@ -111,6 +111,7 @@ impl Server {
         let reloading = tokio::spawn(reload(self.certificates, signals(SignalKind::hangup())?));
         let mut driver = Driver::new(self.app.clock.clone());
         driver.run(UploadSweep(self.app.registry.uploads.clone()));
+        driver.run(self.app.registry.repositories.cleanup());
         let door = Door::new(Arc::clone(&self.app), readings(&self.listener.traffic()));
         let config = &self.app.config;
         tracing::info!(address = %config.listen, url = config.names.public_url, dev = config.dev, index = self.app.db.engine(), "serving");
@@ -136,9 +137,14 @@ impl Server {
     }
 }
 
-/// Opens index, keys and blobs, and puts the house together. Does not take the serving lock:
-/// commands use it beside a running server.
-pub async fn open(config: Config) -> Result<App, StartError> {
+/// The tables of all crates that use the index.
+pub fn migrations() -> Vec<Migration> {
+    [wharfinger_registry::MIGRATIONS, iam::MIGRATIONS].concat()
+}
+
+/// Opens index, keys and blobs, and assembles the application. Does not take the serving lock:
+/// commands use it beside a running server, with [`Upgrade::Refuse`].
+pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     make_folder(&config.data_dir)?;
     let (clock, ids) = (Clock::default(), Ids::default());
     let database = config.database.clone();
@@ -146,7 +152,7 @@ pub async fn open(config: Config) -> Result<App, StartError> {
     let making_key = ids.clone();
     // Both block: migrations may take a while, and the key file is synced to the disk.
     let opened = tokio::task::spawn_blocking(move || {
-        let db = Db::open(&database)?;
+        let db = Db::open(&database, &migrations(), upgrade)?;
         Ok::<_, StartError>((db, MasterKey::open_or_create(&key_file, &making_key)?))
     });
     let (db, master) = opened

@@ -75,7 +75,7 @@ impl TestServer {
             Clock::manual(Timestamp::from_ms(1_800_000_000_000)),
             Ids::default(),
         );
-        let db = Db::memory().expect("an index in memory");
+        let db = Db::memory(&wharfinger::server::migrations()).expect("an index in memory");
         let place = BlobsConfig::Disk {
             root: folder.path().join("blobs"),
         };

@@ -96,3 +96,23 @@ pub(crate) fn renew(tx: &mut Tx<'_>, digest: &Digest, lease_until: Timestamp) ->
             )?
             .is_some())
 }
+
+/// Removes up to `limit` blobs that no repository links, with digests after `after` (stored form);
+/// returns their digests and where their bytes are, in order.
+pub(crate) fn forget_unlinked(
+    tx: &mut Tx<'_>,
+    after: &[u8],
+    limit: i64,
+) -> db::Result<Vec<(Vec<u8>, BlobKey)>> {
+    let unlinked = tx.query(
+        "SELECT b.digest, b.location FROM blobs b WHERE b.digest > ?1
+         AND NOT EXISTS (SELECT 1 FROM blob_links l WHERE l.digest = b.digest)
+         ORDER BY b.digest LIMIT ?2",
+        params![after, limit],
+        |row| Ok((row.bytes(0).to_vec(), super::parsed(row.text(1))?)),
+    )?;
+    for (digest, _) in &unlinked {
+        tx.execute("DELETE FROM blobs WHERE digest = ?1", params![digest])?;
+    }
+    Ok(unlinked)
+}

@@ -1,7 +1,7 @@
 //! SQL of the registry: text above, model types out. No decisions.
 
 pub(super) mod blobs;
-pub(super) mod everything;
+pub(super) mod deletions;
 pub(super) mod images;
 pub(super) mod repositories;
 pub(super) mod tags;

@@ -1,9 +1,11 @@
 //! Rows of `repositories` and `repository_policies`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Row, Tx, params};
+use wharfinger_iam::Policy;
 use wharfinger_oci::RepositoryName;
 
 use crate::model::{
@@ -11,6 +13,31 @@ use crate::model::{
     TagMutability,
 };
 use crate::store::parsed;
+
+/// A row of `repositories`; the policy is only its row number.
+#[derive(Clone, Debug)]
+pub(crate) struct RepositoryRow {
+    pub(crate) id: RepositoryId,
+    pub(crate) registry: RegistryId,
+    pub(crate) name: RepositoryName,
+    pub(crate) created_at: Timestamp,
+    pub(crate) settings: RepositorySettings,
+    pub(crate) policy: Option<PolicyId>,
+}
+
+impl RepositoryRow {
+    /// The repository with its policy, which must come from the row's own snapshot.
+    pub(crate) fn with_policy(self, policy: Option<Arc<Policy>>) -> Repository {
+        Repository {
+            id: self.id,
+            registry: self.registry,
+            name: self.name,
+            created_at: self.created_at,
+            settings: self.settings,
+            policy,
+        }
+    }
+}
 
 pub(crate) fn insert(
     tx: &mut Tx<'_>,
@@ -42,7 +69,7 @@ pub(crate) fn by_name(
     tx: &mut Tx<'_>,
     registry: &RegistryId,
     name: &RepositoryName,
-) -> db::Result<Option<Repository>> {
+) -> db::Result<Option<RepositoryRow>> {
     tx.query_optional(
         "SELECT id, name, created_at, mutability, mutability_filters, scan, encryption, tags, policy_id
          FROM repositories WHERE account = ?1 AND region = ?2 AND name = ?3",
@@ -69,7 +96,7 @@ pub(crate) fn page(
     registry: &RegistryId,
     after: &str,
     limit: i64,
-) -> db::Result<Vec<Repository>> {
+) -> db::Result<Vec<RepositoryRow>> {
     tx.query(
         "SELECT id, name, created_at, mutability, mutability_filters, scan, encryption, tags, policy_id
          FROM repositories WHERE account = ?1 AND region = ?2 AND name > ?3 ORDER BY name LIMIT ?4",
@@ -85,7 +112,7 @@ pub(crate) fn linking(
     registry: &RegistryId,
     digest: &[u8],
     limit: i64,
-) -> db::Result<Vec<Repository>> {
+) -> db::Result<Vec<RepositoryRow>> {
     tx.query(
         "SELECT r.id, r.name, r.created_at, r.mutability, r.mutability_filters, r.scan, r.encryption, r.tags, r.policy_id
          FROM blob_links l JOIN repositories r ON r.id = l.repository_id
@@ -132,24 +159,37 @@ pub(crate) fn update_tags(
     )
 }
 
-/// Removes the repository and all that only it holds. Blobs stay: other repositories may link them.
-pub(crate) fn delete(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<()> {
-    tx.execute("DELETE FROM tags WHERE repository_id = ?1", params![id.0])?;
-    tx.execute(
-        "DELETE FROM image_references WHERE repository_id = ?1",
-        params![id.0],
-    )?;
-    tx.execute("DELETE FROM images WHERE repository_id = ?1", params![id.0])?;
-    tx.execute(
-        "DELETE FROM blob_links WHERE repository_id = ?1",
-        params![id.0],
-    )?;
+/// Removes the repository, so that nobody finds it and its name is free, and leaves its rows in
+/// other tables to be removed bit by bit.
+pub(crate) fn delete(tx: &mut Tx<'_>, id: RepositoryId, now: Timestamp) -> db::Result<()> {
     tx.execute(
         "DELETE FROM repository_policies WHERE repository_id = ?1",
         params![id.0],
     )?;
     tx.execute("DELETE FROM repositories WHERE id = ?1", params![id.0])?;
-    Ok(())
+    super::deletions::insert(tx, id, now)
+}
+
+/// Up to `limit` repositories of all registries, numbered up to `last`.
+pub(crate) fn ids_up_to(
+    tx: &mut Tx<'_>,
+    last: RepositoryId,
+    limit: i64,
+) -> db::Result<Vec<RepositoryId>> {
+    tx.query(
+        "SELECT id FROM repositories WHERE id <= ?1 ORDER BY id LIMIT ?2",
+        params![last.0, limit],
+        |row| Ok(RepositoryId(row.integer(0))),
+    )
+}
+
+/// The newest repository of all registries.
+pub(crate) fn last_id(tx: &mut Tx<'_>) -> db::Result<Option<RepositoryId>> {
+    tx.query_optional(
+        "SELECT id FROM repositories ORDER BY id DESC LIMIT 1",
+        params![],
+        |row| Ok(RepositoryId(row.integer(0))),
+    )
 }
 
 pub(crate) fn put_policy(
@@ -192,10 +232,10 @@ pub(crate) fn policy_text(tx: &mut Tx<'_>, id: PolicyId) -> db::Result<Option<St
     )
 }
 
-fn read(row: &Row<'_>, registry: &RegistryId) -> db::Result<Repository> {
+fn read(row: &Row<'_>, registry: &RegistryId) -> db::Result<RepositoryRow> {
     let filters = row.text(4);
     let tags = row.text(7);
-    Ok(Repository {
+    Ok(RepositoryRow {
         id: RepositoryId(row.integer(0)),
         registry: registry.clone(),
         name: parsed(row.text(1))?,

@@ -52,7 +52,7 @@ impl Gate<'_> {
             .find(self.registry, name)
             .await?
         {
-            Some(repository) => self.subject(repository).await,
+            Some(repository) => Ok(self.subject(repository)),
             None => Ok(Subject {
                 arn: self.registry.repository_arn(name),
                 repository: None,
@@ -63,25 +63,20 @@ impl Gate<'_> {
     }
 
     /// What decisions about a repository at hand need.
-    pub async fn subject(&self, repository: Repository) -> Result<Subject, Error> {
-        let policy = self
-            .app
-            .registry
-            .repositories
-            .compiled_policy(&repository)
-            .await?;
+    #[must_use]
+    pub fn subject(&self, repository: Repository) -> Subject {
         let tags = repository
             .settings
             .tags
             .iter()
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        Ok(Subject {
+        Subject {
             arn: repository.arn(),
+            policy: repository.policy.clone(),
             repository: Some(repository),
-            policy,
             tags,
-        })
+        }
     }
 
     /// `None` where the caller may; else AWS's sentence why not, the same whether the repository

@@ -24,7 +24,7 @@ pub(super) async fn everything(app: &App) -> Response<Body> {
 }
 
 async fn forget(app: &App) -> anyhow::Result<()> {
-    app.registry.content.forget_everything().await?;
+    app.registry.reset().await?;
     let (users, account) = (app.iam.users(), app.iam.account());
     loop {
         let page = users.list(account, None, PAGE).await?;

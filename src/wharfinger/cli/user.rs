@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use wharfinger_db::Upgrade;
 use wharfinger_iam::{PolicyAttachment, UserSummary, managed_policy_names};
 use wharfinger_telemetry as telemetry;
 
@@ -100,7 +101,7 @@ fn within(
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let app = server::open(config).await?;
+        let app = server::open(config, Upgrade::Refuse).await?;
         work(&app).await
     })?;
     Ok(ExitCode::SUCCESS)

@@ -182,24 +182,15 @@ pub(super) async fn admit(
 }
 
 /// The repository, if the caller may do `action` to it.
-async fn allowed(
-    visit: &Visit<'_>,
-    repository: Repository,
-    action: &'static str,
-) -> Result<Option<Repository>, Refusal> {
-    let subject = visit.gate.subject(repository).await?;
+fn allowed(visit: &Visit<'_>, repository: Repository, action: &'static str) -> Option<Repository> {
+    let subject = visit.gate.subject(repository);
     let refusal = visit.gate.refusal(&subject, action);
-    Ok(subject.repository.filter(|_| refusal.is_none()))
+    subject.repository.filter(|_| refusal.is_none())
 }
 
 /// The name of a repository that a listing shows to the caller.
-pub(super) async fn visible(
-    visit: &Visit<'_>,
-    repository: Repository,
-) -> Result<Option<RepositoryName>, Refusal> {
-    Ok(allowed(visit, repository, actions::DESCRIBE_REPOSITORIES)
-        .await?
-        .map(|repository| repository.name))
+pub(super) fn visible(visit: &Visit<'_>, repository: Repository) -> Option<RepositoryName> {
+    allowed(visit, repository, actions::DESCRIBE_REPOSITORIES).map(|repository| repository.name)
 }
 
 /// For a caller who sees no repository at all: whether that is because there is none.
@@ -238,7 +229,7 @@ pub(super) async fn mountable(
     };
     let mut readable = Vec::new();
     for candidate in candidates {
-        let Some(repository) = allowed(visit, candidate, actions::READ_LAYER).await? else {
+        let Some(repository) = allowed(visit, candidate, actions::READ_LAYER) else {
             continue;
         };
         if visit

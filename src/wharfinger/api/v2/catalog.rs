@@ -35,11 +35,7 @@ pub(super) async fn list(visit: &Visit<'_>) -> Result<Response<Body>, Refusal> {
             .page(visit.gate.registry, &after, limit - names.len())
             .await?;
         for repository in page.items {
-            names.extend(
-                access::visible(visit, repository)
-                    .await?
-                    .map(|name| name.to_string()),
-            );
+            names.extend(access::visible(visit, repository).map(|name| name.to_string()));
         }
         next = page.next;
         if names.len() == limit {

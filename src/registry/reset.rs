@@ -1,0 +1,155 @@
+//! Empties the registries of a development server.
+
+use std::sync::Arc;
+
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::error::Error;
+use crate::model::RepositoryId;
+use crate::store::{blobs, repositories};
+use crate::{Registry, cleanup};
+
+/// Repositories, or blobs, in one transaction: some milliseconds.
+const BATCH: i64 = 64;
+
+/// Keeps a reset from deleting the file that an upload has just put in place and is about to
+/// record: both have the same name on a disk. Uploads share it, from the rename to the commit; a
+/// reset holds it alone while it forgets some blobs and deletes their files.
+#[derive(Clone, Default)]
+pub(super) struct Publishing(Arc<RwLock<()>>);
+
+impl Publishing {
+    pub(super) async fn shared(&self) -> RwLockReadGuard<'_, ()> {
+        self.0.read().await
+    }
+
+    async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.0.write().await
+    }
+}
+
+impl Registry {
+    /// Deletes every repository of all registries and every blob that only they had. What is pushed
+    /// meanwhile stays whole: it is deleted with its index rows, or not at all. Upload sessions end
+    /// with their expiry.
+    pub async fn reset(&self) -> Result<(), Error> {
+        let db = &self.content.db;
+        if let Some(last) = db.read(repositories::last_id).await? {
+            while self.delete_some(last).await? {}
+        }
+        while db.write(cleanup::step).await?.more {}
+        let mut after = Vec::new();
+        loop {
+            let _alone = self.publishing.alone().await;
+            let start = after.clone();
+            let forgotten = db
+                .write(move |tx| blobs::forget_unlinked(tx, &start, BATCH))
+                .await?;
+            let Some((last, _)) = forgotten.last() else {
+                return Ok(());
+            };
+            after.clone_from(last);
+            for (_, key) in &forgotten {
+                self.content.store.delete(key).await.map_err(Error::Blobs)?;
+            }
+        }
+    }
+
+    /// Deletes some of the repositories up to `last`; false once there are none.
+    async fn delete_some(&self, last: RepositoryId) -> Result<bool, Error> {
+        let now = self.content.clock.now();
+        self.content
+            .db
+            .write(move |tx| {
+                let some = repositories::ids_up_to(tx, last, BATCH)?;
+                for id in &some {
+                    repositories::delete(tx, *id, now)?;
+                }
+                Ok(!some.is_empty())
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::{future, stream};
+    use wharfinger_base::{Clock, Durability, Ids};
+    use wharfinger_blobs::{BlobStore, BlobsConfig, BodyError};
+    use wharfinger_db::Db;
+    use wharfinger_oci::{Algorithm, Digest};
+
+    use crate::{Config, MIGRATIONS, Part, Registry, RegistryId, RepositorySettings};
+
+    const ROUNDS: usize = 60;
+    const PUSHES: usize = 6;
+
+    /// Uploads the same content to a repository, which may be deleted meanwhile.
+    async fn push(registry: &Registry, id: &RegistryId, repository: usize) {
+        let name = format!("r{repository}").parse().expect("a name");
+        let made = registry
+            .repositories
+            .create(id, &name, RepositorySettings::default());
+        let Ok(made) = made.await else { return };
+        for _ in 0..4 {
+            let content = Bytes::from_static(b"the same content");
+            let digest = Digest::of(Algorithm::Sha256, &content);
+            let part = Part {
+                body: stream::iter([Ok::<_, BodyError>(content)]),
+                offset: None,
+                length: None,
+            };
+            let _ = registry.uploads.monolithic(made.id, &digest, part).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_blob_pushed_during_a_reset_has_its_file_or_is_not_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = BlobsConfig::Disk {
+            root: folder.path().to_owned(),
+        };
+        let blobs = BlobStore::open(&config, Durability::Relaxed, Ids::default()).await;
+        let blobs = blobs.expect("a blob store");
+        let db = Db::memory(MIGRATIONS).expect("an index");
+        let registry = Registry::new(
+            &db,
+            &blobs,
+            &Clock::System,
+            &Ids::default(),
+            Config::default(),
+        );
+        let id = RegistryId {
+            account: "123456789012".parse().expect("an account"),
+            region: "us-east-1".parse().expect("a region"),
+        };
+        let digest = Digest::of(Algorithm::Sha256, b"the same content");
+        for _ in 0..ROUNDS {
+            let pushes = (0..PUSHES).map(|repository| push(&registry, &id, repository));
+            let (reset, _) = tokio::join!(registry.reset(), future::join_all(pushes));
+            reset.expect("reset");
+            let page = registry
+                .repositories
+                .page(&id, "", PUSHES)
+                .await
+                .expect("a page");
+            for repository in page.items {
+                if let Ok(blob) = registry.content.get(repository.id, &digest).await {
+                    registry
+                        .content
+                        .open(&blob, None)
+                        .await
+                        .expect("the file is there");
+                }
+            }
+        }
+        registry.reset().await.expect("reset");
+        let page = registry
+            .repositories
+            .page(&id, "", 1)
+            .await
+            .expect("a page");
+        assert!(page.items.is_empty());
+    }
+}
