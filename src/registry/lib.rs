@@ -11,6 +11,7 @@ mod policies;
 mod pull_records;
 mod referrers;
 mod repositories;
+mod repository_resource;
 mod reset;
 mod store;
 mod sweep;
@@ -36,6 +37,7 @@ pub use model::{
 };
 pub use referrers::ReferrerPosition;
 pub use repositories::Repositories;
+pub use repository_resource::RepositoryResource;
 use reset::Publishing;
 pub use sweep::UploadSweep;
 pub use uploads::{Part, PartBody, Uploads};

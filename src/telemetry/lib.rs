@@ -1,5 +1,4 @@
-//! What the server says about itself: metrics, logs, traces, and the request ids that tie them
-//! together.
+//! Metrics, logs and traces, and the request ids that connect them.
 
 mod logs;
 mod metrics;
@@ -8,6 +7,6 @@ mod request_id;
 mod traces;
 
 pub use logs::{LogFormat, LogsConfig, Telemetry, TelemetryError, check_level, init};
-pub use metrics::{Kind, METRICS_CONTENT_TYPE, Metrics, Operation, Reading, Started};
-pub use request_id::{REQUEST_ID, RequestId, RequestIds};
-pub use traces::{TracesConfig, continue_trace};
+pub use metrics::{BytesCounter, Kind, METRICS_CONTENT_TYPE, Metrics, Operation, Reading, Started};
+pub use request_id::{REQUEST_ID, RequestIds, remove_unsafe_id};
+pub use traces::{TracesConfig, request_span};

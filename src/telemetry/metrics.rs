@@ -119,8 +119,9 @@ struct Numbers {
     unknown: Operation,
     in_flight: AtomicI64,
     refused: AtomicU64,
-    blob_bytes_in: AtomicU64,
-    blob_bytes_out: AtomicU64,
+    aborted: AtomicU64,
+    blob_bytes_in: BytesCounter,
+    blob_bytes_out: BytesCounter,
     readings: Vec<Reading>,
 }
 
@@ -137,8 +138,9 @@ impl Metrics {
             unknown: Operation::new(UNKNOWN),
             in_flight: AtomicI64::new(0),
             refused: AtomicU64::new(0),
-            blob_bytes_in: AtomicU64::new(0),
-            blob_bytes_out: AtomicU64::new(0),
+            aborted: AtomicU64::new(0),
+            blob_bytes_in: BytesCounter::default(),
+            blob_bytes_out: BytesCounter::default(),
             readings,
         });
         let mut registry = Registry::with_prefix("wharfinger");
@@ -146,12 +148,11 @@ impl Metrics {
         Self { numbers, registry }
     }
 
-    /// Counts a request as begun; it ends by [`Started::finish`], or by the drop where its client
-    /// left.
-    pub fn start(&self) -> Started<'_> {
+    /// Counts a request as in flight until [`Started::finish`] or the drop.
+    pub fn start(&self) -> Started {
         self.numbers.in_flight.fetch_add(1, Relaxed);
         Started {
-            numbers: &self.numbers,
+            numbers: Arc::clone(&self.numbers),
             at: Instant::now(),
         }
     }
@@ -161,17 +162,14 @@ impl Metrics {
         self.numbers.refused.fetch_add(1, Relaxed);
     }
 
-    /// Counts bytes of blobs as they come in, for as long as their body flows.
-    pub fn blob_bytes_in(&self) -> impl Fn(usize) + Send + 'static + use<> {
-        let numbers = Arc::clone(&self.numbers);
-        move |bytes| {
-            numbers.blob_bytes_in.fetch_add(bytes as u64, Relaxed);
-        }
+    /// The counter of received blob bytes.
+    pub fn blob_bytes_in(&self) -> BytesCounter {
+        self.numbers.blob_bytes_in.clone()
     }
 
-    /// Bytes of blobs promised in answers.
-    pub fn blob_bytes_out(&self, bytes: u64) {
-        self.numbers.blob_bytes_out.fetch_add(bytes, Relaxed);
+    /// The counter of sent blob bytes.
+    pub fn blob_bytes_out(&self) -> BytesCounter {
+        self.numbers.blob_bytes_out.clone()
     }
 
     /// Everything in the `OpenMetrics` text format.
@@ -183,17 +181,34 @@ impl Metrics {
     }
 }
 
-/// A request between its arrival and its answer.
+/// A counter of bytes. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct BytesCounter(Arc<AtomicU64>);
+
+impl BytesCounter {
+    pub fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A request in flight: until the end of its response's body.
 #[derive(Debug)]
-pub struct Started<'m> {
-    numbers: &'m Numbers,
+pub struct Started {
+    numbers: Arc<Numbers>,
     at: Instant,
 }
 
-impl Started<'_> {
-    /// Records how it ended; returns how long it took.
-    pub fn finish(self, operation: Option<&str>, status: u16) -> Duration {
+impl Started {
+    /// Records how the request ended; returns how long it took.
+    pub fn finish(self, operation: Option<&str>, status: u16, aborted: bool) -> Duration {
         let took = self.at.elapsed();
+        if aborted {
+            self.numbers.aborted.fetch_add(1, Relaxed);
+        }
         let operation = operation
             .and_then(|name| self.numbers.operations.get(name))
             .unwrap_or(&self.numbers.unknown);
@@ -202,7 +217,7 @@ impl Started<'_> {
     }
 }
 
-impl Drop for Started<'_> {
+impl Drop for Started {
     fn drop(&mut self) {
         self.numbers.in_flight.fetch_sub(1, Relaxed);
     }
@@ -273,7 +288,7 @@ impl Collector for Numbers {
             None,
             MetricType::Counter,
         )?)?;
-        let help = "From a request's arrival to the head of its answer";
+        let help = "From a request's head to the end of its response";
         self.encode_durations(encoder.encode_descriptor(
             "request_duration",
             help,
@@ -284,7 +299,7 @@ impl Collector for Numbers {
         encoder
             .encode_descriptor(
                 "requests_in_flight",
-                "Requests not answered yet",
+                "Requests whose response has not ended",
                 None,
                 MetricType::Gauge,
             )?
@@ -296,14 +311,19 @@ impl Collector for Numbers {
                 self.refused.load(Relaxed),
             ),
             (
+                "responses_aborted",
+                "Responses whose body was not sent to its end",
+                self.aborted.load(Relaxed),
+            ),
+            (
                 "blob_in_bytes",
                 "Bytes of blobs received",
-                self.blob_bytes_in.load(Relaxed),
+                self.blob_bytes_in.get(),
             ),
             (
                 "blob_out_bytes",
                 "Bytes of blobs sent",
-                self.blob_bytes_out.load(Relaxed),
+                self.blob_bytes_out.get(),
             ),
         ];
         for (name, help, value) in own {
@@ -338,11 +358,13 @@ mod tests {
             read: Box::new(|| 7),
         };
         let metrics = Metrics::new(["GetManifest", "PutManifest"], vec![reading]);
-        metrics.start().finish(Some("GetManifest"), 200);
-        metrics.start().finish(Some("GetManifest"), 404);
-        metrics.start().finish(Some("made/up by a client"), 200);
-        metrics.start().finish(None, 599);
-        metrics.blob_bytes_out(12);
+        metrics.start().finish(Some("GetManifest"), 200, false);
+        metrics.start().finish(Some("GetManifest"), 404, false);
+        metrics
+            .start()
+            .finish(Some("made/up by a client"), 200, false);
+        metrics.start().finish(None, 599, false);
+        metrics.blob_bytes_out().add(12);
         let under_way = metrics.start();
         let text = metrics.text();
         for line in [

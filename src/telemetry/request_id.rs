@@ -1,26 +1,26 @@
-//! The id that a request carries through logs, answers and traces: the client's own, or one made
-//! cheaply.
+//! The id of a request in logs, responses and traces: the client's own, or one made here.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use tower_http::request_id::{MakeRequestId, RequestId};
 use uuid::Uuid;
 use wharfinger_base::Ids;
 
 /// The header that carries the id both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest id taken over from a client; a longer one is replaced, so that nobody fills the
-/// logs.
-const LONGEST_GIVEN: usize = 128;
+/// The longest id accepted from a client, in bytes, so that nobody fills the logs.
+const MAX_GIVEN_BYTES: usize = 128;
 
-/// Makes ids. One counter and one secret start: unique without asking the operating system for
-/// randomness at every request. They name requests, they guard nothing.
-#[derive(Debug)]
+/// Makes ids from a counter and one random start: unique without random bytes from the operating
+/// system for each request. They name requests and protect nothing.
+#[derive(Clone, Debug)]
 pub struct RequestIds {
     high: u64,
-    next: AtomicU64,
+    next: Arc<AtomicU64>,
 }
 
 impl RequestIds {
@@ -28,20 +28,12 @@ impl RequestIds {
         let (high, low) = ids.uuid().as_u64_pair();
         Self {
             high,
-            next: AtomicU64::new(low),
-        }
-    }
-
-    /// The id for a request with these headers.
-    pub fn of(&self, headers: &HeaderMap) -> RequestId {
-        match headers.get(REQUEST_ID) {
-            Some(given) if is_harmless(given.as_bytes()) => RequestId::Given(given.clone()),
-            _ => RequestId::Made(self.make()),
+            next: Arc::new(AtomicU64::new(low)),
         }
     }
 
     fn make(&self) -> Uuid {
-        // The count is spread over all bits, so that ids of neighbours differ at a glance.
+        // The count is spread over all bits, so that successive ids differ at a glance.
         let count = self.next.fetch_add(1, Relaxed);
         let mixed = count.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let high = self.high ^ mixed.rotate_left(32);
@@ -53,41 +45,29 @@ impl RequestIds {
     }
 }
 
-fn is_harmless(id: &[u8]) -> bool {
-    (1..=LONGEST_GIVEN).contains(&id.len())
+impl MakeRequestId for RequestIds {
+    fn make_request_id<B>(&mut self, _request: &Request<B>) -> Option<RequestId> {
+        let mut text = Uuid::encode_buffer();
+        let text = self.make().hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).ok().map(RequestId::new)
+    }
+}
+
+/// Removes an id that is too long or could confuse a reader of the logs, so that one is made.
+pub fn remove_unsafe_id(headers: &mut HeaderMap) {
+    if headers
+        .get(REQUEST_ID)
+        .is_some_and(|id| !is_safe(id.as_bytes()))
+    {
+        headers.remove(REQUEST_ID);
+    }
+}
+
+fn is_safe(id: &[u8]) -> bool {
+    (1..=MAX_GIVEN_BYTES).contains(&id.len())
         && id
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:=+/".contains(byte))
-}
-
-/// One request's id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RequestId {
-    Given(HeaderValue),
-    Made(Uuid),
-}
-
-impl RequestId {
-    pub fn to_header(&self) -> HeaderValue {
-        match self {
-            Self::Given(value) => value.clone(),
-            Self::Made(id) => {
-                let mut text = Uuid::encode_buffer();
-                // A hyphenated UUID is visible ASCII.
-                HeaderValue::from_str(id.hyphenated().encode_lower(&mut text))
-                    .unwrap_or(HeaderValue::from_static("-"))
-            }
-        }
-    }
-}
-
-impl std::fmt::Display for RequestId {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Given(value) => formatter.write_str(value.to_str().unwrap_or("-")),
-            Self::Made(id) => std::fmt::Display::fmt(id, formatter),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -96,16 +76,14 @@ mod tests {
 
     use super::*;
 
-    fn headers(id: &str) -> HeaderMap {
-        HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(id).expect("a header"))])
-    }
-
     #[test]
     fn made_ids_are_uuids_that_do_not_repeat() {
-        let ids = RequestIds::new(&Ids::seeded(1));
-        let made: BTreeSet<String> = (0..10_000)
-            .map(|_| ids.of(&HeaderMap::new()).to_string())
-            .collect();
+        let mut ids = RequestIds::new(&Ids::seeded(1));
+        let mut make = || {
+            let id = ids.make_request_id(&Request::new(())).expect("an id");
+            id.header_value().to_str().expect("text").to_owned()
+        };
+        let made: BTreeSet<String> = (0..10_000).map(|_| make()).collect();
         assert_eq!(made.len(), 10_000);
         assert!(
             made.iter()
@@ -114,15 +92,19 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_id_is_kept_where_it_is_harmless() {
-        let ids = RequestIds::new(&Ids::seeded(1));
-        assert_eq!(
-            ids.of(&headers("build-7/step.2")).to_string(),
-            "build-7/step.2"
-        );
-        for bad in ["", "a b", "a\"b", &"x".repeat(129)] {
-            assert_ne!(ids.of(&headers(bad)).to_string(), bad);
+    fn a_clients_id_is_kept_if_it_is_safe() {
+        let long = "x".repeat(MAX_GIVEN_BYTES + 1);
+        for (id, kept) in [
+            ("build-7/step.2", true),
+            ("", false),
+            ("a b", false),
+            ("a\"b", false),
+            (long.as_str(), false),
+        ] {
+            let value = HeaderValue::from_str(id).expect("a header");
+            let mut headers = HeaderMap::from_iter([(REQUEST_ID, value)]);
+            remove_unsafe_id(&mut headers);
+            assert_eq!(headers.contains_key(REQUEST_ID), kept, "{id}");
         }
-        assert_eq!(ids.of(&headers("a")).to_header(), "a");
     }
 }

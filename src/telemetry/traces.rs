@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, Request};
 use opentelemetry::KeyValue;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::TracerProvider as _;
@@ -14,6 +14,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, Tracer};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::request_id::REQUEST_ID;
 
 /// Where traces go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,11 +61,20 @@ pub(super) fn tracer(provider: &SdkTracerProvider) -> Tracer {
     provider.tracer("wharfinger")
 }
 
-/// Makes the request's span a child of the caller's, where the caller sent a `traceparent`.
-pub fn continue_trace(span: &tracing::Span, headers: &HeaderMap) {
-    let parent = TraceContextPropagator::new().extract(&Headers(headers));
-    // It fails where the span is disabled: then there is nothing to continue.
+/// The span of a request; a child of the client's span if the client sent a `traceparent`.
+pub fn request_span<B>(request: &Request<B>) -> tracing::Span {
+    let id = request.headers().get(REQUEST_ID);
+    let span = tracing::info_span!(
+        "request",
+        otel.kind = "server",
+        http.request.method = %request.method(),
+        url.path = request.uri().path(),
+        request_id = id.and_then(|id| id.to_str().ok()),
+    );
+    let parent = TraceContextPropagator::new().extract(&Headers(request.headers()));
+    // Fails if the span is disabled: then there is nothing to continue.
     let _ = span.set_parent(parent);
+    span
 }
 
 struct Headers<'a>(&'a HeaderMap);

@@ -19,7 +19,7 @@ use wharfinger_reconcile::Driver;
 use wharfinger_registry::{Registry, UploadSweep};
 use wharfinger_telemetry::{Kind, Reading};
 
-use crate::api::door::Door;
+use crate::api::routes::http_service;
 use crate::app::App;
 use crate::config::Config;
 
@@ -112,11 +112,11 @@ impl Server {
         let mut driver = Driver::new(self.app.clock.clone());
         driver.run(UploadSweep(self.app.registry.uploads.clone()));
         driver.run(self.app.registry.repositories.cleanup());
-        let door = Door::new(Arc::clone(&self.app), readings(&self.listener.traffic()));
+        let service = http_service(&self.app, readings(&self.listener.traffic()));
         let config = &self.app.config;
         tracing::info!(address = %config.listen, url = config.names.public_url, dev = config.dev, index = self.app.db.engine(), "serving");
         let (asked, stop) = tokio::sync::oneshot::channel::<()>();
-        let serving = self.listener.serve(door, async move {
+        let serving = self.listener.serve(service, async move {
             // A dropped sender asks to stop as well.
             let _ = stop.await;
         });

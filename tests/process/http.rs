@@ -28,6 +28,19 @@ async fn machines_may_ask_without_signing_in() {
 }
 
 #[tokio::test]
+async fn health_is_read_only() {
+    let server = TestServer::start(Setup::default()).await;
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            let response = server.client().send(method, path, &[], "").await;
+            assert_eq!(response.status, 405, "{path}");
+            assert_eq!(response.header("allow"), "GET,HEAD", "{path}");
+        }
+        assert_eq!(server.client().head(path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn every_request_has_an_id_and_is_counted_by_operation() {
     let server = TestServer::start(Setup::default()).await;
     let client = server.root();
@@ -161,7 +174,7 @@ async fn only_a_development_server_forgets_on_request() {
         dev.client().get("/v2/web/manifests/latest").await.status,
         200
     );
-    assert_eq!(dev.client().get("/_wharfinger/reset").await.status, 404);
+    assert_eq!(dev.client().get("/_wharfinger/reset").await.status, 405);
     assert_eq!(
         dev.client().post("/_wharfinger/reset", "").await.status,
         200

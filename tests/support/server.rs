@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use wharfinger::api::door::Door;
+use wharfinger::api::routes::http_service;
 use wharfinger::app::App;
 use wharfinger::config::{Config, Settings};
 use wharfinger_aws::AccountId;
@@ -113,8 +113,8 @@ impl TestServer {
             config,
         });
         let (stop, stopped) = oneshot::channel();
-        let door = Door::new(Arc::clone(&app), Vec::new());
-        tokio::spawn(listener.serve(door, async move { drop(stopped.await) }));
+        let service = http_service(&app, Vec::new());
+        tokio::spawn(listener.serve(service, async move { drop(stopped.await) }));
         Self {
             app,
             clock,

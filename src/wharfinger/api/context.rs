@@ -1,25 +1,17 @@
 //! A call from its authentication to its permission: [`Context`] is made only after every demand
 //! was granted, so that no operation can run without.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use wharfinger_aws::{AccountId, Arn, Fault, Region};
+use wharfinger_api_core::{Origin, RequestScope as Scope};
+use wharfinger_aws::{AccountId, Arn, Fault};
 use wharfinger_iam::{Caller, EvaluationBudget, Policy};
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::RegistryId;
 
 use crate::api::gate::Gate;
 use crate::api::operation::Service;
-use crate::api::origin::Origin;
 use crate::app::App;
-
-/// Whose and which region's resources a request speaks of where it does not say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope {
-    pub account: AccountId,
-    pub region: Region,
-}
 
 /// Something the caller must be allowed to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,16 +44,6 @@ impl Demand {
     }
 }
 
-/// Where a request came from, as far as policies and answers ask.
-#[derive(Clone, Debug, Default)]
-pub struct Source {
-    pub ip: Option<IpAddr>,
-    pub secure: bool,
-    pub user_agent: Option<String>,
-    /// The URL by which this client reaches us, without a slash at its end.
-    pub base: String,
-}
-
 /// An authenticated call of a known operation.
 #[derive(Clone)]
 pub struct Call {
@@ -70,7 +52,7 @@ pub struct Call {
     pub scope: Scope,
     pub service: &'static Service,
     pub request_id: String,
-    pub source: Source,
+    pub origin: Origin,
 }
 
 /// What an operation may know and use.
@@ -101,12 +83,12 @@ impl Call {
             account: demand.account,
             region: self.scope.region.clone(),
         };
-        let (source, caller) = (self.source.as_origin(), &self.caller);
+        let caller = &self.caller;
         let gate = Gate {
             app: &self.app,
             caller,
             registry: &registry,
-            origin: &source,
+            origin: &self.origin,
             budget,
         };
         let name: Option<RepositoryName> = demand
@@ -159,23 +141,16 @@ impl Context {
 
     /// The URL by which this client reaches us, without a slash at its end.
     #[must_use]
-    pub fn base(&self) -> &str {
-        &self.0.source.base
+    pub fn base(&self) -> std::borrow::Cow<'_, str> {
+        self.0.origin.base_url(&self.0.app.config.names)
     }
 
     /// Where docker signs in to a registry: the host of its repositories' URIs, with the scheme of
     /// our own address.
     #[must_use]
     pub fn registry_url(&self, registry: &RegistryId) -> String {
-        let names = &self.0.app.config.names;
-        let scheme = names
-            .public_url
-            .split_once("://")
-            .map_or("http", |(scheme, _)| scheme);
-        let place = names
-            .repository_uri
-            .registry(&registry.account, &registry.region);
-        format!("{scheme}://{}", place.split('/').next().unwrap_or_default())
+        let RegistryId { account, region } = registry;
+        self.0.app.config.names.registry_url(account, region)
     }
 
     /// Would `policy`, once set on the repository, let this caller do `action` again? For
@@ -193,14 +168,14 @@ impl Context {
         let Call {
             app,
             caller,
-            source,
+            origin,
             ..
         } = &self.0;
         let gate = Gate {
             app,
             caller,
             registry,
-            origin: &source.as_origin(),
+            origin,
             budget: &EvaluationBudget::default(),
         };
         let subject = gate
@@ -208,17 +183,6 @@ impl Context {
             .await
             .map_err(|error| self.internal(&error))?;
         Ok(gate.refusal_under(&subject, policy, action).is_none())
-    }
-}
-
-impl Source {
-    fn as_origin(&self) -> Origin<'_> {
-        Origin {
-            host: None,
-            peer: self.ip,
-            secure: self.secure,
-            user_agent: self.user_agent.as_deref(),
-        }
     }
 }
 

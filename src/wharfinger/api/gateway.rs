@@ -15,13 +15,13 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use wharfinger_api_core::{RequestContext, RequestScope, ResponseInfo};
 use wharfinger_aws::sigv4::{self, Claim, SignatureError};
 use wharfinger_aws::{Family, Fault, json, query, xml};
 use wharfinger_iam::{self as iam, Signed};
 
-use crate::api::context::{Call, Scope, Source};
+use crate::api::context::Call;
 use crate::api::operation::{Entry, Service};
-use crate::api::origin::Origin;
 use crate::api::{drain, ecr, sts};
 use crate::app::App;
 
@@ -43,17 +43,6 @@ const FREE_BODY: usize = 64 * 1024;
 const TURN_WAIT: Duration = Duration::from_secs(20);
 const BODY_TIME: Duration = Duration::from_mins(5);
 
-/// What was answered, for metrics and the log: an extension of the answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
-    /// `None` for a request that names no operation we know.
-    pub operation: Option<&'static str>,
-    /// The code of the fault, if it was one.
-    pub fault: Option<String>,
-    /// The caller, once known.
-    pub caller: Option<String>,
-}
-
 /// What a request asks for, as far as its head tells.
 struct Asked {
     family: Family,
@@ -64,26 +53,29 @@ struct Asked {
 }
 
 /// Answers one request to `/`.
-pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response<Body> {
+pub async fn serve(
+    app: &Arc<App>,
+    context: &RequestContext,
+    request: Request<Body>,
+) -> Response<Body> {
     let (head, mut body) = request.into_parts();
-    let request_id = request_id(app, &head);
+    let request_id = context.request_id();
     let asked = Asked::of(&head);
-    let mut answered = Answered {
+    let mut answered = ResponseInfo {
         operation: asked.json.map(|(_, entry)| entry.name),
-        fault: None,
-        caller: None,
+        ..ResponseInfo::default()
     };
-    let outcome = answer(app, &head, &mut body, &asked, &request_id, &mut answered).await;
+    let outcome = answer(app, context, &head, &mut body, &asked, &mut answered).await;
     let (status, content_type, bytes) = match outcome {
         Ok(bytes) => (StatusCode::OK, content_type(asked.family), bytes),
         Err(fault) => {
-            answered.fault = Some(fault.code.to_string());
+            answered.error_code = Some(fault.code.to_string());
             let status =
                 StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             (
                 status,
                 content_type(asked.family),
-                encode(&fault, asked.family, &request_id),
+                encode(&fault, asked.family, request_id),
             )
         }
     };
@@ -92,7 +84,7 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }
     if matches!(
@@ -109,13 +101,13 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response<Body> {
 
 async fn answer(
     app: &Arc<App>,
+    context: &RequestContext,
     head: &Parts,
     body: &mut Body,
     asked: &Asked,
-    request_id: &str,
-    answered: &mut Answered,
+    answered: &mut ResponseInfo,
 ) -> Result<Vec<u8>, Fault> {
-    let family = asked.family;
+    let (family, request_id) = (asked.family, context.request_id());
     // Before a byte of the body is taken in: is there a signature at all, and can it be read?
     if !app.iam.is_dev() {
         match Claim::read(&signed_parts(head, "")) {
@@ -137,6 +129,9 @@ async fn answer(
         .await
         .map_err(|error| refused(&error, family, request_id))?;
     answered.caller = Some(signed.caller.arn().to_string());
+    context
+        .admit_caller(&signed.caller)
+        .map_err(|_| Fault::throttled(family))?;
     let (service, entry, document) = match family {
         Family::Json => {
             let named = asked.target.as_deref().unwrap_or_default();
@@ -157,8 +152,7 @@ async fn answer(
     {
         return Err(SignatureError::Service(service.name).to_fault(family));
     }
-    let origin = Origin::of(head);
-    let scope = Scope {
+    let scope = RequestScope {
         account: signed.caller.account,
         region: signed
             .region
@@ -170,12 +164,7 @@ async fn answer(
         scope,
         service,
         request_id: request_id.to_owned(),
-        source: Source {
-            ip: origin.peer,
-            secure: origin.secure,
-            user_agent: origin.user_agent.map(ToOwned::to_owned),
-            base: origin.base(app).into_owned(),
-        },
+        origin: context.origin().clone(),
     };
     entry.answer(call, document).await
 }
@@ -304,13 +293,6 @@ fn refused(error: &iam::Error, family: Family, request_id: &str) -> Fault {
         }
         _ => Fault::unknown_key(family),
     }
-}
-
-/// The id that the answer carries and the log knows: the one the request has already, else a new
-/// one.
-fn request_id(app: &App, head: &Parts) -> String {
-    let known = head.extensions.get::<wharfinger_telemetry::RequestId>();
-    known.map_or_else(|| app.ids.uuid().to_string(), ToString::to_string)
 }
 
 const fn content_type(family: Family) -> &'static str {

@@ -11,7 +11,9 @@ use serde_json::Value;
 use wharfinger_aws::constraints::Limits;
 use wharfinger_aws::{Family, Fault, json, xml};
 
-use crate::api::context::{Call, Context, Demand, Scope};
+use wharfinger_api_core::RequestScope as Scope;
+
+use crate::api::context::{Call, Context, Demand};
 
 /// Largest body of an operation that says nothing else, in bytes: 100 image identifiers of the
 /// longest kind take some 50 KB.

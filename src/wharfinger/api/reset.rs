@@ -3,7 +3,8 @@
 use axum::body::Body;
 use http::{Response, StatusCode};
 
-use crate::api::health::text;
+use wharfinger_api_core::response::text;
+
 use crate::app::App;
 
 /// Users removed per read of the index.
@@ -12,12 +13,12 @@ const PAGE: usize = 100;
 /// Empties registry and users. The door lets nobody in here but under `--dev`.
 pub(super) async fn everything(app: &App) -> Response<Body> {
     match forget(app).await {
-        Ok(()) => text(StatusCode::OK, "everything is gone\n"),
+        Ok(()) => text(StatusCode::OK, "everything is gone"),
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the state was not emptied");
             text(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                "the state was not emptied; the log says why\n",
+                "the state was not emptied; the log says why",
             )
         }
     }

@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
+use wharfinger_api_core::{Origin, RequestContext, ServiceError};
 use wharfinger_iam::{
     Caller, Error, EvaluationBudget, PASSWORD_USER, RegistryGrant, ScopeAction, ScopeActions,
     ScopeError, ScopeTarget, TokenScope, TokenScopes,
@@ -20,7 +21,6 @@ use wharfinger_oci::RepositoryName;
 use wharfinger_registry::RegistryId;
 
 use crate::api::gate::Gate;
-use crate::api::origin::Origin;
 use crate::api::v2::actions;
 use crate::app::App;
 
@@ -71,6 +71,9 @@ async fn answer(app: &App, head: &Parts, body: Body) -> Result<Response<Body>, R
         _ => return Err(Refused::Method),
     }
     let (caller, password) = authenticate(app, head, &asked).await?;
+    if let Some(context) = head.extensions.get::<RequestContext>() {
+        context.admit_caller(&caller).map_err(Refused::Service)?;
+    }
     let granted = grant(app, head, &caller, &asked).await?;
     let issued = app.iam.registry_token(&caller, &granted)?;
     let token = issued.token.reveal();
@@ -183,7 +186,15 @@ async fn grant(
 ) -> Result<RegistryGrant, Refused> {
     let requested = TokenScopes::parse(&asked.scopes).map_err(Refused::Scopes)?;
     let origin = Origin::of(head);
-    let registry = origin.registry_for(app, caller, asked.service.as_deref());
+    let scope = origin.requested_registry_scope(
+        &app.config.names,
+        caller.account,
+        asked.service.as_deref(),
+    );
+    let registry = RegistryId {
+        account: scope.account,
+        region: scope.region,
+    };
     let budget = EvaluationBudget::default();
     let gate = Gate {
         app,
@@ -249,6 +260,7 @@ enum Refused {
     Form,
     Method,
     Broken(String),
+    Service(ServiceError),
 }
 
 impl From<Error> for Refused {
@@ -264,6 +276,7 @@ impl From<Error> for Refused {
 impl Refused {
     fn into_response(self, app: &App, head: &Parts) -> Response<Body> {
         let (status, message) = match self {
+            Self::Service(error) => return axum::response::IntoResponse::into_response(error),
             Self::SignIn(error) => (StatusCode::UNAUTHORIZED, error.to_string()),
             Self::Scopes(error) => (StatusCode::BAD_REQUEST, error.to_string()),
             Self::TooLong => (StatusCode::BAD_REQUEST, Error::TokenTooLong.to_string()),
@@ -290,7 +303,10 @@ impl Refused {
         };
         let mut response = json(status, crate::api::v2::error::document(status, &message));
         if status == StatusCode::UNAUTHORIZED {
-            let challenge = format!("Basic realm=\"{}/token\"", Origin::of(head).base(app));
+            let challenge = format!(
+                "Basic realm=\"{}/token\"",
+                Origin::of(head).base_url(&app.config.names)
+            );
             let challenge = HeaderValue::try_from(challenge)
                 .unwrap_or_else(|_| HeaderValue::from_static("Basic realm=\"registry\""));
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);

@@ -3,16 +3,12 @@
 
 mod resolve;
 mod settings;
-mod uri;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 pub use settings::Settings;
-pub use uri::{RepositoryUri, RepositoryUriError};
-use url::Url;
-use wharfinger_aws::{AccountId, Region};
+use wharfinger_api_core::{HttpServiceConfig, Names};
 use wharfinger_base::Durability;
 use wharfinger_blobs::BlobsConfig;
 use wharfinger_db::DatabaseConfig;
@@ -34,8 +30,7 @@ pub struct Config {
     pub listen: SocketAddr,
     pub tls: Option<TlsFiles>,
     pub limits: Limits,
-    /// `None`: callers may ask as often as they like.
-    pub rate: Option<Rate>,
+    pub http: HttpServiceConfig,
     pub data_dir: PathBuf,
     pub database: DatabaseConfig,
     pub blobs: BlobsConfig,
@@ -49,25 +44,7 @@ pub struct Config {
     pub presigned_redirects: bool,
     pub registry: registry::Config,
     pub logs: LogsConfig,
-    pub access_log: bool,
-    /// A request that takes longer is logged whatever it did.
-    pub slow_request: Duration,
     pub traces: Option<TracesConfig>,
-}
-
-/// How a client learns where and who this registry is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
-    /// Without a slash at its end.
-    pub public_url: String,
-    pub repository_uri: RepositoryUri,
-    pub account: AccountId,
-    pub region: Region,
-    /// Where set, only hosts of this domain name a registry on `/v2/`.
-    pub domain: Option<String>,
-    /// Whether the URL was derived, and follows the port that the listener really got.
-    derived_url: bool,
-    derived_uri: bool,
 }
 
 /// How clients are asked to sign in on `/v2/`.
@@ -78,13 +55,6 @@ pub enum Challenge {
     Basic,
     /// By tokens from `/token`.
     Bearer,
-}
-
-/// How often one caller may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    pub per_second: u32,
-    pub burst: u32,
 }
 
 /// One thing wrong with the settings: the key, and why its value will not do.
@@ -101,45 +71,6 @@ impl Config {
     pub fn from_settings(settings: Settings) -> Result<Self, Vec<Problem>> {
         resolve::resolve(settings)
     }
-}
-
-impl Names {
-    /// The URL that was configured; `None` where it was derived, so that the way by which a client
-    /// came is the better one.
-    pub fn configured_url(&self) -> Option<&str> {
-        (!self.derived_url).then_some(self.public_url.as_str())
-    }
-
-    /// Follows the port that the listener got, where the names were derived and port 0 was asked
-    /// for.
-    pub fn follow_port(&mut self, port: u16) {
-        if !self.derived_url {
-            return;
-        }
-        let Ok(mut url) = Url::parse(&self.public_url) else {
-            return;
-        };
-        // Fails only for URLs without a host; a derived one has it.
-        let _ = url.set_port(Some(port));
-        url.as_str()
-            .trim_end_matches('/')
-            .clone_into(&mut self.public_url);
-        if self.derived_uri {
-            self.repository_uri = uri_of(&self.public_url);
-        }
-    }
-}
-
-/// The repository URI that goes with a public URL: its host and port.
-fn uri_of(public_url: &str) -> RepositoryUri {
-    let authority = public_url
-        .split_once("://")
-        .map_or(public_url, |(_, rest)| rest);
-    let authority = authority.split('/').next().unwrap_or(authority);
-    // A URL's authority holds no character that a template refuses.
-    authority
-        .parse()
-        .unwrap_or_else(|_| RepositoryUri::localhost())
 }
 
 #[cfg(test)]

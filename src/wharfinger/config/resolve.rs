@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use url::Url;
+use wharfinger_api_core::{HttpServiceConfig, Names, RateLimitConfig};
 use wharfinger_aws::{AccountId, Region};
 use wharfinger_base::{Durability, Secret};
 use wharfinger_blobs::{BlobsConfig, S3Keys};
@@ -16,7 +17,7 @@ use wharfinger_http::{Limits, TlsFiles};
 use wharfinger_registry as registry;
 use wharfinger_telemetry::{LogFormat, LogsConfig, TracesConfig, check_level};
 
-use crate::config::{Challenge, Config, DEFAULT_PORT, Names, Problem, Rate, Settings, uri_of};
+use crate::config::{Challenge, Config, DEFAULT_PORT, Problem, Settings};
 
 const DEFAULT_REGION: &str = "us-east-1";
 
@@ -124,12 +125,18 @@ pub(super) fn resolve(settings: Settings) -> Result<Config, Vec<Problem>> {
         SLOW_REQUEST_MS,
         0..=3_600_000,
     );
+    let traces = traces(&mut problems, settings.otel_endpoint.clone());
+    let http = HttpServiceConfig {
+        access_log: settings.access_log.unwrap_or(false),
+        slow_request: Duration::from_millis(slow),
+        rate_limit: rate(&mut problems, &settings),
+        traces: traces.is_some(),
+    };
     let config = Config {
         dev,
         listen,
         tls,
         limits: limits(&mut problems, &settings),
-        rate: rate(&mut problems, &settings),
         database: database(
             &mut problems,
             settings.database.as_deref(),
@@ -154,9 +161,8 @@ pub(super) fn resolve(settings: Settings) -> Result<Config, Vec<Problem>> {
         presigned_redirects: settings.presigned_redirects.unwrap_or(false),
         registry: registry(&mut problems, &settings),
         logs: logs(&mut problems, &settings),
-        access_log: settings.access_log.unwrap_or(false),
-        slow_request: Duration::from_millis(slow),
-        traces: traces(&mut problems, settings.otel_endpoint),
+        http,
+        traces,
     };
     if problems.0.is_empty() {
         Ok(config)
@@ -213,10 +219,12 @@ fn names(problems: &mut Problems, settings: &Settings, listen: SocketAddr, tls: 
             }
         },
     };
+    let localhost = || "localhost".parse().expect("a well-formed template");
+    let derived = Names::derived_uri(&public_url).unwrap_or_else(localhost);
     let repository_uri = problems.parsed(
         "repository_uri",
         settings.repository_uri.as_deref(),
-        uri_of(&public_url),
+        derived,
     );
     let domain = settings
         .domain
@@ -226,8 +234,8 @@ fn names(problems: &mut Problems, settings: &Settings, listen: SocketAddr, tls: 
         problems.add("domain", "it must be a domain name such as example.com");
     }
     Names {
-        derived_url: settings.public_url.is_none(),
-        derived_uri: settings.repository_uri.is_none(),
+        url_is_derived: settings.public_url.is_none(),
+        uri_is_derived: settings.repository_uri.is_none(),
         public_url,
         repository_uri,
         account: problems.parsed("account", settings.account.as_deref(), AccountId::DEV),
@@ -332,7 +340,7 @@ fn limits(problems: &mut Problems, settings: &Settings) -> Limits {
     }
 }
 
-fn rate(problems: &mut Problems, settings: &Settings) -> Option<Rate> {
+fn rate(problems: &mut Problems, settings: &Settings) -> Option<RateLimitConfig> {
     let per_second = problems.within(
         "rate_per_second",
         settings.rate_per_second,
@@ -348,7 +356,7 @@ fn rate(problems: &mut Problems, settings: &Settings) -> Option<Rate> {
         per_second.saturating_mul(2),
         1..=2_000_000,
     );
-    Some(Rate { per_second, burst })
+    Some(RateLimitConfig { per_second, burst })
 }
 
 fn database(

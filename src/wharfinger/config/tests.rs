@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::{Args as _, Command, FromArgMatches as _};
+use wharfinger_api_core::RateLimitConfig;
 
 use super::*;
 
@@ -204,10 +205,10 @@ fn dev_changes_the_defaults_that_it_promises_to() {
     );
     let plain = config("");
     assert!(plain.listen.ip().is_unspecified() && !plain.create_on_push && !plain.dev);
-    assert_eq!(plain.rate, None);
+    assert_eq!(plain.http.rate_limit, None);
     assert_eq!(
-        config("rate_per_second = 10").rate,
-        Some(Rate {
+        config("rate_per_second = 10").http.rate_limit,
+        Some(RateLimitConfig {
             per_second: 10,
             burst: 20
         })

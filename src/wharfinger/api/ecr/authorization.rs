@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use wharfinger_aws::{AccountId, Fault};
 use wharfinger_iam::PASSWORD_USER;
 
-use crate::api::context::{Context, Demand, Scope};
+use wharfinger_api_core::RequestScope as Scope;
+
+use crate::api::context::{Context, Demand};
 use crate::api::ecr::place::registry;
 use crate::api::operation::Operation;
 

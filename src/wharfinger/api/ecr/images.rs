@@ -5,7 +5,9 @@ use wharfinger_aws::Fault;
 use wharfinger_oci::{Digest, Reference, Tag};
 use wharfinger_registry::{Error, Repository, TagStatus};
 
-use crate::api::context::{Context, Demand, Scope};
+use wharfinger_api_core::RequestScope as Scope;
+
+use crate::api::context::{Context, Demand};
 use crate::api::ecr::place::Place;
 use crate::api::ecr::views::{self, ImageDetail, ImageIdView};
 use crate::api::ecr::{error, paging};

@@ -10,11 +10,13 @@ use wharfinger_iam::{LAYER_TICKET_TTL, LayerGrant};
 use wharfinger_oci::{Algorithm, Digest, RepositoryName};
 use wharfinger_registry::{Error, Part, RegistryId, Repository};
 
-use crate::api::context::{Context, Demand, Scope};
+use wharfinger_api_core::RequestScope as Scope;
+
+use crate::api::context::{Context, Demand};
 use crate::api::ecr::error;
 use crate::api::ecr::place::Place;
 use crate::api::operation::Operation;
-use crate::api::origin::layer_url;
+use crate::api::v2::layer_url;
 
 /// The part size that clients are told to use, in bytes: within ECR's documented 5 to 10 MiB.
 const PART_BYTES: u64 = 10 * 1024 * 1024;
@@ -209,7 +211,7 @@ fn own_address(cx: &Context, repository: &Repository, digest: &Digest) -> Result
         .layer_ticket(cx.caller(), &grant)
         .map_err(|error| cx.internal(&error))?;
     Ok(layer_url(
-        cx.base(),
+        &cx.base(),
         &repository.name,
         digest,
         ticket.token.reveal(),

@@ -6,7 +6,9 @@ use wharfinger_aws::{AccountId, Fault};
 use wharfinger_oci::{Algorithm, Digest, Manifest, ManifestError, Reference, RepositoryName, Tag};
 use wharfinger_registry::{Error, Push, Repository, StoredManifest};
 
-use crate::api::context::{Context, Demand, Scope};
+use wharfinger_api_core::RequestScope as Scope;
+
+use crate::api::context::{Context, Demand};
 use crate::api::ecr::error;
 use crate::api::ecr::images::{ImageFailure, ImageId};
 use crate::api::ecr::place::Place;

@@ -8,7 +8,9 @@ use wharfinger_base::PageToken;
 use wharfinger_oci::Digest;
 use wharfinger_registry::{Referrer, ReferrerPosition};
 
-use crate::api::context::{Context, Demand, Scope};
+use wharfinger_api_core::RequestScope as Scope;
+
+use crate::api::context::{Context, Demand};
 use crate::api::ecr::place::Place;
 use crate::api::ecr::{error, paging};
 use crate::api::operation::Operation;

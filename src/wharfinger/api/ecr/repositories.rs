@@ -9,7 +9,9 @@ use wharfinger_base::PageToken;
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::{Encryption, MutabilityMode, RegistryId, RepositorySettings};
 
-use crate::api::context::{Context, Demand, Scope};
+use wharfinger_api_core::RequestScope as Scope;
+
+use crate::api::context::{Context, Demand};
 use crate::api::ecr::place::{Place, registry};
 use crate::api::ecr::tags::{self, TagView};
 use crate::api::ecr::views::{

@@ -5,7 +5,9 @@ use wharfinger_aws::{AccountId, Fault};
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::{MutabilityMode, TagMutability};
 
-use crate::api::context::{Context, Demand, Scope};
+use wharfinger_api_core::RequestScope as Scope;
+
+use crate::api::context::{Context, Demand};
 use crate::api::ecr::error;
 use crate::api::ecr::place::{Place, registry};
 use crate::api::ecr::views::{self, ExclusionFilter, ScanningConfiguration};

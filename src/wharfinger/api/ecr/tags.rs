@@ -7,7 +7,9 @@ use wharfinger_aws::{Arn, Fault};
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::RegistryId;
 
-use crate::api::context::{Context, Demand, Scope};
+use wharfinger_api_core::RequestScope as Scope;
+
+use crate::api::context::{Context, Demand};
 use crate::api::ecr::error;
 use crate::api::operation::Operation;
 

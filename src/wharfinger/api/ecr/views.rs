@@ -49,12 +49,11 @@ pub(super) fn repository(cx: &Context, repository: Repository) -> RepositoryView
     RepositoryView {
         repository_arn: repository.arn(),
         registry_id: *account,
-        repository_uri: cx
-            .app()
-            .config
-            .names
-            .repository_uri
-            .of(account, region, &repository.name),
+        repository_uri: cx.app().config.names.repository_uri.of(
+            account,
+            region,
+            repository.name.as_str(),
+        ),
         created_at: repository.created_at.as_epoch_seconds(),
         image_tag_mutability: repository.settings.mutability.mode,
         image_tag_mutability_exclusion_filters: exclusion_filters(&repository.settings.mutability),

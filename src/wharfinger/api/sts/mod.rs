@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use wharfinger_aws::constraints::STS;
 use wharfinger_aws::{AccountId, Family, Fault};
 
-use crate::api::context::{Context, Demand, Scope};
+use wharfinger_api_core::RequestScope as Scope;
+
+use crate::api::context::{Context, Demand};
 use crate::api::operation::{Operation, Service, operations};
 
 /// The service as the gateway serves it.

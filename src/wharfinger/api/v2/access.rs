@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use wharfinger_api_core::Origin;
 use wharfinger_iam::{self as iam, Caller, LayerGrant, ScopeAction};
 use wharfinger_oci::{Digest, RepositoryName};
 use wharfinger_registry::{RegistryId, Repository};
 
-use crate::api::origin::{Origin, TICKET};
+use crate::api::v2::TICKET;
 use crate::api::v2::actions::{self, Scope};
 use crate::api::v2::challenge::{Asked, challenge};
 use crate::api::v2::error::{Code, Refusal};
@@ -27,7 +28,7 @@ use crate::app::App;
 /// A request as it arrives, before it is known who sends it.
 pub(super) struct Arrival<'a> {
     pub(super) app: &'a App,
-    pub(super) origin: &'a Origin<'a>,
+    pub(super) origin: &'a Origin,
     pub(super) headers: &'a HeaderMap,
     /// What it asks for, where that can be told.
     pub(super) route: Option<&'a Route>,
@@ -146,10 +147,10 @@ impl Arrival<'_> {
             }
             _ => None,
         };
-        let base = self.origin.base(self.app);
+        let base = self.origin.base_url(&self.app.config.names);
         let asked = Asked {
             base: &base,
-            host: self.origin.host,
+            host: self.origin.host(),
             scope,
             repository,
             source: source.as_ref().map(RepositoryName::as_str),
@@ -178,14 +179,14 @@ pub(super) async fn admit(
         return Err(Refusal::new(Code::Denied, message));
     }
     visit.arrival.check_scope(visit.gate.caller)?;
-    Ok(subject.repository)
+    Ok(subject.into_repository())
 }
 
 /// The repository, if the caller may do `action` to it.
 fn allowed(visit: &Visit<'_>, repository: Repository, action: &'static str) -> Option<Repository> {
     let subject = visit.gate.subject(repository);
     let refusal = visit.gate.refusal(&subject, action);
-    subject.repository.filter(|_| refusal.is_none())
+    subject.into_repository().filter(|_| refusal.is_none())
 }
 
 /// The name of a repository that a listing shows to the caller.

@@ -9,6 +9,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
+use wharfinger_api_core::{ErrorFormat, ServiceError};
 use wharfinger_oci::{Digest, ManifestError};
 use wharfinger_registry as registry;
 
@@ -188,6 +189,20 @@ impl Refusal {
             .with_header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
     }
 
+    /// An error of the HTTP service.
+    #[must_use]
+    pub fn from_service(error: ServiceError) -> Self {
+        match error {
+            ServiceError::TooManyRequests { retry_after } => Self::too_many_requests(retry_after),
+            ServiceError::ConflictingFraming => {
+                Self::new(Code::Unsupported, error.to_string()).with_status(error.status())
+            }
+            ServiceError::TimedOut | ServiceError::Internal => {
+                Self::new(Code::Unknown, error.to_string()).with_status(error.status())
+            }
+        }
+    }
+
     #[must_use]
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.0.status = status;
@@ -254,6 +269,20 @@ impl Refusal {
         };
         refusal.0.errors = digests.iter().take(MAX_LISTED).map(item).collect();
         refusal
+    }
+}
+
+/// Errors of the HTTP service in the Distribution API's format.
+#[derive(Clone, Copy, Debug)]
+pub struct DistributionErrors;
+
+impl ErrorFormat for DistributionErrors {
+    fn of(_headers: &HeaderMap) -> Self {
+        Self
+    }
+
+    fn encode(&self, error: ServiceError, _request_id: &str) -> Response<Body> {
+        Refusal::from_service(error).into_response()
     }
 }
 

@@ -21,13 +21,20 @@ mod tags;
 mod uploads;
 mod visit;
 
+use std::sync::Arc;
+
+use axum::Router;
 use axum::body::Body;
+use axum::extract::State;
+use axum::routing::any;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Request, Response};
-use wharfinger_http::SendfileQueue;
+use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http_body_util::BodyExt as _;
+use wharfinger_api_core::{RequestContext, ResponseInfo};
 use wharfinger_iam::{EvaluationBudget, LayerGrant};
-use wharfinger_oci::RepositoryName;
+use wharfinger_oci::{Digest, RepositoryName};
 use wharfinger_registry::{Error, RegistryId, Repository};
+use wharfinger_telemetry::Metrics;
 
 use self::access::Arrival;
 use self::error::Refusal;
@@ -36,18 +43,67 @@ use self::route::{Route, RouteError};
 use self::visit::{JSON, Visit, document};
 use crate::api::drain;
 use crate::api::gate::Gate;
-use crate::api::origin::Origin;
 use crate::app::App;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
-/// Answers one request to `/v2/`. The answer carries its [`route::Endpoint`] as an extension, for
-/// metrics and the log.
-pub async fn serve(app: &App, request: Request<Body>) -> Response<Body> {
+/// The query parameter of a layer's download URL that carries its permission.
+pub const TICKET: &str = "ticket";
+
+/// The URL by which a layer can be read with its ticket alone (`iam::Iam::layer_ticket`).
+#[must_use]
+pub fn layer_url(base: &str, repository: &RepositoryName, digest: &Digest, ticket: &str) -> String {
+    format!("{base}/v2/{repository}/blobs/{digest}?{TICKET}={ticket}")
+}
+
+/// What the handlers of these routes use.
+#[derive(Clone)]
+struct DistributionState {
+    app: Arc<App>,
+    metrics: Arc<Metrics>,
+}
+
+/// The routes of the Distribution API. Repository names hold slashes, so one route takes every path
+/// and [`Route::parse`] reads it.
+pub fn routes(app: &Arc<App>, metrics: &Arc<Metrics>) -> Router {
+    let state = DistributionState {
+        app: Arc::clone(app),
+        metrics: Arc::clone(metrics),
+    };
+    Router::new()
+        .route("/v2", any(serve))
+        .route("/v2/", any(serve))
+        .route("/v2/{*rest}", any(serve))
+        .with_state(state)
+}
+
+/// Serves one request.
+async fn serve(
+    State(DistributionState { app, metrics }): State<DistributionState>,
+    context: RequestContext,
+    request: Request<Body>,
+) -> Response<Body> {
+    let app = &*app;
     let (head, mut body) = request.into_parts();
+    if matches!(head.method, Method::POST | Method::PATCH | Method::PUT)
+        && head.uri.path().contains("/blobs/uploads/")
+    {
+        let received = metrics.blob_bytes_in();
+        body = Body::new(body.map_frame(move |frame| {
+            received.add(frame.data_ref().map_or(0, bytes::Bytes::len));
+            frame
+        }));
+    }
     let route = Route::parse(&head.method, head.uri.path());
     let endpoint = route.as_ref().ok().map(Route::endpoint);
-    let outcome = answer(app, &head, route.as_ref().map_err(Clone::clone), &mut body).await;
+    let outcome = answer(
+        app,
+        &context,
+        &head,
+        route.as_ref().map_err(Clone::clone),
+        &mut body,
+    )
+    .await;
     let mut response = match outcome {
         Ok(response) => response,
         Err(refusal) => drain::outlive(refusal.into_response(), head.version, &head.headers, body),
@@ -55,25 +111,29 @@ pub async fn serve(app: &App, request: Request<Body>) -> Response<Body> {
     response
         .headers_mut()
         .insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
-    if let Some(endpoint) = endpoint {
-        response.extensions_mut().insert(endpoint);
+    let is_blob = endpoint == Some(route::Endpoint::ReadBlob) && response.status().is_success();
+    ResponseInfo {
+        operation: endpoint.map(route::Endpoint::name),
+        sent_bytes: is_blob.then(|| metrics.blob_bytes_out()),
+        ..ResponseInfo::default()
     }
-    response
+    .attach(response)
 }
 
 async fn answer(
     app: &App,
+    context: &RequestContext,
     head: &Parts,
     route: Result<&Route, RouteError>,
     body: &mut Body,
 ) -> Result<Response<Body>, Refusal> {
-    let origin = Origin::of(head);
+    let origin = context.origin();
     // A query that cannot be read is told only to those who may ask at all.
     let (parsed, none) = (Query::parse(head.uri.query()), Query::default());
     let query = parsed.as_ref().unwrap_or(&none);
     let arrival = Arrival {
         app,
-        origin: &origin,
+        origin,
         headers: &head.headers,
         route: route.as_ref().ok().copied(),
         query,
@@ -88,7 +148,14 @@ async fn answer(
         )) => (caller, RegistryId { account, region }),
         None => {
             let caller = arrival.authenticate().await?;
-            let registry = origin.registry(app, &caller);
+            context
+                .admit_caller(&caller)
+                .map_err(Refusal::from_service)?;
+            let scope = origin.registry_scope(&app.config.names, caller.account);
+            let registry = RegistryId {
+                account: scope.account,
+                region: scope.region,
+            };
             arrival.check_registry(&caller, &registry)?;
             (caller, registry)
         }
@@ -99,10 +166,10 @@ async fn answer(
         app,
         caller: &caller,
         registry: &registry,
-        origin: &origin,
+        origin,
         budget: &EvaluationBudget::default(),
     };
-    let sendfile = head.extensions.get::<SendfileQueue>();
+    let sendfile = context.sendfile();
     dispatch(
         &Visit {
             app,

@@ -1,13 +1,11 @@
-//! PURE: the template from which repository URIs are made.
+//! The template of repository URIs.
 
 use std::fmt;
 use std::str::FromStr;
 
 use wharfinger_aws::{AccountId, Region};
-use wharfinger_oci::RepositoryName;
 
-/// What stands before `/NAME` in a repository's URI, with `{account}` and `{region}` to be filled
-/// in.
+/// The part of a repository URI before `/NAME`, with the placeholders `{account}` and `{region}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RepositoryUri(String);
 
@@ -28,18 +26,13 @@ pub enum RepositoryUriError {
 }
 
 impl RepositoryUri {
-    /// For a server on this machine at the default port.
-    pub(super) fn localhost() -> Self {
-        Self("localhost:4566".to_owned())
-    }
-
-    /// The URI of a repository, as `describe-repositories` answers it and as docker takes it.
+    /// The URI of a repository, as `DescribeRepositories` returns it and as docker takes it.
     #[must_use]
-    pub fn of(&self, account: &AccountId, region: &Region, name: &RepositoryName) -> String {
+    pub fn of(&self, account: &AccountId, region: &Region, name: &str) -> String {
         format!("{}/{name}", self.registry(account, region))
     }
 
-    /// The registry's part alone.
+    /// The registry's part of the URI, without a repository name.
     #[must_use]
     pub fn registry(&self, account: &AccountId, region: &Region) -> String {
         self.0
@@ -97,15 +90,14 @@ mod tests {
             .parse()
             .expect("a template");
         let (account, region) = (AccountId::DEV, "eu-west-1".parse().expect("a region"));
-        let name = "web/api".parse().expect("a name");
         assert_eq!(
-            template.of(&account, &region, &name),
+            template.of(&account, &region, "web/api"),
             "123456789012.dkr.ecr.eu-west-1.example.com:8443/team/web/api"
         );
     }
 
     #[test]
-    fn what_docker_would_not_take_is_refused() {
+    fn templates_that_docker_does_not_accept_are_errors() {
         use RepositoryUriError as E;
         for (text, why) in [
             ("", E::Empty),
@@ -123,7 +115,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_breaks_it(text in "\\PC{0,40}") {
+        fn any_text_parses_or_fails_cleanly(text in "\\PC{0,40}") {
             if let Ok(template) = text.parse::<RepositoryUri>() {
                 let registry = template.registry(&AccountId::DEV, &"r".parse().expect("a region"));
                 let untouched = registry.contains(['{', '}', ' ']);

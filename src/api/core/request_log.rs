@@ -1,37 +1,41 @@
-//! One line per request worth telling about.
+//! The request log: one line per request that fails, changes something or is slow.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use wharfinger_telemetry::RequestId;
 
-/// What is worth telling.
+/// Which requests are logged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestLog {
-    /// All requests.
+    /// Log all requests.
     pub(super) all: bool,
-    /// From here a request is slow.
+    /// From this duration on a request is slow.
     pub(super) slow: Duration,
 }
 
-/// One request, answered. Never its query or headers: they may hold signatures and tickets.
+/// One request whose response has ended. Neither its query nor its headers are logged: they may
+/// hold signatures and tickets.
 #[derive(Debug)]
 pub(super) struct Line<'a> {
-    pub(super) id: &'a RequestId,
+    pub(super) id: &'a str,
     pub(super) peer: IpAddr,
     pub(super) method: &'a Method,
     pub(super) path: &'a str,
     pub(super) status: StatusCode,
     pub(super) operation: Option<&'a str>,
     pub(super) caller: Option<&'a str>,
-    pub(super) fault: Option<&'a str>,
+    pub(super) error_code: Option<&'a str>,
+    /// Bytes of the response's body.
+    pub(super) sent: u64,
+    /// Whether the body ended early.
+    pub(super) aborted: bool,
     pub(super) took: Duration,
 }
 
-/// How loud a line is.
+/// The level of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Voice {
+enum Level {
     Error,
     Info,
     Debug,
@@ -39,40 +43,42 @@ enum Voice {
 
 impl RequestLog {
     pub(super) fn write(self, line: &Line<'_>) {
-        macro_rules! tell {
+        macro_rules! log_line {
             ($level:ident) => {
                 tracing::$level!(
-                    request_id = %line.id,
+                    request_id = line.id,
                     peer = %line.peer,
                     method = %line.method,
                     path = line.path,
                     status = line.status.as_u16(),
                     operation = line.operation,
                     caller = line.caller,
-                    fault = line.fault,
+                    error_code = line.error_code,
+                    sent_bytes = line.sent,
+                    aborted = line.aborted,
                     took_us = u64::try_from(line.took.as_micros()).unwrap_or(u64::MAX),
                     "request"
                 )
             };
         }
-        match self.voice(line) {
-            Voice::Error => tell!(error),
-            Voice::Info => tell!(info),
-            Voice::Debug => tell!(debug),
+        match self.level(line) {
+            Level::Error => log_line!(error),
+            Level::Info => log_line!(info),
+            Level::Debug => log_line!(debug),
         }
     }
 
-    fn voice(self, line: &Line<'_>) -> Voice {
+    fn level(self, line: &Line<'_>) -> Level {
         if line.status.is_server_error() {
-            Voice::Error
+            Level::Error
         } else if self.all
             || line.took >= self.slow
             || line.status == StatusCode::FORBIDDEN
             || changes(line)
         {
-            Voice::Info
+            Level::Info
         } else {
-            Voice::Debug
+            Level::Debug
         }
     }
 }
@@ -101,19 +107,18 @@ mod tests {
             all: false,
             slow: Duration::from_secs(1),
         };
-        let id = RequestId::Made(uuid::Uuid::nil());
-        for (method, path, operation, status, ms, voice) in [
-            (Method::GET, "/v2/", "Ping", 200, 1, Voice::Debug),
-            (Method::GET, "/v2/", "Ping", 401, 1, Voice::Debug),
-            (Method::GET, "/v2/", "Ping", 200, 1000, Voice::Info),
-            (Method::GET, "/v2/", "Ping", 500, 1, Voice::Error),
+        for (method, path, operation, status, ms, level) in [
+            (Method::GET, "/v2/", "Ping", 200, 1, Level::Debug),
+            (Method::GET, "/v2/", "Ping", 401, 1, Level::Debug),
+            (Method::GET, "/v2/", "Ping", 200, 1000, Level::Info),
+            (Method::GET, "/v2/", "Ping", 500, 1, Level::Error),
             (
                 Method::GET,
                 "/v2/a/tags/list",
                 "ListTags",
                 403,
                 1,
-                Voice::Info,
+                Level::Info,
             ),
             (
                 Method::PUT,
@@ -121,25 +126,27 @@ mod tests {
                 "PutManifest",
                 201,
                 1,
-                Voice::Info,
+                Level::Info,
             ),
-            (Method::POST, "/", "DescribeImages", 200, 1, Voice::Debug),
-            (Method::POST, "/", "PutImage", 200, 1, Voice::Info),
-            (Method::POST, "/token", "Token", 200, 1, Voice::Debug),
+            (Method::POST, "/", "DescribeImages", 200, 1, Level::Debug),
+            (Method::POST, "/", "PutImage", 200, 1, Level::Info),
+            (Method::POST, "/token", "Token", 200, 1, Level::Debug),
         ] {
             let line = Line {
-                id: &id,
+                id: "1",
                 peer: IpAddr::from([127, 0, 0, 1]),
                 method: &method,
                 path,
                 status: StatusCode::from_u16(status).expect("a status"),
                 operation: Some(operation),
                 caller: None,
-                fault: None,
+                error_code: None,
+                sent: 0,
+                aborted: false,
                 took: Duration::from_millis(ms),
             };
-            assert_eq!(log.voice(&line), voice, "{method} {path} {status} {ms}");
-            assert_ne!(RequestLog { all: true, ..log }.voice(&line), Voice::Debug);
+            assert_eq!(log.level(&line), level, "{method} {path} {status} {ms}");
+            assert_ne!(RequestLog { all: true, ..log }.level(&line), Level::Debug);
         }
     }
 }

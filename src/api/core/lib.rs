@@ -1,0 +1,29 @@
+//! What every API shares: the HTTP service with its middleware, the request context, the authorizer
+//! and response helpers. Knows no service and no domain.
+
+mod authorizer;
+mod health;
+mod http_service;
+mod middleware;
+mod names;
+mod observation;
+mod origin;
+mod rate_limit;
+mod repository_uri;
+mod request_context;
+mod request_log;
+pub mod response;
+mod scope;
+mod service_error;
+
+pub use authorizer::{AccessDenied, Authorizer};
+pub use health::{HEALTH_OPERATIONS, ReadinessCheck, health_routes};
+pub use http_service::{HttpService, HttpServiceBuilder, HttpServiceConfig};
+pub use names::Names;
+pub use observation::{ObservedBody, ResponseInfo};
+pub use origin::Origin;
+pub use rate_limit::RateLimitConfig;
+pub use repository_uri::{RepositoryUri, RepositoryUriError};
+pub use request_context::RequestContext;
+pub use scope::RequestScope;
+pub use service_error::{ErrorFormat, PlainErrors, ServiceError};

@@ -1,0 +1,25 @@
+//! What a decision needs to know about a resource.
+
+use wharfinger_aws::{AccountId, Arn};
+
+use crate::policy::Policy;
+
+/// A resource that policies protect. Each domain implements it for its own types, so that a
+/// decision uses the resource that was loaded rather than an ARN to look up.
+pub trait Resource {
+    /// The ARN; `None` for actions without a resource, which policies allow on `*` only.
+    fn arn(&self) -> Option<&Arn>;
+
+    /// The account that owns the resource.
+    fn account(&self) -> AccountId;
+
+    /// The policy that is attached to the resource.
+    fn policy(&self) -> Option<&Policy> {
+        None
+    }
+
+    /// The resource's tags, for `aws:ResourceTag`.
+    fn tags(&self) -> &[(String, String)] {
+        &[]
+    }
+}

@@ -1,0 +1,93 @@
+//! A repository as policy decisions see it: loaded once, decided on and then used.
+
+use wharfinger_aws::{AccountId, Arn};
+use wharfinger_iam::{Policy, Resource};
+use wharfinger_oci::RepositoryName;
+
+use crate::error::Error;
+use crate::model::{RegistryId, Repository};
+use crate::repositories::Repositories;
+
+/// What a repository's name refers to, with the policy and tags that decide about it. A name that
+/// no repository has is decided about as a repository without policy and tags, so that a decision
+/// does not tell whether the repository exists.
+#[derive(Clone, Debug)]
+pub struct RepositoryResource {
+    pub registry: RegistryId,
+    pub name: RepositoryName,
+    repository: Option<Repository>,
+    arn: Arn,
+    tags: Vec<(String, String)>,
+}
+
+impl RepositoryResource {
+    /// The repository.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchRepository`].
+    pub fn repository(&self) -> Result<&Repository, Error> {
+        self.repository
+            .as_ref()
+            .ok_or_else(|| Error::NoSuchRepository {
+                name: self.name.clone(),
+                registry: self.registry.clone(),
+            })
+    }
+
+    /// The repository, if one has the name.
+    #[must_use]
+    pub fn into_repository(self) -> Option<Repository> {
+        self.repository
+    }
+}
+
+impl Resource for RepositoryResource {
+    fn arn(&self) -> Option<&Arn> {
+        Some(&self.arn)
+    }
+
+    fn account(&self) -> AccountId {
+        self.registry.account
+    }
+
+    fn policy(&self) -> Option<&Policy> {
+        self.repository.as_ref()?.policy.as_deref()
+    }
+
+    fn tags(&self) -> &[(String, String)] {
+        &self.tags
+    }
+}
+
+impl Repositories {
+    /// Loads what `name` refers to, for a decision about it.
+    pub async fn load_resource(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+    ) -> Result<RepositoryResource, Error> {
+        let found = self.find(registry, name).await?;
+        Ok(found.map_or_else(
+            || RepositoryResource {
+                arn: registry.repository_arn(name),
+                registry: registry.clone(),
+                name: name.clone(),
+                repository: None,
+                tags: Vec::new(),
+            },
+            RepositoryResource::from,
+        ))
+    }
+}
+
+impl From<Repository> for RepositoryResource {
+    fn from(repository: Repository) -> Self {
+        Self {
+            arn: repository.arn(),
+            registry: repository.registry.clone(),
+            name: repository.name.clone(),
+            tags: repository.settings.tags.clone().into_iter().collect(),
+            repository: Some(repository),
+        }
+    }
+}
