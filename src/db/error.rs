@@ -52,6 +52,10 @@ pub enum OpenError {
         "the PostgreSQL database has collation {collation:?} and encoding {encoding:?}: create it with `LC_COLLATE 'C' ENCODING 'UTF8' TEMPLATE template0`, because text order must be byte order"
     )]
     Collation { collation: String, encoding: String },
+    #[error(
+        "the PostgreSQL role or server has synchronous_commit=off: a crash would lose writes that were reported as done; run `ALTER ROLE … SET synchronous_commit = on`"
+    )]
+    SynchronousCommit,
     #[error("the database URL is not usable: {0}")]
     Url(String),
     #[error("another process is migrating the database; waited {0} s")]

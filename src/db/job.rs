@@ -12,6 +12,10 @@ use crate::error::{Error, Result};
 /// How long a caller waits for a place in a full queue before it is told to come back.
 const QUEUE_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a caller waits for its result: longer than the longest page of a listing takes, so what
+/// takes this long hangs. A write may still be committed afterwards.
+const RESULT_WAIT: Duration = Duration::from_secs(30);
+
 /// What a connection thread sees of a closure.
 pub(super) trait Job: Send {
     /// Whether it needs a transaction that can write.
@@ -124,7 +128,13 @@ where
         }
         Err(mpsc::error::TrySendError::Closed(_)) => return Err(E::from(closed())),
     }
-    answer.await.unwrap_or_else(|_| Err(E::from(closed())))
+    match tokio::time::timeout(RESULT_WAIT, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(E::from(closed())),
+        Err(_) => Err(E::from(Error::Unavailable(
+            "a transaction took too long; it may yet be committed".to_owned(),
+        ))),
+    }
 }
 
 fn closed() -> Error {

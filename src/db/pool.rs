@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
 use wharfinger_base::{Durability, Secret};
 
 use crate::engine::Tx;
@@ -16,6 +18,11 @@ use crate::sqlite::Sqlite;
 /// hundred requests a second.
 pub const POSTGRES_CONNECTIONS: usize = 8;
 
+/// How long a result of the readiness check is used: strangers may ask, and each check is a write.
+const READINESS_AGE: Duration = Duration::from_secs(1);
+/// How long the check may take; orchestrators give up after some seconds.
+const READINESS_WAIT: Duration = Duration::from_secs(5);
+
 /// Where the index is.
 #[derive(Debug, Clone)]
 pub enum DatabaseConfig {
@@ -24,7 +31,7 @@ pub enum DatabaseConfig {
         path: PathBuf,
         durability: Durability,
     },
-    /// A `postgres://` URL as libpq takes it. `sslmode=require`, `verify-ca` and `verify-full` all
+    /// A `postgres://` URL as libpq takes it, by default with `target_session_attrs=read-write`. `sslmode=require`, `verify-ca` and `verify-full` all
     /// verify the server's certificate and name, against the system's roots or the file in
     /// `sslrootcert`.
     Postgres {
@@ -54,7 +61,11 @@ impl DatabaseConfig {
 #[derive(Clone)]
 pub struct Db {
     side: Arc<Side>,
+    readiness: Arc<Mutex<Readiness>>,
 }
+
+/// When the index was last found ready or not.
+type Readiness = Option<(Instant, Result<(), Error>)>;
 
 enum Side {
     Sqlite(Sqlite),
@@ -77,16 +88,19 @@ impl Db {
                 Side::Postgres(Postgres::open(url, *connections, migrations, upgrade)?)
             }
         };
-        Ok(Self {
-            side: Arc::new(side),
-        })
+        Ok(Self::of(side))
     }
 
     /// An empty index that is removed with its last handle: for tests and for throwaway servers.
     pub fn memory(migrations: &[Migration]) -> Result<Self, OpenError> {
-        Ok(Self {
-            side: Arc::new(Side::Sqlite(Sqlite::temporary(migrations)?)),
-        })
+        Ok(Self::of(Side::Sqlite(Sqlite::temporary(migrations)?)))
+    }
+
+    fn of(side: Side) -> Self {
+        Self {
+            side: Arc::new(side),
+            readiness: Arc::default(),
+        }
     }
 
     /// Point reads by key, in one snapshot. On SQLite they run at once on the calling thread: a hop
@@ -135,10 +149,25 @@ impl Db {
         }
     }
 
-    /// Whether the index answers: one trivial read on the way that point reads take.
-    pub async fn ping(&self) -> Result<(), Error> {
-        self.get(|tx| tx.query_optional("SELECT 1", &[], |_| Ok(())).map(|_| ()))
+    /// Whether the index takes writes now. Writes one row, at most once a second however often it
+    /// is called.
+    pub async fn check_ready(&self) -> Result<(), Error> {
+        let mut newest = self.readiness.lock().await;
+        if let Some((at, result)) = &*newest
+            && at.elapsed() < READINESS_AGE
+        {
+            return result.clone();
+        }
+        let write = self.write(|tx| {
+            let sql = "UPDATE readiness SET checked_at = checked_at + 1 WHERE id = 1";
+            tx.execute(sql, &[]).map(drop)
+        });
+        let late = |_| Err(Error::Unavailable("the index is too slow".to_owned()));
+        let result = tokio::time::timeout(READINESS_WAIT, write)
             .await
+            .unwrap_or_else(late);
+        *newest = Some((Instant::now(), result.clone()));
+        result
     }
 
     /// `sqlite` or `postgres`: a label for logs and metrics.

@@ -437,6 +437,41 @@ async fn an_index_is_opened_again_and_one_of_a_newer_version_is_refused() {
 }
 
 #[tokio::test]
+async fn a_command_does_not_migrate_an_index_of_an_older_version() {
+    const LATER: &[Migration] = &[Migration {
+        name: "V9000__later",
+        sql: "CREATE TABLE later (id BIGINT NOT NULL PRIMARY KEY)",
+    }];
+    let folder = tempfile::tempdir().expect("a folder");
+    let sqlite = DatabaseConfig::sqlite(folder.path().join("index.sqlite3"));
+    for config in [Some(sqlite), postgres_config()].into_iter().flatten() {
+        // A new index may be made by a command.
+        let running = Db::open(&config, &[], Upgrade::Refuse).expect("a new index");
+        let refused = Db::open(&config, LATER, Upgrade::Refuse).expect_err("refuses");
+        assert!(matches!(refused, OpenError::OlderVersion), "{refused}");
+        with_table(&running).await;
+        Db::open(&config, LATER, Upgrade::Apply).expect("migrates");
+        Db::open(&config, LATER, Upgrade::Refuse).expect("is up to date");
+    }
+}
+
+#[tokio::test]
+async fn readiness_is_a_write() {
+    for db in every_engine(&[]) {
+        assert_eq!(db.check_ready().await, Ok(()));
+        let read = db.read(|tx| {
+            let sql = "SELECT checked_at FROM readiness WHERE id = 1";
+            tx.query_optional(sql, params![], |row| Ok(row.integer(0)))
+        });
+        assert_eq!(read.await, Ok::<_, Error>(Some(1)));
+    }
+    let db = Db::memory(&[]).expect("opens");
+    let stop = db.write(|tx| tx.query("PRAGMA query_only = ON", params![], |_| Ok(())));
+    stop.await.expect("sets");
+    assert!(db.check_ready().await.is_err());
+}
+
+#[tokio::test]
 async fn two_processes_may_open_and_migrate_the_same_index() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = DatabaseConfig::sqlite(folder.path().join("index.sqlite3"));
@@ -520,32 +555,4 @@ fn one_server_holds_an_index_whatever_its_data_folder() {
     assert!(refused(&index) && refused(&link));
     drop(held);
     ServingLock::acquire(other.path(), &DatabaseConfig::sqlite(&link)).expect("free");
-}
-
-#[tokio::test]
-async fn lost_connections_are_made_again() {
-    let Some(config) = postgres_config() else {
-        return;
-    };
-    let db = Db::open(&config, &[], Upgrade::Apply).expect("opens");
-    with_table(&db).await;
-    for number in 0..10 {
-        let others = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
-                      WHERE pid <> pg_backend_pid() AND application_name = current_setting('application_name')";
-        db.write(|tx| tx.query_optional(others, params![], |row| Ok(row.integer(0))))
-            .await
-            .expect("ends the others");
-        fill(&db, number..number + 1).await;
-    }
-    assert_eq!(count(&db).await, 10);
-}
-
-#[tokio::test]
-async fn postgres_of_another_collation_is_refused() {
-    let Ok(url) = std::env::var("WHARFINGER_TEST_POSTGRES_LINGUISTIC_URL") else {
-        return;
-    };
-    let refused =
-        Db::open(&DatabaseConfig::postgres(url), &[], Upgrade::Apply).expect_err("refuses");
-    assert!(matches!(refused, OpenError::Collation { .. }), "{refused}");
 }

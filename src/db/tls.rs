@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use postgres::config::SslMode;
+use postgres::config::{SslMode, TargetSessionAttrs};
 use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 use postgres::{Client, Config, NoTls, Socket};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -28,6 +28,11 @@ use crate::error::OpenError;
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 /// How long sent bytes may stay unacknowledged before the connection counts as lost.
 const PEER_WAIT: Duration = Duration::from_secs(20);
+/// A server that is silent for this long, while a response is awaited, is probed this often and so
+/// many times before the connection counts as lost.
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+const PROBE_INTERVAL: Duration = Duration::from_secs(3);
+const PROBES: u32 = 3;
 
 /// Makes connections from one URL.
 pub(super) struct Connector {
@@ -54,7 +59,14 @@ impl Connector {
         config
             .ssl_mode(ssl_mode)
             .connect_timeout(CONNECT_WAIT)
-            .tcp_user_timeout(PEER_WAIT);
+            .tcp_user_timeout(PEER_WAIT)
+            .keepalives_idle(PROBE_AFTER)
+            .keepalives_interval(PROBE_INTERVAL)
+            .keepalives_retries(PROBES);
+        if !rest.contains("target_session_attrs=") {
+            // Of several hosts, the one that takes writes: not a standby.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         if config.get_application_name().is_none() {
             config.application_name("wharfinger");
         }

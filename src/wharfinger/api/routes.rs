@@ -53,7 +53,7 @@ struct Index(Db);
 
 impl ReadinessCheck for Index {
     async fn check(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        Ok(self.0.ping().await?)
+        Ok(self.0.check_ready().await?)
     }
 }
 
