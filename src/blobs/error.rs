@@ -116,10 +116,9 @@ impl<E: Into<Error>> From<E> for FinishError {
 /// Why a place for blobs cannot be understood or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error(
-        "{text:?} is no place for blobs: {why}; write a folder, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME"
-    )]
-    Url { text: String, why: &'static str },
+    /// The text is not shown: it may hold a key.
+    #[error("{why}: write the path of a folder, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME")]
+    Url { why: &'static str },
     #[error(
         "{0}: set both WHARFINGER_S3_ACCESS_KEY_ID and WHARFINGER_S3_SECRET_ACCESS_KEY, or neither"
     )]

@@ -1,11 +1,12 @@
-//! Credentials in, [`Caller`] out: Signature Version 4, the password of `docker login`, Bearer
-//! tokens; and, under `--dev`, anything.
+//! Verifies credentials: Signature Version 4, the password of `docker login` and Bearer tokens.
+//! Under `--dev` any credentials are accepted.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use wharfinger_aws::sigv4::{Claim, Credential, Request, SignatureError, SigningKey};
@@ -21,11 +22,18 @@ use crate::token::{
 
 /// The only user name that comes with a password.
 pub const PASSWORD_USER: &str = "AWS";
-/// Verified sign-ins remembered, so that the same header costs one hash the next time. An entry
-/// takes about 500 bytes.
+/// Verified sign-ins expected, which are remembered so that the same header costs one hash the next
+/// time.
 const SIGN_INS: usize = 8_192;
+/// Memory for verified sign-ins, in bytes.
+const SIGN_IN_BYTES: u64 = 16 * 1024 * 1024;
+/// Memory of one sign-in besides its claims, in bytes.
+const SIGN_IN_ENTRY_BYTES: u64 = 512;
 /// Derived signing keys remembered: one for each key, day, region and service in use.
 const SIGNING_KEYS: usize = 1_024;
+/// Longest credential scope whose signing key is remembered, in bytes: a key id of 128, and names
+/// far longer than those of any service.
+const MAX_REMEMBERED_SCOPE_BYTES: usize = 256;
 /// Longest `Authorization` value read, in bytes: a token of the longest kind in base 64.
 const MAX_HEADER_BYTES: usize = MAX_TOKEN_BYTES * 4 / 3 + 64;
 
@@ -38,7 +46,7 @@ pub struct Signed {
     pub service: Option<String>,
 }
 
-/// A sign-in whose proof held; the caller's state is still looked up at each use.
+/// A verified sign-in; the caller's state is still looked up at each use.
 enum SignedIn {
     Dev(Arc<Caller>),
     Token(Box<TokenSignIn>),
@@ -52,13 +60,31 @@ struct TokenSignIn {
     limited: ArcSwapOption<(Arc<Identity>, Arc<Caller>)>,
 }
 
+/// A remembered sign-in.
+#[derive(Clone)]
+struct CachedSignIn {
+    signed_in: Arc<SignedIn>,
+    header_bytes: usize,
+}
+
+/// Weighs a sign-in by its memory in bytes: the claims and the scopes that they hold are each about
+/// as long as the header.
+#[derive(Clone)]
+struct SignInBytes;
+
+impl Weighter<[u8; 32], CachedSignIn> for SignInBytes {
+    fn weight(&self, _: &[u8; 32], cached: &CachedSignIn) -> u64 {
+        SIGN_IN_ENTRY_BYTES + 2 * cached.header_bytes as u64
+    }
+}
+
 pub(super) struct Authenticator {
     identities: Identities,
     tokens: Arc<Tokens>,
     clock: Clock,
-    sign_ins: Cache<[u8; 32], Arc<SignedIn>>,
+    sign_ins: Cache<[u8; 32], CachedSignIn, SignInBytes>,
     signing_keys: Cache<String, SigningKey>,
-    /// Under `--dev`: who comes without naming an account.
+    /// Under `--dev`: the caller of requests that name no account.
     dev: Option<Arc<Caller>>,
 }
 
@@ -74,7 +100,7 @@ impl Authenticator {
             identities,
             tokens,
             clock,
-            sign_ins: Cache::new(SIGN_INS),
+            sign_ins: Cache::with_weighter(SIGN_INS, SIGN_IN_BYTES, SignInBytes),
             signing_keys: Cache::new(SIGNING_KEYS),
             dev,
         }
@@ -118,8 +144,8 @@ impl Authenticator {
         })
     }
 
-    /// A key id is never used again for another secret, so a derived key stays right for as long as
-    /// it is remembered. Only one that verified a signature is.
+    /// A key id is never used again for another secret, so a derived key stays valid for as long as
+    /// it is remembered. Only a key that verified a signature is remembered.
     fn verify(
         &self,
         claim: &Claim,
@@ -139,7 +165,9 @@ impl Authenticator {
         }
         let key = claim.credential.signing_key(identity.secret.reveal());
         claim.verify_with_key(request, &key, now)?;
-        self.signing_keys.insert(scope, key);
+        if scope.len() <= MAX_REMEMBERED_SCOPE_BYTES {
+            self.signing_keys.insert(scope, key);
+        }
         Ok(())
     }
 
@@ -154,12 +182,19 @@ impl Authenticator {
             return self.dev.clone().ok_or(Error::BadCredentials);
         }
         let fingerprint: [u8; 32] = Sha256::digest(value).into();
-        if let Some(signed_in) = self.sign_ins.get(&fingerprint) {
-            return self.admit(&signed_in).await;
+        if let Some(cached) = self.sign_ins.get(&fingerprint) {
+            return self.admit(&cached.signed_in).await;
         }
         let signed_in = Arc::new(self.prove(value)?);
         let caller = self.admit(&signed_in).await?;
-        self.sign_ins.insert(fingerprint, signed_in);
+        let header_bytes = value.len();
+        self.sign_ins.insert(
+            fingerprint,
+            CachedSignIn {
+                signed_in,
+                header_bytes,
+            },
+        );
         Ok(caller)
     }
 
@@ -334,5 +369,26 @@ impl TokenSignIn {
         self.limited
             .store(Some(Arc::new((identity, Arc::clone(&caller)))));
         caller
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each spelling of one valid header is an entry of its own.
+    #[test]
+    fn remembered_sign_ins_are_bounded_in_bytes() {
+        let cache = Cache::with_weighter(SIGN_INS, SIGN_IN_BYTES, SignInBytes);
+        let signed_in = Arc::new(SignedIn::Dev(Arc::new(Caller::root(AccountId::DEV))));
+        for at in 0..3_000_u32 {
+            let cached = CachedSignIn {
+                signed_in: Arc::clone(&signed_in),
+                header_bytes: MAX_HEADER_BYTES,
+            };
+            cache.insert(Sha256::digest(at.to_be_bytes()).into(), cached);
+        }
+        assert!(cache.weight() <= SIGN_IN_BYTES, "{} bytes", cache.weight());
+        assert!(cache.len() > 100);
     }
 }

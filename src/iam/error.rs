@@ -79,8 +79,12 @@ pub enum Error {
         "the master key file is not the one that sealed the secrets in this index (it knows {known}, the file is {found}): put the right file back"
     )]
     WrongMasterKey { known: String, found: String },
-    #[error("only a server that runs with --dev can be emptied")]
-    NotDev,
+    /// A development server accepts any credentials and can be emptied by anybody.
+    #[error(
+        "this index was made by a server without --dev, so it is not served with --dev: use \
+         another data folder or database"
+    )]
+    NotDevIndex,
     /// Nobody is let in on the strength of a row that cannot be read.
     #[error("a stored credential or policy cannot be read: {0}")]
     Corrupt(String),

@@ -1,5 +1,5 @@
-//! Who owns an access key, as the index says it: read at most once a second a key, so that a change
-//! by any process is felt within one.
+//! The owners of access keys. Each key is read from the index at most once a second, so that a change
+//! by any process takes effect within one second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,13 +18,13 @@ use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal};
 use crate::seal::Seal;
 use crate::store::{self, KeyRow, PolicyRow};
 
-/// Longest that an answer of the index is used.
+/// Longest time that an entry is used.
 const MAX_AGE: Duration = Duration::from_secs(1);
-/// From this age on, one caller of many reads anew while the others still use what is known: no
-/// herd each second.
+/// From this age on, one caller reads the key again while the others still use the entry, so that
+/// they do not all read at the same time.
 const REFRESH_AGE: Duration = Duration::from_millis(500);
-/// Keys remembered, known and unknown ones. The cache keeps those in use when a scan of made-up ids
-/// passes through.
+/// Keys remembered, known and unknown ones, at about 500 bytes each. Policies are shared. The cache
+/// keeps those in use when many unknown ids are tried.
 const CAPACITY: usize = 4_096;
 /// Longest access key id (the IAM API's own limit): longer ones are unknown without a look.
 const MAX_KEY_ID_BYTES: usize = 128;
@@ -33,12 +33,12 @@ const MAX_KEY_ID_BYTES: usize = 128;
 pub(super) struct Identity {
     pub(super) caller: Arc<Caller>,
     pub(super) secret: Secret<String>,
-    /// The key or its owner is switched off.
+    /// The key or its owner is disabled.
     pub(super) disabled: bool,
 }
 
-/// What the index said of a key, and when.
-struct Answer {
+/// What the index said about a key, and when.
+struct CachedIdentity {
     at: Timestamp,
     being_refreshed: AtomicBool,
     identity: Option<Arc<Identity>>,
@@ -48,23 +48,18 @@ pub(super) struct Identities {
     db: Db,
     seal: Arc<Seal>,
     clock: Clock,
-    policies: Arc<CompiledPolicies>,
-    answers: Cache<Box<str>, Arc<Answer>>,
+    policies: CompiledPolicies,
+    known: Cache<Box<str>, Arc<CachedIdentity>>,
 }
 
 impl Identities {
-    pub(super) fn new(
-        db: Db,
-        seal: Arc<Seal>,
-        clock: Clock,
-        policies: Arc<CompiledPolicies>,
-    ) -> Self {
+    pub(super) fn new(db: Db, seal: Arc<Seal>, clock: Clock) -> Self {
         Self {
             db,
             seal,
             clock,
-            policies,
-            answers: Cache::new(CAPACITY),
+            policies: CompiledPolicies::new(),
+            known: Cache::new(CAPACITY),
         }
     }
 
@@ -74,24 +69,24 @@ impl Identities {
         if access_key_id.len() > MAX_KEY_ID_BYTES {
             return Ok(None);
         }
-        if let Some(answer) = self.answers.get(access_key_id) {
-            // A clock set back makes an answer from the future: read anew rather than trust it for
-            // long.
-            let age = now.since(answer.at);
-            let usable = age < MAX_AGE && answer.at <= now;
-            if usable && (age < REFRESH_AGE || answer.being_refreshed.swap(true, Ordering::Relaxed))
+        if let Some(cached) = self.known.get(access_key_id) {
+            // After the clock was set back, an entry may be from the future: read again rather than
+            // trust it for long.
+            let age = now.since(cached.at);
+            let usable = age < MAX_AGE && cached.at <= now;
+            if usable && (age < REFRESH_AGE || cached.being_refreshed.swap(true, Ordering::Relaxed))
             {
-                return Ok(answer.identity.clone());
+                return Ok(cached.identity.clone());
             }
         }
         let identity = self.load(access_key_id).await?;
         // `at` is from before the read: what changed meanwhile is still seen within MAX_AGE.
-        let answer = Answer {
+        let cached = CachedIdentity {
             at: now,
             being_refreshed: AtomicBool::new(false),
             identity: identity.clone(),
         };
-        self.answers.insert(access_key_id.into(), Arc::new(answer));
+        self.known.insert(access_key_id.into(), Arc::new(cached));
         Ok(identity)
     }
 
@@ -152,7 +147,7 @@ impl Identities {
         })
     }
 
-    /// A policy that cannot be read might have denied, so it lets nobody in.
+    /// A policy that cannot be read might deny, so it is an error.
     fn named(&self, row: &PolicyRow) -> Result<NamedPolicy, Error> {
         let corrupt = || Error::Corrupt(format!("policy {}", row.name));
         match &row.document {

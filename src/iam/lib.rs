@@ -1,9 +1,10 @@
-//! Identity and access: who calls, what they may do, and the credentials that prove it.
+//! Identity and access management: users, access keys, policies and decisions.
 //!
-//! Credentials go in at [`Iam::authenticate_sigv4`] (the AWS APIs) and [`Iam::authenticate_header`]
-//! (`/v2/` and `/token`), a [`Caller`] comes out; [`evaluate()`] then says whether that caller may
-//! do a thing, and why not. Users and keys are kept by [`Users`].
+//! [`Iam::authenticate_sigv4`] (AWS APIs) and [`Iam::authenticate_header`] (`/v2/` and `/token`)
+//! verify credentials and return a [`Caller`]. [`evaluate()`] decides whether that caller may
+//! perform an action, and gives the reason. [`Users`] manages users and access keys.
 
+mod access_keys;
 mod authenticate;
 mod budget;
 mod compiled;
@@ -13,6 +14,7 @@ mod error;
 mod evaluate;
 mod glob;
 mod identities;
+mod index_mode;
 mod key;
 mod managed;
 mod pattern;
@@ -26,14 +28,13 @@ mod strict_json;
 mod token;
 mod users;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use access_keys::{MAX_KEYS, NewAccessKey};
 use authenticate::Authenticator;
 pub use authenticate::{PASSWORD_USER, Signed};
 pub use budget::{EvaluationBudget, EvaluationLimit};
-use compiled::CompiledPolicies;
 pub use context::{AccessRequest, ConditionContext};
 pub use error::{Error, PolicyError};
 pub use evaluate::{Decision, Denial, Grant, MatchedStatement, PolicyKind, PolicySet, evaluate};
@@ -45,68 +46,61 @@ pub use resource::Resource;
 pub use scopes::{ScopeAction, ScopeActions, ScopeError, ScopeTarget, TokenScope, TokenScopes};
 use seal::Seal;
 pub use seal::{KeyFileError, MasterKey};
-use serde::Deserialize;
 pub use store::AccessKeySummary;
 pub use token::{IssuedToken, LayerGrant, RegistryGrant, install_crypto_provider};
 use token::{SignIn, Tokens};
-pub use users::{MAX_KEYS, MAX_POLICIES, NewAccessKey, PolicyAttachment, UserSummary, Users};
+pub use users::{MAX_POLICIES, PolicyAttachment, UserSummary, Users};
 use wharfinger_aws::{AccountId, sigv4};
 use wharfinger_base::{Clock, Ids, Timestamp};
 use wharfinger_db::{Db, Migration};
 
 /// The tables of accounts, users, keys and policies.
-pub const MIGRATIONS: &[Migration] = &[wharfinger_db::migration!("V0003__iam")];
+pub const MIGRATIONS: &[Migration] = &[
+    wharfinger_db::migration!("V0003__iam"),
+    wharfinger_db::migration!("V0007__settings"),
+];
 
 /// How long the password of `GetAuthorizationToken` holds (ECR's own figure).
 pub const PASSWORD_TTL: Duration = Duration::from_hours(12);
 /// How long a layer's download URL holds (about what ECR gives).
 pub const LAYER_TICKET_TTL: Duration = Duration::from_hours(1);
 
-/// The `[iam]` table of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// The account whose root gets the first access key, and that requests without another one
-    /// belong to.
-    pub account: AccountId,
-    /// Where the master key is; `master.key` in the data folder where not said.
-    pub key_file: Option<PathBuf>,
-    /// Seconds that a Bearer token of `/token` holds; 60 to 3600.
-    pub registry_token_seconds: u64,
-    /// Take any credentials. Never from the file: only the flag `--dev` says so.
-    #[serde(skip)]
-    pub dev: bool,
-}
+/// How long a Bearer token of `/token` may hold: shorter ones expire between the requests of one
+/// push, and longer ones are of no use to a client.
+pub const REGISTRY_TOKEN_SECONDS: std::ops::RangeInclusive<u64> = 60..=3_600;
 
-impl Config {
-    /// Shorter tokens would run out between a client's requests; longer ones would outlive what
-    /// they are for.
-    const REGISTRY_TOKEN_SECONDS: std::ops::RangeInclusive<u64> = 60..=3600;
+/// How identities are handled on this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The account whose root gets the first access key.
+    pub account: AccountId,
+    /// How long a Bearer token of `/token` holds, within [`REGISTRY_TOKEN_SECONDS`].
+    pub registry_token_ttl: Duration,
+    /// Whether any credentials are accepted (`--dev`).
+    pub dev: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             account: AccountId::DEV,
-            key_file: None,
-            registry_token_seconds: 300,
+            registry_token_ttl: Duration::from_mins(5),
             dev: false,
         }
     }
 }
 
-/// The handle of the room: sign-in, tokens, compiled policies, users.
+/// Authentication, tokens and users over one index.
 pub struct Iam {
     authenticator: Authenticator,
     tokens: Arc<Tokens>,
-    policies: Arc<CompiledPolicies>,
     users: Users,
     clock: Clock,
     config: Config,
 }
 
 impl Iam {
-    /// Joins the index and the master key.
+    /// Opens the identities of an index with the master key of the deployment.
     ///
     /// # Errors
     /// [`Error::WrongMasterKey`] where the secrets in the index were sealed under another key.
@@ -120,13 +114,7 @@ impl Iam {
         let seal = Arc::new(Seal::new(master, ids.clone()));
         prove_master_key(&db, &seal, clock.now()).await?;
         let tokens = Arc::new(Tokens::new(master));
-        let policies = Arc::new(CompiledPolicies::new());
-        let identities = Identities::new(
-            db.clone(),
-            Arc::clone(&seal),
-            clock.clone(),
-            Arc::clone(&policies),
-        );
+        let identities = Identities::new(db.clone(), Arc::clone(&seal), clock.clone());
         let authenticator =
             Authenticator::new(identities, Arc::clone(&tokens), clock.clone(), config.dev);
         let users = Users {
@@ -138,31 +126,28 @@ impl Iam {
         Ok(Self {
             authenticator,
             tokens,
-            policies,
             users,
             clock,
             config,
         })
     }
 
-    /// On the first start of all, makes the configured account and its root's access key, to be
-    /// shown once; `None` ever after.
+    /// Makes the configured account and an access key of its root, to be shown once; `None` where
+    /// the root has a key.
     pub async fn bootstrap(&self) -> Result<Option<NewAccessKey>, Error> {
         self.users.bootstrap(self.config.account).await
     }
 
-    /// Forgets all accounts, users and keys, for `POST /_wharfinger/reset`.
+    /// Records that this server serves the index.
     ///
     /// # Errors
-    /// [`Error::NotDev`] on any server but one under `--dev`.
-    pub async fn reset(&self) -> Result<(), Error> {
-        if !self.is_dev() {
-            return Err(Error::NotDev);
-        }
-        Ok(self.users.db.write(store::clear).await?)
+    /// [`Error::NotDevIndex`] where a server under `--dev` would serve an index that was made
+    /// without.
+    pub async fn claim_index(&self) -> Result<(), Error> {
+        index_mode::claim(&self.users.db, self.is_dev()).await
     }
 
-    /// Are any credentials, and none, taken?
+    /// Whether any credentials are accepted, including none (`--dev`).
     pub const fn is_dev(&self) -> bool {
         self.authenticator.is_dev()
     }
@@ -176,14 +161,14 @@ impl Iam {
         &self.users
     }
 
-    /// Who signed this request of an AWS API, in the header or the query.
+    /// The caller who signed this request of an AWS API, in the header or the query.
     pub async fn authenticate_sigv4(&self, request: &sigv4::Request<'_>) -> Result<Signed, Error> {
         self.authenticator.sigv4(request).await
     }
 
-    /// Who sent this `Authorization` header (`Basic` or `Bearer`) to `/v2/` or `/token`. The same
-    /// header again costs about a microsecond; users, keys and policies are no older than a
-    /// second.
+    /// The caller of this `Authorization` header (`Basic` or `Bearer`) of `/v2/` or `/token`. The
+    /// same header again costs about a microsecond; users, keys and policies are at most one second
+    /// old.
     pub async fn authenticate_header(
         &self,
         authorization: Option<&str>,
@@ -191,7 +176,7 @@ impl Iam {
         self.authenticator.header(authorization).await
     }
 
-    /// Who has this password, for doors that take it in a form (`POST /token`).
+    /// The caller with this password, which `POST /token` takes in a form.
     pub async fn authenticate_basic(
         &self,
         user: &str,
@@ -204,7 +189,7 @@ impl Iam {
         self.authenticator.bearer(token).await
     }
 
-    /// The password that `GetAuthorizationToken` hands out, for the user name [`PASSWORD_USER`].
+    /// The password that `GetAuthorizationToken` returns, for the user name [`PASSWORD_USER`].
     pub fn password_for(&self, caller: &Caller) -> Result<IssuedToken, Error> {
         self.tokens.issue(
             SignIn::Password,
@@ -225,10 +210,13 @@ impl Iam {
         caller: &Caller,
         grant: &RegistryGrant,
     ) -> Result<IssuedToken, Error> {
-        let (least, most) = Config::REGISTRY_TOKEN_SECONDS.into_inner();
-        let ttl = Duration::from_secs(self.config.registry_token_seconds.clamp(least, most));
-        self.tokens
-            .issue(SignIn::Registry, caller, Some(grant), self.clock.now(), ttl)
+        self.tokens.issue(
+            SignIn::Registry,
+            caller,
+            Some(grant),
+            self.clock.now(),
+            self.config.registry_token_ttl,
+        )
     }
 
     /// Issues the ticket of a layer's download URL. Whoever has it reads that layer in the name of
@@ -247,15 +235,6 @@ impl Iam {
         ticket: &str,
     ) -> Result<(Arc<Caller>, LayerGrant), Error> {
         self.authenticator.ticket(ticket).await
-    }
-
-    /// The policy of a repository (or registry) out of its text, compiled once.
-    pub fn resource_policy(
-        &self,
-        text: &str,
-        grammar: Grammar,
-    ) -> Result<Arc<Policy>, PolicyError> {
-        self.policies.get(text, grammar)
     }
 }
 

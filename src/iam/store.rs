@@ -42,23 +42,29 @@ pub struct AccessKeySummary {
     pub disabled_at: Option<Timestamp>,
 }
 
-/// True where the account was not there before.
-pub(super) fn insert_account(tx: &mut Tx<'_>, account: AccountId, now: Timestamp) -> Result<bool> {
-    let sql = "INSERT INTO accounts (account, created_at) VALUES (?1, ?2) ON CONFLICT (account) DO NOTHING";
-    Ok(tx.execute(sql, params![account.as_str(), now])? == 1)
+pub(super) fn insert_account(tx: &mut Tx<'_>, account: AccountId, now: Timestamp) -> Result<()> {
+    let sql = "INSERT INTO accounts (account, created_at) VALUES (?1, ?2)
+        ON CONFLICT (account) DO NOTHING";
+    tx.execute(sql, params![account.as_str(), now]).map(drop)
 }
 
-/// Removes all accounts, users, keys and attachments; the proof of the master key stays.
-pub(super) fn clear(tx: &mut Tx<'_>) -> Result<()> {
-    for sql in [
-        "DELETE FROM user_policies",
-        "DELETE FROM access_keys",
-        "DELETE FROM users",
-        "DELETE FROM accounts",
-    ] {
-        tx.execute(sql, params![])?;
-    }
-    Ok(())
+/// A fact about the index itself.
+pub(super) fn setting(tx: &mut Tx<'_>, name: &str) -> Result<Option<String>> {
+    let sql = "SELECT value FROM settings WHERE name = ?1";
+    tx.query_optional(sql, params![name], |row| Ok(row.text(0).to_owned()))
+}
+
+pub(super) fn put_setting(tx: &mut Tx<'_>, name: &str, value: &str) -> Result<()> {
+    let sql = "INSERT INTO settings (name, value) VALUES (?1, ?2)
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    tx.execute(sql, params![name, value]).map(drop)
+}
+
+/// Whether the index holds any access key.
+pub(super) fn has_keys(tx: &mut Tx<'_>) -> Result<bool> {
+    let sql = "SELECT access_key_id FROM access_keys LIMIT 1";
+    let found = tx.query_optional(sql, params![], |row| Ok(row.text(0).to_owned()))?;
+    Ok(found.is_some())
 }
 
 /// The proofs of all master keys that sealed something in this index.

@@ -1,5 +1,5 @@
-//! The room as a whole, on a real index: first start, sign-in by every kind of credential, users,
-//! and how soon a change counts.
+//! Tests over a real index: first start, sign-in by every kind of credential, users, and how soon a
+//! change takes effect.
 
 use std::time::Duration;
 
@@ -769,45 +769,45 @@ async fn keys_and_policies_are_counted() {
         .expect("detached");
 }
 
+/// Creating a user does not count as the first start.
 #[tokio::test]
-async fn only_dev_forgets_everything() {
+async fn the_root_gets_a_key_whenever_it_has_none() {
     let world = World::new();
-    let (iam, dev) = (world.open().await, world.dev().await);
-    user(&iam, "ci", &["AdministratorAccess"]).await;
-    assert_eq!(iam.reset().await, Err(Error::NotDev));
-    dev.reset().await.expect("emptied");
-    assert!(
-        iam.users()
-            .list(AccountId::DEV, None, 9)
-            .await
-            .expect("a page")
-            .items
-            .is_empty()
-    );
-    assert!(
-        world
-            .open()
-            .await
-            .bootstrap()
-            .await
-            .expect("works")
-            .is_some()
-    );
+    let iam = world.open().await;
+    user(&iam, "ci", &[]).await;
+    let key = iam.bootstrap().await.expect("works").expect("a key");
+    let users = iam.users();
+    users
+        .disable_key(AccountId::DEV, &key.access_key_id)
+        .await
+        .expect("disabled");
+    assert!(iam.bootstrap().await.expect("works").is_none());
+    users
+        .delete_key(AccountId::DEV, &key.access_key_id)
+        .await
+        .expect("deleted");
+    let next = iam.bootstrap().await.expect("works").expect("a key");
+    let listed = users.keys(AccountId::DEV, None).await.expect("keys");
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].access_key_id, next.access_key_id);
 }
 
 #[tokio::test]
-async fn a_compiled_policy_is_kept() {
-    let iam = World::new().open().await;
-    let text = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"ecr:*"}}"#;
-    let (one, two) = (
-        iam.resource_policy(text, Grammar::Repository),
-        iam.resource_policy(text, Grammar::Repository),
-    );
-    assert!(Arc::ptr_eq(
-        &one.expect("a policy"),
-        &two.expect("a policy")
-    ));
-    assert!(iam.resource_policy(text, Grammar::Identity).is_err());
+async fn a_development_server_takes_no_index_that_was_served_without() {
+    for db in wharfinger_db::testing::every_engine(MIGRATIONS) {
+        let world = World { db, ..World::new() };
+        let (dev, production) = (world.dev().await, world.open().await);
+        dev.claim_index().await.expect("a new index");
+        user(&dev, "ci", &[]).await;
+        dev.claim_index().await.expect("a development index");
+        production.claim_index().await.expect("taken over");
+        assert_eq!(dev.claim_index().await, Err(Error::NotDevIndex));
+        production.claim_index().await.expect("again");
+    }
+    let world = World::new();
+    user(&world.open().await, "ci", &[]).await;
+    let claimed = world.dev().await.claim_index().await;
+    assert_eq!(claimed, Err(Error::NotDevIndex), "an index with keys");
 }
 
 /// Every statement of the store, on every engine at hand.
@@ -875,15 +875,5 @@ async fn both_engines_keep_users_alike() {
             Err(Error::NoSuchKey(key.access_key_id))
         );
         users.delete(account, "ci").await.expect("deleted");
-        iam.reset().await.expect("emptied");
-        assert!(
-            world
-                .open()
-                .await
-                .bootstrap()
-                .await
-                .expect("works")
-                .is_some()
-        );
     }
 }

@@ -1,12 +1,13 @@
-//! The verbs on users, their access keys and their policies. A change by any process that shares
-//! the index is felt by all within a second.
+//! Operations on users and their policies. A change by any process that shares the index takes
+//! effect in all of them within a second.
 
 use std::sync::Arc;
 
 use wharfinger_aws::{AccountId, Arn};
-use wharfinger_base::{Clock, Ids, Page, Secret, Timestamp};
+use wharfinger_base::{Clock, Ids, Page, Timestamp};
 use wharfinger_db::{Db, Tx};
 
+use crate::access_keys::NewAccessKey;
 use crate::error::Error;
 use crate::managed::managed_policy;
 use crate::policy::{Grammar, Policy};
@@ -14,10 +15,7 @@ use crate::principal::{Caller, Principal, UserName};
 use crate::seal::Seal;
 use crate::store::{self, AccessKeySummary, PolicyRow, UserRow};
 
-/// Access keys a user or root may have (the IAM quota): the one in use, and its successor while it
-/// is being replaced.
-pub const MAX_KEYS: usize = 2;
-/// Policies a user may carry: twice the IAM quota of ten managed ones, since inline ones count here
+/// Most policies of a user: twice the IAM quota of ten managed ones, since inline ones count here
 /// too.
 pub const MAX_POLICIES: usize = 20;
 /// Longest user name (the IAM limit), in characters, all of which are ASCII.
@@ -27,22 +25,10 @@ const MAX_POLICY_NAME_BYTES: usize = 128;
 /// Most users in one page.
 const MAX_PAGE: usize = 1_000;
 
-/// Ids are base 32 as AWS's are; secrets base 64. 16 characters of the one hold 80 bits, 40 of the
-/// other 240.
-const ID_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-const SECRET_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// Base 32, as the ids of AWS.
+pub(super) const ID_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// An access key at the only moment when its secret can be shown.
-#[derive(Clone, Debug)]
-pub struct NewAccessKey {
-    pub account: AccountId,
-    /// `None` for the root.
-    pub user: Option<String>,
-    pub access_key_id: String,
-    pub secret_access_key: Secret<String>,
-}
-
-/// A policy to hang on a user.
+/// A policy to attach to a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyAttachment(PolicyRow);
 
@@ -88,7 +74,7 @@ pub struct UserSummary {
     pub policies: Vec<String>,
 }
 
-/// Users, keys and attachments of all accounts in the index.
+/// Users, access keys and attached policies of all accounts in the index.
 #[derive(Clone)]
 pub struct Users {
     pub(super) db: Db,
@@ -98,7 +84,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// Makes a user with a first access key.
+    /// Creates a user with a first access key.
     pub async fn create(
         &self,
         account: AccountId,
@@ -156,7 +142,7 @@ impl Users {
         Ok(Page::of(users.await?, limit, |user| user.name.clone()))
     }
 
-    /// Refuses the user at every door, keys and tokens alike, until it is enabled.
+    /// Refuses the user's keys, passwords and tokens until the user is enabled.
     pub async fn disable(&self, account: AccountId, name: &str) -> Result<(), Error> {
         self.set_disabled(account, name, Some(self.clock.now()))
             .await
@@ -178,7 +164,7 @@ impl Users {
         .await
     }
 
-    /// Removes the user, its keys and its policies for good.
+    /// Deletes the user, its keys and its policies.
     pub async fn delete(&self, account: AccountId, name: &str) -> Result<(), Error> {
         self.change(account, name, move |tx, row| {
             Ok(store::delete_user(tx, account, &row.user.id)?)
@@ -186,7 +172,7 @@ impl Users {
         .await
     }
 
-    /// Hangs a policy on the user; an inline one replaces that of the same name.
+    /// Attaches a policy to the user; an inline one replaces the one of the same name.
     pub async fn attach(
         &self,
         account: AccountId,
@@ -213,7 +199,7 @@ impl Users {
         .await
     }
 
-    /// Takes a policy (managed or inline, by name or ARN) off the user.
+    /// Detaches a policy (managed or inline, by name or ARN) from the user.
     pub async fn detach(&self, account: AccountId, name: &str, policy: &str) -> Result<(), Error> {
         let policy = managed_policy(policy).map_or_else(
             || policy.to_owned(),
@@ -229,101 +215,6 @@ impl Users {
         .await
     }
 
-    /// A further access key, at most [`MAX_KEYS`]; for the account's root where `name` is `None`.
-    pub async fn add_key(
-        &self,
-        account: AccountId,
-        name: Option<&str>,
-    ) -> Result<NewAccessKey, Error> {
-        self.new_key_for(account, name, |_, _, _| Ok(())).await
-    }
-
-    /// A new access key in place of all that the user (or root) had.
-    pub async fn rotate_key(
-        &self,
-        account: AccountId,
-        name: Option<&str>,
-    ) -> Result<NewAccessKey, Error> {
-        self.new_key_for(account, name, move |tx, account, owner| {
-            for key in store::keys_of(tx, account, owner)? {
-                store::delete_key(tx, account, &key.access_key_id)?;
-            }
-            Ok(())
-        })
-        .await
-    }
-
-    async fn new_key_for(
-        &self,
-        account: AccountId,
-        name: Option<&str>,
-        first: impl Fn(&mut Tx<'_>, AccountId, &str) -> Result<(), Error> + Send + 'static,
-    ) -> Result<NewAccessKey, Error> {
-        let (key, sealed) = self.new_key(account, name);
-        let (now, id, name) = (
-            self.clock.now(),
-            key.access_key_id.clone(),
-            name.map(ToOwned::to_owned),
-        );
-        self.db
-            .write(move |tx| {
-                let owner = match &name {
-                    Some(name) => existing(tx, account, name)?.user.id,
-                    None => store::ROOT.to_owned(),
-                };
-                first(tx, account, &owner)?;
-                if store::keys_of(tx, account, &owner)?.len() >= MAX_KEYS {
-                    return Err(Error::LimitExceeded {
-                        what: "access keys",
-                        limit: MAX_KEYS,
-                    });
-                }
-                store::insert_account(tx, account, now)?;
-                Ok(store::insert_key(tx, account, &owner, &id, &sealed, now)?)
-            })
-            .await?;
-        Ok(key)
-    }
-
-    pub async fn disable_key(&self, account: AccountId, access_key_id: &str) -> Result<(), Error> {
-        let now = self.clock.now();
-        self.change_key(access_key_id, move |tx, id| {
-            store::set_key_disabled(tx, account, id, Some(now))
-        })
-        .await
-    }
-
-    pub async fn enable_key(&self, account: AccountId, access_key_id: &str) -> Result<(), Error> {
-        self.change_key(access_key_id, move |tx, id| {
-            store::set_key_disabled(tx, account, id, None)
-        })
-        .await
-    }
-
-    pub async fn delete_key(&self, account: AccountId, access_key_id: &str) -> Result<(), Error> {
-        self.change_key(access_key_id, move |tx, id| {
-            store::delete_key(tx, account, id)
-        })
-        .await
-    }
-
-    async fn change_key(
-        &self,
-        access_key_id: &str,
-        work: impl Fn(&mut Tx<'_>, &str) -> wharfinger_db::Result<bool> + Send + 'static,
-    ) -> Result<(), Error> {
-        let id = access_key_id.to_owned();
-        self.db
-            .write(move |tx| {
-                if work(tx, &id)? {
-                    Ok(())
-                } else {
-                    Err(Error::NoSuchKey(id.clone()))
-                }
-            })
-            .await
-    }
-
     /// Finds the user and changes something of it, in one transaction.
     async fn change(
         &self,
@@ -336,42 +227,9 @@ impl Users {
             .write(move |tx| existing(tx, account, &name).and_then(|row| work(tx, row)))
             .await
     }
-
-    /// Makes the account and the first key of its root, the first time only.
-    pub(super) async fn bootstrap(
-        &self,
-        account: AccountId,
-    ) -> Result<Option<NewAccessKey>, Error> {
-        let (key, sealed) = self.new_key(account, None);
-        let (now, id) = (self.clock.now(), key.access_key_id.clone());
-        let made = self.db.write(move |tx| -> Result<bool, Error> {
-            let first = store::insert_account(tx, account, now)?;
-            if first {
-                store::insert_key(tx, account, store::ROOT, &id, &sealed, now)?;
-            }
-            Ok(first)
-        });
-        Ok(made.await?.then_some(key))
-    }
-
-    /// A key and its secret as it will be stored.
-    fn new_key(&self, account: AccountId, user: Option<&str>) -> (NewAccessKey, Vec<u8>) {
-        let access_key_id = format!("AKIA{}", self.ids.text(ID_ALPHABET, 16));
-        let secret = self.ids.text(SECRET_ALPHABET, 40);
-        let sealed = self.seal.seal(&access_key_id, secret.as_bytes());
-        (
-            NewAccessKey {
-                account,
-                user: user.map(ToOwned::to_owned),
-                access_key_id,
-                secret_access_key: Secret::new(secret),
-            },
-            sealed,
-        )
-    }
 }
 
-fn existing(tx: &mut Tx<'_>, account: AccountId, name: &str) -> Result<UserRow, Error> {
+pub(super) fn existing(tx: &mut Tx<'_>, account: AccountId, name: &str) -> Result<UserRow, Error> {
     store::user(tx, account, name)?.ok_or_else(|| Error::NoSuchUser(name.to_owned()))
 }
 

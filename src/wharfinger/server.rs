@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -82,6 +82,7 @@ impl Server {
         config.listen = listener.address().map_err(refused)?;
         config.names.follow_port(config.listen.port());
         let app = Arc::new(open(config, Upgrade::Apply).await?);
+        app.iam.claim_index().await?;
         advertise(&app.config)?;
         Ok(Self {
             app,
@@ -96,7 +97,7 @@ impl Server {
         &self.app
     }
 
-    /// The key of the account's root, made on the first start of all; `None` ever after.
+    /// A new access key of the account's root; `None` where the root has one.
     pub async fn first_key(&self) -> Result<Option<NewAccessKey>, StartError> {
         Ok(self.app.iam.bootstrap().await?)
     }
@@ -146,6 +147,7 @@ pub fn migrations() -> Vec<Migration> {
 /// commands use it beside a running server, with [`Upgrade::Refuse`].
 pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     make_folder(&config.data_dir)?;
+    warn_if_readable(&config.data_dir);
     let (clock, ids) = (Clock::default(), Ids::default());
     let database = config.database.clone();
     let key_file = config.key_file.clone();
@@ -160,9 +162,8 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
         .map_err(|panic| StartError::Signals(io::Error::other(panic)))??;
     let identities = iam::Config {
         account: config.names.account,
-        key_file: None,
+        registry_token_ttl: config.registry_token_ttl,
         dev: config.dev,
-        ..iam::Config::default()
     };
     let iam = Iam::open(db.clone(), &master, clock.clone(), ids.clone(), identities).await?;
     let blobs = BlobStore::open(&config.blobs, config.durability, ids.clone()).await?;
@@ -195,6 +196,18 @@ fn make_folder(path: &Path) -> Result<(), StartError> {
             .map_err(failed)?;
     }
     Ok(())
+}
+
+/// Warns about a data folder that existed before and that other users of this machine can read.
+/// Changing its mode is left to its owner, who may have a reason.
+fn warn_if_readable(path: &Path) {
+    let others = |metadata: fs::Metadata| metadata.permissions().mode() & 0o077 != 0;
+    if fs::metadata(path).is_ok_and(others) {
+        tracing::warn!(
+            path = %path.display(),
+            "other users of this machine can read the data folder: chmod 700 it"
+        );
+    }
 }
 
 /// The file of the data folder that tells where its server is to be reached.

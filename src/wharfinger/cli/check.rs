@@ -1,4 +1,4 @@
-//! `wharfinger check`: is this configuration right?
+//! `wharfinger check`: checks a configuration.
 
 use std::process::ExitCode;
 
@@ -19,6 +19,6 @@ pub(super) fn run(configured: Configured) -> anyhow::Result<ExitCode> {
             }
         },
     };
-    say(&format!("the configuration is not right:\n{problems}\n"))?;
+    say(&format!("the configuration is not valid:\n{problems}\n"))?;
     Ok(ExitCode::FAILURE)
 }

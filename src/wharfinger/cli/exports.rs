@@ -1,4 +1,4 @@
-//! PURE: the four lines that point AWS tools at this server.
+//! PURE: the lines for a shell that point AWS tools at this server.
 
 use wharfinger_aws::Region;
 use wharfinger_base::Secret;
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn four_lines_say_it_all() {
+    fn the_lines_name_endpoint_key_and_region() {
         let lines = lines(
             "http://localhost:4566",
             "AKIAX",

@@ -1,8 +1,10 @@
-//! The command line: what may be typed, and who does it.
+//! The command line.
 
+mod admin;
 mod check;
 mod exports;
 mod healthcheck;
+mod key;
 mod operations;
 mod serve;
 mod user;
@@ -29,14 +31,17 @@ pub struct Cli {
 enum Command {
     /// Run the server
     Serve(Box<Configured>),
-    /// Make, list, disable and delete users
+    /// Create, list, disable and delete users, and attach policies to them
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Create, list, disable, rotate and delete access keys, also of the account's root
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Check a configuration and print what is wrong with it
     Check(Box<Configured>),
     /// Ask the server on this machine whether it is ready; for container health checks
     Healthcheck(Box<Configured>),
-    /// List the operations of the AWS APIs that are answered here
+    /// List the operations of the AWS APIs that this server implements
     Operations(operations::Operations),
 }
 
@@ -51,11 +56,12 @@ struct Configured {
 }
 
 impl Cli {
-    /// Does what was typed. Errors that are not the user's to correct carry their causes.
+    /// Runs the command.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(configured) => serve::run(configured.load()?),
             Command::User(command) => user::run(command),
+            Command::Key(command) => key::run(command),
             Command::Check(configured) => check::run(*configured),
             Command::Healthcheck(configured) => healthcheck::run(&configured.load()?),
             Command::Operations(how) => operations::run(&how).map(|()| ExitCode::SUCCESS),
@@ -64,26 +70,26 @@ impl Cli {
 }
 
 impl Configured {
-    /// All that was set, before defaults and checks.
+    /// All settings, before defaults and checks.
     fn settings(self) -> anyhow::Result<Settings> {
         let Some(path) = self.config else {
             return Ok(with_usual_endpoint(self.settings));
         };
         let text = fs::read_to_string(&path)
-            .with_context(|| format!("cannot read the config file {}", path.display()))?;
+            .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
         let file = Settings::from_toml(&text)
-            .with_context(|| format!("the config file {} is not right", path.display()))?;
+            .with_context(|| format!("the configuration file {} is not valid", path.display()))?;
         Ok(with_usual_endpoint(self.settings.over(file)))
     }
 
     fn load(self) -> anyhow::Result<Config> {
         Config::from_settings(self.settings()?).map_err(|problems| {
-            anyhow::anyhow!("the configuration is not right:\n{}", listed(&problems))
+            anyhow::anyhow!("the configuration is not valid:\n{}", listed(&problems))
         })
     }
 }
 
-/// The variable that every program with OpenTelemetry knows, where ours says nothing.
+/// Uses the standard OpenTelemetry variable where ours is not set.
 fn with_usual_endpoint(mut settings: Settings) -> Settings {
     settings.otel_endpoint = settings
         .otel_endpoint
@@ -99,8 +105,7 @@ fn listed(problems: &[Problem]) -> String {
         .join("\n")
 }
 
-/// Writes to stdout, where others may read on; a closed pipe is not an error worth a stack of
-/// messages.
+/// Writes to stdout.
 fn say(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -114,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_holds_together() {
+    fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 }

@@ -6,11 +6,12 @@ use anyhow::Context as _;
 use wharfinger_base::Secret;
 use wharfinger_telemetry as telemetry;
 
+use crate::cli::admin::print_key;
 use crate::cli::{exports, say};
 use crate::config::Config;
 use crate::server::Server;
 
-/// Under `--dev` any key does; these are as good as any.
+/// Under `--dev` any key is accepted.
 const DEV_KEY: &str = "test";
 
 pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
@@ -38,12 +39,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             &names.region,
         ))?;
     } else if let Some(key) = server.first_key().await? {
-        say(&exports::lines(
-            &names.public_url,
-            &key.access_key_id,
-            &key.secret_access_key,
-            &names.region,
-        ))?;
+        print_key(server.app(), &names.public_url, &key).await?;
     }
     server.run().await?;
     Ok(())

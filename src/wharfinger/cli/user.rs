@@ -1,5 +1,4 @@
-//! `wharfinger user`: makes, lists, disables and deletes users; also while a server runs on the
-//! same index, which heeds it in a second.
+//! `wharfinger user`: manages users and their policies.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,41 +7,41 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use wharfinger_db::Upgrade;
-use wharfinger_iam::{PolicyAttachment, UserSummary, managed_policy_names};
-use wharfinger_telemetry as telemetry;
+use wharfinger_iam::{AccessKeySummary, PolicyAttachment, UserSummary, managed_policy_names};
 
 use crate::app::App;
-use crate::cli::{Configured, exports, say};
-use crate::config::Config;
+use crate::cli::admin::{self, NoArguments, PAGE, print_key};
+use crate::cli::{Configured, say};
 use crate::server;
-
-/// Users printed per read of the index.
-const PAGE: usize = 100;
 
 #[derive(Subcommand)]
 pub(super) enum UserCommand {
-    /// Make a user with an access key, and print the lines that put it to use
-    Create(Create),
-    /// Print all users, with their keys and policies
-    List(Just),
-    /// Refuse a user's keys and passwords until it is enabled again
-    Disable(Named),
-    /// Take back `disable`
-    Enable(Named),
-    /// Remove a user, its keys and its policies
-    Delete(Named),
+    /// Create a user with an access key, and print the lines that put it to use
+    Create(NameAndPolicies),
+    /// Print the root and all users: name, state, access keys, policies
+    List(NoArguments),
+    /// Attach policies to a user
+    Attach(NameAndPolicies),
+    /// Detach a policy from a user
+    Detach(NameAndPolicy),
+    /// Refuse a user's keys, passwords and tokens until it is enabled again
+    Disable(Name),
+    /// Accept a disabled user again
+    Enable(Name),
+    /// Delete a user, its keys and its policies
+    Delete(Name),
 }
 
 #[derive(Args)]
-pub(super) struct Create {
+pub(super) struct NameAndPolicies {
+    /// 1 to 64 letters, digits and +=,.@_-
     name: String,
     /// A managed policy by name, such as `AmazonEC2ContainerRegistryReadOnly`; may be given
     /// several times
     #[arg(long = "policy", value_name = "NAME")]
     policies: Vec<String>,
-    /// A file with a policy document of the user's own; it is called as the file; may be given
-    /// several times
+    /// A file with a policy document of the user's own, named as the file without its extension;
+    /// may be given several times
     #[arg(long = "policy-file", value_name = "FILE")]
     policy_files: Vec<PathBuf>,
     #[command(flatten)]
@@ -50,13 +49,18 @@ pub(super) struct Create {
 }
 
 #[derive(Args)]
-pub(super) struct Just {
+pub(super) struct NameAndPolicy {
+    /// The user
+    name: String,
+    /// The name of the policy
+    policy: String,
     #[command(flatten)]
     configured: Box<Configured>,
 }
 
 #[derive(Args)]
-pub(super) struct Named {
+pub(super) struct Name {
+    /// The user
     name: String,
     #[command(flatten)]
     configured: Box<Configured>,
@@ -64,54 +68,56 @@ pub(super) struct Named {
 
 pub(super) fn run(command: UserCommand) -> anyhow::Result<ExitCode> {
     match command {
-        UserCommand::Create(Create {
-            name,
-            policies,
-            policy_files,
-            configured,
-        }) => {
-            let attachments = attachments(&policies, &policy_files)?;
-            within(*configured, async move |app| {
-                create(app, &name, attachments).await
+        UserCommand::Create(user) => {
+            let attachments = attachments(&user.policies, &user.policy_files)?;
+            admin::run(*user.configured, async move |app| {
+                create(app, &user.name, attachments).await
             })
         }
-        UserCommand::List(Just { configured }) => within(*configured, list),
-        UserCommand::Disable(Named { name, configured }) => within(*configured, async move |app| {
-            Ok(app.iam.users().disable(app.iam.account(), &name).await?)
+        UserCommand::List(NoArguments { configured }) => admin::run(*configured, list),
+        UserCommand::Attach(user) => {
+            let attachments = attachments(&user.policies, &user.policy_files)?;
+            admin::run(*user.configured, async move |app| {
+                for attachment in attachments {
+                    let (users, account) = (app.iam.users(), app.iam.account());
+                    users.attach(account, &user.name, attachment).await?;
+                }
+                Ok(())
+            })
+        }
+        UserCommand::Detach(user) => admin::run(*user.configured, async move |app| {
+            let (users, account) = (app.iam.users(), app.iam.account());
+            Ok(users.detach(account, &user.name, &user.policy).await?)
         }),
-        UserCommand::Enable(Named { name, configured }) => within(*configured, async move |app| {
-            Ok(app.iam.users().enable(app.iam.account(), &name).await?)
+        UserCommand::Disable(user) => admin::run(*user.configured, async move |app| {
+            Ok(app
+                .iam
+                .users()
+                .disable(app.iam.account(), &user.name)
+                .await?)
         }),
-        UserCommand::Delete(Named { name, configured }) => within(*configured, async move |app| {
-            Ok(app.iam.users().delete(app.iam.account(), &name).await?)
+        UserCommand::Enable(user) => admin::run(*user.configured, async move |app| {
+            Ok(app
+                .iam
+                .users()
+                .enable(app.iam.account(), &user.name)
+                .await?)
+        }),
+        UserCommand::Delete(user) => admin::run(*user.configured, async move |app| {
+            Ok(app
+                .iam
+                .users()
+                .delete(app.iam.account(), &user.name)
+                .await?)
         }),
     }
-}
-
-/// Opens the house as the server does, and does one thing in it.
-fn within(
-    configured: Configured,
-    work: impl AsyncFnOnce(&App) -> anyhow::Result<()>,
-) -> anyhow::Result<ExitCode> {
-    let config: Config = configured.load()?;
-    telemetry::init(&config.logs, None)?.shut_down();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(async {
-        let app = server::open(config, Upgrade::Refuse).await?;
-        work(&app).await
-    })?;
-    Ok(ExitCode::SUCCESS)
 }
 
 fn attachments(policies: &[String], files: &[PathBuf]) -> anyhow::Result<Vec<PolicyAttachment>> {
     let managed = policies.iter().map(|name| {
         let known = || {
             format!(
-                "`--policy {name}`; there are {}",
+                "`--policy {name}`; the managed policies are {}",
                 managed_policy_names().collect::<Vec<_>>().join(", ")
             )
         };
@@ -121,7 +127,7 @@ fn attachments(policies: &[String], files: &[PathBuf]) -> anyhow::Result<Vec<Pol
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read the policy file {}", path.display()))?;
         PolicyAttachment::inline(&policy_name(path), &text)
-            .with_context(|| format!("the policy file {} is not right", path.display()))
+            .with_context(|| format!("the policy file {} is not valid", path.display()))
     });
     managed.chain(inline).collect()
 }
@@ -133,29 +139,19 @@ fn policy_name(path: &Path) -> String {
 }
 
 async fn create(app: &App, name: &str, attachments: Vec<PolicyAttachment>) -> anyhow::Result<()> {
-    let key = app
-        .iam
-        .users()
-        .create(app.iam.account(), name, attachments)
-        .await?;
-    let names = &app.config.names;
-    Ok(say(&exports::lines(
-        &server::endpoint(&app.config),
-        &key.access_key_id,
-        &key.secret_access_key,
-        &names.region,
-    ))?)
+    let (users, account) = (app.iam.users(), app.iam.account());
+    let key = users.create(account, name, attachments).await?;
+    print_key(app, &server::endpoint(&app.config), &key).await
 }
 
 async fn list(app: &App) -> anyhow::Result<()> {
+    let (users, account) = (app.iam.users(), app.iam.account());
+    let root = users.keys(account, None).await?;
+    say(&line("root", true, &root, &[]))?;
     let mut after: Option<String> = None;
     loop {
-        let page = app
-            .iam
-            .users()
-            .list(app.iam.account(), after.as_deref(), PAGE)
-            .await?;
-        say(&page.items.iter().map(line).collect::<String>())?;
+        let page = users.list(account, after.as_deref(), PAGE).await?;
+        say(&page.items.iter().map(user_line).collect::<String>())?;
         match page.next {
             Some(next) => after = Some(next),
             None => return Ok(()),
@@ -163,14 +159,15 @@ async fn list(app: &App) -> anyhow::Result<()> {
     }
 }
 
-/// Name, state, keys and policies of a user, apart by tabs.
-fn line(user: &UserSummary) -> String {
-    let state = if user.disabled_at.is_some() {
-        "disabled"
-    } else {
-        "enabled"
-    };
-    let keys = user.keys.iter().map(|key| {
+fn user_line(user: &UserSummary) -> String {
+    let enabled = user.disabled_at.is_none();
+    line(&user.name, enabled, &user.keys, &user.policies)
+}
+
+/// Name, state, keys and policies, separated by tabs.
+fn line(name: &str, enabled: bool, keys: &[AccessKeySummary], policies: &[String]) -> String {
+    let state = if enabled { "enabled" } else { "disabled" };
+    let keys = keys.iter().map(|key| {
         let state = if key.disabled_at.is_some() {
             " (disabled)"
         } else {
@@ -182,10 +179,9 @@ fn line(user: &UserSummary) -> String {
     // Writing into a string does not fail.
     let _ = writeln!(
         line,
-        "{}\t{state}\t{}\t{}",
-        user.name,
+        "{name}\t{state}\t{}\t{}",
         keys.collect::<Vec<_>>().join(","),
-        user.policies.join(",")
+        policies.join(",")
     );
     line
 }

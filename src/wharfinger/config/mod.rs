@@ -6,6 +6,7 @@ mod settings;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use settings::Settings;
 use wharfinger_api_core::{HttpServiceConfig, Names};
@@ -40,6 +41,8 @@ pub struct Config {
     /// The names by which clients know this server.
     pub names: Names,
     pub challenge: Challenge,
+    /// How long a Bearer token of `/token` holds.
+    pub registry_token_ttl: Duration,
     pub create_on_push: bool,
     pub presigned_redirects: bool,
     pub registry: registry::Config,

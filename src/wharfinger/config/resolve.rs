@@ -1,4 +1,4 @@
-//! From settings to a [`Config`]: defaults, and every check that needs no other part of the house.
+//! Turns settings into a [`Config`]: defaults, and every check that needs only the settings.
 
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,6 +14,7 @@ use wharfinger_base::{Durability, Secret};
 use wharfinger_blobs::{BlobsConfig, S3Keys};
 use wharfinger_db::{DatabaseConfig, POSTGRES_CONNECTIONS};
 use wharfinger_http::{Limits, TlsFiles};
+use wharfinger_iam as iam;
 use wharfinger_registry as registry;
 use wharfinger_telemetry::{LogFormat, LogsConfig, TracesConfig, check_level};
 
@@ -157,6 +158,7 @@ pub(super) fn resolve(settings: Settings) -> Result<Config, Vec<Problem>> {
             challenge.0,
             challenge.1,
         ),
+        registry_token_ttl: registry_token_ttl(&mut problems, settings.registry_token_seconds),
         create_on_push: settings.create_on_push.unwrap_or(dev),
         presigned_redirects: settings.presigned_redirects.unwrap_or(false),
         registry: registry(&mut problems, &settings),
@@ -410,6 +412,16 @@ fn registry(problems: &mut Problems, settings: &Settings) -> registry::Config {
         // Any server may share a PostgreSQL index; a file has one (the serving lock sees to it).
         several_replicas: settings.database.as_deref().is_some_and(is_postgres),
     }
+}
+
+fn registry_token_ttl(problems: &mut Problems, given: Option<u64>) -> Duration {
+    let default = iam::Config::default().registry_token_ttl.as_secs();
+    Duration::from_secs(problems.within(
+        "registry_token_seconds",
+        given,
+        default,
+        iam::REGISTRY_TOKEN_SECONDS,
+    ))
 }
 
 fn is_postgres(database: &str) -> bool {

@@ -27,7 +27,12 @@ pub struct Settings {
     pub database: Option<String>,
     /// The blobs: <s3://BUCKET/PREFIX?endpoint=URL&region=NAME>, or a folder [default: blobs under
     /// the data folder]
-    #[arg(long, env = "WHARFINGER_BLOBS", value_name = "URL")]
+    #[arg(
+        long,
+        env = "WHARFINGER_BLOBS",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     pub blobs: Option<String>,
     /// Access key id for the bucket, instead of the usual AWS chain
     #[arg(long, env = "WHARFINGER_S3_ACCESS_KEY_ID", value_name = "ID")]
@@ -73,6 +78,13 @@ pub struct Settings {
     /// /token [default: basic]
     #[arg(long, env = "WHARFINGER_AUTH_CHALLENGE", value_name = "basic|bearer")]
     pub auth_challenge: Option<String>,
+    /// Seconds that a token of /token holds [default: 300]
+    #[arg(
+        long,
+        env = "WHARFINGER_REGISTRY_TOKEN_SECONDS",
+        value_name = "SECONDS"
+    )]
+    pub registry_token_seconds: Option<u64>,
     /// Make a missing repository when someone who may create it pushes to it [default: false; true
     /// with --dev]
     #[arg(long, env = "WHARFINGER_CREATE_ON_PUSH", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
@@ -144,9 +156,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads a config file's text. The error names the key and its line.
-    pub fn from_toml(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
+    /// Reads the text of a config file. The error names the line, and the key where it is known, but
+    /// never quotes a value, which may be a secret.
+    pub fn from_toml(text: &str) -> Result<Self, FileError> {
+        toml::from_str(text).map_err(|error| FileError::of(&error, text))
     }
 
     /// These settings, and `below` where they say nothing.
@@ -165,4 +178,52 @@ impl Settings {
         // Both came from this very type, so the way back cannot fail.
         serde_json::from_value(serde_json::Value::Object(merged)).unwrap_or_default()
     }
+}
+
+/// Why a config file cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub struct FileError {
+    line: usize,
+    what: String,
+}
+
+impl FileError {
+    fn of(error: &toml::de::Error, text: &str) -> Self {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let before = text.as_bytes()[..at].split(|byte| *byte == b'\n');
+        let line = before.count();
+        let key = text
+            .lines()
+            .nth(line - 1)
+            .and_then(|line| line.split_once('='))
+            .map(|(key, _)| key.trim())
+            .filter(|key| is_key(key));
+        Self {
+            line,
+            what: without_value(error.message(), key),
+        }
+    }
+}
+
+/// The parser's message, without the part of a message about a wrong type that quotes the value.
+fn without_value(message: &str, key: Option<&str>) -> String {
+    let key = key.unwrap_or("the value");
+    match message.split_once(", expected ") {
+        Some((found, expected)) if found.starts_with("invalid type") => {
+            format!("{key} must be {expected}")
+        }
+        Some((found, _)) if found.starts_with("invalid value") => {
+            format!("{key} is out of range")
+        }
+        Some((found, _)) if found.starts_with("unknown field") => found.to_owned(),
+        _ => format!("{key} is not valid TOML, or its key stands twice"),
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }

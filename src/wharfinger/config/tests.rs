@@ -126,6 +126,40 @@ fn unknown_keys_are_refused_by_name() {
     assert!(mistyped.contains("max_connections"), "{mistyped}");
 }
 
+/// What is wrong with a file is told without its values: logs of a failed start are read by many.
+#[test]
+fn no_error_shows_a_secret() {
+    for text in [
+        "s3_secret_access_key = \"TOPSECRET",
+        "s3_secret_access_key = TOPSECRET",
+        "s3_secret_access_key = [\"TOPSECRET\"]",
+        "s3_secret_access_key = \"a\"\ns3_secret_access_key = \"TOPSECRET\"",
+        "s3_secret_access_key = \"TOPSECRET\" x",
+        "s3_secret_access_key \"TOPSECRET\"",
+        "max_connections = \"TOPSECRET\"",
+        "dev = \"TOPSECRET\"",
+        "dev = 'TOPSECRET'",
+    ] {
+        let error = Settings::from_toml(text).err().expect(text);
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("TOPSECRET"), "{text}: {shown}");
+        assert!(shown.contains("line "), "{text}: {shown}");
+    }
+    let number = Settings::from_toml("s3_secret_access_key = 1234567").err();
+    let number = number.expect("a number").to_string();
+    assert!(!number.contains("1234567"), "{number}");
+    assert_eq!(number, "line 1: s3_secret_access_key must be a string");
+    for blobs in [
+        "s3://KEY:TOPSECRET@images",
+        "gs://TOPSECRET",
+        "s3://images?endpoint=http://k:TOPSECRET@h&TOPSECRET=x",
+    ] {
+        let told = problems(&format!("blobs = \"{blobs}\""));
+        assert!(!told.is_empty(), "{blobs}");
+        assert!(!told.concat().contains("TOPSECRET"), "{told:?}");
+    }
+}
+
 #[test]
 fn all_problems_are_told_at_once() {
     let told = problems(
