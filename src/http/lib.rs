@@ -1,18 +1,29 @@
-//! Connections: listener, TLS, HTTP/1.1 and HTTP/2, and the bounds on all of them. Knows no domain.
+//! Connections: the listener, TLS, HTTP/1.1 and HTTP/2, sendfile, and the limits on all of them.
+//! Knows no domain.
 
+mod conformance;
 mod connection;
-mod framing;
+mod head_capture;
+mod http2_stream;
 mod limits;
 mod listen;
+mod peers;
+mod request_body;
+mod response_body;
 mod sendfile;
+mod serve;
+mod socket;
+mod stall;
 mod stream;
 mod tls;
+mod watchdog;
 
-pub use connection::{Connection, Tracked};
-pub use framing::Framing;
+pub use connection::Connection;
 pub use limits::Limits;
-pub use listen::{Drained, Handler, Listener, Traffic};
+pub use listen::{Drained, Listener, Traffic};
+pub use request_body::{RequestBody, RequestBodyError};
 pub use sendfile::{SendfileBody, SendfileIo, SendfileQueue};
+pub use serve::Handler;
 pub use tls::{Certificates, RELOAD_INTERVAL, TlsError, TlsFiles};
 
 #[cfg(test)]

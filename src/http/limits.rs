@@ -1,75 +1,119 @@
-//! What one connection, and all of them together, may take: sizes, counts and times, each with its
-//! reason.
+//! Limits on one connection and on all connections together: sizes, counts and times.
 
 use std::time::Duration;
 
-/// Bounds on connections. Every field is a key of the config file.
+/// Limits on connections. Every field is a key of the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections served at once; more wait in the kernel's accept queue.
+    /// Connections served at once. Further connections wait in the kernel's accept queue.
     pub connections: usize,
-    /// Bytes of one request's head (request line and header fields); past it the answer is 431.
+    /// Connections of one peer address (IPv6: of one /64 network) served at once. Further ones are
+    /// closed at once.
+    pub connections_per_address: usize,
+    /// Bytes of one request's head (request line and header fields); a longer one gets 431. On
+    /// HTTP/2 the limit of the decoded header list.
     pub header_bytes: usize,
-    /// From a connection's first byte, and from the first byte of each later head, until the head
-    /// is complete. TLS handshakes too.
+    /// From the first byte of a request's head until the head is complete. Also the limit of a TLS
+    /// handshake and of the first byte of a new connection.
     pub header_timeout: Duration,
-    /// A connection with no request in flight is closed after this long.
+    /// A connection without a request in flight is closed after this long.
     pub idle_timeout: Duration,
-    /// A peer that neither sends a body nor takes an answer at [`MINIMUM_RATE`] over this long is
-    /// cut off.
+    /// The period over which a transfer that waits for the peer must keep the minimum rate.
     pub stall_timeout: Duration,
+    /// Bytes per second below which a transfer that waits for the peer counts as stalled.
+    pub minimum_rate: u64,
+    /// How long the rest of an unwanted request body is discarded after the response.
+    pub linger_timeout: Duration,
     /// After a stop signal, requests in flight have this long to finish.
     pub drain_timeout: Duration,
+    /// Concurrent streams of one HTTP/2 connection. RFC 9113 advises at least 100.
+    pub streams: u32,
+    /// HTTP/2 flow control: bytes that a peer may send on a stream before the server has consumed
+    /// them.
+    pub stream_window_bytes: u32,
+    /// The same for all streams of a connection together.
+    pub connection_window_bytes: u32,
+    /// HTTP/2 streams that a peer may reset before the connection is closed: those that wait to be
+    /// accepted, and those by which resets exceed completed requests.
+    pub resets: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 4_096,
+            // Half of all: one address alone never keeps the others out.
+            connections_per_address: 2_048,
             header_bytes: 32 * 1024,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             stall_timeout: Duration::from_mins(1),
+            // Far below any working link, and far above one byte a minute.
+            minimum_rate: 128,
+            linger_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
+            streams: 128,
+            // 1 MiB fills 1 Gbit/s at a round trip of 8 ms.
+            stream_window_bytes: 1024 * 1024,
+            connection_window_bytes: 4 * 1024 * 1024,
+            // Twice the concurrent streams: a client may give up everything that it has under way.
+            resets: 256,
         }
     }
 }
 
-/// Bytes per second below which a transfer counts as stalled: far below any working link, far above
-/// one byte a minute.
-pub(super) const MINIMUM_RATE: u64 = 128;
+/// Header fields of an HTTP/1 request; more get 431. hyper's own default, stated because its
+/// documentation reserves the right to change it.
+pub(super) const HEADER_FIELDS: usize = 100;
 
-/// Concurrent streams of one HTTP/2 connection: RFC 9113 advises no fewer than 100.
-pub(super) const STREAMS: u32 = 128;
-
-/// HTTP/2 flow control: what a sender may have under way per stream and per connection. 1 MiB fills
-/// 1 Gbit/s at 8 ms.
-pub(super) const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-pub(super) const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-
-/// HTTP/2 frames: 64 KiB instead of 16 KiB saves headers and calls on uploads.
+/// Largest HTTP/2 frame: 64 KiB instead of 16 KiB saves headers and system calls on uploads.
 pub(super) const FRAME_BYTES: u32 = 64 * 1024;
 
-/// HTTP/2 pings find peers that vanished without a word.
+/// HTTP/2 pings find peers that vanished without closing their connection.
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Connections the kernel may queue before `accept` (it clamps this to `net.core.somaxconn`).
+/// Connections that the kernel may queue before `accept` (it lowers this to `net.core.somaxconn`).
 pub(super) const BACKLOG: u32 = 4_096;
 
 /// The pause after a failed `accept` (no file descriptors left): long enough not to spin, short
 /// enough not to be noticed.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Failed calls of `accept` are logged at most this often.
+pub(super) const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// While all connections are in use and others wait, a connection without a request in flight is
+/// closed after this long instead of the idle timeout.
+pub(super) const IDLE_WHEN_FULL: Duration = Duration::from_secs(1);
+
+/// A request body of at most this length that its handler did not read is read before the response
+/// is sent, so that the connection can be kept: less than a new connection costs.
+pub(super) const SHORT_BODY_BYTES: u64 = 64 * 1024;
+
+/// For how long a short body is waited for. It is usually there already.
+pub(super) const SHORT_BODY_TIME: Duration = Duration::from_millis(100);
+
+/// Bytes of an unwanted request body that are discarded after the response: several seconds of a
+/// fast sender, which has read the response by then.
+pub(super) const LINGER_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Discarding ends when the peer has been silent for this long.
+pub(super) const LINGER_IDLE: Duration = Duration::from_secs(2);
+
 impl Limits {
-    /// How often a connection's watchdog looks: a quarter of the shortest timeout, so that none
-    /// overruns by much, yet never in a hurry.
+    /// The interval between two checks of a connection's header and idle timeouts: a quarter of the
+    /// shortest timeout, so that none is exceeded by much.
     #[must_use]
-    pub fn watch_interval(&self) -> Duration {
-        let shortest = self
-            .header_timeout
-            .min(self.idle_timeout)
-            .min(self.stall_timeout);
-        (shortest / 4).clamp(Duration::from_millis(25), Duration::from_secs(5))
+    pub(super) fn check_interval(&self) -> Duration {
+        let shortest = self.header_timeout.min(self.idle_timeout);
+        (shortest / 4).clamp(Duration::from_millis(25), IDLE_WHEN_FULL)
+    }
+
+    /// Bytes that a transfer must move within [`Limits::stall_timeout`]: at least one.
+    #[must_use]
+    pub(super) fn stall_bytes(&self) -> u64 {
+        let millis = u64::try_from(self.stall_timeout.as_millis()).unwrap_or(u64::MAX);
+        (self.minimum_rate.saturating_mul(millis) / 1_000).max(1)
     }
 }

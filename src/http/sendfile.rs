@@ -419,5 +419,5 @@ impl AsyncWrite for SendfileIo {
 }
 
 #[cfg(test)]
-#[path = "sendfile_tests.rs"]
+#[path = "tests/sendfile.rs"]
 mod tests;

@@ -308,9 +308,21 @@ fn readings(traffic: &Arc<Traffic>) -> Vec<Reading> {
         ),
         reading(
             "connections_cut",
-            "Connections given up: too slow, stalled, no TLS",
+            "Connections and streams ended because the peer was too slow or abusive",
             Kind::Counter,
             |traffic| traffic.cut.load(Relaxed),
+        ),
+        reading(
+            "connections_turned_away",
+            "Connections closed because their address had too many",
+            Kind::Counter,
+            |traffic| traffic.turned_away.load(Relaxed),
+        ),
+        reading(
+            "requests_malformed",
+            "Requests that got 400 or 431 before they reached a handler",
+            Kind::Counter,
+            |traffic| traffic.refused.load(Relaxed),
         ),
         reading(
             "connections_open",

@@ -133,36 +133,28 @@ async fn until_refused(ask: impl AsyncFn() -> Answer) -> Answer {
 }
 
 #[tokio::test]
-async fn two_framings_in_one_request_are_refused_in_the_faces_own_words() {
+async fn malformed_requests_get_400_and_are_counted() {
     let server = TestServer::dev().await;
-    for (head, says) in [
-        (
-            "POST /v2/a/blobs/uploads/ HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked",
-            "\"errors\":[",
-        ),
-        (
-            "POST /v2/a/blobs/uploads/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
-            "\"errors\":[",
-        ),
-        (
-            "POST / HTTP/1.1\r\nX-Amz-Target: x.y\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
-            "SerializationException",
-        ),
+    for head in [
+        "POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\
+         Transfer-Encoding: chunked",
+        "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: x.y\r\nTransfer-Encoding: chunked\r\n\
+         Content-Length: 5",
+        "GET /v2/ HTTP/1.1",
+        "GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b",
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno size",
     ] {
         let mut socket = TcpStream::connect(server.address).await.expect("connects");
-        let request =
-            format!("{head}\r\nHost: x\r\n\r\n0\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n");
+        let request = format!("{head}\r\n\r\n0\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n");
         socket.write_all(request.as_bytes()).await.expect("sends");
-        let mut answer = Vec::new();
-        let _ = socket.read_to_end(&mut answer).await;
-        let answer = String::from_utf8_lossy(&answer);
-        assert!(
-            answer.starts_with("HTTP/1.1 400 ")
-                && answer.contains(says)
-                && answer.contains("connection: close"),
-            "{answer}"
-        );
-        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+        let mut response = String::new();
+        socket
+            .read_to_string(&mut response)
+            .await
+            .expect("no reset");
+        assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+        assert!(response.contains("connection: close"), "{response}");
+        assert_eq!(response.matches("date: ").count(), 1, "{response}");
     }
 }
 

@@ -9,14 +9,13 @@ use axum::body::Body;
 use axum::middleware::from_fn_with_state;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
 use tower::{Service as _, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::trace::TraceLayer;
 use wharfinger_base::Ids;
-use wharfinger_http::{Connection, Handler};
+use wharfinger_http::{Connection, Handler, RequestBody};
 use wharfinger_telemetry::{Metrics, REQUEST_ID, RequestIds, remove_unsafe_id, request_span};
 
 use crate::middleware::{self, MiddlewareState};
@@ -132,7 +131,7 @@ impl Handler for HttpService {
 
     fn handle(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<RequestBody>,
         connection: &Arc<Connection>,
     ) -> impl Future<Output = Response<ObservedBody>> + Send + use<> {
         let started = self.metrics.start();

@@ -9,8 +9,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
-use http::header::CONNECTION;
-use http::{HeaderValue, Method, Response};
+use http::{Method, Response};
 use tokio::time::timeout;
 use tower_http::request_id::RequestId;
 use wharfinger_http::Connection;
@@ -50,12 +49,7 @@ pub(crate) async fn handle<F: ErrorFormat>(
     };
     let request_id = request_id.as_ref().map(RequestId::header_value);
     let request_id = request_id.and_then(|id| id.to_str().ok()).unwrap_or("-");
-    let mut response = encode(&format, error, request_id);
-    if error == ServiceError::ConflictingFraming {
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+    encode(&format, error, request_id)
 }
 
 /// Checks what does not depend on the API, and gives the request its context.
@@ -63,9 +57,6 @@ fn admit(state: &MiddlewareState, request: Request) -> Result<Request, ServiceEr
     let (mut head, body) = request.into_parts();
     let connection = head.extensions.get::<Arc<Connection>>();
     let connection = connection.ok_or(ServiceError::Internal)?;
-    if connection.is_doubly_framed() {
-        return Err(ServiceError::ConflictingFraming);
-    }
     let peer = connection.peer().ip();
     let admission = state.limiter.as_ref().map(|limiter| limiter.admit(peer));
     let admission = admission

@@ -12,8 +12,6 @@ use crate::response::text;
 /// Why the HTTP service refuses or ends a request, whichever API it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
-    #[error("a request has either Content-Length or Transfer-Encoding, never both")]
-    ConflictingFraming,
     #[error("Rate exceeded")]
     TooManyRequests { retry_after: Duration },
     #[error("the request took too long")]
@@ -26,7 +24,6 @@ impl ServiceError {
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::ConflictingFraming => StatusCode::BAD_REQUEST,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -43,7 +40,7 @@ impl ServiceError {
                 Some(seconds.max(1))
             }
             Self::TimedOut => Some(1),
-            Self::ConflictingFraming | Self::Internal => None,
+            Self::Internal => None,
         }
     }
 }

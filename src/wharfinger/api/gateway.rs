@@ -18,11 +18,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use wharfinger_api_core::{RequestContext, RequestScope, ResponseInfo};
 use wharfinger_aws::sigv4::{self, Claim, SignatureError};
 use wharfinger_aws::{Family, Fault, json, query, xml};
+use wharfinger_http::RequestBodyError;
 use wharfinger_iam::{self as iam, Signed};
 
 use crate::api::context::Call;
 use crate::api::operation::{Entry, Service};
-use crate::api::{drain, ecr, sts};
+use crate::api::{ecr, sts};
 use crate::app::App;
 
 /// Every service behind this door.
@@ -95,8 +96,7 @@ pub async fn serve(
     }
     response.extensions_mut().insert(answered);
     *response.body_mut() = Body::from(bytes);
-    // What was refused before its body was read: the client must get to read why.
-    drain::outlive(response, head.version, &head.headers, body)
+    response
 }
 
 async fn answer(
@@ -268,7 +268,13 @@ async fn read(
     match tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
         Ok(Ok(collected)) => Ok((collected.to_bytes(), turn)),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Fault::too_large(limit)),
-        Ok(Err(_)) | Err(_) => Err(Fault::body_ended()),
+        Ok(Err(error)) => match RequestBodyError::find(&*error) {
+            Some(RequestBodyError::Malformed) => {
+                Err(Fault::serialization("the request's body is malformed"))
+            }
+            _ => Err(Fault::body_ended()),
+        },
+        Err(_elapsed) => Err(Fault::body_ended()),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The APIs.
 
 pub mod context;
-mod drain;
 pub mod ecr;
 pub mod gate;
 pub mod gateway;

@@ -102,7 +102,6 @@ impl ErrorFormat for AwsErrors {
         let Self(family) = *self;
         let fault = match error {
             ServiceError::TooManyRequests { .. } => Fault::throttled(family),
-            ServiceError::ConflictingFraming => Fault::serialization(error.to_string()),
             ServiceError::TimedOut => Fault::unavailable(family),
             ServiceError::Internal => Fault::internal(family),
         };

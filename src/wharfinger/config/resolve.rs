@@ -26,6 +26,8 @@ const SLOW_REQUEST_MS: u64 = 1_000;
 
 /// A timeout of more than a day is a slip of the hand.
 const SECONDS: RangeInclusive<u64> = 1..=86_400;
+/// Bytes of an HTTP/2 flow-control window: from the protocol's initial size to 1 GiB.
+const HTTP2_WINDOW: RangeInclusive<u32> = 65_535..=1 << 30;
 
 /// Collects problems while values are taken.
 #[derive(Default)]
@@ -295,50 +297,100 @@ fn is_domain(text: &str) -> bool {
 }
 
 fn limits(problems: &mut Problems, settings: &Settings) -> Limits {
+    let default = timeouts(problems, settings);
+    let mut count = |key, given, default: usize, range| {
+        usize::try_from(problems.within(key, given, default as u64, range)).unwrap_or(default)
+    };
+    let connections = count(
+        "max_connections",
+        settings.max_connections,
+        default.connections,
+        1..=1 << 20,
+    );
+    let connections_per_address = count(
+        "max_connections_per_address",
+        settings.max_connections_per_address,
+        default.connections_per_address,
+        1..=1 << 20,
+    );
+    let header_bytes = count(
+        "max_header_bytes",
+        settings.max_header_bytes,
+        default.header_bytes,
+        8_192..=1 << 20,
+    );
+    let resets = count(
+        "http2_resets",
+        settings.http2_resets,
+        default.resets,
+        1..=1 << 20,
+    );
+    Limits {
+        connections,
+        connections_per_address,
+        header_bytes,
+        minimum_rate: problems.within(
+            "minimum_rate",
+            settings.minimum_rate,
+            default.minimum_rate,
+            1..=1 << 30,
+        ),
+        streams: problems.within(
+            "http2_streams",
+            settings.http2_streams,
+            default.streams,
+            1..=1 << 16,
+        ),
+        stream_window_bytes: problems.within(
+            "http2_stream_window_bytes",
+            settings.http2_stream_window_bytes,
+            default.stream_window_bytes,
+            HTTP2_WINDOW,
+        ),
+        connection_window_bytes: problems.within(
+            "http2_connection_window_bytes",
+            settings.http2_connection_window_bytes,
+            default.connection_window_bytes,
+            HTTP2_WINDOW,
+        ),
+        resets,
+        ..default
+    }
+}
+
+/// The default limits with the configured timeouts.
+fn timeouts(problems: &mut Problems, settings: &Settings) -> Limits {
     let default = Limits::default();
     let mut seconds = |key, given, default: Duration| {
         Duration::from_secs(problems.within(key, given, default.as_secs(), SECONDS))
     };
-    let header_timeout = seconds(
-        "header_timeout_seconds",
-        settings.header_timeout_seconds,
-        default.header_timeout,
-    );
-    let idle_timeout = seconds(
-        "idle_timeout_seconds",
-        settings.idle_timeout_seconds,
-        default.idle_timeout,
-    );
-    let stall_timeout = seconds(
-        "stall_timeout_seconds",
-        settings.stall_timeout_seconds,
-        default.stall_timeout,
-    );
-    let drain_timeout = seconds(
-        "drain_timeout_seconds",
-        settings.drain_timeout_seconds,
-        default.drain_timeout,
-    );
-    let mut count = |key, given, default: usize, range| {
-        usize::try_from(problems.within(key, given, default as u64, range)).unwrap_or(default)
-    };
     Limits {
-        connections: count(
-            "max_connections",
-            settings.max_connections,
-            default.connections,
-            1..=1 << 20,
+        header_timeout: seconds(
+            "header_timeout_seconds",
+            settings.header_timeout_seconds,
+            default.header_timeout,
         ),
-        header_bytes: count(
-            "max_header_bytes",
-            settings.max_header_bytes,
-            default.header_bytes,
-            8_192..=1 << 20,
+        idle_timeout: seconds(
+            "idle_timeout_seconds",
+            settings.idle_timeout_seconds,
+            default.idle_timeout,
         ),
-        header_timeout,
-        idle_timeout,
-        stall_timeout,
-        drain_timeout,
+        stall_timeout: seconds(
+            "stall_timeout_seconds",
+            settings.stall_timeout_seconds,
+            default.stall_timeout,
+        ),
+        linger_timeout: seconds(
+            "linger_timeout_seconds",
+            settings.linger_timeout_seconds,
+            default.linger_timeout,
+        ),
+        drain_timeout: seconds(
+            "drain_timeout_seconds",
+            settings.drain_timeout_seconds,
+            default.drain_timeout,
+        ),
+        ..default
     }
 }
 

@@ -111,6 +111,13 @@ pub struct Settings {
     /// Connections served at once; more wait [default: 4096]
     #[arg(long, env = "WHARFINGER_MAX_CONNECTIONS", value_name = "COUNT")]
     pub max_connections: Option<u64>,
+    /// Connections of one address served at once; more are closed [default: 2048]
+    #[arg(
+        long,
+        env = "WHARFINGER_MAX_CONNECTIONS_PER_ADDRESS",
+        value_name = "COUNT"
+    )]
+    pub max_connections_per_address: Option<u64>,
     /// Bytes of a request's head [default: 32768]
     #[arg(long, env = "WHARFINGER_MAX_HEADER_BYTES", value_name = "BYTES")]
     pub max_header_bytes: Option<u64>,
@@ -127,6 +134,36 @@ pub struct Settings {
     /// Seconds that a transfer may stand still, or crawl, before it is cut [default: 60]
     #[arg(long, env = "WHARFINGER_STALL_TIMEOUT_SECONDS", value_name = "SECONDS")]
     pub stall_timeout_seconds: Option<u64>,
+    /// Bytes per second below which a transfer that waits for the peer is stalled [default: 128]
+    #[arg(long, env = "WHARFINGER_MINIMUM_RATE", value_name = "BYTES")]
+    pub minimum_rate: Option<u64>,
+    /// Seconds for which the rest of an unwanted request body is discarded [default: 10]
+    #[arg(
+        long,
+        env = "WHARFINGER_LINGER_TIMEOUT_SECONDS",
+        value_name = "SECONDS"
+    )]
+    pub linger_timeout_seconds: Option<u64>,
+    /// Concurrent streams of one HTTP/2 connection [default: 128]
+    #[arg(long, env = "WHARFINGER_HTTP2_STREAMS", value_name = "COUNT")]
+    pub http2_streams: Option<u32>,
+    /// Bytes that a client may send ahead on one HTTP/2 stream [default: 1048576]
+    #[arg(
+        long,
+        env = "WHARFINGER_HTTP2_STREAM_WINDOW_BYTES",
+        value_name = "BYTES"
+    )]
+    pub http2_stream_window_bytes: Option<u32>,
+    /// Bytes that a client may send ahead on one HTTP/2 connection [default: 4194304]
+    #[arg(
+        long,
+        env = "WHARFINGER_HTTP2_CONNECTION_WINDOW_BYTES",
+        value_name = "BYTES"
+    )]
+    pub http2_connection_window_bytes: Option<u32>,
+    /// HTTP/2 streams that a client may reset beyond those it completes [default: 256]
+    #[arg(long, env = "WHARFINGER_HTTP2_RESETS", value_name = "COUNT")]
+    pub http2_resets: Option<u64>,
     /// Seconds that requests in flight get to finish after a stop signal [default: 30]
     #[arg(long, env = "WHARFINGER_DRAIN_TIMEOUT_SECONDS", value_name = "SECONDS")]
     pub drain_timeout_seconds: Option<u64>,

@@ -194,9 +194,6 @@ impl Refusal {
     pub fn from_service(error: ServiceError) -> Self {
         match error {
             ServiceError::TooManyRequests { retry_after } => Self::too_many_requests(retry_after),
-            ServiceError::ConflictingFraming => {
-                Self::new(Code::Unsupported, error.to_string()).with_status(error.status())
-            }
             ServiceError::TimedOut | ServiceError::Internal => {
                 Self::new(Code::Unknown, error.to_string()).with_status(error.status())
             }

@@ -41,7 +41,6 @@ use self::error::Refusal;
 use self::query::Query;
 use self::route::{Route, RouteError};
 use self::visit::{JSON, Visit, document};
-use crate::api::drain;
 use crate::api::gate::Gate;
 use crate::app::App;
 
@@ -106,7 +105,7 @@ async fn serve(
     .await;
     let mut response = match outcome {
         Ok(response) => response,
-        Err(refusal) => drain::outlive(refusal.into_response(), head.version, &head.headers, body),
+        Err(refusal) => refusal.into_response(),
     };
     response
         .headers_mut()
