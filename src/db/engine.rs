@@ -3,6 +3,8 @@
 
 use std::ops::ControlFlow;
 
+use wharfinger_base::Timestamp;
+
 use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::value::Value;
@@ -19,6 +21,11 @@ pub(super) trait Engine {
 
     /// Runs a statement that returns no rows; gives the number of rows it changed.
     fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64>;
+
+    /// The time of the database server; `None` for an engine inside this process.
+    fn server_time(&mut self) -> Result<Option<Timestamp>> {
+        Ok(None)
+    }
 }
 
 /// An open transaction. The closure that gets it may run again, so it must touch nothing else.
@@ -73,6 +80,14 @@ impl<'a> Tx<'a> {
             Ok(ControlFlow::Break(()))
         })?;
         Ok(found)
+    }
+
+    /// The time of the database server, for what several servers of this program must agree on;
+    /// `None` where the database is part of this process and its clock counts.
+    pub fn server_time(&mut self) -> Result<Option<Timestamp>> {
+        self.healthy()?;
+        let result = self.engine.server_time();
+        self.note(result)
     }
 
     /// Runs a statement without an answer; gives the number of rows changed.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use postgres::types::Type;
 use postgres::{Client, IsolationLevel, Statement, Transaction};
+use wharfinger_base::Timestamp;
 
 use crate::engine::{Engine, Tx};
 use crate::error::{Error, Result};
@@ -20,6 +21,9 @@ const STATEMENTS: usize = 512;
 /// How long one statement may run: a scan of the largest index takes seconds, so what takes this
 /// long hangs.
 const STATEMENT_WAIT: Duration = Duration::from_secs(30);
+
+/// Milliseconds since the epoch, at the moment of the statement.
+const SERVER_TIME: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
 
 /// How one run of a job ended.
 pub(super) enum Run {
@@ -157,6 +161,15 @@ impl Engine for Open<'_> {
         let statement = self.prepare(sql, params)?;
         let changed = self.transaction.execute(&statement, &as_params(params));
         changed.map_err(|error| self.note(&error))
+    }
+
+    fn server_time(&mut self) -> Result<Option<Timestamp>> {
+        let mut time = None;
+        self.query(SERVER_TIME, &[], &mut |row| {
+            time = Some(Timestamp::from_ms(row.integer(0)));
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(time)
     }
 }
 
