@@ -39,6 +39,13 @@ pub enum Error {
     Objects(Arc<object_store::Error>),
 }
 
+impl Error {
+    /// A response of the object store that can't be understood, or a request that got none.
+    pub(super) fn protocol(error: impl Into<BodyError>) -> Self {
+        Self::Io(Arc::new(io::Error::other(error)))
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         match error.kind() {

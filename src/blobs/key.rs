@@ -1,14 +1,15 @@
-//! The only place that builds paths of stored objects.
+//! Builds the paths of all stored objects.
 //!
 //! ```text
 //! disk                                        S3 (under the configured prefix)
-//! blobs/<algorithm>/<ab>/<hex>   a blob       blobs/<uuid>                  a blob, under the id of the upload that brought it
-//! uploads/<uuid>                 staged       uploads/<uuid>/<parts>        an unfinished part, kept between requests
-//!                                             probes/<uuid>                 written once at start to learn what the store can do
+//! blobs/<algorithm>/<ab>/<hex>   a blob       blobs/<upload>/parts          a blob that was a multipart upload
+//!                                             blobs/<upload>/<uuid>         a blob of one part, or the unfinished part of an upload
+//! uploads/<uuid>                 staged       probes/<uuid>                 written at start to check that the bucket can be written
 //! ```
 //! `<ab>` are the first two digits of `<hex>`: 256 folders, so that none grows out of hand. Uploads
 //! lie on the same filesystem as blobs, so that a rename finishes them. On S3 a finished blob keeps
-//! its upload's key: copies are limited to 5 GiB and cost a second write.
+//! the key of its bytes (copies are limited to 5 GiB and cost a second write), and no key is written
+//! twice.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,9 +33,14 @@ impl BlobKey {
         Self(format!("blobs/{algorithm}/{}/{hex}", &hex[..2]))
     }
 
-    /// Where an object store keeps a blob that upload `id` brought.
+    /// Where an object store makes the object of upload `id` out of its parts.
     pub(super) fn of_upload(id: Uuid) -> Self {
-        Self(format!("blobs/{id}"))
+        Self(format!("{}/parts", of_session(id)))
+    }
+
+    /// Where an object store keeps an upload that fits one part; `object` is new for each write.
+    pub(super) fn of_object(id: Uuid, object: Uuid) -> Self {
+        Self(format!("{}/{object}", of_session(id)))
     }
 
     #[must_use]
@@ -54,9 +60,9 @@ pub(super) fn staged(id: Uuid) -> String {
     format!("{UPLOADS}/{id}")
 }
 
-/// Where an object store keeps the unfinished part of an upload that has `parts` full ones.
-pub(super) fn tail(id: Uuid, parts: usize) -> String {
-    format!("{UPLOADS}/{id}/{parts}")
+/// Folder of everything that an object store keeps of upload `id`.
+pub(super) fn of_session(id: Uuid) -> String {
+    format!("blobs/{id}")
 }
 
 /// Where the start probe writes.
@@ -102,7 +108,11 @@ mod tests {
     #[test]
     fn keys_come_back_from_their_text() {
         let digest = Digest::of(Algorithm::Sha512, b"x");
-        for key in [BlobKey::of_blob(&digest), BlobKey::of_upload(Uuid::nil())] {
+        for key in [
+            BlobKey::of_blob(&digest),
+            BlobKey::of_upload(Uuid::nil()),
+            BlobKey::of_object(Uuid::nil(), Uuid::max()),
+        ] {
             assert_eq!(key.as_str().parse::<BlobKey>(), Ok(key.clone()));
         }
     }

@@ -9,7 +9,7 @@ use wharfinger_oci::{Algorithm, Digest, Hasher};
 use crate::key::BlobKey;
 
 /// Version of [`Staged::to_bytes`]; others are not read.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// Bounds of one append.
 #[derive(Clone, Copy, Debug)]
@@ -67,14 +67,13 @@ pub(super) struct Parts {
     pub(super) ids: Vec<String>,
     /// Bytes after the last full part.
     pub(super) tail: u64,
-    /// The tail, already stored as the part that follows: taken if nothing more is appended.
+    /// The object that holds the tail; with no full part, it is the whole upload. Without it the
+    /// upload can only be finished.
+    pub(super) tail_object: Option<String>,
+    /// The tail, already stored as the part that follows: counts if nothing more is appended.
     pub(super) last_id: Option<String>,
-    /// The tail can be read back. Without it the upload can only be finished.
-    pub(super) tail_kept: bool,
-    /// Entity tag of the object that is the whole upload, while that fits in one part.
-    pub(super) whole_tag: Option<String>,
-    /// How many full parts there were each time a tail was left behind.
-    pub(super) tails_at: Vec<usize>,
+    /// The tail object that the newest append replaced; removed by the next one.
+    pub(super) superseded: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -108,6 +107,15 @@ impl Staged {
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.hasher.algorithm()
+    }
+
+    /// Whether the finished upload leaves something in the store beside the blob.
+    #[must_use]
+    pub const fn has_leftovers(&self) -> bool {
+        match &self.place {
+            Place::Disk { .. } => false,
+            Place::Objects(parts) => parts.multipart.is_some() || parts.superseded.is_some(),
+        }
     }
 
     /// The state as bytes for a column of the index: 0.5 KB, on S3 plus 40 bytes for each 16 MiB.

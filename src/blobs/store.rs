@@ -45,10 +45,8 @@ impl BlobStore {
                     spawn_blocking(move || Disk::open(root, durability)).await??,
                 ))
             }
-            BlobsConfig::S3(s3) => Backend::Objects(Arc::new(Objects::s3(s3, ids.uuid()).await?)),
-            BlobsConfig::Memory => {
-                Backend::Objects(Arc::new(Objects::memory(MEMORY_PART, ids.uuid()).await?))
-            }
+            BlobsConfig::S3(s3) => Backend::Objects(Arc::new(Objects::s3(s3, ids).await?)),
+            BlobsConfig::Memory => Backend::Objects(Arc::new(Objects::memory(MEMORY_PART, ids))),
         };
         Ok(Self(backend))
     }
@@ -61,7 +59,7 @@ impl BlobStore {
         let (BlobsConfig::S3(s3), ids) = (config, Ids::default()) else {
             return Err(super::Error::NotFound);
         };
-        let backend = Backend::Objects(Arc::new(Objects::s3_of_parts(s3, PART, ids.uuid()).await?));
+        let backend = Backend::Objects(Arc::new(Objects::s3_of_parts(s3, PART, ids).await?));
         Ok((Self(backend), usize::try_from(PART).unwrap_or(0)))
     }
 
@@ -111,20 +109,54 @@ impl BlobStore {
     }
 
     /// Makes the upload a blob, durable before this returns (unless durability is relaxed). On a
-    /// mismatch upload and bytes are gone; on a disk after every other error too, since a failed
-    /// fsync must not be tried again. A file that is there already is replaced.
-    pub async fn finish(&self, staged: Staged, digest: &Digest) -> Result<StoredBlob, FinishError> {
+    /// disk the upload and its bytes are gone after every error, since a failed fsync must not be
+    /// tried again, and a file that is there already is replaced. On an object store they stay: the
+    /// caller finishes again, or ends the upload with [`BlobStore::abort`]. `contested` says that a
+    /// request which died, or lost the upload, may still be at work on it.
+    pub async fn finish(
+        &self,
+        staged: Staged,
+        digest: &Digest,
+        contested: bool,
+    ) -> Result<StoredBlob, FinishError> {
         match &self.0 {
             Backend::Disk(disk) => disk.finish(staged, *digest).await,
-            Backend::Objects(objects) => objects.finish(staged, digest).await,
+            Backend::Objects(objects) => objects.finish(&staged, digest, contested).await,
         }
     }
 
-    /// Drops the upload and its bytes. Nothing there is no error.
-    pub async fn abort(&self, staged: &Staged) -> Result<()> {
+    /// Drops what the upload left in the store, but the object at `keep`. On an object store the
+    /// caller must first have made sure, in the index, that no request can still make a blob of it.
+    /// Nothing there is no error.
+    pub async fn abort(&self, staged: &Staged, keep: Option<&BlobKey>) -> Result<()> {
         match &self.0 {
             Backend::Disk(disk) => disk.abort(staged.id()).await,
-            Backend::Objects(objects) => objects.abort(staged).await,
+            Backend::Objects(objects) => objects.abort(staged, keep).await,
+        }
+    }
+
+    /// Whether all uploads of the same content have one key, [`BlobStore::key_of`] its digest.
+    #[must_use]
+    pub fn has_keys_by_digest(&self) -> bool {
+        matches!(self.0, Backend::Disk(_))
+    }
+
+    /// The key of every blob with this digest, where keys follow from digests; on an object store
+    /// each upload has its own.
+    #[must_use]
+    pub fn key_of(&self, digest: &Digest) -> Option<BlobKey> {
+        match &self.0 {
+            Backend::Disk(_) => Some(BlobKey::of_blob(digest)),
+            Backend::Objects(_) => None,
+        }
+    }
+
+    /// Whether a blob of `size` bytes is stored under the key.
+    pub async fn has(&self, key: &BlobKey, size: u64) -> Result<bool> {
+        match self.open_blob(key, size, Some(0..0)).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound | Error::WrongLength { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -169,13 +201,12 @@ impl BlobStore {
         }
     }
 
-    /// Removes at most `limit` remains of uploads untouched since `older_than`; returns how
-    /// many. Uploads that the index still knows should be aborted first: on an object store
-    /// only that ends a multipart upload.
+    /// Removes at most `limit` staged files untouched since `older_than`; returns how many. In an
+    /// object store nothing is written that the index does not know of, so there are none.
     pub async fn sweep_staging(&self, older_than: Timestamp, limit: usize) -> Result<usize> {
         match &self.0 {
             Backend::Disk(disk) => disk.sweep(older_than, limit).await,
-            Backend::Objects(objects) => objects.sweep(older_than, limit).await,
+            Backend::Objects(_) => Ok(0),
         }
     }
 }

@@ -87,7 +87,7 @@ pub(super) async fn push(store: &BlobStore, bytes: &Bytes) -> StoredBlob {
         .await
         .expect("appended");
     store
-        .finish(recorded(&staged), &digest(bytes))
+        .finish(recorded(&staged), &digest(bytes), false)
         .await
         .expect("finished")
 }
@@ -144,7 +144,10 @@ async fn grows_by_appends(store: &BlobStore, unit: usize) {
             store.check(&staged).await.expect("there");
             staged = recorded(&staged);
         }
-        let blob = store.finish(staged, &digest(&all)).await.expect("finished");
+        let blob = store
+            .finish(staged, &digest(&all), false)
+            .await
+            .expect("finished");
         assert_eq!(blob.size, all.len() as u64);
         assert_eq!(blob.key.as_str().parse(), Ok(blob.key.clone()));
         assert!(read(store, &blob, None).await == all);
@@ -214,7 +217,7 @@ async fn keeps_what_is_said(store: &BlobStore, unit: usize) {
         .await
         .expect("appended");
     let blob = store
-        .finish(recorded(&staged), &digest(&all))
+        .finish(recorded(&staged), &digest(&all), false)
         .await
         .expect("finished");
     assert!(read(store, &blob, None).await == all);
@@ -243,7 +246,7 @@ async fn goes_on_after_a_break(store: &BlobStore, unit: usize) {
         let mut staged = before;
         retry_busy(store, &mut staged, &all.slice(start..)).await;
         let blob = store
-            .finish(recorded(&staged), &digest(&all))
+            .finish(recorded(&staged), &digest(&all), false)
             .await
             .expect("finished");
         assert!(read(store, &blob, None).await == all);
@@ -275,7 +278,7 @@ async fn refuses_other_bytes(store: &BlobStore, unit: usize) {
             .await
             .expect("appended");
         let key = BlobKey::of_upload(staged.id());
-        let refused = store.finish(staged.clone(), &digest(b"other")).await;
+        let refused = store.finish(staged.clone(), &digest(b"other"), false).await;
         assert!(
             matches!(refused, Err(FinishError::DigestMismatch { actual }) if actual == digest(&all)),
             "{refused:?}"
@@ -290,7 +293,8 @@ async fn refuses_other_bytes(store: &BlobStore, unit: usize) {
                 .await,
             Err(Error::NotFound)
         ));
-        let gone = store.finish(staged.clone(), &digest(&all)).await;
+        store.abort(&staged, None).await.expect("aborted");
+        let gone = store.finish(staged.clone(), &digest(&all), false).await;
         // The store in memory has no word of its own for an upload that it does not know.
         assert!(
             matches!(
@@ -328,7 +332,7 @@ async fn takes_both_algorithms(store: &BlobStore, unit: usize) {
                 } else {
                     Digest::of(wanted, b"other")
                 };
-                match store.finish(recorded(&staged), &asked).await {
+                match store.finish(recorded(&staged), &asked, false).await {
                     Ok(blob) if right => assert!(read(store, &blob, None).await == all),
                     Err(FinishError::DigestMismatch { actual }) if !right => {
                         assert_eq!(actual, Digest::of(wanted, &all));
@@ -388,7 +392,7 @@ async fn stores_the_smallest(store: &BlobStore) {
         let unstarted = store.begin(id(), Algorithm::Sha256);
         if bytes.is_empty() {
             let blob = store
-                .finish(recorded(&unstarted), &digest(b""))
+                .finish(recorded(&unstarted), &digest(b""), false)
                 .await
                 .expect("finished");
             assert!(read(store, &blob, None).await.is_empty());
@@ -423,8 +427,8 @@ async fn forgets(store: &BlobStore, unit: usize) {
             .append(&mut staged, body(&all, unit / 60 + 1), LIMITS)
             .await
             .expect("appended");
-        store.abort(&staged).await.expect("aborted");
-        let again = store.abort(&staged).await;
+        store.abort(&staged, None).await.expect("aborted");
+        let again = store.abort(&staged, None).await;
         assert!(
             matches!(again, Ok(()) | Err(Error::Objects(_))),
             "{again:?}"
@@ -460,8 +464,13 @@ async fn sweeps(store: &BlobStore, unit: usize) {
         store.sweep_staging(never, usize::MAX).await.expect("swept"),
         0
     );
-    assert_eq!(store.sweep_staging(always, 2).await.expect("swept"), 2);
-    assert_eq!(store.sweep_staging(always, 2).await.expect("swept"), 1);
+    let (first, second) = if store.has_keys_by_digest() {
+        (2, 1)
+    } else {
+        (0, 0)
+    };
+    assert_eq!(store.sweep_staging(always, 2).await.expect("swept"), first);
+    assert_eq!(store.sweep_staging(always, 2).await.expect("swept"), second);
 }
 
 pub(super) async fn on_disk(durability: Durability) -> (BlobStore, tempfile::TempDir) {
@@ -553,7 +562,7 @@ proptest! {
                 assert_eq!(staged.size(), at as u64);
                 staged = recorded(&staged);
             }
-            let blob = store.finish(staged, &digest(&all)).await.expect("finished");
+            let blob = store.finish(staged, &digest(&all), false).await.expect("finished");
             assert!(read(&store, &blob, None).await == all);
         });
     }

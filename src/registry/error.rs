@@ -56,6 +56,9 @@ pub enum Error {
     /// Another request is writing to this upload right now.
     #[error("another request is writing to this upload")]
     UploadBusy,
+    /// As many uploads are open as may be, of the caller or of all; some must end or expire first.
+    #[error("too many uploads are open: the limit is {limit}")]
+    TooManyUploads { limit: u64 },
     #[error("First byte of the layer part is {given} instead of {expected}")]
     OutOfOrder { given: u64, expected: u64 },
     #[error("the part has {actual} bytes, not the {declared} that were declared")]

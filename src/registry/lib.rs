@@ -4,6 +4,7 @@ mod cleanup;
 mod content;
 mod error;
 mod images;
+mod keyed_locks;
 mod listings;
 mod model;
 mod mutability;
@@ -17,10 +18,10 @@ mod store;
 mod sweep;
 #[cfg(test)]
 mod tests;
-mod upload_locks;
+mod upload_claims;
+mod upload_cleanup;
+mod upload_publication;
 mod uploads;
-#[cfg(test)]
-mod uploads_suite;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,7 @@ use wharfinger_db::{Db, Migration};
 pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0002__registry"),
     wharfinger_db::migration!("V0005__deleted_repositories"),
+    wharfinger_db::migration!("V0006__upload_claims"),
 ];
 
 /// What the wing lets its owner choose.
@@ -61,6 +63,10 @@ pub struct Config {
     pub max_blob_bytes: u64,
     /// How long an upload may lie untouched.
     pub upload_expiry: Duration,
+    /// Most open uploads, of all callers and of one. Each keeps a row and perhaps staged bytes until
+    /// it expires.
+    pub max_open_uploads: u64,
+    pub max_open_uploads_per_caller: u64,
     /// How long a sender may be silent within a body.
     pub body_idle_timeout: Duration,
     /// Other servers share this index: upload sessions are claimed in it, and not only locked
@@ -74,6 +80,8 @@ impl Default for Config {
             accept_missing_references: false,
             max_blob_bytes: 52_000 * 1024 * 1024,
             upload_expiry: Duration::from_hours(24),
+            max_open_uploads: 20_000,
+            max_open_uploads_per_caller: 5_000,
             body_idle_timeout: Duration::from_mins(1),
             several_replicas: false,
         }

@@ -12,9 +12,10 @@ use crate::{Registry, cleanup};
 /// Repositories, or blobs, in one transaction: some milliseconds.
 const BATCH: i64 = 64;
 
-/// Keeps a reset from deleting the file that an upload has just put in place and is about to
+/// Keeps a reset, and the sweep of uploads, from deleting the file that an upload has just put in place and is about to
 /// record: both have the same name on a disk. Uploads share it, from the rename to the commit; a
-/// reset holds it alone while it forgets some blobs and deletes their files.
+/// reset holds it alone while it forgets some blobs and deletes their files, the sweep while it
+/// deletes the file of a publication that failed.
 #[derive(Clone, Default)]
 pub(super) struct Publishing(Arc<RwLock<()>>);
 
@@ -23,7 +24,7 @@ impl Publishing {
         self.0.read().await
     }
 
-    async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+    pub(super) async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
         self.0.write().await
     }
 }

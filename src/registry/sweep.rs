@@ -1,5 +1,4 @@
-//! Ends uploads that nobody goes on with, so that staging holds no orphan for longer than its
-//! expiry.
+//! Ends uploads that have been idle for too long, and removes what ended uploads left.
 
 use std::time::Duration;
 
@@ -16,14 +15,19 @@ impl Reconciler for UploadSweep {
     const EVERY: Duration = Duration::from_mins(1);
 
     async fn pass(&mut self, _now: Timestamp) -> anyhow::Result<Pass> {
-        let (ended, orphans) = self.0.sweep().await?;
-        if ended + orphans > 0 {
-            tracing::info!(ended, orphans, "idle uploads ended");
+        let swept = self.0.sweep().await?;
+        let done = swept.ended + swept.orphans;
+        if done > 0 {
+            tracing::info!(
+                ended = swept.ended,
+                orphans = swept.orphans,
+                "idle uploads ended"
+            );
         }
         Ok(Pass {
-            seen: ended + orphans,
-            done: ended + orphans,
-            again: false,
+            seen: done,
+            done,
+            again: swept.more,
         })
     }
 }

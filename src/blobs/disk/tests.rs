@@ -39,7 +39,10 @@ async fn bytes_beyond_what_is_recorded_are_cut_off() {
         .append(&mut staged, body(&all.slice(2_000..), 100), LIMITS)
         .await
         .expect("appended");
-    let blob = store.finish(staged, &digest(&all)).await.expect("finished");
+    let blob = store
+        .finish(staged, &digest(&all), false)
+        .await
+        .expect("finished");
     assert!(read(&store, &blob, None).await == all);
     assert!(!path.exists());
 }
@@ -62,7 +65,9 @@ async fn bytes_that_are_gone_are_told() {
         Err(AppendError::Store(Error::Lost))
     ));
     assert!(matches!(
-        store.finish(staged, &digest(&pattern(1, 2_000))).await,
+        store
+            .finish(staged, &digest(&pattern(1, 2_000)), false)
+            .await,
         Err(FinishError::Store(Error::Lost))
     ));
 }
@@ -82,14 +87,17 @@ async fn after_another_boot_the_bytes_are_looked_at_once() {
     fs::write(staged_path(&folder, &holed), [0; 2_000]).expect("written");
     assert!(matches!(store.check(&holed).await, Err(Error::Lost)));
     assert!(matches!(
-        store.finish(holed, &digest(&all[..2_000])).await,
+        store.finish(holed, &digest(&all[..2_000]), false).await,
         Err(FinishError::Store(Error::Lost))
     ));
     store
         .append(&mut sound, body(&all.slice(2_000..), 100), LIMITS)
         .await
         .expect("appended");
-    store.finish(sound, &digest(&all)).await.expect("finished");
+    store
+        .finish(sound, &digest(&all), false)
+        .await
+        .expect("finished");
 }
 
 #[tokio::test]
@@ -114,11 +122,14 @@ async fn after_a_restart_the_bytes_are_read_back_from_the_device() {
     for upload in [&sound, &damaged] {
         store.check(upload).await.expect("of the right length");
     }
-    let blob = store.finish(sound, &digest(&all)).await.expect("finished");
+    let blob = store
+        .finish(sound, &digest(&all), false)
+        .await
+        .expect("finished");
     assert!(read(&store, &blob, None).await == all);
     let path = staged_path(&folder, &damaged);
     assert!(matches!(
-        store.finish(damaged, &digest(&all)).await,
+        store.finish(damaged, &digest(&all), false).await,
         Err(FinishError::Store(Error::Lost))
     ));
     assert!(!path.exists());
@@ -135,14 +146,14 @@ async fn an_upload_that_could_not_be_published_is_not_tried_again() {
         .join("data")
         .join(BlobKey::of_blob(&digest(&all)).as_str());
     fs::create_dir_all(&target).expect("created");
-    let failed = store.finish(staged.clone(), &digest(&all)).await;
+    let failed = store.finish(staged.clone(), &digest(&all), false).await;
     assert!(
         matches!(failed, Err(FinishError::Store(Error::Io(_)))),
         "{failed:?}"
     );
     assert!(matches!(store.check(&staged).await, Err(Error::Lost)));
     fs::remove_dir(&target).expect("removed");
-    let again = store.finish(staged, &digest(&all)).await;
+    let again = store.finish(staged, &digest(&all), false).await;
     assert!(
         matches!(again, Err(FinishError::Store(Error::Lost))),
         "{again:?}"

@@ -38,23 +38,35 @@ pub(crate) fn is_linked(
     Ok(row.is_some())
 }
 
-/// Records bytes that are in the store. Where the same content is there already its row stays, with
-/// a longer lease; the answer is the key that counts.
+/// The blob of this digest, whichever repositories link it.
+pub(crate) fn present(tx: &mut Tx<'_>, digest: &Digest) -> db::Result<Option<Blob>> {
+    tx.query_optional(
+        "SELECT size, location FROM blobs WHERE digest = ?1 AND state = 'present'",
+        params![digest.to_stored()],
+        |row| {
+            Ok(Blob {
+                digest: *digest,
+                size: unsigned(row.integer(0))?,
+                key: super::parsed(row.text(1))?,
+            })
+        },
+    )
+}
+
+/// Records bytes that are in the store, in place of those recorded under the digest before.
 pub(crate) fn put(
     tx: &mut Tx<'_>,
     blob: &Blob,
     lease_until: Timestamp,
     now: Timestamp,
-) -> db::Result<BlobKey> {
-    let key = tx.query_optional(
+) -> db::Result<()> {
+    tx.execute(
         "INSERT INTO blobs (digest, size, location, state, lease_until, created_at) VALUES (?1, ?2, ?3, 'present', ?4, ?5)
-         ON CONFLICT (digest) DO UPDATE SET lease_until = excluded.lease_until,
-             location = CASE WHEN blobs.state = 'present' THEN blobs.location ELSE excluded.location END, state = 'present'
-         RETURNING location",
+         ON CONFLICT (digest) DO UPDATE SET size = excluded.size, location = excluded.location, state = 'present',
+             lease_until = excluded.lease_until",
         params![blob.digest.to_stored(), signed(blob.size), blob.key.as_str(), lease_until.as_ms(), now.as_ms()],
-        |row| super::parsed(row.text(0)),
     )?;
-    key.ok_or_else(|| db::Error::other("an upsert that returned no row"))
+    Ok(())
 }
 
 pub(crate) fn link(

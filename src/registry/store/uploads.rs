@@ -1,18 +1,26 @@
 //! Rows of `uploads`.
+//!
+//! One rule for every change of a session: it names the version that its caller has claimed. A claim
+//! raises the version, so that whoever held the session before can change nothing any more.
 
 use uuid::Uuid;
 use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Row, Tx, params};
+use wharfinger_oci::Digest;
 
 use crate::model::RepositoryId;
-use crate::store::{signed, unsigned};
+use crate::store::{digest, signed, unsigned};
 
-/// An upload session with all that the next part needs.
+/// How long a claim lasts unless it is renewed or given back. A request that a server sent to the
+/// blob store before it died has arrived, or never will, by then.
+pub(crate) const CLAIM_MS: i64 = 30_000;
+
+/// An upload session with all that the next request needs.
 #[derive(Clone, Debug)]
-pub(crate) struct Session {
+pub(crate) struct UploadSession {
     pub(crate) id: Uuid,
     pub(crate) repository: RepositoryId,
-    /// The blob store's own account of the staged bytes.
+    /// The state of the staged bytes, as the blob store wrote it.
     pub(crate) staged: Vec<u8>,
     pub(crate) size: u64,
     /// Size of the newest part, and how many before it were too short for one that is not the last
@@ -20,40 +28,150 @@ pub(crate) struct Session {
     pub(crate) last_part_size: u64,
     pub(crate) short_parts: u64,
     pub(crate) version: i64,
+    /// A request on it failed or died: the store may hold bytes that `staged` does not name.
+    pub(crate) unclean: bool,
+    /// The digest under which its bytes may have been published.
+    pub(crate) digest: Option<Digest>,
+    pub(crate) claimed_until: Timestamp,
 }
 
-pub(crate) fn insert(tx: &mut Tx<'_>, session: &Session, now: Timestamp) -> db::Result<()> {
+/// The outcome of [`claim`].
+pub(crate) enum Claimed {
+    Yes(UploadSession),
+    /// Another request has it.
+    Busy,
+    Missing,
+}
+
+/// The time that claims and expiry go by: the database server's, so that the clocks of several
+/// servers do not matter; else `clock`, this process's own.
+fn time(tx: &mut Tx<'_>, clock: Timestamp) -> db::Result<i64> {
+    Ok(tx.server_time()?.unwrap_or(clock).as_ms())
+}
+
+/// Adds an open session; `claimed` for the caller's own request at once.
+pub(crate) fn insert(
+    tx: &mut Tx<'_>,
+    session: &UploadSession,
+    owner: &str,
+    claimed: bool,
+    clock: Timestamp,
+) -> db::Result<()> {
+    let now = time(tx, clock)?;
+    let claimed_until = if claimed { now + CLAIM_MS } else { 0 };
     tx.execute(
-        "INSERT INTO uploads (id, repository_id, staged, size, last_part_size, short_parts, version, claimed_until, updated_at)
-         VALUES (?1, ?2, ?3, ?4, 0, 0, 0, 0, ?5)",
-        params![session.id.to_string(), session.repository.0, &session.staged, signed(session.size), now.as_ms()],
+        "INSERT INTO uploads (id, repository_id, staged, size, last_part_size, short_parts, version,
+             claimed_until, updated_at, owner, digest)
+         VALUES (?1, ?2, ?3, ?4, 0, 0, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            session.id.to_string(),
+            session.repository.0,
+            &session.staged,
+            signed(session.size),
+            session.version,
+            claimed_until,
+            now,
+            owner,
+            session.digest.map(|digest| digest.to_stored())
+        ],
     )?;
     Ok(())
 }
 
+/// How many sessions are open, of one owner or of all, counted up to `limit`.
+pub(crate) fn open(tx: &mut Tx<'_>, owner: Option<&str>, limit: u64) -> db::Result<u64> {
+    let count = match owner {
+        Some(owner) => tx.query_optional(
+            "SELECT COUNT(*) FROM
+                 (SELECT 1 FROM uploads WHERE owner = ?1 AND state = 'open' LIMIT ?2) AS open",
+            params![owner, signed(limit)],
+            |row| unsigned(row.integer(0)),
+        ),
+        None => tx.query_optional(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM uploads WHERE state = 'open' LIMIT ?1) AS open",
+            params![signed(limit)],
+            |row| unsigned(row.integer(0)),
+        ),
+    };
+    Ok(count?.unwrap_or_default())
+}
+
+/// An open session of the repository, and whether a request has claimed it.
 pub(crate) fn find(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     id: Uuid,
-) -> db::Result<Option<Session>> {
-    tx.query_optional(
-        "SELECT id, repository_id, staged, size, last_part_size, short_parts, version FROM uploads WHERE id = ?1 AND repository_id = ?2",
+    clock: Timestamp,
+) -> db::Result<Option<(UploadSession, bool)>> {
+    let now = time(tx, clock)?;
+    let found = tx.query_optional(
+        "SELECT id, repository_id, staged, size, last_part_size, short_parts, version, unclean, digest, claimed_until
+         FROM uploads WHERE id = ?1 AND repository_id = ?2 AND state = 'open'",
         params![id.to_string(), repository.0],
         read,
-    )
+    )?;
+    Ok(found.map(|session| {
+        let claimed = session.claimed_until.as_ms() > now;
+        (session, claimed)
+    }))
 }
 
-/// Writes back what a part changed, unless another request was faster; says whether it took.
-pub(crate) fn save(tx: &mut Tx<'_>, session: &Session, now: Timestamp) -> db::Result<bool> {
+/// Takes an open session for one request.
+pub(crate) fn claim(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    id: Uuid,
+    clock: Timestamp,
+) -> db::Result<Claimed> {
+    let Some((mut session, claimed)) = find(tx, repository, id, clock)? else {
+        return Ok(Claimed::Missing);
+    };
+    if claimed {
+        return Ok(Claimed::Busy);
+    }
+    // A claim that ran out without being given back: its request died or lost the database.
+    session.unclean |= session.claimed_until.as_ms() > 0;
+    let now = time(tx, clock)?;
+    tx.execute(
+        "UPDATE uploads SET version = version + 1, claimed_until = ?1, updated_at = ?2, unclean = ?3
+         WHERE id = ?4 AND version = ?5",
+        params![
+            now + CLAIM_MS,
+            now,
+            i64::from(session.unclean),
+            id.to_string(),
+            session.version
+        ],
+    )?;
+    session.version += 1;
+    Ok(Claimed::Yes(session))
+}
+
+/// Makes the claim of `version` last longer; false where it was lost.
+pub(crate) fn renew(tx: &mut Tx<'_>, id: Uuid, version: i64, clock: Timestamp) -> db::Result<bool> {
+    let now = time(tx, clock)?;
     let rows = tx.execute(
-        "UPDATE uploads SET staged = ?1, size = ?2, last_part_size = ?3, short_parts = ?4, version = version + 1, claimed_until = 0,
-             updated_at = ?5 WHERE id = ?6 AND version = ?7",
+        "UPDATE uploads SET claimed_until = ?1, updated_at = ?2
+         WHERE id = ?3 AND version = ?4 AND state = 'open'",
+        params![now + CLAIM_MS, now, id.to_string(), version],
+    )?;
+    Ok(rows == 1)
+}
+
+/// Writes back what a request changed and gives its claim back; false where the claim was lost.
+pub(crate) fn save(tx: &mut Tx<'_>, session: &UploadSession, clock: Timestamp) -> db::Result<bool> {
+    let now = time(tx, clock)?;
+    let rows = tx.execute(
+        "UPDATE uploads SET staged = ?1, size = ?2, last_part_size = ?3, short_parts = ?4, unclean = ?5,
+             version = version + 1, claimed_until = 0, updated_at = ?6
+         WHERE id = ?7 AND version = ?8 AND state = 'open'",
         params![
             &session.staged,
             signed(session.size),
             signed(session.last_part_size),
             signed(session.short_parts),
-            now.as_ms(),
+            i64::from(session.unclean),
+            now,
             session.id.to_string(),
             session.version
         ],
@@ -61,47 +179,93 @@ pub(crate) fn save(tx: &mut Tx<'_>, session: &Session, now: Timestamp) -> db::Re
     Ok(rows == 1)
 }
 
-/// Takes the session for one writer until `until`, or makes a claim of this version last longer.
-pub(crate) fn claim(
+/// Records the digest under which the bytes are about to be published; false where the claim was
+/// lost.
+pub(crate) fn record_digest(
     tx: &mut Tx<'_>,
     id: Uuid,
     version: i64,
-    until: Timestamp,
-    now: Timestamp,
-    renew: bool,
+    digest: &Digest,
 ) -> db::Result<bool> {
-    let free_before = if renew { i64::MAX } else { now.as_ms() };
     let rows = tx.execute(
-        "UPDATE uploads SET claimed_until = ?1, updated_at = ?2 WHERE id = ?3 AND version = ?4 AND claimed_until <= ?5",
-        params![until.as_ms(), now.as_ms(), id.to_string(), version, free_before],
+        "UPDATE uploads SET digest = ?1 WHERE id = ?2 AND version = ?3 AND state = 'open'",
+        params![digest.to_stored(), id.to_string(), version],
     )?;
     Ok(rows == 1)
 }
 
-pub(crate) fn delete(tx: &mut Tx<'_>, id: Uuid, version: i64) -> db::Result<bool> {
-    Ok(tx.execute(
-        "DELETE FROM uploads WHERE id = ?1 AND version = ?2",
+/// Whether the claim of `version` still stands.
+pub(crate) fn is_held(tx: &mut Tx<'_>, id: Uuid, version: i64) -> db::Result<bool> {
+    let row = tx.query_optional(
+        "SELECT 1 FROM uploads WHERE id = ?1 AND version = ?2 AND state = 'open'",
         params![id.to_string(), version],
-    )? == 1)
+        |_| Ok(()),
+    )?;
+    Ok(row.is_some())
 }
 
-/// Sessions untouched since `before` and written to by nobody, oldest first, up to `limit`.
-pub(crate) fn idle(
+/// Ends the session for its clients, and claims what remains of it for the caller, who removes the
+/// bytes. False where the version is no longer the session's.
+pub(crate) fn end(tx: &mut Tx<'_>, id: Uuid, version: i64, clock: Timestamp) -> db::Result<bool> {
+    let claimed_until = time(tx, clock)? + CLAIM_MS;
+    let rows = tx.execute(
+        "UPDATE uploads SET state = 'ending', version = version + 1, updated_at = 0, claimed_until = ?1
+         WHERE id = ?2 AND version = ?3",
+        params![claimed_until, id.to_string(), version],
+    )?;
+    Ok(rows == 1)
+}
+
+/// The same at the end of a publication: the blob of `digest` stays.
+pub(crate) fn end_published(
     tx: &mut Tx<'_>,
-    before: Timestamp,
-    now: Timestamp,
+    id: Uuid,
+    version: i64,
+    digest: &Digest,
+    clock: Timestamp,
+) -> db::Result<()> {
+    record_digest(tx, id, version, digest)?;
+    end(tx, id, version, clock)?;
+    Ok(())
+}
+
+/// Removes the row of a session that leaves nothing in the store.
+pub(crate) fn delete(tx: &mut Tx<'_>, id: Uuid, version: i64) -> db::Result<()> {
+    tx.execute(
+        "DELETE FROM uploads WHERE id = ?1 AND version = ?2",
+        params![id.to_string(), version],
+    )?;
+    Ok(())
+}
+
+/// Removes the row of an ended session, once its bytes are gone.
+pub(crate) fn delete_ended(tx: &mut Tx<'_>, id: Uuid) -> db::Result<()> {
+    tx.execute(
+        "DELETE FROM uploads WHERE id = ?1 AND state = 'ending'",
+        params![id.to_string()],
+    )?;
+    Ok(())
+}
+
+/// Sessions that nobody has claimed and that are ended, or untouched for `expiry`; the oldest first,
+/// up to `limit`.
+pub(crate) fn due(
+    tx: &mut Tx<'_>,
+    expiry_ms: i64,
+    clock: Timestamp,
     limit: i64,
-) -> db::Result<Vec<Session>> {
+) -> db::Result<Vec<UploadSession>> {
+    let now = time(tx, clock)?;
     tx.query(
-        "SELECT id, repository_id, staged, size, last_part_size, short_parts, version FROM uploads
-         WHERE updated_at < ?1 AND claimed_until <= ?2 ORDER BY updated_at LIMIT ?3",
-        params![before.as_ms(), now.as_ms(), limit],
+        "SELECT id, repository_id, staged, size, last_part_size, short_parts, version, unclean, digest, claimed_until
+         FROM uploads WHERE updated_at < ?1 AND claimed_until <= ?2 ORDER BY updated_at LIMIT ?3",
+        params![now.saturating_sub(expiry_ms), now, limit],
         read,
     )
 }
 
-fn read(row: &Row<'_>) -> db::Result<Session> {
-    Ok(Session {
+fn read(row: &Row<'_>) -> db::Result<UploadSession> {
+    Ok(UploadSession {
         id: super::parsed(row.text(0))?,
         repository: RepositoryId(row.integer(1)),
         staged: row.bytes(2).to_vec(),
@@ -109,5 +273,8 @@ fn read(row: &Row<'_>) -> db::Result<Session> {
         last_part_size: unsigned(row.integer(4))?,
         short_parts: unsigned(row.integer(5))?,
         version: row.integer(6),
+        unclean: row.integer(7) != 0,
+        digest: row.optional_bytes(8).map(digest).transpose()?,
+        claimed_until: Timestamp::from_ms(row.integer(9)),
     })
 }

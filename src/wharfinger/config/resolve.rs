@@ -460,6 +460,18 @@ fn registry(problems: &mut Problems, settings: &Settings) -> registry::Config {
             1..=1 << 50,
         ),
         upload_expiry: Duration::from_secs(expiry),
+        max_open_uploads: problems.within(
+            "max_open_uploads",
+            settings.max_open_uploads,
+            default.max_open_uploads,
+            1..=1_000_000,
+        ),
+        max_open_uploads_per_caller: problems.within(
+            "max_open_uploads_per_caller",
+            settings.max_open_uploads_per_caller,
+            default.max_open_uploads_per_caller,
+            1..=1_000_000,
+        ),
         body_idle_timeout: stall,
         // Any server may share a PostgreSQL index; a file has one (the serving lock sees to it).
         several_replicas: settings.database.as_deref().is_some_and(is_postgres),

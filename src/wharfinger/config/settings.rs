@@ -99,6 +99,16 @@ pub struct Settings {
     /// Seconds after which an upload that nobody touches is forgotten [default: 86400]
     #[arg(long, env = "WHARFINGER_UPLOAD_EXPIRY_SECONDS", value_name = "SECONDS")]
     pub upload_expiry_seconds: Option<u64>,
+    /// Most uploads that may be open at once, of all callers [default: 20000]
+    #[arg(long, env = "WHARFINGER_MAX_OPEN_UPLOADS", value_name = "COUNT")]
+    pub max_open_uploads: Option<u64>,
+    /// Most uploads that one user may have open at once [default: 5000]
+    #[arg(
+        long,
+        env = "WHARFINGER_MAX_OPEN_UPLOADS_PER_CALLER",
+        value_name = "COUNT"
+    )]
+    pub max_open_uploads_per_caller: Option<u64>,
     /// Bytes of the largest blob [default: 54525952000, as ECR has it]
     #[arg(long, env = "WHARFINGER_MAX_BLOB_BYTES", value_name = "BYTES")]
     pub max_blob_bytes: Option<u64>,

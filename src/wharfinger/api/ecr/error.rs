@@ -45,7 +45,9 @@ pub(super) fn fault(cx: &Context, error: &Error) -> Fault {
         ),
         Error::PartTooSmall { .. } => Fault::sender("LayerPartTooSmallException", message),
         Error::EmptyUpload => Fault::sender("EmptyUploadException", message),
-        Error::TooLarge { .. } => Fault::sender("LimitExceededException", message),
+        Error::TooLarge { .. } | Error::TooManyUploads { .. } => {
+            Fault::sender("LimitExceededException", message)
+        }
         Error::NoSpace | Error::BodyEnded(_) | Error::Index(_) | Error::Blobs(_) => {
             cx.internal(error)
         }

@@ -245,7 +245,11 @@ impl Operation for InitiateLayerUpload {
             .app()
             .registry
             .uploads
-            .start(repository.id, Algorithm::Sha256)
+            .start(
+                repository.id,
+                Algorithm::Sha256,
+                &cx.caller().arn().to_string(),
+            )
             .await
             .map_err(|error| error::fault(cx, &error))?;
         Ok(UploadStarted {

@@ -380,6 +380,7 @@ impl From<registry::Error> for Refusal {
             Error::TooLarge { .. } => {
                 Self::new(Code::SizeInvalid, message).with_status(StatusCode::PAYLOAD_TOO_LARGE)
             }
+            Error::TooManyUploads { .. } => Self::new(Code::TooManyRequests, message),
             Error::NoSpace => Self::internal(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "no space left for content",

@@ -63,7 +63,11 @@ pub(super) async fn start(
         return Ok(created(&repository.name, &digest));
     }
     let upload = uploads
-        .start(repository.id, algorithm.unwrap_or_default())
+        .start(
+            repository.id,
+            algorithm.unwrap_or_default(),
+            &visit.gate.caller.arn().to_string(),
+        )
         .await?;
     Ok(progress(
         StatusCode::ACCEPTED,
