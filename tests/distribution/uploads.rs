@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use wharfinger_reconcile::Reconciler as _;
+use wharfinger_registry::UploadSweep;
 
 use crate::support::{Client, TestServer, digest_of, sha512_of};
 
@@ -197,7 +199,8 @@ async fn a_session_that_nobody_touches_expires() {
     let client = server.client();
     let location = client.start_upload("aa/bb").await;
     server.clock.advance(Duration::from_hours(25));
-    server.app.registry.uploads.sweep().await.expect("a sweep");
+    let mut sweep = UploadSweep(server.app.registry.uploads.clone());
+    sweep.pass(server.clock.now()).await.expect("a pass");
     assert_eq!(
         client.get(&location).await.error(),
         "404 BLOB_UPLOAD_UNKNOWN"
