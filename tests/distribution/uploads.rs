@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use http::{Method, StatusCode};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use wharfinger_reconcile::Reconciler as _;
-use wharfinger_registry::UploadSweep;
 
 use crate::support::{Client, TestServer, digest_of, sha512_of};
 
@@ -189,20 +187,6 @@ async fn a_session_belongs_to_its_repository_and_can_be_cancelled() {
     );
     assert_eq!(
         client.delete(&location).await.error(),
-        "404 BLOB_UPLOAD_UNKNOWN"
-    );
-}
-
-#[tokio::test]
-async fn a_session_that_nobody_touches_expires() {
-    let server = TestServer::dev().await;
-    let client = server.client();
-    let location = client.start_upload("aa/bb").await;
-    server.clock.advance(Duration::from_hours(25));
-    let mut sweep = UploadSweep(server.app.registry.uploads.clone());
-    sweep.pass(server.clock.now()).await.expect("a pass");
-    assert_eq!(
-        client.get(&location).await.error(),
         "404 BLOB_UPLOAD_UNKNOWN"
     );
 }

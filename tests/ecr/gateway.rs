@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::support::{Setup, TestServer, on};
+use crate::support::{ACCOUNT, Setup, TestServer, on};
 
 const JSON: (&str, &str) = ("content-type", "application/x-amz-json-1.1");
 const DESCRIBE: (&str, &str) = (
@@ -100,8 +100,9 @@ async fn a_stale_or_altered_request_is_refused() {
             .is_some_and(|text| text.contains("not signed: x-amz-target")),
         "{unsigned_header}"
     );
-    server.clock.advance(Duration::from_mins(16));
-    let stale = send(&signed, "{}").await;
+    let mut slow = aws.clone();
+    slow.age = Duration::from_mins(16);
+    let stale = send(&slow.signed(&[JSON, DESCRIBE], "{}"), "{}").await;
     assert!(
         stale["message"]
             .as_str()
@@ -182,13 +183,7 @@ async fn what_cannot_be_read_is_named() {
 #[tokio::test]
 async fn sts_says_who_calls_in_xml() {
     let server = TestServer::start(Setup::default()).await;
-    let mut aws = server
-        .aws_user(
-            wharfinger_aws::AccountId::DEV,
-            "ann",
-            "AmazonEC2ContainerRegistryReadOnly",
-        )
-        .await;
+    let mut aws = server.aws_user(ACCOUNT, "ann", "AmazonEC2ContainerRegistryReadOnly");
     "sts".clone_into(&mut aws.service);
     let form = ("content-type", "application/x-www-form-urlencoded");
     let answer = aws

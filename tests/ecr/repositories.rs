@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Setup, TestServer, on};
+use crate::support::{Setup, TestServer, now, on, seconds};
 
 #[tokio::test]
 async fn a_repository_is_made_described_and_deleted() {
@@ -37,7 +37,8 @@ async fn a_repository_is_made_described_and_deleted() {
             .is_some_and(|uri| uri.ends_with("/team/web")),
         "{made}"
     );
-    assert_eq!(made["createdAt"], 1_800_000_000.0);
+    let created_at = made["createdAt"].as_f64().expect("a time");
+    assert!((created_at - seconds(now())).abs() < 60.0, "{created_at}");
     aws.ecr("CreateRepository", on("team/web", json!({}))).await.assert_fault(
         "RepositoryAlreadyExistsException",
         "The repository with name 'team/web' already exists in the registry with id '123456789012'",

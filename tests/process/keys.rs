@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
-use crate::process::{FOUR, Process, command, run, stderr, variables};
+use crate::process::{FOUR, variables};
+use crate::support::{Process, command, run, stderr};
 
 fn stdout(folder: &Path, arguments: &[&str]) -> String {
     let output = run(folder, arguments);

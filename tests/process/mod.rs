@@ -3,107 +3,11 @@
 mod http;
 mod keys;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_wharfinger");
-
-/// A server in a process of its own; it is killed with this value.
-struct Process {
-    child: Child,
-    address: String,
-}
-
-impl Process {
-    /// Starts on a port that the system chooses, and waits until the log tells it.
-    fn start(folder: &Path, more: &[&str]) -> Self {
-        let child = command(folder)
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut process = Self {
-            child,
-            address: String::new(),
-        };
-        let lines = BufReader::new(process.child.stderr.take().expect("stderr")).lines();
-        let mut said = Vec::new();
-        for line in lines {
-            let line = line.expect("a line");
-            if let Some((_, rest)) = line.split_once("serving address=") {
-                rest.split(' ')
-                    .next()
-                    .unwrap_or_default()
-                    .clone_into(&mut process.address);
-                return process;
-            }
-            said.push(line);
-        }
-        panic!("it did not start: {said:#?}");
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([name, &self.child.id().to_string()])
-            .status()
-            .expect("kill runs");
-        assert!(sent.success());
-    }
-
-    /// Asks it to stop; returns what it printed.
-    fn stop(mut self) -> String {
-        self.signal("-TERM");
-        let mut printed = String::new();
-        self.child
-            .stdout
-            .take()
-            .expect("stdout")
-            .read_to_string(&mut printed)
-            .expect("text");
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            if let Some(status) = self.child.try_wait().expect("a status") {
-                assert!(status.success(), "{status}");
-                return printed;
-            }
-            assert!(Instant::now() < deadline, "it does not stop");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command
-        .env_clear()
-        .env("WHARFINGER_DATA_DIR", folder)
-        .current_dir(folder);
-    command
-}
-
-fn run(folder: &Path, arguments: &[&str]) -> Output {
-    command(folder)
-        .args(arguments)
-        .output()
-        .expect("the program runs")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use crate::support::{Process, run, stderr};
 
 fn variables(printed: &str) -> Vec<&str> {
     printed

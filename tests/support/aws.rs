@@ -1,24 +1,30 @@
 //! A client of the AWS APIs that signs what it sends.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
-use wharfinger_aws::sigv4;
-use wharfinger_base::Clock;
-use wharfinger_iam::NewAccessKey;
 
 use super::client::{Answer, Client};
 use super::server::TestServer;
+use super::signature::authorization;
 
 const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921";
+
+/// An access key, as the program prints it.
+pub(crate) struct AccessKey {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+}
 
 /// One key, one region.
 #[derive(Clone)]
 pub(crate) struct Aws {
     client: Client,
     address: SocketAddr,
-    clock: Clock,
+    /// How long before now its requests are dated.
+    pub(crate) age: Duration,
     pub(crate) access_key_id: String,
     pub(crate) secret: String,
     pub(crate) region: String,
@@ -33,13 +39,13 @@ pub(crate) struct Outcome {
 }
 
 impl Aws {
-    pub(crate) fn new(server: &TestServer, key: &NewAccessKey) -> Self {
+    pub(crate) fn new(server: &TestServer, key: &AccessKey) -> Self {
         Self {
             client: server.client(),
             address: server.address,
-            clock: server.clock.clone(),
-            access_key_id: key.access_key_id.clone(),
-            secret: key.secret_access_key.reveal().clone(),
+            age: Duration::ZERO,
+            access_key_id: key.id.clone(),
+            secret: key.secret.clone(),
             region: "us-east-1".to_owned(),
             service: "ecr".to_owned(),
         }
@@ -90,7 +96,7 @@ impl Aws {
     /// The headers, with date and signature.
     pub(crate) fn signed(&self, headers: &[(&str, &str)], body: &str) -> HeaderMap {
         let mut map = HeaderMap::new();
-        let date = sigv4::date(self.clock.now());
+        let date = (now() - self.age).strftime("%Y%m%dT%H%M%SZ").to_string();
         let host = self.address.to_string();
         for (name, value) in headers
             .iter()
@@ -102,23 +108,7 @@ impl Aws {
                 HeaderValue::from_str(value).expect("a value"),
             );
         }
-        let hash = sigv4::body_hash(body.as_bytes());
-        let request = sigv4::Request {
-            method: "POST",
-            path: "/",
-            query: "",
-            headers: &map,
-            authority: None,
-            body_hash: &hash,
-        };
-        let value = sigv4::sign(
-            &request,
-            &self.access_key_id,
-            &self.secret,
-            &self.region,
-            &self.service,
-        )
-        .expect("a date");
+        let value = authorization(self, &map, body);
         map.insert(
             "authorization",
             HeaderValue::from_str(&value).expect("a value"),
@@ -165,6 +155,20 @@ impl Outcome {
             self.message()
         );
     }
+}
+
+/// The time of the client.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "clients have the clock of their own machine"
+)]
+pub(crate) fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
+/// A time as the AWS JSON protocol writes it: seconds since the epoch.
+pub(crate) fn seconds(time: jiff::Timestamp) -> f64 {
+    time.as_duration().as_secs_f64()
 }
 
 /// `{"repositoryName": name}` and further members.

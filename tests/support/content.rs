@@ -1,15 +1,15 @@
 //! Small manifests and digests to push.
 
-use wharfinger_oci::{Algorithm, Digest};
+use sha2::{Digest as _, Sha256, Sha512};
 
 pub(crate) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 pub(crate) fn digest_of(content: &[u8]) -> String {
-    Digest::of(Algorithm::Sha256, content).to_string()
+    format!("sha256:{}", hex::encode(Sha256::digest(content)))
 }
 
 pub(crate) fn sha512_of(content: &[u8]) -> String {
-    Digest::of(Algorithm::Sha512, content).to_string()
+    format!("sha512:{}", hex::encode(Sha512::digest(content)))
 }
 
 /// An OCI image of one layer; `extra` are further members, beginning with a comma.

@@ -1,11 +1,14 @@
-//! What every black-box test starts with: a server of its own, a client, and small things to push.
+//! What every black-box test starts with: a server of its own, clients, and small content to push.
 
 mod aws;
 mod client;
 mod content;
+mod process;
 mod server;
+mod signature;
 
-pub(crate) use aws::{Aws, on};
+pub(crate) use aws::{Aws, now, on, seconds};
 pub(crate) use client::{Answer, Client};
 pub(crate) use content::{digest_of, image, index, sha512_of};
-pub(crate) use server::{Setup, TestServer};
+pub(crate) use process::{Process, command, run, stderr};
+pub(crate) use server::{ACCOUNT, Setup, TestServer};

@@ -1,50 +1,70 @@
-//! A server in this process, on a port of its own, with an index in memory and blobs in a folder
-//! that goes with it.
+//! A server of a test's own: the program on a free port with an empty data folder.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use tokio::sync::oneshot;
-use wharfinger::api::routes::http_service;
-use wharfinger::app::App;
-use wharfinger::config::{Config, Settings};
-use wharfinger_aws::AccountId;
-use wharfinger_base::{Clock, Durability, Ids, Timestamp};
-use wharfinger_blobs::{BlobStore, BlobsConfig};
-use wharfinger_db::Db;
-use wharfinger_http::Listener;
-use wharfinger_iam::{Caller, Iam, MasterKey, NewAccessKey, PolicyAttachment, Principal, UserName};
-use wharfinger_registry::Registry;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use tempfile::TempDir;
 
-use super::aws::Aws;
+use super::aws::{AccessKey, Aws};
 use super::client::Client;
+use super::process::{Process, exported, run_ok};
 
-/// How the server differs from a plain one.
+/// The account that a server has unless it is configured.
+pub(crate) const ACCOUNT: &str = "123456789012";
+
+/// Every password comes from this operation, so each user of a test is allowed to call it.
+const SIGN_IN: &str = r#"{"Version":"2012-10-17","Statement":[
+    {"Effect":"Allow","Action":"ecr:GetAuthorizationToken","Resource":"*"}]}"#;
+
+/// How the server differs from one with the default configuration.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a switch of the server's own"
+    reason = "each is a switch of the configuration"
 )]
 pub(crate) struct Setup {
-    /// Any credentials are taken, and repositories are made by pushing.
+    /// Any credentials are accepted, and a push creates its repository.
     pub(crate) dev: bool,
     pub(crate) bearer: bool,
     pub(crate) create_on_push: bool,
-    /// Manifests may name what is not there.
+    /// Manifests may name what is missing.
     pub(crate) sparse: bool,
     /// Requests per second of one caller, and as many at once.
     pub(crate) rate: Option<u32>,
+    /// Further arguments of `wharfinger serve`.
+    pub(crate) arguments: &'static [&'static str],
 }
 
-/// A running server; it ends with this value.
+impl Setup {
+    fn arguments(self) -> Vec<String> {
+        let switches = [
+            (self.dev, "--dev"),
+            (self.bearer, "--auth-challenge=bearer"),
+            (self.create_on_push, "--create-on-push"),
+            (self.sparse, "--accept-missing-references"),
+        ];
+        let switches = switches.iter().filter(|(on, _)| *on);
+        // The tests do not cut the power.
+        let mut arguments = vec!["--durability=relaxed".to_owned()];
+        arguments.extend(switches.map(|(_, argument)| (*argument).to_owned()));
+        if let Some(rate) = self.rate {
+            arguments.push(format!("--rate-per-second={rate}"));
+            arguments.push(format!("--rate-burst={rate}"));
+        }
+        arguments.extend(self.arguments.iter().map(ToString::to_string));
+        arguments
+    }
+}
+
+/// A running server; it ends when this value is dropped.
 pub(crate) struct TestServer {
-    pub(crate) app: Arc<App>,
-    /// Stands still until a test moves it.
-    pub(crate) clock: Clock,
+    _process: Process,
     pub(crate) address: SocketAddr,
-    root: NewAccessKey,
-    _folder: tempfile::TempDir,
-    _stop: oneshot::Sender<()>,
+    root: AccessKey,
+    root_password: String,
+    folder: TempDir,
 }
 
 impl TestServer {
@@ -58,71 +78,20 @@ impl TestServer {
 
     pub(crate) async fn start(setup: Setup) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let settings = Settings {
-            listen: Some("127.0.0.1:0".to_owned()),
-            data_dir: Some(folder.path().display().to_string()),
-            dev: Some(setup.dev),
-            create_on_push: Some(setup.create_on_push || setup.dev),
-            accept_missing_references: Some(setup.sparse),
-            auth_challenge: Some(if setup.bearer { "bearer" } else { "basic" }.to_owned()),
-            rate_per_second: setup.rate,
-            rate_burst: setup.rate,
-            ..Settings::default()
-        };
-        let config =
-            Config::from_settings(settings).unwrap_or_else(|problems| panic!("{problems:?}"));
-        let (clock, ids) = (
-            Clock::manual(Timestamp::from_ms(1_800_000_000_000)),
-            Ids::default(),
-        );
-        let db = Db::memory(&wharfinger::server::migrations()).expect("an index in memory");
-        let place = BlobsConfig::Disk {
-            root: folder.path().join("blobs"),
-        };
-        let blobs = BlobStore::open(&place, Durability::Relaxed, ids.clone())
-            .await
-            .expect("a blob store");
-        let registry = Registry::new(&db, &blobs, &clock, &ids, config.registry.clone());
-        let iam = wharfinger_iam::Config {
-            dev: setup.dev,
-            ..wharfinger_iam::Config::default()
-        };
-        let iam = Iam::open(
-            db.clone(),
-            &MasterKey::random(&ids),
-            clock.clone(),
-            ids.clone(),
-            iam,
-        )
-        .await
-        .expect("sign-in");
-        let root = iam
-            .bootstrap()
-            .await
-            .expect("a first key")
-            .expect("a new index");
-        let listener =
-            Listener::bind(config.listen, None, config.limits.clone()).expect("a free port");
-        let address = listener.address().expect("an address");
-        let app = Arc::new(App {
-            clock: clock.clone(),
-            ids,
-            db,
-            iam,
-            registry,
-            config,
-        });
-        let (stop, stopped) = oneshot::channel();
-        let service = http_service(&app, Vec::new());
-        tokio::spawn(listener.serve(service, async move { drop(stopped.await) }));
-        Self {
-            app,
-            clock,
+        let arguments = setup.arguments();
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let mut process = Process::start(folder.path(), &arguments);
+        let root = AccessKey::from_exports(&process.printed_lines(4));
+        let address = process.address.parse().expect("an address");
+        let mut server = Self {
+            _process: process,
             address,
             root,
-            _folder: folder,
-            _stop: stop,
-        }
+            root_password: String::new(),
+            folder,
+        };
+        server.root_password = server.password(&server.root).await;
+        server
     }
 
     /// A client without credentials.
@@ -130,13 +99,13 @@ impl TestServer {
         Client::new(self.address)
     }
 
-    /// A client with the account root's password.
+    /// A client with the password of the account's root user.
     pub(crate) fn root(&self) -> Client {
-        self.client().with_password(&self.root_password())
+        self.client().with_password(&self.root_password)
     }
 
     pub(crate) fn root_password(&self) -> String {
-        self.password(Principal::Root, &self.root)
+        self.root_password.clone()
     }
 
     /// A client whose password was the root's but for one character within its signature.
@@ -150,61 +119,59 @@ impl TestServer {
 
     /// A client with the password of a new user, under a managed policy by its name or a policy
     /// document.
-    pub(crate) async fn user(&self, account: AccountId, name: &str, policy: &str) -> Client {
-        let policy = if policy.starts_with('{') {
-            PolicyAttachment::inline("own", policy)
-        } else {
-            PolicyAttachment::managed(policy)
-        };
-        let users = self.app.iam.users();
-        let key = users
-            .create(account, name, vec![policy.expect("a policy")])
-            .await
-            .expect("a new user");
-        let listed = users.list(account, None, 100).await.expect("users").items;
-        let id = listed
-            .into_iter()
-            .find(|user| user.name == name)
-            .expect("the new user")
-            .id;
-        let principal = Principal::User(UserName {
-            path: "/".to_owned(),
-            name: name.to_owned(),
-            id,
-        });
-        self.client().with_password(&self.password(principal, &key))
+    pub(crate) async fn user(&self, account: &str, name: &str, policy: &str) -> Client {
+        let key = self.create_user(account, name, &[policy, SIGN_IN]);
+        self.client().with_password(&self.password(&key).await)
     }
 
-    /// The AWS APIs, signed by the account root's key.
+    /// The AWS APIs, signed by the root user's key.
     pub(crate) fn aws(&self) -> Aws {
         Aws::new(self, &self.root)
     }
 
-    /// The AWS APIs, signed by a new user's key.
-    pub(crate) async fn aws_user(&self, account: AccountId, name: &str, policy: &str) -> Aws {
-        let policy = if policy.starts_with('{') {
-            PolicyAttachment::inline("own", policy)
-        } else {
-            PolicyAttachment::managed(policy)
-        };
-        let key = self
-            .app
-            .iam
-            .users()
-            .create(account, name, vec![policy.expect("a policy")])
-            .await
-            .expect("a new user");
-        Aws::new(self, &key)
+    /// The AWS APIs, signed by the key of a new user, who is allowed what the policy allows.
+    pub(crate) fn aws_user(&self, account: &str, name: &str, policy: &str) -> Aws {
+        Aws::new(self, &self.create_user(account, name, &[policy]))
     }
 
-    fn password(&self, principal: Principal, key: &NewAccessKey) -> String {
-        let caller = Caller::new(key.account, principal, Arc::default())
-            .with_access_key(key.access_key_id.as_str().into());
-        self.app
-            .iam
-            .password_for(&caller)
-            .expect("a password")
-            .token
-            .into_inner()
+    /// Runs a command of the program on the server's data folder; returns what it printed.
+    #[track_caller]
+    pub(crate) fn command(&self, arguments: &[&str]) -> String {
+        run_ok(self.folder.path(), arguments)
+    }
+
+    fn create_user(&self, account: &str, name: &str, policies: &[&str]) -> AccessKey {
+        let mut arguments = vec!["user".to_owned(), "create".to_owned(), name.to_owned()];
+        arguments.push(format!("--account={account}"));
+        for (n, policy) in policies.iter().enumerate() {
+            if policy.starts_with('{') {
+                let file = self.folder.path().join(format!("policy-{n}.json"));
+                std::fs::write(&file, policy).expect("a policy file");
+                arguments.push(format!("--policy-file={}", file.display()));
+            } else {
+                arguments.push(format!("--policy={policy}"));
+            }
+        }
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        AccessKey::from_exports(&self.command(&arguments))
+    }
+
+    /// The password of a key: what `aws ecr get-login-password` prints.
+    async fn password(&self, key: &AccessKey) -> String {
+        let aws = Aws::new(self, key);
+        let response = aws.ok("GetAuthorizationToken", json!({})).await;
+        let token = &response["authorizationData"][0]["authorizationToken"];
+        let pair = STANDARD.decode(token.as_str().expect("a token"));
+        let pair = String::from_utf8(pair.expect("Base64")).expect("text");
+        pair.strip_prefix("AWS:").expect("the user AWS").to_owned()
+    }
+}
+
+impl AccessKey {
+    fn from_exports(printed: &str) -> Self {
+        Self {
+            id: exported(printed, "AWS_ACCESS_KEY_ID"),
+            secret: exported(printed, "AWS_SECRET_ACCESS_KEY"),
+        }
     }
 }
