@@ -171,7 +171,7 @@ async fn an_early_response_reaches_a_client_that_is_still_sending() {
         assert!(response.contains("connection: close"), "{response}");
         assert!(response.contains("content-length: 2\r\n"), "{response}");
         assert!(response.ends_with("\r\n\r\nno"), "{response}");
-        assert!(started.elapsed() < Duration::from_secs(1), "at once");
+        assert!(started.elapsed() < Duration::from_secs(5), "at once");
     }
 }
 

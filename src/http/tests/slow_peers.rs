@@ -147,7 +147,7 @@ async fn twenty_silent_sockets_do_not_block_a_server_of_twenty_connections() {
     let response = server.exchange(request).await;
     assert!(response.ends_with("length 0"), "{response}");
     assert!(
-        started.elapsed() < Duration::from_secs(2),
+        started.elapsed() < Duration::from_secs(5),
         "{:?}",
         started.elapsed()
     );
