@@ -8,12 +8,12 @@ use http_body::Body;
 
 use crate::connection::Connection;
 use crate::head_capture::Framing;
-use crate::response_body::Content;
+use crate::response_body::ResponseContent;
 
 /// Why a request is rejected before it reaches a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
-    #[error("a request has either Content-Length or Transfer-Encoding, not both")]
+    #[error("a request has either ResponseContent-Length or Transfer-Encoding, not both")]
     Framing,
     #[error("an HTTP/1.1 request has exactly one Host field")]
     HostCount,
@@ -86,9 +86,9 @@ fn is_port(text: &str) -> bool {
 
 impl Malformed {
     /// 400, after which the connection closes.
-    pub(crate) fn into_response<B>(self) -> Response<Content<B>> {
+    pub(crate) fn into_response<B>(self) -> Response<ResponseContent<B>> {
         let text = Bytes::from(format!("{self}\n"));
-        let mut response = Response::new(Content::Refusal(Some(text)));
+        let mut response = Response::new(ResponseContent::Refusal(Some(text)));
         *response.status_mut() = StatusCode::BAD_REQUEST;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::head_capture::HeadCapture;
-use crate::listen::Traffic;
 use crate::sendfile::SendfileQueue;
+use crate::traffic::Traffic;
 
 /// One connection. The counters are written by the connection's tasks only, so relaxed atomics are
 /// enough.

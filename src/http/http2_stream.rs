@@ -16,7 +16,7 @@ use hyper::rt::Executor;
 use tokio::task::futures::TaskLocalFuture;
 
 use crate::connection::Connection;
-use crate::limits::Limits;
+use crate::limits::ConnectionLimits;
 use crate::stall::StallTimer;
 
 tokio::task_local! {
@@ -73,7 +73,7 @@ impl Writing {
 #[derive(Clone, Debug)]
 pub(crate) struct StreamExecutor {
     pub(crate) connection: Arc<Connection>,
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) limits: Arc<ConnectionLimits>,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {

@@ -16,15 +16,17 @@ mod socket;
 mod stall;
 mod stream;
 mod tls;
+mod traffic;
 mod watchdog;
 
 pub use connection::Connection;
-pub use limits::Limits;
-pub use listen::{Drained, Listener, Traffic};
+pub use limits::ConnectionLimits;
+pub use listen::{Drained, Listener};
 pub use request_body::{RequestBody, RequestBodyError};
-pub use sendfile::{SendfileBody, SendfileIo, SendfileQueue};
+pub use sendfile::{SendfileBody, SendfileQueue};
 pub use serve::Handler;
 pub use tls::{Certificates, RELOAD_INTERVAL, TlsError, TlsFiles};
+pub use traffic::Traffic;
 
 #[cfg(test)]
 mod tests;

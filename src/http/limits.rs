@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Limits on connections. Every field is a key of the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections served at once. Further connections wait in the kernel's accept queue.
     pub connections: usize,
     /// Connections of one peer address (IPv6: of one /64 network) served at once. Further ones are
@@ -38,7 +38,7 @@ pub struct Limits {
     pub resets: usize,
 }
 
-impl Default for Limits {
+impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections: 4_096,
@@ -64,55 +64,55 @@ impl Default for Limits {
 
 /// Header fields of an HTTP/1 request; more get 431. hyper's own default, stated because its
 /// documentation reserves the right to change it.
-pub(super) const HEADER_FIELDS: usize = 100;
+pub(crate) const HEADER_FIELDS: usize = 100;
 
 /// Largest HTTP/2 frame: 64 KiB instead of 16 KiB saves headers and system calls on uploads.
-pub(super) const FRAME_BYTES: u32 = 64 * 1024;
+pub(crate) const FRAME_BYTES: u32 = 64 * 1024;
 
 /// HTTP/2 pings find peers that vanished without closing their connection.
-pub(super) const PING_INTERVAL: Duration = Duration::from_secs(30);
-pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Connections that the kernel may queue before `accept` (it lowers this to `net.core.somaxconn`).
-pub(super) const BACKLOG: u32 = 4_096;
+pub(crate) const BACKLOG: u32 = 4_096;
 
 /// The pause after a failed `accept` (no file descriptors left): long enough not to spin, short
 /// enough not to be noticed.
-pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Failed calls of `accept` are logged at most this often.
-pub(super) const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// While all connections are in use and others wait, a connection without a request in flight is
 /// closed after this long instead of the idle timeout.
-pub(super) const IDLE_WHEN_FULL: Duration = Duration::from_secs(1);
+pub(crate) const IDLE_WHEN_FULL: Duration = Duration::from_secs(1);
 
 /// A request body of at most this length that its handler did not read is read before the response
 /// is sent, so that the connection can be kept: less than a new connection costs.
-pub(super) const SHORT_BODY_BYTES: u64 = 64 * 1024;
+pub(crate) const SHORT_BODY_BYTES: u64 = 64 * 1024;
 
 /// For how long a short body is waited for. It is usually there already.
-pub(super) const SHORT_BODY_TIME: Duration = Duration::from_millis(100);
+pub(crate) const SHORT_BODY_TIME: Duration = Duration::from_millis(100);
 
 /// Bytes of an unwanted request body that are discarded after the response: several seconds of a
 /// fast sender, which has read the response by then.
-pub(super) const LINGER_BYTES: u64 = 256 * 1024 * 1024;
+pub(crate) const LINGER_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Discarding ends when the peer has been silent for this long.
-pub(super) const LINGER_IDLE: Duration = Duration::from_secs(2);
+pub(crate) const LINGER_IDLE: Duration = Duration::from_secs(2);
 
-impl Limits {
+impl ConnectionLimits {
     /// The interval between two checks of a connection's header and idle timeouts: a quarter of the
     /// shortest timeout, so that none is exceeded by much.
     #[must_use]
-    pub(super) fn check_interval(&self) -> Duration {
+    pub(crate) fn check_interval(&self) -> Duration {
         let shortest = self.header_timeout.min(self.idle_timeout);
         (shortest / 4).clamp(Duration::from_millis(25), IDLE_WHEN_FULL)
     }
 
-    /// Bytes that a transfer must move within [`Limits::stall_timeout`]: at least one.
+    /// Bytes that a transfer must move within [`ConnectionLimits::stall_timeout`]: at least one.
     #[must_use]
-    pub(super) fn stall_bytes(&self) -> u64 {
+    pub(crate) fn stall_bytes(&self) -> u64 {
         let millis = u64::try_from(self.stall_timeout.as_millis()).unwrap_or(u64::MAX);
         (self.minimum_rate.saturating_mul(millis) / 1_000).max(1)
     }

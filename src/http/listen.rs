@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -12,42 +11,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::limits::{self, Limits};
+use crate::limits::{self, ConnectionLimits};
 use crate::peers::Peers;
-use crate::serve::{self, Handler, Order, Shared};
-
-/// What went through the listener since it started; for metrics.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    pub accepted: AtomicU64,
-    pub open: AtomicU64,
-    /// Connections and HTTP/2 streams that were ended because the peer was too slow, reset too many
-    /// streams, or failed its TLS handshake.
-    pub cut: AtomicU64,
-    /// Connections closed at once because their address has too many.
-    pub turned_away: AtomicU64,
-    /// Requests that got 400 or 431 before they reached a handler.
-    pub refused: AtomicU64,
-    pub bytes_in: AtomicU64,
-    pub bytes_out: AtomicU64,
-}
-
-/// Counts a connection as open until it is dropped, also when the connection's task panics.
-struct Open(Arc<Traffic>);
-
-impl Open {
-    fn count(traffic: &Arc<Traffic>) -> Self {
-        traffic.accepted.fetch_add(1, Relaxed);
-        traffic.open.fetch_add(1, Relaxed);
-        Self(Arc::clone(traffic))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
-    }
-}
+use crate::serve::{self, ConnectionOrder, Handler, ListenerState};
+use crate::traffic::{OpenConnection, Traffic};
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,12 +28,16 @@ pub struct Drained {
 pub struct Listener {
     tcp: TcpListener,
     tls: Option<TlsAcceptor>,
-    limits: Arc<Limits>,
+    limits: Arc<ConnectionLimits>,
     traffic: Arc<Traffic>,
 }
 
 impl Listener {
-    pub fn bind(address: SocketAddr, tls: Option<TlsAcceptor>, limits: Limits) -> io::Result<Self> {
+    pub fn bind(
+        address: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        limits: ConnectionLimits,
+    ) -> io::Result<Self> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?
         } else {
@@ -101,12 +72,12 @@ impl Listener {
             limits,
             traffic,
         } = self;
-        let shared = Arc::new(Shared::new(tls, limits, traffic));
+        let shared = Arc::new(ListenerState::new(tls, limits, traffic));
         let cap = u32::try_from(shared.limits.connections.clamp(1, 1 << 20)).unwrap_or(1 << 20);
         let permits = Arc::new(Semaphore::new(cap as usize));
         let peers = Peers::new(shared.limits.connections_per_address);
         let mut warnings = Warnings::default();
-        let (orders, order) = watch::channel(Order::Serve);
+        let (orders, order) = watch::channel(ConnectionOrder::Serve);
         tokio::pin!(stop);
         loop {
             let accepted = tokio::select! {
@@ -126,7 +97,7 @@ impl Listener {
                 shared.traffic.turned_away.fetch_add(1, Relaxed);
                 continue;
             };
-            let held = (permit, admitted, Open::count(&shared.traffic));
+            let held = (permit, admitted, OpenConnection::count(&shared.traffic));
             let task = serve::connection(
                 Arc::clone(&shared),
                 tcp,
@@ -147,16 +118,16 @@ impl Listener {
 async fn drain(
     permits: &Semaphore,
     cap: u32,
-    orders: &watch::Sender<Order>,
+    orders: &watch::Sender<ConnectionOrder>,
     patience: Duration,
 ) -> Drained {
     // A send fails only when no connection listens any more.
-    let _ = orders.send(Order::Drain);
+    let _ = orders.send(ConnectionOrder::Drain);
     if timeout(patience, permits.acquire_many(cap)).await.is_ok() {
         return Drained { cut: 0 };
     }
     let cut = cap as usize - permits.available_permits();
-    let _ = orders.send(Order::Cut);
+    let _ = orders.send(ConnectionOrder::Cut);
     Drained { cut }
 }
 
@@ -165,7 +136,7 @@ async fn drain(
 async fn accept(
     tcp: &TcpListener,
     permits: &Arc<Semaphore>,
-    shared: &Shared,
+    shared: &ListenerState,
 ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     shared.full.store(permits.available_permits() == 0, Relaxed);
     let permit = Arc::clone(permits)
@@ -214,18 +185,6 @@ impl Warnings {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_panic_leaves_no_connection_counted_as_open() {
-        let traffic = Arc::<Traffic>::default();
-        let open = Open::count(&traffic);
-        let task = tokio::spawn(async move {
-            let _open = open;
-            panic!("in a connection's task");
-        });
-        assert!(task.await.is_err());
-        assert_eq!(traffic.open.load(Relaxed), 0);
-    }
 
     #[test]
     fn repeated_failures_are_logged_once_per_interval() {

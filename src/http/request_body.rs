@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::connection::InFlight;
-use crate::limits::{Limits, SHORT_BODY_BYTES, SHORT_BODY_TIME};
+use crate::limits::{ConnectionLimits, SHORT_BODY_BYTES, SHORT_BODY_TIME};
 use crate::stall::StallTimer;
 
 /// Why a request's body ended early.
@@ -125,7 +125,7 @@ impl RequestBody {
     pub(crate) fn new(
         body: Incoming,
         in_flight: &Arc<InFlight>,
-        limits: &Limits,
+        limits: &ConnectionLimits,
     ) -> (Self, UnreadBody) {
         let mut transfer = None;
         let mut unread = UnreadBody(None);

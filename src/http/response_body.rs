@@ -17,12 +17,12 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// The body of a response: a handler's, or the text of a refusal by the listener itself.
 #[derive(Debug)]
-pub(crate) enum Content<B> {
+pub(crate) enum ResponseContent<B> {
     Handler(B),
     Refusal(Option<Bytes>),
 }
 
-impl<B> Body for Content<B>
+impl<B> Body for ResponseContent<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -59,12 +59,12 @@ where
 /// A body on HTTP/1, where the connection has one response at a time and its socket the deadline.
 #[derive(Debug)]
 pub(crate) struct Http1Body<B> {
-    content: Content<B>,
+    content: ResponseContent<B>,
     in_flight: Arc<InFlight>,
 }
 
 impl<B> Http1Body<B> {
-    pub(crate) fn new(content: Content<B>, in_flight: Arc<InFlight>) -> Self {
+    pub(crate) fn new(content: ResponseContent<B>, in_flight: Arc<InFlight>) -> Self {
         Self { content, in_flight }
     }
 }
@@ -100,7 +100,7 @@ impl<B> Drop for Http1Body<B> {
 /// stream's task, and with it the stream's deadline, until then.
 #[derive(Debug)]
 pub(crate) struct Http2Body<B> {
-    content: Content<B>,
+    content: ResponseContent<B>,
     /// What is left of a frame that was longer than a piece.
     rest: Bytes,
     /// Whether there was nothing to send from the start.
@@ -111,7 +111,7 @@ pub(crate) struct Http2Body<B> {
 
 impl<B: Body<Data = Bytes> + Unpin> Http2Body<B> {
     pub(crate) fn new(
-        content: Content<B>,
+        content: ResponseContent<B>,
         writing: Arc<Writing>,
         in_flight: Arc<InFlight>,
     ) -> Self {
@@ -124,21 +124,21 @@ impl<B: Body<Data = Bytes> + Unpin> Http2Body<B> {
         }
     }
 
-    fn piece(&mut self) -> Frame<Piece> {
+    fn piece(&mut self) -> Frame<BodyPiece> {
         let length = self.rest.len().min(PIECE_BYTES);
         let bytes = self.rest.split_to(length);
-        Frame::data(Piece::new(bytes, &self.writing))
+        Frame::data(BodyPiece::new(bytes, &self.writing))
     }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Http2Body<B> {
-    type Data = Piece;
+    type Data = BodyPiece;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Piece>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<BodyPiece>, B::Error>>> {
         let this = &mut *self;
         if !this.rest.is_empty() {
             return Poll::Ready(Some(Ok(this.piece())));
@@ -186,12 +186,12 @@ impl<B> Drop for Http2Body<B> {
 
 /// A part of an HTTP/2 body that reports how much of it was written.
 #[derive(Debug)]
-pub(crate) struct Piece {
+pub(crate) struct BodyPiece {
     bytes: Bytes,
     writing: Arc<Writing>,
 }
 
-impl Piece {
+impl BodyPiece {
     fn new(bytes: Bytes, writing: &Arc<Writing>) -> Self {
         writing.add_piece();
         Self {
@@ -201,7 +201,7 @@ impl Piece {
     }
 }
 
-impl Buf for Piece {
+impl Buf for BodyPiece {
     fn remaining(&self) -> usize {
         self.bytes.remaining()
     }
@@ -216,7 +216,7 @@ impl Buf for Piece {
     }
 }
 
-impl Drop for Piece {
+impl Drop for BodyPiece {
     fn drop(&mut self) {
         self.writing.remove_piece();
     }

@@ -1,16 +1,16 @@
-//! Lets the kernel send files over plain HTTP/1: bodies hand hyper *markers*, and the connection's
-//! IO sends the file in their place.
+//! Lets the kernel send files over plain HTTP/1: bodies give hyper *markers*, and the connection's
+//! IO sends the file instead of a marker.
 //!
-//! hyper only moves slices of memory. So a body queues a piece of its file at its connection and
-//! yields a slice of a region of zeros that is never read: where it starts names the piece, and how
-//! long it is says how much of the piece is left. hyper (with `http1::Builder::writev(true)`, which
-//! keeps slices as they are) passes it on to [`SendfileIo`], which knows the region's addresses and
-//! calls `sendfile(2)` instead of writing. Headers before a marker are written as usual.
+//! hyper only moves slices of memory. Therefore a body queues a piece of its file at its connection
+//! and yields a slice of a region of zeros that is never read: the slice's start names the piece,
+//! and its length tells how much of the piece is left. hyper (with `http1::Builder::writev(true)`,
+//! which keeps slices as they are) passes it on to [`SendfileIo`], which knows the addresses of the
+//! region and calls `sendfile(2)` instead of writing. Headers before a marker are written as usual.
 //!
-//! That zeros reach a client is ruled out: a marker that is not exactly the rest of the queue's
-//! head is an error, and so is everything written after a marker was dropped unsent (copied by a
-//! layer in between, or lost with a body), so that the connection closes. A piece leaves the queue
-//! with its marker: nothing of one answer is there when the next one is written.
+//! Zeros never reach a client: a marker that is not exactly the rest of the queue's first piece is
+//! an error, and so is every write after a marker was dropped unsent (copied by a layer in between,
+//! or lost with a body), so that the connection closes. A piece leaves the queue with its marker,
+//! so nothing of one response is left when the next one is written.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -33,26 +33,25 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Largest piece: one call sends so much at most, so that one download cannot hold a worker for
-/// long (0.2 ms).
+/// Largest piece in bytes. One call sends this much at most, so that one download does not keep a
+/// worker for long (0.2 ms).
 const PIECE: usize = 1024 * 1024;
-/// Places at which a marker may start. So many pieces may follow before one is named like an
-/// earlier one; as each lives a moment only, and must match the head of its own connection's queue,
-/// that is out of reach.
+/// Offsets at which a marker may start. A name is used again after this many pieces. That is safe:
+/// a piece exists only for a moment, and must match the first one of its own connection's queue.
 const NAMES: usize = 4 * 1024 * 1024;
-/// Distance at which a piece is probed for pages that are not in memory: the kernel reads ahead in
-/// steps of this size.
+/// Distance in bytes between the probes for pages that are not in memory: the kernel reads ahead
+/// in steps of this size.
 const PROBE_STEP: u64 = 128 * 1024;
-/// Distance at which a piece is read to bring it into memory.
+/// Distance in bytes between the reads that load a piece into memory.
 const TOUCH_STEP: u64 = 16 * 1024;
-/// How far beyond a cold piece the kernel is asked to read on.
+/// Bytes after a cold piece that the kernel is advised to read too.
 const READ_AHEAD: u64 = 4 * 1024 * 1024;
 
-/// Zeros that are never touched: address space, no memory.
+/// Zeros that are never read: they take address space, but no memory.
 static REGION: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; NAMES + PIECE]);
 static NEXT_NAME: AtomicUsize = AtomicUsize::new(0);
 
-/// Files waiting to be sent over one connection. Cloning shares it.
+/// Pieces of files that wait to be sent over one connection. Cloning shares the queue.
 #[derive(Clone, Debug, Default)]
 pub struct SendfileQueue {
     state: Arc<Mutex<State>>,
@@ -60,14 +59,14 @@ pub struct SendfileQueue {
 
 #[derive(Debug, Default)]
 struct State {
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<FilePiece>,
     /// A marker was dropped unsent: nothing more may be written.
     broken: bool,
 }
 
 #[derive(Debug)]
-struct Piece {
-    /// Where its marker starts in the region.
+struct FilePiece {
+    /// The offset of its marker in the region.
     name: usize,
     file: Arc<File>,
     offset: u64,
@@ -75,7 +74,7 @@ struct Piece {
     sent: usize,
 }
 
-/// What hyper holds in place of a piece.
+/// The slice that hyper holds instead of a piece.
 struct Marker {
     name: usize,
     length: usize,
@@ -103,8 +102,8 @@ impl Drop for Marker {
 }
 
 impl SendfileQueue {
-    /// A body that sends `range` of `file`, for an answer over this queue's connection and no
-    /// other. The file must not shrink meanwhile.
+    /// Returns a body that sends `range` of `file`. It is for a response over this queue's
+    /// connection only. If the file becomes shorter meanwhile, the connection is closed.
     pub fn body(&self, file: Arc<File>, range: Range<u64>) -> SendfileBody {
         SendfileBody {
             queue: self.clone(),
@@ -115,17 +114,9 @@ impl SendfileQueue {
         }
     }
 
-    /// Puts the queue among the extensions of an HTTP/1 request, where the answer may take it.
-    /// HTTP/2 cuts bodies into frames of its own.
-    pub fn offer<B>(&self, request: &mut http::Request<B>) {
-        if request.version() <= http::Version::HTTP_11 {
-            request.extensions_mut().insert(self.clone());
-        }
-    }
-
     fn push(&self, file: &Arc<File>, offset: u64, length: usize) -> Bytes {
         let name = NEXT_NAME.fetch_add(1, Ordering::Relaxed) % NAMES;
-        let piece = Piece {
+        let piece = FilePiece {
             name,
             file: Arc::clone(file),
             offset,
@@ -151,7 +142,7 @@ pub struct SendfileBody {
     queue: SendfileQueue,
     file: Arc<File>,
     rest: Range<u64>,
-    /// Up to here the file was just brought into memory.
+    /// The file was just loaded into memory up to this offset.
     warm: u64,
     warming: Option<JoinHandle<io::Result<u64>>>,
 }
@@ -179,7 +170,7 @@ impl Body for SendfileBody {
             let (file, cold) = (&this.file, piece.clone());
             let warming = this.warming.get_or_insert_with(|| {
                 let file = Arc::clone(file);
-                spawn_blocking(move || bring_in(&file, cold))
+                spawn_blocking(move || load(&file, cold))
             });
             let warmed = ready!(Pin::new(warming).poll(cx));
             this.warming = None;
@@ -205,7 +196,11 @@ impl Body for SendfileBody {
 /// Whether sending the piece would not wait for the disk, as far as a few probes tell.
 fn in_memory(file: &File, piece: &Range<u64>) -> bool {
     let mut byte = [0];
-    let mut probe = |offset| matches!(rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT), Ok(read) if read > 0);
+    let mut probe = |offset| {
+        let buffers = &mut [IoSliceMut::new(&mut byte)];
+        let read = rustix::io::preadv2(file, buffers, offset, ReadWriteFlags::NOWAIT);
+        read.is_ok_and(|read| read > 0)
+    };
     let mut offset = piece.start;
     while offset < piece.end {
         if !probe(offset) {
@@ -216,8 +211,8 @@ fn in_memory(file: &File, piece: &Range<u64>) -> bool {
     probe(piece.end - 1)
 }
 
-/// Reads the piece into memory and returns its end. Blocking.
-fn bring_in(file: &File, piece: Range<u64>) -> io::Result<u64> {
+/// Loads the piece into memory and returns its end. Blocks.
+fn load(file: &File, piece: Range<u64>) -> io::Result<u64> {
     let _ = rustix::fs::fadvise(
         file,
         piece.start,
@@ -234,29 +229,26 @@ fn bring_in(file: &File, piece: Range<u64>) -> io::Result<u64> {
     Ok(piece.end)
 }
 
-/// A plain TCP connection that sends files where it is handed markers.
+/// A plain TCP connection that sends a piece of a file when a marker is written to it.
 #[derive(Debug)]
-pub struct SendfileIo {
+pub(crate) struct SendfileIo {
     stream: TcpStream,
     queue: SendfileQueue,
 }
 
 impl SendfileIo {
-    pub fn new(stream: TcpStream) -> Self {
-        LazyLock::force(&REGION); // while memory is fresh from the system, and zero without being written
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        // At the start, when memory comes from the system as zeros and need not be written.
+        LazyLock::force(&REGION);
         Self {
             stream,
             queue: SendfileQueue::default(),
         }
     }
 
-    /// To be offered to each request that comes over this connection.
-    pub fn queue(&self) -> SendfileQueue {
+    /// The queue of this connection.
+    pub(crate) fn queue(&self) -> SendfileQueue {
         self.queue.clone()
-    }
-
-    pub fn get_ref(&self) -> &TcpStream {
-        &self.stream
     }
 
     /// Sends as much of the marked piece as the socket takes.
@@ -264,7 +256,7 @@ impl SendfileIo {
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
             let mut state = self.queue.lock();
-            let piece = state.head(marker)?;
+            let piece = state.first(marker)?;
             let mut offset = piece.offset;
             let sent = self.stream.try_io(Interest::WRITABLE, || {
                 rustix::fs::sendfile(&self.stream, &piece.file, Some(&mut offset), piece.left)
@@ -291,7 +283,8 @@ impl SendfileIo {
         }
     }
 
-    /// Writes what comes before a marker, then begins with the marker: the two share a packet.
+    /// Writes what comes before a marker, then starts with the marker, so that the two share a
+    /// packet.
     fn poll_head_and_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -308,7 +301,7 @@ impl SendfileIo {
         }
         match self.poll_send(cx, marker) {
             Poll::Ready(Ok(sent)) => Poll::Ready(Ok(written + sent)),
-            // Full, or failed: the next call says so again.
+            // Full, or failed: the next call returns that again.
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(Ok(written)),
         }
     }
@@ -333,8 +326,8 @@ impl SendfileIo {
 }
 
 impl State {
-    /// The piece that `marker` stands for: the head of the queue, with exactly so much left.
-    fn head(&mut self, marker: &[u8]) -> io::Result<&Piece> {
+    /// The piece that `marker` stands for: the queue's first one, with exactly this much left.
+    fn first(&mut self, marker: &[u8]) -> io::Result<&FilePiece> {
         let region = REGION.as_ptr().addr();
         match self.pieces.front() {
             Some(piece)
@@ -362,7 +355,7 @@ impl State {
 }
 
 fn out_of_step() -> io::Error {
-    io::Error::other("an answer's body and its connection are out of step")
+    io::Error::other("the body of a response and its connection are out of step")
 }
 
 fn is_marker(slice: &[u8]) -> bool {

@@ -25,14 +25,14 @@ use tokio_rustls::TlsAcceptor;
 use crate::conformance;
 use crate::connection::{Connection, InFlight};
 use crate::http2_stream::{StreamExecutor, Writing};
-use crate::limits::{self, Limits};
-use crate::listen::Traffic;
+use crate::limits::{self, ConnectionLimits};
 use crate::request_body::{RequestBody, UnreadBody};
-use crate::response_body::{Content, Http1Body, Http2Body};
+use crate::response_body::{Http1Body, Http2Body, ResponseContent};
 use crate::sendfile::SendfileIo;
 use crate::socket::Socket;
 use crate::stream::{Protocol, Stream};
-use crate::watchdog::{Decision, Watchdog};
+use crate::traffic::Traffic;
+use crate::watchdog::{Watchdog, WatchdogDecision};
 
 /// Responds to requests. One clone per connection.
 pub trait Handler: Clone + Send + Sync + 'static {
@@ -50,7 +50,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
 
 /// What a connection's task is told by its listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum ConnectionOrder {
     Serve,
     /// Finish the requests in flight, take no more.
     Drain,
@@ -58,19 +58,19 @@ pub(crate) enum Order {
 }
 
 /// What all connections of a listener share.
-pub(crate) struct Shared {
+pub(crate) struct ListenerState {
     pub(crate) tls: Option<TlsAcceptor>,
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) limits: Arc<ConnectionLimits>,
     pub(crate) traffic: Arc<Traffic>,
     /// Whether all connections are in use and another one waits.
     pub(crate) full: AtomicBool,
     http1: http1::Builder,
 }
 
-impl Shared {
+impl ListenerState {
     pub(crate) fn new(
         tls: Option<TlsAcceptor>,
-        limits: Arc<Limits>,
+        limits: Arc<ConnectionLimits>,
         traffic: Arc<Traffic>,
     ) -> Self {
         Self {
@@ -85,11 +85,11 @@ impl Shared {
 
 /// Serves an accepted socket to its end.
 pub(crate) async fn connection<H: Handler>(
-    shared: Arc<Shared>,
+    shared: Arc<ListenerState>,
     tcp: TcpStream,
     peer: SocketAddr,
     handler: H,
-    order: watch::Receiver<Order>,
+    order: watch::Receiver<ConnectionOrder>,
 ) {
     // Responses are written whole; Nagle's algorithm would only delay them. A failure leaves the
     // socket usable.
@@ -101,11 +101,11 @@ pub(crate) async fn connection<H: Handler>(
 }
 
 async fn serve_plain<H: Handler>(
-    shared: &Arc<Shared>,
+    shared: &Arc<ListenerState>,
     tcp: TcpStream,
     peer: SocketAddr,
     handler: H,
-    mut order: watch::Receiver<Order>,
+    mut order: watch::Receiver<ConnectionOrder>,
 ) {
     let io = SendfileIo::new(tcp);
     let traffic = Arc::clone(&shared.traffic);
@@ -118,12 +118,12 @@ async fn serve_plain<H: Handler>(
 }
 
 async fn serve_tls<H: Handler>(
-    shared: &Arc<Shared>,
+    shared: &Arc<ListenerState>,
     tls: &TlsAcceptor,
     tcp: TcpStream,
     peer: SocketAddr,
     handler: H,
-    mut order: watch::Receiver<Order>,
+    mut order: watch::Receiver<ConnectionOrder>,
 ) {
     let connection = Arc::new(Connection::new(peer, None, Arc::clone(&shared.traffic)));
     let socket = Socket::new(tcp, Arc::clone(&connection), &shared.limits);
@@ -141,13 +141,13 @@ async fn serve_tls<H: Handler>(
 /// Handshake and first bytes, within the header timeout. A drain ends it, because no request has
 /// been made yet.
 async fn opening<T>(
-    shared: &Shared,
-    order: &mut watch::Receiver<Order>,
+    shared: &ListenerState,
+    order: &mut watch::Receiver<ConnectionOrder>,
     work: impl Future<Output = io::Result<T>>,
 ) -> Option<T> {
     let outcome = tokio::select! {
         outcome = timeout(shared.limits.header_timeout, work) => outcome,
-        _ = order.wait_for(|order| *order != Order::Serve) => return None,
+        _ = order.wait_for(|order| *order != ConnectionOrder::Serve) => return None,
     };
     match outcome {
         Ok(Ok(opened)) => return Some(opened),
@@ -159,12 +159,12 @@ async fn opening<T>(
 }
 
 async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    shared: &Arc<Shared>,
+    shared: &Arc<ListenerState>,
     stream: Stream<S>,
     protocol: Protocol,
     connection: &Arc<Connection>,
     handler: H,
-    order: watch::Receiver<Order>,
+    order: watch::Receiver<ConnectionOrder>,
 ) {
     let io = TokioIo::new(stream);
     let limits = Arc::clone(&shared.limits);
@@ -216,9 +216,9 @@ fn begin<H: Handler>(
     request: Request<Incoming>,
     handler: &H,
     connection: &Arc<Connection>,
-    limits: &Limits,
+    limits: &ConnectionLimits,
 ) -> (
-    impl Future<Output = Response<Content<H::Body>>> + Send + use<H>,
+    impl Future<Output = Response<ResponseContent<H::Body>>> + Send + use<H>,
     UnreadBody,
     Arc<InFlight>,
 ) {
@@ -235,7 +235,7 @@ fn begin<H: Handler>(
     };
     let response = async {
         match outcome {
-            Ok(response) => response.await.map(Content::Handler),
+            Ok(response) => response.await.map(ResponseContent::Handler),
             Err(malformed) => malformed.into_response(),
         }
     };
@@ -244,17 +244,17 @@ fn begin<H: Handler>(
 
 /// Runs a connection to its end, with its timeouts and the listener's orders.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
-    shared: &Shared,
+    shared: &ListenerState,
     serving: C,
     retire: impl Fn(Pin<&mut C>),
     connection: &Arc<Connection>,
-    mut order: watch::Receiver<Order>,
+    mut order: watch::Receiver<ConnectionOrder>,
 ) {
     tokio::pin!(serving);
     let mut checks = interval(shared.limits.check_interval());
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watchdog = Watchdog::new(Instant::now());
-    let mut counted = Counted::default();
+    let mut counted = CountedBytes::default();
     loop {
         tokio::select! {
             biased;
@@ -265,9 +265,9 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 break;
             }
             changed = order.changed() => match changed.map(|()| *order.borrow_and_update()) {
-                Ok(Order::Serve) => {}
-                Ok(Order::Drain) => retire(serving.as_mut()),
-                Ok(Order::Cut) | Err(_) => break,
+                Ok(ConnectionOrder::Serve) => {}
+                Ok(ConnectionOrder::Drain) => retire(serving.as_mut()),
+                Ok(ConnectionOrder::Cut) | Err(_) => break,
             },
             () = connection.closed() => {
                 tracing::debug!(peer = %connection.peer(), "connection cut: too many resets");
@@ -279,9 +279,9 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 let full = shared.full.load(Relaxed);
                 let seen = connection.snapshot();
                 match watchdog.check(Instant::now(), seen, full, &shared.limits) {
-                    Decision::Keep => {}
-                    Decision::Retire => retire(serving.as_mut()),
-                    Decision::Cut => {
+                    WatchdogDecision::Keep => {}
+                    WatchdogDecision::Retire => retire(serving.as_mut()),
+                    WatchdogDecision::Cut => {
                         tracing::debug!(peer = %connection.peer(), "connection cut: too slow");
                         connection.count_cut();
                         break;
@@ -303,15 +303,15 @@ fn ended_with(connection: &Connection, error: &hyper::Error) {
 
 /// Bytes of a connection that [`Traffic`] has already.
 #[derive(Default)]
-struct Counted {
+struct CountedBytes {
     bytes_in: u64,
     bytes_out: u64,
 }
 
-impl Counted {
+impl CountedBytes {
     /// Adds what the connection moved since the last call. Each connection counts for itself, so
     /// that no request writes to memory that connections share.
-    fn add(&mut self, shared: &Shared, connection: &Connection) {
+    fn add(&mut self, shared: &ListenerState, connection: &Connection) {
         let (bytes_in, bytes_out) = (connection.bytes_in(), connection.bytes_out());
         let traffic = &shared.traffic;
         traffic
@@ -327,7 +327,7 @@ impl Counted {
     }
 }
 
-fn http1_builder(limits: &Limits) -> http1::Builder {
+fn http1_builder(limits: &ConnectionLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // No header timer: the watchdog bounds heads without setting a timer for each request.
     // Vectored writes keep the chunks of a body apart, which saves copying them and is what the
@@ -344,7 +344,7 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
 
 fn http2_builder(
     connection: &Arc<Connection>,
-    limits: &Arc<Limits>,
+    limits: &Arc<ConnectionLimits>,
 ) -> http2::Builder<StreamExecutor> {
     let mut builder = http2::Builder::new(StreamExecutor {
         connection: Arc::clone(connection),

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::connection::Connection;
-use crate::limits::{LINGER_BYTES, LINGER_IDLE, Limits};
+use crate::limits::{ConnectionLimits, LINGER_BYTES, LINGER_IDLE};
 use crate::stall::StallTimer;
 
 /// Bytes discarded by one read.
@@ -37,7 +37,7 @@ struct Linger {
 }
 
 impl<S> Socket<S> {
-    pub(crate) fn new(io: S, connection: Arc<Connection>, limits: &Limits) -> Self {
+    pub(crate) fn new(io: S, connection: Arc<Connection>, limits: &ConnectionLimits) -> Self {
         Self {
             io,
             connection,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::limits::Limits;
+use crate::limits::ConnectionLimits;
 
 /// Measures one direction of one transfer while it waits for the peer. Time in which the server
 /// itself does not read or write does not count.
@@ -26,7 +26,7 @@ pub(crate) struct StallTimer {
 }
 
 impl StallTimer {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &ConnectionLimits) -> Self {
         Self {
             timeout: limits.stall_timeout,
             required_bytes: limits.stall_bytes(),
@@ -52,8 +52,8 @@ impl StallTimer {
     }
 
     /// To be called whenever the transfer waits for the peer; `bytes` is its progress so far. Ready
-    /// when the peer was too slow for [`Limits::stall_timeout`]; else the task is woken in time for
-    /// the next check.
+    /// when the peer was too slow for [`ConnectionLimits::stall_timeout`]; else the task is woken
+    /// in time for the next check.
     pub(crate) fn poll_stalled(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = Instant::now();
@@ -86,11 +86,11 @@ mod tests {
 
     use super::*;
 
-    fn limits() -> Limits {
-        Limits {
+    fn limits() -> ConnectionLimits {
+        ConnectionLimits {
             stall_timeout: Duration::from_mins(1),
             minimum_rate: 100,
-            ..Limits::default()
+            ..ConnectionLimits::default()
         }
     }
 

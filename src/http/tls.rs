@@ -15,11 +15,11 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-/// How often the files are looked at. Two `stat` calls; certificates change every few weeks, and
-/// SIGHUP is there for the impatient.
+/// The interval between two checks of the files, which cost two `stat` calls. SIGHUP reloads at
+/// once.
 pub const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Where the certificate chain and its private key lie, both PEM.
+/// The files of the certificate chain and of its private key, both PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     pub certificate: PathBuf,
@@ -44,7 +44,7 @@ pub enum TlsError {
     Setup(#[from] rustls::Error),
 }
 
-/// The certificate in use. Connections keep the one that they began with.
+/// The certificate in use. Connections keep the one that they started with.
 #[derive(Debug)]
 pub struct Certificates {
     files: TlsFiles,
@@ -52,7 +52,8 @@ pub struct Certificates {
     seen: ArcSwap<Option<Fingerprint>>,
 }
 
-/// Enough of both files' metadata to notice a change, also one made by swapping a symbolic link.
+/// Inode, modification time and length of both files: changes with any of them, also when a
+/// symbolic link is replaced.
 type Fingerprint = [(u64, i64, i64, u64); 2];
 
 impl Certificates {
@@ -66,9 +67,9 @@ impl Certificates {
         }))
     }
 
-    /// Reads the files again if they changed since they were last looked at, or always with
-    /// `force`. Returns whether new ones are in use. After an error the old certificate stays,
-    /// and the same files are not tried again until they change once more.
+    /// Reads the files again if they changed since the last call, or always with `force`. Returns
+    /// whether a new certificate is in use. After an error the old one stays in use, and the files
+    /// are not read again until they change once more.
     pub fn reload(&self, force: bool) -> Result<bool, TlsError> {
         let now = fingerprint(&self.files);
         if !force && (now.is_none() || now == **self.seen.load()) {
@@ -79,8 +80,8 @@ impl Certificates {
         Ok(true)
     }
 
-    /// What turns an accepted socket into a TLS stream: TLS 1.2 and 1.3, HTTP/2 preferred, sessions
-    /// resumed by tickets.
+    /// Returns the acceptor that performs TLS handshakes: TLS 1.2 and 1.3, HTTP/2 preferred,
+    /// sessions resumed by tickets.
     pub fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, TlsError> {
         let resolver = Arc::clone(self) as Arc<dyn ResolvesServerCert>;
         let mut config =

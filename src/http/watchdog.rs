@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::connection::Snapshot;
-use crate::limits::{IDLE_WHEN_FULL, Limits};
+use crate::limits::{ConnectionLimits, IDLE_WHEN_FULL};
 
 /// What to do with a connection now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub(crate) enum WatchdogDecision {
     Keep,
     /// Nothing has been in flight for too long: close gracefully.
     Retire,
@@ -18,8 +18,8 @@ pub(crate) enum Decision {
 }
 
 /// Decides from a connection's counters, which it sees at intervals of
-/// [`Limits::check_interval`]. This costs nothing per request, where a timer would have to be set
-/// for each; a timeout may be exceeded by one interval.
+/// [`ConnectionLimits::check_interval`]. This costs nothing per request, while a timer would have
+/// to be set for each; a timeout may be exceeded by one interval.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     idle_since: Instant,
@@ -44,15 +44,15 @@ impl Watchdog {
         now: Instant,
         seen: Snapshot,
         full: bool,
-        limits: &Limits,
-    ) -> Decision {
+        limits: &ConnectionLimits,
+    ) -> WatchdogDecision {
         if seen.in_flight > 0 || seen.requests != self.requests {
             *self = Self::new(now);
             self.requests = seen.requests;
-            return Decision::Keep;
+            return WatchdogDecision::Keep;
         }
         if self.head_is_late(now, seen.head_begun, limits.header_timeout) {
-            return Decision::Cut;
+            return WatchdogDecision::Cut;
         }
         let idle_timeout = if full {
             limits.idle_timeout.min(IDLE_WHEN_FULL)
@@ -61,13 +61,13 @@ impl Watchdog {
         };
         match self.retired_at {
             // The peer did not react to the graceful close.
-            Some(retired) if now - retired >= limits.header_timeout => Decision::Cut,
+            Some(retired) if now - retired >= limits.header_timeout => WatchdogDecision::Cut,
             // A head that has begun has its own timeout.
             None if now - self.idle_since >= idle_timeout && !(full && seen.head_begun) => {
                 self.retired_at = Some(now);
-                Decision::Retire
+                WatchdogDecision::Retire
             }
-            _ => Decision::Keep,
+            _ => WatchdogDecision::Keep,
         }
     }
 
@@ -90,15 +90,15 @@ mod tests {
         requests: 1,
     };
 
-    fn limits() -> Limits {
-        Limits {
+    fn limits() -> ConnectionLimits {
+        ConnectionLimits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(1),
-            ..Limits::default()
+            ..ConnectionLimits::default()
         }
     }
 
-    fn decisions(steps: &[(u64, Snapshot, bool)]) -> Vec<Decision> {
+    fn decisions(steps: &[(u64, Snapshot, bool)]) -> Vec<WatchdogDecision> {
         let start = Instant::now();
         let mut watchdog = Watchdog::new(start);
         let at = |seconds| start + Duration::from_secs(seconds);
@@ -114,11 +114,11 @@ mod tests {
         assert_eq!(
             decisions(&steps),
             [
-                Decision::Keep,
-                Decision::Keep,
-                Decision::Retire,
-                Decision::Keep,
-                Decision::Cut
+                WatchdogDecision::Keep,
+                WatchdogDecision::Keep,
+                WatchdogDecision::Retire,
+                WatchdogDecision::Keep,
+                WatchdogDecision::Cut
             ]
         );
     }
@@ -126,7 +126,10 @@ mod tests {
     #[test]
     fn an_idle_connection_is_retired_early_when_another_one_waits() {
         let steps = [(5, IDLE, true), (6, IDLE, true)];
-        assert_eq!(decisions(&steps), [Decision::Keep, Decision::Retire]);
+        assert_eq!(
+            decisions(&steps),
+            [WatchdogDecision::Keep, WatchdogDecision::Retire]
+        );
     }
 
     #[test]
@@ -137,7 +140,11 @@ mod tests {
             ..IDLE
         };
         let steps: Vec<_> = (0..600).map(|seconds| (seconds, busy, true)).collect();
-        assert!(decisions(&steps).iter().all(|&made| made == Decision::Keep));
+        assert!(
+            decisions(&steps)
+                .iter()
+                .all(|&made| made == WatchdogDecision::Keep)
+        );
     }
 
     #[test]
@@ -150,9 +157,9 @@ mod tests {
         let steps = [(0, 1), (1, 1), (9, 1), (11, 2), (12, 2), (21, 2), (22, 2)];
         let made = decisions(&steps.map(|(seconds, requests)| (seconds, head(requests), false)));
         assert!(
-            made[..6].iter().all(|&made| made == Decision::Keep),
+            made[..6].iter().all(|&made| made == WatchdogDecision::Keep),
             "{made:?}"
         );
-        assert_eq!(made[6], Decision::Cut);
+        assert_eq!(made[6], WatchdogDecision::Cut);
     }
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::Limits;
+use crate::ConnectionLimits;
 use crate::tests::support::{LARGE, Server, read_to_end, read_until, send, short_timeouts};
 
 const CLOSE: &str = "Host: x\r\nConnection: close\r\n";
 
 #[tokio::test]
 async fn both_content_length_and_transfer_encoding_get_400() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(ConnectionLimits::default());
     let chunks = "2\r\nab\r\n0\r\n\r\n";
     for head in [
         "Content-Length: 4\r\nTransfer-Encoding: chunked",
@@ -40,7 +40,7 @@ async fn both_content_length_and_transfer_encoding_get_400() {
 
 #[tokio::test]
 async fn only_the_request_with_two_framings_gets_400() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(ConnectionLimits::default());
     let response = server
         .exchange(
             "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n\
@@ -61,7 +61,7 @@ async fn only_the_request_with_two_framings_gets_400() {
 
 #[tokio::test]
 async fn chunked_requests_follow_each_other_on_one_connection() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(ConnectionLimits::default());
     let mut socket = server.connect().await;
     for _ in 0..3 {
         let head = "PATCH / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -73,7 +73,7 @@ async fn chunked_requests_follow_each_other_on_one_connection() {
 
 #[tokio::test]
 async fn a_missing_duplicate_or_malformed_host_gets_400() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(ConnectionLimits::default());
     for hosts in [
         "",
         "Host: a\r\nHost: b\r\n",
@@ -95,7 +95,7 @@ async fn a_missing_duplicate_or_malformed_host_gets_400() {
 
 #[tokio::test]
 async fn malformed_chunks_are_told_from_an_early_end() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(ConnectionLimits::default());
     let head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
     for chunks in ["zz\r\n", "ffffffffffffffffff\r\n", "1\r\nabc\r\n"] {
         let response = server.exchange(format!("{head}{chunks}")).await;
@@ -114,9 +114,9 @@ async fn malformed_chunks_are_told_from_an_early_end() {
 
 #[tokio::test]
 async fn heads_above_the_limit_get_431_and_are_counted() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         header_bytes: 8 * 1024,
-        ..Limits::default()
+        ..ConnectionLimits::default()
     });
     let long = format!(
         "GET / HTTP/1.1\r\n{CLOSE}A: {}\r\n\r\n",
@@ -134,7 +134,7 @@ async fn heads_above_the_limit_get_431_and_are_counted() {
 
 #[tokio::test]
 async fn a_client_that_shuts_down_its_sending_side_gets_its_response() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(ConnectionLimits::default());
     for request in [
         "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n",
         "PUT /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab",
@@ -151,7 +151,7 @@ async fn a_client_that_shuts_down_its_sending_side_gets_its_response() {
 /// length, and no reset.
 #[tokio::test]
 async fn an_early_response_reaches_a_client_that_is_still_sending() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(ConnectionLimits::default());
     for framing in ["Content-Length: 16000000", "Transfer-Encoding: chunked"] {
         let mut socket = server.connect().await;
         send(
@@ -194,7 +194,7 @@ async fn a_client_that_never_stops_sending_is_not_read_for_long() {
 
 #[tokio::test]
 async fn an_early_response_keeps_the_connection_if_there_is_no_body_or_a_short_one() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(ConnectionLimits::default());
     let mut socket = server.connect().await;
     for body in ["\r\n", "Content-Length: 3\r\n\r\nabc", "\r\n"] {
         let request = format!("PUT /early HTTP/1.1\r\nHost: x\r\n{body}");
@@ -208,7 +208,7 @@ async fn an_early_response_keeps_the_connection_if_there_is_no_body_or_a_short_o
 /// header timeout.
 #[tokio::test]
 async fn an_incomplete_pipelined_head_does_not_cut_a_running_download() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         stall_timeout: Duration::from_secs(30),
         ..short_timeouts()
     });

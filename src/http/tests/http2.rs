@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::Limits;
+use crate::ConnectionLimits;
 use crate::tests::support::{LARGE, Server, read_to_end, short_timeouts};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -96,7 +96,7 @@ async fn flood(socket: &mut TcpStream, bytes: &[u8]) {
 
 #[tokio::test]
 async fn bodies_arrive_whole_through_windows_of_every_size() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(ConnectionLimits::default());
     for window in [1_000, 65_535, 8 * 1024 * 1024] {
         let mut builder = Builder::new();
         builder.initial_window_size(window);
@@ -130,7 +130,7 @@ async fn a_stream_whose_window_stays_closed_is_reset_and_the_others_go_on() {
 
 #[tokio::test]
 async fn a_window_that_opens_byte_by_byte_is_below_the_minimum_rate() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         minimum_rate: 10_000,
         ..short_timeouts()
     });
@@ -172,13 +172,13 @@ async fn a_request_body_that_stops_arriving_gets_408_and_the_others_go_on() {
 
 #[tokio::test]
 async fn an_early_response_leaves_the_connection_usable() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(ConnectionLimits::default());
     let client = Client::connect(&server).await;
     let mut requests = client.requests.clone().ready().await.expect("open");
     let (response, mut body) = requests
         .send_request(request("PUT", "/early"), false)
         .expect("sent");
-    body.send_data(Bytes::from_static(&[0; 60_000]), false)
+    body.send_data(Bytes::from(vec![0; 60_000]), false)
         .expect("sent");
     let response = response.await.expect("a response");
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -188,9 +188,9 @@ async fn an_early_response_leaves_the_connection_usable() {
 
 #[tokio::test]
 async fn a_peer_that_resets_its_streams_is_closed() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         resets: 20,
-        ..Limits::default()
+        ..ConnectionLimits::default()
     });
     let client = Client::connect(&server).await;
     let mut requests = client.requests.clone();
@@ -215,9 +215,9 @@ async fn a_peer_that_resets_its_streams_is_closed() {
 
 #[tokio::test]
 async fn resets_among_completed_requests_are_allowed() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         resets: 2,
-        ..Limits::default()
+        ..ConnectionLimits::default()
     });
     let client = Client::connect(&server).await;
     for _ in 0..8 {
@@ -229,9 +229,9 @@ async fn resets_among_completed_requests_are_allowed() {
 
 #[tokio::test]
 async fn the_configured_number_of_streams_is_announced() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         streams: 7,
-        ..Limits::default()
+        ..ConnectionLimits::default()
     });
     let client = Client::connect(&server).await;
     assert!(client.is_usable().await);
@@ -240,9 +240,9 @@ async fn the_configured_number_of_streams_is_announced() {
 
 #[tokio::test]
 async fn a_long_header_list_gets_431() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         header_bytes: 8 * 1024,
-        ..Limits::default()
+        ..ConnectionLimits::default()
     });
     let client = Client::connect(&server).await;
     let mut long = request("GET", "/");
@@ -256,7 +256,7 @@ async fn a_long_header_list_gets_431() {
 
 #[tokio::test]
 async fn a_flood_of_continuation_frames_is_closed() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(ConnectionLimits::default());
     for payload in [&[0x40, 1, b'a', 1, b'b'][..], &[]] {
         let mut socket = raw(&server).await;
         let headers = frame(1, 1, 1, &[0x82, 0x86, 0x84]);
@@ -291,7 +291,7 @@ async fn silent_connections_are_closed() {
 
 #[tokio::test]
 async fn twenty_connections_of_stalled_streams_do_not_block_a_server_of_twenty() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         connections: 20,
         ..short_timeouts()
     });

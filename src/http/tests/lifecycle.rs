@@ -8,15 +8,15 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::tests::support::{Server, read_to_end, read_until, send};
-use crate::{Drained, Limits};
+use crate::{ConnectionLimits, Drained};
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 #[tokio::test]
 async fn connections_above_the_limit_wait_and_are_served_later() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         connections: 1,
-        ..Limits::default()
+        ..ConnectionLimits::default()
     });
     let first = server.connect().await;
     let mut second = server.connect().await;
@@ -31,9 +31,9 @@ async fn connections_above_the_limit_wait_and_are_served_later() {
 
 #[tokio::test]
 async fn connections_of_one_address_above_their_limit_are_closed() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         connections_per_address: 2,
-        ..Limits::default()
+        ..ConnectionLimits::default()
     });
     let held = [server.connect().await, server.connect().await];
     server.wait_for(2, |traffic| &traffic.open).await;
@@ -46,7 +46,7 @@ async fn connections_of_one_address_above_their_limit_are_closed() {
 
 #[tokio::test]
 async fn a_drain_finishes_what_is_in_flight_and_accepts_no_more() {
-    let server = Server::start(Limits::default());
+    let server = Server::start(ConnectionLimits::default());
     let mut idle = server.connect().await;
     send(&mut idle, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     read_until(&mut idle, "length 0").await;
@@ -62,9 +62,9 @@ async fn a_drain_finishes_what_is_in_flight_and_accepts_no_more() {
 
 #[tokio::test]
 async fn a_drain_is_bounded() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         drain_timeout: Duration::from_millis(100),
-        ..Limits::default()
+        ..ConnectionLimits::default()
     });
     let mut stuck = server.connect().await;
     send(

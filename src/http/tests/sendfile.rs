@@ -1,5 +1,5 @@
-//! Files over real loopback connections and real hyper: every byte as it is in the file, or a
-//! closed connection.
+//! Files over loopback connections and hyper: every byte is as in the file, or the connection
+//! closes.
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -19,7 +19,7 @@ use super::*;
 
 const SIZE: usize = 6 * PIECE + 12_345;
 
-/// Bytes that tell their place, none of them zero.
+/// Bytes that tell their offset, none of them zero.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length)
         .map(|i| u8::try_from((i * 31 + i / 251 + i / 65_521) % 255).unwrap_or(0) + 1)
@@ -30,20 +30,20 @@ static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| pattern(SIZE));
 
 fn file() -> Arc<File> {
     let mut file = tempfile::tempfile().expect("a file");
-    file.write_all(&PATTERN).expect("room");
+    file.write_all(&PATTERN).expect("written");
     Arc::new(file)
 }
 
-/// What the server does with `/START-END`, `/hello`, and the misuses it must survive.
-async fn answer(
+/// The responses to `/START-END`, `/hello`, and the misuses that must do no harm.
+async fn respond(
     request: Request<Incoming>,
     file: Arc<File>,
-    stranger: SendfileQueue,
+    other_queue: SendfileQueue,
 ) -> Response<AnyBody> {
     let queue = request
         .extensions()
         .get::<SendfileQueue>()
-        .expect("it was offered")
+        .expect("an extension")
         .clone();
     let body = match request.uri().path() {
         "/hello" => AnyBody::from("hello"),
@@ -56,7 +56,7 @@ async fn answer(
             );
             AnyBody::from("hello")
         }
-        "/stranger" => AnyBody::new(stranger.body(file, 0..100)),
+        "/other" => AnyBody::new(other_queue.body(file, 0..100)),
         "/beyond" => AnyBody::new(queue.body(file, SIZE as u64 - 10..SIZE as u64 + 10)),
         range => {
             let (start, end) = range
@@ -78,18 +78,18 @@ async fn serve(writev: bool) -> (SocketAddr, Arc<File>) {
     let file = file();
     let served = Arc::clone(&file);
     tokio::spawn(async move {
-        let stranger = SendfileQueue::default();
+        let other_queue = SendfileQueue::default();
         while let Ok((stream, _)) = listener.accept().await {
-            let (served, stranger, io) = (
+            let (served, other_queue, io) = (
                 Arc::clone(&served),
-                stranger.clone(),
+                other_queue.clone(),
                 SendfileIo::new(stream),
             );
             let queue = io.queue();
             let service = service_fn(move |mut request: Request<Incoming>| {
-                queue.offer(&mut request);
-                let answered = answer(request, Arc::clone(&served), stranger.clone());
-                async move { Ok::<_, Infallible>(answered.await) }
+                request.extensions_mut().insert(queue.clone());
+                let response = respond(request, Arc::clone(&served), other_queue.clone());
+                async move { Ok::<_, Infallible>(response.await) }
             });
             tokio::spawn(
                 http1::Builder::new()
@@ -115,7 +115,7 @@ impl Client {
         }
     }
 
-    async fn ask(&mut self, method: &str, paths: &[String]) {
+    async fn send(&mut self, method: &str, paths: &[String]) {
         let heads: Vec<String> = paths
             .iter()
             .map(|path| format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
@@ -173,7 +173,7 @@ impl Client {
     }
 
     async fn get(&mut self, range: Range<usize>) -> Vec<u8> {
-        self.ask("GET", &[format!("/{}-{}", range.start, range.end)])
+        self.send("GET", &[format!("/{}-{}", range.start, range.end)])
             .await;
         let length = self.head().await;
         assert_eq!(length, range.len());
@@ -224,7 +224,7 @@ async fn every_size_and_range_arrives_as_it_is_over_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pipelined_answers_come_in_order_and_whole() {
+async fn pipelined_responses_come_in_order_and_whole() {
     let (address, _) = serve(true).await;
     let mut client = Client::connect(address).await;
     let ranges: Vec<Range<usize>> = (0..40)
@@ -235,7 +235,7 @@ async fn pipelined_answers_come_in_order_and_whole() {
         .map(|range| format!("/{}-{}", range.start, range.end))
         .collect();
     paths.insert(20, "/hello".to_owned());
-    client.ask("GET", &paths).await;
+    client.send("GET", &paths).await;
     for (i, range) in ranges.into_iter().enumerate() {
         if i == 20 {
             assert_eq!(client.head().await, 5);
@@ -250,7 +250,7 @@ async fn pipelined_answers_come_in_order_and_whole() {
 async fn head_sends_the_length_alone() {
     let (address, _) = serve(true).await;
     let mut client = Client::connect(address).await;
-    client.ask("HEAD", &["/0-2000000".to_owned()]).await;
+    client.send("HEAD", &["/0-2000000".to_owned()]).await;
     assert_eq!(client.head().await, 2_000_000);
     assert_same(&client.get(5..500_000).await, 5..500_000);
 }
@@ -259,7 +259,7 @@ async fn head_sends_the_length_alone() {
 async fn a_slow_reader_gets_every_byte() {
     let (address, _) = serve(true).await;
     let mut client = Client::connect(address).await;
-    client.ask("GET", &[format!("/0-{SIZE}")]).await;
+    client.send("GET", &[format!("/0-{SIZE}")]).await;
     let length = client.head().await;
     let mut buffer = vec![0; 200_000];
     while client.read.len() < length {
@@ -272,11 +272,11 @@ async fn a_slow_reader_gets_every_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_leaves_in_the_middle_disturbs_nobody() {
+async fn a_client_that_leaves_in_the_middle_disturbs_no_other() {
     let (address, _) = serve(true).await;
     for _ in 0..20 {
         let mut leaving = Client::connect(address).await;
-        leaving.ask("GET", &[format!("/0-{SIZE}")]).await;
+        leaving.send("GET", &[format!("/0-{SIZE}")]).await;
         leaving.head().await;
         drop(leaving);
         let mut staying = Client::connect(address).await;
@@ -285,7 +285,7 @@ async fn a_client_that_leaves_in_the_middle_disturbs_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_out_of_memory_is_brought_in_first() {
+async fn what_is_not_in_memory_is_loaded_first() {
     let (address, file) = serve(true).await;
     let mut client = Client::connect(address).await;
     for _ in 0..3 {
@@ -300,24 +300,24 @@ async fn zeros_are_never_sent() {
     // Markers that were copied instead of passed on.
     let (address, _) = serve(false).await;
     let mut client = Client::connect(address).await;
-    client.ask("GET", &["/0-50000".to_owned()]).await;
-    let answer = client.until_closed().await;
-    assert!(!answer.contains(&0), "{}", answer.len());
+    client.send("GET", &["/0-50000".to_owned()]).await;
+    let response = client.until_closed().await;
+    assert!(!response.contains(&0), "{}", response.len());
 
     // A marker lost on its way, one of another connection, a file that ends early.
     let (address, _) = serve(true).await;
-    for path in ["/dropped", "/stranger", "/beyond"] {
+    for path in ["/dropped", "/other", "/beyond"] {
         let mut client = Client::connect(address).await;
         client
-            .ask("GET", &[path.to_owned(), "/0-100".to_owned()])
+            .send("GET", &[path.to_owned(), "/0-100".to_owned()])
             .await;
-        let answer = client.until_closed().await;
-        assert!(!answer.contains(&0), "{path}");
-        let body = answer
+        let response = client.until_closed().await;
+        assert!(!response.contains(&0), "{path}");
+        let body = response
             .windows(4)
             .position(|window| window == b"\r\n\r\n")
-            .map_or(0, |at| answer.len() - at - 4);
-        assert_eq!(body, 0, "{path}: {:?}", String::from_utf8_lossy(&answer));
+            .map_or(0, |at| response.len() - at - 4);
+        assert_eq!(body, 0, "{path}: {:?}", String::from_utf8_lossy(&response));
     }
 }
 
@@ -340,24 +340,4 @@ async fn a_plain_write_of_a_marker_sends_the_file_too() {
         .expect("read");
     assert_eq!(&read[..6], b"before");
     assert_same(&read[6..], 10..1_010);
-}
-
-#[tokio::test]
-async fn http_2_is_not_offered_a_queue() {
-    let queue = SendfileQueue::default();
-    for (version, offered) in [
-        (http::Version::HTTP_10, true),
-        (http::Version::HTTP_11, true),
-        (http::Version::HTTP_2, false),
-    ] {
-        let mut request = Request::builder()
-            .version(version)
-            .body(())
-            .expect("a request");
-        queue.offer(&mut request);
-        assert_eq!(
-            request.extensions().get::<SendfileQueue>().is_some(),
-            offered
-        );
-    }
 }

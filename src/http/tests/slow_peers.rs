@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::Limits;
+use crate::ConnectionLimits;
 use crate::tests::support::{Server, read_to_end, send, short_timeouts};
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_body_that_stops_arriving_gets_408() {
 
 #[tokio::test]
 async fn a_body_below_the_minimum_rate_gets_408() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         minimum_rate: 10_000,
         ..short_timeouts()
     });
@@ -122,7 +122,7 @@ async fn requests_without_readers_are_cut() {
 /// served within the longest of the timeouts.
 #[tokio::test]
 async fn twenty_silent_sockets_do_not_block_a_server_of_twenty_connections() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         connections: 20,
         ..short_timeouts()
     });
@@ -157,9 +157,9 @@ async fn twenty_silent_sockets_do_not_block_a_server_of_twenty_connections() {
 /// Idle connections give way to those that wait.
 #[tokio::test]
 async fn idle_connections_are_closed_early_when_all_are_in_use() {
-    let server = Server::start(Limits {
+    let server = Server::start(ConnectionLimits {
         connections: 2,
-        ..Limits::default()
+        ..ConnectionLimits::default()
     });
     let mut idle = [server.connect().await, server.connect().await];
     for socket in &mut idle {

@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    Certificates, Connection, Drained, Handler, Limits, Listener, RequestBody, RequestBodyError,
-    Traffic,
+    Certificates, Connection, ConnectionLimits, Drained, Handler, Listener, RequestBody,
+    RequestBodyError, Traffic,
 };
 
 /// Longer than anything that a test waits for.
@@ -82,11 +82,14 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(limits: Limits) -> Self {
+    pub(super) fn start(limits: ConnectionLimits) -> Self {
         Self::start_with(limits, None)
     }
 
-    pub(super) fn start_with(limits: Limits, certificates: Option<&Arc<Certificates>>) -> Self {
+    pub(super) fn start_with(
+        limits: ConnectionLimits,
+        certificates: Option<&Arc<Certificates>>,
+    ) -> Self {
         let tls = certificates.map(|certificates| certificates.acceptor().expect("TLS sets up"));
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), tls, limits).expect("binds");
         let address = listener.address().expect("has an address");
@@ -126,14 +129,14 @@ impl Server {
 }
 
 /// Timeouts that a test can wait for.
-pub(super) fn short_timeouts() -> Limits {
-    Limits {
+pub(super) fn short_timeouts() -> ConnectionLimits {
+    ConnectionLimits {
         header_timeout: Duration::from_millis(300),
         idle_timeout: Duration::from_millis(600),
         stall_timeout: Duration::from_millis(400),
         linger_timeout: Duration::from_millis(500),
         drain_timeout: Duration::from_millis(600),
-        ..Limits::default()
+        ..ConnectionLimits::default()
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use tokio_rustls::client::TlsStream;
 
 use crate::tests::support::{Server, read_to_end, short_timeouts};
-use crate::{Certificates, Limits, TlsFiles};
+use crate::{Certificates, ConnectionLimits, TlsFiles};
 
 fn write_certificate(folder: &Path, name: &str) -> (TlsFiles, CertificateDer<'static>) {
     let pair = rcgen::generate_simple_self_signed(vec![name.to_owned(), "localhost".to_owned()])
@@ -53,7 +53,7 @@ async fn a_new_certificate_serves_new_handshakes_and_old_connections_stay() {
     let folder = tempfile::tempdir().expect("a folder");
     let (files, first) = write_certificate(folder.path(), "first.test");
     let certificates = Certificates::load(files).expect("loads");
-    let server = Server::start_with(Limits::default(), Some(&certificates));
+    let server = Server::start_with(ConnectionLimits::default(), Some(&certificates));
     let _silent = server.connect().await; // Delays nobody.
     let mut before = connect(&server, &first).await.expect("the first one");
     let (_, second) = write_certificate(folder.path(), "second.test");
@@ -89,7 +89,7 @@ async fn an_early_response_reaches_a_client_that_is_still_sending() {
     let folder = tempfile::tempdir().expect("a folder");
     let (files, certificate) = write_certificate(folder.path(), "a.test");
     let certificates = Certificates::load(files).expect("loads");
-    let server = Server::start_with(Limits::default(), Some(&certificates));
+    let server = Server::start_with(ConnectionLimits::default(), Some(&certificates));
     let mut stream = connect(&server, &certificate).await.expect("a handshake");
     let head = b"PUT /early HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n";
     stream.write_all(head).await.expect("sends");

@@ -13,7 +13,7 @@ use wharfinger_api_core::{HttpServiceConfig, Names};
 use wharfinger_base::Durability;
 use wharfinger_blobs::BlobsConfig;
 use wharfinger_db::DatabaseConfig;
-use wharfinger_http::{Limits, TlsFiles};
+use wharfinger_http::{ConnectionLimits, TlsFiles};
 use wharfinger_registry as registry;
 use wharfinger_telemetry::{LogsConfig, TracesConfig};
 
@@ -30,7 +30,7 @@ pub struct Config {
     pub dev: bool,
     pub listen: SocketAddr,
     pub tls: Option<TlsFiles>,
-    pub limits: Limits,
+    pub limits: ConnectionLimits,
     pub http: HttpServiceConfig,
     pub data_dir: PathBuf,
     pub database: DatabaseConfig,

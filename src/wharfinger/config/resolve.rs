@@ -13,7 +13,7 @@ use wharfinger_aws::{AccountId, Region};
 use wharfinger_base::{Durability, Secret};
 use wharfinger_blobs::{BlobsConfig, S3Keys};
 use wharfinger_db::{DatabaseConfig, POSTGRES_CONNECTIONS};
-use wharfinger_http::{Limits, TlsFiles};
+use wharfinger_http::{ConnectionLimits, TlsFiles};
 use wharfinger_iam as iam;
 use wharfinger_registry as registry;
 use wharfinger_telemetry::{LogFormat, LogsConfig, TracesConfig, check_level};
@@ -296,7 +296,7 @@ fn is_domain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label)
 }
 
-fn limits(problems: &mut Problems, settings: &Settings) -> Limits {
+fn limits(problems: &mut Problems, settings: &Settings) -> ConnectionLimits {
     let default = timeouts(problems, settings);
     let mut count = |key, given, default: usize, range| {
         usize::try_from(problems.within(key, given, default as u64, range)).unwrap_or(default)
@@ -325,7 +325,7 @@ fn limits(problems: &mut Problems, settings: &Settings) -> Limits {
         default.resets,
         1..=1 << 20,
     );
-    Limits {
+    ConnectionLimits {
         connections,
         connections_per_address,
         header_bytes,
@@ -359,12 +359,12 @@ fn limits(problems: &mut Problems, settings: &Settings) -> Limits {
 }
 
 /// The default limits with the configured timeouts.
-fn timeouts(problems: &mut Problems, settings: &Settings) -> Limits {
-    let default = Limits::default();
+fn timeouts(problems: &mut Problems, settings: &Settings) -> ConnectionLimits {
+    let default = ConnectionLimits::default();
     let mut seconds = |key, given, default: Duration| {
         Duration::from_secs(problems.within(key, given, default.as_secs(), SECONDS))
     };
-    Limits {
+    ConnectionLimits {
         header_timeout: seconds(
             "header_timeout_seconds",
             settings.header_timeout_seconds,
