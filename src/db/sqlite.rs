@@ -42,6 +42,10 @@ const WRITER_CACHE_KIB: u32 = 8 * 1024;
 /// Pages kept by each reading connection, in KiB: the upper levels of the trees of a million
 /// images. The leaves are in the system's page cache.
 const READER_CACHE_KIB: u32 = 8 * 1024;
+/// Bytes of the index file that a connection for point reads maps into memory, the most that SQLite
+/// takes: a page of the map is neither copied nor looked for in a cache. A failing disk then ends
+/// the process (SIGBUS), as it would in any program that maps its files; nothing is lost by that.
+const MAPPED_BYTES: u32 = 0x7fff_0000;
 /// How long a statement waits for another process (an admin command) to end its write.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
@@ -207,7 +211,7 @@ impl Lending {
         }
         let opened = self
             .file
-            .connect(Role::Reader)
+            .connect(Role::PointReader)
             .map_err(|error| fault(&error));
         if opened.is_err() {
             self.idle
@@ -231,7 +235,10 @@ impl Lending {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Writer,
+    /// Scans and pages.
     Reader,
+    /// Reads by key.
+    PointReader,
     Checkpointer,
 }
 
@@ -243,6 +250,7 @@ struct IndexFile {
 impl IndexFile {
     fn connect(&self, role: Role) -> rusqlite::Result<Connection> {
         let connection = self.open(OpenFlags::empty())?;
+        let reads_only = matches!(role, Role::Reader | Role::PointReader);
         let cache_kib = if role == Role::Writer {
             WRITER_CACHE_KIB
         } else {
@@ -257,8 +265,11 @@ impl IndexFile {
             "PRAGMA synchronous = {}; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY;
              PRAGMA foreign_keys = ON; PRAGMA query_only = {};",
             self.synchronous,
-            if role == Role::Reader { "ON" } else { "OFF" },
+            if reads_only { "ON" } else { "OFF" },
         ))?;
+        if role == Role::PointReader {
+            connection.execute_batch(&format!("PRAGMA mmap_size = {MAPPED_BYTES}"))?;
+        }
         Ok(connection)
     }
 

@@ -1,27 +1,20 @@
-//! Runs reconcilers, each in its own task: by period, by wake, backing off when a pass fails, until
-//! the server drains.
+//! Runs reconcilers, each in its own task: by period, with pauses after failed passes, until the
+//! server stops.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wharfinger_base::Clock;
 
 use crate::reconciler::{Pass, Reconciler};
 
-/// Wait after a failed pass; doubled up to the reconciler's own period.
+/// Pause after a failed pass; it doubles up to the reconciler's own period.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 
-/// Asks a reconciler to look now. A wake carries no data, and several before the next pass are one.
-#[derive(Clone, Debug, Default)]
-pub struct Waker(Arc<Notify>);
-
-impl Waker {
-    pub fn wake(&self) {
-        self.0.notify_one();
-    }
-}
+/// How long [`Driver::stop`] waits for passes that are under way. An aborted pass is one of the
+/// interruptions that every reconciler must stand anyway.
+const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// The running reconcilers.
 pub struct Driver {
@@ -40,84 +33,104 @@ impl Driver {
     }
 
     /// Starts `reconciler`; its first pass comes at once.
-    pub fn run<R: Reconciler>(&mut self, mut reconciler: R) -> Waker {
-        let (waker, clock, mut stop) =
-            (Waker::default(), self.clock.clone(), self.stop.subscribe());
-        let notified_by = waker.clone();
+    pub fn run<R: Reconciler>(&mut self, mut reconciler: R) {
+        let clock = self.clock.clone();
+        let mut stop = self.stop.subscribe();
         self.tasks.spawn(async move {
             let mut retry = FIRST_RETRY;
             while !*stop.borrow() {
-                let wait = match reconciler.pass(clock.now()).await {
-                    Ok(Pass { again: true, .. }) => Duration::ZERO,
-                    Ok(pass) => {
+                let pause = match reconciler.pass(clock.now()).await {
+                    Ok(Pass { seen, done, again }) => {
                         retry = FIRST_RETRY;
-                        tracing::debug!(
-                            reconciler = R::NAME,
-                            seen = pass.seen,
-                            done = pass.done,
-                            "pass"
-                        );
-                        R::EVERY
+                        tracing::debug!(reconciler = R::NAME, seen, done, again, "pass");
+                        if again { Duration::ZERO } else { R::EVERY }
                     }
                     Err(error) => {
-                        tracing::warn!(
-                            reconciler = R::NAME,
-                            error = format!("{error:#}"),
-                            "a pass failed"
-                        );
-                        retry = (2 * retry).min(R::EVERY);
-                        retry
+                        let cause = format!("{error:#}");
+                        tracing::warn!(reconciler = R::NAME, error = cause, "a pass failed");
+                        let pause = retry.min(R::EVERY);
+                        retry = pause.saturating_mul(2);
+                        pause
                     }
                 };
                 tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = notified_by.0.notified() => {}
+                    () = tokio::time::sleep(pause) => {}
                     _ = stop.changed() => {}
                 }
             }
         });
-        waker
     }
 
-    /// Lets passes that are under way end, and starts no more.
+    /// Starts no more passes and waits for those under way, but not longer than [`STOP_WAIT`].
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        while self.tasks.join_next().await.is_some() {}
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "passes were aborted");
+            self.tasks.abort_all();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
     use wharfinger_base::Timestamp;
 
     use super::*;
 
-    struct Counting(Arc<AtomicUsize>);
+    /// What the next pass does.
+    enum Script {
+        Fail,
+        Succeed,
+        Hang,
+    }
 
-    impl Reconciler for Counting {
-        const NAME: &'static str = "counting";
-        const EVERY: Duration = Duration::from_hours(1);
+    /// Reports when each of its passes began.
+    struct Scripted(std::vec::IntoIter<Script>, mpsc::UnboundedSender<Instant>);
+
+    impl Reconciler for Scripted {
+        const NAME: &'static str = "scripted";
+        const EVERY: Duration = Duration::from_secs(5);
 
         async fn pass(&mut self, _now: Timestamp) -> anyhow::Result<Pass> {
-            self.0.fetch_add(1, Ordering::SeqCst);
-            Ok(Pass::default())
+            self.1.send(Instant::now())?;
+            match self.0.next() {
+                Some(Script::Fail) => anyhow::bail!("by script"),
+                Some(Script::Hang) => std::future::pending().await,
+                Some(Script::Succeed) | None => Ok(Pass::default()),
+            }
         }
     }
 
-    #[tokio::test]
-    async fn a_wake_brings_a_pass_and_stopping_ends_it() {
-        let (passes, mut driver) = (Arc::new(AtomicUsize::new(0)), Driver::new(Clock::System));
-        let waker = driver.run(Counting(passes.clone()));
-        for _ in 0..200 {
-            waker.wake();
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            if passes.load(Ordering::SeqCst) >= 2 {
-                break;
-            }
+    fn start(script: Vec<Script>) -> (Driver, mpsc::UnboundedReceiver<Instant>) {
+        let (sender, begun) = mpsc::unbounded_channel();
+        let mut driver = Driver::new(Clock::System);
+        driver.run(Scripted(script.into_iter(), sender));
+        (driver, begun)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_double_after_failures_and_start_over_after_a_success() {
+        use Script::{Fail, Succeed};
+        let script = vec![Fail, Fail, Fail, Fail, Succeed, Fail, Succeed];
+        let (driver, mut begun) = start(script);
+        let mut last = begun.recv().await.expect("a pass");
+        for seconds in [1, 2, 4, 5, 5, 1] {
+            let next = begun.recv().await.expect("a pass");
+            assert_eq!((next - last).as_secs(), seconds);
+            last = next;
         }
         driver.stop().await;
-        assert!(passes.load(Ordering::SeqCst) >= 2);
+        assert!(begun.recv().await.is_none(), "no pass after the stop");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopping_does_not_wait_for_a_pass_that_hangs() {
+        let (driver, mut begun) = start(vec![Script::Hang]);
+        let started = begun.recv().await.expect("a pass");
+        driver.stop().await;
+        assert_eq!(started.elapsed().as_secs(), STOP_WAIT.as_secs());
     }
 }

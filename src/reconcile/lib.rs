@@ -1,7 +1,7 @@
-//! Work that repeats: reconcilers, each a pass over the state, driven by a period and by wakes.
+//! Reconcilers: work that repeats, each a pass over the stored state, run by period.
 
 mod driver;
 mod reconciler;
 
-pub use driver::{Driver, Waker};
+pub use driver::Driver;
 pub use reconciler::{Pass, Reconciler};

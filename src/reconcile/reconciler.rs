@@ -1,5 +1,5 @@
-//! What a reconciler is: a pass that takes no input, does what the state asks for, and can be run
-//! again at any time.
+//! The interface of a reconciler: a pass that takes no input, does what the stored state requires,
+//! and can be repeated at any time.
 
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use wharfinger_base::Timestamp;
 pub struct Pass {
     pub seen: usize,
     pub done: usize,
-    /// There is more to do than one pass takes: come again at once.
+    /// There is more to do than one pass takes: the next one follows at once.
     pub again: bool,
 }
 
-/// Repeated work. A restart, a second server and a missed wake are all its ordinary course.
+/// Work that repeats. It must be correct after a restart, beside a second server, and where a pass
+/// was cut off.
 pub trait Reconciler: Send + 'static {
     const NAME: &'static str;
     /// The longest time between two passes.

@@ -1,11 +1,14 @@
 //! Images: put, found and deleted, with their tags.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use wharfinger_base::{Clock, Timestamp};
 use wharfinger_db::{Db, Tx};
 use wharfinger_oci::{ChildKind, Digest, Manifest, Reference, Tag};
 
 use crate::error::Error;
+use crate::manifest_cache::{self, ManifestCache};
 use crate::model::{Image, Repository, RepositoryId, StoredManifest};
 use crate::mutability::may_move;
 use crate::pull_records::PullRecords;
@@ -20,6 +23,7 @@ pub struct Images {
     pub(super) clock: Clock,
     accept_missing_references: bool,
     pull_records: PullRecords,
+    manifests: ManifestCache,
 }
 
 /// A manifest to store: parsed, and with the digest of its exact bytes.
@@ -37,12 +41,14 @@ pub struct Push {
 
 impl Images {
     pub(super) fn new(db: Db, clock: Clock, accept_missing_references: bool) -> Self {
-        let pull_records = PullRecords::new(db.clone());
+        let manifests = ManifestCache::new();
+        let pull_records = PullRecords::new(db.clone(), manifests.clone());
         Self {
             db,
             clock,
             accept_missing_references,
             pull_records,
+            manifests,
         }
     }
 
@@ -93,10 +99,12 @@ impl Images {
         repository: RepositoryId,
         reference: &Reference,
     ) -> Result<StoredManifest, Error> {
-        let reference = reference.clone();
+        let (reference, manifests) = (reference.clone(), self.manifests.clone());
         self.db
             .get(move |tx| {
-                stored(tx, repository, &reference)?
+                manifests
+                    .get(tx, repository, &reference)?
+                    .map(Arc::unwrap_or_clone)
                     .ok_or_else(|| Error::NoSuchImage(reference.clone()))
             })
             .await
@@ -138,8 +146,8 @@ impl Images {
         self.db
             .write(move |tx| {
                 let missing = || Error::NoSuchImage(Reference::Digest(digest));
-                let image =
-                    images::stored_by_digest(tx, repository, &digest)?.ok_or_else(missing)?;
+                let image = manifest_cache::read(tx, repository, &Reference::Digest(digest))?
+                    .ok_or_else(missing)?;
                 Ok(images::delete(tx, repository, &image)?)
             })
             .await
@@ -159,7 +167,7 @@ impl Images {
         let (reference, now) = (reference.clone(), self.clock.now());
         self.db
             .write(move |tx| {
-                let image = stored(tx, repository, &reference)?
+                let image = manifest_cache::read(tx, repository, &reference)?
                     .ok_or_else(|| Error::NoSuchImage(reference.clone()))?;
                 let (id, digest) = (image.image.id, image.image.digest);
                 let on_it = tags::of_image(tx, id, "", i64::MAX)?;
@@ -182,17 +190,6 @@ impl Images {
             })
             .await
     }
-}
-
-fn stored(
-    tx: &mut Tx<'_>,
-    repository: RepositoryId,
-    reference: &Reference,
-) -> Result<Option<StoredManifest>, Error> {
-    Ok(match reference {
-        Reference::Tag(tag) => images::stored_by_tag(tx, repository, tag.as_str())?,
-        Reference::Digest(digest) => images::stored_by_digest(tx, repository, digest)?,
-    })
 }
 
 fn put(

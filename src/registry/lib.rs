@@ -6,6 +6,7 @@ mod error;
 mod images;
 mod keyed_locks;
 mod listings;
+mod manifest_cache;
 mod model;
 mod mutability;
 mod policies;

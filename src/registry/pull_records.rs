@@ -9,6 +9,7 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::Db;
 
 use crate::error::Error;
+use crate::manifest_cache::ManifestCache;
 use crate::model::Image;
 use crate::store::images;
 
@@ -26,6 +27,7 @@ const WAITING: usize = 512;
 #[derive(Clone)]
 pub(super) struct PullRecords {
     db: Db,
+    manifests: ManifestCache,
     waiting: Arc<Mutex<Waiting>>,
 }
 
@@ -37,9 +39,10 @@ struct Waiting {
 }
 
 impl PullRecords {
-    pub(super) fn new(db: Db) -> Self {
+    pub(super) fn new(db: Db, manifests: ManifestCache) -> Self {
         Self {
             db,
+            manifests,
             waiting: Arc::default(),
         }
     }
@@ -70,13 +73,18 @@ impl PullRecords {
             waiting.awaited = false;
             std::mem::take(&mut waiting.pulls)
         };
+        let pulls = Arc::new(pulls);
+        let records = Arc::clone(&pulls);
         let written = self.db.write(move |tx| {
-            pulls.iter().try_for_each(|(image, pulled_at)| {
+            records.iter().try_for_each(|(image, pulled_at)| {
                 images::note_pull(tx, *image, *pulled_at).map_err(Error::from)
             })
         });
         if let Err(error) = written.await {
             tracing::debug!(%error, "pulls were not recorded");
+        }
+        for image in pulls.keys() {
+            self.manifests.remove(*image);
         }
     }
 }

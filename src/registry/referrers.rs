@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::images::Images;
 use crate::model::{Image, Referrer, RepositoryId};
 use crate::repositories::rows;
-use crate::store::images;
+use crate::store::{images, tags};
 
 /// A page's annotations stop it once they pass this: clients read at most 4 MiB of JSON.
 const PAGE_ANNOTATION_BYTES: usize = 2 * 1024 * 1024;
@@ -70,7 +70,7 @@ impl Images {
                         page.next = items.last().map(|(image, _)| place(image));
                         break;
                     }
-                    let referrer = describe(tx, repository, &image)?;
+                    let referrer = describe(tx, &image)?;
                     annotation_bytes += referrer
                         .annotations
                         .iter()
@@ -104,8 +104,8 @@ fn place(image: &Image) -> ReferrerPosition {
     }
 }
 
-fn describe(tx: &mut Tx<'_>, repository: RepositoryId, image: &Image) -> Result<Referrer, Error> {
-    let stored = images::stored_by_digest(tx, repository, &image.digest)?;
+fn describe(tx: &mut Tx<'_>, image: &Image) -> Result<Referrer, Error> {
+    let stored = images::stored_by_id(tx, image.id)?;
     let manifest = stored
         .and_then(|stored| Manifest::parse(&stored.bytes, Some(image.media_type.as_str())).ok());
     Ok(Referrer {
@@ -142,8 +142,11 @@ fn listed_by_fallback_tag(
     subject: &Digest,
     filter: Option<&str>,
 ) -> Result<Vec<Referrer>, Error> {
-    let Some(index) = images::stored_by_tag(tx, repository, &Manifest::fallback_tag(subject))?
-    else {
+    let fallback = Manifest::fallback_tag(subject);
+    let stored = tags::image_of(tx, repository, &fallback)?
+        .map(|id| images::stored_by_id(tx, id))
+        .transpose()?;
+    let Some(index) = stored.flatten() else {
         return Ok(Vec::new());
     };
     if index.image.media_type.manifest_kind() != Some(ManifestKind::Index) {

@@ -201,6 +201,44 @@ async fn what_is_put_comes_back_byte_for_byte() {
     assert!(matches!(missing, Err(Error::NoSuchImage(_))));
 }
 
+/// Reads come from a cache of manifests, which must follow the rows that name them.
+#[tokio::test]
+async fn a_manifest_that_was_read_before_is_found_by_what_names_it_now() {
+    let world = World::new(true).await;
+    let (first, second) = (image("a", ""), image("b", ""));
+    let by_tag = Reference::Tag(tag("v1"));
+    let read = async |reference: &Reference| {
+        let read = world.images.get(world.repository.id, reference).await;
+        read.map(|stored| stored.bytes.clone())
+    };
+    let old = world.put(&first, &["v1"]).await.expect("put");
+    for _ in 0..2 {
+        assert_eq!(read(&by_tag).await.expect("found"), first);
+    }
+    world.put(&second, &["v1"]).await.expect("put");
+    assert_eq!(read(&by_tag).await.expect("found"), second);
+    let by_digest = Reference::Digest(old);
+    assert_eq!(read(&by_digest).await.expect("found"), first);
+    let images = &world.images;
+    images
+        .delete_manifest(world.repository.id, &old)
+        .await
+        .expect("deleted");
+    assert!(matches!(read(&by_digest).await, Err(Error::NoSuchImage(_))));
+    world.put(&first, &["v1"]).await.expect("put again");
+    assert_eq!(read(&by_tag).await.expect("found"), first);
+    let (registry, web) = (&world.registry, name("team/web"));
+    let deleted = world.repositories.delete(registry, &web, true).await;
+    let again = world
+        .repositories
+        .create(registry, &web, RepositorySettings::default())
+        .await
+        .expect("made again");
+    assert_eq!(deleted.expect("deleted").name, again.name);
+    let gone = world.images.get(again.id, &by_tag).await;
+    assert!(matches!(gone, Err(Error::NoSuchImage(_))));
+}
+
 #[tokio::test]
 async fn content_must_be_there_unless_the_registry_says_otherwise() {
     let world = World::new(false).await;

@@ -8,9 +8,23 @@ use wharfinger_oci::{ChildKind, Digest, Manifest, MediaType};
 use crate::model::{Image, RepositoryId, StoredManifest};
 use crate::store::{digest, signed, unsigned};
 
-/// Columns that [`read`] reads, in its order; statements repeat them, since a statement is one
-/// literal text. id, digest, `media_type`, `artifact_type`, subject, `content_size`,
-/// `manifest_size`, `pushed_at`, `pulled_at`
+/// A statement that selects images: those of `images i`, with joins and conditions as given.
+/// [`read`] reads its columns.
+macro_rules! select_images {
+    ($rest:literal) => {
+        select_images!("", $rest)
+    };
+    ($more_columns:literal, $rest:literal) => {
+        concat!(
+            "SELECT i.id, i.digest, i.media_type, i.artifact_type, i.subject, i.content_size, ",
+            "i.manifest_size, i.pushed_at, i.pulled_at",
+            $more_columns,
+            " FROM images i ",
+            $rest
+        )
+    };
+}
+
 fn read(row: &Row<'_>) -> db::Result<Image> {
     let artifact_type = row.text(3);
     Ok(Image {
@@ -111,8 +125,7 @@ pub(crate) fn by_digest(
     digest: &Digest,
 ) -> db::Result<Option<Image>> {
     tx.query_optional(
-        "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
-         FROM images WHERE repository_id = ?1 AND digest = ?2",
+        select_images!("WHERE i.repository_id = ?1 AND i.digest = ?2"),
         params![repository.0, digest.to_stored()],
         read,
     )
@@ -124,35 +137,31 @@ pub(crate) fn by_tag(
     tag: &str,
 ) -> db::Result<Option<Image>> {
     tx.query_optional(
-        "SELECT i.id, i.digest, i.media_type, i.artifact_type, i.subject, i.content_size, i.manifest_size, i.pushed_at, i.pulled_at
-         FROM tags t JOIN images i ON i.id = t.image_id WHERE t.repository_id = ?1 AND t.name = ?2",
+        select_images!(
+            "JOIN tags t ON t.image_id = i.id WHERE t.repository_id = ?1 AND t.name = ?2"
+        ),
         params![repository.0, tag],
         read,
     )
 }
 
-pub(crate) fn stored_by_digest(
+/// The row number of an image, from the index of digests alone.
+pub(crate) fn id_by_digest(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     digest: &Digest,
-) -> db::Result<Option<StoredManifest>> {
+) -> db::Result<Option<i64>> {
     tx.query_optional(
-        "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at, manifest
-         FROM images WHERE repository_id = ?1 AND digest = ?2",
+        "SELECT id FROM images WHERE repository_id = ?1 AND digest = ?2",
         params![repository.0, digest.to_stored()],
-        read_stored,
+        |row| Ok(row.integer(0)),
     )
 }
 
-pub(crate) fn stored_by_tag(
-    tx: &mut Tx<'_>,
-    repository: RepositoryId,
-    tag: &str,
-) -> db::Result<Option<StoredManifest>> {
+pub(crate) fn stored_by_id(tx: &mut Tx<'_>, id: i64) -> db::Result<Option<StoredManifest>> {
     tx.query_optional(
-        "SELECT i.id, i.digest, i.media_type, i.artifact_type, i.subject, i.content_size, i.manifest_size, i.pushed_at, i.pulled_at, i.manifest
-         FROM tags t JOIN images i ON i.id = t.image_id WHERE t.repository_id = ?1 AND t.name = ?2",
-        params![repository.0, tag],
+        select_images!(", i.manifest", "WHERE i.id = ?1"),
+        params![id],
         read_stored,
     )
 }
@@ -165,8 +174,7 @@ pub(crate) fn page(
     limit: i64,
 ) -> db::Result<Vec<Image>> {
     tx.query(
-        "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
-         FROM images WHERE repository_id = ?1 AND digest > ?2 ORDER BY digest LIMIT ?3",
+        select_images!("WHERE i.repository_id = ?1 AND i.digest > ?2 ORDER BY i.digest LIMIT ?3"),
         params![repository.0, after, limit],
         read,
     )
@@ -180,8 +188,10 @@ pub(crate) fn page_untagged(
     limit: i64,
 ) -> db::Result<Vec<Image>> {
     tx.query(
-        "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
-         FROM images WHERE repository_id = ?1 AND digest > ?2 AND untagged_at IS NOT NULL ORDER BY digest LIMIT ?3",
+        select_images!(
+            "WHERE i.repository_id = ?1 AND i.digest > ?2 AND i.untagged_at IS NOT NULL
+             ORDER BY i.digest LIMIT ?3"
+        ),
         params![repository.0, after, limit],
         read,
     )
@@ -197,9 +207,11 @@ pub(crate) fn referrers(
     limit: i64,
 ) -> db::Result<Vec<Image>> {
     tx.query(
-        "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
-         FROM images WHERE repository_id = ?1 AND subject = ?2 AND subject IS NOT NULL AND (artifact_type, digest) > (?3, ?4)
-         ORDER BY artifact_type, digest LIMIT ?5",
+        select_images!(
+            "WHERE i.repository_id = ?1 AND i.subject = ?2 AND i.subject IS NOT NULL
+             AND (i.artifact_type, i.digest) > (?3, ?4)
+             ORDER BY i.artifact_type, i.digest LIMIT ?5"
+        ),
         params![repository.0, subject.to_stored(), after.0, after.1, limit],
         read,
     )
@@ -215,10 +227,17 @@ pub(crate) fn referrers_of_type(
     limit: i64,
 ) -> db::Result<Vec<Image>> {
     tx.query(
-        "SELECT id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, pulled_at
-         FROM images WHERE repository_id = ?1 AND subject = ?2 AND subject IS NOT NULL AND artifact_type = ?3 AND digest > ?4
-         ORDER BY digest LIMIT ?5",
-        params![repository.0, subject.to_stored(), artifact_type, after, limit],
+        select_images!(
+            "WHERE i.repository_id = ?1 AND i.subject = ?2 AND i.subject IS NOT NULL
+             AND i.artifact_type = ?3 AND i.digest > ?4 ORDER BY i.digest LIMIT ?5"
+        ),
+        params![
+            repository.0,
+            subject.to_stored(),
+            artifact_type,
+            after,
+            limit
+        ],
         read,
     )
 }

@@ -7,6 +7,19 @@ use wharfinger_oci::{Digest, Tag};
 use crate::model::RepositoryId;
 use crate::store::{digest, parsed};
 
+/// The row number of the image that a tag names.
+pub(crate) fn image_of(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    tag: &str,
+) -> db::Result<Option<i64>> {
+    tx.query_optional(
+        "SELECT image_id FROM tags WHERE repository_id = ?1 AND name = ?2",
+        params![repository.0, tag],
+        |row| Ok(row.integer(0)),
+    )
+}
+
 /// Which image a tag names now: its row number and digest.
 pub(crate) fn target(
     tx: &mut Tx<'_>,
