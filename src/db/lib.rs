@@ -8,6 +8,7 @@ mod job;
 mod migrate;
 mod pool;
 mod postgres;
+mod recovery;
 mod row;
 mod serving;
 mod sqlite;

@@ -19,6 +19,7 @@ use crate::engine::{Engine, Tx};
 use crate::error::{Error, OpenError, Result};
 use crate::job::{Job, Queue};
 use crate::migrate::{Dialect, HISTORY, Migration, Schema, Upgrade, lock_file};
+use crate::recovery::{Directory, rewrite_log};
 use crate::row::Row;
 use crate::threads::Threads;
 use crate::value::Value;
@@ -73,8 +74,27 @@ impl Sqlite {
                 "NORMAL"
             },
         };
+        let failed = |why: String| OpenError::File {
+            path: path.to_owned(),
+            why,
+        };
+        let directory = Directory::open(path).map_err(|error| failed(error.to_string()))?;
+        let existed = path.exists();
+        if durability == Durability::Full && existed {
+            let connection = file.open(OpenFlags::empty());
+            let connection = connection.map_err(|error| failed(error.to_string()))?;
+            rewrite_log(&connection, path).map_err(|error| failed(error.to_string()))?;
+        }
         file.migrate(migrations, upgrade)?;
-        Self::start(file, None)
+        let started = Self::start(file, None)?;
+        if let Err(error) = directory.sync() {
+            if !existed {
+                // Nothing is in it yet, and the next start must create its name anew.
+                let _ = std::fs::remove_file(path);
+            }
+            return Err(failed(error.to_string()));
+        }
+        Ok(started)
     }
 
     /// An index in a folder of its own, in memory where the system has such a place, never synced
