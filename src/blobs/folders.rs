@@ -12,6 +12,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 pub(super) struct Folders {
     /// One entry for each directory of the fan-out: 512, and the few above them.
     open: Mutex<HashMap<PathBuf, Arc<Folder>>>,
+    /// One directory is created at a time, so that nobody uses one whose flush may still fail.
+    creating: Mutex<()>,
 }
 
 /// A directory that stays open, so that the kernel reports to it every failed write of an entry.
@@ -39,8 +41,7 @@ pub(super) struct Ticket {
 }
 
 impl Folders {
-    /// The directory, made durable in its parents where it was missing (or where an earlier
-    /// process may have made it and died before that).
+    /// The directory, created where it is missing and durable in its parents.
     pub(super) fn get_or_create(&self, path: &Path, durable: bool) -> io::Result<Arc<Folder>> {
         if let Some(folder) = self.lock().get(path) {
             return Ok(Arc::clone(folder));
@@ -48,23 +49,17 @@ impl Folders {
         let parent = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
-        match fs::create_dir(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.get_or_create(parent.ok_or(error)?, durable)?;
-                // Another thread may have been faster.
-                fs::create_dir(path).or_else(|error| ignore(error, ErrorKind::AlreadyExists))?;
-            }
-            made => made.or_else(|error| ignore(error, ErrorKind::AlreadyExists))?,
+        if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+            self.get_or_create(parent, durable)?;
         }
-        if let Some(parent) = parent.filter(|_| durable) {
-            File::open(parent)?.sync_all()?;
+        let _creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = self.lock().get(path) {
+            return Ok(Arc::clone(folder));
         }
-        let folder = Folder::open(path)?;
-        Ok(Arc::clone(
-            self.lock()
-                .entry(path.to_owned())
-                .or_insert(Arc::new(folder)),
-        ))
+        create(path, parent.filter(|_| durable))?;
+        let folder = Arc::new(Folder::open(path)?);
+        self.lock().insert(path.to_owned(), Arc::clone(&folder));
+        Ok(folder)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Arc<Folder>>> {
@@ -72,12 +67,28 @@ impl Folders {
     }
 }
 
-fn ignore(error: io::Error, kind: ErrorKind) -> io::Result<()> {
-    if error.kind() == kind {
-        Ok(())
-    } else {
-        Err(error)
+/// Creates the directory and flushes the parent that is given.
+///
+/// A directory that is there but empty is created again: an earlier attempt may have failed to
+/// flush its entry, and what the kernel takes for written it does not write again. One that holds
+/// something was flushed before, since nothing is put into a directory that was not.
+fn create(path: &Path, parent: Option<&Path>) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            if parent.is_none() || fs::read_dir(path)?.next().is_some() {
+                return Ok(());
+            }
+            fs::remove_dir(path)?;
+            fs::create_dir(path)?;
+        }
+        created => created?,
     }
+    let flushed = parent.map_or(Ok(()), |parent| File::open(parent)?.sync_all());
+    if flushed.is_err() {
+        // The next attempt must not find it.
+        fs::remove_dir(path)?;
+    }
+    flushed
 }
 
 impl Folder {
