@@ -38,7 +38,8 @@ test-clients: tools build  ## docker, podman, skopeo, buildah, ctr, crane, oras,
 conformance: tools build   ## run the official OCI conformance suite on disk with SQLite and on S3 with PostgreSQL
 	$(PYTHON) conformance/run.py $(CONFORMANCE)
 
-crash: tools build   ## kill the server in the middle of pushes (ROUNDS=200) and fill its disk
+crash: tools build   ## kill the server (ROUNDS=200), fill its disk, fail its disk and cut its power (SEEDS=4)
+	$(CARGO) build --release --locked -p faultfs
 	$(PYTHON) -m pytest tests/crash $(PYTEST)
 
 fuzz: tools          ## fuzz each parser of network input for FUZZ_SECONDS=10
