@@ -1,5 +1,5 @@
-//! Refusals that every AWS service shares, in the two dialects: JSON services and Query services
-//! name the same thing differently.
+//! Faults that every AWS service has, in the terms of both protocol families: JSON services and
+//! Query services name the same fault differently.
 //!
 //! Source: the "Common errors" page of the service references, and the Smithy protocol
 //! specifications.
@@ -30,7 +30,7 @@ impl Fault {
         }
     }
 
-    /// A key id that nobody holds, or that is disabled.
+    /// A key id that does not exist or is disabled.
     #[must_use]
     pub fn unknown_key(family: Family) -> Self {
         let message = "The security token included in the request is invalid.";
@@ -40,7 +40,7 @@ impl Fault {
         }
     }
 
-    /// A caller whom no policy allows this, or some policy forbids it; `message` says which.
+    /// A caller without permission; `message` says by which kind of policy.
     pub fn access_denied(family: Family, message: impl Into<String>) -> Self {
         match family {
             Family::Json => Self::sender("AccessDeniedException", message),
@@ -63,7 +63,7 @@ impl Fault {
         }
     }
 
-    /// More requests than the caller's share.
+    /// More requests than the rate limit allows.
     #[must_use]
     pub fn throttled(family: Family) -> Self {
         let code = match family {
@@ -73,7 +73,7 @@ impl Fault {
         Self::sender(code, "Rate exceeded").with_status(429)
     }
 
-    /// A body beyond what the operation takes.
+    /// A body larger than the operation accepts.
     #[must_use]
     pub fn too_large(limit_bytes: usize) -> Self {
         Self::sender(
@@ -83,7 +83,7 @@ impl Fault {
         .with_status(413)
     }
 
-    /// A body that did not arrive whole.
+    /// A body that was not received whole.
     #[must_use]
     pub fn body_ended() -> Self {
         Self::sender(
@@ -93,18 +93,17 @@ impl Fault {
         .with_status(408)
     }
 
-    /// Something failed here; what it was stays in the log.
+    /// An internal error; its cause is in the log only.
     #[must_use]
     pub fn internal(family: Family) -> Self {
-        let message =
-            "The server failed; the request id in the answer finds the reason in its log.";
+        let message = "Internal error. Look for this request id in the server log.";
         match family {
             Family::Json => Self::receiver("ServerException", message),
             Family::Query => Self::receiver("InternalFailure", message),
         }
     }
 
-    /// Too much is going on here right now.
+    /// A server without capacity for the request.
     #[must_use]
     pub fn unavailable(family: Family) -> Self {
         let code = match family {
@@ -113,7 +112,7 @@ impl Fault {
         };
         Self::receiver(
             code,
-            "The service is not able to take the request now. Try again.",
+            "The service is unable to handle the request now. Try again.",
         )
         .with_status(503)
     }

@@ -1,7 +1,7 @@
 //! Checks a request document against a service's published limits, and words the refusal as that
 //! service does. PURE.
 //!
-//! The limits are facts of the public service models, kept in `limits/SERVICE.toml`: for each
+//! The limits are facts of the public service models, kept beside the API that they describe: for each
 //! operation its members, for each member a shape (type, length, range, pattern, values). Members
 //! that the model does not name are skipped, as AWS skips them.
 
@@ -9,17 +9,11 @@ mod pattern;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::fault::Fault;
-
-/// Amazon ECR, API version 2015-09-21.
-pub static ECR: LazyLock<Limits> = LazyLock::new(|| Limits::read(include_str!("limits/ecr.toml")));
-/// AWS STS, API version 2011-06-15.
-pub static STS: LazyLock<Limits> = LazyLock::new(|| Limits::read(include_str!("limits/sts.toml")));
 
 /// All that a service's model says about what it takes.
 #[derive(Debug, Deserialize)]
@@ -80,7 +74,11 @@ struct Check<'a> {
 }
 
 impl Limits {
-    fn read(text: &str) -> Self {
+    /// Reads the limits of a service.
+    ///
+    /// # Panics
+    /// For a text that is no such file: it is part of the program, and a test reads each.
+    pub fn read(text: &str) -> Self {
         toml::from_str(text).expect("the built-in limits are read by a test")
     }
 
@@ -272,10 +270,17 @@ fn decoded_length(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    static ECR: LazyLock<Limits> =
+        LazyLock::new(|| Limits::read(include_str!("../api/ecr/limits.toml")));
+    static STS: LazyLock<Limits> =
+        LazyLock::new(|| Limits::read(include_str!("../api/iam/sts_limits.toml")));
 
     fn refused(operation: &str, document: &Value) -> String {
         ECR.check(operation, document)

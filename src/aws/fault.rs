@@ -1,12 +1,13 @@
-//! An error as AWS words it: a code, a sentence, whose fault it is, and the extra members that some
-//! errors carry.
+//! An error in AWS's terms: a code, a message, who has to change something, and the extra members
+//! that some errors have.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// Who has to change something: the sender of the request, or we.
+/// Who has to change something: the sender of the request or its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Sender,
@@ -21,14 +22,16 @@ pub struct Fault {
     pub code: Cow<'static, str>,
     pub message: String,
     pub side: Side,
-    /// Status where it is not the 400 of a sender's or the 500 of the receiver's fault.
+    /// The status if it is neither the 400 of a sender's nor the 500 of the receiver's fault.
     status: Option<u16>,
     /// Extra modelled members, such as `lastValidByteReceived`.
     pub fields: Map<String, Value>,
+    /// The internal cause with its own causes: for the log, never for the client.
+    cause: Option<String>,
 }
 
 impl Fault {
-    /// The sender's fault: status 400.
+    /// An error of the request: status 400.
     pub fn sender(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -36,10 +39,11 @@ impl Fault {
             side: Side::Sender,
             status: None,
             fields: Map::new(),
+            cause: None,
         }
     }
 
-    /// Our own fault: status 500. The message tells the client nothing about the inside.
+    /// An error of the server: status 500. The message does not contain internal details.
     pub fn receiver(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
             side: Side::Receiver,
@@ -59,7 +63,26 @@ impl Fault {
         self
     }
 
-    /// The HTTP status to answer with.
+    /// Attaches the internal cause, which the gateway logs.
+    #[must_use]
+    pub fn with_cause(mut self, cause: &dyn Error) -> Self {
+        let mut text = cause.to_string();
+        let mut next = cause.source();
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        self.cause = Some(text);
+        self
+    }
+
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// The HTTP status of the response.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status.unwrap_or(match self.side {
@@ -80,17 +103,30 @@ impl fmt::Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
+impl Error for Fault {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_side_gives_the_status_unless_it_is_told() {
+    fn the_side_determines_the_status_unless_one_is_given() {
         assert_eq!(Fault::sender("A", "b").status(), 400);
         assert_eq!(Fault::receiver("A", "b").status(), 500);
         assert_eq!(Fault::sender("A", "b").with_status(403).status(), 403);
         assert_eq!(Fault::sender("A", "b").to_string(), "A: b");
+    }
+
+    #[test]
+    fn causes_are_joined_and_not_displayed() {
+        let inner = std::io::Error::other("no space left");
+        let outer = std::io::Error::other(inner);
+        let fault = Fault::receiver("A", "b").with_cause(&outer);
+        assert!(
+            fault
+                .cause()
+                .is_some_and(|cause| cause.contains("no space left"))
+        );
+        assert_eq!(fault.to_string(), "A: b");
     }
 }

@@ -1,4 +1,4 @@
-//! The AWS JSON 1.1 protocol: reading a request's document, writing an answer or a fault.
+//! The AWS JSON 1.1 protocol: reads a request's document, writes a response or a fault.
 //!
 //! Source: the Smithy specification, "AWS JSON 1.1 protocol".
 
@@ -8,16 +8,24 @@ use serde_json::{Value, json};
 
 use crate::fault::Fault;
 
-/// The `Content-Type` of requests and answers.
+mod bounded;
+
+pub use bounded::{MAX_DEPTH, MAX_NODES};
+
+/// The `Content-Type` of requests and responses.
 pub const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
-/// Reads a request's body. An empty one is an empty document: an operation without members may send
-/// nothing.
+/// Reads a request's body. An empty body is an empty document, since an operation without members
+/// may send nothing.
+///
+/// # Errors
+/// `SerializationException` for a body that is no JSON object, has more than [`MAX_NODES`] values
+/// or nests deeper than [`MAX_DEPTH`].
 pub fn document(body: &[u8]) -> Result<Value, Fault> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(json!({}));
     }
-    let value: Value = serde_json::from_slice(body)
+    let value = bounded::parse(body)
         .map_err(|error| Fault::serialization(format!("The body is not valid JSON: {error}")))?;
     if value.is_object() {
         Ok(value)
@@ -26,19 +34,19 @@ pub fn document(body: &[u8]) -> Result<Value, Fault> {
     }
 }
 
-/// Turns a document that the constraints let pass into its request type. Members it does not know
-/// are skipped, as AWS does.
+/// Decodes a document that satisfies the published limits as its request type. Unknown members are
+/// ignored, as by AWS.
 pub fn decode<T: DeserializeOwned>(document: Value) -> Result<T, Fault> {
     serde_json::from_value(document).map_err(|error| Fault::serialization(error.to_string()))
 }
 
-/// An answer's body.
-pub fn encode<T: Serialize>(answer: &T) -> Result<Vec<u8>, Fault> {
-    serde_json::to_vec(answer)
-        .map_err(|_| Fault::receiver("ServerException", "The answer could not be written"))
+/// Encodes the body of a response.
+pub fn encode<T: Serialize>(output: &T) -> Result<Vec<u8>, Fault> {
+    serde_json::to_vec(output)
+        .map_err(|_| Fault::receiver("ServerException", "The response could not be encoded"))
 }
 
-/// A fault's body: `__type`, `message`, and its own members.
+/// Encodes a fault: `__type`, `message`, and its own members.
 #[must_use]
 pub fn fault(fault: &Fault) -> Vec<u8> {
     let mut members = fault.fields.clone();
@@ -62,6 +70,22 @@ mod tests {
             );
         }
         assert!(document("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_document_has_a_bounded_number_of_values() {
+        let zeros = |count| format!("{{\"a\":[{}]}}", vec!["0"; count].join(","));
+        assert!(document(zeros(MAX_NODES - 2).as_bytes()).is_ok());
+        let fault = document(zeros(MAX_NODES - 1).as_bytes()).expect_err("too many values");
+        assert!(fault.message.contains("values"), "{fault}");
+    }
+
+    #[test]
+    fn a_document_has_a_bounded_depth() {
+        let nested = |depth| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(document(nested(MAX_DEPTH - 1).as_bytes()).is_ok());
+        let fault = document(nested(MAX_DEPTH).as_bytes()).expect_err("too deep");
+        assert!(fault.message.contains("deep"), "{fault}");
     }
 
     #[test]

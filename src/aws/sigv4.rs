@@ -80,7 +80,8 @@ enum Form {
     },
 }
 
-/// What a signed request says about itself. Nothing of it is true before [`Claim::verify`] says so.
+/// What a signed request says about itself. None of it is proved before [`Claim::check_head`] and
+/// [`Claim::verify_signature`] succeed.
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub credential: Credential,
@@ -116,23 +117,8 @@ impl Claim {
         Ok(None)
     }
 
-    /// Judges the claim: scope, time, covered headers, and the signature itself under `secret`.
-    pub fn verify(
-        &self,
-        request: &Request<'_>,
-        secret: &str,
-        now: Timestamp,
-    ) -> Result<(), SignatureError> {
-        self.verify_with_key(request, &self.credential.signing_key(secret), now)
-    }
-
-    /// The same under a signing key derived before: it holds for a day, so a server keeps it.
-    pub fn verify_with_key(
-        &self,
-        request: &Request<'_>,
-        key: &SigningKey,
-        now: Timestamp,
-    ) -> Result<(), SignatureError> {
+    /// Checks all that does not depend on the body: scope date, time and covered headers.
+    pub fn check_head(&self, headers: &HeaderMap, now: Timestamp) -> Result<(), SignatureError> {
         let stamp = stamp(self.time);
         if self.credential.date != stamp[..8.min(stamp.len())] {
             return Err(SignatureError::ScopeDate {
@@ -141,7 +127,15 @@ impl Claim {
             });
         }
         self.check_time(now)?;
-        self.check_coverage(request.headers)?;
+        self.check_coverage(headers)
+    }
+
+    /// Checks the signature alone, after [`Claim::check_head`].
+    pub fn verify_signature(
+        &self,
+        request: &Request<'_>,
+        key: &SigningKey,
+    ) -> Result<(), SignatureError> {
         let payload = payload_hash(request)?;
         let expected = self.signature(request, payload, key);
         if bool::from(expected.as_bytes().ct_eq(self.signature.as_bytes())) {

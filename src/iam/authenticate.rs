@@ -46,6 +46,28 @@ pub struct Signed {
     pub service: Option<String>,
 }
 
+/// A request with an acceptable head and a known key, whose signature is not verified yet.
+#[derive(Debug)]
+pub struct SigV4Claim(ClaimKind);
+
+#[derive(Debug)]
+enum ClaimKind {
+    /// Under `--dev` every signature is accepted.
+    Dev(Signed),
+    Signed(Claim),
+}
+
+impl SigV4Claim {
+    /// The key that the request claims to be signed with; `None` under `--dev`.
+    #[must_use]
+    pub fn access_key_id(&self) -> Option<&str> {
+        match &self.0 {
+            ClaimKind::Dev(_) => None,
+            ClaimKind::Signed(claim) => Some(&claim.credential.access_key_id),
+        }
+    }
+}
+
 /// A verified sign-in; the caller's state is still looked up at each use.
 enum SignedIn {
     Dev(Arc<Caller>),
@@ -112,24 +134,36 @@ impl Authenticator {
 
     // === Signature Version 4 ===
 
-    pub(super) async fn sigv4(&self, request: &Request<'_>) -> Result<Signed, Error> {
+    /// Checks all of a signed request that does not depend on its body, so that nothing is read
+    /// from senders without a valid key.
+    pub(super) async fn sigv4_head(&self, request: &Request<'_>) -> Result<SigV4Claim, Error> {
         let claim = Claim::read(request);
         if let Some(nobody) = &self.dev {
-            return Ok(dev_signed(nobody, claim.ok().flatten().as_ref()));
+            let signed = dev_signed(nobody, claim.ok().flatten().as_ref());
+            return Ok(SigV4Claim(ClaimKind::Dev(signed)));
         }
         let claim = claim?.ok_or(Error::MissingCredentials)?;
-        // Session credentials are not issued here (yet), so no token is one of ours.
+        // Session credentials are not issued yet, so no security token is valid.
         if claim.security_token.is_some() {
             return Err(Error::UnknownKey);
         }
-        let identity = self
-            .identities
-            .get(&claim.credential.access_key_id)
-            .await?
-            .ok_or(Error::UnknownKey)?;
-        if identity.disabled {
-            return Err(Error::DisabledKey);
-        }
+        self.identity_of(&claim).await?;
+        claim.check_head(request.headers, self.clock.now())?;
+        Ok(SigV4Claim(ClaimKind::Signed(claim)))
+    }
+
+    /// Verifies the signature. The key is looked up again, since it may have been disabled while
+    /// the body was received.
+    pub(super) async fn sigv4(
+        &self,
+        claim: SigV4Claim,
+        request: &Request<'_>,
+    ) -> Result<Signed, Error> {
+        let claim = match claim.0 {
+            ClaimKind::Dev(signed) => return Ok(signed),
+            ClaimKind::Signed(claim) => claim,
+        };
+        let identity = self.identity_of(&claim).await?;
         self.verify(&claim, request, &identity)?;
         let Credential {
             region, service, ..
@@ -144,8 +178,17 @@ impl Authenticator {
         })
     }
 
-    /// A key id is never used again for another secret, so a derived key stays valid for as long as
-    /// it is remembered. Only a key that verified a signature is remembered.
+    async fn identity_of(&self, claim: &Claim) -> Result<Arc<Identity>, Error> {
+        let found = self.identities.get(&claim.credential.access_key_id).await?;
+        let identity = found.ok_or(Error::UnknownKey)?;
+        if identity.disabled {
+            return Err(Error::DisabledKey);
+        }
+        Ok(identity)
+    }
+
+    /// Verifies a signature with a derived key, which is cached once it verified one: a key id is
+    /// never used again for another secret.
     fn verify(
         &self,
         claim: &Claim,
@@ -159,12 +202,11 @@ impl Authenticator {
             service,
         } = &claim.credential;
         let scope = format!("{access_key_id}/{date}/{region}/{service}");
-        let now = self.clock.now();
         if let Some(key) = self.signing_keys.get(&scope) {
-            return claim.verify_with_key(request, &key, now);
+            return claim.verify_signature(request, &key);
         }
         let key = claim.credential.signing_key(identity.secret.reveal());
-        claim.verify_with_key(request, &key, now)?;
+        claim.verify_signature(request, &key)?;
         if scope.len() <= MAX_REMEMBERED_SCOPE_BYTES {
             self.signing_keys.insert(scope, key);
         }

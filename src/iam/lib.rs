@@ -33,7 +33,7 @@ use std::time::Duration;
 
 pub use access_keys::{MAX_KEYS, NewAccessKey};
 use authenticate::Authenticator;
-pub use authenticate::{PASSWORD_USER, Signed};
+pub use authenticate::{PASSWORD_USER, SigV4Claim, Signed};
 pub use budget::{EvaluationBudget, EvaluationLimit};
 pub use context::{AccessRequest, ConditionContext};
 pub use error::{Error, PolicyError};
@@ -62,6 +62,8 @@ pub const MIGRATIONS: &[Migration] = &[
 
 /// How long the password of `GetAuthorizationToken` holds (ECR's own figure).
 pub const PASSWORD_TTL: Duration = Duration::from_hours(12);
+/// The query parameter of a layer's download URL that holds its ticket.
+pub const LAYER_TICKET_PARAMETER: &str = "ticket";
 /// How long a layer's download URL holds (about what ECR gives).
 pub const LAYER_TICKET_TTL: Duration = Duration::from_hours(1);
 
@@ -161,9 +163,22 @@ impl Iam {
         &self.users
     }
 
-    /// The caller who signed this request of an AWS API, in the header or the query.
-    pub async fn authenticate_sigv4(&self, request: &sigv4::Request<'_>) -> Result<Signed, Error> {
-        self.authenticator.sigv4(request).await
+    /// Checks all of a signed AWS request that does not depend on its body: key, scope date, time
+    /// and covered headers. `body_hash` of the request is not used.
+    pub async fn check_sigv4_head(
+        &self,
+        request: &sigv4::Request<'_>,
+    ) -> Result<SigV4Claim, Error> {
+        self.authenticator.sigv4_head(request).await
+    }
+
+    /// Verifies the signature of a request whose head was checked.
+    pub async fn authenticate_sigv4(
+        &self,
+        claim: SigV4Claim,
+        request: &sigv4::Request<'_>,
+    ) -> Result<Signed, Error> {
+        self.authenticator.sigv4(claim, request).await
     }
 
     /// The caller of this `Authorization` header (`Basic` or `Bearer`) of `/v2/` or `/token`. The

@@ -102,7 +102,8 @@ async fn signed(iam: &Iam, headers: &HeaderMap) -> Result<Signed, Error> {
         authority: None,
         body_hash: &hash,
     };
-    iam.authenticate_sigv4(&request).await
+    let claim = iam.check_sigv4_head(&request).await?;
+    iam.authenticate_sigv4(claim, &request).await
 }
 
 async fn signs_in(iam: &Iam, key: &NewAccessKey) -> Result<Signed, Error> {

@@ -1,5 +1,8 @@
-//! One handle to each wing, and what all of them share: the state that every face is given.
+//! The application: the handles that the APIs share.
 
+use std::sync::Arc;
+
+use wharfinger_api_ecr as ecr;
 use wharfinger_base::{Clock, Ids};
 use wharfinger_db::Db;
 use wharfinger_iam::Iam;
@@ -7,13 +10,24 @@ use wharfinger_registry::Registry;
 
 use crate::config::Config;
 
-/// The whole house, behind one `Arc`.
+/// The handles of one server. Each API gets those that it needs.
 pub struct App {
     pub clock: Clock,
     pub ids: Ids,
-    /// For readiness only: faces reach rows through the wings' verbs.
+    /// For readiness only: APIs reach rows through the services of the domains.
     pub db: Db,
-    pub iam: Iam,
+    pub iam: Arc<Iam>,
     pub registry: Registry,
     pub config: Config,
+}
+
+impl App {
+    pub(super) fn ecr_state(&self) -> ecr::State {
+        ecr::State {
+            registry: self.registry.clone(),
+            iam: Arc::clone(&self.iam),
+            names: Arc::new(self.config.names.clone()),
+            presigned_downloads: self.config.presigned_redirects,
+        }
+    }
 }

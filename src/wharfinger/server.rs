@@ -172,7 +172,7 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
         clock,
         ids,
         db,
-        iam,
+        iam: Arc::new(iam),
         registry,
         config,
     })

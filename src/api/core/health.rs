@@ -26,9 +26,6 @@ struct Health<C> {
     metrics: Arc<Metrics>,
 }
 
-/// The operations of these routes, as metrics and logs name them.
-pub const HEALTH_OPERATIONS: [&str; 3] = ["Live", "Ready", "Metrics"];
-
 /// The routes.
 pub fn health_routes<C: ReadinessCheck>(readiness: C, metrics: Arc<Metrics>) -> Router {
     Router::new()

@@ -18,6 +18,8 @@ use wharfinger_base::Ids;
 use wharfinger_http::{Connection, Handler, RequestBody};
 use wharfinger_telemetry::{Metrics, REQUEST_ID, RequestIds, remove_unsafe_id, request_span};
 
+use crate::aws_errors::AwsErrors;
+use crate::gateway::Gateway;
 use crate::middleware::{self, MiddlewareState};
 use crate::observation::{Observation, ObservedBody};
 use crate::rate_limit::{RateLimitConfig, RateLimiter};
@@ -73,6 +75,12 @@ impl HttpServiceBuilder {
     pub fn routes<F: ErrorFormat>(self, routes: Router) -> Self {
         let limiter = self.limiter.clone();
         self.add::<F>(routes, limiter)
+    }
+
+    /// Adds the route of the AWS APIs.
+    #[must_use]
+    pub fn gateway(self, gateway: Gateway) -> Self {
+        self.routes::<AwsErrors>(gateway.into_routes())
     }
 
     /// Adds routes that no rate limit applies to.

@@ -83,6 +83,10 @@ async fn respond(request: Request, next: Next) -> Response<Body> {
 }
 
 /// The response of a handler that panicked.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that CatchPanicLayer requires"
+)]
 pub(crate) fn panic_response(panic: Box<dyn Any + Send>) -> Response<Body> {
     let message = panic
         .downcast_ref::<&str>()

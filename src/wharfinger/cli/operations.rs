@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api::gateway::SERVICES;
+use crate::api::routes::AWS_SERVICES;
 use crate::cli::say;
 
 /// How to print the table.
@@ -17,7 +17,7 @@ pub(super) struct Operations {
 pub(super) fn run(how: &Operations) -> anyhow::Result<()> {
     let mut listed: Vec<Value> = Vec::new();
     let mut text = String::new();
-    for service in SERVICES {
+    for service in AWS_SERVICES.iter().map(|service| service.model) {
         for (operation, members) in service.limits.operations() {
             let members: Vec<(&str, bool)> = members.collect();
             let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();

@@ -16,7 +16,6 @@ use wharfinger_iam::{self as iam, Caller, LayerGrant, ScopeAction};
 use wharfinger_oci::{Digest, RepositoryName};
 use wharfinger_registry::{RegistryId, Repository};
 
-use crate::api::v2::TICKET;
 use crate::api::v2::actions::{self, Scope};
 use crate::api::v2::challenge::{Asked, challenge};
 use crate::api::v2::error::{Code, Refusal};
@@ -70,7 +69,7 @@ impl Arrival<'_> {
         else {
             return Ok(None);
         };
-        let Some(ticket) = self.query.first(TICKET) else {
+        let Some(ticket) = self.query.first(iam::LAYER_TICKET_PARAMETER) else {
             return Ok(None);
         };
         let invalid = || Refusal::new(Code::Denied, iam::Error::InvalidTicket.to_string());

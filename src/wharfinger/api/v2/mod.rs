@@ -32,7 +32,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt as _;
 use wharfinger_api_core::{RequestContext, ResponseInfo};
 use wharfinger_iam::{EvaluationBudget, LayerGrant};
-use wharfinger_oci::{Digest, RepositoryName};
+use wharfinger_oci::RepositoryName;
 use wharfinger_registry::{Error, RegistryId, Repository};
 use wharfinger_telemetry::Metrics;
 
@@ -45,15 +45,6 @@ use crate::api::gate::Gate;
 use crate::app::App;
 
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
-
-/// The query parameter of a layer's download URL that carries its permission.
-pub const TICKET: &str = "ticket";
-
-/// The URL by which a layer can be read with its ticket alone (`iam::Iam::layer_ticket`).
-#[must_use]
-pub fn layer_url(base: &str, repository: &RepositoryName, digest: &Digest, ticket: &str) -> String {
-    format!("{base}/v2/{repository}/blobs/{digest}?{TICKET}={ticket}")
-}
 
 /// What the handlers of these routes use.
 #[derive(Clone)]

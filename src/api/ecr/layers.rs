@@ -5,18 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
-use wharfinger_aws::{AccountId, Fault};
-use wharfinger_iam::{LAYER_TICKET_TTL, LayerGrant};
+use wharfinger_api_core::{Context, Operation, RequestScope};
+use wharfinger_aws::AccountId;
+use wharfinger_iam::{LAYER_TICKET_PARAMETER, LAYER_TICKET_TTL, LayerGrant};
 use wharfinger_oci::{Algorithm, Digest, RepositoryName};
-use wharfinger_registry::{Error, Part, RegistryId, Repository};
+use wharfinger_registry::{self as registry, Part, RegistryId, Repository};
 
-use wharfinger_api_core::RequestScope as Scope;
-
-use crate::api::context::{Context, Demand};
-use crate::api::ecr::error;
-use crate::api::ecr::place::Place;
-use crate::api::operation::Operation;
-use crate::api::v2::layer_url;
+use crate::resource::{RepositoryRef, ResourceId};
+use crate::{Ecr, Error, Result, error};
 
 /// The part size that clients are told to use, in bytes: within ECR's documented 5 to 10 MiB.
 const PART_BYTES: u64 = 10 * 1024 * 1024;
@@ -44,12 +40,12 @@ impl<'de> Deserialize<'de> for UploadId {
 #[serde(rename_all = "camelCase")]
 pub(super) struct BatchCheckLayerAvailability {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
     layer_digests: Vec<String>,
 }
 
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Availability {
+pub(super) struct BatchCheckLayerAvailabilityOutput {
     layers: Vec<LayerView>,
     failures: Vec<LayerFailure>,
 }
@@ -89,46 +85,45 @@ impl LayerFailure {
 }
 
 impl Operation for BatchCheckLayerAvailability {
+    type Service = Ecr;
     const NAME: &'static str = "BatchCheckLayerAvailability";
-    type Output = Availability;
+    type Output = BatchCheckLayerAvailabilityOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![
-            self.place.demand("ecr:BatchCheckLayerAvailability", scope),
-        ])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<Availability, Fault> {
-        let repository = self.place.repository(cx).await?;
-        let mut answer = Availability::default();
+    async fn run(self, cx: &Context<Ecr>) -> Result<BatchCheckLayerAvailabilityOutput> {
+        let repository = cx.resource().repository()?;
+        let mut output = BatchCheckLayerAvailabilityOutput::default();
         for layer_digest in self.layer_digests {
             let Ok(digest) = layer_digest.parse::<Digest>() else {
-                answer.failures.push(LayerFailure::of(layer_digest));
+                output.failures.push(LayerFailure::of(layer_digest));
                 continue;
             };
             let size = match cx
-                .app()
+                .state()
                 .registry
                 .content
                 .get_and_keep(repository.id, &digest)
                 .await
             {
                 Ok(blob) => Some(blob.size),
-                Err(Error::NoSuchBlob(_)) => None,
-                Err(error) => return Err(error::fault(cx, &error)),
+                Err(registry::Error::NoSuchBlob(_)) => None,
+                Err(error) => return Err(error.into()),
             };
             let availability = if size.is_some() {
                 "AVAILABLE"
             } else {
                 "UNAVAILABLE"
             };
-            answer.layers.push(LayerView {
+            output.layers.push(LayerView {
                 layer_digest,
                 availability,
                 size,
             });
         }
-        Ok(answer)
+        Ok(output)
     }
 }
 
@@ -136,59 +131,53 @@ impl Operation for BatchCheckLayerAvailability {
 #[serde(rename_all = "camelCase")]
 pub(super) struct GetDownloadUrlForLayer {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
     layer_digest: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct DownloadUrl {
+pub(super) struct GetDownloadUrlForLayerOutput {
     download_url: String,
     layer_digest: Digest,
 }
 
 impl Operation for GetDownloadUrlForLayer {
+    type Service = Ecr;
     const NAME: &'static str = "GetDownloadUrlForLayer";
-    type Output = DownloadUrl;
+    type Output = GetDownloadUrlForLayerOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![self.place.demand("ecr:GetDownloadUrlForLayer", scope)])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<DownloadUrl, Fault> {
-        let repository = self.place.repository(cx).await?;
+    async fn run(self, cx: &Context<Ecr>) -> Result<GetDownloadUrlForLayerOutput> {
+        let repository = cx.resource().repository()?;
         let layer_digest: Digest = self
             .layer_digest
             .parse()
-            .map_err(|_| error::layer_not_found(&repository, &self.layer_digest))?;
-        let content = &cx.app().registry.content;
+            .map_err(|_| error::layer_not_found(repository, &self.layer_digest))?;
+        let content = &cx.state().registry.content;
         let blob = match content.get(repository.id, &layer_digest).await {
             Ok(blob) => blob,
-            Err(Error::NoSuchBlob(_)) => {
-                return Err(error::layer_not_found(&repository, &self.layer_digest));
+            Err(registry::Error::NoSuchBlob(_)) => {
+                return Err(error::layer_not_found(repository, &self.layer_digest));
             }
-            Err(error) => return Err(error::fault(cx, &error)),
+            Err(error) => return Err(error.into()),
         };
-        if !content
-            .is_referenced(repository.id, &layer_digest)
-            .await
-            .map_err(|error| error::fault(cx, &error))?
-        {
-            return Err(error::layer_inaccessible(&repository, &layer_digest));
+        if !content.is_referenced(repository.id, &layer_digest).await? {
+            return Err(error::layer_inaccessible(repository, &layer_digest));
         }
-        let from_store = if cx.app().config.presigned_redirects {
-            content
-                .presign(&blob, LAYER_TICKET_TTL)
-                .await
-                .map_err(|error| error::fault(cx, &error))?
+        let from_store = if cx.state().presigned_downloads {
+            content.presign(&blob, LAYER_TICKET_TTL).await?
         } else {
             None
         };
         let download_url = match from_store {
             Some(url) => url.into(),
-            None => own_address(cx, &repository, &layer_digest)?,
+            None => download_url(cx, repository, &layer_digest)?,
         };
-        Ok(DownloadUrl {
+        Ok(GetDownloadUrlForLayerOutput {
             download_url,
             layer_digest,
         })
@@ -197,62 +186,55 @@ impl Operation for GetDownloadUrlForLayer {
 
 /// The layer's URL on `/v2/` with a ticket, by which anyone who has the URL reads this one layer in
 /// the name of the caller for a while.
-fn own_address(cx: &Context, repository: &Repository, digest: &Digest) -> Result<String, Fault> {
+fn download_url(cx: &Context<Ecr>, repository: &Repository, digest: &Digest) -> Result<String> {
     let RegistryId { account, region } = repository.registry.clone();
+    let name = &repository.name;
     let grant = LayerGrant {
         account,
         region,
-        repository: repository.name.clone(),
+        repository: name.clone(),
         digest: *digest,
     };
-    let ticket = cx
-        .app()
-        .iam
-        .layer_ticket(cx.caller(), &grant)
-        .map_err(|error| cx.internal(&error))?;
-    Ok(layer_url(
-        &cx.base(),
-        &repository.name,
-        digest,
-        ticket.token.reveal(),
+    let state = cx.state();
+    let issued = state.iam.layer_ticket(cx.caller(), &grant)?;
+    let ticket = issued.token.reveal();
+    let base = cx.origin().base_url(&state.names);
+    Ok(format!(
+        "{base}/v2/{name}/blobs/{digest}?{LAYER_TICKET_PARAMETER}={ticket}"
     ))
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct InitiateLayerUpload {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct UploadStarted {
+pub(super) struct InitiateLayerUploadOutput {
     upload_id: UploadId,
     part_size: u64,
 }
 
 impl Operation for InitiateLayerUpload {
+    type Service = Ecr;
     const NAME: &'static str = "InitiateLayerUpload";
-    type Output = UploadStarted;
+    type Output = InitiateLayerUploadOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![self.place.demand("ecr:InitiateLayerUpload", scope)])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<UploadStarted, Fault> {
-        let repository = self.place.repository(cx).await?;
+    async fn run(self, cx: &Context<Ecr>) -> Result<InitiateLayerUploadOutput> {
+        let repository = cx.resource().repository()?;
         let upload = cx
-            .app()
+            .state()
             .registry
             .uploads
-            .start(
-                repository.id,
-                Algorithm::Sha256,
-                &cx.caller().arn().to_string(),
-            )
-            .await
-            .map_err(|error| error::fault(cx, &error))?;
-        Ok(UploadStarted {
+            .start(repository.id, Algorithm::Sha256, cx.caller().arn().as_str())
+            .await?;
+        Ok(InitiateLayerUploadOutput {
             upload_id: UploadId(upload.id),
             part_size: PART_BYTES,
         })
@@ -263,7 +245,7 @@ impl Operation for InitiateLayerUpload {
 #[serde(rename_all = "camelCase")]
 pub(super) struct UploadLayerPart {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
     upload_id: UploadId,
     part_first_byte: u64,
     part_last_byte: u64,
@@ -272,7 +254,7 @@ pub(super) struct UploadLayerPart {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct PartTaken {
+pub(super) struct UploadLayerPartOutput {
     registry_id: AccountId,
     repository_name: RepositoryName,
     upload_id: UploadId,
@@ -280,21 +262,22 @@ pub(super) struct PartTaken {
 }
 
 impl Operation for UploadLayerPart {
+    type Service = Ecr;
     const NAME: &'static str = "UploadLayerPart";
     /// The model's largest part, 20 MiB, in Base64, and some.
-    const MAX_BODY: usize = 28 * 1024 * 1024;
-    type Output = PartTaken;
+    const MAX_BODY_BYTES: usize = 28 * 1024 * 1024;
+    type Output = UploadLayerPartOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![self.place.demand("ecr:UploadLayerPart", scope)])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<PartTaken, Fault> {
-        let repository = self.place.repository(cx).await?;
+    async fn run(self, cx: &Context<Ecr>) -> Result<UploadLayerPartOutput> {
+        let repository = cx.resource().repository()?;
         let UploadId(upload) = self.upload_id;
         let bytes = STANDARD
             .decode(self.layer_part_blob)
-            .map_err(|_| Fault::serialization("'layerPartBlob' is not valid Base64"))?;
+            .map_err(|_| error::serialization("'layerPartBlob' is not valid Base64"))?;
         let declared = self
             .part_last_byte
             .checked_sub(self.part_first_byte)
@@ -305,9 +288,9 @@ impl Operation for UploadLayerPart {
                 "The layer part has {actual} bytes, which do not fill {} to {}",
                 self.part_first_byte, self.part_last_byte
             );
-            let last = last_byte(cx, &repository, upload).await?;
+            let last = last_byte(cx, repository, upload).await?;
             return Err(error::invalid_part(
-                &repository,
+                repository,
                 &upload.to_string(),
                 last,
                 message,
@@ -322,27 +305,27 @@ impl Operation for UploadLayerPart {
             length: Some(actual),
         };
         let taken = match cx
-            .app()
+            .state()
             .registry
             .uploads
             .append(repository.id, upload, part)
             .await
         {
             Ok(taken) => taken,
-            Err(error @ Error::OutOfOrder { expected, .. }) => {
+            Err(error @ registry::Error::OutOfOrder { expected, .. }) => {
                 let last = expected.saturating_sub(1);
                 return Err(error::invalid_part(
-                    &repository,
+                    repository,
                     &upload.to_string(),
                     last,
                     error.to_string(),
                 ));
             }
-            Err(error) => return Err(upload_fault(cx, &repository, upload, error)),
+            Err(error) => return Err(upload_error(repository, upload, error)),
         };
-        Ok(PartTaken {
+        Ok(UploadLayerPartOutput {
             registry_id: repository.registry.account,
-            repository_name: repository.name,
+            repository_name: repository.name.clone(),
             upload_id: self.upload_id,
             last_byte_received: taken.size.saturating_sub(1),
         })
@@ -353,14 +336,14 @@ impl Operation for UploadLayerPart {
 #[serde(rename_all = "camelCase")]
 pub(super) struct CompleteLayerUpload {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
     upload_id: UploadId,
     layer_digests: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct LayerDone {
+pub(super) struct CompleteLayerUploadOutput {
     registry_id: AccountId,
     repository_name: RepositoryName,
     upload_id: UploadId,
@@ -368,25 +351,26 @@ pub(super) struct LayerDone {
 }
 
 impl Operation for CompleteLayerUpload {
+    type Service = Ecr;
     const NAME: &'static str = "CompleteLayerUpload";
-    type Output = LayerDone;
+    type Output = CompleteLayerUploadOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![self.place.demand("ecr:CompleteLayerUpload", scope)])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<LayerDone, Fault> {
-        let repository = self.place.repository(cx).await?;
+    async fn run(self, cx: &Context<Ecr>) -> Result<CompleteLayerUploadOutput> {
+        let repository = cx.resource().repository()?;
         // A digest of an algorithm that is not supported matches nothing; the others are tried.
         let digests: Vec<Digest> = self
             .layer_digests
             .iter()
             .filter_map(|digest| digest.parse().ok())
             .collect();
-        let (uploads, UploadId(upload)) = (&cx.app().registry.uploads, self.upload_id);
+        let (uploads, UploadId(upload)) = (&cx.state().registry.uploads, self.upload_id);
         for digest in &digests {
             match cx
-                .app()
+                .state()
                 .registry
                 .content
                 .get_and_keep(repository.id, digest)
@@ -396,42 +380,37 @@ impl Operation for CompleteLayerUpload {
                     uploads
                         .cancel(repository.id, upload)
                         .await
-                        .map_err(|error| upload_fault(cx, &repository, upload, error))?;
-                    return Err(error::layer_exists(&repository, digest));
+                        .map_err(|error| upload_error(repository, upload, error))?;
+                    return Err(error::layer_exists(repository, digest));
                 }
-                Err(Error::NoSuchBlob(_)) => {}
-                Err(error) => return Err(error::fault(cx, &error)),
+                Err(registry::Error::NoSuchBlob(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         let done = uploads.complete_parts(repository.id, upload, digests).await;
-        let blob = done.map_err(|error| upload_fault(cx, &repository, upload, error))?;
-        Ok(LayerDone {
+        let blob = done.map_err(|error| upload_error(repository, upload, error))?;
+        Ok(CompleteLayerUploadOutput {
             registry_id: repository.registry.account,
-            repository_name: repository.name,
+            repository_name: repository.name.clone(),
             upload_id: self.upload_id,
             layer_digest: blob.digest,
         })
     }
 }
 
-/// The last byte that an upload holds; 0 for one that holds none, as the model's lowest value is.
-async fn last_byte(cx: &Context, repository: &Repository, upload: Uuid) -> Result<u64, Fault> {
-    let status = cx
-        .app()
-        .registry
-        .uploads
-        .status(repository.id, upload)
-        .await;
-    status
-        .map(|upload| upload.size.saturating_sub(1))
-        .map_err(|error| upload_fault(cx, repository, upload, error))
+/// The last byte that an upload holds; 0 if it holds none, as the model's lowest value is.
+async fn last_byte(cx: &Context<Ecr>, repository: &Repository, upload: Uuid) -> Result<u64> {
+    let status = cx.state().registry.uploads.status(repository.id, upload);
+    let upload = status
+        .await
+        .map_err(|error| upload_error(repository, upload, error))?;
+    Ok(upload.size.saturating_sub(1))
 }
 
-fn upload_fault(cx: &Context, repository: &Repository, upload: Uuid, error: Error) -> Fault {
+/// The error of an upload, whose message names the upload and the repository.
+fn upload_error(repository: &Repository, upload: Uuid, error: registry::Error) -> Error {
     match error {
-        Error::NoSuchUpload => {
-            error::no_such_upload(&repository.registry, &repository.name, &upload.to_string())
-        }
-        error => error::fault(cx, &error),
+        registry::Error::NoSuchUpload => error::no_such_upload(repository, &upload.to_string()),
+        error => error.into(),
     }
 }

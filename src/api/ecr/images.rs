@@ -1,17 +1,13 @@
 //! `ListImages`, `DescribeImages`, `BatchDeleteImage`.
 
 use serde::{Deserialize, Serialize};
-use wharfinger_aws::Fault;
+use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_oci::{Digest, Reference, Tag};
-use wharfinger_registry::{Error, Repository, TagStatus};
+use wharfinger_registry::{self as registry, Repository, TagStatus};
 
-use wharfinger_api_core::RequestScope as Scope;
-
-use crate::api::context::{Context, Demand};
-use crate::api::ecr::place::Place;
-use crate::api::ecr::views::{self, ImageDetail, ImageIdView};
-use crate::api::ecr::{error, paging};
-use crate::api::operation::Operation;
+use crate::resource::{RepositoryRef, ResourceId};
+use crate::views::{self, ImageDetail, ImageIdView};
+use crate::{Ecr, Result, error, paging};
 
 /// `imageIds`: a digest, a tag, or both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,7 +129,7 @@ impl Filter {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListImages {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
     next_token: Option<String>,
     max_results: Option<u32>,
     filter: Option<Filter>,
@@ -141,32 +137,33 @@ pub(super) struct ListImages {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ImageIds {
+pub(super) struct ListImagesOutput {
     image_ids: Vec<ImageIdView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_token: Option<String>,
 }
 
 impl Operation for ListImages {
+    type Service = Ecr;
     const NAME: &'static str = "ListImages";
-    type Output = ImageIds;
+    type Output = ListImagesOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![self.place.demand("ecr:ListImages", scope)])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<ImageIds, Fault> {
-        let repository = self.place.repository(cx).await?;
+    async fn run(self, cx: &Context<Ecr>) -> Result<ListImagesOutput> {
+        let repository = cx.resource().repository()?;
         let filter = self.filter.unwrap_or_default();
-        let after = paging::image_position(Self::NAME, &repository, self.next_token.as_deref())?;
+        let after = paging::image_position(Self::NAME, repository, self.next_token.as_deref())?;
         if !filter.shows_active() {
-            return Ok(ImageIds {
+            return Ok(ListImagesOutput {
                 image_ids: Vec::new(),
                 next_token: None,
             });
         }
         let page = cx
-            .app()
+            .state()
             .registry
             .images
             .list(
@@ -175,8 +172,7 @@ impl Operation for ListImages {
                 after,
                 paging::limit(self.max_results),
             )
-            .await;
-        let page = page.map_err(|error| error::fault(cx, &error))?;
+            .await?;
         let image_ids = page
             .items
             .into_iter()
@@ -185,11 +181,11 @@ impl Operation for ListImages {
                 image_tag: found.tag,
             })
             .collect();
-        Ok(ImageIds {
+        Ok(ListImagesOutput {
             image_ids,
             next_token: page
                 .next
-                .map(|place| paging::image_token(Self::NAME, &repository, &place)),
+                .map(|place| paging::image_token(Self::NAME, repository, &place)),
         })
     }
 }
@@ -198,7 +194,7 @@ impl Operation for ListImages {
 #[serde(rename_all = "camelCase")]
 pub(super) struct DescribeImages {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
     image_ids: Option<Vec<ImageId>>,
     next_token: Option<String>,
     max_results: Option<u32>,
@@ -207,40 +203,41 @@ pub(super) struct DescribeImages {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ImageDetails {
+pub(super) struct DescribeImagesOutput {
     image_details: Vec<ImageDetail>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_token: Option<String>,
 }
 
 impl Operation for DescribeImages {
+    type Service = Ecr;
     const NAME: &'static str = "DescribeImages";
-    type Output = ImageDetails;
+    type Output = DescribeImagesOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![self.place.demand("ecr:DescribeImages", scope)])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<ImageDetails, Fault> {
-        let repository = self.place.repository(cx).await?;
+    async fn run(self, cx: &Context<Ecr>) -> Result<DescribeImagesOutput> {
+        let repository = cx.resource().repository()?;
         if let Some(ids) = self.image_ids {
             if self.next_token.is_some() || self.max_results.is_some() {
                 return Err(error::invalid_request(
                     "nextToken and maxResults cannot be used with imageIds",
                 ));
             }
-            return describe_each(cx, &repository, &ids).await;
+            return describe_each(cx, repository, &ids).await;
         }
         let filter = self.filter.unwrap_or_default();
-        let after = paging::image_position(Self::NAME, &repository, self.next_token.as_deref())?;
+        let after = paging::image_position(Self::NAME, repository, self.next_token.as_deref())?;
         if !filter.shows_active() {
-            return Ok(ImageDetails {
+            return Ok(DescribeImagesOutput {
                 image_details: Vec::new(),
                 next_token: None,
             });
         }
         let page = cx
-            .app()
+            .state()
             .registry
             .images
             .describe(
@@ -249,28 +246,27 @@ impl Operation for DescribeImages {
                 after,
                 paging::limit(self.max_results),
             )
-            .await;
-        let page = page.map_err(|error| error::fault(cx, &error))?;
+            .await?;
         let image_details = page
             .items
             .into_iter()
-            .map(|image| views::image_detail(&repository, image))
+            .map(|image| views::image_detail(repository, image))
             .collect();
-        Ok(ImageDetails {
+        Ok(DescribeImagesOutput {
             image_details,
             next_token: page
                 .next
-                .map(|place| paging::image_token(Self::NAME, &repository, &place)),
+                .map(|place| paging::image_token(Self::NAME, repository, &place)),
         })
     }
 }
 
 /// Each named image once, however many of its tags were named.
 async fn describe_each(
-    cx: &Context,
+    cx: &Context<Ecr>,
     repository: &Repository,
     ids: &[ImageId],
-) -> Result<ImageDetails, Fault> {
+) -> Result<DescribeImagesOutput> {
     let mut seen = Vec::with_capacity(ids.len());
     let mut image_details = Vec::with_capacity(ids.len());
     for id in ids {
@@ -285,22 +281,22 @@ async fn describe_each(
             )
         };
         let found = match cx
-            .app()
+            .state()
             .registry
             .images
             .describe_one(repository.id, &named.reference())
             .await
         {
             Ok(found) if named.agrees(&found.image.digest) => found,
-            Ok(_) | Err(Error::NoSuchImage(_)) => return Err(missing()),
-            Err(error) => return Err(error::fault(cx, &error)),
+            Ok(_) | Err(registry::Error::NoSuchImage(_)) => return Err(missing()),
+            Err(error) => return Err(error.into()),
         };
         if !seen.contains(&found.image.digest) {
             seen.push(found.image.digest);
             image_details.push(views::image_detail(repository, found));
         }
     }
-    Ok(ImageDetails {
+    Ok(DescribeImagesOutput {
         image_details,
         next_token: None,
     })
@@ -310,53 +306,51 @@ async fn describe_each(
 #[serde(rename_all = "camelCase")]
 pub(super) struct BatchDeleteImage {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
     image_ids: Vec<ImageId>,
 }
 
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Deleted {
+pub(super) struct BatchDeleteImageOutput {
     image_ids: Vec<ImageIdView>,
     failures: Vec<ImageFailure>,
 }
 
 impl Operation for BatchDeleteImage {
+    type Service = Ecr;
     const NAME: &'static str = "BatchDeleteImage";
-    type Output = Deleted;
+    type Output = BatchDeleteImageOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![self.place.demand("ecr:BatchDeleteImage", scope)])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<Deleted, Fault> {
-        let repository = self.place.repository(cx).await?;
-        let mut answer = Deleted::default();
+    async fn run(self, cx: &Context<Ecr>) -> Result<BatchDeleteImageOutput> {
+        let repository = cx.resource().repository()?;
+        let mut output = BatchDeleteImageOutput::default();
         for id in self.image_ids {
-            match delete(cx, &repository, &id).await? {
-                Ok(gone) => answer.image_ids.extend(gone),
-                Err(failure) => answer.failures.push(failure),
+            match delete(cx, repository, &id).await? {
+                Ok(gone) => output.image_ids.extend(gone),
+                Err(failure) => output.failures.push(failure),
             }
         }
-        Ok(answer)
+        Ok(output)
     }
 }
 
 async fn delete(
-    cx: &Context,
+    cx: &Context<Ecr>,
     repository: &Repository,
     id: &ImageId,
-) -> Result<Result<Vec<ImageIdView>, ImageFailure>, Fault> {
+) -> Result<Result<Vec<ImageIdView>, ImageFailure>> {
     let named = match id.named() {
         Ok(named) => named,
         Err(why) => return Ok(Err(id.failure(why))),
     };
-    let images = &cx.app().registry.images;
+    let images = &cx.state().registry.images;
     if let Named::Both(digest, tag) = &named
-        && !images
-            .tag_is_on(repository.id, tag, digest)
-            .await
-            .map_err(|error| error::fault(cx, &error))?
+        && !images.tag_is_on(repository.id, tag, digest).await?
     {
         return Ok(Err(id.failure(error::TAG_NOT_ON_DIGEST)));
     }
@@ -371,11 +365,11 @@ async fn delete(
                 image_tag,
             })
             .collect())),
-        Err(Error::NoSuchImage(_)) => Ok(Err(id.not_found())),
-        Err(Error::ReferencedByIndex { by }) => {
+        Err(registry::Error::NoSuchImage(_)) => Ok(Err(id.not_found())),
+        Err(registry::Error::ReferencedByIndex { by }) => {
             Ok(Err(id.failure(error::referenced_by_index(&by))))
         }
-        Err(error) => Err(error::fault(cx, &error)),
+        Err(error) => Err(error.into()),
     }
 }
 

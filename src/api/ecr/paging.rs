@@ -1,10 +1,9 @@
 //! `maxResults` and `nextToken` of ECR's listings.
 
-use wharfinger_aws::Fault;
 use wharfinger_base::PageToken;
 use wharfinger_registry::{ImagePosition, Repository};
 
-use crate::api::ecr::error;
+use crate::{Error, Result, error};
 
 /// Items on a page where the request does not say (ECR API reference, `maxResults`).
 const DEFAULT_ITEMS: usize = 100;
@@ -21,14 +20,14 @@ pub(super) fn limit(max_results: Option<u32>) -> usize {
 pub(super) fn position<const PARTS: usize>(
     listing: &str,
     token: Option<&str>,
-) -> Result<Option<[String; PARTS]>, Fault> {
+) -> Result<Option<[String; PARTS]>> {
     let Some(token) = token else { return Ok(None) };
     let parts =
         PageToken::decode(listing, token).and_then(|parts| <[String; PARTS]>::try_from(parts).ok());
     parts.map(Some).ok_or_else(bad_token)
 }
 
-pub(super) fn bad_token() -> Fault {
+pub(super) fn bad_token() -> Error {
     error::invalid(
         "nextToken",
         "must be a token that this operation gave for this resource",
@@ -52,7 +51,7 @@ pub(super) fn image_position(
     listing: &str,
     repository: &Repository,
     token: Option<&str>,
-) -> Result<ImagePosition, Fault> {
+) -> Result<ImagePosition> {
     let Some([id, digest, tag]) = position(listing, token)? else {
         return Ok(ImagePosition::default());
     };

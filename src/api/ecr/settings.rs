@@ -1,27 +1,23 @@
 //! `PutImageTagMutability`, `PutImageScanningConfiguration`, `DescribeRegistry`.
 
 use serde::{Deserialize, Serialize};
-use wharfinger_aws::{AccountId, Fault};
+use wharfinger_api_core::{Context, Operation, RequestScope};
+use wharfinger_aws::AccountId;
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::{MutabilityMode, TagMutability};
 
-use wharfinger_api_core::RequestScope as Scope;
-
-use crate::api::context::{Context, Demand};
-use crate::api::ecr::error;
-use crate::api::ecr::place::{Place, registry};
-use crate::api::ecr::views::{self, ExclusionFilter, ScanningConfiguration};
-use crate::api::operation::Operation;
+use crate::resource::{RepositoryRef, ResourceId, registry_id};
+use crate::views::{self, ExclusionFilter, ScanningConfiguration};
+use crate::{Ecr, Result, error};
 
 /// Most `*` in one exclusion filter (ECR user guide, "Image tag mutability": two).
 const MAX_WILDCARDS: usize = 2;
 
-/// Mode and filters, which belong together: filters are required with exclusion and refused
-/// without.
+/// Checks that there are filters if and only if the mode is one with exclusion.
 pub(super) fn mutability(
     mode: MutabilityMode,
     filters: Option<Vec<ExclusionFilter>>,
-) -> Result<TagMutability, Fault> {
+) -> Result<TagMutability> {
     const MEMBER: &str = "imageTagMutabilityExclusionFilters";
     let exclusions: Vec<String> = filters
         .into_iter()
@@ -60,14 +56,14 @@ pub(super) fn mutability(
 #[serde(rename_all = "camelCase")]
 pub(super) struct PutImageTagMutability {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
     image_tag_mutability: MutabilityMode,
     image_tag_mutability_exclusion_filters: Option<Vec<ExclusionFilter>>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct MutabilityNow {
+pub(super) struct PutImageTagMutabilityOutput {
     registry_id: AccountId,
     repository_name: RepositoryName,
     image_tag_mutability: MutabilityMode,
@@ -76,27 +72,25 @@ pub(super) struct MutabilityNow {
 }
 
 impl Operation for PutImageTagMutability {
+    type Service = Ecr;
     const NAME: &'static str = "PutImageTagMutability";
-    type Output = MutabilityNow;
+    type Output = PutImageTagMutabilityOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![self.place.demand("ecr:PutImageTagMutability", scope)])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<MutabilityNow, Fault> {
+    async fn run(self, cx: &Context<Ecr>) -> Result<PutImageTagMutabilityOutput> {
         let mutability = mutability(
             self.image_tag_mutability,
             self.image_tag_mutability_exclusion_filters,
         )?;
-        let registry = self.place.registry(cx.scope());
-        let changed = cx
-            .app()
-            .registry
-            .repositories
-            .set_mutability(&registry, &self.place.repository_name, mutability)
-            .await;
-        let repository = changed.map_err(|error| error::fault(cx, &error))?;
-        Ok(MutabilityNow {
+        let repository = cx.resource().repository()?;
+        let repositories = &cx.state().registry.repositories;
+        let repository = repositories
+            .set_mutability(&repository.registry, &repository.name, mutability)
+            .await?;
+        Ok(PutImageTagMutabilityOutput {
             registry_id: repository.registry.account,
             image_tag_mutability: repository.settings.mutability.mode,
             image_tag_mutability_exclusion_filters: views::exclusion_filters(
@@ -111,40 +105,35 @@ impl Operation for PutImageTagMutability {
 #[serde(rename_all = "camelCase")]
 pub(super) struct PutImageScanningConfiguration {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
     image_scanning_configuration: ScanningConfiguration,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ScanningNow {
+pub(super) struct PutImageScanningConfigurationOutput {
     registry_id: AccountId,
     repository_name: RepositoryName,
     image_scanning_configuration: ScanningConfiguration,
 }
 
 impl Operation for PutImageScanningConfiguration {
+    type Service = Ecr;
     const NAME: &'static str = "PutImageScanningConfiguration";
-    type Output = ScanningNow;
+    type Output = PutImageScanningConfigurationOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![
-            self.place
-                .demand("ecr:PutImageScanningConfiguration", scope),
-        ])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<ScanningNow, Fault> {
-        let registry = self.place.registry(cx.scope());
-        let on = self.image_scanning_configuration.scan_on_push;
-        let changed = cx
-            .app()
-            .registry
-            .repositories
-            .set_scan_on_push(&registry, &self.place.repository_name, on)
-            .await;
-        let repository = changed.map_err(|error| error::fault(cx, &error))?;
-        Ok(ScanningNow {
+    async fn run(self, cx: &Context<Ecr>) -> Result<PutImageScanningConfigurationOutput> {
+        let scan_on_push = self.image_scanning_configuration.scan_on_push;
+        let repository = cx.resource().repository()?;
+        let repositories = &cx.state().registry.repositories;
+        let repository = repositories
+            .set_scan_on_push(&repository.registry, &repository.name, scan_on_push)
+            .await?;
+        Ok(PutImageScanningConfigurationOutput {
             registry_id: repository.registry.account,
             repository_name: repository.name,
             image_scanning_configuration: ScanningConfiguration {
@@ -159,7 +148,7 @@ pub(super) struct DescribeRegistry {}
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RegistryView {
+pub(super) struct DescribeRegistryOutput {
     registry_id: AccountId,
     replication_configuration: ReplicationConfiguration,
 }
@@ -171,21 +160,17 @@ struct ReplicationConfiguration {
 }
 
 impl Operation for DescribeRegistry {
+    type Service = Ecr;
     const NAME: &'static str = "DescribeRegistry";
-    type Output = RegistryView;
+    type Output = DescribeRegistryOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![Demand::new(
-            "ecr:DescribeRegistry",
-            None,
-            scope.account,
-        )])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(ResourceId::Registry(registry_id(scope, None)))
     }
 
-    async fn run(self, cx: &Context) -> Result<RegistryView, Fault> {
-        let registry_id = registry(cx.scope(), None).account;
-        Ok(RegistryView {
-            registry_id,
+    async fn run(self, cx: &Context<Ecr>) -> Result<DescribeRegistryOutput> {
+        Ok(DescribeRegistryOutput {
+            registry_id: cx.resource().registry().account,
             replication_configuration: ReplicationConfiguration { rules: [] },
         })
     }

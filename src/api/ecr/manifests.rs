@@ -2,20 +2,17 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use wharfinger_aws::{AccountId, Fault};
-use wharfinger_oci::{Algorithm, Digest, Manifest, ManifestError, Reference, RepositoryName, Tag};
-use wharfinger_registry::{Error, Push, Repository, StoredManifest};
+use wharfinger_api_core::{Context, Operation, RequestScope};
+use wharfinger_aws::AccountId;
+use wharfinger_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Tag};
+use wharfinger_registry::{self as registry, Push, Repository, StoredManifest};
 
-use wharfinger_api_core::RequestScope as Scope;
+use crate::images::{ImageFailure, ImageId};
+use crate::resource::{RepositoryRef, ResourceId};
+use crate::views::ImageIdView;
+use crate::{Ecr, Result, error};
 
-use crate::api::context::{Context, Demand};
-use crate::api::ecr::error;
-use crate::api::ecr::images::{ImageFailure, ImageId};
-use crate::api::ecr::place::Place;
-use crate::api::ecr::views::ImageIdView;
-use crate::api::operation::Operation;
-
-/// Most bytes of manifests in one answer: one hundred of the largest would be 400 MiB.
+/// Most bytes of manifests in one output: one hundred of the largest would be 400 MiB.
 const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
 #[derive(Debug, Serialize)]
@@ -45,39 +42,40 @@ fn view(repository: &Repository, stored: &StoredManifest, tag: Option<Tag>) -> I
 #[serde(rename_all = "camelCase")]
 pub(super) struct BatchGetImage {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
     image_ids: Vec<ImageId>,
     accepted_media_types: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Images {
+pub(super) struct BatchGetImageOutput {
     images: Vec<ImageView>,
     failures: Vec<ImageFailure>,
 }
 
 impl Operation for BatchGetImage {
+    type Service = Ecr;
     const NAME: &'static str = "BatchGetImage";
-    type Output = Images;
+    type Output = BatchGetImageOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![self.place.demand("ecr:BatchGetImage", scope)])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<Images, Fault> {
-        let repository = self.place.repository(cx).await?;
-        let verbs = &cx.app().registry.images;
+    async fn run(self, cx: &Context<Ecr>) -> Result<BatchGetImageOutput> {
+        let repository = cx.resource().repository()?;
+        let verbs = &cx.state().registry.images;
         let accepted = |media_type: &str| {
             self.accepted_media_types
                 .as_ref()
                 .is_none_or(|types| types.iter().any(|one| one == media_type))
         };
-        let (mut answer, mut bytes) = (Images::default(), 0);
+        let (mut output, mut bytes) = (BatchGetImageOutput::default(), 0);
         for id in &self.image_ids {
             let named = match id.named() {
                 Ok(named) => named,
                 Err(why) => {
-                    answer.failures.push(id.failure(why));
+                    output.failures.push(id.failure(why));
                     continue;
                 }
             };
@@ -89,19 +87,21 @@ impl Operation for BatchGetImage {
                     bytes += stored.bytes.len();
                     if bytes > MAX_ANSWER_BYTES {
                         return Err(error::limit_exceeded(
-                            "The manifests asked for are too large for one answer; ask for fewer",
+                            "The manifests asked for are too large for one output; ask for fewer",
                         ));
                     }
                     verbs.note_pull(&stored.image);
-                    answer
+                    output
                         .images
-                        .push(view(&repository, &stored, named.tag().cloned()));
+                        .push(view(repository, &stored, named.tag().cloned()));
                 }
-                Ok(_) | Err(Error::NoSuchImage(_)) => answer.failures.push(id.not_found()),
-                Err(error) => return Err(error::fault(cx, &error)),
+                Ok(_) | Err(registry::Error::NoSuchImage(_)) => {
+                    output.failures.push(id.not_found());
+                }
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(answer)
+        Ok(output)
     }
 }
 
@@ -109,7 +109,7 @@ impl Operation for BatchGetImage {
 #[serde(rename_all = "camelCase")]
 pub(super) struct PutImage {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
     image_manifest: String,
     image_manifest_media_type: Option<String>,
     image_tag: Option<String>,
@@ -117,51 +117,54 @@ pub(super) struct PutImage {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct OneImage {
+pub(super) struct PutImageOutput {
     image: ImageView,
 }
 
 impl Operation for PutImage {
+    type Service = Ecr;
     const NAME: &'static str = "PutImage";
     /// A manifest of 4 MiB, each byte of it escaped, and some.
-    const MAX_BODY: usize = 10 * 1024 * 1024;
-    type Output = OneImage;
+    const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+    type Output = PutImageOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![self.place.demand("ecr:PutImage", scope)])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<OneImage, Fault> {
-        let repository = self.place.repository(cx).await?;
+    async fn run(self, cx: &Context<Ecr>) -> Result<PutImageOutput> {
+        let repository = cx.resource().repository()?;
         let (push, tag) = self.into_push()?;
-        let (digest, images) = (push.digest, &cx.app().registry.images);
+        let (digest, images) = (push.digest, &cx.state().registry.images);
         // Without a tag there is nothing to set on an image that is there: the verb would call it
         // done.
         if tag.is_none() {
             match images.head(repository.id, &Reference::Digest(digest)).await {
-                Ok(_) => return Err(error::image_exists(&repository, &digest, None)),
-                Err(Error::NoSuchImage(_)) => {}
-                Err(error) => return Err(error::fault(cx, &error)),
+                Ok(_) => return Err(error::image_exists(repository, &digest, None)),
+                Err(registry::Error::NoSuchImage(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         let (media_type, image_manifest) =
             (push.manifest.media_type.to_string(), push.bytes.clone());
         images
-            .put(&repository, push)
+            .put(repository, push)
             .await
             .map_err(|error| match error {
-                Error::ImageExists { digest, tag } => {
-                    error::image_exists(&repository, &digest, Some(&tag))
+                registry::Error::ImageExists { digest, tag } => {
+                    error::image_exists(repository, &digest, Some(&tag))
                 }
-                Error::MissingBlobs(digests) => error::missing_content(&repository, true, &digests),
-                Error::MissingMembers(digests) => {
-                    error::missing_content(&repository, false, &digests)
+                registry::Error::MissingBlobs(digests) => {
+                    error::missing_content(repository, true, &digests)
                 }
-                error => error::fault(cx, &error),
+                registry::Error::MissingMembers(digests) => {
+                    error::missing_content(repository, false, &digests)
+                }
+                error => error.into(),
             })?;
         let image = ImageView {
             registry_id: repository.registry.account,
-            repository_name: repository.name,
+            repository_name: repository.name.clone(),
             image_id: ImageIdView {
                 image_digest: digest,
                 image_tag: tag,
@@ -169,13 +172,13 @@ impl Operation for PutImage {
             image_manifest: String::from_utf8_lossy(&image_manifest).into_owned(),
             image_manifest_media_type: media_type,
         };
-        Ok(OneImage { image })
+        Ok(PutImageOutput { image })
     }
 }
 
 impl PutImage {
     /// What the registry is to store, and the tag it gets.
-    fn into_push(self) -> Result<(Push, Option<Tag>), Fault> {
+    fn into_push(self) -> Result<(Push, Option<Tag>)> {
         const TAG_RULE: &str =
             "must satisfy regular expression '[a-zA-Z0-9_][a-zA-Z0-9-_.]{0,127}'";
         let tag = self
@@ -194,13 +197,8 @@ impl PutImage {
         });
         let given = given.transpose()?;
         let bytes = Bytes::from(self.image_manifest);
-        let manifest =
-            Manifest::parse(&bytes, self.image_manifest_media_type.as_deref()).map_err(|why| {
-                match why {
-                    ManifestError::Syntax(_) => error::invalid_manifest("Invalid JSON syntax"),
-                    why => error::invalid_manifest(&why.to_string()),
-                }
-            })?;
+        let manifest = Manifest::parse(&bytes, self.image_manifest_media_type.as_deref())
+            .map_err(|error| error::invalid_manifest(&error))?;
         let algorithm = given
             .as_ref()
             .map_or(Algorithm::Sha256, |(_, digest)| digest.algorithm());

@@ -3,17 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wharfinger_aws::Fault;
+use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_base::PageToken;
 use wharfinger_oci::Digest;
 use wharfinger_registry::{Referrer, ReferrerPosition};
 
-use wharfinger_api_core::RequestScope as Scope;
-
-use crate::api::context::{Context, Demand};
-use crate::api::ecr::place::Place;
-use crate::api::ecr::{error, paging};
-use crate::api::operation::Operation;
+use crate::resource::{RepositoryRef, ResourceId};
+use crate::{Ecr, Result, error, paging};
 
 /// Items on a page where the request does not say (ECR API reference).
 const DEFAULT_ITEMS: u32 = 20;
@@ -22,7 +18,7 @@ const DEFAULT_ITEMS: u32 = 20;
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListImageReferrers {
     #[serde(flatten)]
-    place: Place,
+    repository: RepositoryRef,
     subject_id: SubjectId,
     filter: Option<Filter>,
     next_token: Option<String>,
@@ -44,7 +40,7 @@ struct Filter {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Referrers {
+pub(super) struct ListImageReferrersOutput {
     referrers: Vec<ReferrerView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_token: Option<String>,
@@ -64,17 +60,18 @@ struct ReferrerView {
 }
 
 impl Operation for ListImageReferrers {
+    type Service = Ecr;
     const NAME: &'static str = "ListImageReferrers";
-    type Output = Referrers;
+    /// AWS demands the permission to read the image, which a referrer tells no more about.
+    const ACTION: &'static str = "BatchGetImage";
+    type Output = ListImageReferrersOutput;
 
-    /// AWS asks for `BatchGetImage` here: a referrer says nothing that the image's reader may not
-    /// know.
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        Ok(vec![self.place.demand("ecr:BatchGetImage", scope)])
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
     }
 
-    async fn run(self, cx: &Context) -> Result<Referrers, Fault> {
-        let repository = self.place.repository(cx).await?;
+    async fn run(self, cx: &Context<Ecr>) -> Result<ListImageReferrersOutput> {
+        let repository = cx.resource().repository()?;
         let subject: Digest = self.subject_id.image_digest.parse().map_err(|_| {
             error::invalid(
                 "subjectId.imageDigest",
@@ -87,7 +84,7 @@ impl Operation for ListImageReferrers {
             filter.artifact_status.as_deref(),
             None | Some("ACTIVE" | "ANY")
         ) {
-            return Ok(Referrers {
+            return Ok(ListImageReferrersOutput {
                 referrers: Vec::new(),
                 next_token: None,
             });
@@ -112,12 +109,11 @@ impl Operation for ListImageReferrers {
         };
         let limit = paging::limit(Some(self.max_results.unwrap_or(DEFAULT_ITEMS)));
         let page = cx
-            .app()
+            .state()
             .registry
             .images
             .referrers(repository.id, &subject, single, after, limit)
-            .await;
-        let page = page.map_err(|error| error::fault(cx, &error))?;
+            .await?;
         let wanted = |found: &Referrer| {
             types.is_empty()
                 || found
@@ -136,7 +132,7 @@ impl Operation for ListImageReferrers {
                 ],
             )
         });
-        Ok(Referrers {
+        Ok(ListImageReferrersOutput {
             referrers: page.items.into_iter().filter(wanted).map(view).collect(),
             next_token,
         })

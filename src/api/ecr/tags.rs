@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use wharfinger_aws::{Arn, Fault};
+use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
+use wharfinger_aws::Arn;
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::RegistryId;
 
-use wharfinger_api_core::RequestScope as Scope;
-
-use crate::api::context::{Context, Demand};
-use crate::api::ecr::error;
-use crate::api::operation::Operation;
+use crate::resource::ResourceId;
+use crate::{Ecr, Result, error};
 
 /// Most tags of a resource, and most characters of a key and of a value (ECR user guide, "Tag
 /// restrictions").
@@ -27,13 +25,20 @@ pub(super) struct TagView {
 }
 
 impl TagView {
+    fn from_pair((key, value): (&String, &String)) -> Self {
+        Self {
+            key: key.clone(),
+            value: value.clone(),
+        }
+    }
+
     pub(super) fn pair(&self) -> (String, String) {
         (self.key.clone(), self.value.clone())
     }
 }
 
-/// Tags that a resource may get, or what is wrong with them.
-pub(super) fn checked(tags: Vec<TagView>) -> Result<BTreeMap<String, String>, Fault> {
+/// Checks the tags that a resource may get.
+pub(super) fn checked(tags: Vec<TagView>) -> Result<BTreeMap<String, String>> {
     if tags.len() > MAX_TAGS {
         return Err(error::too_many_tags(MAX_TAGS));
     }
@@ -81,36 +86,31 @@ fn is_legal(character: char) -> bool {
 }
 
 /// The repository that `resourceArn` names.
-fn target(arn: &str) -> Result<(RegistryId, RepositoryName, Arn), Fault> {
+fn parse_arn(text: &str) -> Result<(RegistryId, RepositoryName)> {
     let invalid = || error::invalid("resourceArn", "Invalid ARN");
-    let arn: Arn = arn.parse().map_err(|_| invalid())?;
+    let arn: Arn = text.parse().map_err(|_| invalid())?;
     let account = arn.account_id().ok_or_else(invalid)?;
     let region = arn.region().parse().map_err(|_| invalid())?;
-    let name: RepositoryName = arn
-        .repository_name()
-        .and_then(|name| name.parse().ok())
-        .ok_or_else(invalid)?;
+    let name = arn.repository_name().and_then(|name| name.parse().ok());
+    let name: RepositoryName = name.ok_or_else(invalid)?;
     let registry = RegistryId { account, region };
-    // The ARN as we write it: another partition would escape policies that name this one.
+    // The ARN must be spelled as policies spell it: one with another partition would evade them.
     if registry.repository_arn(&name) == arn {
-        Ok((registry, name, arn))
+        Ok((registry, name))
     } else {
         Err(invalid())
     }
 }
 
-/// The repository, which must be in the region that the request is signed for.
-fn target_here(arn: &str, scope: &Scope) -> Result<(RegistryId, RepositoryName, Arn), Fault> {
-    let found = target(arn)?;
-    if found.0.region == scope.region {
-        Ok(found)
+/// The resource that `resourceArn` names, which must be in the region that the request addresses.
+fn resource_of(arn: &str, scope: &RequestScope) -> Result<ResourceId> {
+    let (registry, name) = parse_arn(arn)?;
+    if registry.region == scope.region {
+        Ok(ResourceId::Repository(registry, name))
     } else {
         Err(error::invalid("resourceArn", "Invalid ARN"))
     }
 }
-
-#[derive(Debug, Serialize)]
-pub(super) struct Nothing {}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,30 +119,37 @@ pub(super) struct TagResource {
     tags: Vec<TagView>,
 }
 
-impl Operation for TagResource {
-    const NAME: &'static str = "TagResource";
-    type Output = Nothing;
+#[derive(Debug, Serialize)]
+pub(super) struct TagResourceOutput {}
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        let (registry, _, arn) = target_here(&self.resource_arn, scope)?;
-        let given = self.tags.iter().map(TagView::pair).collect();
-        Ok(vec![
-            Demand::new("ecr:TagResource", Some(arn), registry.account).with_tags(given),
-        ])
+impl Operation for TagResource {
+    type Service = Ecr;
+    type Output = TagResourceOutput;
+
+    const NAME: &'static str = "TagResource";
+
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        resource_of(&self.resource_arn, scope)
     }
 
-    async fn run(self, cx: &Context) -> Result<Nothing, Fault> {
-        let (registry, name, _) = target_here(&self.resource_arn, cx.scope())?;
+    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecr>>> {
+        let tags = self.tags.iter().map(TagView::pair).collect();
+        let demand = Demand::new(Self::ACTION, self.resource(scope)?);
+        Ok(vec![demand.with_tags(tags)])
+    }
+
+    async fn run(self, cx: &Context<Ecr>) -> Result<TagResourceOutput> {
+        let repository = cx.resource().repository()?;
         let add = checked(self.tags)?;
-        let set = cx
-            .app()
-            .registry
-            .repositories
-            .set_tags(&registry, &name, add, Vec::new(), MAX_TAGS)
-            .await;
-        set.map_err(|error| error::fault(cx, &error))?
-            .map(|_| Nothing {})
-            .ok_or_else(|| error::too_many_tags(MAX_TAGS))
+        let repositories = &cx.state().registry.repositories;
+        let (registry, name) = (&repository.registry, &repository.name);
+        match repositories
+            .set_tags(registry, name, add, Vec::new(), MAX_TAGS)
+            .await?
+        {
+            Some(_) => Ok(TagResourceOutput {}),
+            None => Err(error::too_many_tags(MAX_TAGS)),
+        }
     }
 }
 
@@ -153,33 +160,35 @@ pub(super) struct UntagResource {
     tag_keys: Vec<String>,
 }
 
-impl Operation for UntagResource {
-    const NAME: &'static str = "UntagResource";
-    type Output = Nothing;
+#[derive(Debug, Serialize)]
+pub(super) struct UntagResourceOutput {}
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        let (registry, _, arn) = target_here(&self.resource_arn, scope)?;
-        let named = self
-            .tag_keys
-            .iter()
-            .map(|key| (key.clone(), String::new()))
-            .collect();
-        Ok(vec![
-            Demand::new("ecr:UntagResource", Some(arn), registry.account).with_tags(named),
-        ])
+impl Operation for UntagResource {
+    type Service = Ecr;
+    type Output = UntagResourceOutput;
+
+    const NAME: &'static str = "UntagResource";
+
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        resource_of(&self.resource_arn, scope)
     }
 
-    async fn run(self, cx: &Context) -> Result<Nothing, Fault> {
-        let (registry, name, _) = target_here(&self.resource_arn, cx.scope())?;
-        // Taking tags away never leaves more than there were: no limit applies.
-        let set = cx
-            .app()
-            .registry
-            .repositories
-            .set_tags(&registry, &name, BTreeMap::new(), self.tag_keys, usize::MAX)
-            .await;
-        set.map_err(|error| error::fault(cx, &error))
-            .map(|_| Nothing {})
+    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecr>>> {
+        let keys = self.tag_keys.iter();
+        let tags = keys.map(|key| (key.clone(), String::new())).collect();
+        let demand = Demand::new(Self::ACTION, self.resource(scope)?);
+        Ok(vec![demand.with_tags(tags)])
+    }
+
+    async fn run(self, cx: &Context<Ecr>) -> Result<UntagResourceOutput> {
+        let repository = cx.resource().repository()?;
+        let repositories = &cx.state().registry.repositories;
+        let (registry, name) = (&repository.registry, &repository.name);
+        // Removing tags never exceeds the limit of their number.
+        repositories
+            .set_tags(registry, name, BTreeMap::new(), self.tag_keys, usize::MAX)
+            .await?;
+        Ok(UntagResourceOutput {})
     }
 }
 
@@ -190,39 +199,26 @@ pub(super) struct ListTagsForResource {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Tags {
+pub(super) struct ListTagsForResourceOutput {
     tags: Vec<TagView>,
 }
 
 impl Operation for ListTagsForResource {
-    const NAME: &'static str = "ListTagsForResource";
-    type Output = Tags;
+    type Service = Ecr;
+    type Output = ListTagsForResourceOutput;
 
-    fn demands(&self, scope: &Scope) -> Result<Vec<Demand>, Fault> {
-        let (registry, _, arn) = target_here(&self.resource_arn, scope)?;
-        Ok(vec![Demand::new(
-            "ecr:ListTagsForResource",
-            Some(arn),
-            registry.account,
-        )])
+    const NAME: &'static str = "ListTagsForResource";
+
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        resource_of(&self.resource_arn, scope)
     }
 
-    async fn run(self, cx: &Context) -> Result<Tags, Fault> {
-        let (registry, name, _) = target_here(&self.resource_arn, cx.scope())?;
-        let found = cx
-            .app()
-            .registry
-            .repositories
-            .get(&registry, &name)
-            .await
-            .map_err(|error| error::fault(cx, &error))?;
-        let tags = found
-            .settings
-            .tags
-            .into_iter()
-            .map(|(key, value)| TagView { key, value })
-            .collect();
-        Ok(Tags { tags })
+    async fn run(self, cx: &Context<Ecr>) -> Result<ListTagsForResourceOutput> {
+        let repository = cx.resource().repository()?;
+        let tags = repository.settings.tags.iter().map(TagView::from_pair);
+        Ok(ListTagsForResourceOutput {
+            tags: tags.collect(),
+        })
     }
 }
 
@@ -248,26 +244,27 @@ mod tests {
             tag("a*", "x"),
         ] {
             assert_eq!(
-                checked(vec![bad]).expect_err("refused").code,
+                checked(vec![bad]).expect_err("refused").fault().code,
                 "InvalidTagParameterException"
             );
         }
         assert_eq!(
             checked(vec![tag("a", "1"), tag("a", "2")])
                 .expect_err("twice")
+                .fault()
                 .code,
             "InvalidTagParameterException"
         );
         let many = (0..51).map(|n| tag(&format!("k{n}"), "")).collect();
         assert_eq!(
-            checked(many).expect_err("too many").code,
+            checked(many).expect_err("too many").fault().code,
             "TooManyTagsException"
         );
     }
 
     #[test]
     fn only_a_repositorys_own_arn_is_taken() {
-        assert!(target("arn:aws:ecr:us-east-1:123456789012:repository/a/b").is_ok());
+        assert!(parse_arn("arn:aws:ecr:us-east-1:123456789012:repository/a/b").is_ok());
         for bad in [
             "",
             "arn:aws:ecr:us-east-1:123456789012:repository/A",
@@ -277,7 +274,7 @@ mod tests {
             "arn:aws:ecr::123456789012:repository/ab",
         ] {
             assert_eq!(
-                target(bad).expect_err("refused").message,
+                parse_arn(bad).expect_err("refused").fault().message,
                 "Invalid parameter at 'resourceArn' failed to satisfy constraint: 'Invalid ARN'"
             );
         }

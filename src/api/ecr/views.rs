@@ -1,11 +1,10 @@
-//! The registry's nouns as ECR writes them.
+//! The shapes of ECR that more than one output contains.
 
 use serde::{Deserialize, Serialize};
+use wharfinger_api_core::Names;
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_oci::{Digest, RepositoryName, Tag};
 use wharfinger_registry::{MutabilityMode, RegistryId, Repository, TagMutability, TaggedImage};
-
-use crate::api::context::Context;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,16 +43,14 @@ pub(super) struct EncryptionView {
     pub(super) kms_key: Option<String>,
 }
 
-pub(super) fn repository(cx: &Context, repository: Repository) -> RepositoryView {
+pub(super) fn repository(names: &Names, repository: &Repository) -> RepositoryView {
     let RegistryId { account, region } = &repository.registry;
     RepositoryView {
         repository_arn: repository.arn(),
         registry_id: *account,
-        repository_uri: cx.app().config.names.repository_uri.of(
-            account,
-            region,
-            repository.name.as_str(),
-        ),
+        repository_uri: names
+            .repository_uri
+            .of(account, region, repository.name.as_str()),
         created_at: repository.created_at.as_epoch_seconds(),
         image_tag_mutability: repository.settings.mutability.mode,
         image_tag_mutability_exclusion_filters: exclusion_filters(&repository.settings.mutability),
@@ -61,10 +58,10 @@ pub(super) fn repository(cx: &Context, repository: Repository) -> RepositoryView
             scan_on_push: repository.settings.scan_on_push,
         },
         encryption_configuration: EncryptionView {
-            encryption_type: repository.settings.encryption.kind,
-            kms_key: repository.settings.encryption.kms_key,
+            encryption_type: repository.settings.encryption.kind.clone(),
+            kms_key: repository.settings.encryption.kms_key.clone(),
         },
-        repository_name: repository.name,
+        repository_name: repository.name.clone(),
     }
 }
 
@@ -76,7 +73,7 @@ pub(super) fn exclusion_filters(mutability: &TagMutability) -> Vec<ExclusionFilt
     mutability.exclusions.iter().map(filter).collect()
 }
 
-/// What names an image in answers.
+/// An image identifier in outputs.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ImageIdView {
@@ -102,7 +99,7 @@ pub(super) struct ImageDetail {
     last_recorded_pull_time: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject_manifest_digest: Option<Digest>,
-    /// Nothing is archived here.
+    /// Images are never archived.
     image_status: &'static str,
 }
 

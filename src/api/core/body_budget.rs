@@ -1,0 +1,200 @@
+//! The memory for bodies of AWS requests: charged as bytes are received, and bounded in all, per
+//! peer and per access key.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+/// The first bytes of each body, which are not charged: a connection buffers that much anyway, and
+/// nearly all requests fit.
+const FREE_BYTES: usize = 64 * 1024;
+
+/// Bodies held in memory at once: nine of the largest, of 28 MiB.
+const TOTAL_BYTES: usize = 256 * 1024 * 1024;
+
+/// Share of one peer or access key: half, so that no single one keeps out all others.
+const SHARE_BYTES: usize = TOTAL_BYTES / 2;
+
+/// How long a body may wait for memory. It is refused after that rather than kept, because bodies
+/// that wait for each other hold memory themselves.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// The budget of one server.
+#[derive(Debug, Default)]
+pub(crate) struct BodyBudget {
+    used: Mutex<Used>,
+    released: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    total: usize,
+    by_peer: HashMap<IpAddr, usize>,
+    by_key: HashMap<Arc<str>, usize>,
+}
+
+/// No memory became free in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Exhausted;
+
+/// The memory of one body; returned to the budget by the drop.
+#[derive(Debug)]
+pub(crate) struct BodyReservation {
+    budget: Arc<BodyBudget>,
+    peer: Option<IpAddr>,
+    key: Option<Arc<str>>,
+    free: usize,
+    bytes: usize,
+}
+
+impl BodyBudget {
+    /// Starts a body from `peer`, signed with `key` as far as is known.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        peer: Option<IpAddr>,
+        key: Option<&str>,
+    ) -> BodyReservation {
+        BodyReservation {
+            budget: Arc::clone(self),
+            peer,
+            key: key.map(Arc::from),
+            free: FREE_BYTES,
+            bytes: 0,
+        }
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BodyReservation {
+    /// Charges `bytes` more, which were just received.
+    ///
+    /// # Errors
+    /// [`Exhausted`] if they do not become free within [`MAX_WAIT`].
+    pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        let free = bytes.min(self.free);
+        self.free -= free;
+        let bytes = bytes - free;
+        if bytes == 0 {
+            return Ok(());
+        }
+        let deadline = Instant::now() + MAX_WAIT;
+        loop {
+            let budget = Arc::clone(&self.budget);
+            let released = budget.released.notified();
+            if self.try_grow(bytes) {
+                return Ok(());
+            }
+            timeout_at(deadline, released)
+                .await
+                .map_err(|_| Exhausted)?;
+        }
+    }
+
+    fn try_grow(&mut self, bytes: usize) -> bool {
+        let mut used = self.budget.used();
+        let of_peer = self.peer.map_or(0, |peer| share(&used.by_peer, &peer));
+        let of_key = self.key.as_ref().map_or(0, |key| share(&used.by_key, key));
+        let fits = used.total + bytes <= TOTAL_BYTES
+            && of_peer + bytes <= SHARE_BYTES
+            && of_key + bytes <= SHARE_BYTES;
+        if fits {
+            used.total += bytes;
+            if let Some(peer) = self.peer {
+                used.by_peer.insert(peer, of_peer + bytes);
+            }
+            if let Some(key) = &self.key {
+                used.by_key.insert(Arc::clone(key), of_key + bytes);
+            }
+            self.bytes += bytes;
+        }
+        fits
+    }
+}
+
+impl Drop for BodyReservation {
+    fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
+        let mut used = self.budget.used();
+        used.total -= self.bytes;
+        if let Some(peer) = self.peer {
+            release(&mut used.by_peer, &peer, self.bytes);
+        }
+        if let Some(key) = &self.key {
+            release(&mut used.by_key, key, self.bytes);
+        }
+        drop(used);
+        self.budget.released.notify_waiters();
+    }
+}
+
+fn share<K: Eq + Hash>(shares: &HashMap<K, usize>, key: &K) -> usize {
+    shares.get(key).copied().unwrap_or_default()
+}
+
+/// Reduces a share; one that is empty is removed, so that the map has no more entries than bodies.
+fn release<K: Eq + Hash>(shares: &mut HashMap<K, usize>, key: &K, bytes: usize) {
+    if let Some(share) = shares.get_mut(key) {
+        *share -= bytes;
+        if *share == 0 {
+            shares.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([10, 0, 0, last]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_peer_or_key_gets_half() {
+        let budget = Arc::new(BodyBudget::default());
+        let mut first = budget.reserve(peer(1), Some("A"));
+        assert_eq!(first.grow(FREE_BYTES + SHARE_BYTES).await, Ok(()));
+        let mut same_peer = budget.reserve(peer(1), Some("B"));
+        assert_eq!(same_peer.grow(FREE_BYTES).await, Ok(()));
+        assert_eq!(same_peer.grow(1).await, Err(Exhausted));
+        let mut same_key = budget.reserve(peer(2), Some("A"));
+        assert_eq!(same_key.grow(FREE_BYTES + 1).await, Err(Exhausted));
+        let mut other = budget.reserve(peer(2), Some("B"));
+        assert_eq!(other.grow(FREE_BYTES + SHARE_BYTES).await, Ok(()));
+        let mut late = budget.reserve(peer(3), Some("C"));
+        assert_eq!(late.grow(FREE_BYTES + 1).await, Err(Exhausted));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_waits_for_the_end_of_another() {
+        let budget = Arc::new(BodyBudget::default());
+        let mut first = budget.reserve(peer(1), None);
+        assert_eq!(first.grow(SHARE_BYTES).await, Ok(()));
+        let mut second = budget.reserve(peer(1), None);
+        let waiting = tokio::spawn(async move { second.grow(SHARE_BYTES).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(first);
+        assert_eq!(waiting.await.expect("no panic"), Ok(()));
+        let used = budget.used();
+        assert_eq!((used.total, used.by_peer.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn small_bodies_are_not_charged() {
+        let budget = Arc::new(BodyBudget::default());
+        let mut body = budget.reserve(peer(1), Some("A"));
+        assert_eq!(body.grow(FREE_BYTES).await, Ok(()));
+        assert_eq!(budget.used().total, 0);
+    }
+}

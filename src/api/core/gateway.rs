@@ -1,0 +1,303 @@
+//! The AWS gateway: one route for every AWS API.
+//!
+//! A request passes these steps in this order: its operation is found by its head, its key and time
+//! are checked, its body is received within bounds, its signature is verified, its document is
+//! parsed, and the operation decodes, authorises, runs and encodes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::routing::post;
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tokio::time::timeout;
+use wharfinger_aws::sigv4::{self, SignatureError};
+use wharfinger_aws::{Family, Fault, json, query};
+use wharfinger_base::Clock;
+use wharfinger_http::RequestBodyError;
+use wharfinger_iam::{self as iam, Iam, SigV4Claim, Signed};
+
+use crate::aws_errors::{TARGET, aws_response, family, fault_response};
+use crate::body_budget::{BodyBudget, BodyReservation};
+use crate::call::CallHead;
+use crate::names::Names;
+use crate::observation::ResponseInfo;
+use crate::request_context::RequestContext;
+use crate::scope::RequestScope;
+use crate::service::{MountedOperation, MountedService};
+
+/// The largest body of a request whose head names no known operation, in bytes: a form of the Query
+/// protocol, or a request that fails.
+const MAX_FORM_BYTES: usize = 64 * 1024;
+
+/// How long a whole body may take: 28 MiB at 1 Mbit/s.
+const BODY_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// The services behind the route, and what they share.
+pub struct Gateway {
+    pub services: Vec<MountedService>,
+    pub iam: Arc<Iam>,
+    pub names: Arc<Names>,
+    pub clock: Clock,
+}
+
+struct GatewayState {
+    gateway: Gateway,
+    bodies: Arc<BodyBudget>,
+}
+
+impl Gateway {
+    /// The names of all operations.
+    pub fn operation_names(&self) -> impl Iterator<Item = &'static str> {
+        let services = self.services.iter();
+        services.flat_map(MountedService::operation_names)
+    }
+
+    /// The route: `POST /`, and `GET /` for presigned requests.
+    pub fn into_routes(self) -> Router {
+        let state = GatewayState {
+            gateway: self,
+            bodies: Arc::default(),
+        };
+        Router::new()
+            .route("/", post(serve).get(serve))
+            .with_state(Arc::new(state))
+    }
+}
+
+async fn serve(
+    State(state): State<Arc<GatewayState>>,
+    context: RequestContext,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (head, mut body) = request.into_parts();
+    let family = family(&head.headers);
+    let mut info = ResponseInfo::default();
+    let outcome = Box::pin(state.handle(&context, &head, &mut body, &mut info)).await;
+    let response = match outcome {
+        Ok(document) => aws_response(StatusCode::OK, family, context.request_id(), document),
+        Err(fault) => {
+            if let Some(cause) = fault.cause() {
+                tracing::error!(
+                    request_id = context.request_id(),
+                    operation = info.operation,
+                    cause,
+                    "an AWS request failed"
+                );
+            }
+            info.error_code = Some(fault.code.to_string());
+            fault_response(&fault, family, context.request_id())
+        }
+    };
+    info.attach(response)
+}
+
+impl GatewayState {
+    async fn handle(
+        &self,
+        context: &RequestContext,
+        head: &Parts,
+        body: &mut Body,
+        info: &mut ResponseInfo,
+    ) -> Result<Vec<u8>, Fault> {
+        let family = family(&head.headers);
+        let iam = &self.gateway.iam;
+        let target = self.target(head);
+        info.operation = target.as_ref().map(|operation| operation.facts().name);
+        let claim = iam
+            .check_sigv4_head(&signed_parts(head, ""))
+            .await
+            .map_err(|error| authentication_fault(&error, family))?;
+        let max_bytes = target
+            .as_ref()
+            .map_or(MAX_FORM_BYTES, |operation| operation.facts().max_body_bytes);
+        let received = self.receive(context, head, body, &claim, max_bytes).await?;
+        let body_hash = sigv4::body_hash(&received.bytes);
+        let signed = iam
+            .authenticate_sigv4(claim, &signed_parts(head, &body_hash))
+            .await
+            .map_err(|error| authentication_fault(&error, family))?;
+        info.caller = Some(signed.caller.arn().to_string());
+        context
+            .admit_caller(&signed.caller)
+            .map_err(|_| Fault::throttled(family))?;
+        let (operation, document) = match family {
+            Family::Json => {
+                let operation = target.ok_or_else(|| unknown_target(head))?;
+                (operation, json::document(&received.bytes)?)
+            }
+            Family::Query => self.form(head, &received.bytes, &signed)?,
+        };
+        info.operation = Some(operation.facts().name);
+        self.check_signed_service(&operation, &signed)?;
+        let call = self.call_head(context, signed);
+        drop(received.bytes);
+        operation.run(call, document).await
+    }
+
+    /// The operation that the target header of a JSON request names.
+    fn target(&self, head: &Parts) -> Option<MountedOperation> {
+        let target = head.headers.get(TARGET)?.to_str().ok()?;
+        let (prefix, name) = target.rsplit_once('.')?;
+        self.gateway
+            .services
+            .iter()
+            .filter(|service| service.model().family == Family::Json)
+            .find(|service| service.model().target == prefix)?
+            .find(name)
+    }
+
+    /// Operation and members of a form. The service is the one that the request is signed for; an
+    /// unsigned request (under `--dev`) gets the first one with such an operation.
+    fn form(
+        &self,
+        head: &Parts,
+        body: &[u8],
+        signed: &Signed,
+    ) -> Result<(MountedOperation, Value), Fault> {
+        let form = if head.method == Method::GET || body.is_empty() {
+            head.uri.query().unwrap_or_default().as_bytes()
+        } else {
+            body
+        };
+        let request = query::decode(form)?;
+        let is_signed_for = |name| {
+            signed
+                .service
+                .as_deref()
+                .is_none_or(|signed| signed == name)
+        };
+        let operation = self
+            .gateway
+            .services
+            .iter()
+            .filter(|service| service.model().family == Family::Query)
+            .filter(|service| is_signed_for(service.model().name))
+            .find_map(|service| service.find(&request.action))
+            .ok_or_else(|| Fault::unknown_operation(Family::Query, &request.action))?;
+        if !request.version.is_empty() && request.version != operation.model().version {
+            let name = format!("{} for version {}", request.action, request.version);
+            return Err(Fault::unknown_operation(Family::Query, &name));
+        }
+        Ok((operation, request.members))
+    }
+
+    /// Checks that the request is signed for the service of its operation.
+    fn check_signed_service(
+        &self,
+        operation: &MountedOperation,
+        signed: &Signed,
+    ) -> Result<(), Fault> {
+        let model = operation.model();
+        match signed.service.as_deref() {
+            Some(service) if service != model.name && !self.gateway.iam.is_dev() => {
+                Err(SignatureError::Service(model.name).to_fault(model.family))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn call_head(&self, context: &RequestContext, signed: Signed) -> CallHead {
+        let region = signed.region;
+        CallHead {
+            scope: RequestScope {
+                account: signed.caller.account,
+                region: region.unwrap_or_else(|| self.gateway.names.region.clone()),
+            },
+            caller: signed.caller,
+            origin: context.origin().clone(),
+            request_id: context.request_id().to_owned(),
+            now: self.gateway.clock.now(),
+        }
+    }
+
+    /// Receives the body, up to `max_bytes`, while there is memory for it.
+    async fn receive(
+        &self,
+        context: &RequestContext,
+        head: &Parts,
+        body: &mut Body,
+        claim: &SigV4Claim,
+        max_bytes: usize,
+    ) -> Result<ReceivedBody, Fault> {
+        let family = family(&head.headers);
+        let declared = head.headers.get(CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if declared.is_some_and(|length| length > max_bytes) {
+            return Err(Fault::too_large(max_bytes));
+        }
+        let peer = context.origin().peer();
+        let mut reservation = self.bodies.reserve(peer, claim.access_key_id());
+        let receive = async {
+            let mut bytes = BytesMut::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| body_fault(&error))?;
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
+                if bytes.len() + data.len() > max_bytes {
+                    return Err(Fault::too_large(max_bytes));
+                }
+                let granted = reservation.grow(data.len()).await;
+                granted.map_err(|_| Fault::unavailable(family))?;
+                bytes.extend_from_slice(&data);
+            }
+            Ok(bytes.freeze())
+        };
+        let received = timeout(BODY_TIMEOUT, receive).await;
+        let bytes = received.map_err(|_| Fault::body_ended())??;
+        Ok(ReceivedBody {
+            bytes,
+            _reservation: reservation,
+        })
+    }
+}
+
+/// A body within its limits, and the memory that is charged for it until its operation has run.
+struct ReceivedBody {
+    bytes: Bytes,
+    _reservation: BodyReservation,
+}
+
+fn signed_parts<'a>(head: &'a Parts, body_hash: &'a str) -> sigv4::Request<'a> {
+    sigv4::Request {
+        method: head.method.as_str(),
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or_default(),
+        headers: &head.headers,
+        authority: head.uri.authority().map(http::uri::Authority::as_str),
+        body_hash,
+    }
+}
+
+fn unknown_target(head: &Parts) -> Fault {
+    let target = head.headers.get(TARGET);
+    let name = target.and_then(|target| target.to_str().ok());
+    Fault::unknown_operation(Family::Json, name.unwrap_or_default())
+}
+
+fn authentication_fault(error: &iam::Error, family: Family) -> Fault {
+    match error {
+        iam::Error::MissingCredentials => Fault::missing_authentication(family),
+        iam::Error::Signature(error) => error.to_fault(family),
+        error if error.is_internal() => Fault::internal(family).with_cause(error),
+        _ => Fault::unknown_key(family),
+    }
+}
+
+/// The fault of a body that could not be received: malformed, or ended early.
+fn body_fault(error: &axum::Error) -> Fault {
+    match RequestBodyError::find(error) {
+        Some(RequestBodyError::Malformed) => {
+            Fault::serialization("The request body is not framed correctly")
+        }
+        _ => Fault::body_ended(),
+    }
+}

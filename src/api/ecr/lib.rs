@@ -1,0 +1,110 @@
+//! Amazon ECR: the control plane of the private registry.
+
+mod authorization;
+mod error;
+mod images;
+mod layers;
+mod manifests;
+mod paging;
+mod policies;
+mod referrers;
+mod repositories;
+mod resource;
+mod settings;
+mod tags;
+mod views;
+
+use std::sync::{Arc, LazyLock};
+
+pub use error::Error;
+pub use resource::{EcrResource, ResourceId};
+use wharfinger_api_core::{Names, OperationEntry, Service, ServiceModel, operations};
+use wharfinger_aws::Family;
+use wharfinger_aws::constraints::Limits;
+use wharfinger_iam::Iam;
+use wharfinger_registry::Registry;
+
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Amazon ECR, API version 2015-09-21.
+pub static MODEL: ServiceModel = ServiceModel {
+    name: "ecr",
+    family: Family::Json,
+    target: "AmazonEC2ContainerRegistry_V20150921",
+    version: "2015-09-21",
+    namespace: "http://ecr.amazonaws.com/doc/2015-09-21/",
+    limits: &LIMITS,
+};
+
+static LIMITS: LazyLock<Limits> = LazyLock::new(|| Limits::read(include_str!("limits.toml")));
+
+/// The service.
+pub struct Ecr;
+
+/// The handles that ECR's operations use.
+pub struct State {
+    pub registry: Registry,
+    pub iam: Arc<Iam>,
+    pub names: Arc<Names>,
+    /// Whether `GetDownloadUrlForLayer` returns the blob store's own signed URL where it has one.
+    pub presigned_downloads: bool,
+}
+
+impl Service for Ecr {
+    type State = State;
+    type ResourceId = ResourceId;
+    type Resource = EcrResource;
+    type Error = Error;
+
+    fn model() -> &'static ServiceModel {
+        &MODEL
+    }
+
+    fn operations() -> &'static [OperationEntry<Self>] {
+        OPERATIONS
+    }
+
+    async fn load(state: &State, id: &ResourceId) -> Result<EcrResource> {
+        EcrResource::load(&state.registry.repositories, id).await
+    }
+}
+
+static OPERATIONS: &[OperationEntry<Ecr>] = operations![
+    repositories::CreateRepository,
+    repositories::DescribeRepositories,
+    repositories::DeleteRepository,
+    settings::PutImageTagMutability,
+    settings::PutImageScanningConfiguration,
+    settings::DescribeRegistry,
+    images::ListImages,
+    images::DescribeImages,
+    images::BatchDeleteImage,
+    manifests::BatchGetImage,
+    manifests::PutImage,
+    referrers::ListImageReferrers,
+    layers::BatchCheckLayerAvailability,
+    layers::GetDownloadUrlForLayer,
+    layers::InitiateLayerUpload,
+    layers::UploadLayerPart,
+    layers::CompleteLayerUpload,
+    policies::SetRepositoryPolicy,
+    policies::GetRepositoryPolicy,
+    policies::DeleteRepositoryPolicy,
+    tags::TagResource,
+    tags::UntagResource,
+    tags::ListTagsForResource,
+    authorization::GetAuthorizationToken,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_has_limits_and_no_other_has() {
+        let mut served: Vec<&str> = OPERATIONS.iter().map(OperationEntry::name).collect();
+        served.sort_unstable();
+        let known: Vec<&str> = MODEL.limits.operations().map(|(name, _)| name).collect();
+        assert_eq!(served, known);
+    }
+}

@@ -1,0 +1,114 @@
+//! The resources of ECR: a registry, all of its repositories, or one repository.
+
+use serde::Deserialize;
+use wharfinger_api_core::RequestScope;
+use wharfinger_aws::{AccountId, Arn};
+use wharfinger_iam::{Policy, Resource};
+use wharfinger_oci::RepositoryName;
+use wharfinger_registry::{RegistryId, Repositories, Repository, RepositoryResource};
+
+use crate::{Error, Result};
+
+/// The name of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResourceId {
+    /// A registry, for actions that policies allow on `*` only.
+    Registry(RegistryId),
+    /// All repositories of a registry.
+    Repositories(RegistryId),
+    Repository(RegistryId, RepositoryName),
+}
+
+/// A resource as decisions and operations use it.
+#[derive(Clone, Debug)]
+pub enum EcrResource {
+    Registry(RegistryId),
+    Repositories(RegistryId, Arn),
+    Repository(Box<RepositoryResource>),
+}
+
+impl EcrResource {
+    pub(super) async fn load(repositories: &Repositories, id: &ResourceId) -> Result<Self> {
+        Ok(match id {
+            ResourceId::Registry(registry) => Self::Registry(registry.clone()),
+            ResourceId::Repositories(registry) => {
+                let arn = Arn::ecr_repository(&registry.region, &registry.account, "*");
+                Self::Repositories(registry.clone(), arn)
+            }
+            ResourceId::Repository(registry, name) => {
+                let loaded = repositories.load_resource(registry, name).await?;
+                Self::Repository(Box::new(loaded))
+            }
+        })
+    }
+
+    /// The registry that the resource is or belongs to.
+    pub(super) fn registry(&self) -> &RegistryId {
+        match self {
+            Self::Registry(registry) | Self::Repositories(registry, _) => registry,
+            Self::Repository(repository) => &repository.registry,
+        }
+    }
+
+    /// The repository.
+    ///
+    /// # Errors
+    /// `RepositoryNotFoundException`.
+    pub(super) fn repository(&self) -> Result<&Repository> {
+        match self {
+            Self::Repository(repository) => Ok(repository.repository()?),
+            Self::Registry(_) | Self::Repositories(..) => Err(Error::no_repository()),
+        }
+    }
+}
+
+impl Resource for EcrResource {
+    fn arn(&self) -> Option<&Arn> {
+        match self {
+            Self::Registry(_) => None,
+            Self::Repositories(_, arn) => Some(arn),
+            Self::Repository(repository) => repository.arn(),
+        }
+    }
+
+    fn account(&self) -> AccountId {
+        self.registry().account
+    }
+
+    fn policy(&self) -> Option<&Policy> {
+        match self {
+            Self::Repository(repository) => repository.policy(),
+            Self::Registry(_) | Self::Repositories(..) => None,
+        }
+    }
+
+    fn tags(&self) -> &[(String, String)] {
+        match self {
+            Self::Repository(repository) => repository.tags(),
+            Self::Registry(_) | Self::Repositories(..) => &[],
+        }
+    }
+}
+
+/// `registryId` and `repositoryName`, which most requests have.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RepositoryRef {
+    registry_id: Option<AccountId>,
+    pub(super) repository_name: RepositoryName,
+}
+
+impl RepositoryRef {
+    pub(super) fn id(&self, scope: &RequestScope) -> ResourceId {
+        let registry = registry_id(scope, self.registry_id);
+        ResourceId::Repository(registry, self.repository_name.clone())
+    }
+}
+
+/// The registry of `account`, or else the caller's own.
+pub(super) fn registry_id(scope: &RequestScope, account: Option<AccountId>) -> RegistryId {
+    RegistryId {
+        account: account.unwrap_or(scope.account),
+        region: scope.region.clone(),
+    }
+}

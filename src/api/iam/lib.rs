@@ -1,0 +1,3 @@
+//! The identity APIs: AWS STS.
+
+pub mod sts;
