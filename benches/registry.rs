@@ -47,7 +47,7 @@ const ROWS: [(&str, On, Row); 8] = [
     ("replicas", On::Remote, rows::replicas::run),
 ];
 
-/// The servers, all running at once: those that are not asked use no processor.
+/// The servers, all running at once: those without requests use no processor.
 pub(crate) struct Bench {
     pub(crate) arguments: Arguments,
     pub(crate) folder: PathBuf,
@@ -133,7 +133,7 @@ fn head(arguments: &Arguments) -> String {
     format!(
         "Medians of {} rounds on {cores} cores ({model}, Linux {}), seed {}; the load generator (one thread) shares the cores, all over \
          127.0.0.1. CPU is the server's own, workers included. Every figure of wharfinger is with sign-in and policies on and full \
-         durability, over an index of {} repositories and {} images; the peers ask nobody to sign in.\n",
+         durability, over an index of {} repositories and {} images; the peers authenticate nobody.\n",
         arguments.rounds,
         kernel.trim(),
         arguments.seed,

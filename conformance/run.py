@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Runs the official OCI conformance suite against the release binary and gates on a full pass.
+"""Runs the official OCI conformance suite against the release binary and requires a full pass.
 
     conformance/run.py                      every run below on both sides
     conformance/run.py --side disk          only disk + SQLite (or `remote`: MinIO + PostgreSQL)
     conformance/run.py --run bearer         only the named run, on each side
-    conformance/run.py --address HOST:PORT  another registry that is already there: counts only, no gate
+    conformance/run.py --address HOST:PORT  another registry that is already running: prints the counts only
 
-The suite's own exit code is 0 when it skips, or cannot read its settings; so the gate is on its counts. A failing check changes
-their sum, therefore the sum is gated too. Reports (every request and answer) stay in build/conformance.
+Its exit code is 0 even when it skips checks or cannot read its settings, so the counts are compared. A failing check changes the
+total, therefore the total is compared, too. Reports (every request and response) stay in build/conformance.
 """
 
 import argparse
@@ -31,18 +31,18 @@ COLUMNS = ["Total", "Pass", "FAIL", "Error", "Skip", "Disabled"]
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One pass of the suite: how the server is started, what the suite is told, what a full pass counts."""
+    """One run: how the server is started, the variables of the program, and the counts of a full pass."""
 
     name: str
     passed: int
     disabled: int
-    suite: dict
+    variables: dict
     dev: bool = False
     settings: dict = dataclasses.field(default_factory=dict)
 
 
 EVERYTHING = {"OCI_VERSION": "dev", "OCI_DATA_SPARSE": "true"}
-# Manifests that name blobs nobody pushed are refused by default, as ECR does; the suite's SPARSE group pushes such manifests.
+# Manifests that name missing blobs are refused by default, as in ECR; the SPARSE group of checks pushes such manifests.
 SPARSE = {"accept_missing_references": "true"}
 RUNS = [
     Run("dev", 1032, 0, EVERYTHING, dev=True, settings=SPARSE),
@@ -84,8 +84,8 @@ class Remote:
         self.postgres.stop()
 
 
-def suite(label, address, variables):
-    """Runs the suite once. Returns its counts and how long it took."""
+def run_checks(label, address, variables):
+    """Runs all checks once. Returns the counts and the seconds it took."""
     folder = RESULTS / label
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -110,17 +110,17 @@ def suite(label, address, variables):
 
 
 def one(side, run_):
-    """Starts a fresh server, runs the suite, and says whether it passed whole."""
+    """Starts a fresh server, runs all checks, and returns whether all of them passed."""
     label = f"{side.name}-{run_.name}"
     settings, environment = side.settings(run_)
     with Server.fresh(
         f"conformance-{label}", dev=run_.dev, settings={**settings, **run_.settings}, environment=environment
     ) as server:
-        variables = dict(run_.suite)
+        variables = dict(run_.variables)
         if not run_.dev:
             server.create_repository(*REPOSITORIES)
             variables.update({"OCI_USERNAME": "AWS", "OCI_PASSWORD": server.password()})
-        counts, took = suite(label, server.host, variables)
+        counts, took = run_checks(label, server.host, variables)
     wanted = {
         "Total": run_.passed + run_.disabled, "Pass": run_.passed, "FAIL": 0, "Error": 0, "Skip": 0, "Disabled": run_.disabled
     }  # fmt: skip
@@ -158,23 +158,23 @@ def main():
     words.add_argument("--side", choices=["disk", "remote"])
     words.add_argument("--run", choices=[run_.name for run_ in RUNS])
     words.add_argument("--address")
-    asked = words.parse_args()
+    arguments = words.parse_args()
     print(f"{'run':<16}" + "".join(f"{name:>10}" for name in COLUMNS) + f"{'took':>11}")
-    if asked.address:
+    if arguments.address:
         for run_ in RUNS:
-            if asked.run in (None, run_.name):
-                counts, took = suite(f"other-{run_.name}", asked.address, run_.suite)
+            if arguments.run in (None, run_.name):
+                counts, took = run_checks(f"other-{run_.name}", arguments.address, run_.variables)
                 print_row(run_.name, counts, took, "")
         return 0
     failed = 0
     passed = 0
     for make in (Disk, Remote):
-        if asked.side not in (None, make.name):
+        if arguments.side not in (None, make.name):
             continue
         side = make()
         try:
             for run_ in RUNS:
-                if asked.run in (None, run_.name):
+                if arguments.run in (None, run_.name):
                     good = one(side, run_)
                     passed, failed = passed + good, failed + (not good)
         finally:

@@ -19,7 +19,7 @@ const CPU_LIMITS: (f64, f64) = (1.3, 1.2);
 const THROUGHPUT_LIMIT: f64 = 1.0;
 
 /// A latency, or a dash where no pull came to its end within the window.
-fn answered(ms: f64) -> String {
+fn milliseconds(ms: f64) -> String {
     if ms > 0.0 { digits(ms) } else { "-".into() }
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn size_name(size: usize) -> String {
     }
 }
 
-/// Puts a blob of `size` bytes into every server; answers a request for it to each, nginx first and
+/// Puts a blob of `size` bytes into every server; returns a request for it at each server, nginx first and
 /// ours last.
 pub(crate) fn place_blob(bench: &Bench, size: usize) -> anyhow::Result<Vec<(&Server, Request)>> {
     let blob = Blob::new(
@@ -91,8 +91,8 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
                 digits(sample.cpu_s_per_gib),
                 ratio(sample.cpu_s_per_gib, Some(nginx.cpu_s_per_gib)),
                 ratio(sample.cpu_s_per_gib, Some(distribution.cpu_s_per_gib)),
-                answered(sample.p50_ms),
-                answered(sample.p99_ms),
+                milliseconds(sample.p50_ms),
+                milliseconds(sample.p99_ms),
                 digits(sample.peak_mb),
             ]);
         }

@@ -61,10 +61,10 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     for (what, total, place, path) in pages {
         let request = server.request("GET", &path, 200);
         let page = server.must(&request)?.body;
-        // Each name stands in quotes; the keys of the answer and the repository's own name are the
+        // Each name stands in quotes; the keys of the response and the repository's own name are the
         // few others.
         let names = String::from_utf8_lossy(&page).matches('"').count() / 2;
-        anyhow::ensure!(names as u64 >= PAGE, "{path} answered {names} names");
+        anyhow::ensure!(names as u64 >= PAGE, "{path} returned {names} names");
         let samples = (0..bench.arguments.rounds)
             .map(|_| Sample::take(server, bench.arguments.load(1), &mut Same(request.clone())))
             .collect::<Result<Vec<_>, _>>()?;

@@ -94,7 +94,7 @@ fn report(cases: &[Case<'_>]) -> Section {
     Section {
         title: "Pushes of manifests".into(),
         how: format!(
-            "{WRITERS} connections, each putting a new manifest of {LAYERS} layers under a new tag as soon as its last one is answered; the \
+            "{WRITERS} connections, each putting a new manifest of {LAYERS} layers under a new tag as soon as the response to its last one is complete; the \
              repository had the tags of the first column before."
         ),
         header: vec![

@@ -98,7 +98,7 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     Ok(Section {
         title: "Pushes of blobs".into(),
         how: format!(
-            "{BLOBS} blobs of {}, none pushed before, by POST and PUT (or as docker does, POST, PATCH and PUT), answered when durable.",
+            "{BLOBS} blobs of {}, none pushed before, by POST and PUT (or as docker does, POST, PATCH and PUT), each response is sent when the blob is durable.",
             size_name(size)
         ),
         header: vec![
@@ -138,8 +138,8 @@ fn push(
     )
 }
 
-/// Gives the disk back what a measurement wrote, behind the servers' backs: the blobs are never
-/// asked for again.
+/// Removes the files that a measurement wrote, without the servers' knowledge: the blobs are never
+/// requested again.
 fn remove_files_of(folder: &Path, size: u64) -> anyhow::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

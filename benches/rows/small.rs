@@ -12,7 +12,7 @@ use crate::support::server::{Server, get_manifest};
 
 const CONNECTIONS: usize = 32;
 
-/// Digests asked for at random in the big repository.
+/// Digests requested at random in the big repository.
 const DIGESTS: u64 = 16_384;
 
 /// Most server time for one request, in nginx's for its file: where one thing is requested again
@@ -83,7 +83,7 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
 }
 
 /// Reads the index's files, so that they lie in the page cache as they do under a server that has
-/// been asked for a while.
+/// been requested for a while.
 fn read_through(data: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(data)? {
         let path = entry?.path();
@@ -126,7 +126,7 @@ fn small_repository<'a>(server: &'a Server, cases: &mut Vec<Case<'a>>) -> anyhow
     Ok(())
 }
 
-/// Our repository of a million tags, asked at random.
+/// The repository of a million tags, requested at random.
 fn big_repository<'a>(bench: &'a Bench, cases: &mut Vec<Case<'a>>) -> anyhow::Result<()> {
     let (server, scale, seed) = (&bench.ours, bench.arguments.scale, bench.arguments.seed);
     let place = "big";
@@ -207,8 +207,8 @@ fn report(cases: &[Case<'_>], bench: &Bench) -> Section {
     Section {
         title: "Small requests".into(),
         how: format!(
-            "{CONNECTIONS} connections, each asking again as soon as it is answered. \"one tag\": a repository with one image, asked for \
-             again and again; \"big\": a repository with {tags} tags, asked at random (of {DIGESTS} digests). Manifests are about 1 KB. \
+            "{CONNECTIONS} connections, each sending its next request as soon as the last response is complete. \"one tag\": a repository with one image, asked for \
+             again and again; \"big\": a repository with {tags} tags, requested at random (of {DIGESTS} digests). Manifests are about 1 KB. \
              The index's files are read once before each round, as they lie in the page cache of a server that is in use."
         ),
         header: vec![

@@ -7,7 +7,7 @@ use crate::support::report::{Section, Verdict, digits, median};
 use crate::support::server::Server;
 use crate::support::wharfinger;
 
-/// An idle server is looked at this long after its first answer.
+/// An idle server is looked at this long after its first response.
 const SETTLING: Duration = Duration::from_secs(1);
 
 struct Started {
@@ -68,20 +68,20 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
             "server",
             "holds",
             "terms",
-            "first answer ms (median)",
+            "first response ms (median)",
             "slowest ms",
             "idle RSS MB",
         ],
         lines,
         verdicts: vec![
             Verdict::at_most(
-                "start to first answer, full index",
+                "start to first response, full index",
                 " ms",
                 full.first_answer_ms,
                 100.0,
             ),
             Verdict::at_most(
-                "first answer, full against empty index",
+                "first response, full against empty index",
                 " times",
                 full.first_answer_ms / started.first_answer_ms,
                 1.5,

@@ -14,7 +14,7 @@ const MIB: usize = 1024 * 1024;
 
 /// What is measured, and how large it is.
 pub(crate) struct Arguments {
-    /// Names of the rows asked for; all when empty.
+    /// Names of the selected rows; all when empty.
     rows: Vec<String>,
     pub(crate) quick: bool,
     pub(crate) rounds: usize,

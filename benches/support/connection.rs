@@ -1,4 +1,4 @@
-//! One keep-alive connection of the load generator: writes a request, reads its answer, asks for
+//! One keep-alive connection of the load generator: writes a request, reads its response, prepares
 //! the next.
 
 use std::io::{ErrorKind, IoSlice, Read as _, Write as _};
@@ -8,9 +8,9 @@ use std::time::Instant;
 use anyhow::{Context, bail, ensure};
 use mio::net::TcpStream;
 
-use super::answer::Answer;
 use super::load::Tally;
 use super::request::{Request, Script};
+use super::response::Response;
 
 /// Reads of one connection in a row, so that one that never blocks does not starve the others.
 const READS_PER_TURN: usize = 4;
@@ -18,7 +18,7 @@ const READS_PER_TURN: usize = 4;
 /// What a turn ended with.
 #[derive(PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// The socket has nothing more to read or no more room; an event will come.
+    /// The socket has nothing more to read or no free buffer; an event will come.
     Waiting,
     /// There may be more to read at once.
     Unfinished,
@@ -32,8 +32,8 @@ pub(crate) struct Connection {
     request: Option<Request>,
     /// Bytes of the request that are written.
     sent: usize,
-    asked_at: Instant,
-    answer: Answer,
+    sent_at: Instant,
+    response: Response,
 }
 
 impl Connection {
@@ -47,26 +47,26 @@ impl Connection {
             index,
             request: None,
             sent: 0,
-            asked_at: Instant::now(),
-            answer: Answer::new(),
+            sent_at: Instant::now(),
+            response: Response::new(),
         })
     }
 
     /// Sends the first request.
     pub(crate) fn start(&mut self, script: &mut dyn Script) -> anyhow::Result<Turn> {
         let first = script.next(self.index, None);
-        self.ask(first)
+        self.send(first)
     }
 
-    fn ask(&mut self, request: Option<Request>) -> anyhow::Result<Turn> {
+    fn send(&mut self, request: Option<Request>) -> anyhow::Result<Turn> {
         let Some(request) = request else {
             self.request = None;
             return Ok(Turn::Done);
         };
-        self.answer.begin(request.bodiless, request.keep);
+        self.response.begin(request.bodiless, request.keep);
         self.request = Some(request);
         self.sent = 0;
-        self.asked_at = Instant::now();
+        self.sent_at = Instant::now();
         self.write()?;
         Ok(Turn::Waiting)
     }
@@ -113,15 +113,15 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
                     return Err(error)
-                        .with_context(|| format!("reading an answer{}", self.position()));
+                        .with_context(|| format!("reading a response{}", self.position()));
                 }
             };
             tally.bytes += read as u64;
-            let whole = self.answer.feed(&buffer[..read])?;
+            let whole = self.response.feed(&buffer[..read])?;
             if whole && self.finish(script, tally)? == Turn::Done {
                 return Ok(Turn::Done);
             }
-            // A stream socket that gave less than it was asked for is empty (epoll(7)): the next
+            // A stream socket that returned less than was requested is empty (epoll(7)): the next
             // event will come.
             if read < buffer.len() {
                 return Ok(Turn::Waiting);
@@ -132,34 +132,34 @@ impl Connection {
 
     fn finish(&mut self, script: &mut dyn Script, tally: &mut Tally) -> anyhow::Result<Turn> {
         let Some(request) = &self.request else {
-            bail!("an answer to no request")
+            bail!("a response to no request")
         };
-        if self.answer.status != request.expect {
+        if self.response.status != request.expect {
             tally.failure(|| {
                 format!(
                     "status {} instead of {}{}",
-                    self.answer.status,
+                    self.response.status,
                     request.expect,
                     self.position()
                 )
             });
         } else if request.counted {
-            tally.answered(self.asked_at);
+            tally.record(self.sent_at);
         }
         let total: usize = request.parts.iter().map(bytes::Bytes::len).sum();
         ensure!(
             self.sent == total,
             "status {} before the request was read{}",
-            self.answer.status,
+            self.response.status,
             self.position()
         );
         ensure!(
-            !self.answer.closes,
+            !self.response.closes,
             "the server closes connections{}",
             self.position()
         );
-        let next = script.next(self.index, Some(&self.answer));
-        self.ask(next)
+        let next = script.next(self.index, Some(&self.response));
+        self.send(next)
     }
 
     /// Where in its conversation the connection is, for messages: the request line, never the

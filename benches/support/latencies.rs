@@ -1,9 +1,9 @@
-//! Latencies of a run, kept whole: a run has at most some hundred thousand answers, and whole
+//! Latencies of a run, kept whole: a run has at most some hundred thousand responses, and whole
 //! numbers need no buckets.
 
 use std::time::Duration;
 
-/// Latencies in microseconds, in order of arrival.
+/// Latencies in microseconds, in the order of the responses.
 #[derive(Default)]
 pub(crate) struct Latencies {
     micros: Vec<u32>,

@@ -13,7 +13,7 @@ use super::latencies::Latencies;
 use super::process::Process;
 use super::request::Script;
 
-/// One read takes up to this; answers are read into one buffer and dropped.
+/// One read takes up to this; responses are read into one buffer and dropped.
 const READ_BUFFER: usize = 1024 * 1024;
 
 /// A script that ends by itself must do so within this.
@@ -23,7 +23,7 @@ const LONGEST_RUN: Duration = Duration::from_mins(5);
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) connections: usize,
-    /// Answered but not counted.
+    /// Warm-up: responses are not counted.
     pub(crate) warm_up: Duration,
     /// Counted; None: until the script has no more requests.
     pub(crate) window: Option<Duration>,
@@ -42,7 +42,7 @@ impl Load {
 /// What a run has seen.
 #[derive(Default)]
 pub(crate) struct Tally {
-    pub(crate) answers: u64,
+    pub(crate) responses: u64,
     /// Bytes read, heads included.
     pub(crate) bytes: u64,
     pub(crate) latencies: Latencies,
@@ -51,9 +51,9 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn answered(&mut self, asked_at: Instant) {
-        self.answers += 1;
-        self.latencies.add(asked_at.elapsed());
+    pub(crate) fn record(&mut self, sent_at: Instant) {
+        self.responses += 1;
+        self.latencies.add(sent_at.elapsed());
     }
 
     pub(crate) fn failure(&mut self, describe: impl FnOnce() -> String) {

@@ -1,7 +1,6 @@
 //! What the benchmark programs share: a load generator, the servers it is pointed at, their content
 //! and the report.
 
-pub(crate) mod answer;
 pub(crate) mod arguments;
 pub(crate) mod connection;
 pub(crate) mod content;
@@ -12,6 +11,7 @@ pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod report;
 pub(crate) mod request;
+pub(crate) mod response;
 pub(crate) mod scripts;
 pub(crate) mod seed;
 pub(crate) mod server;

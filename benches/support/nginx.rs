@@ -1,4 +1,4 @@
-//! nginx as the yardstick: static files by sendfile, two workers, nothing logged, nobody asked to
+//! nginx for comparison: static files by sendfile, two workers, no log, nobody required to
 //! sign in.
 
 use std::fs;

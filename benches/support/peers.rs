@@ -1,4 +1,4 @@
-//! The other registries: distribution v3.1.1, and zot where a binary is given. Neither asks anybody
+//! The other registries: distribution v3.1.1, and zot where a binary is given. Neither requires anybody
 //! to sign in here.
 
 use std::fs;

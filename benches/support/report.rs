@@ -11,11 +11,11 @@ const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
 /// One measurement of one server.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sample {
-    /// Counted answers in a second.
+    /// Counted responses in a second.
     pub(crate) rate: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
-    /// Server's processor time for one counted answer, in microseconds.
+    /// Server's processor time for one counted response, in microseconds.
     pub(crate) cpu_us: f64,
     /// Throughput of bodies, in MB (10^6 bytes) a second.
     pub(crate) mb_per_s: f64,
@@ -28,12 +28,12 @@ impl Sample {
     /// Reads a run; `bytes` are the bodies' bytes that went either way.
     fn of(mut outcome: Outcome, bytes: f64, peak_mb: f64) -> Self {
         let (seconds, cpu) = (outcome.elapsed.as_secs_f64(), outcome.cpu.as_secs_f64());
-        let answers = (outcome.tally.answers as f64).max(1.0);
+        let responses = (outcome.tally.responses as f64).max(1.0);
         Self {
-            rate: outcome.tally.answers as f64 / seconds,
+            rate: outcome.tally.responses as f64 / seconds,
             p50_ms: outcome.tally.latencies.percentile_ms(0.5),
             p99_ms: outcome.tally.latencies.percentile_ms(0.99),
-            cpu_us: cpu * 1e6 / answers,
+            cpu_us: cpu * 1e6 / responses,
             mb_per_s: bytes / 1e6 / seconds,
             cpu_s_per_gib: cpu / (bytes / GIB),
             peak_mb,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::answer::Answer;
+use super::response::Response;
 
 /// One request, ready to be written.
 #[derive(Clone)]
@@ -13,11 +13,11 @@ pub(crate) struct Request {
     pub(crate) parts: [Bytes; 3],
     /// The one status that is no error.
     pub(crate) expect: u16,
-    /// A HEAD: its answer has no body.
+    /// A HEAD: its response has no body.
     pub(crate) bodiless: bool,
-    /// The script wants to see Location and body of the answer.
+    /// The script wants to see Location and body of the response.
     pub(crate) keep: bool,
-    /// The answer counts and its latency is kept.
+    /// The response counts and its latency is kept.
     pub(crate) counted: bool,
 }
 
@@ -67,9 +67,9 @@ impl Request {
     }
 }
 
-/// Decides what each connection asks next.
+/// Chooses the next request of each connection.
 pub(crate) trait Script {
-    /// The next request of `connection`; `answer` is that to its previous one. None: the connection
+    /// The next request of `connection`; `response` is that to its previous one. None: the connection
     /// has done its part.
-    fn next(&mut self, connection: usize, answer: Option<&Answer>) -> Option<Request>;
+    fn next(&mut self, connection: usize, response: Option<&Response>) -> Option<Request>;
 }

@@ -4,15 +4,15 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::answer::Answer;
 use super::content::Blob;
 use super::request::{Request, Script};
+use super::response::Response;
 
 /// Asks the same again and again.
 pub(crate) struct Same(pub(crate) Request);
 
 impl Script for Same {
-    fn next(&mut self, _connection: usize, _answer: Option<&Answer>) -> Option<Request> {
+    fn next(&mut self, _connection: usize, _response: Option<&Response>) -> Option<Request> {
         Some(self.0.clone())
     }
 }
@@ -21,7 +21,7 @@ impl Script for Same {
 pub(crate) struct Made<F>(pub(crate) F);
 
 impl<F: FnMut() -> Option<Request>> Script for Made<F> {
-    fn next(&mut self, _connection: usize, _answer: Option<&Answer>) -> Option<Request> {
+    fn next(&mut self, _connection: usize, _response: Option<&Response>) -> Option<Request> {
         (self.0)()
     }
 }
@@ -69,12 +69,12 @@ impl Push {
 }
 
 impl Script for Push {
-    fn next(&mut self, connection: usize, answer: Option<&Answer>) -> Option<Request> {
+    fn next(&mut self, connection: usize, response: Option<&Response>) -> Option<Request> {
         while self.steps.len() <= connection {
             self.steps.push(Step::Start);
         }
-        let location = answer
-            .and_then(|answer| answer.location.as_deref())
+        let location = response
+            .and_then(|response| response.location.as_deref())
             .map(path_of);
         let headers = format!("{}Content-Type: application/octet-stream\r\n", self.headers);
         match (

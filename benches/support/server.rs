@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-use super::answer::Answer;
 use super::content::{self, Blob, Descriptor, MANIFEST_TYPE, Random};
 use super::load::{self, Load, Outcome, Target};
 use super::process::Process;
 use super::request::{Request, Script};
+use super::response::Response;
 use super::scripts::{Push, Way};
 
-/// A server must answer within this of its start: distribution took up to 0.34 s, a debug build of
+/// A server must respond within this time from its start: distribution took up to 0.34 s, a debug build of
 /// ours more.
 const START_TIME: Duration = Duration::from_secs(30);
 
-/// Waits for a whole answer outside the measured runs.
+/// Waits for a whole response outside the measured runs.
 const ANSWER_TIME: Duration = Duration::from_mins(1);
 
 /// Pause between two tries to reach a starting server.
@@ -43,13 +43,13 @@ pub(crate) struct Server {
     /// Header lines of every request.
     pub(crate) headers: String,
     pub(crate) process: Process,
-    /// A path that is answered with 200 once the server serves.
+    /// A path whose response is 200 once the server serves.
     pub(crate) probe: &'static str,
     launch: Launch,
 }
 
 impl Server {
-    /// Starts a server and waits until it answers (200, or 401 where no `headers` are known yet).
+    /// Starts a server and waits until it responds (200, or 401 where no `headers` are known yet).
     pub(crate) fn start(
         name: &'static str,
         terms: &'static str,
@@ -67,31 +67,31 @@ impl Server {
             probe,
             launch,
         };
-        server.await_answer(Instant::now(), &[200, 401])?;
+        server.await_response(Instant::now(), &[200, 401])?;
         Ok(server)
     }
 
-    /// Starts the server again; answers the time until it gave a 200.
+    /// Restarts the server; returns the time until its first 200.
     pub(crate) fn restart(&mut self) -> anyhow::Result<Duration> {
         let (launch, address) = (&self.launch, self.address);
         // The old one must be gone before the new one takes its port and folder.
         self.process.stop();
         ensure!(
             TcpStream::connect(address).is_err(),
-            "something else answers on {address}"
+            "another process listens on {address}"
         );
         let began = Instant::now();
         self.process = launch()?;
-        self.await_answer(began, &[200])
+        self.await_response(began, &[200])
     }
 
-    fn await_answer(&mut self, began: Instant, statuses: &[u16]) -> anyhow::Result<Duration> {
+    fn await_response(&mut self, began: Instant, statuses: &[u16]) -> anyhow::Result<Duration> {
         let request = self.request("GET", self.probe, 200);
         loop {
-            let answer = self.exchange(&request);
-            if answer
+            let response = self.exchange(&request);
+            if response
                 .as_ref()
-                .is_ok_and(|answer| statuses.contains(&answer.status))
+                .is_ok_and(|response| statuses.contains(&response.status))
             {
                 return Ok(began.elapsed());
             }
@@ -101,11 +101,14 @@ impl Server {
                 self.name
             );
             if began.elapsed() > START_TIME {
-                let seen = answer.map_or_else(
+                let seen = response.map_or_else(
                     |error| error.to_string(),
-                    |answer| format!("status {}", answer.status),
+                    |response| format!("status {}", response.status),
                 );
-                bail!("{} did not answer within {START_TIME:?}: {seen}", self.name);
+                bail!(
+                    "{} did not respond within {START_TIME:?}: {seen}",
+                    self.name
+                );
             }
             std::thread::sleep(PROBE_PAUSE);
         }
@@ -116,7 +119,7 @@ impl Server {
         Request::new(method, path, &self.headers, expect)
     }
 
-    /// GET of a manifest as clients ask it: distribution gives an OCI manifest only to those who
+    /// GET of a manifest as clients send it: distribution gives an OCI manifest only to those who
     /// accept one.
     pub(crate) fn get_manifest(&self, repository: &str, reference: &str) -> Request {
         get_manifest(&self.headers, repository, reference)
@@ -140,27 +143,27 @@ impl Server {
     }
 
     /// One request on a connection of its own, outside any measurement.
-    pub(crate) fn exchange(&self, request: &Request) -> anyhow::Result<Answer> {
+    pub(crate) fn exchange(&self, request: &Request) -> anyhow::Result<Response> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(ANSWER_TIME))?;
         for part in &request.parts {
             stream.write_all(part)?;
         }
-        let mut answer = Answer::new();
-        answer.begin(request.bodiless, true);
+        let mut response = Response::new();
+        response.begin(request.bodiless, true);
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let read = stream.read(&mut buffer)?;
-            ensure!(read > 0, "the connection ended within an answer");
-            if answer.feed(&buffer[..read])? {
-                return Ok(answer);
+            ensure!(read > 0, "the connection ended within a response");
+            if response.feed(&buffer[..read])? {
+                return Ok(response);
             }
         }
     }
 
     /// Like `exchange`, and fails unless the status is the expected one.
-    pub(crate) fn must(&self, request: &Request) -> anyhow::Result<Answer> {
-        let answer = self.exchange(request)?;
+    pub(crate) fn must(&self, request: &Request) -> anyhow::Result<Response> {
+        let response = self.exchange(request)?;
         let line = String::from_utf8_lossy(
             request.parts[0]
                 .split(|byte| *byte == b'\r')
@@ -169,14 +172,14 @@ impl Server {
         )
         .into_owned();
         ensure!(
-            answer.status == request.expect,
+            response.status == request.expect,
             "{}: `{line}` gave {} instead of {}: {}",
             self.name,
-            answer.status,
+            response.status,
             request.expect,
-            String::from_utf8_lossy(&answer.body)
+            String::from_utf8_lossy(&response.body)
         );
-        Ok(answer)
+        Ok(response)
     }
 
     /// Pushes blobs outside any measurement.
@@ -186,10 +189,10 @@ impl Server {
             .run(Load::until_done(2), &mut script)
             .with_context(|| format!("pushing to {}", self.name))?;
         ensure!(
-            outcome.tally.answers == blobs.len() as u64,
+            outcome.tally.responses == blobs.len() as u64,
             "{}: {} of {} blobs pushed",
             self.name,
-            outcome.tally.answers,
+            outcome.tally.responses,
             blobs.len()
         );
         Ok(())

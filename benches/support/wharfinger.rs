@@ -115,9 +115,9 @@ pub(crate) fn start_empty(folder: &Path) -> anyhow::Result<Server> {
 
 /// `user:password` in base64, from `GetAuthorizationToken`.
 fn password(server: &Server, key: &AccessKey) -> anyhow::Result<String> {
-    let answer = server.must(&ecr_call(key, "GetAuthorizationToken", "{}".into()))?;
-    let answer: serde_json::Value = serde_json::from_slice(&answer.body)?;
-    let token = answer["authorizationData"][0]["authorizationToken"]
+    let response = server.must(&ecr_call(key, "GetAuthorizationToken", "{}".into()))?;
+    let response: serde_json::Value = serde_json::from_slice(&response.body)?;
+    let token = response["authorizationData"][0]["authorizationToken"]
         .as_str()
         .context("no token was given")?;
     let decoded = base64::engine::general_purpose::STANDARD.decode(token)?;

@@ -1,5 +1,5 @@
-//! The only door for randomness: identifiers and key material, from the operating system or from a
-//! seed.
+//! The program's only source of randomness: identifiers and key material, from the operating system
+//! or from a seed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Time, randomness, pages and secrets: what every floor needs and nothing that knows a domain.
+//! Time, randomness, pages and secrets: what every layer needs, without knowledge of a domain.
 
 mod durability;
 mod ids;

@@ -11,8 +11,8 @@ pub struct Page<T, K = String> {
 }
 
 impl<T, K> Page<T, K> {
-    /// Makes a page of at most `limit` items out of up to `limit + 1` that a query returned: the
-    /// surplus one only says that more follow.
+    /// Makes a page of at most `limit` items from up to `limit + 1` that a query returned. The last
+    /// one only tells that more follow.
     #[must_use]
     pub fn of(mut rows: Vec<T>, limit: usize, key: impl Fn(&T) -> K) -> Self {
         let more = rows.len() > limit;
@@ -30,8 +30,8 @@ impl<T, K> Page<T, K> {
     }
 }
 
-/// A token that clients hand back unread. It carries the parts of a keyset position, and the
-/// listing it belongs to, so that a token of one operation is refused by another.
+/// An opaque token. It carries the parts of a keyset position, and the listing it belongs to, so
+/// that another operation rejects it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageToken;
 
@@ -43,8 +43,8 @@ impl PageToken {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&values).unwrap_or_default())
     }
 
-    /// The parts given to [`PageToken::encode`], or `None` for a token that this listing never
-    /// gave.
+    /// Returns the parts given to [`PageToken::encode`], or `None` for a token that this listing
+    /// did not issue.
     #[must_use]
     pub fn decode(listing: &str, token: &str) -> Option<Vec<String>> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;

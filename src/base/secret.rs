@@ -1,4 +1,4 @@
-//! A value that never shows itself in logs or error messages.
+//! A value that is never printed in logs or error messages.
 
 use std::fmt;
 

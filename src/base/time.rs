@@ -1,4 +1,5 @@
-//! The only door for time: a millisecond timestamp and a clock that is the system's or set by hand.
+//! The program's only source of time: a millisecond timestamp, and a clock that is the system's or
+//! set by hand.
 
 use std::fmt;
 use std::sync::Arc;
@@ -85,7 +86,10 @@ impl Clock {
     }
 
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one door to the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the only reader of the system's clock"
+    )]
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => Timestamp(jiff::Timestamp::now().as_millisecond()),
@@ -93,7 +97,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock; the system's clock does not listen.
+    /// Moves a manual clock; has no effect on the system's.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(ms) = self {
             ms.fetch_add(

@@ -1,4 +1,4 @@
-//! Content digests, and a hasher whose running state can be put away and taken up again.
+//! Content digests, and a hasher whose state can be stored and resumed.
 //!
 //! Grammar: OCI image-spec, descriptor, "Digests"; registered algorithms sha256 and sha512,
 //! lower-case hexadecimal.
@@ -37,7 +37,7 @@ impl Algorithm {
         }
     }
 
-    /// The byte that stands for the algorithm in front of a stored hash; ordered as the names are.
+    /// The byte that precedes a stored hash. Codes sort as the names do.
     const fn code(self) -> u8 {
         match self {
             Self::Sha256 => 1,
@@ -58,7 +58,7 @@ impl FromStr for Algorithm {
     }
 }
 
-/// Why a text is no digest that this registry takes.
+/// Why a text is not a digest that this registry accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     #[error(
@@ -102,7 +102,8 @@ impl Digest {
         hex::encode(self.hash())
     }
 
-    /// The form the index keeps: one byte for the algorithm, then the hash. Sorts as the text does.
+    /// Returns the form that the index stores: one byte for the algorithm, then the hash. It sorts
+    /// as the text does.
     #[must_use]
     pub fn to_stored(&self) -> Vec<u8> {
         let mut stored = Vec::with_capacity(1 + self.algorithm.size());
@@ -111,7 +112,7 @@ impl Digest {
         stored
     }
 
-    /// Reads [`Digest::to_stored`] back; `None` for bytes it never made.
+    /// Parses the result of [`Digest::to_stored`]; `None` for any other bytes.
     #[must_use]
     pub fn from_stored(stored: &[u8]) -> Option<Self> {
         let (code, hash) = stored.split_first()?;
@@ -242,7 +243,7 @@ impl Hasher {
         state
     }
 
-    /// Takes up a state that [`Hasher::to_state`] gave; `None` for anything else.
+    /// Resumes from the result of [`Hasher::to_state`]; `None` for any other bytes.
     #[must_use]
     pub fn from_state(state: &[u8]) -> Option<Self> {
         let (code, rest) = state.split_first()?;
@@ -265,7 +266,7 @@ impl fmt::Debug for Hasher {
 }
 
 #[cfg(test)]
-mod laws {
+mod tests {
     use proptest::prelude::*;
 
     use super::*;

@@ -1,4 +1,4 @@
-//! The words of the OCI specifications: digests, names, tags, media types and manifests, parsed
+//! Types of the OCI specifications: digests, names, tags, media types and manifests, parsed
 //! into types that cannot be wrong.
 
 mod digest;

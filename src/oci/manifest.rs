@@ -1,7 +1,7 @@
-//! Manifests: read once, for what they name; the bytes themselves are kept exactly as they came.
+//! Manifests: parsed once for the content that they name. The bytes are stored unchanged.
 //!
 //! Source: OCI image-spec (manifest.md, image-index.md, descriptor.md), Docker image manifest v2
-//! schema 2, and for the refusal of ambiguous documents CVE-2021-41190.
+//! schema 2; CVE-2021-41190 for the rejection of ambiguous documents.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,15 @@ use serde::Deserialize;
 use crate::digest::Digest;
 use crate::media_type::{ManifestKind, MediaType};
 
-/// What a manifest says about itself and about others.
+/// The parts of a manifest that the registry uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     pub kind: ManifestKind,
     pub media_type: MediaType,
     /// The manifest's `artifactType`, as written.
     pub artifact_type: Option<String>,
-    /// The config descriptor's media type: what an image manifest without `artifactType` is filed
-    /// under.
+    /// The config descriptor's media type: the artifact type of an image manifest
+    /// without `artifactType`.
     pub config_media_type: Option<String>,
     pub children: Vec<Child>,
     pub subject: Option<Subject>,
@@ -32,7 +32,7 @@ pub struct Child {
     pub size: u64,
     pub media_type: String,
     pub kind: ChildKind,
-    /// Never uploaded here: a restricted layer, or one that names `urls` to fetch it from.
+    /// Whether the content is stored elsewhere: a restricted layer, or one with `urls`.
     pub external: bool,
     pub platform: Option<Platform>,
 }
@@ -63,7 +63,7 @@ pub struct Subject {
     pub media_type: String,
 }
 
-/// Why bytes are no manifest that can be stored.
+/// Why bytes are not a manifest that can be stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     #[error("the manifest is not valid JSON of its kind: {0}")]
@@ -115,7 +115,7 @@ struct Descriptor {
 }
 
 impl Manifest {
-    /// Largest manifest taken, in bytes: what every client accepts (containers/image and
+    /// Largest accepted manifest, in bytes: what every client accepts (containers/image and
     /// distribution stop at 4 MiB).
     pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
@@ -123,15 +123,15 @@ impl Manifest {
     /// the manifest.
     pub const MAX_CHILDREN: usize = 10_000;
 
-    /// Deepest nesting of arrays and objects, also in members that nothing here reads: clients read
-    /// them, and fail or crash on more.
+    /// Deepest accepted nesting of arrays and objects, also in members that the registry does not
+    /// use: clients parse them, and some fail on deeper nesting.
     pub const MAX_DEPTH: usize = 128;
 
-    /// Reads `bytes`, which were sent with `content_type` (parameters are ignored), or with none,
-    /// as AWS's `PutImage` allows.
+    /// Parses `bytes` that were sent with `content_type` (its parameters are ignored), or without
+    /// one, as `PutImage` allows.
     ///
     /// # Errors
-    /// [`ManifestError`] says what is wrong; size is the caller's to check first.
+    /// [`ManifestError`] tells what is wrong. The caller checks the size first.
     pub fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
         if nests_deeper(bytes, Self::MAX_DEPTH) {
             return Err(ManifestError::TooDeep);
@@ -173,8 +173,8 @@ impl Manifest {
         })
     }
 
-    /// What a referrers listing calls this manifest's artifact type: its own, else for an image its
-    /// config's media type (Distribution specification, "Listing Referrers").
+    /// Returns the artifact type in a listing of referrers: the manifest's own, else the media type
+    /// of an image's config (Distribution specification, "Listing Referrers").
     #[must_use]
     pub fn referrer_artifact_type(&self) -> Option<&str> {
         let own = self
@@ -188,8 +188,8 @@ impl Manifest {
         })
     }
 
-    /// Sum of the sizes of config and layers: what ECR calls an image's size. Zero for an index,
-    /// whose size is its largest member's.
+    /// Returns the sum of the sizes of config and layers, which ECR calls the image's size; zero for
+    /// an index, whose size is that of its largest member.
     #[must_use]
     pub fn content_size(&self) -> u64 {
         self.children
@@ -198,7 +198,7 @@ impl Manifest {
             .fold(0, |sum, child| sum.saturating_add(child.size))
     }
 
-    /// The fallback tag under which clients without the referrers API list the referrers of
+    /// Returns the fallback tag under which clients without the referrers API list the referrers of
     /// `subject` (Distribution specification, "Referrers Tag Schema").
     #[must_use]
     pub fn fallback_tag(subject: &Digest) -> String {
@@ -208,8 +208,7 @@ impl Manifest {
     }
 }
 
-/// Whether brackets outside of strings nest deeper than `most`. Whether they match is the parser's
-/// to say.
+/// Whether brackets outside of strings nest deeper than `most`. The parser checks that they match.
 fn nests_deeper(json: &[u8], most: usize) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in json {
@@ -300,7 +299,7 @@ impl Descriptor {
 }
 
 #[cfg(test)]
-mod laws {
+mod tests {
     use proptest::prelude::*;
 
     use super::*;

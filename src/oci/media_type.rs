@@ -44,8 +44,8 @@ impl MediaType {
         }
     }
 
-    /// Layers that are never uploaded, because their distribution is restricted; their content
-    /// lives behind `urls`.
+    /// Whether this is a layer that is never uploaded because its distribution is restricted; the
+    /// `urls` of its descriptor tell where the content is.
     #[must_use]
     pub fn is_nondistributable(&self) -> bool {
         self.0

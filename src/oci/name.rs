@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::{Digest, DigestError};
 
-/// Why a text names nothing here.
+/// Why a text is not a valid name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error(
@@ -28,7 +28,7 @@ pub enum NameError {
 pub struct RepositoryName(String);
 
 impl RepositoryName {
-    /// Longest name taken, in bytes: clients limit host and name together to 255, ECR the name to
+    /// Longest accepted name, in bytes: clients limit host and name together to 255, ECR the name to
     /// 256.
     pub const MAX_BYTES: usize = 255;
 
@@ -163,7 +163,7 @@ impl fmt::Display for Reference {
 }
 
 #[cfg(test)]
-mod laws {
+mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -221,8 +221,7 @@ mod laws {
         }
     }
 
-    /// The grammar again, as a machine of another make: it eats one alphanumeric run, then
-    /// separators and runs in turn.
+    /// The grammar in another form: one alphanumeric run, then separators and runs in turn.
     fn oracle(text: &str) -> bool {
         fn run(text: &str) -> Option<&str> {
             let rest =

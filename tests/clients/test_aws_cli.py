@@ -1,4 +1,4 @@
-"""Both AWS CLIs walk the README: create, sign in, push by docker, describe, pull."""
+"""Both AWS CLIs do what the README shows: create, sign in, push by docker, describe, pull."""
 
 import json
 import pathlib
@@ -49,8 +49,8 @@ def login(aws, engine, home, server):
     return env
 
 
-def test_readme_walk(aws, engine, home, server, tmp_path):
-    name = f"walk-{aws.name}"
+def test_readme(aws, engine, home, server, tmp_path):
+    name = f"readme-{aws.name}"
     made = aws("ecr", "create-repository", "--repository-name", name)["repository"]
     assert made["repositoryUri"] == f"{server.host}/{name}"
     assert made["repositoryArn"].endswith(f":repository/{name}")

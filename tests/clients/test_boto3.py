@@ -1,4 +1,4 @@
-"""boto3: every ECR operation of the first wing, with the answers and the faults that AWS documents."""
+"""boto3: every ECR operation of the registry, with the responses and errors that AWS documents."""
 
 import base64
 import hashlib
@@ -59,10 +59,10 @@ def upload(ecr, repository, data, part=None):
     for first in range(0, len(data), step):
         piece = data[first : first + step]
         last = first + len(piece) - 1
-        answer = ecr.upload_layer_part(
+        response = ecr.upload_layer_part(
             repositoryName=repository, uploadId=begun["uploadId"], partFirstByte=first, partLastByte=last, layerPartBlob=piece
         )
-        assert answer["lastByteReceived"] == last
+        assert response["lastByteReceived"] == last
     digest = images.digest(data)
     done = ecr.complete_layer_upload(repositoryName=repository, uploadId=begun["uploadId"], layerDigests=[digest])
     assert done["layerDigest"] == digest
@@ -199,8 +199,8 @@ def test_index(ecr, repository):
     found = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": "all"}])["imageDetails"][0]
     assert found["imageManifestMediaType"] == images.INDEX
     assert found["imageSizeInBytes"] == max(sum(len(data) for data in member.blobs.values()) for member in members)
-    answer = ecr.batch_delete_image(repositoryName=repository, imageIds=[{"imageDigest": members[0].digest}])
-    assert [failure["failureCode"] for failure in answer["failures"]] == ["ImageReferencedByManifestList"]
+    response = ecr.batch_delete_image(repositoryName=repository, imageIds=[{"imageDigest": members[0].digest}])
+    assert [failure["failureCode"] for failure in response["failures"]] == ["ImageReferencedByManifestList"]
 
 
 def test_layers(ecr, repository):
@@ -212,10 +212,10 @@ def test_layers(ecr, repository):
     assert [failure["failureCode"] for failure in absent["failures"]] == ["InvalidLayerDigest"]
     image = small("url")
     put(ecr, repository, image, imageTag="url")
-    answer = ecr.get_download_url_for_layer(repositoryName=repository, layerDigest=image.layer_digest)
-    assert answer["layerDigest"] == image.layer_digest
+    response = ecr.get_download_url_for_layer(repositoryName=repository, layerDigest=image.layer_digest)
+    assert response["layerDigest"] == image.layer_digest
     # The URL carries its own permission: no header is sent.
-    with urllib.request.urlopen(answer["downloadUrl"], timeout=10) as response:
+    with urllib.request.urlopen(response["downloadUrl"], timeout=10) as response:
         assert images.digest(response.read()) == image.layer_digest
     refused("LayersNotFoundException", ecr.get_download_url_for_layer, repositoryName=repository, layerDigest=MISSING)
 
@@ -266,10 +266,10 @@ def test_upload_faults(ecr, repository):
 
 
 def test_batch_failures(ecr, repository):
-    answer = ecr.batch_delete_image(
+    response = ecr.batch_delete_image(
         repositoryName=repository, imageIds=[{}, {"imageDigest": "nonsense"}, {"imageTag": "absent"}, {"imageDigest": MISSING}]
     )
-    codes = [failure["failureCode"] for failure in answer["failures"]]
+    codes = [failure["failureCode"] for failure in response["failures"]]
     assert codes == ["MissingDigestAndTag", "InvalidImageDigest", "ImageNotFound", "ImageNotFound"]
 
 

@@ -61,7 +61,7 @@ def test_oras_attach_and_discover(signed_in, pushed, target, hello, home):
     assert types == ["application/vnd.example.note", "application/vnd.example.sbom"]
     one = signed_in("oras", "discover", "--plain-http", "--format=json", "--artifact-type", "application/vnd.example.note", pushed)
     assert len(json.loads(one.stdout)["referrers"]) == 1
-    # The referrers API answered: no fallback tag was written.
+    # The referrers API is supported: no fallback tag was written.
     assert signed_in("oras", "repo", "tags", "--plain-http", target).stdout.split() == ["hello"]
 
 

@@ -15,7 +15,7 @@ GAPS = json.loads((pathlib.Path(__file__).parent / "model_gaps.json").read_text(
 
 @pytest.fixture(scope="module")
 def ours():
-    """`wharfinger operations` prints what the server answers: service, operation, members."""
+    """`wharfinger operations` prints what the server supports: service, operation, members."""
     listed = json.loads(run([binary(), "operations", "--json"]).stdout)
     return {(entry["service"], entry["operation"]): entry for entry in listed}
 
@@ -35,8 +35,8 @@ def test_operations_exist_in_the_model(ours, service):
 @pytest.mark.parametrize("service", ["ecr", "sts"])
 def test_the_gap_list_is_exact(ours, service):
     """An operation that is new here leaves the list of those that are missing; one that is new in AWS enters it."""
-    answered = {operation for found, operation in ours if found == service}
-    missing = set(model(service).operation_names) - answered
+    supported = {operation for found, operation in ours if found == service}
+    missing = set(model(service).operation_names) - supported
     assert sorted(missing) == sorted(GAPS[service]["missing"])
 
 

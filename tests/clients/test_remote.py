@@ -1,4 +1,4 @@
-"""Two servers over one PostgreSQL and one bucket: either answers for both; and pulls that the bucket answers by itself."""
+"""Two servers over one PostgreSQL and one bucket: each serves what the other stored; and pulls that are redirected to the bucket."""
 
 import base64
 import http.client
@@ -38,15 +38,15 @@ def pair(stores):
         second.stop()
 
 
-def ask(server, method, path, body=b"", password="", headers=None):
+def request(server, method, path, body=b"", password="", headers=None):
     """One request on a connection of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     token = base64.b64encode(f"AWS:{password}".encode()).decode()
     connection.request(method, path, body, {"Authorization": f"Basic {token}", **(headers or {})})
-    answer = connection.getresponse()
-    data = answer.read()
+    response = connection.getresponse()
+    data = response.read()
     connection.close()
-    return answer, data
+    return response, data
 
 
 def test_an_upload_goes_on_at_another_server(pair):
@@ -54,16 +54,16 @@ def test_an_upload_goes_on_at_another_server(pair):
     first.create_repository("remote/upload")
     password = first.password()
     data = bytes(range(256)) * 40_000
-    begun, _ = ask(first, "POST", "/v2/remote/upload/blobs/uploads/", password=password)
+    begun, _ = request(first, "POST", "/v2/remote/upload/blobs/uploads/", password=password)
     assert begun.status == 202
     location, half = urllib.parse.urlsplit(begun.headers["Location"]).path, len(data) // 2
     for server, piece in ((second, data[:half]), (first, data[half:])):
-        part, said = ask(server, "PATCH", location, piece, password, {"Content-Type": "application/octet-stream"})
+        part, said = request(server, "PATCH", location, piece, password, {"Content-Type": "application/octet-stream"})
         assert part.status == 202, said
-    done, said = ask(second, "PUT", f"{location}?digest={images.digest(data)}", password=password)
+    done, said = request(second, "PUT", f"{location}?digest={images.digest(data)}", password=password)
     assert done.status == 201, said
-    moved, _ = ask(first, "GET", f"/v2/remote/upload/blobs/{images.digest(data)}", password=password)
-    # The bucket itself answers, by a URL that is good for a while and for this blob alone.
+    moved, _ = request(first, "GET", f"/v2/remote/upload/blobs/{images.digest(data)}", password=password)
+    # The bucket sends the blob, by a URL that is valid for a limited time and for this blob only.
     assert moved.status == 307
     target = urllib.parse.urlsplit(moved.headers["Location"])
     connection = http.client.HTTPConnection(target.hostname, target.port, timeout=30)

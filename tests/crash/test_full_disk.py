@@ -1,4 +1,4 @@
-"""A full disk: clear answers, nothing corrupted, and service again when there is space. The data folder is a small tmpfs (needs root)."""
+"""A full disk: clear errors, nothing corrupted, and normal service when there is space again. The data folder is a small tmpfs (needs root)."""
 
 import http.client
 import random
@@ -47,7 +47,7 @@ def pushes_until_refused(registry, rng, promised, prefix):
         except Refused as refused:
             return refused
         except (OSError, http.client.HTTPException) as error:
-            pytest.fail(f"the server gave no clear answer on a full disk: {error!r}")
+            pytest.fail(f"the server returned no clear error on a full disk: {error!r}")
     pytest.fail("the disk did not fill")
 
 

@@ -1,4 +1,4 @@
-"""`kill -9` at random points of concurrent pushes: what was answered 201 is there after the restart, whole; staging holds no orphan.
+"""`kill -9` at random points of concurrent pushes: what was acknowledged with 201 is complete after the restart, and staging holds no orphan.
 
 ROUNDS (default 200) and SEED steer it; a failure names both.
 """
@@ -78,10 +78,10 @@ def test_kill_nine():
             # All of the newest, and a sample of the rest: what was safe once must stay so.
             older = [tag for tag in promised if tag not in fresh]
             verify(server, password, promised, [*fresh, *rng.sample(older, min(10, len(older)))])
-        assert total > ROUNDS / 4, f"only {total} pushes were answered in {ROUNDS} rounds: the test proves little"
+        assert total > ROUNDS / 4, f"only {total} pushes were acknowledged in {ROUNDS} rounds: the test proves little"
         verify(server, password, promised, promised)
         blobs = sum(1 for path in (server.data / "blobs").rglob("*") if path.is_file() and "uploads" not in path.parts)
-        print(f"{total} images were answered 201 in {ROUNDS} rounds, all whole; {blobs} blobs, {len(staged(server))} staged files")
+        print(f"{total} images were acknowledged in {ROUNDS} rounds, all whole; {blobs} blobs, {len(staged(server))} staged files")
         sweep(server)
     finally:
         server.stop()
@@ -98,30 +98,30 @@ def sweep(server):
     deadline = time.monotonic() + 20
     while staged(server) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not staged(server), f"{len(staged(server))} staged files outlived their expiry"
+    assert not staged(server), f"{len(staged(server))} staged files remain after their expiry"
 
 
 def test_an_upload_goes_on_after_a_kill():
-    """A session answered 202 is there after `kill -9`, with the bytes it said it had, and ends with the right digest."""
+    """A session that was acknowledged with 202 exists after `kill -9` with the acknowledged bytes, and can be completed."""
     data = random.Random(SEED).randbytes(3_000_000)
     server = Server.fresh("crash-resume")
     try:
         server.create_repository("crash/web")
         password = server.password()
         registry = Registry(server.port, password)
-        _, headers, _ = registry.ask("POST", "/v2/crash/web/blobs/uploads/", b"")
+        _, headers, _ = registry.send("POST", "/v2/crash/web/blobs/uploads/", b"")
         location = headers["location"].split("localhost", 1)[-1]
         path = location if location.startswith("/") else "/" + location.split("/", 1)[1]
         for start in range(0, len(data), 1_000_000):
             part = data[start : start + 1_000_000]
-            registry.ask("PATCH", path, part, {"Content-Range": f"{start}-{start + len(part) - 1}"})
+            registry.send("PATCH", path, part, {"Content-Range": f"{start}-{start + len(part) - 1}"})
             server.kill()
             server.start()
             registry = Registry(server.port, password)
-            _, headers, _ = registry.ask("GET", path)
+            _, headers, _ = registry.send("GET", path)
             assert headers["range"] == f"0-{start + len(part) - 1}"
-        registry.ask("PUT", f"{path}?digest={digest(data)}", b"")
-        assert registry.ask("GET", f"/v2/crash/web/blobs/{digest(data)}")[2] == data
+        registry.send("PUT", f"{path}?digest={digest(data)}", b"")
+        assert registry.send("GET", f"/v2/crash/web/blobs/{digest(data)}")[2] == data
     finally:
         server.stop()
         shutil.rmtree(server.folder, ignore_errors=True)

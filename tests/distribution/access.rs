@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::{ACCOUNT, Answer, Client, Setup, TestServer, digest_of, on};
+use crate::support::{ACCOUNT, Client, Response, Setup, TestServer, digest_of, on};
 
 const UPLOAD: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
 const HOME: &str = "123456789012.dkr.ecr.us-east-1.localhost";
@@ -140,7 +140,7 @@ const ENDPOINTS: [Endpoint; 17] = [
 ];
 
 impl Endpoint {
-    async fn request(&self, client: &Client, name: &str) -> Answer {
+    async fn request(&self, client: &Client, name: &str) -> Response {
         let path = self
             .path
             .replace("NAME", name)
@@ -151,11 +151,11 @@ impl Endpoint {
     }
 
     /// The status, and of an error its code; a HEAD response has no body to state it.
-    fn outcome(&self, answer: &Answer) -> String {
-        if self.method == Method::HEAD || answer.status.is_success() {
-            answer.status.as_u16().to_string()
+    fn outcome(&self, response: &Response) -> String {
+        if self.method == Method::HEAD || response.status.is_success() {
+            response.status.as_u16().to_string()
         } else {
-            answer.error()
+            response.error()
         }
     }
 }
@@ -197,14 +197,14 @@ async fn without_valid_credentials_every_endpoint_challenges() {
     ];
     for endpoint in &ENDPOINTS {
         for (kind, client) in &clients {
-            let answer = endpoint.request(client, "team/web").await;
+            let response = endpoint.request(client, "team/web").await;
             assert_eq!(
-                answer.status,
+                response.status,
                 StatusCode::UNAUTHORIZED,
                 "{kind}: {endpoint}"
             );
             assert_eq!(
-                answer.header("www-authenticate"),
+                response.header("www-authenticate"),
                 format!("Basic realm=\"http://{HOME}/\",service=\"ecr.amazonaws.com\"")
             );
         }
@@ -225,16 +225,16 @@ async fn a_denial_names_the_action_and_hides_what_exists() {
             continue;
         };
         for name in ["team/web", "no/such"] {
-            let answer = endpoint.request(&nobody, name).await;
-            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{endpoint}");
+            let response = endpoint.request(&nobody, name).await;
+            assert_eq!(response.status, StatusCode::FORBIDDEN, "{endpoint}");
             if endpoint.method != Method::HEAD {
                 let expected = format!(
                     "User: arn:aws:iam::123456789012:user/nobody is not authorized to perform: \
                      {action} on resource: arn:aws:ecr:us-east-1:123456789012:repository/{name} \
                      because no identity-based policy allows the {action} action"
                 );
-                assert_eq!(answer.json()["errors"][0]["message"], expected);
-                assert_eq!(answer.error(), "403 DENIED");
+                assert_eq!(response.json()["errors"][0]["message"], expected);
+                assert_eq!(response.error(), "403 DENIED");
             }
         }
     }
@@ -254,12 +254,12 @@ async fn each_action_permits_its_own_endpoints_and_no_other() {
             .user(ACCOUNT, &format!("u{n}"), &allowing(&[action]))
             .await;
         for endpoint in &ENDPOINTS {
-            let answer = endpoint.request(&user, "team/web").await;
+            let response = endpoint.request(&user, "team/web").await;
             let permitted = endpoint.action.is_none_or(|needed| needed == action);
             assert_eq!(
-                answer.status != StatusCode::FORBIDDEN,
+                response.status != StatusCode::FORBIDDEN,
                 permitted,
-                "{action}: {endpoint}: {answer:?}"
+                "{action}: {endpoint}: {response:?}"
             );
         }
     }
@@ -350,14 +350,14 @@ async fn repositories_without_permission_are_neither_listed_nor_mounted_from() {
         format!("mount={digest}&from=team/web"),
         format!("mount={digest}"),
     ] {
-        let answer = user
+        let response = user
             .post(&format!("/v2/team/own/blobs/uploads/?{query}"), "")
             .await;
-        assert_eq!(answer.status, StatusCode::ACCEPTED, "{query}");
-        let answer = root
+        assert_eq!(response.status, StatusCode::ACCEPTED, "{query}");
+        let response = root
             .post(&format!("/v2/team/own/blobs/uploads/?{query}"), "")
             .await;
-        assert_eq!(answer.status, StatusCode::CREATED, "{query}");
+        assert_eq!(response.status, StatusCode::CREATED, "{query}");
         root.delete(&format!("/v2/team/own/blobs/{digest}")).await;
     }
 }
@@ -380,9 +380,9 @@ async fn a_push_creates_a_repository_only_where_configured_and_allowed() {
     let pusher = on
         .user(ACCOUNT, "pusher", "AmazonEC2ContainerRegistryPowerUser")
         .await;
-    let answer = pusher.post("/v2/new/one/blobs/uploads/", "").await;
-    assert_eq!(answer.error(), "403 DENIED");
-    assert!(answer.json().to_string().contains("ecr:CreateRepository"));
+    let response = pusher.post("/v2/new/one/blobs/uploads/", "").await;
+    assert_eq!(response.error(), "403 DENIED");
+    assert!(response.json().to_string().contains("ecr:CreateRepository"));
     assert_eq!(
         on.root()
             .post("/v2/new/one/blobs/uploads/", "")
@@ -402,7 +402,7 @@ async fn bytes_in_the_last_request_need_permission_to_upload_bytes() {
     let policy = allowing(&["ecr:InitiateLayerUpload", "ecr:CompleteLayerUpload"]);
     let user = server.user(ACCOUNT, "finish", &policy).await;
     let (location, digest) = (user.start_upload("team/web").await, digest_of(b"x"));
-    let answer = user
+    let response = user
         .send(
             Method::PUT,
             &format!("{location}?digest={digest}"),
@@ -410,14 +410,14 @@ async fn bytes_in_the_last_request_need_permission_to_upload_bytes() {
             "x",
         )
         .await;
-    assert_eq!(answer.error(), "403 DENIED");
+    assert_eq!(response.error(), "403 DENIED");
     assert_eq!(
         user.post(&format!("/v2/team/web/blobs/uploads/?digest={digest}"), "x")
             .await
             .error(),
         "403 DENIED"
     );
-    let answer = user
+    let response = user
         .send(
             Method::PUT,
             &format!("{location}?digest={}", digest_of(b"")),
@@ -425,7 +425,7 @@ async fn bytes_in_the_last_request_need_permission_to_upload_bytes() {
             "",
         )
         .await;
-    assert_eq!(answer.status, StatusCode::CREATED);
+    assert_eq!(response.status, StatusCode::CREATED);
 }
 
 #[tokio::test]

@@ -69,9 +69,9 @@ async fn names_tags_digests_and_ids() {
     ] {
         assert_eq!(client.get(&path).await.error(), error, "{path}");
     }
-    let answer = client.post("/v2/aa/bb/manifests/v1", "").await;
+    let response = client.post("/v2/aa/bb/manifests/v1", "").await;
     assert_eq!(
-        (answer.error().as_str(), answer.header("allow")),
+        (response.error().as_str(), response.header("allow")),
         ("405 UNSUPPORTED", "GET, HEAD, PUT, DELETE")
     );
     let location = client.start_upload("aa/bb").await;
@@ -125,10 +125,10 @@ async fn manifests_that_are_none() {
         ),
     ];
     for (what, media_type, manifest) in cases {
-        let answer = client
+        let response = client
             .put_manifest("aa/bb", "v1", media_type, manifest)
             .await;
-        assert_eq!(answer.error(), "400 MANIFEST_INVALID", "{what}");
+        assert_eq!(response.error(), "400 MANIFEST_INVALID", "{what}");
     }
     let wrong = digest_of(b"another");
     assert_eq!(
@@ -144,7 +144,7 @@ async fn manifests_that_are_none() {
     );
 }
 
-/// Sends `head` and as much of `body` as the server takes; what it answered by the time the
+/// Sends `head` and as much of `body` as the server takes; what it responded by the time the
 /// connection ends or is quiet.
 async fn raw(server: &TestServer, head: &str, body: &[u8]) -> String {
     let socket = TcpStream::connect(server.address)
@@ -160,19 +160,19 @@ async fn raw(server: &TestServer, head: &str, body: &[u8]) -> String {
         let outcome = write.write_all(&body).await;
         (write, outcome)
     });
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let mut buffer = [0; 4_096];
     while let Ok(Ok(count @ 1..)) =
         tokio::time::timeout(Duration::from_millis(500), read.read(&mut buffer)).await
     {
-        answer.extend_from_slice(&buffer[..count]);
+        response.extend_from_slice(&buffer[..count]);
     }
     let (_write, outcome) = sending.await.expect("no panic");
     assert!(
         outcome.is_ok(),
         "the connection broke under the sender: {outcome:?}"
     );
-    String::from_utf8_lossy(&answer).into_owned()
+    String::from_utf8_lossy(&response).into_owned()
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn an_early_refusal_reaches_a_client_that_is_still_sending() {
     let server = TestServer::start(Setup::default()).await;
     let body = vec![0; 20 * 1024 * 1024];
     let upload = "/v2/aa/bb/blobs/uploads/67e55044-10b1-426f-9247-bb680e5fe0c8";
-    let answer = raw(
+    let response = raw(
         &server,
         &format!(
             "PATCH {upload} HTTP/1.1\r\ncontent-length: {}\r\n",
@@ -190,12 +190,12 @@ async fn an_early_refusal_reaches_a_client_that_is_still_sending() {
     )
     .await;
     assert!(
-        answer.starts_with("HTTP/1.1 401 ") && answer.contains("UNAUTHORIZED"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 401 ") && response.contains("UNAUTHORIZED"),
+        "{response}"
     );
     let dev = TestServer::dev().await;
     dev.client().start_upload("aa/bb").await;
-    let answer = raw(
+    let response = raw(
         &dev,
         &format!(
             "PATCH {upload} HTTP/1.1\r\ncontent-length: {}\r\n",
@@ -205,8 +205,8 @@ async fn an_early_refusal_reaches_a_client_that_is_still_sending() {
     )
     .await;
     assert!(
-        answer.starts_with("HTTP/1.1 404 ") && answer.contains("BLOB_UPLOAD_UNKNOWN"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 404 ") && response.contains("BLOB_UPLOAD_UNKNOWN"),
+        "{response}"
     );
     let location = dev.client().start_upload("aa/bb").await;
     let head = format!(
@@ -214,10 +214,10 @@ async fn an_early_refusal_reaches_a_client_that_is_still_sending() {
         body.len() + 6,
         body.len()
     );
-    let answer = raw(&dev, &head, &body).await;
+    let response = raw(&dev, &head, &body).await;
     assert!(
-        answer.starts_with("HTTP/1.1 416 ") && answer.contains("BLOB_UPLOAD_INVALID"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 416 ") && response.contains("BLOB_UPLOAD_INVALID"),
+        "{response}"
     );
 }
 
@@ -225,31 +225,31 @@ async fn an_early_refusal_reaches_a_client_that_is_still_sending() {
 async fn who_asks_before_sending_is_told_to_go_on_only_after_the_checks() {
     let server = TestServer::start(Setup::default()).await;
     let upload = "/v2/aa/bb/blobs/uploads/67e55044-10b1-426f-9247-bb680e5fe0c8";
-    let answer = raw(
+    let response = raw(
         &server,
         &format!("PATCH {upload} HTTP/1.1\r\ncontent-length: 5\r\nexpect: 100-continue\r\n"),
         b"",
     )
     .await;
-    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(response.starts_with("HTTP/1.1 401 "), "{response}");
     let dev = TestServer::dev().await;
     let location = dev.client().start_upload("aa/bb").await;
-    let answer = raw(
+    let response = raw(
         &dev,
         &format!("PATCH {location} HTTP/1.1\r\ncontent-length: 5\r\nexpect: 100-continue\r\n"),
         b"",
     )
     .await;
-    assert_eq!(answer, "HTTP/1.1 100 Continue\r\n\r\n");
-    let answer = raw(
+    assert_eq!(response, "HTTP/1.1 100 Continue\r\n\r\n");
+    let response = raw(
         &dev,
         &format!("PATCH {location} HTTP/1.1\r\ncontent-length: 5\r\nexpect: 100-continue\r\n"),
         b"hello",
     )
     .await;
     assert!(
-        answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 "),
-        "{answer}"
+        response.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 "),
+        "{response}"
     );
 }
 
@@ -258,10 +258,10 @@ async fn a_refused_request_leaves_its_connection_usable() {
     let server = TestServer::dev().await;
     let first =
         "PATCH /v2/aa/bb/blobs/uploads/1 HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc";
-    let answer = raw(&server, &format!("{first}GET /v2/ HTTP/1.1\r\n"), b"").await;
+    let response = raw(&server, &format!("{first}GET /v2/ HTTP/1.1\r\n"), b"").await;
     assert!(
-        answer.starts_with("HTTP/1.1 404 ") && answer.contains("HTTP/1.1 200 OK"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 404 ") && response.contains("HTTP/1.1 200 OK"),
+        "{response}"
     );
     assert_eq!(server.client().get("/v2/").await.status, StatusCode::OK);
 }

@@ -19,28 +19,28 @@ async fn ranges_are_exact() {
         ("bytes=-3", "789", "bytes 7-9/10"),
         ("bytes=5-1000", "56789", "bytes 5-9/10"),
     ] {
-        let answer = client.get_with(&path, &[("range", range)]).await;
+        let response = client.get_with(&path, &[("range", range)]).await;
         assert_eq!(
-            (answer.status, answer.header("content-range")),
+            (response.status, response.header("content-range")),
             (StatusCode::PARTIAL_CONTENT, said)
         );
         assert_eq!(
-            (answer.body, answer.headers["content-length"].as_bytes()),
+            (response.body, response.headers["content-length"].as_bytes()),
             (content.into(), content.len().to_string().as_bytes())
         );
     }
     for range in ["bytes=10-", "bytes=5-0", "bytes=-0", "bytes=", "bytes=x"] {
-        let answer = client.get_with(&path, &[("range", range)]).await;
+        let response = client.get_with(&path, &[("range", range)]).await;
         assert_eq!(
-            (answer.error().as_str(), answer.header("content-range")),
+            (response.error().as_str(), response.header("content-range")),
             ("416 SIZE_INVALID", "bytes */10"),
             "{range}"
         );
     }
     for whole in ["bytes=0-1,4-5", "lines=1-2"] {
-        let answer = client.get_with(&path, &[("range", whole)]).await;
+        let response = client.get_with(&path, &[("range", whole)]).await;
         assert_eq!(
-            (answer.status, answer.body),
+            (response.status, response.body),
             (StatusCode::OK, "0123456789".into()),
             "{whole}"
         );
@@ -59,10 +59,10 @@ async fn a_range_applies_only_to_the_content_it_was_meant_for() {
         ("\"other\"", StatusCode::OK),
         ("Wed, 21 Oct 2015 07:28:00 GMT", StatusCode::OK),
     ] {
-        let answer = client
+        let response = client
             .get_with(&path, &[("range", "bytes=0-1"), ("if-range", condition)])
             .await;
-        assert_eq!(answer.status, status, "{condition}");
+        assert_eq!(response.status, status, "{condition}");
     }
 }
 
@@ -72,12 +72,16 @@ async fn conditions_save_the_bytes() {
     let client = server.client();
     let digest = client.push_blob("aa/bb", b"content").await;
     let path = format!("/v2/aa/bb/blobs/{digest}");
-    let answer = client.get(&path).await;
-    let tag = answer.header("etag").to_owned();
+    let response = client.get(&path).await;
+    let tag = response.header("etag").to_owned();
     assert_eq!(tag, format!("\"{digest}\""));
-    let answer = client.get_with(&path, &[("if-none-match", &tag)]).await;
+    let response = client.get_with(&path, &[("if-none-match", &tag)]).await;
     assert_eq!(
-        (answer.status, answer.body.len(), answer.header("etag")),
+        (
+            response.status,
+            response.body.len(),
+            response.header("etag")
+        ),
         (StatusCode::NOT_MODIFIED, 0, tag.as_str())
     );
     assert_eq!(
@@ -107,18 +111,18 @@ async fn heads_say_all_and_nothing_is_compressed() {
     let get = client
         .get_with(&path, &[("accept-encoding", "zstd, gzip, deflate")])
         .await;
-    for answer in [&head, &get] {
-        assert_eq!(answer.header("content-length"), "100000");
-        assert_eq!(answer.header("content-type"), "application/octet-stream");
-        assert_eq!(answer.header("docker-content-digest"), digest);
+    for response in [&head, &get] {
+        assert_eq!(response.header("content-length"), "100000");
+        assert_eq!(response.header("content-type"), "application/octet-stream");
+        assert_eq!(response.header("docker-content-digest"), digest);
         assert_eq!(
-            answer.header("docker-distribution-api-version"),
+            response.header("docker-distribution-api-version"),
             "registry/2.0"
         );
         assert_eq!(
             (
-                answer.header("accept-ranges"),
-                answer.find("content-encoding")
+                response.header("accept-ranges"),
+                response.find("content-encoding")
             ),
             ("bytes", None)
         );
@@ -167,12 +171,12 @@ async fn the_empty_blob_is_a_blob() {
     let server = TestServer::dev().await;
     let client = server.client();
     let path = format!("/v2/aa/bb/blobs/{}", client.push_blob("aa/bb", b"").await);
-    let answer = client.get(&path).await;
+    let response = client.get(&path).await;
     assert_eq!(
         (
-            answer.status,
-            answer.body.len(),
-            answer.header("content-length")
+            response.status,
+            response.body.len(),
+            response.header("content-length")
         ),
         (StatusCode::OK, 0, "0")
     );

@@ -12,10 +12,10 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 async fn pages(client: &Client, first: &str, member: &str) -> Vec<Vec<serde_json::Value>> {
     let (mut pages, mut next) = (Vec::new(), Some(first.to_owned()));
     while let Some(path) = next {
-        let answer = client.get(&path).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {answer:?}");
-        pages.push(answer.json()[member].as_array().expect("a list").clone());
-        next = answer.next();
+        let response = client.get(&path).await;
+        assert_eq!(response.status, StatusCode::OK, "{path}: {response:?}");
+        pages.push(response.json()[member].as_array().expect("a list").clone());
+        next = response.next();
         assert!(pages.len() < 100, "no end of pages");
     }
     pages
@@ -35,9 +35,9 @@ async fn tags_come_in_byte_order_by_pages() {
         client.put_manifest("aa/bb", tag, IMAGE, manifest).await;
     }
     let all = json!(["0", "Z", "_x", "a", "a-b", "a.b", "aa", "b"]);
-    let answer = client.get("/v2/aa/bb/tags/list").await;
+    let response = client.get("/v2/aa/bb/tags/list").await;
     assert_eq!(
-        (answer.json(), answer.next()),
+        (response.json(), response.next()),
         (json!({ "name": "aa/bb", "tags": all }), None)
     );
     let read = pages(&client, "/v2/aa/bb/tags/list?n=3", "tags").await;
@@ -88,11 +88,11 @@ async fn refer(
     );
     let manifest = image(&config, &config, 2, &extra);
     let digest = digest_of(manifest.as_bytes());
-    let answer = client.put_manifest(name, &digest, IMAGE, &manifest).await;
+    let response = client.put_manifest(name, &digest, IMAGE, &manifest).await;
     assert_eq!(
-        (answer.status, answer.header("oci-subject")),
+        (response.status, response.header("oci-subject")),
         (StatusCode::CREATED, subject),
-        "{answer:?}"
+        "{response:?}"
     );
     digest
 }
@@ -221,10 +221,10 @@ async fn what_a_fallback_tag_lists_is_listed() {
     let artifact = client.push_image("aa/bb", "artifact").await;
     let size = client.get("/v2/aa/bb/manifests/artifact").await.body.len();
     let fallback = subject.replace(':', "-");
-    let answer = client
+    let response = client
         .put_manifest("aa/bb", &fallback, INDEX, &index(&[(&artifact, size)]))
         .await;
-    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    assert_eq!(response.status, StatusCode::CREATED, "{response:?}");
     let own = refer(&client, "aa/bb", &subject, "a/b", "own").await;
     let listed = client
         .get(&format!("/v2/aa/bb/referrers/{subject}"))

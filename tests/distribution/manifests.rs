@@ -18,15 +18,15 @@ async fn a_push_says_what_it_stored_and_a_pull_returns_those_bytes() {
     // Spacing and unknown members are part of the bytes.
     let manifest = image(&config, &layer, 5, ",  \"unknown\" : [ 1 ]");
     let digest = digest_of(manifest.as_bytes());
-    let answer = client
+    let response = client
         .put_manifest("aa/bb", "v1", &format!("{IMAGE}; charset=utf-8"), &manifest)
         .await;
     assert_eq!(
-        (answer.status, answer.header("docker-content-digest")),
+        (response.status, response.header("docker-content-digest")),
         (StatusCode::CREATED, digest.as_str())
     );
     assert_eq!(
-        answer.header("location"),
+        response.header("location"),
         format!("/v2/aa/bb/manifests/{digest}")
     );
     for reference in ["v1", &digest] {
@@ -36,15 +36,18 @@ async fn a_push_says_what_it_stored_and_a_pull_returns_those_bytes() {
             client.head(&path).await,
         );
         assert_eq!(get.body, manifest);
-        for answer in [get, head] {
+        for response in [get, head] {
             assert_eq!(
-                (answer.status, answer.header("content-type")),
+                (response.status, response.header("content-type")),
                 (StatusCode::OK, IMAGE)
             );
-            assert_eq!(answer.header("content-length"), manifest.len().to_string());
-            assert_eq!(answer.header("docker-content-digest"), digest);
+            assert_eq!(
+                response.header("content-length"),
+                manifest.len().to_string()
+            );
+            assert_eq!(response.header("docker-content-digest"), digest);
             let unchanged = client
-                .get_with(&path, &[("if-none-match", answer.header("etag"))])
+                .get_with(&path, &[("if-none-match", response.header("etag"))])
                 .await;
             assert_eq!(
                 (unchanged.status, unchanged.body.len()),
@@ -64,11 +67,11 @@ async fn docker_s_own_media_types_are_taken_and_schema_1_is_not() {
     );
     let docker = "application/vnd.docker.distribution.manifest.v2+json";
     let manifest = image(&config, &layer, 5, "").replace(IMAGE, docker);
-    let answer = client.put_manifest("aa/bb", "v2", docker, &manifest).await;
-    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    let response = client.put_manifest("aa/bb", "v2", docker, &manifest).await;
+    assert_eq!(response.status, StatusCode::CREATED, "{response:?}");
     let list = "application/vnd.docker.distribution.manifest.list.v2+json";
     let members =
-        index(&[(answer.header("docker-content-digest"), manifest.len())]).replace(INDEX, list);
+        index(&[(response.header("docker-content-digest"), manifest.len())]).replace(INDEX, list);
     assert_eq!(
         client
             .put_manifest("aa/bb", "list", list, &members)
@@ -110,11 +113,11 @@ async fn tags_can_come_with_a_digest() {
     let digest = sha512_of(manifest.as_bytes());
     let tags: Vec<_> = (0..12).map(|n| format!("t{n}")).collect();
     let query = format!("tag={}", tags.join("&tag="));
-    let answer = client
+    let response = client
         .put_manifest("aa/bb", &format!("{digest}?{query}"), IMAGE, &manifest)
         .await;
     assert_eq!(
-        (answer.status, answer.header("oci-tag")),
+        (response.status, response.header("oci-tag")),
         (StatusCode::CREATED, tags.join(", ").as_str())
     );
     for tag in tags {
@@ -137,7 +140,7 @@ async fn tags_can_come_with_a_digest() {
             .status,
         StatusCode::URI_TOO_LONG
     );
-    let answer = client
+    let response = client
         .put_manifest(
             "aa/bb",
             &format!("{digest}?tag=good&tag=.bad"),
@@ -145,7 +148,7 @@ async fn tags_can_come_with_a_digest() {
             &manifest,
         )
         .await;
-    assert_eq!(answer.error(), "400 TAG_INVALID");
+    assert_eq!(response.error(), "400 TAG_INVALID");
     assert_eq!(
         client.get("/v2/aa/bb/manifests/good").await.error(),
         "404 MANIFEST_UNKNOWN"
@@ -189,7 +192,7 @@ async fn four_mebibytes_are_taken_and_no_more() {
         (0..100).map(|_| Ok::<_, std::io::Error>(vec![b' '; 64 * 1024])),
     );
     let body = reqwest::Body::wrap_stream(pieces);
-    let answer = client
+    let response = client
         .send(
             Method::PUT,
             "/v2/aa/bb/manifests/over",
@@ -197,7 +200,7 @@ async fn four_mebibytes_are_taken_and_no_more() {
             body,
         )
         .await;
-    assert_eq!(answer.error(), "413 SIZE_INVALID");
+    assert_eq!(response.error(), "413 SIZE_INVALID");
     assert_eq!(
         client.get("/v2/aa/bb/manifests/over").await.error(),
         "404 MANIFEST_UNKNOWN"
@@ -295,10 +298,10 @@ async fn what_a_manifest_names_must_be_there_unless_the_server_takes_sparse_ones
     let strict = TestServer::dev().await;
     let client = strict.client();
     client.push_blob("aa/bb", b"{}").await;
-    let answer = client.put_manifest("aa/bb", "v1", IMAGE, &manifest).await;
-    assert_eq!(answer.error(), "400 MANIFEST_BLOB_UNKNOWN");
+    let response = client.put_manifest("aa/bb", "v1", IMAGE, &manifest).await;
+    assert_eq!(response.error(), "400 MANIFEST_BLOB_UNKNOWN");
     assert_eq!(
-        answer.json()["errors"][0]["detail"]["digest"],
+        response.json()["errors"][0]["detail"]["digest"],
         digest_of(b"layer")
     );
     // A blob of another repository is not there.

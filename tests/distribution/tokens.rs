@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::{ACCOUNT, Answer, Client, Setup, TestServer, on};
+use crate::support::{ACCOUNT, Client, Response, Setup, TestServer, on};
 
 async fn server() -> TestServer {
     TestServer::start(Setup {
@@ -15,9 +15,9 @@ async fn server() -> TestServer {
 }
 
 async fn token(client: &Client, query: &str) -> String {
-    let answer = client.get(&format!("/token?{query}")).await;
-    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    let document = answer.json();
+    let response = client.get(&format!("/token?{query}")).await;
+    assert_eq!(response.status, StatusCode::OK, "{response:?}");
+    let document = response.json();
     assert_eq!(document["token"], document["access_token"]);
     assert!(
         document["expires_in"]
@@ -32,7 +32,7 @@ async fn token(client: &Client, query: &str) -> String {
     document["token"].as_str().expect("a token").to_owned()
 }
 
-async fn form(client: &Client, body: &str) -> Answer {
+async fn form(client: &Client, body: &str) -> Response {
     client
         .send(
             Method::POST,
@@ -172,25 +172,25 @@ async fn forms_take_passwords_and_give_them_back_to_come_again() {
     let server = server().await;
     let password = server.root_password();
     let scope = "scope=repository%3Aaa%2Fbb%3Apull";
-    let answer = form(
+    let response = form(
         &server.client(),
         &format!(
             "grant_type=password&username=AWS&password={password}&access_type=offline&{scope}"
         ),
     )
     .await;
-    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    let refresh = answer.json()["refresh_token"]
+    assert_eq!(response.status, StatusCode::OK, "{response:?}");
+    let refresh = response.json()["refresh_token"]
         .as_str()
         .expect("a refresh token")
         .to_owned();
-    let answer = form(
+    let response = form(
         &server.client(),
         &format!("grant_type=refresh_token&refresh_token={refresh}&{scope}"),
     )
     .await;
     assert_eq!(
-        (answer.status, answer.json()["refresh_token"].clone()),
+        (response.status, response.json()["refresh_token"].clone()),
         (StatusCode::OK, serde_json::Value::Null)
     );
     let offline = server
@@ -238,12 +238,12 @@ async fn a_token_buys_no_other_token() {
             .error(),
         "401 UNAUTHORIZED"
     );
-    let answer = form(
+    let response = form(
         &server.client(),
         &format!("grant_type=refresh_token&refresh_token={text}"),
     )
     .await;
-    assert_eq!(answer.error(), "401 UNAUTHORIZED");
+    assert_eq!(response.error(), "401 UNAUTHORIZED");
 }
 
 #[tokio::test]
@@ -306,21 +306,24 @@ async fn a_token_that_is_issued_is_accepted_and_scopes_that_do_not_fit_are_refus
             server.root_password(),
             scopes.join("+")
         );
-        let answer = form(&root, &body).await;
+        let response = form(&root, &body).await;
         let Some(expected) = expected else {
-            assert_eq!(answer.error(), "400 UNSUPPORTED", "{count} scopes");
+            assert_eq!(response.error(), "400 UNSUPPORTED", "{count} scopes");
             continue;
         };
-        assert_eq!(answer.status, expected);
-        let token = answer.json()["token"].as_str().expect("a token").to_owned();
+        assert_eq!(response.status, expected);
+        let token = response.json()["token"]
+            .as_str()
+            .expect("a token")
+            .to_owned();
         let client = server
             .client()
             .with_authorization(&format!("Bearer {token}"));
         assert_eq!(client.get("/v2/").await.status, StatusCode::OK);
     }
     let scopes: Vec<_> = (0..33).map(|n| format!("repository:r{n}:pull")).collect();
-    let answer = root
+    let response = root
         .get(&format!("/token?scope={}", scopes.join("+")))
         .await;
-    assert_eq!(answer.error(), "400 UNSUPPORTED");
+    assert_eq!(response.error(), "400 UNSUPPORTED");
 }

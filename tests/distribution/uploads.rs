@@ -14,7 +14,7 @@ async fn patch(
     location: &str,
     range: Option<&str>,
     content: &str,
-) -> crate::support::Answer {
+) -> crate::support::Response {
     let headers: Vec<_> = range
         .map(|range| ("content-range", range))
         .into_iter()
@@ -29,34 +29,37 @@ async fn a_chunk_out_of_place_changes_nothing_and_says_where_to_go_on() {
     let server = TestServer::dev().await;
     let client = server.client();
     let location = client.start_upload("aa/bb").await;
-    let answer = patch(&client, &location, Some("0-3"), "abcd").await;
+    let response = patch(&client, &location, Some("0-3"), "abcd").await;
     assert_eq!(
-        (answer.status, answer.header("range")),
+        (response.status, response.header("range")),
         (StatusCode::ACCEPTED, "0-3")
     );
     for range in ["0-3", "2-5", "5-8"] {
-        let answer = patch(&client, &location, Some(range), "efgh").await;
-        assert_eq!(answer.error(), "416 BLOB_UPLOAD_INVALID", "{range}");
+        let response = patch(&client, &location, Some(range), "efgh").await;
+        assert_eq!(response.error(), "416 BLOB_UPLOAD_INVALID", "{range}");
         assert_eq!(
-            (answer.header("range"), answer.header("location")),
+            (response.header("range"), response.header("location")),
             ("0-3", location.as_str())
         );
     }
     let put = format!("{location}?digest={}", digest_of(b"abcdefgh"));
-    let answer = client
+    let response = client
         .send(Method::PUT, &put, &[("content-range", "9-12")], "efgh")
         .await;
-    assert_eq!(answer.error(), "416 BLOB_UPLOAD_INVALID");
-    let answer = client.get(&location).await;
+    assert_eq!(response.error(), "416 BLOB_UPLOAD_INVALID");
+    let response = client.get(&location).await;
     assert_eq!(
-        (answer.status, answer.header("range")),
+        (response.status, response.header("range")),
         (StatusCode::NO_CONTENT, "0-3")
     );
-    let answer = client
+    let response = client
         .send(Method::PUT, &put, &[("content-range", "4-7")], "efgh")
         .await;
-    assert_eq!(answer.status, StatusCode::CREATED);
-    assert_eq!(client.get(answer.header("location")).await.body, "abcdefgh");
+    assert_eq!(response.status, StatusCode::CREATED);
+    assert_eq!(
+        client.get(response.header("location")).await.body,
+        "abcdefgh"
+    );
 }
 
 #[tokio::test]
@@ -82,9 +85,9 @@ async fn a_chunk_must_be_as_long_as_it_says() {
             "{bad}"
         );
     }
-    let answer = client.get(&location).await;
+    let response = client.get(&location).await;
     assert_eq!(
-        (answer.status, answer.header("range")),
+        (response.status, response.header("range")),
         (StatusCode::NO_CONTENT, "0-0")
     );
 }
@@ -100,24 +103,24 @@ async fn the_hash_can_be_chosen_or_comes_out_of_the_digest() {
         ("?digest-algorithm=sha256", digest_of(content.as_bytes())),
         ("?digest-algorithm=sha512", digest_of(content.as_bytes())),
     ] {
-        let answer = client
+        let response = client
             .post(&format!("/v2/aa/bb/blobs/uploads/{query}"), "")
             .await;
-        assert_eq!(answer.status, StatusCode::ACCEPTED);
-        let location = answer.header("location").to_owned();
+        assert_eq!(response.status, StatusCode::ACCEPTED);
+        let location = response.header("location").to_owned();
         assert_eq!(
             patch(&client, &location, None, content).await.status,
             StatusCode::ACCEPTED
         );
         let put = format!("{location}?digest={}", digest.replace(':', "%3A"));
-        let answer = client.send(Method::PUT, &put, &[], "").await;
+        let response = client.send(Method::PUT, &put, &[], "").await;
         assert_eq!(
-            (answer.status, answer.header("docker-content-digest")),
+            (response.status, response.header("docker-content-digest")),
             (StatusCode::CREATED, digest.as_str())
         );
-        let answer = client.head(&format!("/v2/aa/bb/blobs/{digest}")).await;
-        assert_eq!(answer.header("docker-content-digest"), digest);
-        assert_eq!(answer.header("content-length"), content.len().to_string());
+        let response = client.head(&format!("/v2/aa/bb/blobs/{digest}")).await;
+        assert_eq!(response.header("docker-content-digest"), digest);
+        assert_eq!(response.header("content-length"), content.len().to_string());
     }
     assert_eq!(
         client
@@ -133,7 +136,7 @@ async fn a_wrong_digest_leaves_nothing() {
     let server = TestServer::dev().await;
     let client = server.client();
     let (location, wrong) = (client.start_upload("aa/bb").await, digest_of(b"other"));
-    let answer = client
+    let response = client
         .send(
             Method::PUT,
             &format!("{location}?digest={wrong}"),
@@ -141,9 +144,9 @@ async fn a_wrong_digest_leaves_nothing() {
             "content",
         )
         .await;
-    assert_eq!(answer.error(), "400 DIGEST_INVALID");
+    assert_eq!(response.error(), "400 DIGEST_INVALID");
     assert_eq!(
-        answer.json()["errors"][0]["detail"]["actual"],
+        response.json()["errors"][0]["detail"]["actual"],
         digest_of(b"content")
     );
     for digest in [wrong.clone(), digest_of(b"content")] {
@@ -155,13 +158,13 @@ async fn a_wrong_digest_leaves_nothing() {
             "404 BLOB_UNKNOWN"
         );
     }
-    let answer = client
+    let response = client
         .post(
             &format!("/v2/aa/bb/blobs/uploads/?digest={wrong}"),
             "content",
         )
         .await;
-    assert_eq!(answer.error(), "400 DIGEST_INVALID");
+    assert_eq!(response.error(), "400 DIGEST_INVALID");
 }
 
 #[tokio::test]
@@ -209,7 +212,7 @@ async fn a_client_that_leaves_during_a_chunk_resumes_after_the_bytes_that_arrive
     wait_for_size(&client, &location, 5_000).await;
     let content = vec![b'x'; 8_000];
     let put = format!("{location}?digest={}", digest_of(&content));
-    let answer = client
+    let response = client
         .send(
             Method::PUT,
             &put,
@@ -217,7 +220,7 @@ async fn a_client_that_leaves_during_a_chunk_resumes_after_the_bytes_that_arrive
             content[5_000..].to_vec(),
         )
         .await;
-    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    assert_eq!(response.status, StatusCode::CREATED, "{response:?}");
 }
 
 /// Waits until the upload has exactly `size` bytes. The server sees the end of a connection at its
@@ -226,13 +229,13 @@ async fn wait_for_size(client: &Client, location: &str, size: usize) {
     let expected = format!("0-{}", size - 1);
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let answer = client.get(location).await;
-        if answer.header("range") == expected {
+        let response = client.get(location).await;
+        if response.header("range") == expected {
             return;
         }
         assert!(
             Instant::now() < deadline,
-            "{expected} is never reached: {answer:?}"
+            "{expected} is never reached: {response:?}"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -312,13 +315,13 @@ async fn a_mount_links_and_what_cannot_be_mounted_is_uploaded() {
                 .await
         }
     };
-    let answer = mount(format!("mount={digest}&from=from%2Fhere")).await;
-    assert_eq!(answer.status, StatusCode::CREATED);
+    let response = mount(format!("mount={digest}&from=from%2Fhere")).await;
+    assert_eq!(response.status, StatusCode::CREATED);
     assert_eq!(
-        answer.header("location"),
+        response.header("location"),
         format!("/v2/to/there/blobs/{digest}")
     );
-    assert_eq!(answer.header("docker-content-digest"), digest);
+    assert_eq!(response.header("docker-content-digest"), digest);
     let absent = digest_of(b"absent");
     for query in [
         format!("mount={absent}&from=from/here"),
@@ -326,9 +329,9 @@ async fn a_mount_links_and_what_cannot_be_mounted_is_uploaded() {
         format!("mount={digest}&from=../../etc"),
         format!("mount={absent}"),
     ] {
-        let answer = mount(query.clone()).await;
+        let response = mount(query.clone()).await;
         assert_eq!(
-            (answer.status, answer.header("range")),
+            (response.status, response.header("range")),
             (StatusCode::ACCEPTED, "0-0"),
             "{query}"
         );

@@ -268,13 +268,13 @@ async fn conditions_see_the_tags_of_request_and_resource() {
 async fn the_password_lets_docker_in_for_twelve_hours() {
     let server = TestServer::start(Setup::default()).await;
     let aws = server.aws();
-    let answer = aws
+    let response = aws
         .ok(
             "GetAuthorizationToken",
             json!({"registryIds": ["123456789012", "210987654321"]}),
         )
         .await;
-    let data = answer["authorizationData"]
+    let data = response["authorizationData"]
         .as_array()
         .expect("a list")
         .clone();
@@ -285,7 +285,7 @@ async fn the_password_lets_docker_in_for_twelve_hours() {
         data[0]["proxyEndpoint"]
             .as_str()
             .is_some_and(|endpoint| endpoint.starts_with("http://localhost")),
-        "{answer}"
+        "{response}"
     );
     let pair = STANDARD
         .decode(data[0]["authorizationToken"].as_str().expect("a token"))

@@ -127,10 +127,10 @@ async fn what_cannot_be_read_is_named() {
             "STRING_VALUE can not be converted to List at 'repositoryNames'",
         ),
     ] {
-        let answer = aws.post(&[JSON, DESCRIBE], body).await;
-        let document = answer.json();
+        let response = aws.post(&[JSON, DESCRIBE], body).await;
+        let document = response.json();
         assert_eq!(
-            (answer.status, document["__type"].as_str()),
+            (response.status, document["__type"].as_str()),
             (StatusCode::BAD_REQUEST, Some("SerializationException")),
             "{body}"
         );
@@ -140,7 +140,7 @@ async fn what_cannot_be_read_is_named() {
                 .is_some_and(|text| text.contains(message)),
             "{document}"
         );
-        assert!(answer.find("x-amzn-requestid").is_some());
+        assert!(response.find("x-amzn-requestid").is_some());
     }
     for target in [
         "AmazonEC2ContainerRegistry_V20150921.StartNothing",
@@ -148,11 +148,11 @@ async fn what_cannot_be_read_is_named() {
         "DescribeRepositories",
         "",
     ] {
-        let answer = aws
+        let response = aws
             .post(&[JSON, ("x-amz-target", target)], "{}")
             .await
             .json();
-        assert_eq!(answer["__type"], "UnknownOperationException", "{target}");
+        assert_eq!(response["__type"], "UnknownOperationException", "{target}");
     }
     aws.ok(
         "DescribeRepositories",
@@ -186,11 +186,11 @@ async fn sts_says_who_calls_in_xml() {
     let mut aws = server.aws_user(ACCOUNT, "ann", "AmazonEC2ContainerRegistryReadOnly");
     "sts".clone_into(&mut aws.service);
     let form = ("content-type", "application/x-www-form-urlencoded");
-    let answer = aws
+    let response = aws
         .post(&[form], "Action=GetCallerIdentity&Version=2011-06-15")
         .await;
-    let text = String::from_utf8_lossy(&answer.body).into_owned();
-    assert_eq!(answer.status, StatusCode::OK, "{text}");
+    let text = String::from_utf8_lossy(&response.body).into_owned();
+    assert_eq!(response.status, StatusCode::OK, "{text}");
     assert!(
         text.contains("<Arn>arn:aws:iam::123456789012:user/ann</Arn>"),
         "{text}"
@@ -203,16 +203,16 @@ async fn sts_says_who_calls_in_xml() {
         ),
         ("Version=2011-06-15", "MissingAction"),
     ] {
-        let answer = aws.post(&[form], body).await;
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let response = aws.post(&[form], body).await;
+        let text = String::from_utf8_lossy(&response.body).into_owned();
         assert!(text.contains(&format!("<Code>{code}</Code>")), "{text}");
     }
     "forged".clone_into(&mut aws.secret);
-    let answer = aws
+    let response = aws
         .post(&[form], "Action=GetCallerIdentity&Version=2011-06-15")
         .await;
-    assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    assert!(String::from_utf8_lossy(&answer.body).contains("<Code>SignatureDoesNotMatch</Code>"));
+    assert_eq!(response.status, StatusCode::FORBIDDEN);
+    assert!(String::from_utf8_lossy(&response.body).contains("<Code>SignatureDoesNotMatch</Code>"));
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Images through both faces: what docker pushed, and what `PutImage` did.
+//! Images through both APIs: what docker pushed, and what `PutImage` stored.
 
 use serde_json::{Value, json};
 
@@ -79,7 +79,7 @@ async fn put_image_says_what_is_there_and_what_is_missing() {
         })
     };
     let digest = digest_of(manifest.as_bytes());
-    let answer = aws
+    let response = aws
         .ok(
             "PutImage",
             put(json!({"imageTag": "v1", "imageDigest": digest})),
@@ -87,11 +87,14 @@ async fn put_image_says_what_is_there_and_what_is_missing() {
         .await["image"]
         .clone();
     assert_eq!(
-        answer["imageId"],
+        response["imageId"],
         json!({"imageDigest": digest, "imageTag": "v1"})
     );
     assert_eq!(
-        (&answer["imageManifest"], &answer["imageManifestMediaType"]),
+        (
+            &response["imageManifest"],
+            &response["imageManifestMediaType"]
+        ),
         (&json!(manifest), &json!(IMAGE))
     );
     for tag in [json!({"imageTag": "v1"}), json!({})] {
@@ -361,7 +364,7 @@ async fn referrers_are_listed_by_type() {
         .await;
     }
     let list = async |filter: Value| {
-        let answer = aws
+        let response = aws
             .ok(
                 "ListImageReferrers",
                 on(
@@ -370,7 +373,7 @@ async fn referrers_are_listed_by_type() {
                 ),
             )
             .await;
-        answer["referrers"]
+        response["referrers"]
             .as_array()
             .expect("a list")
             .iter()

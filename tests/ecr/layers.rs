@@ -11,9 +11,9 @@ use super::{push_layer, pushable};
 use crate::support::{ACCOUNT, Aws, Setup, TestServer, digest_of, on};
 
 async fn start(aws: &Aws) -> Value {
-    let answer = aws.ok("InitiateLayerUpload", on("web", json!({}))).await;
-    assert_eq!(answer["partSize"], 10_485_760);
-    answer["uploadId"].clone()
+    let response = aws.ok("InitiateLayerUpload", on("web", json!({}))).await;
+    assert_eq!(response["partSize"], 10_485_760);
+    response["uploadId"].clone()
 }
 
 fn part(upload: &Value, first: usize, content: &[u8]) -> Value {
@@ -146,7 +146,7 @@ async fn availability_is_told_for_each_layer() {
     let aws = server.aws();
     aws.ok("CreateRepository", on("web", json!({}))).await;
     let (held, missing) = (push_layer(&aws, "web", b"abc").await, digest_of(b"none"));
-    let answer = aws
+    let response = aws
         .ok(
             "BatchCheckLayerAvailability",
             on("web", json!({"layerDigests": [held, missing, "x:y", ""]})),
@@ -156,9 +156,9 @@ async fn availability_is_told_for_each_layer() {
         {"layerDigest": held, "layerAvailability": "AVAILABLE", "layerSize": 3},
         {"layerDigest": missing, "layerAvailability": "UNAVAILABLE"},
     ]);
-    assert_eq!(answer["layers"], layers);
-    assert_eq!(answer["failures"][0]["failureCode"], "InvalidLayerDigest");
-    assert_eq!(answer["failures"][1]["failureCode"], "MissingLayerDigest");
+    assert_eq!(response["layers"], layers);
+    assert_eq!(response["failures"][0]["failureCode"], "InvalidLayerDigest");
+    assert_eq!(response["failures"][1]["failureCode"], "MissingLayerDigest");
 }
 
 #[tokio::test]
@@ -168,14 +168,14 @@ async fn a_download_address_opens_one_layer_for_an_hour() {
     aws.ok("CreateRepository", on("web", json!({}))).await;
     let manifest = pushable(&aws, "web", "the layer").await;
     let digest = digest_of(b"the layer");
-    let ask = async || {
+    let request = async || {
         aws.ecr(
             "GetDownloadUrlForLayer",
             on("web", json!({"layerDigest": digest})),
         )
         .await
     };
-    ask()
+    request()
         .await
         .assert_fault("LayerInaccessibleException", &digest);
     aws.ok(
@@ -183,15 +183,15 @@ async fn a_download_address_opens_one_layer_for_an_hour() {
         on("web", json!({"imageManifest": manifest, "imageTag": "v1"})),
     )
     .await;
-    let url = ask().await.document["downloadUrl"]
+    let url = request().await.document["downloadUrl"]
         .as_str()
         .expect("an address")
         .to_owned();
     let path = &url[url.find("/v2/").expect("a path")..];
     let client = server.client();
-    let answer = client.get(path).await;
+    let response = client.get(path).await;
     assert_eq!(
-        (answer.status, &answer.body[..]),
+        (response.status, &response.body[..]),
         (StatusCode::OK, &b"the layer"[..])
     );
     assert_eq!(

@@ -147,12 +147,12 @@ class Server:
         connection = self.connect()
         try:
             connection.request("POST", "/", payload, headers)
-            answer = connection.getresponse()
-            said = answer.read()
+            response = connection.getresponse()
+            said = response.read()
         finally:
             connection.close()
-        if check and answer.status != 200:
-            raise AssertionError(f"{operation} answered {answer.status}: {said.decode(errors='replace')}")
+        if check and response.status != 200:
+            raise AssertionError(f"{operation} returned {response.status}: {said.decode(errors='replace')}")
         return json.loads(said or b"{}")
 
     def password(self, credentials=None):

@@ -103,9 +103,9 @@ class Minio:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("PUT", f"/{name}", headers=headers)
-            answer = connection.getresponse()
-            if answer.status != 200:
-                raise RuntimeError(f"MinIO refused the bucket: {answer.status} {answer.read()}")
+            response = connection.getresponse()
+            if response.status != 200:
+                raise RuntimeError(f"MinIO refused the bucket: {response.status} {response.read()}")
         finally:
             connection.close()
         return f"s3://{name}/registry?endpoint={self.url}&region=us-east-1"

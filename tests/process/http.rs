@@ -7,10 +7,10 @@ use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Answer, Setup, TestServer};
+use crate::support::{Response, Setup, TestServer};
 
-fn text(answer: &Answer) -> String {
-    String::from_utf8_lossy(&answer.body).into_owned()
+fn text(response: &Response) -> String {
+    String::from_utf8_lossy(&response.body).into_owned()
 }
 
 #[tokio::test]
@@ -21,9 +21,13 @@ async fn machines_may_ask_without_signing_in() {
         ("/readyz", "ready"),
         ("/metrics", "wharfinger_requests_total"),
     ] {
-        let answer = server.client().get(path).await;
-        assert_eq!(answer.status, 200, "{path}");
-        assert!(text(&answer).contains(says), "{path}: {}", text(&answer));
+        let response = server.client().get(path).await;
+        assert_eq!(response.status, 200, "{path}");
+        assert!(
+            text(&response).contains(says),
+            "{path}: {}",
+            text(&response)
+        );
     }
     assert_eq!(server.client().get("/").await.status, 403);
     assert_eq!(server.client().get("/nothing").await.status, 404);
@@ -126,7 +130,7 @@ async fn a_caller_past_its_rate_is_told_when_to_come_again() {
 
 /// Repeats a request until its response has this status: how many requests pass in a second
 /// depends on the machine.
-async fn until_status(status: u16, request: impl AsyncFn() -> Answer) -> Answer {
+async fn until_status(status: u16, request: impl AsyncFn() -> Response) -> Response {
     for _ in 0..200 {
         let response = request().await;
         if response.status == status {

@@ -157,7 +157,7 @@ fn configurations_are_checked_by_name() {
 }
 
 #[test]
-fn a_server_with_tls_is_asked_for_its_health_over_tls() {
+fn the_health_of_a_server_with_tls_is_checked_over_tls() {
     let folder = tempfile::tempdir().expect("a folder");
     let pair =
         rcgen::generate_simple_self_signed(vec!["registry.test".to_owned()]).expect("rcgen signs");
@@ -169,14 +169,14 @@ fn a_server_with_tls_is_asked_for_its_health_over_tls() {
     .expect("written");
     let tls = ["--tls-certificate", "tls.crt", "--tls-key", "tls.key"];
     let server = Process::start(folder.path(), &tls);
-    let ask = |more: &[&str]| {
+    let health = |more: &[&str]| {
         run(
             folder.path(),
             &[&["healthcheck", "--listen", &server.address], more].concat(),
         )
     };
-    assert!(ask(&tls).status.success(), "{}", stderr(&ask(&tls)));
-    assert!(!ask(&[]).status.success(), "plain words to a TLS port");
+    assert!(health(&tls).status.success(), "{}", stderr(&health(&tls)));
+    assert!(!health(&[]).status.success(), "plain HTTP to a TLS port");
     assert!(
         server
             .stop()
@@ -195,7 +195,7 @@ fn traces_go_to_the_collector_that_is_named_and_follow_their_caller() {
             .set_read_timeout(Some(Duration::from_secs(1)))
             .expect("a socket");
         let mut bytes = Vec::new();
-        // Ends by the time-out: the exporter waits for its answer.
+        // Ends by the time-out: the exporter waits for its response.
         let _ = socket.read_to_end(&mut bytes);
         let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         bytes
@@ -208,9 +208,9 @@ fn traces_go_to_the_collector_that_is_named_and_follow_their_caller() {
     );
     let mut socket = TcpStream::connect(&server.address).expect("connects");
     socket.write_all(request.as_bytes()).expect("sent");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let mut response = String::new();
+    socket.read_to_string(&mut response).expect("a response");
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     server.stop();
     let received = received.join().expect("a collector");
     assert!(received.starts_with(b"POST /v1/traces "));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{Answer, Client};
+use super::client::{Client, Response};
 use super::server::TestServer;
 use super::signature::authorization;
 
@@ -31,7 +31,7 @@ pub(crate) struct Aws {
     pub(crate) service: String,
 }
 
-/// Status and document of an answer.
+/// Status and document of a response.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: StatusCode,
@@ -58,10 +58,10 @@ impl Aws {
             ("content-type", "application/x-amz-json-1.1"),
             ("x-amz-target", &target),
         ];
-        let answer = self.post(&headers, &document.to_string()).await;
+        let response = self.post(&headers, &document.to_string()).await;
         Outcome {
-            status: answer.status,
-            document: serde_json::from_slice(&answer.body).expect("JSON"),
+            status: response.status,
+            document: serde_json::from_slice(&response.body).expect("JSON"),
         }
     }
 
@@ -82,7 +82,7 @@ impl Aws {
     }
 
     /// A signed POST to `/`.
-    pub(crate) async fn post(&self, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn post(&self, headers: &[(&str, &str)], body: &str) -> Response {
         let signed = self.signed(headers, body);
         let headers: Vec<(&str, &str)> = signed
             .iter()

@@ -18,9 +18,9 @@ pub(crate) struct Client {
     authorization: Option<String>,
 }
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: bytes::Bytes,
@@ -56,7 +56,7 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         body: impl Into<reqwest::Body>,
-    ) -> Answer {
+    ) -> Response {
         let mut request = self
             .http
             .request(method, format!("{}{path}", self.base))
@@ -67,46 +67,46 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = request.send().await.expect("an answer");
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        Answer {
+        let response = request.send().await.expect("a response");
+        let (status, headers) = (response.status(), response.headers().clone());
+        Response {
             status,
             headers,
-            body: answer.bytes().await.expect("a body"),
+            body: response.bytes().await.expect("a body"),
         }
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Response {
         self.send(Method::GET, path, &[], "").await
     }
 
-    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Response {
         self.send(Method::GET, path, headers, "").await
     }
 
-    pub(crate) async fn head(&self, path: &str) -> Answer {
+    pub(crate) async fn head(&self, path: &str) -> Response {
         self.send(Method::HEAD, path, &[], "").await
     }
 
-    pub(crate) async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Response {
         self.send(Method::DELETE, path, &[], "").await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Response {
         self.send(Method::POST, path, &[], body).await
     }
 
     /// Opens an upload; its path.
     pub(crate) async fn start_upload(&self, name: &str) -> String {
-        let answer = self.post(&format!("/v2/{name}/blobs/uploads/"), "").await;
-        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
-        answer.header(LOCATION.as_str()).to_owned()
+        let response = self.post(&format!("/v2/{name}/blobs/uploads/"), "").await;
+        assert_eq!(response.status, StatusCode::ACCEPTED, "{response:?}");
+        response.header(LOCATION.as_str()).to_owned()
     }
 
     /// Pushes a blob by POST and PUT; its digest.
     pub(crate) async fn push_blob(&self, name: &str, content: &[u8]) -> String {
         let (location, digest) = (self.start_upload(name).await, digest_of(content));
-        let answer = self
+        let response = self
             .send(
                 Method::PUT,
                 &format!("{location}?digest={digest}"),
@@ -114,7 +114,7 @@ impl Client {
                 content.to_vec(),
             )
             .await;
-        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        assert_eq!(response.status, StatusCode::CREATED, "{response:?}");
         digest
     }
 
@@ -124,7 +124,7 @@ impl Client {
         reference: &str,
         media_type: &str,
         manifest: &str,
-    ) -> Answer {
+    ) -> Response {
         let path = format!("/v2/{name}/manifests/{reference}");
         self.send(
             Method::PUT,
@@ -140,15 +140,15 @@ impl Client {
         let config = self.push_blob(name, b"{}").await;
         let layer = self.push_blob(name, tag.as_bytes()).await;
         let manifest = super::image(&config, &layer, tag.len(), "");
-        let answer = self
+        let response = self
             .put_manifest(name, tag, super::content::IMAGE, &manifest)
             .await;
-        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
-        answer.header("docker-content-digest").to_owned()
+        assert_eq!(response.status, StatusCode::CREATED, "{response:?}");
+        response.header("docker-content-digest").to_owned()
     }
 }
 
-impl Answer {
+impl Response {
     /// A header that must be there.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
@@ -165,7 +165,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Status and code of an error, as `404 NAME_UNKNOWN`; the answer must be an error's JSON.
+    /// Status and code of an error, as `404 NAME_UNKNOWN`; the response must be an error's JSON.
     #[track_caller]
     pub(crate) fn error(&self) -> String {
         assert_eq!(self.header(CONTENT_TYPE.as_str()), "application/json");

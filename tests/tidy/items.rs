@@ -16,7 +16,7 @@ struct Item<'a> {
 }
 
 impl Item<'_> {
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         format!(
             "{}:{}: {} {}",
             self.file.path,
@@ -152,7 +152,7 @@ struct Occurrence {
 }
 
 #[test]
-#[ignore = "main breaks it in known places"]
+#[ignore = "main breaks it in known locations"]
 fn public_items_have_a_user_in_the_program() {
     let mut occurrences: BTreeMap<&str, Vec<Occurrence>> = BTreeMap::new();
     for one in crates() {
@@ -186,7 +186,7 @@ fn public_items_have_a_user_in_the_program() {
                     reach.contains(found.folder) && !by_dead && is_use(found.file, found.at, &item)
                 });
                 if !known && !used {
-                    dead.insert(item.place(), item.name);
+                    dead.insert(item.location(), item.name);
                 }
             }
         }
@@ -202,7 +202,7 @@ fn public_items_have_a_user_in_the_program() {
 }
 
 #[test]
-#[ignore = "main breaks it in known places"]
+#[ignore = "main breaks it in known locations"]
 fn a_type_name_has_one_meaning() {
     let mut definitions: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in sources() {
@@ -212,11 +212,13 @@ fn a_type_name_has_one_meaning() {
                 definitions
                     .entry(item.name.to_owned())
                     .or_default()
-                    .push(item.place());
+                    .push(item.location());
             }
         }
     }
-    let twice = definitions.into_values().filter(|places| places.len() > 1);
-    let broken: Vec<_> = twice.map(|places| places.join("\n    ")).collect();
+    let twice = definitions
+        .into_values()
+        .filter(|locations| locations.len() > 1);
+    let broken: Vec<_> = twice.map(|locations| locations.join("\n    ")).collect();
     report("two types of the workspace never share a name", &broken);
 }

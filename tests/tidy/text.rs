@@ -182,6 +182,8 @@ const BANNED: &[(&str, &str)] = &[
 
 /// Where a banned word has its literal meaning: (word, text on the line or beginning of the path).
 const LITERAL: &[(&str, &str)] = &[
+    ("behind", "behind a proxy"),
+    ("behind", "left behind"),
     ("floor", ".floor("),
     ("floor", "floor_char_boundary"),
     ("floor", "maximumPercent"),

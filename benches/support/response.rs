@@ -1,8 +1,8 @@
-//! Reads HTTP/1.1 answers as they arrive, counting bodies rather than keeping them.
+//! Reads HTTP/1.1 responses as they arrive, counting bodies rather than keeping them.
 
 use anyhow::{Context, bail};
 
-/// Longest answer head taken, in bytes: ours and the peers' are all below 2 KiB.
+/// Longest response head taken, in bytes: ours and the peers' are all below 2 KiB.
 const HEAD_LIMIT: usize = 64 * 1024;
 
 enum Stage {
@@ -18,11 +18,11 @@ enum Stage {
     Whole,
 }
 
-/// One answer, read piece by piece.
-pub(crate) struct Answer {
+/// One response, read piece by piece.
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) location: Option<String>,
-    /// The body, where `keep` asked for it.
+    /// The body, if `keep` is set.
     pub(crate) body: Vec<u8>,
     /// The body's length so far, chunk framing included.
     pub(crate) body_bytes: u64,
@@ -34,7 +34,7 @@ pub(crate) struct Answer {
     stage: Stage,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn new() -> Self {
         Self {
             status: 0,
@@ -49,7 +49,7 @@ impl Answer {
         }
     }
 
-    /// Starts on the next answer. `bodiless`: it answers a HEAD; `keep`: Location and body are
+    /// Starts on the next response. `bodiless`: it responses a HEAD; `keep`: Location and body are
     /// wanted.
     pub(crate) fn begin(&mut self, bodiless: bool, keep: bool) {
         self.status = 0;
@@ -63,7 +63,7 @@ impl Answer {
         self.stage = Stage::Head;
     }
 
-    /// Takes `bytes` in; true when the answer is whole.
+    /// Takes `bytes` in; true when the response is whole.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> anyhow::Result<bool> {
         while !bytes.is_empty() {
             bytes = match self.stage {
@@ -100,7 +100,7 @@ impl Answer {
                     &bytes[taken as usize..]
                 }
                 Stage::Whole => bail!(
-                    "{} bytes follow the answer, and nothing was asked",
+                    "{} bytes follow the response, but no request is pending",
                     bytes.len()
                 ),
             };
@@ -108,7 +108,7 @@ impl Answer {
         Ok(matches!(self.stage, Stage::Whole))
     }
 
-    /// Counts (and keeps, but for the last `framing` of `left`) body bytes; answers how many were
+    /// Counts (and keeps, but for the last `framing` of `left`) body bytes; responses how many were
     /// taken, and the rest.
     fn take<'a>(&mut self, bytes: &'a [u8], left: u64, framing: u64) -> (u64, &'a [u8]) {
         let taken = left.min(bytes.len() as u64);
@@ -132,7 +132,7 @@ impl Answer {
         let Some(end) = head_end(&self.head) else {
             anyhow::ensure!(
                 self.head.len() <= HEAD_LIMIT,
-                "an answer's head is longer than {HEAD_LIMIT} bytes"
+                "a response's head is longer than {HEAD_LIMIT} bytes"
             );
             return Ok(&[]);
         };
@@ -142,11 +142,11 @@ impl Answer {
     }
 
     fn read_head(&mut self, head: &[u8]) -> anyhow::Result<()> {
-        let text = std::str::from_utf8(head).context("an answer's head is not text")?;
+        let text = std::str::from_utf8(head).context("a response's head is not text")?;
         self.status = text
             .get(9..12)
             .and_then(|code| code.parse().ok())
-            .context("an answer has no status")?;
+            .context("a response has no status")?;
         let (mut length, mut chunked) = (None, false);
         for line in text.split("\r\n").skip(1) {
             let Some((name, value)) = line.split_once(':') else {
@@ -175,7 +175,7 @@ impl Answer {
             (true, _, _) | (false, false, Some(0)) => Stage::Whole,
             (false, true, _) => Stage::ChunkSize(0, false),
             (false, false, Some(length)) => Stage::Sized(length),
-            (false, false, None) => bail!("an answer of status {} says no length", self.status),
+            (false, false, None) => bail!("a response of status {} says no length", self.status),
         };
         Ok(())
     }
