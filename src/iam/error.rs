@@ -20,7 +20,9 @@ pub enum PolicyError {
         element: &'static str,
         value: String,
     },
-    #[error("the Sid {0} stands twice")]
+    #[error("Principal not found: {0}")]
+    PrincipalNotFound(String),
+    #[error("the Sid {0} is used twice")]
     DuplicateSid(String),
 }
 

@@ -20,6 +20,7 @@ mod managed;
 mod pattern;
 mod policy;
 mod principal;
+mod principal_ids;
 mod resource;
 mod scopes;
 mod seal;
@@ -58,6 +59,7 @@ use wharfinger_db::{Db, Migration};
 pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0003__iam"),
     wharfinger_db::migration!("V0007__settings"),
+    wharfinger_db::migration!("V0008__users_by_unique_id"),
 ];
 
 /// How long the password of `GetAuthorizationToken` holds (ECR's own figure).
@@ -147,6 +149,23 @@ impl Iam {
     /// without.
     pub async fn claim_index(&self) -> Result<(), Error> {
         index_mode::claim(&self.users.db, self.is_dev()).await
+    }
+
+    /// The repository policy as it is stored: with the unique ids of the users that it names. Under
+    /// `--dev`, where every caller is a root, it stays as it is.
+    ///
+    /// # Errors
+    /// [`PolicyError::PrincipalNotFound`] for a user that does not exist.
+    pub async fn bind_principals(&self, policy: &str) -> Result<String, Error> {
+        if self.is_dev() {
+            return Ok(policy.to_owned());
+        }
+        self.users.bind_principals(policy).await
+    }
+
+    /// A stored repository policy as it is shown: with the ARNs of the users that still exist.
+    pub async fn show_principals(&self, policy: &str) -> Result<String, Error> {
+        self.users.show_principals(policy).await
     }
 
     /// Whether any credentials are accepted, including none (`--dev`).

@@ -1,5 +1,5 @@
-//! Who calls: an account's root, a user, or (under `--dev` only) nobody; with the policies and
-//! token scopes that came along. PURE.
+//! Callers: an account's root, a user or an anonymous caller, with the policies and the limits of the
+//! credentials used. PURE.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use wharfinger_aws::{AccountId, Arn};
 use crate::policy::Policy;
 use crate::token::RegistryGrant;
 
-/// A kind of identity within an account. Roles and their sessions will be further kinds.
+/// An identity within an account. Roles and their sessions will be further kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// The account itself: identity policies do not bind it.
+    /// The account itself, to which identity policies do not apply.
     Root,
     User(UserName),
-    /// A request without credentials. Only a resource policy that names `*` lets it in.
+    /// A request without credentials. Only a resource policy that names `*` allows it anything.
     Anonymous,
 }
 
@@ -29,7 +29,19 @@ pub struct UserName {
     pub id: String,
 }
 
-/// A policy as it hangs on an identity: under its managed name or its inline name.
+impl UserName {
+    /// The start of every user's unique id.
+    pub const ID_PREFIX: &str = "AIDA";
+
+    /// `arn:aws:iam::<account>:user/<path><name>`.
+    #[must_use]
+    pub fn arn(&self, account: AccountId) -> Arn {
+        let resource = format!("user{}{}", self.path, self.name);
+        Arn::new("aws", "iam", "", account.as_str(), &resource)
+    }
+}
+
+/// A policy as it is attached to an identity: under its managed name or its inline name.
 #[derive(Clone, Debug)]
 pub struct NamedPolicy {
     pub name: Arc<str>,
@@ -40,7 +52,6 @@ pub struct NamedPolicy {
 #[derive(Clone, Debug, Default)]
 pub struct IdentityPolicies {
     pub policies: Vec<NamedPolicy>,
-    // A permissions boundary and group policies will stand here.
 }
 
 /// An authenticated caller. Cheap to share behind an `Arc`; made once a second at most for each
@@ -63,13 +74,7 @@ impl Caller {
     pub fn new(account: AccountId, principal: Principal, policies: Arc<IdentityPolicies>) -> Self {
         let arn = match &principal {
             Principal::Root => account.root_arn(),
-            Principal::User(user) => Arn::new(
-                "aws",
-                "iam",
-                "",
-                account.as_str(),
-                &format!("user{}{}", user.path, user.name),
-            ),
+            Principal::User(user) => user.arn(account),
             Principal::Anonymous => Arn::new("aws", "iam", "", account.as_str(), "anonymous"),
         };
         Self {
@@ -102,7 +107,7 @@ impl Caller {
         self
     }
 
-    /// `arn:aws:iam::<account>:root` or `…:user/<path><name>`, as `GetCallerIdentity` says it.
+    /// `arn:aws:iam::<account>:root` or `…:user/<path><name>`, as `GetCallerIdentity` returns it.
     #[must_use]
     pub const fn arn(&self) -> &Arn {
         &self.arn
@@ -118,7 +123,7 @@ impl Caller {
         }
     }
 
-    /// How refusals name the caller.
+    /// The caller's name in error messages.
     #[must_use]
     pub fn display(&self) -> &str {
         if self.principal == Principal::Anonymous {

@@ -195,6 +195,15 @@ pub(super) fn user(tx: &mut Tx<'_>, account: AccountId, name: &str) -> Result<Op
     )
 }
 
+/// The ARN of the user with this unique id, in whichever account.
+pub(super) fn user_arn(tx: &mut Tx<'_>, user_id: &str) -> Result<Option<String>> {
+    let sql = "SELECT account, name, path FROM users WHERE user_id = ?1";
+    tx.query_optional(sql, params![user_id], |row| {
+        let (account, name, path) = (row.text(0), row.text(1), row.text(2));
+        Ok(format!("arn:aws:iam::{account}:user{path}{name}"))
+    })
+}
+
 /// Users in order of their folded names, from after `after` (empty: from the first).
 pub(super) fn users(
     tx: &mut Tx<'_>,

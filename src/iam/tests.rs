@@ -793,6 +793,56 @@ async fn the_root_gets_a_key_whenever_it_has_none() {
     assert_eq!(listed[0].access_key_id, next.access_key_id);
 }
 
+/// A user created under the name of a deleted one is another principal.
+#[tokio::test]
+async fn policies_name_users_by_their_unique_ids() {
+    for db in wharfinger_db::testing::every_engine(MIGRATIONS) {
+        let world = World { db, ..World::new() };
+        let iam = world.open().await;
+        let users = iam.users();
+        let policy = |principal: &str| {
+            format!(
+                r#"{{"Statement":{{"Effect":"Allow","Action":"ecr:*","Principal":{{"AWS":"{principal}"}}}}}}"#
+            )
+        };
+        let by_name = policy("arn:aws:iam::123456789012:user/ci");
+        let missing = users.bind_principals(&by_name).await.expect_err("no user");
+        assert!(
+            missing.to_string().contains("Principal not found"),
+            "{missing}"
+        );
+        let key = user(&iam, "ci", &[]).await;
+        let caller = signs_in(&iam, &key).await.expect("in").caller;
+        let stored = users.bind_principals(&by_name).await.expect("bound");
+        assert_eq!(stored, policy(caller.user_id()));
+        assert_eq!(users.show_principals(&stored).await.as_ref(), Ok(&by_name));
+        let other_case = policy("arn:aws:iam::123456789012:user/CI");
+        assert!(users.bind_principals(&other_case).await.is_err());
+
+        users.delete(AccountId::DEV, "ci").await.expect("deleted");
+        let next = user(&iam, "ci", &[]).await;
+        let successor = signs_in(&iam, &next).await.expect("in").caller;
+        assert_eq!(users.show_principals(&stored).await.as_ref(), Ok(&stored));
+        let compiled = Policy::parse(&stored, Grammar::Repository).expect("a policy");
+        let allows = |caller: &Caller| {
+            let request = AccessRequest {
+                caller,
+                action: "ecr:PutImage",
+                resource: None,
+                resource_account: AccountId::DEV,
+                context: ConditionContext::default(),
+                budget: &EvaluationBudget::default(),
+            };
+            evaluate(&request, &PolicySet::of(caller, Some(&compiled))).is_allow()
+        };
+        assert!(allows(&caller) && !allows(&successor));
+        for unbound in ["*", "123456789012", "arn:aws:iam::123456789012:role/r"] {
+            let unbound = policy(unbound);
+            assert_eq!(users.bind_principals(&unbound).await.as_ref(), Ok(&unbound));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_development_server_takes_no_index_that_was_served_without() {
     for db in wharfinger_db::testing::every_engine(MIGRATIONS) {

@@ -11,7 +11,7 @@ use crate::access_keys::NewAccessKey;
 use crate::error::Error;
 use crate::managed::managed_policy;
 use crate::policy::{Grammar, Policy};
-use crate::principal::{Caller, Principal, UserName};
+use crate::principal::UserName;
 use crate::seal::Seal;
 use crate::store::{self, AccessKeySummary, PolicyRow, UserRow};
 
@@ -98,7 +98,7 @@ impl Users {
                 limit: MAX_POLICIES,
             });
         }
-        let id = format!("AIDA{}", self.ids.text(ID_ALPHABET, 17));
+        let id = format!("{}{}", UserName::ID_PREFIX, self.ids.text(ID_ALPHABET, 17));
         let user = UserName {
             path: "/".to_owned(),
             name: name.to_owned(),
@@ -239,9 +239,7 @@ fn summary(tx: &mut Tx<'_>, account: AccountId, row: UserRow) -> Result<UserSumm
         .into_iter()
         .map(|policy| policy.name)
         .collect();
-    let arn = Caller::new(account, Principal::User(row.user.clone()), Arc::default())
-        .arn()
-        .clone();
+    let arn = row.user.arn(account);
     let UserRow {
         user,
         created_at,
