@@ -1,11 +1,13 @@
 //! Time, randomness, pages and secrets: what every layer needs, without knowledge of a domain.
 
+mod chain;
 mod durability;
 mod ids;
 mod page;
 mod secret;
 mod time;
 
+pub use chain::Chain;
 pub use durability::Durability;
 pub use ids::Ids;
 pub use page::{Page, PageToken};

@@ -66,6 +66,6 @@ pub enum OpenError {
     File { path: PathBuf, why: String },
     #[error("cannot connect to the database: {0}")]
     Connect(String),
-    #[error("cannot start a thread: {0}")]
+    #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
 }

@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use refinery::Runner;
+use wharfinger_base::Chain;
 
 use crate::error::OpenError;
 
@@ -152,13 +153,7 @@ fn translate(dialect: Dialect, sql: &str) -> String {
 }
 
 pub(super) fn failed(error: impl std::error::Error) -> OpenError {
-    let mut why = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        why = format!("{why}: {cause}");
-        source = cause.source();
-    }
-    OpenError::Migration(why)
+    OpenError::Migration(Chain(&error).to_string())
 }
 
 /// Holds the file at `path` alone until dropped; waits up to [`MIGRATION_WAIT`].

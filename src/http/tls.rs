@@ -28,19 +28,19 @@ pub struct TlsFiles {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path} holds no usable PEM block: {source}")]
+    #[error("{path} holds no usable PEM block")]
     Pem { path: PathBuf, source: pem::Error },
     #[error("{0} holds no certificate")]
     NoCertificate(PathBuf),
-    #[error("the certificate {certificate} and the key {key} do not work together: {source}")]
+    #[error("the certificate {certificate} and the key {key} do not work together")]
     Mismatch {
         certificate: PathBuf,
         key: PathBuf,
         source: rustls::Error,
     },
-    #[error("cannot set up TLS: {0}")]
+    #[error("cannot set up TLS")]
     Setup(#[from] rustls::Error),
 }
 

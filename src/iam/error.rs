@@ -74,7 +74,7 @@ pub enum Error {
     NotAttached(String),
     #[error("the user has {limit} {what} already, which is the most")]
     LimitExceeded { what: &'static str, limit: usize },
-    #[error("policy: {0}")]
+    #[error(transparent)]
     Policy(#[from] PolicyError),
 
     #[error(

@@ -20,7 +20,7 @@ pub enum KeyFileError {
         "the master key file {path} holds {found} bytes instead of {KEY_BYTES}: restore it from a backup; without it no stored secret can be read"
     )]
     Length { path: PathBuf, found: u64 },
-    #[error("the master key file {path}: {source}")]
+    #[error("the master key file {path} cannot be used")]
     File { path: PathBuf, source: io::Error },
 }
 

@@ -43,11 +43,11 @@ pub struct LogsConfig {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    #[error("log level `{level}` cannot be read: {source}")]
+    #[error("log level `{level}` cannot be read")]
     Level { level: String, source: ParseError },
-    #[error("cannot set up the trace exporter: {0}")]
+    #[error("cannot set up the trace exporter")]
     Exporter(#[from] ExporterBuildError),
-    #[error("telemetry is set up already: {0}")]
+    #[error("telemetry is set up already")]
     Twice(#[from] TryInitError),
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use wharfinger_base::{Clock, Ids};
+use wharfinger_base::{Chain, Clock, Ids};
 use wharfinger_blobs::{self as blobs, BlobStore};
 use wharfinger_db::{self as db, Db, Migration, ServingError, ServingLock, Upgrade};
 use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError, Traffic};
@@ -26,29 +26,29 @@ use crate::config::Config;
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("cannot write to the data folder: {path}: {source}")]
+    #[error("cannot write to the data folder: {path}")]
     Folder { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Serving(#[from] ServingError),
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         address: std::net::SocketAddr,
         source: io::Error,
     },
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("cannot open the index: {0}")]
+    #[error("cannot open the index")]
     Index(#[from] db::OpenError),
     #[error(transparent)]
     BlobRoot(#[from] blobs::LockError),
-    #[error("cannot open the blob store: {0}")]
+    #[error("cannot open the blob store")]
     Blobs(#[from] blobs::Error),
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
-    #[error("cannot open users and keys: {0}")]
+    #[error("cannot open users and keys")]
     Iam(#[from] iam::Error),
-    #[error("cannot listen for signals: {0}")]
-    Signals(io::Error),
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
 }
 
 /// A server that listens and is about to serve.
@@ -265,7 +265,10 @@ async fn reload(certificates: Option<Arc<Certificates>>, mut hangup: Signal) {
             Ok(false) => {}
             Ok(true) => tracing::info!("a new certificate is in use"),
             Err(error) => {
-                tracing::warn!(%error, "the certificate was not reloaded; the old one stays in use")
+                tracing::warn!(
+                    error = %Chain(&error),
+                    "the certificate was not reloaded; the old one stays in use"
+                );
             }
         }
     }

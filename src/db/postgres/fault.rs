@@ -3,6 +3,7 @@
 use std::error::Error as _;
 
 use postgres::error::SqlState;
+use wharfinger_base::Chain;
 
 use crate::error::Error;
 
@@ -48,11 +49,5 @@ pub(super) fn ends_session(error: &postgres::Error) -> bool {
 
 /// The driver's own text says little; its causes say the rest.
 pub(super) fn chain(error: &postgres::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+    Chain(error).to_string()
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use wharfinger_base::Chain;
 use wharfinger_http::Certificates;
 
 use crate::cli::{Configured, listed, say};
@@ -12,7 +13,7 @@ pub(super) fn run(configured: Configured) -> anyhow::Result<ExitCode> {
     let problems = match Config::from_settings(configured.settings()?) {
         Err(problems) => listed(&problems),
         Ok(config) => match config.tls.map(Certificates::load).transpose() {
-            Err(why) => format!("  tls_certificate: {why}"),
+            Err(why) => format!("  tls_certificate: {}", Chain(&why)),
             Ok(_) => {
                 say("ok\n")?;
                 return Ok(ExitCode::SUCCESS);

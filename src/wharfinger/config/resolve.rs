@@ -10,7 +10,7 @@ use std::time::Duration;
 use url::Url;
 use wharfinger_api_core::{HttpServiceConfig, Names, RateLimitConfig};
 use wharfinger_aws::{AccountId, Region};
-use wharfinger_base::{Durability, Secret};
+use wharfinger_base::{Chain, Durability, Secret};
 use wharfinger_blobs::{BlobsConfig, S3Keys};
 use wharfinger_db::{DatabaseConfig, POSTGRES_CONNECTIONS};
 use wharfinger_http::{ConnectionLimits, TlsFiles};
@@ -532,7 +532,7 @@ fn logs(problems: &mut Problems, settings: &Settings) -> LogsConfig {
         .clone()
         .unwrap_or_else(|| "info".to_owned());
     if let Err(why) = check_level(&level) {
-        problems.add("log_level", why);
+        problems.add("log_level", Chain(&why));
     }
     LogsConfig {
         level,
