@@ -10,7 +10,7 @@ use crate::config::Config;
 
 /// Prints every problem, or `ok`; the exit code says the same.
 pub(super) fn run(configured: Configured) -> anyhow::Result<ExitCode> {
-    let problems = match Config::from_settings(configured.settings()?) {
+    let problems = match Config::from_settings(&configured.settings()?) {
         Err(problems) => listed(&problems),
         Ok(config) => match config.tls.map(Certificates::load).transpose() {
             Err(why) => format!("  tls_certificate: {}", Chain(&why)),

@@ -83,7 +83,7 @@ impl Configured {
     }
 
     fn load(self) -> anyhow::Result<Config> {
-        Config::from_settings(self.settings()?).map_err(|problems| {
+        Config::from_settings(&self.settings()?).map_err(|problems| {
             anyhow::anyhow!("the configuration is not valid:\n{}", listed(&problems))
         })
     }

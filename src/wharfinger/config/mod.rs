@@ -1,6 +1,9 @@
-//! The configuration: what was written down ([`Settings`]) and what it means ([`Config`], the
-//! product of every room's own).
+//! The configuration: [`Settings`] as they are written, and the checked [`Config`], which is composed
+//! of the configurations of all parts.
 
+mod names;
+mod network;
+mod problems;
 mod resolve;
 mod settings;
 
@@ -17,15 +20,11 @@ use wharfinger_http::{ConnectionLimits, TlsFiles};
 use wharfinger_registry as registry;
 use wharfinger_telemetry::{LogsConfig, TracesConfig};
 
-/// The port where local AWS tools already look.
+/// The default port, which local AWS tools use already.
 pub const DEFAULT_PORT: u16 = 4566;
 
-/// Everything that a server needs to know, checked.
+/// The checked configuration of a server.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch of its own, named as in the file"
-)]
 pub struct Config {
     pub dev: bool,
     pub listen: SocketAddr,
@@ -35,7 +34,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub database: DatabaseConfig,
     pub blobs: BlobsConfig,
-    /// What an answered upload survives.
+    /// What an acknowledged upload survives.
     pub durability: Durability,
     pub key_file: PathBuf,
     /// The names by which clients know this server.
@@ -50,7 +49,7 @@ pub struct Config {
     pub traces: Option<TracesConfig>,
 }
 
-/// How clients are asked to sign in on `/v2/`.
+/// The authentication scheme that `/v2/` offers to clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Challenge {
     /// As ECR does.
@@ -60,20 +59,12 @@ pub enum Challenge {
     Bearer,
 }
 
-/// One thing wrong with the settings: the key, and why its value will not do.
+/// A setting that is not valid: the key, and what is wrong with its value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {why}")]
 pub struct Problem {
     pub key: &'static str,
     pub why: String,
-}
-
-impl Config {
-    /// Gives defaults to what is not set and checks the rest. All problems are found at once, not
-    /// only the first.
-    pub fn from_settings(settings: Settings) -> Result<Self, Vec<Problem>> {
-        resolve::resolve(settings)
-    }
 }
 
 #[cfg(test)]

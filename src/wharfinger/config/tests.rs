@@ -14,11 +14,11 @@ fn toml(text: &str) -> Settings {
 }
 
 fn config(text: &str) -> Config {
-    Config::from_settings(toml(text)).unwrap_or_else(|problems| panic!("{problems:?}"))
+    Config::from_settings(&toml(text)).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
 fn problems(text: &str) -> Vec<String> {
-    Config::from_settings(toml(text)).map_or_else(
+    Config::from_settings(&toml(text)).map_or_else(
         |problems| problems.iter().map(ToString::to_string).collect(),
         |_| Vec::new(),
     )
