@@ -83,7 +83,7 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Failed calls of `accept` are logged at most this often.
 pub(crate) const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// While all connections are in use and others wait, a connection without a request in flight is
+/// While all connections are in use, a connection without a request in flight is
 /// closed after this long instead of the idle timeout.
 pub(crate) const IDLE_WHEN_FULL: Duration = Duration::from_secs(1);
 

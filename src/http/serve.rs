@@ -62,7 +62,7 @@ pub(crate) struct ListenerState {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) limits: Arc<ConnectionLimits>,
     pub(crate) traffic: Arc<Traffic>,
-    /// Whether all connections are in use and another one waits.
+    /// Whether all connections are in use, so that further ones wait.
     pub(crate) full: AtomicBool,
     http1: http1::Builder,
 }

@@ -38,7 +38,7 @@ impl Watchdog {
         }
     }
 
-    /// `full`: all connections are in use, and another one waits.
+    /// `full`: all connections are in use, so that further ones wait.
     pub(crate) fn check(
         &mut self,
         now: Instant,

@@ -132,6 +132,21 @@ async fn heads_above_the_limit_get_431_and_are_counted() {
     server.wait_for(3, |traffic| &traffic.refused).await;
 }
 
+/// HTTP/2 needs its own preface: an upgrade, a tunnel and an unknown method are ordinary requests.
+#[tokio::test]
+async fn nothing_leaves_http_1_1() {
+    let server = Server::start(ConnectionLimits::default());
+    for request in [
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade, HTTP2-Settings\r\n\
+         Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+        "BREW / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    ] {
+        let response = server.exchange(request).await;
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+        assert_eq!(response.matches("HTTP/1.1").count(), 1, "{response}");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_shuts_down_its_sending_side_gets_its_response() {
     let server = Server::start(ConnectionLimits::default());
