@@ -22,6 +22,8 @@ pub struct Connection {
     requests: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    /// Whether a write waits for the peer.
+    write_waits: AtomicBool,
     /// Whether bytes arrived that belong to no request yet.
     head_begun: AtomicBool,
     /// Whether a response was sent before the request's body was read to its end.
@@ -47,6 +49,7 @@ impl Connection {
             requests: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            write_waits: AtomicBool::new(false),
             head_begun: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
             excess_resets: AtomicI64::new(0),
@@ -86,6 +89,10 @@ impl Connection {
     pub(crate) fn add_out(&self, bytes: usize) {
         self.bytes_out
             .store(self.bytes_out() + bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn set_write_waits(&self, waits: bool) {
+        self.write_waits.store(waits, Relaxed);
     }
 
     /// Whether no request is in flight, so that what arrives on HTTP/1 belongs to the next head.
@@ -151,7 +158,7 @@ impl Connection {
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
             head_begun: self.head_begun.load(Relaxed),
-            in_flight: self.in_flight.load(Relaxed),
+            busy: !self.is_idle() || self.write_waits.load(Relaxed),
             requests: self.requests.load(Relaxed),
         }
     }
@@ -192,6 +199,7 @@ impl Drop for InFlight {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     pub(crate) head_begun: bool,
-    pub(crate) in_flight: u32,
+    /// Whether a request is in flight, or the last bytes of a response wait for the peer.
+    pub(crate) busy: bool,
     pub(crate) requests: u64,
 }

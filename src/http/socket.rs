@@ -23,6 +23,7 @@ pub(crate) struct Socket<S> {
     io: S,
     connection: Arc<Connection>,
     stall: StallTimer,
+    write_waits: bool,
     linger_timeout: Duration,
     linger: Option<Linger>,
 }
@@ -42,6 +43,7 @@ impl<S> Socket<S> {
             io,
             connection,
             stall: StallTimer::new(limits),
+            write_waits: false,
             linger_timeout: limits.linger_timeout,
             linger: None,
         }
@@ -53,6 +55,10 @@ impl<S> Socket<S> {
         cx: &mut Context<'_>,
         outcome: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        if outcome.is_pending() != self.write_waits {
+            self.write_waits = outcome.is_pending();
+            self.connection.set_write_waits(self.write_waits);
+        }
         match &outcome {
             Poll::Ready(Ok(bytes)) => {
                 self.connection.add_out(*bytes);

@@ -46,7 +46,7 @@ impl Watchdog {
         full: bool,
         limits: &ConnectionLimits,
     ) -> WatchdogDecision {
-        if seen.in_flight > 0 || seen.requests != self.requests {
+        if seen.busy || seen.requests != self.requests {
             *self = Self::new(now);
             self.requests = seen.requests;
             return WatchdogDecision::Keep;
@@ -86,7 +86,7 @@ mod tests {
 
     const IDLE: Snapshot = Snapshot {
         head_begun: false,
-        in_flight: 0,
+        busy: false,
         requests: 1,
     };
 
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_long_request_keeps_its_connection_even_with_the_next_head_incomplete() {
         let busy = Snapshot {
-            in_flight: 1,
+            busy: true,
             head_begun: true,
             ..IDLE
         };
@@ -151,7 +151,7 @@ mod tests {
     fn an_incomplete_head_is_cut_and_each_complete_one_starts_anew() {
         let head = |requests| Snapshot {
             head_begun: true,
-            in_flight: 0,
+            busy: false,
             requests,
         };
         let steps = [(0, 1), (1, 1), (9, 1), (11, 2), (12, 2), (21, 2), (22, 2)];

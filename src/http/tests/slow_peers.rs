@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::ConnectionLimits;
-use crate::tests::support::{Server, read_to_end, send, short_timeouts};
+use crate::tests::support::{LARGE, Server, read_to_end, send, short_timeouts};
 
 #[tokio::test]
 async fn incomplete_heads_and_silence_are_cut() {
@@ -103,6 +103,26 @@ async fn a_response_that_is_not_taken_is_cut() {
     server.wait_for(1, |traffic| &traffic.open).await;
     server.wait_for(0, |traffic| &traffic.open).await;
     assert_eq!(server.traffic.cut.load(Relaxed), 1);
+}
+
+/// The handler's part ends long before the peer has read what hyper and the kernel hold.
+#[tokio::test]
+async fn a_slow_reader_above_the_minimum_rate_is_served_whole() {
+    let server = Server::start(ConnectionLimits {
+        stall_timeout: Duration::from_secs(30),
+        ..short_timeouts()
+    });
+    let mut socket = server.connect().await;
+    send(&mut socket, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut read = 0;
+    let mut buffer = vec![0; LARGE / 32];
+    while read < LARGE {
+        // Altogether twice the idle and header timeouts.
+        sleep(Duration::from_millis(60)).await;
+        let count = socket.read(&mut buffer).await.expect("not cut");
+        assert!(count > 0, "closed after {read} bytes");
+        read += count;
+    }
 }
 
 /// Pipelined requests without an end, whose responses nobody reads.
