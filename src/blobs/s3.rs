@@ -14,6 +14,8 @@ mod client;
 mod finish;
 mod multiparts;
 mod part_slots;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::ops::Range;
@@ -98,9 +100,18 @@ impl Objects {
     /// Objects in memory; `part` is the part size, small in tests.
     pub(super) fn memory(part: u64, ids: Ids) -> Self {
         let memory = Arc::new(InMemory::new());
+        Self::over(Arc::clone(&memory) as _, memory, part, ids)
+    }
+
+    fn over(
+        store: Arc<dyn ObjectStore>,
+        multipart: Arc<dyn MultipartStore>,
+        part: u64,
+        ids: Ids,
+    ) -> Self {
         Self {
-            store: Arc::clone(&memory) as _,
-            multipart: memory,
+            store,
+            multipart,
             s3: None,
             prefix: Path::default(),
             part,
