@@ -6,6 +6,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -35,11 +36,15 @@ class Postgres:
         os.chown(self.folder, owner.pw_uid, owner.pw_gid)
         data = self.folder / "data"
         run([*self.as_postgres(), self.programs / "initdb", "-D", data, "--locale=C", "-E", "UTF8", "-A", "trust", "-N"])
+        return self.launch()
+
+    def launch(self):
+        """Starts the server on its data, the first time or after `kill`."""
         # The data is thrown away with a test; its fsync would only measure this machine's disk.
         fsync = "on" if self.durable else "off"
         settings = ["-c", f"fsync={fsync}", "-c", f"port={self.port}", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400"]
         self.process = Process(
-            [*self.as_postgres(), self.programs / "postgres", "-D", data, "-k", self.folder, *settings], self.log
+            [*self.as_postgres(), self.programs / "postgres", "-D", self.folder / "data", "-k", self.folder, *settings], self.log
         )
         self.process.wait_until(self.ready, 30, "postgres")
         return self
@@ -50,6 +55,16 @@ class Postgres:
     def ready(self):
         words = [self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", self.port]
         return subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL).returncode == 0
+
+    def kill(self):
+        """An immediate shutdown: nothing is written, the next start recovers as after a crash."""
+        os.kill(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        self.process.child.wait(30)
+
+    def query(self, database, sql):
+        """Runs a statement and returns its rows, each a list of texts."""
+        words = ["psql", "-q", "-h", "127.0.0.1", "-p", self.port, "-U", "postgres", "-d", database, "-At", "-F", "\t", "-c", sql]
+        return [line.split("\t") for line in run(words).stdout.splitlines()]
 
     def database(self, name, options=""):
         """Makes an empty database and returns its URL."""
@@ -77,6 +92,7 @@ class Minio:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self):
+        """Starts the server on its data, the first time or after `kill`."""
         env = clean_environment(
             {"MINIO_ROOT_USER": KEY_ID, "MINIO_ROOT_PASSWORD": SECRET, "MINIO_BROWSER": "off", "MINIO_UPDATE": "off", "HOME": self.folder}
         )
@@ -84,6 +100,16 @@ class Minio:
         self.process = Process([tool("minio"), "server", "--quiet", "--address", address, self.folder / "data"], self.log, env=env)
         self.process.wait_until(self.ready, 30, "minio")
         return self
+
+    def kill(self):
+        self.process.kill()
+
+    def contents(self, bucket):
+        """What the bucket holds, read from the server's folder: the keys of objects, and the number of unfinished multipart uploads."""
+        data = self.folder / "data"
+        objects = {path.parent.relative_to(data / bucket).as_posix() for path in (data / bucket).rglob("xl.meta")}
+        uploads = sum(1 for _ in (data / ".minio.sys" / "multipart").glob("*/*/xl.meta"))
+        return objects, uploads
 
     def ready(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
