@@ -1,5 +1,5 @@
-//! The seam between statements and the two engines: [`Tx`] for stores, [`Engine`] for `sqlite` and
-//! `postgres`.
+//! The interface between statements and the two engines: [`Tx`] for stores, [`Engine`] for `sqlite`
+//! and `postgres`.
 
 use std::ops::ControlFlow;
 
@@ -32,8 +32,8 @@ pub(super) trait Engine {
 ///
 /// Statements are written once for both engines: parameters `?1 ?2 …`, columns TEXT, BIGINT and
 /// BYTEA, the common subset of `ARCHITECTURE.md`. After a failed statement the transaction is lost,
-/// whatever the closure answers (PostgreSQL leaves no choice, so SQLite does the same): expected
-/// collisions are written as `ON CONFLICT`.
+/// whatever the closure returns, as PostgreSQL requires it: expected collisions are written as
+/// `ON CONFLICT`.
 pub struct Tx<'a> {
     engine: &'a mut dyn Engine,
     failure: Option<Error>,
@@ -90,7 +90,7 @@ impl<'a> Tx<'a> {
         self.note(result)
     }
 
-    /// Runs a statement without an answer; gives the number of rows changed.
+    /// Runs a statement that returns no rows; returns the number of rows changed.
     pub fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64> {
         self.healthy()?;
         let result = self.engine.execute(sql, params);

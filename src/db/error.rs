@@ -35,7 +35,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(
-        "the data folder belongs to a newer version of Wharfinger: it holds migration {version} ({name}), this program knows up to {known}"
+        "the data folder belongs to a newer version of Wharfinger: it holds migration {version} \
+         ({name}), this program knows up to {known}"
     )]
     NewerVersion {
         version: i64,
@@ -43,17 +44,21 @@ pub enum OpenError {
         known: i64,
     },
     #[error(
-        "the index was made by an older version of Wharfinger: start this version's server first, which migrates the index"
+        "the index was made by an older version of Wharfinger: start this version's server \
+         first, which migrates the index"
     )]
     OlderVersion,
     #[error("migration {version} ({name}) in the database differs from the one in this program")]
     Divergent { version: i64, name: String },
     #[error(
-        "the PostgreSQL database has collation {collation:?} and encoding {encoding:?}: create it with `LC_COLLATE 'C' ENCODING 'UTF8' TEMPLATE template0`, because text order must be byte order"
+        "the PostgreSQL database has collation {collation:?} and encoding {encoding:?}: create \
+         it with `LC_COLLATE 'C' ENCODING 'UTF8' TEMPLATE template0`, because text order must be \
+         byte order"
     )]
     Collation { collation: String, encoding: String },
     #[error(
-        "the PostgreSQL role or server has synchronous_commit=off: a crash would lose writes that were reported as done; run `ALTER ROLE … SET synchronous_commit = on`"
+        "the PostgreSQL role or server has synchronous_commit=off: a crash would lose writes \
+         that were reported as done; run `ALTER ROLE … SET synchronous_commit = on`"
     )]
     SynchronousCommit,
     #[error("the database URL is not usable: {0}")]

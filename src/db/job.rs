@@ -1,4 +1,4 @@
-//! A closure on its way to a connection thread, and its answer on the way back.
+//! Closures that are sent to a connection thread, and their results.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::engine::Tx;
 use crate::error::{Error, Result};
 
-/// How long a caller waits for a place in a full queue before it is told to come back.
+/// How long a caller waits while the queue is full.
 const QUEUE_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a caller waits for its result: longer than the longest page of a listing takes, so what
@@ -20,12 +20,12 @@ const RESULT_WAIT: Duration = Duration::from_secs(30);
 pub(super) trait Job: Send {
     /// Whether it needs a transaction that can write.
     fn writes(&self) -> bool;
-    /// True once nobody waits for the answer any more; a job not yet begun is then left out.
+    /// True once nobody waits for the result any more; a job that has not begun is then left out.
     fn abandoned(&self) -> bool;
     /// Runs the closure; true where its transaction is to be kept. May be called again after a lost
     /// race.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
-    /// Sends the closure's result, or the error that befell its transaction.
+    /// Sends the closure's result, or the error of its transaction.
     fn answer(self: Box<Self>, fate: Result<()>);
 }
 
@@ -65,16 +65,16 @@ where
             (_, Err(error)) => Err(E::from(error)),
             (Some(Ok(value)), Ok(())) => Ok(value),
             (None, Ok(())) => Err(E::from(Error::other(
-                "a transaction was answered without being run",
+                "a transaction ended without being run",
             ))),
         };
-        // A caller that has gone does not hear it.
+        // The caller may have gone.
         let _ = self.reply.send(answer);
     }
 }
 
 /// Runs the closure once. A panic becomes an error, and so does a failed statement that the closure
-/// passed over.
+/// ignored.
 pub(super) fn attempt<T, E: From<Error>>(
     work: &impl Fn(&mut Tx<'_>) -> Result<T, E>,
     tx: &mut Tx<'_>,
@@ -99,7 +99,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
-/// Queues the closure and waits for its answer.
+/// Queues the closure and waits for its result.
 pub(super) async fn submit<F, T, E>(queue: &Queue, writes: bool, work: F) -> Result<T, E>
 where
     F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,

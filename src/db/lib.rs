@@ -1,5 +1,5 @@
-//! The SQL seam: one closure over [`Tx`], either engine. SQLite (embedded, one writer with group
-//! commit) and PostgreSQL.
+//! SQL transactions on SQLite (embedded, one writer with group commit) or PostgreSQL: the same
+//! closure over [`Tx`] runs on both.
 
 mod checkpoint;
 mod engine;

@@ -64,7 +64,7 @@ pub(super) enum Dialect {
     Postgres,
 }
 
-/// The schema as this program knows it, in one engine's words.
+/// The schema as this program knows it, in one engine's dialect.
 pub(super) struct Schema(Vec<refinery::Migration>);
 
 impl Schema {

@@ -1,4 +1,4 @@
-//! [`Db`]: closures in, answers out, whichever engine holds the index.
+//! [`Db`]: runs closures in transactions, whichever engine holds the index.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,9 +31,9 @@ pub enum DatabaseConfig {
         path: PathBuf,
         durability: Durability,
     },
-    /// A `postgres://` URL as libpq takes it, by default with `target_session_attrs=read-write`. `sslmode=require`, `verify-ca` and `verify-full` all
-    /// verify the server's certificate and name, against the system's roots or the file in
-    /// `sslrootcert`.
+    /// A `postgres://` URL as libpq takes it, by default with `target_session_attrs=read-write`.
+    /// `sslmode=require`, `verify-ca` and `verify-full` all verify the server's certificate and
+    /// name, against the system's roots or the file in `sslrootcert`.
     Postgres {
         url: Secret<String>,
         connections: usize,
@@ -133,9 +133,9 @@ impl Db {
         }
     }
 
-    /// Writes: all of the closure's statements, durable before the answer, or none of them where it
-    /// errs or panics. The closure may run several times. Once answered, every later `get` and
-    /// `read` sees the change. Where the caller goes away before its turn, the closure does not
+    /// Writes: all of the closure's statements, durable when it returns, or none of them where it
+    /// errs or panics. The closure may run several times. Once this has returned, every later `get`
+    /// and `read` sees the change. Where the caller goes away before its turn, the closure does not
     /// run at all.
     pub async fn write<F, T, E>(&self, work: F) -> Result<T, E>
     where

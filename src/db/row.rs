@@ -1,4 +1,4 @@
-//! One row of an answer, read in place: nothing is copied out of the engine's own row.
+//! One row of a result, read without copying it out of the engine's own row.
 
 use std::cell::OnceCell;
 

@@ -1,4 +1,4 @@
-//! The embedded engine: how its connections are opened, what they run, and who runs on which.
+//! The embedded engine: its connections, their settings and their threads.
 
 use std::ffi::OsString;
 use std::ops::ControlFlow;
@@ -30,7 +30,7 @@ const WRITE_QUEUE: usize = 1024;
 /// Scans that may wait for a reader thread.
 const READ_QUEUE: usize = 1024;
 /// Threads for scans and pages: few, as they are bound by the processor; enough that two long scans
-/// leave room for pages.
+/// do not stop all pages.
 const READERS: usize = 4;
 /// Connections lent for inline reads at one time; a runtime has a worker a core, so more means
 /// callers that may as well queue.
@@ -97,8 +97,8 @@ impl Sqlite {
         Ok(started)
     }
 
-    /// An index in a folder of its own, in memory where the system has such a place, never synced
-    /// and removed with the handle.
+    /// An index in a folder of its own, in memory where the system has a folder for that; it is
+    /// never synced, and removed with the handle.
     pub(super) fn temporary(migrations: &[Migration]) -> Result<Self, OpenError> {
         let folder = TemporaryFolder::create()?;
         let file = IndexFile {
@@ -181,8 +181,7 @@ fn snapshot<T>(connection: &Connection, work: impl FnOnce(&mut Tx<'_>) -> T) -> 
     let answer = work(&mut Tx::new(&mut Session(connection)));
     if let Err(error) = command(connection, "COMMIT") {
         tracing::debug!(%error, "a read transaction did not end cleanly");
-        // It has nothing to lose; a connection that were left inside it would read the past for
-        // ever.
+        // A connection that stays in the transaction would never see later changes.
         let _ = command(connection, "ROLLBACK");
     }
     Ok(answer)
@@ -190,7 +189,7 @@ fn snapshot<T>(connection: &Connection, work: impl FnOnce(&mut Tx<'_>) -> T) -> 
 
 fn run_reader(connection: &Connection, jobs: &Mutex<mpsc::Receiver<Box<dyn Job>>>) {
     loop {
-        // The lock is the queue in which idle readers stand.
+        // Idle readers wait for this lock.
         let next = jobs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -203,9 +202,9 @@ fn run_reader(connection: &Connection, jobs: &Mutex<mpsc::Receiver<Box<dyn Job>>
     }
 }
 
-/// Connections for inline reads. A thread takes one for the length of a closure that cannot wait,
-/// so there are as many as threads that read at one time; the last used is the next lent, so its
-/// pages are warm.
+/// Connections for inline reads. A thread takes one while it runs a closure, which cannot wait, so
+/// there are as many as threads that read at one time. The last one used is the next one taken, so
+/// that its pages are in memory.
 struct Lending {
     file: IndexFile,
     idle: Mutex<Lent>,
@@ -282,7 +281,8 @@ impl IndexFile {
             connection.execute_batch("PRAGMA journal_mode = WAL")?;
         }
         connection.execute_batch(&format!(
-            "PRAGMA synchronous = {}; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY;
+            "PRAGMA synchronous = {}; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = \
+             -{cache_kib}; PRAGMA temp_store = MEMORY;
              PRAGMA foreign_keys = ON; PRAGMA query_only = {};",
             self.synchronous,
             if reads_only { "ON" } else { "OFF" },
@@ -411,7 +411,7 @@ impl ToSql for Value<'_> {
     }
 }
 
-/// Runs a statement without parameters or answer, such as `COMMIT`.
+/// Runs a statement without parameters and rows, such as `COMMIT`.
 pub(super) fn command(connection: &Connection, sql: &'static str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.raw_execute().map(|_| ())
 }

@@ -1,4 +1,6 @@
-//! One suite for both engines.
+//! The same tests for both engines.
+
+mod opening;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -154,7 +156,8 @@ async fn upserts_and_returning_agree() {
     for db in every_engine(&[]) {
         with_table(&db).await;
         let sql = "INSERT INTO things (name, amount) VALUES (?1, ?2)
-                   ON CONFLICT (name) DO UPDATE SET amount = things.amount + excluded.amount RETURNING amount";
+                   ON CONFLICT (name) DO UPDATE SET amount = things.amount + excluded.amount \
+                   RETURNING amount";
         let add = |by: i64| {
             db.write(move |tx| tx.query_optional(sql, params!["sum", by], |row| Ok(row.integer(0))))
         };
@@ -186,7 +189,8 @@ async fn upserts_and_returning_agree() {
 
 #[tokio::test]
 async fn keyset_pages_by_row_value_give_each_row_once_in_byte_order() {
-    let sql = "SELECT amount, name FROM things WHERE (amount, name) > (?1, ?2) ORDER BY amount, name LIMIT ?3";
+    let sql = "SELECT amount, name FROM things WHERE (amount, name) > (?1, ?2) ORDER BY amount, \
+        name LIMIT ?3";
     for db in every_engine(&[]) {
         with_table(&db).await;
         fill(&db, 0..100).await;
@@ -406,91 +410,6 @@ async fn a_caller_that_leaves_gets_all_or_nothing() {
 }
 
 #[tokio::test]
-async fn an_index_is_opened_again_and_one_of_a_newer_version_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("index.sqlite3");
-    for config in [Some(DatabaseConfig::sqlite(&path)), postgres_config()]
-        .into_iter()
-        .flatten()
-    {
-        let db = Db::open(&config, &[], Upgrade::Apply).expect("opens");
-        with_table(&db).await;
-        drop(db);
-        let db = Db::open(&config, &[], Upgrade::Apply).expect("opens again");
-        fill(&db, 0..2).await;
-        let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
-                     SELECT 9999, 'from_the_future', applied_on, checksum FROM refinery_schema_history WHERE version = 1";
-        assert_eq!(
-            db.write(move |tx| tx.execute(newer, params![])).await,
-            Ok::<_, Error>(1)
-        );
-        drop(db);
-        let before = std::fs::read(&path).expect("reads");
-        let refused = Db::open(&config, &[], Upgrade::Apply).expect_err("refuses");
-        assert!(
-            matches!(&refused, OpenError::NewerVersion { version: 9999, name, .. } if name == "from_the_future"),
-            "{refused}"
-        );
-        assert!(refused.to_string().contains("newer version"));
-        assert_eq!(std::fs::read(&path).expect("reads"), before);
-    }
-}
-
-#[tokio::test]
-async fn a_command_does_not_migrate_an_index_of_an_older_version() {
-    const LATER: &[Migration] = &[Migration {
-        name: "V9000__later",
-        sql: "CREATE TABLE later (id BIGINT NOT NULL PRIMARY KEY)",
-    }];
-    let folder = tempfile::tempdir().expect("a folder");
-    let sqlite = DatabaseConfig::sqlite(folder.path().join("index.sqlite3"));
-    for config in [Some(sqlite), postgres_config()].into_iter().flatten() {
-        // A new index may be made by a command.
-        let running = Db::open(&config, &[], Upgrade::Refuse).expect("a new index");
-        let refused = Db::open(&config, LATER, Upgrade::Refuse).expect_err("refuses");
-        assert!(matches!(refused, OpenError::OlderVersion), "{refused}");
-        with_table(&running).await;
-        Db::open(&config, LATER, Upgrade::Apply).expect("migrates");
-        Db::open(&config, LATER, Upgrade::Refuse).expect("is up to date");
-    }
-}
-
-#[tokio::test]
-async fn readiness_is_a_write() {
-    for db in every_engine(&[]) {
-        assert_eq!(db.check_ready().await, Ok(()));
-        let read = db.read(|tx| {
-            let sql = "SELECT checked_at FROM readiness WHERE id = 1";
-            tx.query_optional(sql, params![], |row| Ok(row.integer(0)))
-        });
-        assert_eq!(read.await, Ok::<_, Error>(Some(1)));
-    }
-    let db = Db::memory(&[]).expect("opens");
-    let stop = db.write(|tx| tx.query("PRAGMA query_only = ON", params![], |_| Ok(())));
-    stop.await.expect("sets");
-    assert!(db.check_ready().await.is_err());
-}
-
-#[tokio::test]
-async fn two_processes_may_open_and_migrate_the_same_index() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = DatabaseConfig::sqlite(folder.path().join("index.sqlite3"));
-    let openers: Vec<_> = (0..4)
-        .map(|_| config.clone())
-        .map(|config| std::thread::spawn(move || Db::open(&config, &[], Upgrade::Apply)))
-        .collect();
-    let opened: Vec<Db> = openers
-        .into_iter()
-        .map(|opener| opener.join().expect("runs").expect("opens"))
-        .collect();
-    with_table(&opened[0]).await;
-    for (number, db) in (0..).zip(opened.iter().cycle().take(40)) {
-        fill(db, number..number + 1).await;
-    }
-    assert_eq!(count(&opened[3]).await, 40);
-}
-
-#[tokio::test]
 async fn a_full_disk_is_an_error_until_there_is_space_again() {
     let db = Db::memory(&[]).expect("opens");
     with_table(&db).await;
@@ -520,39 +439,4 @@ async fn a_full_disk_is_an_error_until_there_is_space_again() {
         .expect("frees");
     store("after".to_owned()).await.expect("works again");
     assert_eq!(count(&db).await, kept + 1);
-}
-
-#[test]
-fn one_server_holds_a_folder() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = DatabaseConfig::sqlite(folder.path().join("index.sqlite3"));
-    let held = ServingLock::acquire(folder.path(), &config).expect("free");
-    assert!(
-        matches!(ServingLock::acquire(folder.path(), &config), Err(ServingError::Folder(path)) if path == folder.path())
-    );
-    drop(held);
-    ServingLock::acquire(folder.path(), &config).expect("free again");
-    assert!(matches!(
-        ServingLock::acquire(&folder.path().join("none"), &config),
-        Err(ServingError::File { .. })
-    ));
-}
-
-#[test]
-fn one_server_holds_an_index_whatever_its_data_folder() {
-    let shared = tempfile::tempdir().expect("a folder");
-    let other = tempfile::tempdir().expect("a folder");
-    let index = shared.path().join("index.sqlite3");
-    let held = ServingLock::acquire(shared.path(), &DatabaseConfig::sqlite(&index)).expect("free");
-    let refused = |path: &std::path::Path| {
-        let second = ServingLock::acquire(other.path(), &DatabaseConfig::sqlite(path));
-        matches!(second, Err(ServingError::Index(_)))
-    };
-    assert!(refused(&index), "before the index is made");
-    std::fs::write(&index, "").expect("writes");
-    let link = other.path().join("link.sqlite3");
-    std::os::unix::fs::symlink(&index, &link).expect("links");
-    assert!(refused(&index) && refused(&link));
-    drop(held);
-    ServingLock::acquire(other.path(), &DatabaseConfig::sqlite(&link)).expect("free");
 }

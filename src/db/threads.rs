@@ -1,4 +1,4 @@
-//! Named threads that are joined when their owner goes.
+//! Named threads that are joined when their owner is dropped.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};

@@ -37,7 +37,7 @@ pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>
     }
 }
 
-/// Runs the first job and those that wait behind it, then commits. What it returns befell every job
+/// Runs the first job and those that wait after it, then commits. Its result is that of every job
 /// in `done`.
 fn run_batch(
     connection: &Connection,
@@ -56,8 +56,8 @@ fn run_batch(
                 return Err(error);
             }
         }
-        let room = done.len() < BATCH_JOBS && started.elapsed() < BATCH_TIME;
-        next = if room { jobs.try_recv().ok() } else { None };
+        let may_grow = done.len() < BATCH_JOBS && started.elapsed() < BATCH_TIME;
+        next = if may_grow { jobs.try_recv().ok() } else { None };
     }
     command(connection, "COMMIT").map_err(|error| {
         roll_back(connection);

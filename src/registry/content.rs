@@ -1,9 +1,9 @@
-//! Blobs as repositories see them: found, kept, linked from elsewhere and let go.
+//! The blobs of repositories: found, kept, linked from another repository and unlinked.
 
 use std::ops::Range;
 use std::time::Duration;
 
-use wharfinger_base::Clock;
+use wharfinger_base::{Clock, Timestamp};
 use wharfinger_blobs::{BlobReader, BlobStore};
 use wharfinger_db::Db;
 use wharfinger_oci::Digest;
@@ -12,15 +12,15 @@ use crate::error::Error;
 use crate::model::{Blob, RepositoryId};
 use crate::store;
 
-/// How long a blob outlives the last HEAD, mount or upload of it while no image needs it: the time
-/// a push has from its first layer to its manifest.
+/// How long a blob is kept after its last HEAD, mount or upload while no image needs it: the time
+/// that a push may take from its first layer to its manifest.
 pub(super) const BLOB_LEASE: Duration = Duration::from_hours(24);
 
 /// A HEAD renews the lease only when less than this is left, so that reading the same blob again
 /// and again writes nothing.
 const LEASE_RENEWED_BELOW: Duration = Duration::from_hours(12);
 
-/// Verbs on blobs.
+/// Operations on blobs.
 #[derive(Clone)]
 pub struct Content {
     pub(super) db: Db,
@@ -46,8 +46,8 @@ impl Content {
         found.map(|(blob, _)| blob).ok_or(Error::NoSuchBlob(digest))
     }
 
-    /// The same, for a client that asks whether it must upload: what is answered stays for a push's
-    /// time.
+    /// The same, for a client that asks whether it must upload the blob: it is kept for the time
+    /// that a push takes.
     ///
     /// # Errors
     /// [`Error::NoSuchBlob`].
@@ -56,12 +56,21 @@ impl Content {
         repository: RepositoryId,
         digest: &Digest,
     ) -> Result<Blob, Error> {
-        let (digest, now) = (*digest, self.clock.now());
+        let digest = *digest;
         let found = self
             .db
             .get(move |tx| store::blobs::linked(tx, repository, &digest))
             .await?;
         let (blob, lease_until) = found.ok_or(Error::NoSuchBlob(digest))?;
+        self.renew_if_due(blob, lease_until).await
+    }
+
+    pub(super) async fn renew_if_due(
+        &self,
+        blob: Blob,
+        lease_until: Timestamp,
+    ) -> Result<Blob, Error> {
+        let (digest, now) = (blob.digest, self.clock.now());
         if lease_until.since(now) < LEASE_RENEWED_BELOW {
             let until = now.plus(BLOB_LEASE);
             let kept = self

@@ -1,5 +1,4 @@
-//! What the registry's verbs can say no with; faces turn each into the words and code of their
-//! protocol.
+//! Errors of the registry's operations. Each API maps them to the codes of its protocol.
 
 use wharfinger_blobs as blobs;
 use wharfinger_db as db;
@@ -9,22 +8,26 @@ use crate::model::RegistryId;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("The repository with name '{name}' does not exist in the registry with id '{}'", registry.account)]
+    #[error("The repository with name '{name}' does not exist in the registry with id \
+        '{}'", registry.account)]
     NoSuchRepository {
         name: RepositoryName,
         registry: RegistryId,
     },
-    #[error("The repository with name '{name}' already exists in the registry with id '{}'", registry.account)]
+    #[error("The repository with name '{name}' already exists in the registry with id \
+        '{}'", registry.account)]
     RepositoryExists {
         name: RepositoryName,
         registry: RegistryId,
     },
-    #[error("The repository with name '{name}' in registry with id '{}' cannot be deleted because it still contains images", registry.account)]
+    #[error("The repository with name '{name}' in registry with id '{}' cannot be deleted \
+        because it still contains images", registry.account)]
     RepositoryNotEmpty {
         name: RepositoryName,
         registry: RegistryId,
     },
-    #[error("Repository policy does not exist for the repository with name '{name}' in the registry with id '{}'", registry.account)]
+    #[error("Repository policy does not exist for the repository with name '{name}' in the \
+        registry with id '{}'", registry.account)]
     NoRepositoryPolicy {
         name: RepositoryName,
         registry: RegistryId,
@@ -36,7 +39,8 @@ pub enum Error {
     #[error("Image with digest '{digest}' and tag '{tag}' already exists")]
     ImageExists { digest: Digest, tag: Tag },
     #[error(
-        "The image tag '{tag}' already exists in the '{name}' repository and cannot be overwritten because the repository is immutable."
+        "The image tag '{tag}' already exists in the '{name}' repository and cannot be \
+         overwritten because the repository is immutable."
     )]
     TagImmutable { tag: Tag, name: RepositoryName },
     #[error("the image is referenced by the manifest list {by}")]

@@ -1,4 +1,4 @@
-//! Images: put, found and deleted, with their tags.
+//! Images and their tags: stored, found and deleted.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use crate::store::images::NewImage;
 use crate::store::repositories::RepositoryRow;
 use crate::store::{blobs, images, repositories, tags};
 
-/// Verbs on images.
+/// Operations on images.
 #[derive(Clone)]
 pub struct Images {
     pub(super) db: Db,
     pub(super) clock: Clock,
     accept_missing_references: bool,
     pull_records: PullRecords,
-    manifests: ManifestCache,
+    pub(super) manifests: ManifestCache,
 }
 
 /// A manifest to store: parsed, and with the digest of its exact bytes.

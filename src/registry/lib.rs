@@ -1,4 +1,4 @@
-//! The registry wing: repositories, images, blobs and uploads. `Registry` holds a handle for each.
+//! The registry: repositories, images, blobs and uploads. [`Registry`] holds a handle for each.
 
 mod cleanup;
 mod content;
@@ -11,6 +11,7 @@ mod model;
 mod mutability;
 mod policies;
 mod pull_records;
+mod pulls;
 mod referrers;
 mod repositories;
 mod repository_resource;
@@ -37,6 +38,7 @@ pub use model::{
     RepositoryId, RepositorySettings, StoredManifest, TagMutability, TagStatus, TaggedImage,
     Upload,
 };
+pub use pulls::{LinkedBlob, PullTarget, Pulled};
 pub use referrers::ReferrerPosition;
 pub use repositories::Repositories;
 pub use repository_resource::RepositoryResource;
@@ -54,7 +56,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0006__upload_claims"),
 ];
 
-/// What the wing lets its owner choose.
+/// Settings of the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Store manifests whose layers or members are not in the repository. ECR refuses them; sparse
@@ -89,7 +91,7 @@ impl Default for Config {
     }
 }
 
-/// All verbs of the registry.
+/// All operations of the registry.
 #[derive(Clone)]
 pub struct Registry {
     pub repositories: Repositories,

@@ -1,4 +1,4 @@
-//! The registry's nouns: repository, image, blob and upload, as the index keeps them.
+//! The registry's types: repository, image, blob and upload, as the index stores them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub struct RepositorySettings {
     pub mutability: TagMutability,
     pub scan_on_push: bool,
     pub encryption: Encryption,
-    /// Resource tags: at most 50, keys to 128 and values to 256 characters (checked by the face).
+    /// Resource tags: at most 50, keys to 128 and values to 256 characters (checked by the API).
     pub tags: BTreeMap<String, String>,
 }
 

@@ -1,4 +1,4 @@
-//! Repositories: made, found, listed, configured and deleted; and the policies they carry.
+//! Repositories and their policies: created, found, listed, configured and deleted.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use crate::store::repositories::{self as store, RepositoryRow};
 /// Most repositories looked at for a mount that names no source.
 const MOUNT_CANDIDATES: i64 = 32;
 
-/// Verbs on repositories.
+/// Operations on repositories.
 #[derive(Clone)]
 pub struct Repositories {
     db: Db,
     clock: Clock,
-    policies: PolicyCache,
+    pub(super) policies: PolicyCache,
 }
 
 impl Repositories {
@@ -32,7 +32,7 @@ impl Repositories {
         }
     }
 
-    /// Makes a repository.
+    /// Creates a repository.
     ///
     /// # Errors
     /// [`Error::RepositoryExists`].
@@ -58,7 +58,7 @@ impl Repositories {
             .await
     }
 
-    /// The repository, made with default settings where it is missing (create on push).
+    /// The repository, created with default settings if it is missing (create on push).
     pub async fn find_or_create(
         &self,
         registry: &RegistryId,
@@ -286,12 +286,15 @@ impl Repositories {
             .await
     }
 
-    async fn change(
+    async fn change<A>(
         &self,
         registry: &RegistryId,
         name: &RepositoryName,
-        apply: impl Fn(&mut Tx<'_>, &mut RepositoryRow) -> Result<(), Error> + Send + Sync + 'static,
-    ) -> Result<Repository, Error> {
+        apply: A,
+    ) -> Result<Repository, Error>
+    where
+        A: Fn(&mut Tx<'_>, &mut RepositoryRow) -> Result<(), Error> + Send + Sync + 'static,
+    {
         let (registry, name) = (registry.clone(), name.clone());
         self.db
             .write(move |tx| {

@@ -21,6 +21,24 @@ pub struct RepositoryResource {
 }
 
 impl RepositoryResource {
+    /// What was found under the name.
+    pub(super) fn of(
+        found: Option<Repository>,
+        registry: &RegistryId,
+        name: &RepositoryName,
+    ) -> Self {
+        found.map_or_else(
+            || Self {
+                arn: registry.repository_arn(name),
+                registry: registry.clone(),
+                name: name.clone(),
+                repository: None,
+                tags: Vec::new(),
+            },
+            Self::from,
+        )
+    }
+
     /// The repository.
     ///
     /// # Errors
@@ -67,16 +85,7 @@ impl Repositories {
         name: &RepositoryName,
     ) -> Result<RepositoryResource, Error> {
         let found = self.find(registry, name).await?;
-        Ok(found.map_or_else(
-            || RepositoryResource {
-                arn: registry.repository_arn(name),
-                registry: registry.clone(),
-                name: name.clone(),
-                repository: None,
-                tags: Vec::new(),
-            },
-            RepositoryResource::from,
-        ))
+        Ok(RepositoryResource::of(found, registry, name))
     }
 }
 

@@ -13,7 +13,8 @@ const MIGRATION_LOCK: i64 = 0x77_68_61_72_66;
 /// Text order must be the order of bytes, as it is in the embedded engine: pages and prefix
 /// searches are built on it.
 pub(super) fn check_collation(client: &mut Client) -> Result<(), OpenError> {
-    let sql = "SELECT datcollate::text, pg_encoding_to_char(encoding)::text, 'a' < 'B' FROM pg_database WHERE datname = current_database()";
+    let sql = "SELECT datcollate::text, pg_encoding_to_char(encoding)::text, 'a' < 'B' FROM \
+        pg_database WHERE datname = current_database()";
     let row = client
         .query_one(sql, &[])
         .map_err(|error| OpenError::Connect(chain(&error)))?;

@@ -71,7 +71,8 @@ async fn lost_connections_are_made_again() {
     make_table(&db).await;
     for number in 0..10 {
         let others = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
-                      WHERE pid <> pg_backend_pid() AND application_name = current_setting('application_name')";
+                      WHERE pid <> pg_backend_pid() AND application_name = \
+                      current_setting('application_name')";
         db.write(|tx| tx.query_optional(others, params![], |row| Ok(row.integer(0))))
             .await
             .expect("ends the others");

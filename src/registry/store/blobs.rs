@@ -15,11 +15,16 @@ pub(crate) fn linked(
     digest: &Digest,
 ) -> db::Result<Option<(Blob, Timestamp)>> {
     tx.query_optional(
-        "SELECT b.size, b.location, b.lease_until FROM blob_links l JOIN blobs b ON b.digest = l.digest
+        "SELECT b.size, b.location, b.lease_until FROM blob_links l JOIN blobs b ON b.digest = \
+         l.digest
          WHERE l.repository_id = ?1 AND l.digest = ?2 AND b.state = 'present'",
         params![repository.0, digest.to_stored()],
         |row| {
-            let blob = Blob { digest: *digest, size: unsigned(row.integer(0))?, key: super::parsed(row.text(1))? };
+            let blob = Blob {
+                digest: *digest,
+                size: unsigned(row.integer(0))?,
+                key: super::parsed(row.text(1))?,
+            };
             Ok((blob, Timestamp::from_ms(row.integer(2))))
         },
     )
@@ -61,10 +66,18 @@ pub(crate) fn put(
     now: Timestamp,
 ) -> db::Result<()> {
     tx.execute(
-        "INSERT INTO blobs (digest, size, location, state, lease_until, created_at) VALUES (?1, ?2, ?3, 'present', ?4, ?5)
-         ON CONFLICT (digest) DO UPDATE SET size = excluded.size, location = excluded.location, state = 'present',
+        "INSERT INTO blobs (digest, size, location, state, lease_until, created_at) VALUES (?1, \
+         ?2, ?3, 'present', ?4, ?5)
+         ON CONFLICT (digest) DO UPDATE SET size = excluded.size, location = excluded.location, \
+         state = 'present',
              lease_until = excluded.lease_until",
-        params![blob.digest.to_stored(), signed(blob.size), blob.key.as_str(), lease_until.as_ms(), now.as_ms()],
+        params![
+            blob.digest.to_stored(),
+            signed(blob.size),
+            blob.key.as_str(),
+            lease_until.as_ms(),
+            now.as_ms()
+        ],
     )?;
     Ok(())
 }
@@ -76,7 +89,8 @@ pub(crate) fn link(
     now: Timestamp,
 ) -> db::Result<()> {
     tx.execute(
-        "INSERT INTO blob_links (repository_id, digest, linked_at) VALUES (?1, ?2, ?3) ON CONFLICT (repository_id, digest) DO NOTHING",
+        "INSERT INTO blob_links (repository_id, digest, linked_at) VALUES (?1, ?2, ?3) ON \
+         CONFLICT (repository_id, digest) DO NOTHING",
         params![repository.0, digest.to_stored(), now.as_ms()],
     )?;
     Ok(())
@@ -96,7 +110,8 @@ pub(crate) fn unlink(
 /// Moves the end of a present blob's lease forward; says whether the blob was there to keep.
 pub(crate) fn renew(tx: &mut Tx<'_>, digest: &Digest, lease_until: Timestamp) -> db::Result<bool> {
     let rows = tx.execute(
-        "UPDATE blobs SET lease_until = ?1 WHERE digest = ?2 AND state = 'present' AND lease_until < ?1",
+        "UPDATE blobs SET lease_until = ?1 WHERE digest = ?2 AND state = 'present' AND \
+         lease_until < ?1",
         params![lease_until.as_ms(), digest.to_stored()],
     )?;
     Ok(rows > 0

@@ -65,14 +65,19 @@ pub(crate) fn insert(
     now: Timestamp,
 ) -> db::Result<Option<i64>> {
     let id = tx.query_optional(
-        "INSERT INTO images (repository_id, digest, media_type, artifact_type, subject, content_size, manifest_size, pushed_at, untagged_at, manifest)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (repository_id, digest) DO NOTHING RETURNING id",
+        "INSERT INTO images (repository_id, digest, media_type, artifact_type, subject, \
+         content_size, manifest_size, pushed_at, untagged_at, manifest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (repository_id, digest) DO \
+         NOTHING RETURNING id",
         params![
             repository.0,
             new.digest.to_stored(),
             new.manifest.media_type.as_str(),
             new.manifest.referrer_artifact_type().unwrap_or_default(),
-            new.manifest.subject.as_ref().map(|subject| subject.digest.to_stored()),
+            new.manifest
+                .subject
+                .as_ref()
+                .map(|subject| subject.digest.to_stored()),
             signed(new.content_size),
             signed(new.bytes.len() as u64),
             now.as_ms(),
@@ -89,7 +94,8 @@ pub(crate) fn insert(
                 ChildKind::Member => "member",
             };
             tx.execute(
-                "INSERT INTO image_references (repository_id, child, image_id, kind) VALUES (?1, ?2, ?3, ?4)
+                "INSERT INTO image_references (repository_id, child, image_id, kind) VALUES (?1, \
+                 ?2, ?3, ?4)
                  ON CONFLICT (repository_id, child, image_id) DO NOTHING",
                 params![repository.0, child.digest.to_stored(), id, kind],
             )?;
@@ -110,7 +116,8 @@ pub(crate) fn delete(
     if let Ok(manifest) = Manifest::parse(&image.bytes, Some(image.image.media_type.as_str())) {
         for child in &manifest.children {
             tx.execute(
-                "DELETE FROM image_references WHERE repository_id = ?1 AND child = ?2 AND image_id = ?3",
+                "DELETE FROM image_references WHERE repository_id = ?1 AND child = ?2 AND \
+                 image_id = ?3",
                 params![repository.0, child.digest.to_stored(), image.image.id],
             )?;
         }
@@ -283,7 +290,8 @@ pub(crate) fn any(tx: &mut Tx<'_>, repository: RepositoryId) -> db::Result<bool>
 /// Records whether any tag still names the image: since `now` if none does.
 pub(crate) fn note_tags(tx: &mut Tx<'_>, image: i64, now: Timestamp) -> db::Result<()> {
     tx.execute(
-        "UPDATE images SET untagged_at = CASE WHEN EXISTS (SELECT 1 FROM tags WHERE image_id = ?1) THEN NULL ELSE COALESCE(untagged_at, ?2) END
+        "UPDATE images SET untagged_at = CASE WHEN EXISTS (SELECT 1 FROM tags WHERE image_id = \
+         ?1) THEN NULL ELSE COALESCE(untagged_at, ?2) END
          WHERE id = ?1",
         params![image, now.as_ms()],
     )?;

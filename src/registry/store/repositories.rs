@@ -47,7 +47,8 @@ pub(crate) fn insert(
     now: Timestamp,
 ) -> db::Result<RepositoryId> {
     let row = tx.query_optional(
-        "INSERT INTO repositories (account, region, name, created_at, mutability, mutability_filters, scan, encryption, tags)
+        "INSERT INTO repositories (account, region, name, created_at, mutability, \
+         mutability_filters, scan, encryption, tags)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING id",
         params![
             registry.account.as_str(),
@@ -71,14 +72,19 @@ pub(crate) fn by_name(
     name: &RepositoryName,
 ) -> db::Result<Option<RepositoryRow>> {
     tx.query_optional(
-        "SELECT id, name, created_at, mutability, mutability_filters, scan, encryption, tags, policy_id
+        "SELECT id, name, created_at, mutability, mutability_filters, scan, encryption, tags, \
+         policy_id
          FROM repositories WHERE account = ?1 AND region = ?2 AND name = ?3",
-        params![registry.account.as_str(), registry.region.as_str(), name.as_str()],
+        params![
+            registry.account.as_str(),
+            registry.region.as_str(),
+            name.as_str()
+        ],
         |row| read(row, registry),
     )
 }
 
-/// Whether the row is still there: verbs that were handed a repository ask again inside their
+/// Whether the repository still exists: operations that were given one check again inside their
 /// transaction.
 pub(crate) fn exists(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<bool> {
     Ok(tx
@@ -98,9 +104,15 @@ pub(crate) fn page(
     limit: i64,
 ) -> db::Result<Vec<RepositoryRow>> {
     tx.query(
-        "SELECT id, name, created_at, mutability, mutability_filters, scan, encryption, tags, policy_id
+        "SELECT id, name, created_at, mutability, mutability_filters, scan, encryption, tags, \
+         policy_id
          FROM repositories WHERE account = ?1 AND region = ?2 AND name > ?3 ORDER BY name LIMIT ?4",
-        params![registry.account.as_str(), registry.region.as_str(), after, limit],
+        params![
+            registry.account.as_str(),
+            registry.region.as_str(),
+            after,
+            limit
+        ],
         |row| read(row, registry),
     )
 }
@@ -114,10 +126,17 @@ pub(crate) fn linking(
     limit: i64,
 ) -> db::Result<Vec<RepositoryRow>> {
     tx.query(
-        "SELECT r.id, r.name, r.created_at, r.mutability, r.mutability_filters, r.scan, r.encryption, r.tags, r.policy_id
+        "SELECT r.id, r.name, r.created_at, r.mutability, r.mutability_filters, r.scan, \
+         r.encryption, r.tags, r.policy_id
          FROM blob_links l JOIN repositories r ON r.id = l.repository_id
-         WHERE l.digest = ?1 AND r.account = ?2 AND r.region = ?3 ORDER BY l.repository_id LIMIT ?4",
-        params![digest, registry.account.as_str(), registry.region.as_str(), limit],
+         WHERE l.digest = ?1 AND r.account = ?2 AND r.region = ?3 ORDER BY l.repository_id LIMIT \
+         ?4",
+        params![
+            digest,
+            registry.account.as_str(),
+            registry.region.as_str(),
+            limit
+        ],
         |row| read(row, registry),
     )
 }
@@ -200,7 +219,8 @@ pub(crate) fn put_policy(
 ) -> db::Result<PolicyId> {
     delete_policy(tx, id)?;
     let row = tx.query_optional(
-        "INSERT INTO repository_policies (repository_id, text, set_at) VALUES (?1, ?2, ?3) RETURNING id",
+        "INSERT INTO repository_policies (repository_id, text, set_at) VALUES (?1, ?2, ?3) \
+         RETURNING id",
         params![id.0, text, now.as_ms()],
         |row| Ok(row.integer(0)),
     )?;

@@ -27,7 +27,8 @@ pub(crate) fn target(
     tag: &str,
 ) -> db::Result<Option<(i64, Digest)>> {
     tx.query_optional(
-        "SELECT i.id, i.digest FROM tags t JOIN images i ON i.id = t.image_id WHERE t.repository_id = ?1 AND t.name = ?2",
+        "SELECT i.id, i.digest FROM tags t JOIN images i ON i.id = t.image_id WHERE \
+         t.repository_id = ?1 AND t.name = ?2",
         params![repository.0, tag],
         |row| Ok((row.integer(0), digest(row.bytes(1))?)),
     )
@@ -47,8 +48,8 @@ pub(crate) fn insert(
     now: Timestamp,
 ) -> db::Result<bool> {
     let inserted = tx.execute(
-        "INSERT INTO tags (repository_id, name, image_id, tagged_at) VALUES (?1, ?2, ?3, ?4) \
-         ON CONFLICT (repository_id, name) DO NOTHING",
+        "INSERT INTO tags (repository_id, name, image_id, tagged_at) VALUES (?1, ?2, ?3, ?4) ON \
+         CONFLICT (repository_id, name) DO NOTHING",
         params![repository.0, tag, image, now.as_ms()],
     )?;
     Ok(inserted == 1)
