@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::modules::Modules;
-use crate::source::identifiers;
+use crate::source::{files, identifiers};
 use crate::workspace::{Crate, all_rust, crates, dependencies, report, root};
 
 /// The layers from below. A crate depends on crates of lower layers only.
@@ -181,6 +181,12 @@ fn every_workspace_dependency_has_a_user() {
     for one in crates() {
         for dependency in one.dependencies.values().flatten() {
             *users.entry(dependency.name.clone()).or_default() += 1;
+        }
+    }
+    let tools = files(&root().join("tests"), "toml");
+    for manifest in tools.iter().filter(|path| path.ends_with("Cargo.toml")) {
+        for dependency in dependencies(manifest).into_values().flatten() {
+            *users.entry(dependency.name).or_default() += 1;
         }
     }
     let workspace = dependencies(&root().join("Cargo.toml"));

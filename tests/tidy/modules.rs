@@ -109,7 +109,8 @@ impl Modules {
                 continue;
             };
             let target = self.resolve(&target);
-            if target != *module {
+            // A module and its children are one subject: the parent assembles them.
+            if !target.starts_with(module) {
                 let line = file.line(at);
                 self.edges.entry((module.clone(), target)).or_insert(line);
             }
