@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::support::{ACCOUNT, Setup, TestServer, on};
+use crate::support::{ACCOUNT, Aws, Setup, TestServer, on};
 
 const JSON: (&str, &str) = ("content-type", "application/x-amz-json-1.1");
 const DESCRIBE: (&str, &str) = (
@@ -238,4 +241,45 @@ async fn under_dev_a_key_id_of_twelve_digits_names_the_account() {
         json!([]),
         "another region is another registry"
     );
+}
+
+/// A layer part of the largest size, signed, of which the server gets the head only.
+async fn send_head(server: &TestServer, aws: &Aws) -> String {
+    let target = "AmazonEC2ContainerRegistry_V20150921.UploadLayerPart";
+    let mut head = "POST / HTTP/1.1\r\ncontent-length: 29000000\r\n".to_owned();
+    for (name, value) in &aws.signed(&[JSON, ("x-amz-target", target)], "") {
+        let value = value.to_str().expect("text");
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    let mut socket = TcpStream::connect(server.address).await.expect("connects");
+    socket.write_all(head.as_bytes()).await.expect("sends");
+    let mut response = vec![0; 64 * 1024];
+    let read = timeout(Duration::from_secs(10), socket.read(&mut response)).await;
+    let length = read.expect("a response before the body").expect("no reset");
+    String::from_utf8_lossy(&response[..length]).into_owned()
+}
+
+#[tokio::test]
+async fn an_unacceptable_request_is_refused_before_its_body() {
+    let server = TestServer::start(Setup::default()).await;
+    let mut unknown = server.aws();
+    "AKIAINVENTED00000000".clone_into(&mut unknown.access_key_id);
+    let response = send_head(&server, &unknown).await;
+    assert!(
+        response.contains("UnrecognizedClientException"),
+        "{response}"
+    );
+    let mut stale = server.aws();
+    stale.age = Duration::from_mins(20);
+    let response = send_head(&server, &stale).await;
+    assert!(response.contains("Signature expired"), "{response}");
+}
+
+#[tokio::test]
+async fn a_document_of_many_values_is_refused() {
+    let server = TestServer::start(Setup::default()).await;
+    let document = json!({ "repositoryName": "web", "zeros": vec![0; 100_000] });
+    let outcome = server.aws().ecr("DescribeImages", document).await;
+    outcome.assert_fault("SerializationException", "more than 10000 values");
 }

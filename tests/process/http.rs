@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::Method;
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -145,16 +146,17 @@ async fn until_status(status: u16, request: impl AsyncFn() -> Response) -> Respo
 async fn malformed_requests_get_400_and_are_counted() {
     let server = TestServer::dev().await;
     for head in [
-        "POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\
+        "POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\
          Transfer-Encoding: chunked",
-        "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: x.y\r\nTransfer-Encoding: chunked\r\n\
+        "POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: x.y\r\nTransfer-Encoding: chunked\r\n\
          Content-Length: 5",
         "GET /v2/ HTTP/1.1",
         "GET /v2/ HTTP/1.1\r\nHost: a\r\nHost: b",
-        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno size",
+        "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nno size",
     ] {
         let mut socket = TcpStream::connect(server.address).await.expect("connects");
-        let request = format!("{head}\r\n\r\n0\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n");
+        let request =
+            format!("{head}\r\n\r\n0\r\n\r\nGET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n");
         socket.write_all(request.as_bytes()).await.expect("sends");
         let mut response = String::new();
         socket
@@ -205,4 +207,99 @@ async fn only_a_development_server_forgets_on_request() {
         real.root().get("/v2/web/manifests/latest").await.status,
         200
     );
+}
+
+#[tokio::test]
+async fn a_web_page_cannot_use_a_development_server() {
+    let server = TestServer::dev().await;
+    let client = server.client();
+    client.push_image("web", "latest").await;
+    for label in [
+        ("origin", "https://evil.test"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("host", "evil.test"),
+    ] {
+        for path in [
+            "/_wharfinger/reset",
+            "/v2/web/blobs/uploads/",
+            "/",
+            "/token",
+        ] {
+            let refused = client.send(Method::POST, path, &[label], "").await;
+            assert_eq!(refused.status, 403, "{path} {label:?}");
+        }
+    }
+    assert_eq!(client.get("/v2/web/manifests/latest").await.status, 200);
+    let registry = ("host", "123456789012.dkr.ecr.us-east-1.localhost:4566");
+    let response = client.get_with("/v2/", &[registry]).await;
+    assert_eq!(response.status, 200);
+}
+
+#[tokio::test]
+async fn an_aborted_download_is_recorded_as_such() {
+    const SIZE: usize = 64 * 1024 * 1024;
+    let server = TestServer::dev().await;
+    let client = server.client();
+    let digest = client.push_blob("web", &vec![7; SIZE]).await;
+    let mut socket = TcpStream::connect(server.address).await.expect("connects");
+    let request = format!("GET /v2/web/blobs/{digest} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.expect("sends");
+    let mut first = [0; 1024];
+    socket.read_exact(&mut first).await.expect("a response");
+    let metrics = text(&client.get("/metrics").await);
+    assert!(
+        metrics.contains("wharfinger_requests_in_flight 2\n"),
+        "the download and this request: {metrics}"
+    );
+    drop(socket);
+    let aborted = async || {
+        let metrics = text(&client.get("/metrics").await);
+        metrics
+            .contains("wharfinger_responses_aborted_total 1\n")
+            .then_some(metrics)
+    };
+    let mut metrics = None;
+    while metrics.is_none() {
+        metrics = aborted().await;
+    }
+    let metrics = metrics.unwrap_or_default();
+    assert!(metrics.contains("wharfinger_requests_in_flight 1\n"));
+    let sent = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("wharfinger_blob_out_bytes_total "))
+        .and_then(|sent| sent.parse::<usize>().ok())
+        .expect("a number of bytes");
+    assert!(sent < SIZE, "{sent}");
+}
+
+#[tokio::test]
+async fn nobody_spends_the_rate_of_another_caller() {
+    let server = TestServer::start(Setup {
+        rate: Some(20),
+        ..Setup::default()
+    })
+    .await;
+    let forged = {
+        let mut aws = server.aws();
+        "forged".clone_into(&mut aws.secret);
+        aws
+    };
+    // More than the rate of the caller whose key id these requests state.
+    let mut statuses = Vec::new();
+    for _ in 0..30 {
+        let outcome = forged.ecr("DescribeRepositories", json!({})).await;
+        statuses.push(outcome.status.as_u16());
+    }
+    assert!(
+        statuses.contains(&429),
+        "the address is limited: {statuses:?}"
+    );
+    assert_eq!(server.client().get("/healthz").await.status, 200);
+    // The caller itself has all of its rate left, once its address is not limited any more.
+    let root = server.root();
+    until_status(200, async || root.get("/v2/").await).await;
+    for _ in 0..10 {
+        assert_eq!(root.get("/v2/").await.status, 200);
+    }
 }

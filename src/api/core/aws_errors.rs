@@ -28,6 +28,9 @@ impl ErrorFormat for AwsErrors {
         let Self(family) = *self;
         let fault = match error {
             ServiceError::TooManyRequests { .. } => Fault::throttled(family),
+            ServiceError::ForeignOrigin | ServiceError::UnknownHost => {
+                Fault::access_denied(family, error.to_string()).with_status(403)
+            }
             ServiceError::TimedOut => Fault::unavailable(family),
             ServiceError::Internal => Fault::internal(family),
         };

@@ -153,34 +153,38 @@ fn release<K: Eq + Hash>(shares: &mut HashMap<K, usize>, key: &K, bytes: usize) 
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
-    fn peer(last: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([10, 0, 0, last]))
-    }
+    const PEERS: [Option<IpAddr>; 3] = [
+        Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1))),
+        Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2))),
+        Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3))),
+    ];
 
     #[tokio::test(start_paused = true)]
     async fn one_peer_or_key_gets_half() {
         let budget = Arc::new(BodyBudget::default());
-        let mut first = budget.reserve(peer(1), Some("A"));
+        let mut first = budget.reserve(PEERS[0], Some("A"));
         assert_eq!(first.grow(FREE_BYTES + SHARE_BYTES).await, Ok(()));
-        let mut same_peer = budget.reserve(peer(1), Some("B"));
+        let mut same_peer = budget.reserve(PEERS[0], Some("B"));
         assert_eq!(same_peer.grow(FREE_BYTES).await, Ok(()));
         assert_eq!(same_peer.grow(1).await, Err(Exhausted));
-        let mut same_key = budget.reserve(peer(2), Some("A"));
+        let mut same_key = budget.reserve(PEERS[1], Some("A"));
         assert_eq!(same_key.grow(FREE_BYTES + 1).await, Err(Exhausted));
-        let mut other = budget.reserve(peer(2), Some("B"));
+        let mut other = budget.reserve(PEERS[1], Some("B"));
         assert_eq!(other.grow(FREE_BYTES + SHARE_BYTES).await, Ok(()));
-        let mut late = budget.reserve(peer(3), Some("C"));
+        let mut late = budget.reserve(PEERS[2], Some("C"));
         assert_eq!(late.grow(FREE_BYTES + 1).await, Err(Exhausted));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_waits_for_the_end_of_another() {
         let budget = Arc::new(BodyBudget::default());
-        let mut first = budget.reserve(peer(1), None);
+        let mut first = budget.reserve(PEERS[0], None);
         assert_eq!(first.grow(SHARE_BYTES).await, Ok(()));
-        let mut second = budget.reserve(peer(1), None);
+        let mut second = budget.reserve(PEERS[0], None);
         let waiting = tokio::spawn(async move { second.grow(SHARE_BYTES).await });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
@@ -193,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn small_bodies_are_not_charged() {
         let budget = Arc::new(BodyBudget::default());
-        let mut body = budget.reserve(peer(1), Some("A"));
+        let mut body = budget.reserve(PEERS[0], Some("A"));
         assert_eq!(body.grow(FREE_BYTES).await, Ok(()));
         assert_eq!(budget.used().total, 0);
     }

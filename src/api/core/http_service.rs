@@ -19,8 +19,10 @@ use wharfinger_http::{Connection, Handler, RequestBody};
 use wharfinger_telemetry::{Metrics, REQUEST_ID, RequestIds, remove_unsafe_id, request_span};
 
 use crate::aws_errors::AwsErrors;
+use crate::browser_guard::BrowserGuard;
 use crate::gateway::Gateway;
 use crate::middleware::{self, MiddlewareState};
+use crate::names::Names;
 use crate::observation::{Observation, ObservedBody};
 use crate::rate_limit::{RateLimitConfig, RateLimiter};
 use crate::request_log::RequestLog;
@@ -48,6 +50,7 @@ pub struct HttpServiceBuilder {
     router: Router,
     metrics: Arc<Metrics>,
     limiter: Option<Arc<RateLimiter>>,
+    browser_guard: Option<Arc<BrowserGuard>>,
     request_ids: RequestIds,
     log: RequestLog,
     traces: bool,
@@ -61,6 +64,7 @@ impl HttpServiceBuilder {
             router: Router::new(),
             metrics,
             limiter,
+            browser_guard: None,
             request_ids: RequestIds::new(ids),
             log: RequestLog {
                 all: config.access_log,
@@ -68,6 +72,14 @@ impl HttpServiceBuilder {
             },
             traces: config.traces,
         }
+    }
+
+    /// Protects the routes that are added after this call from web pages: for a development server,
+    /// which accepts any credentials.
+    #[must_use]
+    pub fn guard_against_browsers(mut self, names: &Names) -> Self {
+        self.browser_guard = Some(Arc::new(BrowserGuard::new(names)));
+        self
     }
 
     /// Adds the routes of an API, whose errors are written in the format `F`.
@@ -91,7 +103,12 @@ impl HttpServiceBuilder {
 
     fn add<F: ErrorFormat>(mut self, routes: Router, limiter: Option<Arc<RateLimiter>>) -> Self {
         let metrics = Arc::clone(&self.metrics);
-        let state = MiddlewareState { metrics, limiter };
+        let browser_guard = self.browser_guard.clone();
+        let state = MiddlewareState {
+            metrics,
+            limiter,
+            browser_guard,
+        };
         let layers = ServiceBuilder::new()
             .layer(from_fn_with_state(state, middleware::handle::<F>))
             .layer(CatchPanicLayer::custom(middleware::panic_response));

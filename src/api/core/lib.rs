@@ -5,6 +5,7 @@
 mod authorizer;
 mod aws_errors;
 mod body_budget;
+mod browser_guard;
 mod call;
 mod gateway;
 mod health;

@@ -15,6 +15,7 @@ use tower_http::request_id::RequestId;
 use wharfinger_http::Connection;
 use wharfinger_telemetry::Metrics;
 
+use crate::browser_guard::BrowserGuard;
 use crate::rate_limit::RateLimiter;
 use crate::request_context::RequestContext;
 use crate::service_error::{ErrorFormat, ServiceError, encode};
@@ -29,6 +30,8 @@ pub(crate) struct MiddlewareState {
     pub(crate) metrics: Arc<Metrics>,
     /// `None`: these routes have no rate limit.
     pub(crate) limiter: Option<Arc<RateLimiter>>,
+    /// `None`: browsers of other sites cannot do harm, since every request is authenticated.
+    pub(crate) browser_guard: Option<Arc<BrowserGuard>>,
 }
 
 /// Admits a request, makes its context, runs its handler, and encodes errors of the HTTP service in
@@ -63,6 +66,9 @@ fn admit(state: &MiddlewareState, request: Request) -> Result<Request, ServiceEr
         .transpose()
         .inspect_err(|_| state.metrics.refused_for_rate())?;
     let context = RequestContext::of(&head, admission).ok_or(ServiceError::Internal)?;
+    if let Some(guard) = &state.browser_guard {
+        guard.check(&head.headers, context.origin())?;
+    }
     head.extensions.insert(context);
     Ok(Request::from_parts(head, body))
 }

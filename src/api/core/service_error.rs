@@ -14,6 +14,10 @@ use crate::response::text;
 pub enum ServiceError {
     #[error("Rate exceeded")]
     TooManyRequests { retry_after: Duration },
+    #[error("a development server does not serve requests from web pages of other sites")]
+    ForeignOrigin,
+    #[error("a development server is not known by this host name; set --public-url to use it")]
+    UnknownHost,
     #[error("the request took too long")]
     TimedOut,
     #[error("internal error")]
@@ -25,6 +29,7 @@ impl ServiceError {
     pub const fn status(self) -> StatusCode {
         match self {
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::ForeignOrigin | Self::UnknownHost => StatusCode::FORBIDDEN,
             Self::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -40,7 +45,7 @@ impl ServiceError {
                 Some(seconds.max(1))
             }
             Self::TimedOut => Some(1),
-            Self::Internal => None,
+            Self::ForeignOrigin | Self::UnknownHost | Self::Internal => None,
         }
     }
 }

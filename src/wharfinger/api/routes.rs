@@ -56,16 +56,19 @@ pub fn http_service(app: &Arc<App>, readings: Vec<Reading>) -> HttpService {
     let operations = gateway.operation_names().chain(OTHER_OPERATIONS);
     let operations = operations.chain(TABLE.iter().map(|row| row.endpoint.name()));
     let metrics = Arc::new(Metrics::new(operations, readings));
-    let mut service = HttpServiceBuilder::new(&app.config.http, &app.ids, Arc::clone(&metrics))
+    let mut service = HttpServiceBuilder::new(&app.config.http, &app.ids, Arc::clone(&metrics));
+    if app.config.dev {
+        let reset = Router::new().route("/_wharfinger/reset", post(reset));
+        service = service
+            .guard_against_browsers(&app.config.names)
+            .routes::<PlainErrors>(reset.with_state(Arc::clone(app)));
+    }
+    service
         .routes::<v2::error::DistributionErrors>(v2::routes(app, &metrics))
         .routes::<v2::error::DistributionErrors>(token_routes(app))
         .gateway(gateway)
-        .unlimited_routes::<PlainErrors>(health_routes(Index(app.db.clone()), metrics));
-    if app.config.dev {
-        let reset = Router::new().route("/_wharfinger/reset", post(reset));
-        service = service.routes::<PlainErrors>(reset.with_state(Arc::clone(app)));
-    }
-    service.build()
+        .unlimited_routes::<PlainErrors>(health_routes(Index(app.db.clone()), metrics))
+        .build()
 }
 
 struct Index(Db);

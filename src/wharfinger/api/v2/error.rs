@@ -194,6 +194,9 @@ impl Refusal {
     pub fn from_service(error: ServiceError) -> Self {
         match error {
             ServiceError::TooManyRequests { retry_after } => Self::too_many_requests(retry_after),
+            ServiceError::ForeignOrigin | ServiceError::UnknownHost => {
+                Self::new(Code::Denied, error.to_string())
+            }
             ServiceError::TimedOut | ServiceError::Internal => {
                 Self::new(Code::Unknown, error.to_string()).with_status(error.status())
             }
