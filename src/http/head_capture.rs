@@ -10,6 +10,7 @@
 //! seen whole is rejected too.
 
 use http::Method;
+use memchr::memmem;
 
 /// More than this stays allocated only while a head needs it.
 const KEPT_BYTES: usize = 4 * 1024;
@@ -42,6 +43,10 @@ impl HeadCapture {
     /// To be called for each parsed request: removes its head. What follows is kept only if the
     /// request has no body, because then it is the next head.
     pub(crate) fn take(&mut self, method: &Method, has_body: bool, chunked: bool) -> Framing {
+        if !chunked && self.is_one_head() {
+            self.clear();
+            return Framing::Unambiguous;
+        }
         let head = Head::find(&self.bytes);
         let framing = match &head {
             _ if !chunked => Framing::Unambiguous,
@@ -55,6 +60,13 @@ impl HeadCapture {
             _ => self.clear(),
         }
         framing
+    }
+
+    /// Whether the bytes are a single head with the usual line ends: the case of nearly every
+    /// request, found without reading line by line.
+    fn is_one_head(&self) -> bool {
+        const END: &[u8] = b"\r\n\r\n";
+        memmem::find(&self.bytes, END).is_some_and(|start| start + END.len() == self.bytes.len())
     }
 
     fn clear(&mut self) {

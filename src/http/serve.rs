@@ -189,7 +189,7 @@ async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             });
             let serving = shared.http1.serve_connection(io, service);
             let retire = http1::Connection::graceful_shutdown;
-            drive(shared, serving, retire, connection, order).await;
+            drive(shared, serving, retire, connection, protocol, order).await;
         }
         Protocol::Http2 => {
             let builder = http2_builder(connection, &limits);
@@ -206,7 +206,7 @@ async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             });
             let serving = builder.serve_connection(io, service);
             let retire = http2::Connection::graceful_shutdown;
-            drive(shared, serving, retire, connection, order).await;
+            drive(shared, serving, retire, connection, protocol, order).await;
         }
     }
 }
@@ -248,6 +248,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
     serving: C,
     retire: impl Fn(Pin<&mut C>),
     connection: &Arc<Connection>,
+    protocol: Protocol,
     mut order: watch::Receiver<ConnectionOrder>,
 ) {
     tokio::pin!(serving);
@@ -269,7 +270,7 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
                 Ok(ConnectionOrder::Drain) => retire(serving.as_mut()),
                 Ok(ConnectionOrder::Cut) | Err(_) => break,
             },
-            () = connection.closed() => {
+            () = connection.closed(), if protocol == Protocol::Http2 => {
                 tracing::debug!(peer = %connection.peer(), "connection cut: too many resets");
                 connection.count_cut();
                 break;
