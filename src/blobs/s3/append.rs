@@ -45,7 +45,7 @@ pub(super) struct Append<'a> {
     filled: u64,
     slot: Option<PartSlot>,
     /// Parts on their way, each with its index. Dropping the set stops them.
-    travelling: JoinSet<Result<(usize, String)>>,
+    in_flight: JoinSet<Result<(usize, String)>>,
     touched: bool,
 }
 
@@ -73,7 +73,7 @@ impl<'a> Append<'a> {
             filling: Vec::new(),
             filled: parts.tail,
             slot: None,
-            travelling: JoinSet::new(),
+            in_flight: JoinSet::new(),
             touched: false,
             parts,
         })
@@ -179,18 +179,18 @@ impl<'a> Append<'a> {
     }
 
     async fn send_part(&mut self) -> Result<()> {
-        while self.travelling.len() >= PARTS_AT_ONCE {
-            self.arrived().await?;
+        while self.in_flight.len() >= PARTS_AT_ONCE {
+            self.join_part().await?;
         }
         let multipart = self.multipart().await?;
         let index = self.parts.ids.len();
-        self.parts.ids.push(String::new()); // known when the part has arrived
+        self.parts.ids.push(String::new()); // known when the part is stored
         let payload = self.take_payload();
         let slot = self.slot.take();
         self.filled = 0;
         let path = self.path();
         let store = Arc::clone(&self.objects.multipart);
-        self.travelling.spawn(async move {
+        self.in_flight.spawn(async move {
             let part = store.put_part(&path, &multipart, index, payload).await?;
             drop(slot);
             Ok((index, part.content_id))
@@ -198,8 +198,8 @@ impl<'a> Append<'a> {
         Ok(())
     }
 
-    async fn arrived(&mut self) -> Result<bool> {
-        let Some(part) = self.travelling.join_next().await else {
+    async fn join_part(&mut self) -> Result<bool> {
+        let Some(part) = self.in_flight.join_next().await else {
             return Ok(false);
         };
         let (index, id) = part??;
@@ -219,7 +219,7 @@ impl<'a> Append<'a> {
 
     /// Stores what is left over, so that nothing of the upload is in this process alone.
     pub(super) async fn settle(&mut self, last: bool) -> Result<Staged> {
-        while self.arrived().await? {}
+        while self.join_part().await? {}
         if self.touched {
             // Replaced by an earlier append, which the caller recorded since.
             if let Some(old) = self.parts.superseded.take() {

@@ -104,6 +104,15 @@ pub(crate) fn find(
     clock: Timestamp,
 ) -> db::Result<Option<(UploadSession, bool)>> {
     let now = time(tx, clock)?;
+    find_at(tx, repository, id, now)
+}
+
+fn find_at(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    id: Uuid,
+    now: i64,
+) -> db::Result<Option<(UploadSession, bool)>> {
     let found = tx.query_optional(
         "SELECT id, repository_id, staged, size, last_part_size, short_parts, version, unclean, digest, claimed_until
          FROM uploads WHERE id = ?1 AND repository_id = ?2 AND state = 'open'",
@@ -123,7 +132,8 @@ pub(crate) fn claim(
     id: Uuid,
     clock: Timestamp,
 ) -> db::Result<Claimed> {
-    let Some((mut session, claimed)) = find(tx, repository, id, clock)? else {
+    let now = time(tx, clock)?;
+    let Some((mut session, claimed)) = find_at(tx, repository, id, now)? else {
         return Ok(Claimed::Missing);
     };
     if claimed {
@@ -131,7 +141,6 @@ pub(crate) fn claim(
     }
     // A claim that ran out without being given back: its request died or lost the database.
     session.unclean |= session.claimed_until.as_ms() > 0;
-    let now = time(tx, clock)?;
     tx.execute(
         "UPDATE uploads SET version = version + 1, claimed_until = ?1, updated_at = ?2, unclean = ?3
          WHERE id = ?4 AND version = ?5",
@@ -277,4 +286,49 @@ fn read(row: &Row<'_>) -> db::Result<UploadSession> {
         digest: row.optional_bytes(8).map(digest).transpose()?,
         claimed_until: Timestamp::from_ms(row.integer(9)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use wharfinger_base::{Clock, Ids};
+    use wharfinger_db::testing;
+
+    use super::*;
+    use crate::MIGRATIONS;
+
+    const REPOSITORY: RepositoryId = RepositoryId(1);
+
+    #[tokio::test]
+    async fn claims_go_by_the_clock_of_a_database_server_not_by_that_of_its_client() {
+        for db in testing::every_engine(MIGRATIONS) {
+            let shared = db.engine() == "postgres";
+            let session = UploadSession {
+                id: Ids::default().uuid(),
+                repository: REPOSITORY,
+                staged: Vec::new(),
+                size: 0,
+                last_part_size: 0,
+                short_parts: 0,
+                version: 0,
+                unclean: false,
+                digest: None,
+                claimed_until: Timestamp::default(),
+            };
+            let (id, now) = (session.id, Clock::System.now());
+            let written = db.write(move |tx| insert(tx, &session, "owner", false, now));
+            written.await.expect("inserted");
+            let claimed = async |clock: Timestamp| {
+                let claimed = db.write(move |tx| claim(tx, REPOSITORY, id, clock)).await;
+                matches!(claimed, Ok(Claimed::Yes(_)))
+            };
+            let hour = std::time::Duration::from_hours(1);
+            assert!(claimed(now.minus(hour)).await);
+            // A claim is for half a minute; this client's clock is two hours ahead of the other's.
+            assert_eq!(claimed(now.plus(hour)).await, !shared);
+            let due = db
+                .read(move |tx| due(tx, 1_000, now.plus(3 * hour), 10))
+                .await;
+            assert_eq!(due.expect("read").len(), usize::from(!shared));
+        }
+    }
 }
