@@ -96,7 +96,7 @@ impl UploadClaims {
         let started = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
-            let asked = Instant::now();
+            let requested_at = Instant::now();
             let clock = self.clock.now();
             let claimed = self
                 .db
@@ -106,7 +106,7 @@ impl UploadClaims {
                 Claimed::Yes(session) => {
                     return Ok(Claim {
                         session,
-                        until: Some(asked + CLAIM - MARGIN),
+                        until: Some(requested_at + CLAIM - MARGIN),
                         _lock: None,
                     });
                 }
@@ -201,13 +201,13 @@ impl UploadClaims {
         loop {
             let next = (Instant::now() + RENEWAL).min(*until);
             tokio::time::sleep_until(next).await;
-            let asked = Instant::now();
+            let requested_at = Instant::now();
             let clock = self.clock.now();
             let renewal = self
                 .db
                 .write(move |tx| store::renew(tx, id, version, clock));
             match tokio::time::timeout_at(*until, renewal).await {
-                Ok(Ok(true)) => *until = asked + CLAIM - MARGIN,
+                Ok(Ok(true)) => *until = requested_at + CLAIM - MARGIN,
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => {
                     tracing::warn!(upload = %id, %error, "the claim on an upload was not renewed");

@@ -55,8 +55,8 @@ class Client:
         self.connection.close()
 
 
-class World:
-    """Servers, each behind its own proxy to the bucket, and what they have promised."""
+class Replicas:
+    """Servers, each with its own proxy to the bucket, and what they have promised."""
 
     def __init__(self, name, servers, seed):
         self.rng = random.Random(seed)
@@ -84,7 +84,7 @@ class World:
         self.servers[0].create_repository(REPOSITORY)
         self.contents = [self.rng.randbytes(size) for size in SIZES]
         self.lock = threading.Lock()
-        self.promised, self.locations, self.answers = set(), [], {}
+        self.promised, self.locations, self.outcomes = set(), [], {}
         self.stopped, self.fault = threading.Event(), None
 
     def start_server(self, server):
@@ -125,9 +125,9 @@ class World:
             finally:
                 client.close()
 
-    def count(self, answer):
+    def count(self, outcome):
         with self.lock:
-            self.answers[answer] = self.answers.get(answer, 0) + 1
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
     def promise(self, data):
         with self.lock:
@@ -259,30 +259,30 @@ class World:
 @pytest.mark.parametrize(("servers", "zombies"), [(2, False), (3, True)], ids=["two-servers", "three-servers-that-lose-claims"])
 def test_replicas(servers, zombies):
     print(f"SEED={SEED} REPLICA_SECONDS={SECONDS}")
-    world = World(f"crash-replicas-{servers}", servers, f"{SEED}/{servers}")
-    threads = [threading.Thread(target=world.client, args=(f"{SEED}/{servers}/{number}",)) for number in range(CLIENTS)]
+    replicas = Replicas(f"crash-replicas-{servers}", servers, f"{SEED}/{servers}")
+    threads = [threading.Thread(target=replicas.client, args=(f"{SEED}/{servers}/{number}",)) for number in range(CLIENTS)]
     try:
         for thread in threads:
             thread.start()
         end = time.monotonic() + SECONDS / 2
-        while time.monotonic() < end and not world.stopped.is_set():
-            time.sleep(world.rng.uniform(0.2, 2))
-            world.strike(zombies)
-        world.stopped.set()
+        while time.monotonic() < end and not replicas.stopped.is_set():
+            time.sleep(replicas.rng.uniform(0.2, 2))
+            replicas.strike(zombies)
+        replicas.stopped.set()
         for thread in threads:
             thread.join()
-        assert world.fault is None, f"SEED={SEED}: {world.fault!r}"
-        world.settle()
-        world.sweep()
-        world.settle()
+        assert replicas.fault is None, f"SEED={SEED}: {replicas.fault!r}"
+        replicas.settle()
+        replicas.sweep()
+        replicas.settle()
         faults = {}
-        for proxy in world.proxies:
+        for proxy in replicas.proxies:
             for (method, fault), count in proxy.counts.items():
                 faults[f"{method} {fault}"] = faults.get(f"{method} {fault}", 0) + count
-        print(f"answers: {world.answers}; S3 requests: {faults}")
-        assert world.answers.get(201, 0) > SECONDS / 10, f"SEED={SEED}: few pushes succeeded: {world.answers}"
+        print(f"outcomes: {replicas.outcomes}; S3 requests: {faults}")
+        assert replicas.outcomes.get(201, 0) > SECONDS / 10, f"SEED={SEED}: few pushes succeeded: {replicas.outcomes}"
     except AssertionError as error:
         raise AssertionError(f"SEED={SEED}: {error}") from error
     finally:
-        world.stopped.set()
-        world.stop()
+        replicas.stopped.set()
+        replicas.stop()

@@ -89,6 +89,36 @@ async fn a_server_that_lost_its_claim_publishes_nothing() {
 }
 
 #[tokio::test]
+async fn a_request_that_lost_its_claim_neither_ends_nor_publishes_what_another_one_works_on() {
+    let server = shared().await;
+    let other = server.another();
+    for content in [b"content".to_vec(), vec![7; 200_000]] {
+        let id = server.start().await;
+        server.append(id, None, &content).await.expect("appended");
+        let uploads = &server.registry.uploads;
+        let mut lost = Vec::new();
+        for _ in 0..2 {
+            let claim = uploads.claims.claim(server.repository, id).await;
+            lost.push(claim.expect("claimed"));
+            server.clock.advance(CLAIM_IS_OVER);
+        }
+        let claim = other.uploads.claims.claim(server.repository, id).await;
+        let claim = claim.expect("claimed");
+        let ended = uploads.end(lost.remove(0)).await;
+        assert!(matches!(ended, Err(Error::NoSuchUpload)), "{ended:?}");
+        // A digest of the other algorithm, so that the bytes themselves can be published once more.
+        let sha512 = Digest::of(Algorithm::Sha512, &content);
+        let published = uploads.publish(lost.remove(0), sha512).await;
+        assert!(published.is_err(), "{published:?}");
+        let found = other.content.get(server.repository, &sha512).await;
+        assert!(matches!(found, Err(Error::NoSuchBlob(_))));
+        let published = other.uploads.publish(claim, digest(&content)).await;
+        published.expect("201");
+        assert_eq!(read(&other, &server, &content).await, content);
+    }
+}
+
+#[tokio::test]
 async fn a_claimed_session_is_neither_swept_nor_given_to_another_request() {
     let server = shared().await;
     let other = server.another();

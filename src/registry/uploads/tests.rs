@@ -43,14 +43,14 @@ impl TestServer {
 
     pub(crate) async fn over(db: Db, disk: bool, config: Config) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let place = if disk {
+        let config_of_blobs = if disk {
             BlobsConfig::Disk {
                 root: folder.path().to_owned(),
             }
         } else {
             BlobsConfig::Memory
         };
-        let blobs = BlobStore::open(&place, Durability::Full, Ids::default())
+        let blobs = BlobStore::open(&config_of_blobs, Durability::Full, Ids::default())
             .await
             .expect("a blob store");
         let clock = Clock::manual(Clock::System.now());
