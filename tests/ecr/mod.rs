@@ -4,6 +4,7 @@ mod access;
 mod gateway;
 mod images;
 mod layers;
+mod policies;
 mod repositories;
 
 use serde_json::json;

@@ -40,7 +40,11 @@ impl From<Error> for Fault {
 
 impl From<iam::Error> for Error {
     fn from(error: iam::Error) -> Self {
-        Fault::internal(Family::Json).with_cause(&error).into()
+        match error {
+            iam::Error::Policy(why) => invalid_policy(&why),
+            iam::Error::LimitExceeded { .. } => invalid("PolicyText", &error.to_string()),
+            _ => Fault::internal(Family::Json).with_cause(&error).into(),
+        }
     }
 }
 
@@ -83,6 +87,12 @@ fn sender(code: &'static str, message: impl Into<String>) -> Error {
 /// A member that breaks a rule which only its operation can check.
 pub(super) fn invalid(member: &str, constraint: &str) -> Error {
     MODEL.limits.refusal(member, constraint).into()
+}
+
+/// A policy that is not valid. ECR's own message says nothing about the cause; it is added.
+pub(super) fn invalid_policy(why: &iam::PolicyError) -> Error {
+    let constraint = format!("Invalid repository policy provided: {why}");
+    invalid("PolicyText", &constraint)
 }
 
 /// An invalid combination of members.

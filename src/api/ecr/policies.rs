@@ -49,11 +49,12 @@ impl Operation for SetRepositoryPolicy {
     }
 
     async fn run(self, cx: &Context<Ecr>) -> Result<RepositoryPolicyOutput> {
-        // ECR's own message says nothing about the cause; it is added.
-        let policy = Policy::parse(&self.policy_text, Grammar::Repository).map_err(|why| {
-            let constraint = format!("Invalid repository policy provided: {why}");
-            error::invalid("PolicyText", &constraint)
-        })?;
+        let parse = |text: &str| {
+            Policy::parse(text, Grammar::Repository).map_err(|why| error::invalid_policy(&why))
+        };
+        parse(&self.policy_text)?;
+        let bound = cx.state().iam.bind_principals(&self.policy_text).await?;
+        let policy = parse(&bound)?;
         let repository = cx.resource().repository()?;
         let force = self.force.unwrap_or_default();
         if !force && !cx.would_allow(Self::ACTION, &policy) {
@@ -63,9 +64,8 @@ impl Operation for SetRepositoryPolicy {
             ));
         }
         let repositories = &cx.state().registry.repositories;
-        let text = self.policy_text.clone();
         repositories
-            .set_policy(&repository.registry, &repository.name, text)
+            .set_policy(&repository.registry, &repository.name, bound)
             .await?;
         Ok(RepositoryPolicyOutput::new(repository, self.policy_text))
     }
@@ -93,6 +93,7 @@ impl Operation for GetRepositoryPolicy {
         let text = repositories
             .policy(&repository.registry, &repository.name)
             .await?;
+        let text = cx.state().iam.show_principals(&text).await?;
         Ok(RepositoryPolicyOutput::new(repository, text))
     }
 }
@@ -119,6 +120,7 @@ impl Operation for DeleteRepositoryPolicy {
         let text = repositories
             .delete_policy(&repository.registry, &repository.name)
             .await?;
+        let text = cx.state().iam.show_principals(&text).await?;
         Ok(RepositoryPolicyOutput::new(repository, text))
     }
 }
