@@ -34,7 +34,7 @@ struct Wording {
     message: String,
 }
 
-/// Member name to shape name, with a `*` behind it where the member is required.
+/// Member name to shape name, with a `*` after it where the member is required.
 type Members = BTreeMap<String, String>;
 
 #[derive(Debug, Deserialize)]
@@ -263,7 +263,7 @@ impl Check<'_> {
     }
 }
 
-/// Bytes behind a Base64 text; a text that is none gives its fault when it is decoded.
+/// Bytes that a Base64 text encodes; an invalid text is refused when it is decoded.
 fn decoded_length(text: &str) -> usize {
     text.trim_end_matches('=').len() * 3 / 4
 }
@@ -436,7 +436,7 @@ mod tests {
     proptest! {
         /// No document makes the check panic, and what it refuses it refuses with one of two codes.
         #[test]
-        fn any_document_is_judged(document in documents()) {
+        fn any_document_is_checked(document in documents()) {
             for (operation, _) in ECR.operations() {
                 if let Err(fault) = ECR.check(operation, &document) {
                     prop_assert!(matches!(fault.code.as_ref(), "SerializationException" | "InvalidParameterException"), "{}", fault);

@@ -1,5 +1,5 @@
-//! The words of the AWS wire: ARNs, faults, protocols, signatures and a service's published limits.
-//! Knows no resource of any wing.
+//! AWS vocabulary: ARNs, faults, protocols, signatures and the published limits of services. Knows
+//! no resource of any domain.
 
 mod arn;
 mod common;

@@ -1,11 +1,12 @@
-//! Signature Version 4, judged from the server's side: what a request claims, and whether its
-//! signature holds. PURE.
+//! Signature Version 4, verified as a server does: what a request claims, and whether its signature
+//! is valid. PURE.
 //!
 //! Source: AWS General Reference, "Signature Version 4 signing process", and the published test
-//! suite (values in `laws`).
+//! test vectors (values in `tests`).
 
 mod canonical;
 mod error;
+mod request;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub use error::SignatureError;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderMap;
+pub use request::Request;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use wharfinger_base::{Secret, Timestamp};
@@ -29,20 +31,6 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const TERMINATOR: &str = "aws4_request";
 /// Most headers a signature may name: far more than any client sends, and each costs a look-up.
 const MAX_SIGNED_HEADERS: usize = 100;
-
-/// All of a request that a signature covers.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    pub method: &'a str,
-    /// Path and query as they came, still percent-encoded; the query without its `?`.
-    pub path: &'a str,
-    pub query: &'a str,
-    pub headers: &'a HeaderMap,
-    /// The authority of the request's URI: stands in for `host`, which HTTP/2 does not send.
-    pub authority: Option<&'a str>,
-    /// Lower-case hexadecimal SHA-256 of the body.
-    pub body_hash: &'a str,
-}
 
 /// `<key id>/<date>/<region>/<service>/aws4_request`.
 #[derive(Clone, Debug, PartialEq, Eq)]

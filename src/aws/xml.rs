@@ -1,4 +1,4 @@
-//! Answers and faults of the AWS Query protocol, as XML.
+//! Responses and faults of the AWS Query protocol, as XML.
 //!
 //! Source: the Smithy specification, "AWS Query protocol", response serialization.
 
@@ -9,18 +9,18 @@ use serde_json::Value;
 
 use crate::fault::{Fault, Side};
 
-/// The `Content-Type` of answers.
+/// The `Content-Type` of responses.
 pub const CONTENT_TYPE: &str = "text/xml";
 
-/// An answer of `action`: its result inside `<ActionResponse>`, with the request's id.
+/// The response of `action`: its result inside `<ActionResponse>`, with the request's id.
 pub fn encode<T: Serialize>(
     action: &str,
     namespace: &str,
-    answer: &T,
+    output: &T,
     request_id: &str,
 ) -> Result<Vec<u8>, Fault> {
-    let failed = |_| Fault::receiver("InternalFailure", "The answer could not be written");
-    let value = serde_json::to_value(answer).map_err(failed)?;
+    let failed = |_| Fault::receiver("InternalFailure", "The response could not be written");
+    let value = serde_json::to_value(output).map_err(failed)?;
     let mut text = format!("<{action}Response xmlns=\"{namespace}\">");
     element(&mut text, &format!("{action}Result"), &value);
     text.push_str("<ResponseMetadata>");
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_wrapped_as_query_services_do() {
+    fn a_response_is_wrapped_as_query_services_do() {
         let bytes = encode(
             "GetX",
             "https://x/",

@@ -1,29 +1,15 @@
 //! Operations on access keys, of users and of the account's root.
 
 use wharfinger_aws::AccountId;
-use wharfinger_base::Secret;
 use wharfinger_db::Tx;
 
 use crate::error::Error;
 use crate::store::{self, AccessKeySummary};
-use crate::users::{ID_ALPHABET, Users, existing};
+use crate::users::{NewAccessKey, Users, existing};
 
 /// Access keys that a user or the root may have (the IAM quota): the one in use, and its successor
 /// while it is being replaced.
 pub const MAX_KEYS: usize = 2;
-
-/// Base 64. The 40 characters of a secret hold 240 bits; the 16 random ones of a key id, 80.
-const SECRET_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// An access key when it has just been made: the only time that its secret can be shown.
-#[derive(Clone, Debug)]
-pub struct NewAccessKey {
-    pub account: AccountId,
-    /// `None` for the root.
-    pub user: Option<String>,
-    pub access_key_id: String,
-    pub secret_access_key: Secret<String>,
-}
 
 impl Users {
     /// The access keys of a user, or of the account's root where `name` is `None`.
@@ -152,26 +138,6 @@ impl Users {
             Ok(missing)
         });
         Ok(made.await?.then_some(key))
-    }
-
-    /// A new key, and its secret as it will be stored.
-    pub(super) fn new_key(
-        &self,
-        account: AccountId,
-        user: Option<&str>,
-    ) -> (NewAccessKey, Vec<u8>) {
-        let access_key_id = format!("AKIA{}", self.ids.text(ID_ALPHABET, 16));
-        let secret = self.ids.text(SECRET_ALPHABET, 40);
-        let sealed = self.seal.seal(&access_key_id, secret.as_bytes());
-        (
-            NewAccessKey {
-                account,
-                user: user.map(ToOwned::to_owned),
-                access_key_id,
-                secret_access_key: Secret::new(secret),
-            },
-            sealed,
-        )
     }
 }
 

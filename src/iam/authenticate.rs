@@ -14,11 +14,10 @@ use wharfinger_aws::{AccountId, Region};
 use wharfinger_base::{Clock, Timestamp};
 
 use crate::error::Error;
+use crate::grants::{LayerGrant, RegistryGrant};
 use crate::identities::{Identities, Identity};
 use crate::principal::Caller;
-use crate::token::{
-    Holder, LayerGrant, MAX_TOKEN_BYTES, RegistryGrant, SignIn, SignInClaims, Tokens,
-};
+use crate::token::{Holder, MAX_TOKEN_BYTES, SignIn, SignInClaims, Tokens};
 
 /// The only user name that comes with a password.
 pub const PASSWORD_USER: &str = "AWS";
@@ -242,10 +241,6 @@ impl Authenticator {
 
     pub(super) async fn basic(&self, user: &str, password: &str) -> Result<Arc<Caller>, Error> {
         self.admit(&self.prove_basic(user, password)?).await
-    }
-
-    pub(super) async fn bearer(&self, token: &str) -> Result<Arc<Caller>, Error> {
-        self.admit(&self.prove_bearer(token)?).await
     }
 
     fn prove(&self, value: &str) -> Result<SignedIn, Error> {

@@ -25,7 +25,7 @@ pub struct EvaluationBudget {
 pub enum EvaluationLimit {
     /// The decisions of the request took [`STEPS_PER_REQUEST`].
     Steps,
-    /// A condition asked for a value longer than [`MAX_CONDITION_VALUE_BYTES`].
+    /// A condition compared a value longer than [`MAX_CONDITION_VALUE_BYTES`].
     ValueBytes,
 }
 

@@ -12,8 +12,8 @@ use crate::policy::{Grammar, Policy};
 
 /// Distinct policies expected.
 const EXPECTED_POLICIES: usize = 1_024;
-/// Size of the texts of all policies kept, in bytes. A compiled policy takes about ten times as much
-/// as its text.
+/// Size of the texts of all policies kept, in bytes. A compiled policy takes about ten times as
+/// much as its text.
 const MAX_TEXT_BYTES: u64 = 4 * 1024 * 1024;
 
 type Key = ([u8; 32], Grammar);

@@ -155,7 +155,7 @@ impl Operator {
             "NotIpAddress" => (Test::IpAddress, true),
             "ArnEquals" | "ArnLike" => (Test::Arn, false),
             "ArnNotEquals" | "ArnNotLike" => (Test::Arn, true),
-            // `Null` asks whether the key exists: IfExists and the set forms would say nothing
+            // `Null` tests whether the key exists: IfExists and the set forms would say nothing
             // more.
             "Null" if !if_exists && quantifier == Quantifier::Plain => (Test::Null, false),
             _ => return None,

@@ -1,4 +1,4 @@
-//! The request that a decision is about, with the values of the global and ECR condition keys, which
+//! The request that a decision is about, with the values of the global and ECR condition keys. They
 //! are computed only when a condition needs them. PURE.
 //!
 //! Source: IAM user guide, "AWS global condition context keys"; Service Authorization Reference,

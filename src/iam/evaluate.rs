@@ -156,7 +156,7 @@ impl Denial {
                 format!("because no {kind} allows the {action} action")
             }
             Self::Limit(EvaluationLimit::Steps) => "because the policies take too long to \
-                 evaluate for all that this request asks for"
+                 evaluate for all parts of this request"
                 .to_owned(),
             Self::Limit(EvaluationLimit::ValueBytes) => format!(
                 "because a condition compares a value of the request, such as its User-Agent, \

@@ -1,5 +1,5 @@
-//! The owners of access keys. Each key is read from the index at most once a second, so that a change
-//! by any process takes effect within one second.
+//! The owners of access keys. Each key is read from the index at most once a second, so that a
+//! change by any process takes effect within one second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -13,6 +13,7 @@ mod context;
 mod error;
 mod evaluate;
 mod glob;
+mod grants;
 mod identities;
 mod index_mode;
 mod key;
@@ -32,13 +33,14 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use access_keys::{MAX_KEYS, NewAccessKey};
+pub use access_keys::MAX_KEYS;
 use authenticate::Authenticator;
 pub use authenticate::{PASSWORD_USER, SigV4Claim, Signed};
 pub use budget::{EvaluationBudget, EvaluationLimit};
 pub use context::{AccessRequest, ConditionContext};
 pub use error::{Error, PolicyError};
 pub use evaluate::{Decision, Denial, Grant, MatchedStatement, PolicyKind, PolicySet, evaluate};
+pub use grants::{LayerGrant, RegistryGrant};
 use identities::Identities;
 pub use managed::{managed_policy, managed_policy_names};
 pub use policy::{Effect, Grammar, Policy};
@@ -48,9 +50,9 @@ pub use scopes::{ScopeAction, ScopeActions, ScopeError, ScopeTarget, TokenScope,
 use seal::Seal;
 pub use seal::{KeyFileError, MasterKey};
 pub use store::AccessKeySummary;
-pub use token::{IssuedToken, LayerGrant, RegistryGrant, install_crypto_provider};
+pub use token::{IssuedToken, install_crypto_provider};
 use token::{SignIn, Tokens};
-pub use users::{MAX_POLICIES, PolicyAttachment, UserSummary, Users};
+pub use users::{MAX_POLICIES, NewAccessKey, PolicyAttachment, UserSummary, Users};
 use wharfinger_aws::{AccountId, sigv4};
 use wharfinger_base::{Clock, Ids, Timestamp};
 use wharfinger_db::{Db, Migration};
@@ -217,10 +219,6 @@ impl Iam {
         password: &str,
     ) -> Result<Arc<Caller>, Error> {
         self.authenticator.basic(user, password).await
-    }
-
-    pub async fn authenticate_bearer(&self, token: &str) -> Result<Arc<Caller>, Error> {
-        self.authenticator.bearer(token).await
     }
 
     /// The password that `GetAuthorizationToken` returns, for the user name [`PASSWORD_USER`].

@@ -1,12 +1,12 @@
-//! Callers: an account's root, a user or an anonymous caller, with the policies and the limits of the
-//! credentials used. PURE.
+//! Callers: an account's root, a user or an anonymous caller, with the policies and the limits of
+//! the credentials used. PURE.
 
 use std::sync::Arc;
 
 use wharfinger_aws::{AccountId, Arn};
 
+use crate::grants::RegistryGrant;
 use crate::policy::Policy;
-use crate::token::RegistryGrant;
 
 /// An identity within an account. Roles and their sessions will be further kinds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub struct IdentityPolicies {
     pub policies: Vec<NamedPolicy>,
 }
 
-/// An authenticated caller. Cheap to share behind an `Arc`; made once a second at most for each
-/// credential in use.
+/// An authenticated caller, shared in an `Arc`: built at most once a second for each credential in
+/// use.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub account: AccountId,

@@ -19,7 +19,7 @@ use crate::store;
 use crate::users::Users;
 
 /// Most distinct users that one policy may name, so that storing or showing it takes few look-ups.
-/// A policy of 10,240 characters has room for about 200 ARNs.
+/// A policy of 10,240 characters holds about 200 ARNs.
 const MAX_PRINCIPALS: usize = 256;
 
 impl Users {
@@ -103,13 +103,13 @@ fn user_of(principal: &str) -> Option<NamedUser<'_>> {
 }
 
 #[derive(Deserialize)]
-struct Document<'a> {
+struct RawDocument<'a> {
     #[serde(rename = "Statement", borrow)]
     statement: &'a RawValue,
 }
 
 #[derive(Deserialize)]
-struct Statement<'a> {
+struct RawStatement<'a> {
     #[serde(rename = "Principal", borrow)]
     principal: Option<&'a RawValue>,
     #[serde(rename = "NotPrincipal", borrow)]
@@ -117,7 +117,7 @@ struct Statement<'a> {
 }
 
 #[derive(Deserialize)]
-struct Principal<'a> {
+struct RawPrincipal<'a> {
     #[serde(rename = "AWS", borrow)]
     aws: Option<&'a RawValue>,
 }
@@ -126,15 +126,15 @@ type Found<'a> = Vec<(&'a RawValue, Cow<'a, str>)>;
 
 /// The `AWS` principals of a policy, each with its text in the document.
 fn principals(policy: &str) -> Result<Found<'_>, serde_json::Error> {
-    let document: Document<'_> = serde_json::from_str(policy)?;
+    let document: RawDocument<'_> = serde_json::from_str(policy)?;
     let mut found = Vec::new();
     for statement in one_or_many(document.statement)? {
-        let statement: Statement<'_> = serde_json::from_str(statement.get())?;
+        let statement: RawStatement<'_> = serde_json::from_str(statement.get())?;
         let elements = [statement.principal, statement.not_principal];
         // `"Principal": "*"` names nobody.
         let named = |element: &&RawValue| element.get().starts_with('{');
         for element in elements.into_iter().flatten().filter(named) {
-            let principal: Principal<'_> = serde_json::from_str(element.get())?;
+            let principal: RawPrincipal<'_> = serde_json::from_str(element.get())?;
             for name in principal.aws.map_or(Ok(Vec::new()), one_or_many)? {
                 found.push((name, serde_json::from_str(name.get())?));
             }

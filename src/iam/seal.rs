@@ -17,7 +17,8 @@ const KEY_BYTES: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     #[error(
-        "the master key file {path} holds {found} bytes instead of {KEY_BYTES}: restore it from a backup; without it no stored secret can be read"
+        "the master key file {path} holds {found} bytes instead of {KEY_BYTES}: restore it from a \
+         backup; without it no stored secret can be read"
     )]
     Length { path: PathBuf, found: u64 },
     #[error("the master key file {path} cannot be used")]
@@ -29,9 +30,9 @@ pub enum KeyFileError {
 pub struct MasterKey(Secret<[u8; KEY_BYTES]>);
 
 impl MasterKey {
-    /// A key for this process alone: tokens and secrets die with it.
-    #[must_use]
-    pub fn random(ids: &Ids) -> Self {
+    /// A key for one test.
+    #[cfg(test)]
+    pub(super) fn random(ids: &Ids) -> Self {
         Self(Secret::new(ids.bytes()))
     }
 
@@ -80,7 +81,10 @@ fn read(path: &Path) -> Result<MasterKey, KeyFileError> {
     }
     // Refusing would lock out mounted secrets, whose mode is not ours to choose.
     if metadata.permissions().mode() & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), "the master key file can be read by others than its owner: chmod 600 it");
+        tracing::warn!(
+            path = %path.display(),
+            "other users of this machine can read the master key file: chmod 600 it"
+        );
     }
     let mut bytes = [0; KEY_BYTES];
     file.read_exact(&mut bytes).map_err(trouble)?;
@@ -128,7 +132,7 @@ pub(super) fn derive(master: &MasterKey, purpose: Purpose) -> Secret<[u8; KEY_BY
         .extract(master.0.reveal())
         .expand(&label, hkdf::HKDF_SHA256)
         .and_then(|material| material.fill(&mut derived));
-    filled.expect("HKDF-SHA256 gives the 32 bytes that it was asked for");
+    filled.expect("HKDF-SHA256 gives 32 bytes");
     Secret::new(derived)
 }
 

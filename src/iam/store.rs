@@ -86,7 +86,8 @@ pub(super) fn insert_master_key(
 }
 
 pub(super) fn key(tx: &mut Tx<'_>, access_key_id: &str) -> Result<Option<KeyRow>> {
-    let sql = "SELECT k.account, k.owner_id, k.sealed_secret, k.disabled_at, u.name, u.path, u.created_at, u.disabled_at
+    let sql = "SELECT k.account, k.owner_id, k.sealed_secret, k.disabled_at,
+            u.name, u.path, u.created_at, u.disabled_at
         FROM access_keys k LEFT JOIN users u ON u.account = k.account AND u.user_id = k.owner_id
         WHERE k.access_key_id = ?1";
     tx.query_optional(sql, params![access_key_id], |row| {
@@ -117,7 +118,9 @@ pub(super) fn insert_key(
     sealed_secret: &[u8],
     now: Timestamp,
 ) -> Result<()> {
-    let sql = "INSERT INTO access_keys (account, access_key_id, owner_id, sealed_secret, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT INTO access_keys
+            (account, access_key_id, owner_id, sealed_secret, created_at)
+        VALUES (?1, ?2, ?3, ?4, ?5)";
     tx.execute(
         sql,
         params![
@@ -136,7 +139,8 @@ pub(super) fn keys_of(
     account: AccountId,
     owner_id: &str,
 ) -> Result<Vec<AccessKeySummary>> {
-    let sql = "SELECT access_key_id, created_at, disabled_at FROM access_keys WHERE account = ?1 AND owner_id = ?2 ORDER BY access_key_id";
+    let sql = "SELECT access_key_id, created_at, disabled_at FROM access_keys
+        WHERE account = ?1 AND owner_id = ?2 ORDER BY access_key_id";
     tx.query(sql, params![account.as_str(), owner_id], |row| {
         Ok(AccessKeySummary {
             access_key_id: row.text(0).to_owned(),
@@ -170,7 +174,8 @@ pub(super) fn insert_user(
     user: &UserName,
     now: Timestamp,
 ) -> Result<bool> {
-    let sql = "INSERT INTO users (account, folded_name, name, path, user_id, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    let sql = "INSERT INTO users (account, folded_name, name, path, user_id, created_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)
         ON CONFLICT (account, folded_name) DO NOTHING";
     let folded = user.name.to_ascii_lowercase();
     Ok(tx.execute(
@@ -187,7 +192,8 @@ pub(super) fn insert_user(
 }
 
 pub(super) fn user(tx: &mut Tx<'_>, account: AccountId, name: &str) -> Result<Option<UserRow>> {
-    let sql = "SELECT name, path, user_id, created_at, disabled_at FROM users WHERE account = ?1 AND folded_name = ?2";
+    let sql = "SELECT name, path, user_id, created_at, disabled_at FROM users
+        WHERE account = ?1 AND folded_name = ?2";
     tx.query_optional(
         sql,
         params![account.as_str(), name.to_ascii_lowercase()],
@@ -261,7 +267,8 @@ pub(super) fn policies_of(
     account: AccountId,
     user_id: &str,
 ) -> Result<Vec<PolicyRow>> {
-    let sql = "SELECT name, document FROM user_policies WHERE account = ?1 AND user_id = ?2 ORDER BY kind, name";
+    let sql = "SELECT name, document FROM user_policies
+        WHERE account = ?1 AND user_id = ?2 ORDER BY kind, name";
     tx.query(sql, params![account.as_str(), user_id], |row| {
         Ok(PolicyRow {
             name: row.text(0).to_owned(),
@@ -278,8 +285,10 @@ pub(super) fn put_policy(
     policy: &PolicyRow,
     now: Timestamp,
 ) -> Result<()> {
-    let sql = "INSERT INTO user_policies (account, user_id, kind, name, document, attached_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-        ON CONFLICT (account, user_id, kind, name) DO UPDATE SET document = excluded.document, attached_at = excluded.attached_at";
+    let sql = "INSERT INTO user_policies (account, user_id, kind, name, document, attached_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        ON CONFLICT (account, user_id, kind, name)
+        DO UPDATE SET document = excluded.document, attached_at = excluded.attached_at";
     let kind = if policy.document.is_some() {
         "inline"
     } else {

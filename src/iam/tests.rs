@@ -122,6 +122,11 @@ fn basic(user: &str, password: &str) -> String {
     )
 }
 
+async fn bearer(iam: &Iam, token: &str) -> Result<Arc<Caller>, Error> {
+    let header = format!("Bearer {token}");
+    iam.authenticate_header(Some(&header)).await
+}
+
 async fn user(iam: &Iam, name: &str, policies: &[&str]) -> NewAccessKey {
     let policies = policies
         .iter()
@@ -354,7 +359,7 @@ async fn a_password_lasts_twelve_hours() {
         );
     }
     assert_eq!(
-        iam.authenticate_bearer(text).await.err(),
+        bearer(&iam, text).await.err(),
         Some(Error::BadCredentials),
         "a password is no Bearer token"
     );
@@ -463,7 +468,7 @@ async fn a_token_that_would_not_be_accepted_is_not_issued() {
             .collect();
         match iam.registry_token(&caller, &registry_grant(&scopes.join(" "))) {
             Ok(token) => {
-                iam.authenticate_bearer(token.token.reveal())
+                bearer(&iam, token.token.reveal())
                     .await
                     .expect("an issued token is accepted");
                 issued += 1;
@@ -505,7 +510,7 @@ async fn a_ticket_names_its_issuer_and_one_layer_for_an_hour() {
         Some(Error::InvalidTicket)
     );
     assert_eq!(
-        iam.authenticate_bearer(ticket.reveal()).await.err(),
+        bearer(&iam, ticket.reveal()).await.err(),
         Some(Error::BadCredentials)
     );
     world.after(Duration::from_hours(1));
@@ -592,7 +597,7 @@ async fn dev_takes_anybody() {
         .registry_token(&signed.caller, &grant)
         .expect("a token")
         .token;
-    let caller = iam.authenticate_bearer(token.reveal()).await.expect("in");
+    let caller = bearer(&iam, token.reveal()).await.expect("in");
     assert_eq!(
         (caller.arn().as_str(), caller.registry_grant.as_deref()),
         (other, Some(&grant))

@@ -10,9 +10,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wharfinger_aws::{AccountId, Region};
 use wharfinger_base::{Secret, Timestamp};
-use wharfinger_oci::{Digest, RepositoryName};
+use wharfinger_oci::Digest;
 
 use crate::error::Error;
+use crate::grants::{LayerGrant, RegistryGrant};
 use crate::principal::Caller;
 use crate::scopes::TokenScopes;
 use crate::seal::{MasterKey, Purpose, derive};
@@ -38,23 +39,6 @@ pub struct IssuedToken {
     pub token: Secret<String>,
     pub issued_at: Timestamp,
     pub expires_at: Timestamp,
-}
-
-/// The one layer that a download URL gives access to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerGrant {
-    pub account: AccountId,
-    pub region: Region,
-    pub repository: RepositoryName,
-    pub digest: Digest,
-}
-
-/// What a Bearer token of `/token` is limited to: scopes within one registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegistryGrant {
-    pub account: AccountId,
-    pub region: Region,
-    pub scopes: TokenScopes,
 }
 
 /// The caller that a token was issued to. Key, user and policies are looked up at each use, so a

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use wharfinger_aws::{AccountId, Arn};
-use wharfinger_base::{Clock, Ids, Page, Timestamp};
+use wharfinger_base::{Clock, Ids, Page, Secret, Timestamp};
 use wharfinger_db::{Db, Tx};
 
-use crate::access_keys::NewAccessKey;
 use crate::error::Error;
 use crate::managed::managed_policy;
 use crate::policy::{Grammar, Policy};
@@ -26,7 +25,20 @@ const MAX_POLICY_NAME_BYTES: usize = 128;
 const MAX_PAGE: usize = 1_000;
 
 /// Base 32, as the ids of AWS.
-pub(super) const ID_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+const ID_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// Base 64. The 40 characters of a secret hold 240 bits; the 16 random ones of a key id, 80.
+const SECRET_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// An access key when it has just been made: the only time that its secret can be shown.
+#[derive(Clone, Debug)]
+pub struct NewAccessKey {
+    pub account: AccountId,
+    /// `None` for the root.
+    pub user: Option<String>,
+    pub access_key_id: String,
+    pub secret_access_key: Secret<String>,
+}
 
 /// A policy to attach to a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,6 +225,26 @@ impl Users {
             }
         })
         .await
+    }
+
+    /// A new key, and its secret as it will be stored.
+    pub(super) fn new_key(
+        &self,
+        account: AccountId,
+        user: Option<&str>,
+    ) -> (NewAccessKey, Vec<u8>) {
+        let access_key_id = format!("AKIA{}", self.ids.text(ID_ALPHABET, 16));
+        let secret = self.ids.text(SECRET_ALPHABET, 40);
+        let sealed = self.seal.seal(&access_key_id, secret.as_bytes());
+        (
+            NewAccessKey {
+                account,
+                user: user.map(ToOwned::to_owned),
+                access_key_id,
+                secret_access_key: Secret::new(secret),
+            },
+            sealed,
+        )
     }
 
     /// Finds the user and changes something of it, in one transaction.

@@ -44,7 +44,7 @@ impl Sent {
         }
     }
 
-    /// A vector of the suite: host and date as all of them have, and the signature over `signed`.
+    /// A published vector: host and date as all of them have, and the signature over `signed`.
     fn vector(
         method: &'static str,
         target: &str,
@@ -107,7 +107,7 @@ fn vanilla() -> Sent {
 }
 
 #[test]
-fn targets_of_the_published_suite() {
+fn targets_of_the_published_vectors() {
     let unreserved = format!("/{UNRESERVED}");
     let unreserved_query = format!("/?{UNRESERVED}={UNRESERVED}");
     for (method, target, signature) in [
@@ -211,7 +211,7 @@ fn targets_of_the_published_suite() {
 }
 
 #[test]
-fn headers_of_the_published_suite() {
+fn headers_of_the_published_vectors() {
     // Left out: post-x-www-form-urlencoded-parameters, whose string to sign is not the hash of its
     // own canonical request, and get-header-value-multiline, which HTTP no longer allows (RFC
     // 9112, section 5.2).

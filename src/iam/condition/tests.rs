@@ -1,5 +1,5 @@
-//! Tests of conditions: each operator with its opposite, and the definition of the set forms compared
-//! with the code.
+//! Tests of conditions: each operator with its opposite, and the set forms compared with their
+//! definition.
 
 use std::borrow::Cow;
 
@@ -202,7 +202,7 @@ fn truth_bytes_and_existence() {
 }
 
 #[test]
-fn values_of_sets_are_asked_one_by_one() {
+fn values_of_sets_are_compared_one_by_one() {
     let any = |operator: &str, values: &[&str]| {
         holds(
             &format!(r#"{{"{operator}":{{"x:k":["a","b*"]}}}}"#),
@@ -363,9 +363,14 @@ proptest! {
     }
 
     #[test]
-    fn any_block_is_read_or_refused(operator in "(ForAnyValue:)?(String|Numeric|Date|Arn|Ip|Null|Bool)\\PC{0,12}", key in "\\PC{0,8}", value in "\\PC{0,20}", asked in "\\PC{0,20}") {
+    fn any_block_is_read_or_refused(
+        operator in "(ForAnyValue:)?(String|Numeric|Date|Arn|Ip|Null|Bool)\\PC{0,12}",
+        key in "\\PC{0,8}",
+        value in "\\PC{0,20}",
+        sent in "\\PC{0,20}",
+    ) {
         if let Ok(conditions) = parsed(&serde_json::json!({operator: {&key: value}}).to_string()) {
-            condition_holds(&conditions[0], &[(&key, &[&asked])]);
+            condition_holds(&conditions[0], &[(&key, &[&sent])]);
         }
     }
 

@@ -1,5 +1,5 @@
-//! Tests of decisions: AWS's published rules case by case, and the rules of combination compared with a
-//! simple oracle.
+//! Tests of decisions: AWS's published rules case by case, and the combination of policies compared
+//! with a simple oracle.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ fn caller(id: &str, name: &str, statements: &[Value]) -> Caller {
     )
 }
 
-/// Asks for `action` on the repository `web` in the account HOME.
+/// Decides about `action` on the repository `web` in the account HOME.
 fn decide(caller: &Caller, action: &str, resource: &[Value]) -> (Decision, String) {
     let arn: Arn = format!("arn:aws:ecr:us-east-1:{HOME}:repository/web")
         .parse()
@@ -134,13 +134,13 @@ fn across_accounts_both_must_allow() {
         json!({"AWS": format!("arn:aws:iam::{AWAY}:user/bob")}),
         json!("*"),
     ] {
-        let door = [shared("Allow", &principal)];
+        let policies = [shared("Allow", &principal)];
         assert!(
-            allows(&with, &door) && !allows(&without, &door),
+            allows(&with, &policies) && !allows(&without, &policies),
             "{principal}"
         );
         assert_eq!(
-            allows(&caller(AWAY, "root", &[]), &door),
+            allows(&caller(AWAY, "root", &[]), &policies),
             principal != json!({"AWS": format!("arn:aws:iam::{AWAY}:user/bob")})
         );
     }
@@ -235,7 +235,7 @@ fn a_refusal_speaks_as_aws_does() {
 
 #[test]
 fn actions_without_a_resource_need_the_star() {
-    let asks = |resource: Value| {
+    let decide_on = |resource: Value| {
         let caller = caller(
             HOME,
             "ann",
@@ -255,8 +255,8 @@ fn actions_without_a_resource_need_the_star() {
         let decision = evaluate(&request, &PolicySet::of(&caller, None));
         (decision.is_allow(), decision.message(&request))
     };
-    assert!(asks(json!("*")).0);
-    let (allowed, message) = asks(json!("arn:aws:ecr:*:*:repository/*"));
+    assert!(decide_on(json!("*")).0);
+    let (allowed, message) = decide_on(json!("arn:aws:ecr:*:*:repository/*"));
     assert!(!allowed && message.contains("on resource: * because no identity-based policy allows the ecr:GetAuthorizationToken action"));
 }
 
@@ -308,7 +308,7 @@ fn not_principal_spares_those_it_names() {
 }
 
 #[test]
-fn nobody_enters_by_the_open_door_only() {
+fn anonymous_callers_need_a_policy_for_everyone() {
     let nobody = Caller::new(account(HOME), Principal::Anonymous, Arc::default());
     assert!(!allows(&nobody, &[]) && !allows(&nobody, &[shared("Allow", &json!({"AWS": HOME}))]));
     assert!(allows(&nobody, &[shared("Allow", &json!("*"))]));
@@ -364,7 +364,7 @@ fn limits_cut_what_identity_policies_allow() {
             reason: Denial::NoAllow(PolicyKind::Session)
         }
     );
-    let door = policy(
+    let policies = policy(
         Grammar::Registry,
         &[
             json!({"Effect": "Deny", "Principal": "*", "Action": "ecr:PutImage", "Resource": "arn:aws:ecr:*:*:repository/w*"}),
@@ -373,7 +373,7 @@ fn limits_cut_what_identity_policies_allow() {
     let decision = evaluate(
         &request,
         &PolicySet {
-            registry: Some(&door),
+            registry: Some(&policies),
             ..PolicySet::of(&ann, None)
         },
     );
@@ -384,7 +384,7 @@ fn limits_cut_what_identity_policies_allow() {
     );
 }
 
-// === laws over small worlds ===
+// === Comparison with a simple oracle ===
 
 const NAMES: [&str; 3] = ["root", "ann", "bob"];
 const ACTIONS: [&str; 4] = ["*", "ecr:*", "ecr:Put*", "ecr:GetRepositoryPolicy"];
@@ -441,7 +441,7 @@ impl Drawn {
         statement
     }
 
-    /// Does it speak of `PutImage` on `web`, asked over TLS? Worked out by hand from the tables.
+    /// Whether it applies to `PutImage` on `web`, over TLS. Worked out by hand from the tables.
     fn speaks(&self, identity: bool) -> bool {
         let action = (self.action < 3) != self.not_action;
         let resource = !identity || (self.resource < 2) != self.not_resource;
@@ -514,7 +514,7 @@ fn world() -> impl Strategy<Value = (&'static str, &'static str, Vec<Drawn>, Vec
     )
 }
 
-fn judged(id: &str, name: &str, identity: &[Drawn], resource: &[Drawn]) -> Decision {
+fn decided(id: &str, name: &str, identity: &[Drawn], resource: &[Drawn]) -> Decision {
     let own: Vec<_> = identity.iter().map(|drawn| drawn.json(true)).collect();
     let hung: Vec<_> = resource.iter().map(|drawn| drawn.json(false)).collect();
     decide(&caller(id, name, &own), "ecr:PutImage", &hung).0
@@ -523,31 +523,31 @@ fn judged(id: &str, name: &str, identity: &[Drawn], resource: &[Drawn]) -> Decis
 proptest! {
     #[test]
     fn decisions_agree_with_the_oracle((id, name, identity, resource) in world()) {
-        prop_assert_eq!(judged(id, name, &identity, &resource).is_allow(), oracle(id, name, &identity, &resource));
+        prop_assert_eq!(decided(id, name, &identity, &resource).is_allow(), oracle(id, name, &identity, &resource));
     }
 
     #[test]
     fn the_order_of_statements_decides_nothing((id, name, mut identity, mut resource) in world()) {
-        let before = judged(id, name, &identity, &resource).is_allow();
+        let before = decided(id, name, &identity, &resource).is_allow();
         identity.reverse();
         resource.reverse();
-        prop_assert_eq!(judged(id, name, &identity, &resource).is_allow(), before);
+        prop_assert_eq!(decided(id, name, &identity, &resource).is_allow(), before);
     }
 
     #[test]
     fn one_more_allow_never_takes_away((id, name, mut identity, mut resource) in world(), mut more in drawn(), own in any::<bool>()) {
-        let before = judged(id, name, &identity, &resource).is_allow();
+        let before = decided(id, name, &identity, &resource).is_allow();
         more.deny = false;
         if own { identity.push(more) } else { resource.push(more) }
-        prop_assert!(!before || judged(id, name, &identity, &resource).is_allow());
+        prop_assert!(!before || decided(id, name, &identity, &resource).is_allow());
     }
 
     #[test]
     fn one_more_deny_never_gives((id, name, mut identity, mut resource) in world(), mut more in drawn(), own in any::<bool>()) {
-        let before = judged(id, name, &identity, &resource).is_allow();
+        let before = decided(id, name, &identity, &resource).is_allow();
         more.deny = true;
         if own { identity.push(more) } else { resource.push(more) }
-        prop_assert!(before || !judged(id, name, &identity, &resource).is_allow());
+        prop_assert!(before || !decided(id, name, &identity, &resource).is_allow());
     }
 }
 

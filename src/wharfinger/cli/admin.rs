@@ -10,7 +10,9 @@ use wharfinger_iam::{AccessKeySummary, NewAccessKey};
 use wharfinger_telemetry as telemetry;
 
 use crate::app::App;
-use crate::cli::{Configured, exports, say};
+use crate::cli::configured::Configured;
+use crate::cli::exports;
+use crate::cli::output::say;
 use crate::server;
 
 /// Users read from the index at a time.

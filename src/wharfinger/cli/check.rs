@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use wharfinger_base::Chain;
 use wharfinger_http::Certificates;
 
-use crate::cli::{Configured, listed, say};
+use crate::cli::configured::{Configured, listed};
+use crate::cli::output::say;
 use crate::config::Config;
 
 /// Prints every problem, or `ok`; the exit code says the same.

@@ -1,4 +1,4 @@
-//! `wharfinger healthcheck`: asks `/readyz` of the server on this machine, for containers that have
+//! `wharfinger healthcheck`: requests `/readyz` of the server on this machine, for containers that have
 //! no curl.
 
 use std::io::{Read, Write};
@@ -15,40 +15,40 @@ use rustls::{ClientConnection, DigitallySignedStruct, SignatureScheme};
 
 use crate::config::Config;
 
-/// A server that needs longer than this is not well.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A server that needs longer than this is not healthy.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The answer is a status line and a word; more is never read.
-const ANSWER_BYTES: u64 = 4 * 1024;
+/// The response is a status line and a word; more is never read.
+const MAX_RESPONSE_BYTES: u64 = 4 * 1024;
 
 pub(super) fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let address = reachable(config.listen);
-    let mut socket = TcpStream::connect_timeout(&address, PATIENCE)
+    let mut socket = TcpStream::connect_timeout(&address, TIMEOUT)
         .with_context(|| format!("nothing listens on {address}"))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    let answer = if config.tls.is_some() {
+    socket.set_read_timeout(Some(TIMEOUT))?;
+    socket.set_write_timeout(Some(TIMEOUT))?;
+    let response = if config.tls.is_some() {
         let mut session = ClientConnection::new(Arc::new(tls()?), ServerName::from(address.ip()))?;
-        ask(&mut rustls::Stream::new(&mut session, &mut socket))?
+        request_readiness(&mut rustls::Stream::new(&mut session, &mut socket))?
     } else {
-        ask(&mut socket)?
+        request_readiness(&mut socket)?
     };
-    let status = answer.lines().next().unwrap_or_default();
+    let status = response.lines().next().unwrap_or_default();
     if status.split(' ').nth(1) != Some("200") {
         bail!("the server is not ready: {status}");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(stream: &mut (impl Read + Write)) -> anyhow::Result<String> {
+fn request_readiness(stream: &mut (impl Read + Write)) -> anyhow::Result<String> {
     stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     // A TLS peer may close without saying so: what came before is what counts.
-    let _ = stream.take(ANSWER_BYTES).read_to_end(&mut answer);
-    Ok(String::from_utf8_lossy(&answer).into_owned())
+    let _ = stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut response);
+    Ok(String::from_utf8_lossy(&response).into_owned())
 }
 
-/// A server that listens everywhere is asked on loopback.
+/// A server that listens on all addresses is reached on loopback.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
@@ -69,8 +69,8 @@ fn tls() -> anyhow::Result<rustls::ClientConfig> {
         .with_no_client_auth())
 }
 
-/// The question is whether our own listener answers, not who it is; its certificate names public
-/// hosts, never loopback. Nothing secret is sent.
+/// Accepts every certificate: the check is whether our own listener responds, and its certificate
+/// names public hosts, never loopback. Nothing secret is sent.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

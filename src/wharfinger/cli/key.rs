@@ -8,7 +8,8 @@ use wharfinger_iam::{AccessKeySummary, NewAccessKey};
 
 use crate::app::App;
 use crate::cli::admin::{self, NoArguments, PAGE, key_state, print_key};
-use crate::cli::{Configured, say};
+use crate::cli::configured::Configured;
+use crate::cli::output::say;
 use crate::server;
 
 #[derive(Subcommand)]
@@ -20,11 +21,11 @@ pub(super) enum KeyCommand {
     /// Replace all access keys of the user, or of the root, by a new one, and print it
     Rotate(Owner),
     /// Refuse an access key, and the passwords and tokens made with it, until it is enabled again
-    Disable(Key),
+    Disable(KeyArguments),
     /// Accept a disabled access key again
-    Enable(Key),
+    Enable(KeyArguments),
     /// Delete an access key for good; a root without any gets a new one at the next start
-    Delete(Key),
+    Delete(KeyArguments),
 }
 
 #[derive(Args)]
@@ -37,7 +38,7 @@ pub(super) struct Owner {
 }
 
 #[derive(Args)]
-pub(super) struct Key {
+pub(super) struct KeyArguments {
     /// The id of the access key, such as AKIAIOSFODNN7EXAMPLE
     access_key_id: String,
     #[command(flatten)]

@@ -1,10 +1,10 @@
-//! `operations`: what the AWS APIs answer here, for people and for the check against the public
+//! `operations`: the implemented AWS operations, for people and for the check against the public
 //! service models.
 
 use serde_json::{Value, json};
 
 use crate::api::routes::AWS_SERVICES;
-use crate::cli::say;
+use crate::cli::output::say;
 
 /// How to print the table.
 #[derive(clap::Args)]
@@ -27,7 +27,12 @@ pub(super) fn run(how: &Operations) -> anyhow::Result<()> {
                 .map(|(name, _)| *name)
                 .collect();
             text.extend([service.name, " ", operation, "\n"]);
-            listed.push(json!({"service": service.name, "operation": operation, "members": names, "required": required}));
+            listed.push(json!({
+                "service": service.name,
+                "operation": operation,
+                "members": names,
+                "required": required,
+            }));
         }
     }
     if how.json {

@@ -7,7 +7,8 @@ use wharfinger_base::Secret;
 use wharfinger_telemetry as telemetry;
 
 use crate::cli::admin::print_key;
-use crate::cli::{exports, say};
+use crate::cli::exports;
+use crate::cli::output::say;
 use crate::config::Config;
 use crate::server::Server;
 

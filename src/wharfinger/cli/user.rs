@@ -11,7 +11,8 @@ use wharfinger_iam::{AccessKeySummary, PolicyAttachment, UserSummary, managed_po
 
 use crate::app::App;
 use crate::cli::admin::{self, NoArguments, PAGE, print_key};
-use crate::cli::{Configured, say};
+use crate::cli::configured::Configured;
+use crate::cli::output::say;
 use crate::server;
 
 #[derive(Subcommand)]

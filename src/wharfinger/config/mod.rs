@@ -1,5 +1,5 @@
-//! The configuration: [`Settings`] as they are written, and the checked [`Config`], which is composed
-//! of the configurations of all parts.
+//! The configuration: [`Settings`] as they are written, and the checked [`Config`], which holds the
+//! configurations of all parts.
 
 mod names;
 mod network;

@@ -45,7 +45,7 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub s3_secret_access_key: Option<String>,
-    /// Whether an answered write survives a power cut (full) or only a crash of the process
+    /// Whether an acknowledged write survives a power cut (full) or only a crash of the process
     /// (relaxed) [default: full]
     #[arg(long, env = "WHARFINGER_DURABILITY", value_name = "full|relaxed")]
     pub durability: Option<String>,
@@ -74,7 +74,7 @@ pub struct Settings {
     /// domain]
     #[arg(long, env = "WHARFINGER_DOMAIN", value_name = "DOMAIN")]
     pub domain: Option<String>,
-    /// How clients are asked to sign in on /v2/: basic, as ECR does, or bearer, by tokens from
+    /// The authentication scheme of /v2/: basic, as ECR does, or bearer, by tokens from
     /// /token [default: basic]
     #[arg(long, env = "WHARFINGER_AUTH_CHALLENGE", value_name = "basic|bearer")]
     pub auth_challenge: Option<String>,
