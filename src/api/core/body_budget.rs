@@ -1,5 +1,5 @@
-//! The memory for bodies of AWS requests: charged as bytes are received, and bounded in all, per
-//! peer and per access key.
+//! The memory for request bodies that are received whole: charged as bytes are received, and bounded
+//! in all, per peer and per access key.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,8 +7,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::body::HttpBody;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
+use wharfinger_http::RequestBodyError;
 
 /// The first bytes of each body, which are not charged: a connection buffers that much anyway, and
 /// nearly all requests fit.
@@ -19,6 +23,9 @@ const TOTAL_BYTES: usize = 256 * 1024 * 1024;
 
 /// Share of one peer or access key: half, so that no single one keeps out all others.
 const SHARE_BYTES: usize = TOTAL_BYTES / 2;
+
+/// How long a whole body may take: 28 MiB at 1 Mbit/s.
+const BODY_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// How long a body may wait for memory. It is refused after that rather than kept, because bodies
 /// that wait for each other hold memory themselves.
@@ -36,6 +43,26 @@ struct Used {
     total: usize,
     by_peer: HashMap<IpAddr, usize>,
     by_key: HashMap<Arc<str>, usize>,
+}
+
+/// A body within its limits, and the memory that is charged for it until this is dropped.
+#[derive(Debug)]
+pub struct ReceivedBody {
+    pub bytes: Bytes,
+    _reservation: BodyReservation,
+}
+
+/// Why a body was not received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiveBodyError {
+    #[error("the request's body is too large")]
+    TooLarge,
+    #[error("the server has no memory for the request's body now")]
+    Exhausted,
+    #[error("the request's body is not framed correctly")]
+    Malformed,
+    #[error("the request's body did not arrive in time, or not whole")]
+    EndedEarly,
 }
 
 /// No memory became free in time.
@@ -68,8 +95,53 @@ impl BodyBudget {
         }
     }
 
+    /// Receives the body, up to `max_bytes`, while there is memory for it.
+    pub(crate) async fn receive<B>(
+        self: &Arc<Self>,
+        mut body: B,
+        max_bytes: usize,
+        peer: Option<IpAddr>,
+        key: Option<&str>,
+    ) -> Result<ReceivedBody, ReceiveBodyError>
+    where
+        B: HttpBody<Data = Bytes, Error = axum::Error> + Unpin,
+    {
+        let mut reservation = self.reserve(peer, key);
+        let receive = async {
+            let mut bytes = BytesMut::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| ReceiveBodyError::of(&error))?;
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
+                if bytes.len() + data.len() > max_bytes {
+                    return Err(ReceiveBodyError::TooLarge);
+                }
+                let granted = reservation.grow(data.len()).await;
+                granted.map_err(|Exhausted| ReceiveBodyError::Exhausted)?;
+                bytes.extend_from_slice(&data);
+            }
+            Ok(bytes.freeze())
+        };
+        let received = timeout(BODY_TIMEOUT, receive).await;
+        let bytes = received.map_err(|_elapsed| ReceiveBodyError::EndedEarly)??;
+        Ok(ReceivedBody {
+            bytes,
+            _reservation: reservation,
+        })
+    }
+
     fn used(&self) -> MutexGuard<'_, Used> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReceiveBodyError {
+    fn of(error: &axum::Error) -> Self {
+        match RequestBodyError::find(error) {
+            Some(RequestBodyError::Malformed) => Self::Malformed,
+            _ => Self::EndedEarly,
+        }
     }
 }
 
@@ -155,6 +227,8 @@ fn release<K: Eq + Hash>(shares: &mut HashMap<K, usize>, key: &K, bytes: usize) 
 mod tests {
     use std::net::Ipv4Addr;
 
+    use axum::body::Body;
+
     use super::*;
 
     const PEERS: [Option<IpAddr>; 3] = [
@@ -192,6 +266,24 @@ mod tests {
         assert_eq!(waiting.await.expect("no panic"), Ok(()));
         let used = budget.used();
         assert_eq!((used.total, used.by_peer.len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_received_within_its_limit_and_the_budget() {
+        let budget = Arc::new(BodyBudget::default());
+        let body = || Body::from(vec![0; 3 * FREE_BYTES]);
+        let receive = |max_bytes| budget.receive(body(), max_bytes, PEERS[0], None);
+        let received = receive(3 * FREE_BYTES).await.expect("received");
+        assert_eq!(received.bytes.len(), 3 * FREE_BYTES);
+        assert_eq!(budget.used().total, 2 * FREE_BYTES, "until it is dropped");
+        let error = receive(FREE_BYTES).await.map(|received| received.bytes);
+        assert_eq!(error, Err(ReceiveBodyError::TooLarge));
+        let mut other = budget.reserve(PEERS[0], None);
+        assert_eq!(other.grow(SHARE_BYTES - FREE_BYTES).await, Ok(()));
+        let error = receive(3 * FREE_BYTES).await.map(|received| received.bytes);
+        assert_eq!(error, Err(ReceiveBodyError::Exhausted));
+        drop((received, other));
+        assert_eq!(budget.used().total, 0);
     }
 
     #[tokio::test]

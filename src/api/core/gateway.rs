@@ -5,27 +5,22 @@
 //! parsed, and the operation decodes, authorises, runs and encodes.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
-use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
 use serde_json::Value;
-use tokio::time::timeout;
 use wharfinger_aws::sigv4::{self, SignatureError};
 use wharfinger_aws::{Family, Fault, json, query};
 use wharfinger_base::Clock;
-use wharfinger_http::RequestBodyError;
 use wharfinger_iam::{self as iam, Iam, SigV4Claim, Signed};
 
 use crate::aws_errors::{TARGET, aws_response, family, fault_response};
-use crate::body_budget::{BodyBudget, BodyReservation};
+use crate::body_budget::{ReceiveBodyError, ReceivedBody};
 use crate::call::CallHead;
 use crate::names::Names;
 use crate::observation::ResponseInfo;
@@ -37,20 +32,12 @@ use crate::service::{MountedOperation, MountedService};
 /// protocol, or a request that fails.
 const MAX_FORM_BYTES: usize = 64 * 1024;
 
-/// How long a whole body may take: 28 MiB at 1 Mbit/s.
-const BODY_TIMEOUT: Duration = Duration::from_mins(5);
-
 /// The services behind the route, and what they share.
 pub struct Gateway {
     pub services: Vec<MountedService>,
     pub iam: Arc<Iam>,
     pub names: Arc<Names>,
     pub clock: Clock,
-}
-
-struct GatewayState {
-    gateway: Gateway,
-    bodies: Arc<BodyBudget>,
 }
 
 impl Gateway {
@@ -62,18 +49,14 @@ impl Gateway {
 
     /// The route: `POST /`, and `GET /` for presigned requests.
     pub fn into_routes(self) -> Router {
-        let state = GatewayState {
-            gateway: self,
-            bodies: Arc::default(),
-        };
         Router::new()
             .route("/", post(serve).get(serve))
-            .with_state(Arc::new(state))
+            .with_state(Arc::new(self))
     }
 }
 
 async fn serve(
-    State(state): State<Arc<GatewayState>>,
+    State(state): State<Arc<Gateway>>,
     context: RequestContext,
     request: Request<Body>,
 ) -> Response<Body> {
@@ -99,7 +82,7 @@ async fn serve(
     info.attach(response)
 }
 
-impl GatewayState {
+impl Gateway {
     async fn handle(
         &self,
         context: &RequestContext,
@@ -108,7 +91,7 @@ impl GatewayState {
         info: &mut ResponseInfo,
     ) -> Result<Vec<u8>, Fault> {
         let family = family(&head.headers);
-        let iam = &self.gateway.iam;
+        let iam = &self.iam;
         let target = self.target(head);
         info.operation = target.as_ref().map(|operation| operation.facts().name);
         let claim = iam
@@ -146,8 +129,7 @@ impl GatewayState {
     fn target(&self, head: &Parts) -> Option<MountedOperation> {
         let target = head.headers.get(TARGET)?.to_str().ok()?;
         let (prefix, name) = target.rsplit_once('.')?;
-        self.gateway
-            .services
+        self.services
             .iter()
             .filter(|service| service.model().family == Family::Json)
             .find(|service| service.model().target == prefix)?
@@ -175,7 +157,6 @@ impl GatewayState {
                 .is_none_or(|signed| signed == name)
         };
         let operation = self
-            .gateway
             .services
             .iter()
             .filter(|service| service.model().family == Family::Query)
@@ -197,7 +178,7 @@ impl GatewayState {
     ) -> Result<(), Fault> {
         let model = operation.model();
         match signed.service.as_deref() {
-            Some(service) if service != model.name && !self.gateway.iam.is_dev() => {
+            Some(service) if service != model.name && !self.iam.is_dev() => {
                 Err(SignatureError::Service(model.name).to_fault(model.family))
             }
             _ => Ok(()),
@@ -209,12 +190,12 @@ impl GatewayState {
         CallHead {
             scope: RequestScope {
                 account: signed.caller.account,
-                region: region.unwrap_or_else(|| self.gateway.names.region.clone()),
+                region: region.unwrap_or_else(|| self.names.region.clone()),
             },
             caller: signed.caller,
             origin: context.origin().clone(),
             request_id: context.request_id().to_owned(),
-            now: self.gateway.clock.now(),
+            now: self.clock.now(),
         }
     }
 
@@ -233,37 +214,14 @@ impl GatewayState {
         if declared.is_some_and(|length| length > max_bytes) {
             return Err(Fault::too_large(max_bytes));
         }
-        let peer = context.origin().peer();
-        let mut reservation = self.bodies.reserve(peer, claim.access_key_id());
-        let receive = async {
-            let mut bytes = BytesMut::new();
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| body_fault(&error))?;
-                let Ok(data) = frame.into_data() else {
-                    continue;
-                };
-                if bytes.len() + data.len() > max_bytes {
-                    return Err(Fault::too_large(max_bytes));
-                }
-                let granted = reservation.grow(data.len()).await;
-                granted.map_err(|_| Fault::unavailable(family))?;
-                bytes.extend_from_slice(&data);
-            }
-            Ok(bytes.freeze())
-        };
-        let received = timeout(BODY_TIMEOUT, receive).await;
-        let bytes = received.map_err(|_| Fault::body_ended())??;
-        Ok(ReceivedBody {
-            bytes,
-            _reservation: reservation,
+        let received = context.receive_body(body, max_bytes, claim.access_key_id());
+        received.await.map_err(|error| match error {
+            ReceiveBodyError::TooLarge => Fault::too_large(max_bytes),
+            ReceiveBodyError::Exhausted => Fault::unavailable(family),
+            ReceiveBodyError::Malformed => Fault::serialization(error.to_string()),
+            ReceiveBodyError::EndedEarly => Fault::body_ended(),
         })
     }
-}
-
-/// A body within its limits, and the memory that is charged for it until its operation has run.
-struct ReceivedBody {
-    bytes: Bytes,
-    _reservation: BodyReservation,
 }
 
 fn signed_parts<'a>(head: &'a Parts, body_hash: &'a str) -> sigv4::Request<'a> {
@@ -289,15 +247,5 @@ fn authentication_fault(error: &iam::Error, family: Family) -> Fault {
         iam::Error::Signature(error) => error.to_fault(family),
         error if error.is_internal() => Fault::internal(family).with_cause(error),
         _ => Fault::unknown_key(family),
-    }
-}
-
-/// The fault of a body that could not be received: malformed, or ended early.
-fn body_fault(error: &axum::Error) -> Fault {
-    match RequestBodyError::find(error) {
-        Some(RequestBodyError::Malformed) => {
-            Fault::serialization("The request body is not framed correctly")
-        }
-        _ => Fault::body_ended(),
     }
 }

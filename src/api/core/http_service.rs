@@ -19,6 +19,7 @@ use wharfinger_http::{Connection, Handler, RequestBody};
 use wharfinger_telemetry::{Metrics, REQUEST_ID, RequestIds, remove_unsafe_id, request_span};
 
 use crate::aws_errors::AwsErrors;
+use crate::body_budget::BodyBudget;
 use crate::browser_guard::BrowserGuard;
 use crate::gateway::Gateway;
 use crate::middleware::{self, MiddlewareState};
@@ -50,6 +51,7 @@ pub struct HttpServiceBuilder {
     router: Router,
     metrics: Arc<Metrics>,
     limiter: Option<Arc<RateLimiter>>,
+    bodies: Arc<BodyBudget>,
     browser_guard: Option<Arc<BrowserGuard>>,
     request_ids: RequestIds,
     log: RequestLog,
@@ -64,6 +66,7 @@ impl HttpServiceBuilder {
             router: Router::new(),
             metrics,
             limiter,
+            bodies: Arc::default(),
             browser_guard: None,
             request_ids: RequestIds::new(ids),
             log: RequestLog {
@@ -105,6 +108,7 @@ impl HttpServiceBuilder {
         let metrics = Arc::clone(&self.metrics);
         let browser_guard = self.browser_guard.clone();
         let state = MiddlewareState {
+            bodies: Arc::clone(&self.bodies),
             metrics,
             limiter,
             browser_guard,

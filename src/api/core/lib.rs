@@ -25,6 +25,7 @@ mod service;
 mod service_error;
 
 pub use authorizer::{AccessDenied, Authorizer};
+pub use body_budget::{ReceiveBodyError, ReceivedBody};
 pub use call::{Call, Context};
 pub use gateway::Gateway;
 pub use health::{ReadinessCheck, health_routes};

@@ -15,6 +15,7 @@ use tower_http::request_id::RequestId;
 use wharfinger_http::Connection;
 use wharfinger_telemetry::Metrics;
 
+use crate::body_budget::BodyBudget;
 use crate::browser_guard::BrowserGuard;
 use crate::rate_limit::RateLimiter;
 use crate::request_context::RequestContext;
@@ -27,6 +28,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 /// What the middleware of one group of routes needs.
 #[derive(Clone)]
 pub(crate) struct MiddlewareState {
+    pub(crate) bodies: Arc<BodyBudget>,
     pub(crate) metrics: Arc<Metrics>,
     /// `None`: these routes have no rate limit.
     pub(crate) limiter: Option<Arc<RateLimiter>>,
@@ -65,7 +67,8 @@ fn admit(state: &MiddlewareState, request: Request) -> Result<Request, ServiceEr
     let admission = admission
         .transpose()
         .inspect_err(|_| state.metrics.refused_for_rate())?;
-    let context = RequestContext::of(&head, admission).ok_or(ServiceError::Internal)?;
+    let context =
+        RequestContext::of(&head, admission, &state.bodies).ok_or(ServiceError::Internal)?;
     if let Some(guard) = &state.browser_guard {
         guard.check(&head.headers, context.origin())?;
     }

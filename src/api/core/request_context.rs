@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::body::HttpBody;
 use axum::extract::FromRequestParts;
+use bytes::Bytes;
 use http::request::Parts;
 use tower_http::request_id::RequestId;
 use wharfinger_http::{Connection, SendfileQueue};
 use wharfinger_iam::Caller;
 
+use crate::body_budget::{BodyBudget, ReceiveBodyError, ReceivedBody};
 use crate::origin::Origin;
 use crate::rate_limit::Admission;
 use crate::service_error::ServiceError;
@@ -21,17 +24,23 @@ pub struct RequestContext {
     connection: Arc<Connection>,
     is_http1: bool,
     admission: Option<Arc<Admission>>,
+    bodies: Arc<BodyBudget>,
 }
 
 impl RequestContext {
     /// The context of the request with this head; `None` where the middleware is missing.
-    pub(crate) fn of(head: &Parts, admission: Option<Arc<Admission>>) -> Option<Self> {
+    pub(crate) fn of(
+        head: &Parts,
+        admission: Option<Arc<Admission>>,
+        bodies: &Arc<BodyBudget>,
+    ) -> Option<Self> {
         Some(Self {
             request_id: head.extensions.get::<RequestId>()?.clone(),
             origin: Origin::of(head),
             connection: Arc::clone(head.extensions.get::<Arc<Connection>>()?),
             is_http1: head.version <= http::Version::HTTP_11,
             admission,
+            bodies: Arc::clone(bodies),
         })
     }
 
@@ -51,6 +60,21 @@ impl RequestContext {
     #[must_use]
     pub fn sendfile(&self) -> Option<&SendfileQueue> {
         self.connection.sendfile().filter(|_| self.is_http1)
+    }
+
+    /// Receives the whole body, up to `max_bytes`. All bodies that are received whole share the
+    /// memory of the server, in which each peer and each access key has a bounded part.
+    pub async fn receive_body<B>(
+        &self,
+        body: B,
+        max_bytes: usize,
+        access_key: Option<&str>,
+    ) -> Result<ReceivedBody, ReceiveBodyError>
+    where
+        B: HttpBody<Data = Bytes, Error = axum::Error> + Unpin,
+    {
+        let peer = self.origin.peer();
+        self.bodies.receive(body, max_bytes, peer, access_key).await
     }
 
     /// Charges the request to the rate limit of a caller whose credentials were verified. Every
