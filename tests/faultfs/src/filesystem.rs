@@ -1,269 +1,40 @@
 //! The operations of the file system as the kernel requests them.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
-    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::faults::{Faults, Operation};
-use crate::file::{FileData, PAGE};
-use crate::random::Random;
-use crate::tree::{Entries, Kind, Node, Tree, now};
+use crate::disk::Disk;
+use crate::file::FileData;
+use crate::tree::{Entries, Kind};
 
 /// How long the kernel may keep what it was told. One mount sees every change, so any time is right.
 const VALID: Duration = Duration::from_secs(1);
-/// `O_DIRECT` on the architectures that have the common value.
-const DIRECT: i32 = if cfg!(target_arch = "aarch64") {
-    0o200_000
-} else {
-    0o40_000
-};
-
 /// Cloning shares the file system.
 #[derive(Clone, Debug)]
-pub(crate) struct FaultFs(Arc<Mutex<Inner>>);
-
-#[derive(Debug)]
-pub(crate) struct Inner {
-    tree: Tree,
-    handles: HashMap<u64, Handle>,
-    next_handle: u64,
-    random: Random,
-    pub(crate) faults: Faults,
-}
-
-/// An open descriptor.
-#[derive(Debug)]
-struct Handle {
-    /// Reads come from the device.
-    direct: bool,
-    /// Failures of the file that this descriptor was told of, or that others were before it was
-    /// opened.
-    told: u64,
-}
+pub(crate) struct FaultFs(Arc<Mutex<Disk>>);
 
 impl FaultFs {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(Inner {
-            tree: Tree::new(),
-            handles: HashMap::new(),
-            next_handle: 1,
-            random: Random::new(seed),
-            faults: Faults::default(),
-        })))
+        Self(Arc::new(Mutex::new(Disk::new(seed))))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Disk> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    /// Power fails. The file system must not be mounted.
-    pub(crate) fn cut_power(&mut self) {
-        self.tree.cut_power(&mut self.random);
-        self.handles.clear();
-        self.faults.rules.clear();
-    }
-
-    fn node(&mut self, number: INodeNo) -> Result<&mut Node, Errno> {
-        self.tree.nodes.get_mut(&number.0).ok_or(Errno::ENOENT)
-    }
-
-    fn file(&mut self, number: INodeNo) -> Result<&mut FileData, Errno> {
-        match &mut self.node(number)?.kind {
-            Kind::File(file) => Ok(file),
-            Kind::Directory(_) => Err(Errno::EISDIR),
-        }
-    }
-
-    fn attributes(&self, number: u64) -> Result<FileAttr, Errno> {
-        let node = self.tree.nodes.get(&number).ok_or(Errno::ENOENT)?;
-        let (kind, size, links) = match &node.kind {
-            Kind::File(file) => (
-                FileType::RegularFile,
-                file.length(),
-                self.tree.links(number),
-            ),
-            Kind::Directory(_) => (FileType::Directory, PAGE, 2),
-        };
-        Ok(FileAttr {
-            ino: INodeNo(number),
-            size: size as u64,
-            blocks: size.div_ceil(512) as u64,
-            atime: node.modified,
-            mtime: node.modified,
-            ctime: node.modified,
-            crtime: node.modified,
-            kind,
-            perm: u16::try_from(node.mode & 0o7777).unwrap_or(0o600),
-            nlink: links,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            blksize: 4096,
-            flags: 0,
-        })
-    }
-
-    fn fails(&mut self, operation: Operation, name: &str) -> Result<(), Errno> {
-        match self.faults.strike(operation, name, &mut self.random) {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-
-    fn open(&mut self, number: INodeNo, flags: i32) -> Result<FileHandle, Errno> {
-        let node = self.node(number)?;
-        // A failure that nobody was told of yet is reported to whoever opens the file next.
-        let told = node.failures - u64::from(!node.reported);
-        let handle = Handle {
-            direct: flags & DIRECT != 0,
-            told,
-        };
-        let id = self.next_handle;
-        self.next_handle += 1;
-        self.handles.insert(id, handle);
-        Ok(FileHandle(id))
-    }
-
-    fn create(
-        &mut self,
-        parent: INodeNo,
-        name: &OsStr,
-        kind: Kind,
-        mode: u32,
-    ) -> Result<FileAttr, Errno> {
-        let text = name.to_string_lossy();
-        self.fails(Operation::Name, &text)?;
-        if self.tree.find(parent.0, name).is_some() {
-            return Err(Errno::EEXIST);
-        }
-        let number = self.tree.add(kind, mode, &text);
-        self.tree.set(parent.0, name, Some(number));
-        self.attributes(number)
-    }
-
-    fn remove(&mut self, parent: INodeNo, name: &OsStr) -> Result<(), Errno> {
-        self.fails(Operation::Name, &name.to_string_lossy())?;
-        let number = self.tree.find(parent.0, name).ok_or(Errno::ENOENT)?;
-        if self
-            .tree
-            .entries(number)
-            .is_some_and(|entries| !entries.cached.is_empty())
-        {
-            return Err(Errno::ENOTEMPTY);
-        }
-        self.tree.set(parent.0, name, None);
-        Ok(())
-    }
-
-    fn rename(
-        &mut self,
-        from: (INodeNo, &OsStr),
-        to: (INodeNo, &OsStr),
-        flags: RenameFlags,
-    ) -> Result<(), Errno> {
-        self.fails(Operation::Name, &to.1.to_string_lossy())?;
-        let number = self.tree.find(from.0.0, from.1).ok_or(Errno::ENOENT)?;
-        let present = self.tree.find(to.0.0, to.1);
-        if !flags.is_empty() {
-            return Err(Errno::EINVAL);
-        }
-        if present.is_some_and(|present| self.tree.entries(present).is_some()) {
-            return Err(Errno::EISDIR);
-        }
-        self.tree.rename((from.0.0, from.1), (to.0.0, to.1), number);
-        Ok(())
-    }
-
-    fn write(&mut self, number: INodeNo, offset: u64, data: &[u8]) -> Result<(), Errno> {
-        let name = self.node(number)?.name.clone();
-        self.fails(Operation::Write, &name)?;
-        let offset = usize::try_from(offset).map_err(|_| Errno::EFBIG)?;
-        self.file(number)?.write(offset, data);
-        self.node(number)?.modified = now();
-        // The kernel writes back when it likes; nobody is told of an error before the next sync.
-        if self
-            .faults
-            .strike(Operation::WriteBack, &name, &mut self.random)
-            .is_some()
-        {
-            self.lose(number)?;
-        }
-        Ok(())
-    }
-
-    /// A write to the device fails.
-    fn lose(&mut self, number: INodeNo) -> Result<(), Errno> {
-        let node = self.tree.nodes.get_mut(&number.0).ok_or(Errno::ENOENT)?;
-        node.failures += 1;
-        node.reported = false;
-        match &mut node.kind {
-            Kind::File(file) => file.fail_write_back(&mut self.random),
-            Kind::Directory(_) => self.tree.fail_write_back(number.0, &mut self.random),
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self, number: INodeNo, handle: FileHandle) -> Result<(), Errno> {
-        let node = self.node(number)?;
-        let name = node.name.clone();
-        let operation = match node.kind {
-            Kind::File(_) => Operation::Sync,
-            Kind::Directory(_) => Operation::SyncDirectory,
-        };
-        let error = self.faults.strike(operation, &name, &mut self.random);
-        if error.is_some() {
-            self.lose(number)?;
-        } else {
-            match &mut self.node(number)?.kind {
-                Kind::File(file) => file.sync(),
-                Kind::Directory(_) => self.tree.sync(number.0),
-            }
-        }
-        let node = self.tree.nodes.get_mut(&number.0).ok_or(Errno::ENOENT)?;
-        let handle = self.handles.get_mut(&handle.0).ok_or(Errno::EBADF)?;
-        if handle.told == node.failures {
-            return Ok(());
-        }
-        handle.told = node.failures;
-        node.reported = true;
-        Err(error.unwrap_or(Errno::EIO))
-    }
-
-    fn read(
-        &mut self,
-        number: INodeNo,
-        handle: FileHandle,
-        offset: u64,
-        size: u32,
-    ) -> Result<Vec<u8>, Errno> {
-        let direct = self
-            .handles
-            .get(&handle.0)
-            .is_some_and(|handle| handle.direct);
-        let offset = usize::try_from(offset).map_err(|_| Errno::EINVAL)?;
-        let file = self.file(number)?;
-        Ok(if direct {
-            file.read_device(offset, size as usize)
-        } else {
-            file.read(offset, size as usize)
-        })
     }
 }
 
 impl Filesystem for FaultFs {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let inner = self.lock();
-        let found = inner.tree.find(parent.0, name).ok_or(Errno::ENOENT);
-        match found.and_then(|number| inner.attributes(number)) {
+        let disk = self.lock();
+        let found = disk.tree.find(parent.0, name).ok_or(Errno::ENOENT);
+        match found.and_then(|number| disk.attributes(number)) {
             Ok(attributes) => reply.entry(&VALID, &attributes, Generation(0)),
             Err(error) => reply.error(error),
         }
@@ -291,22 +62,10 @@ impl Filesystem for FaultFs {
         _: Option<SystemTime>,
         _: Option<SystemTime>,
         _: Option<SystemTime>,
-        _: Option<fuser::BsdFileFlags>,
+        _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let mut inner = self.lock();
-        let changed = inner.node(number).map(|node| {
-            node.mode = mode.unwrap_or(node.mode);
-            match modified {
-                Some(TimeOrNow::SpecificTime(time)) => node.modified = time,
-                Some(TimeOrNow::Now) => node.modified = now(),
-                None => {}
-            }
-            if let (Some(size), Kind::File(file)) = (size, &mut node.kind) {
-                file.truncate(usize::try_from(size).unwrap_or(usize::MAX));
-            }
-        });
-        match changed.and_then(|()| inner.attributes(number.0)) {
+        match self.lock().set_attributes(number, mode, size, modified) {
             Ok(attributes) => reply.attr(&VALID, &attributes),
             Err(error) => reply.error(error),
         }
@@ -338,12 +97,12 @@ impl Filesystem for FaultFs {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let mut inner = self.lock();
+        let mut disk = self.lock();
         let kind = Kind::File(FileData::default());
-        let created = inner
+        let created = disk
             .create(parent, name, kind, mode & !umask)
             .and_then(|attributes| {
-                let handle = inner.open(attributes.ino, flags)?;
+                let handle = disk.open(attributes.ino, flags)?;
                 Ok((attributes, handle))
             });
         match created {
@@ -390,12 +149,7 @@ impl Filesystem for FaultFs {
         new_name: &OsStr,
         reply: ReplyEntry,
     ) {
-        let mut inner = self.lock();
-        let linked = inner.fails(Operation::Name, &new_name.to_string_lossy());
-        match linked.and_then(|()| {
-            inner.tree.set(new_parent.0, new_name, Some(number.0));
-            inner.attributes(number.0)
-        }) {
+        match self.lock().link(number, new_parent, new_name) {
             Ok(attributes) => reply.entry(&VALID, &attributes, Generation(0)),
             Err(error) => reply.error(error),
         }
@@ -457,7 +211,7 @@ impl Filesystem for FaultFs {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        self.lock().handles.remove(&handle.0);
+        self.lock().close(handle);
         reply.ok();
     }
 
@@ -476,13 +230,13 @@ impl Filesystem for FaultFs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let inner = self.lock();
-        let Some(entries) = inner.tree.entries(number.0) else {
+        let disk = self.lock();
+        let Some(entries) = disk.tree.entries(number.0) else {
             return reply.error(Errno::ENOTDIR);
         };
         let listed = entries.cached.iter().zip(1..);
         for ((name, child), next) in listed.skip(usize::try_from(offset).unwrap_or(usize::MAX)) {
-            let kind = match inner.tree.entries(*child) {
+            let kind = match disk.tree.entries(*child) {
                 Some(_) => FileType::Directory,
                 None => FileType::RegularFile,
             };
@@ -512,7 +266,7 @@ impl Filesystem for FaultFs {
         _: OpenFlags,
         reply: ReplyEmpty,
     ) {
-        self.lock().handles.remove(&handle.0);
+        self.lock().close(handle);
         reply.ok();
     }
 }

@@ -17,6 +17,7 @@
 //! or names to the device is reported once, to the descriptors that are open, after which the
 //! kernel takes them for written. Reads with `O_DIRECT` come from the device.
 
+mod disk;
 mod faults;
 mod file;
 mod filesystem;
