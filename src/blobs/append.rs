@@ -13,13 +13,13 @@ use crate::staging::AppendLimits;
 const MAX_PIECES: usize = 512;
 
 /// Pieces that arrived together, and how the body ended, once it did.
-pub(super) struct Batch {
-    pub(super) pieces: Vec<Bytes>,
-    pub(super) end: Option<Result<(), AppendError>>,
+pub(crate) struct Batch {
+    pub(crate) pieces: Vec<Bytes>,
+    pub(crate) end: Option<Result<(), AppendError>>,
 }
 
 /// A body and what of it has been taken so far.
-pub(super) struct Feed<S> {
+pub(crate) struct Feed<S> {
     body: S,
     limits: AppendLimits,
     start: u64,
@@ -32,7 +32,7 @@ where
     E: Into<BodyError>,
 {
     /// `start` is the size of the upload before this body.
-    pub(super) fn new(body: S, limits: AppendLimits, start: u64) -> Self {
+    pub(crate) fn new(body: S, limits: AppendLimits, start: u64) -> Self {
         Self {
             body,
             limits,
@@ -42,7 +42,7 @@ where
     }
 
     /// Gathers pieces until they are `at_least` bytes together, or the body ends.
-    pub(super) async fn batch(&mut self, at_least: usize) -> Batch {
+    pub(crate) async fn batch(&mut self, at_least: usize) -> Batch {
         let mut pieces = Vec::new();
         let mut gathered = 0;
         while gathered < at_least && pieces.len() < MAX_PIECES {
@@ -69,7 +69,7 @@ where
     }
 
     /// The next piece that holds anything; `None` at the body's end.
-    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, AppendError> {
+    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, AppendError> {
         loop {
             let next = pin!(self.body.next());
             let Ok(next) = tokio::time::timeout(self.limits.idle_timeout, next).await else {
@@ -114,7 +114,7 @@ where
 
 impl AppendError {
     /// Whether what had arrived before the error stays in the upload.
-    pub(super) fn keeps(&self) -> bool {
+    pub(crate) fn keeps(&self) -> bool {
         matches!(self, Self::Body(_) | Self::Idle(_))
     }
 }

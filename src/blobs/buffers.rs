@@ -52,7 +52,7 @@ static SPARES: [Mutex<Vec<Box<[u8]>>>; CLASSES.len()] =
 
 /// A buffer on loan; goes back to the pool when dropped.
 #[derive(Debug)]
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     bytes: Box<[u8]>,
     class: usize,
     filled: usize,
@@ -61,7 +61,7 @@ pub(super) struct Buffer {
 impl Buffer {
     /// A buffer for up to `wanted` bytes: the smallest that holds them, or less where memory is
     /// short.
-    pub(super) fn take(wanted: u64) -> Self {
+    pub(crate) fn take(wanted: u64) -> Self {
         let out = OUT.load(Ordering::Relaxed);
         let mut class = CLASSES
             .iter()
@@ -83,15 +83,15 @@ impl Buffer {
         }
     }
 
-    /// Its whole room, or `limit` bytes of it.
-    pub(super) fn room(&mut self, limit: u64) -> &mut [u8] {
-        let room =
+    /// All of its memory, or `limit` bytes of it.
+    pub(crate) fn memory(&mut self, limit: u64) -> &mut [u8] {
+        let length =
             usize::try_from(limit).map_or(self.bytes.len(), |limit| limit.min(self.bytes.len()));
-        &mut self.bytes[..room]
+        &mut self.bytes[..length]
     }
 
     /// The first `filled` bytes, sent without a copy; `keeper` is dropped with them.
-    pub(super) fn freeze<K: Send + 'static>(mut self, filled: usize, keeper: K) -> Bytes {
+    pub(crate) fn freeze<K: Send + 'static>(mut self, filled: usize, keeper: K) -> Bytes {
         self.filled = filled.min(self.bytes.len());
         Bytes::from_owner(Filled {
             buffer: self,
@@ -115,7 +115,7 @@ impl Drop for Buffer {
 }
 
 /// Whether so much is out that each reader should make do with one buffer.
-pub(super) fn crowded() -> bool {
+pub(crate) fn crowded() -> bool {
     OUT.load(Ordering::Relaxed) > CROWDED
 }
 
@@ -137,8 +137,8 @@ mod tests {
     #[test]
     fn a_buffer_fits_what_is_wanted_and_shrinks_under_load() {
         let mut small = Buffer::take(100);
-        assert_eq!(small.room(u64::MAX).len(), 16 * KIB);
-        assert_eq!(small.room(10).len(), 10);
+        assert_eq!(small.memory(u64::MAX).len(), 16 * KIB);
+        assert_eq!(small.memory(10).len(), 10);
         let many: Vec<Buffer> = (0..500).map(|_| Buffer::take(u64::MAX)).collect();
         let held: usize = many.iter().map(|buffer| buffer.bytes.len()).sum();
         assert!(held < 34 * 1024 * KIB, "{held}");

@@ -7,7 +7,7 @@ use wharfinger_base::Secret;
 
 use crate::error::ConfigError;
 
-/// The place for blobs.
+/// Where blobs are stored.
 #[derive(Clone, Debug)]
 pub enum BlobsConfig {
     /// A folder; made where it is missing.
@@ -140,9 +140,11 @@ mod tests {
             (config.endpoint.as_deref(), config.region.as_deref()),
             (Some("http://127.0.0.1:9000"), Some("eu-west-1"))
         );
-        assert!(
-            matches!(BlobsConfig::parse("s3://images", None), Ok(BlobsConfig::S3(S3Config { prefix, .. })) if prefix.is_empty())
-        );
+        let Ok(BlobsConfig::S3(S3Config { prefix, .. })) = BlobsConfig::parse("s3://images", None)
+        else {
+            panic!("a bucket without a prefix");
+        };
+        assert!(prefix.is_empty());
         assert!(matches!(
             BlobsConfig::parse("/var/lib/blobs", None),
             Ok(BlobsConfig::Disk { .. })
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_refused() {
+    fn a_text_that_names_no_store_is_refused() {
         for text in [
             "",
             "gs://b",

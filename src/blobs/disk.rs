@@ -28,7 +28,7 @@ use crate::writer::{self, Writer};
 
 /// The blob store in a directory.
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     root: PathBuf,
     durability: Durability,
     cores: usize,
@@ -40,7 +40,7 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Creates the directories that are missing. Blocking.
-    pub(super) fn open(root: PathBuf, durability: Durability) -> Result<Self> {
+    pub(crate) fn open(root: PathBuf, durability: Durability) -> Result<Self> {
         let folders = Folders::default();
         for folder in key::DISK_FOLDERS {
             folders.get_or_create(&root.join(folder), durability == Durability::Full)?;
@@ -57,16 +57,16 @@ impl Disk {
     }
 
     /// Touches nothing: the file is created by the first append.
-    pub(super) fn begin(&self, id: Uuid, algorithm: Algorithm) -> Staged {
+    pub(crate) fn begin(&self, id: Uuid, algorithm: Algorithm) -> Staged {
         Staged {
             id,
             size: 0,
             hasher: Hasher::new(algorithm),
-            place: self.staged.place(),
+            state: self.staged.state(),
         }
     }
 
-    pub(super) async fn append<S, E>(
+    pub(crate) async fn append<S, E>(
         self: &Arc<Self>,
         staged: &mut Staged,
         body: S,
@@ -92,7 +92,7 @@ impl Disk {
         if end.as_ref().err().is_none_or(AppendError::keeps) {
             staged.size = writer.offset;
             staged.hasher = writer.hasher;
-            staged.place = self.staged.place();
+            staged.state = self.staged.state();
             end.map(|()| staged.size - before)
         } else {
             spawn_blocking(move || writer.cut(before)).await??;
@@ -113,7 +113,7 @@ impl Disk {
     }
 
     /// Whether the bytes that `staged` counts are there.
-    pub(super) async fn check(self: &Arc<Self>, staged: &Staged) -> Result<()> {
+    pub(crate) async fn check(self: &Arc<Self>, staged: &Staged) -> Result<()> {
         if staged.size == 0 {
             return Ok(());
         }
@@ -122,7 +122,7 @@ impl Disk {
         spawn_blocking(move || lock.open(&staged).map(drop)).await?
     }
 
-    pub(super) async fn finish(
+    pub(crate) async fn finish(
         self: &Arc<Self>,
         staged: Staged,
         digest: Digest,
@@ -194,12 +194,12 @@ impl Disk {
     }
 
     /// Removes what is staged; nothing there is no error.
-    pub(super) async fn abort(&self, id: Uuid) -> Result<()> {
+    pub(crate) async fn abort(&self, id: Uuid) -> Result<()> {
         let lock = self.staged.lock(id)?;
         Ok(spawn_blocking(move || lock.discard()).await??)
     }
 
-    pub(super) async fn open_blob(
+    pub(crate) async fn open_blob(
         self: &Arc<Self>,
         key: &BlobKey,
         range: Option<Range<u64>>,
@@ -217,7 +217,7 @@ impl Disk {
     }
 
     /// Removes a stored object; readers that have it open go on. Nothing there is no error.
-    pub(super) async fn delete(self: &Arc<Self>, key: &BlobKey) -> Result<()> {
+    pub(crate) async fn delete(self: &Arc<Self>, key: &BlobKey) -> Result<()> {
         let (disk, key) = (Arc::clone(self), key.clone());
         spawn_blocking(move || {
             remove(&disk.path(&key))?;
@@ -229,7 +229,7 @@ impl Disk {
 
     /// Removes at most `limit` staged files that nobody has written to since `older_than`; returns
     /// how many.
-    pub(super) async fn sweep(
+    pub(crate) async fn sweep(
         self: &Arc<Self>,
         older_than: Timestamp,
         limit: usize,

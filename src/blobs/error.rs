@@ -41,7 +41,7 @@ pub enum Error {
 
 impl Error {
     /// A response of the object store that can't be understood, or a request that got none.
-    pub(super) fn protocol(error: impl Into<BodyError>) -> Self {
+    pub(crate) fn protocol(error: impl Into<BodyError>) -> Self {
         Self::Io(Arc::new(io::Error::other(error)))
     }
 }
@@ -120,7 +120,7 @@ impl<E: Into<Error>> From<E> for FinishError {
     }
 }
 
-/// Why a place for blobs cannot be understood or opened.
+/// Why the configured store of blobs can't be understood.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The text is not shown: it may hold a key.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// The directories of the store, each opened once. Blocking.
 #[derive(Debug, Default)]
-pub(super) struct Folders {
+pub(crate) struct Folders {
     /// One entry for each directory of the fan-out: 512, and the few above them.
     open: Mutex<HashMap<PathBuf, Arc<Folder>>>,
     /// One directory is created at a time, so that nobody uses one whose flush may still fail.
@@ -18,7 +18,7 @@ pub(super) struct Folders {
 
 /// A directory that stays open, so that the kernel reports to it every failed write of an entry.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     file: File,
     state: Mutex<State>,
     flushed: Condvar,
@@ -36,13 +36,13 @@ struct State {
 
 /// Taken before an entry is made; its flush fails if any flush has failed since.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     failures: u64,
 }
 
 impl Folders {
     /// The directory, created where it is missing and durable in its parents.
-    pub(super) fn get_or_create(&self, path: &Path, durable: bool) -> io::Result<Arc<Folder>> {
+    pub(crate) fn get_or_create(&self, path: &Path, durable: bool) -> io::Result<Arc<Folder>> {
         if let Some(folder) = self.lock().get(path) {
             return Ok(Arc::clone(folder));
         }
@@ -101,7 +101,7 @@ impl Folder {
     }
 
     /// To be taken before the entry is made.
-    pub(super) fn ticket(&self) -> Ticket {
+    pub(crate) fn ticket(&self) -> Ticket {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         Ticket {
             failures: state.failures,
@@ -112,7 +112,7 @@ impl Folder {
     ///
     /// # Errors
     /// Also where a flush for somebody else has failed since then.
-    pub(super) fn flush(&self, ticket: Ticket) -> io::Result<()> {
+    pub(crate) fn flush(&self, ticket: Ticket) -> io::Result<()> {
         self.flush_by(ticket, || self.file.sync_all())
     }
 

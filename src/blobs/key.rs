@@ -1,15 +1,18 @@
 //! Builds the paths of all stored objects.
 //!
 //! ```text
-//! disk                                        S3 (under the configured prefix)
-//! blobs/<algorithm>/<ab>/<hex>   a blob       blobs/<upload>/parts          a blob that was a multipart upload
-//!                                             blobs/<upload>/<uuid>         a blob of one part, or the unfinished part of an upload
-//! uploads/<uuid>                 staged       probes/<uuid>                 written at start to check that the bucket can be written
+//! disk
+//!     blobs/<algorithm>/<ab>/<hex>   a blob
+//!     uploads/<upload>               an unfinished upload
+//! S3, under the configured prefix
+//!     blobs/<upload>/parts           a blob that was a multipart upload
+//!     blobs/<upload>/<uuid>          a blob of one part, or the unfinished part of an upload
+//!     probes/<uuid>                  written at start to check that the bucket can be written
 //! ```
 //! `<ab>` are the first two digits of `<hex>`: 256 folders, so that none grows out of hand. Uploads
 //! lie on the same filesystem as blobs, so that a rename finishes them. On S3 a finished blob keeps
-//! the key of its bytes (copies are limited to 5 GiB and cost a second write), and no key is written
-//! twice.
+//! the key of its bytes (copies are limited to 5 GiB and cost a second write), and no key is
+//! written twice.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,18 +31,18 @@ pub struct BlobKey(String);
 
 impl BlobKey {
     /// Where the disk keeps a blob.
-    pub(super) fn of_blob(digest: &Digest) -> Self {
+    pub(crate) fn of_blob(digest: &Digest) -> Self {
         let (algorithm, hex) = (digest.algorithm().name(), digest.hex());
         Self(format!("blobs/{algorithm}/{}/{hex}", &hex[..2]))
     }
 
     /// Where an object store makes the object of upload `id` out of its parts.
-    pub(super) fn of_upload(id: Uuid) -> Self {
+    pub(crate) fn of_upload(id: Uuid) -> Self {
         Self(format!("{}/parts", of_session(id)))
     }
 
     /// Where an object store keeps an upload that fits one part; `object` is new for each write.
-    pub(super) fn of_object(id: Uuid, object: Uuid) -> Self {
+    pub(crate) fn of_object(id: Uuid, object: Uuid) -> Self {
         Self(format!("{}/{object}", of_session(id)))
     }
 
@@ -50,23 +53,23 @@ impl BlobKey {
 }
 
 /// Folder of staged uploads, on either side.
-pub(super) const UPLOADS: &str = "uploads";
+pub(crate) const UPLOADS: &str = "uploads";
 
 /// Folders that the disk has from its first start.
-pub(super) const DISK_FOLDERS: [&str; 3] = [UPLOADS, "blobs/sha256", "blobs/sha512"];
+pub(crate) const DISK_FOLDERS: [&str; 3] = [UPLOADS, "blobs/sha256", "blobs/sha512"];
 
 /// Where the disk stages an upload.
-pub(super) fn staged(id: Uuid) -> String {
+pub(crate) fn staged(id: Uuid) -> String {
     format!("{UPLOADS}/{id}")
 }
 
 /// Folder of everything that an object store keeps of upload `id`.
-pub(super) fn of_session(id: Uuid) -> String {
+pub(crate) fn of_session(id: Uuid) -> String {
     format!("blobs/{id}")
 }
 
 /// Where the start probe writes.
-pub(super) fn probe(id: Uuid) -> String {
+pub(crate) fn probe(id: Uuid) -> String {
     format!("probes/{id}")
 }
 

@@ -27,6 +27,6 @@ pub use config::{BlobsConfig, S3Config, S3Keys};
 pub use error::{AppendError, BodyError, ConfigError, Error, FinishError, Result};
 pub use key::BlobKey;
 pub use reader::BlobReader;
-pub use serving::{LockError, ServingLock};
+pub use serving::{LockError, RootLock};
 pub use staging::{AppendLimits, Staged, StoredBlob};
 pub use store::BlobStore;

@@ -23,13 +23,13 @@ const FAILURES: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// An object to be read.
-pub(super) struct ObjectRef {
-    pub(super) store: Arc<dyn ObjectStore>,
-    pub(super) path: Path,
+pub(crate) struct ObjectRef {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) path: Path,
 }
 
 /// The bytes of an object, or of a range of it.
-pub(super) struct ObjectStream(BoxStream<'static, io::Result<Bytes>>);
+pub(crate) struct ObjectStream(BoxStream<'static, io::Result<Bytes>>);
 
 /// A read that is under way.
 struct Reading {
@@ -43,12 +43,12 @@ struct Reading {
 
 impl ObjectRef {
     /// Reads `range`, whose bytes begin to come in `first`.
-    pub(super) fn stream(self, first: GetResult, range: Range<u64>) -> ObjectStream {
+    pub(crate) fn stream(self, first: GetResult, range: Range<u64>) -> ObjectStream {
         self.read(range, first.meta.e_tag.clone(), Some(first.into_stream()))
     }
 
     /// Reads `range`.
-    pub(super) fn open(self, range: Range<u64>) -> ObjectStream {
+    pub(crate) fn open(self, range: Range<u64>) -> ObjectStream {
         self.read(range, None, None)
     }
 
@@ -134,17 +134,17 @@ fn is_final(error: &object_store::Error) -> bool {
 }
 
 impl ObjectStream {
-    pub(super) fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self(stream::empty().boxed())
     }
 
     /// The next bytes; `None` at the end.
-    pub(super) async fn next(&mut self) -> Option<io::Result<Bytes>> {
+    pub(crate) async fn next(&mut self) -> Option<io::Result<Bytes>> {
         self.0.next().await
     }
 
     /// The next bytes; none at the end.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         Pin::new(&mut self.0)
             .poll_next(cx)
             .map(|next| next.unwrap_or_else(|| Ok(Bytes::new())))

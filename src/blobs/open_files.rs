@@ -16,23 +16,23 @@ const OPEN_FILES: usize = 256;
 
 /// The cache of open blobs.
 #[derive(Debug)]
-pub(super) struct OpenFiles {
+pub(crate) struct OpenFiles {
     cache: Cache<BlobKey, Arc<File>>,
 }
 
 impl OpenFiles {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             cache: Cache::new(OPEN_FILES),
         }
     }
 
-    pub(super) fn get(&self, key: &BlobKey) -> Option<Arc<File>> {
+    pub(crate) fn get(&self, key: &BlobKey) -> Option<Arc<File>> {
         self.cache.get(key)
     }
 
     /// Opens the blob and keeps it open.
-    pub(super) fn open(&self, key: &BlobKey, path: &Path) -> io::Result<Arc<File>> {
+    pub(crate) fn open(&self, key: &BlobKey, path: &Path) -> io::Result<Arc<File>> {
         let file = Arc::new(File::open(path)?);
         self.cache.insert(key.clone(), Arc::clone(&file));
         // Whoever removes or replaces the file does that first and calls `forget` second. Whichever
@@ -48,7 +48,7 @@ impl OpenFiles {
     }
 
     /// The file under the key was removed or replaced.
-    pub(super) fn forget(&self, key: &BlobKey) {
+    pub(crate) fn forget(&self, key: &BlobKey) {
         self.cache.remove(key);
     }
 }

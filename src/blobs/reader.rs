@@ -43,8 +43,8 @@ struct FileSource {
     file: Arc<File>,
     loans: Arc<Loans>,
     pending: Option<JoinHandle<io::Result<(Buffer, usize)>>>,
-    /// The filesystem cannot say whether bytes are in memory (older overlayfs): always ask a
-    /// blocking thread.
+    /// The filesystem cannot say whether bytes are in memory (older overlayfs): always read on
+    /// a blocking thread.
     cannot_tell: bool,
 }
 
@@ -56,7 +56,7 @@ struct Loans {
 }
 
 impl BlobReader {
-    pub(super) fn of_file(file: Arc<File>, range: Range<u64>, total: u64) -> Self {
+    pub(crate) fn of_file(file: Arc<File>, range: Range<u64>, total: u64) -> Self {
         let source = FileSource {
             file,
             loans: Arc::default(),
@@ -70,7 +70,7 @@ impl BlobReader {
         }
     }
 
-    pub(super) fn of_objects(stream: ObjectStream, range: Range<u64>, total: u64) -> Self {
+    pub(crate) fn of_objects(stream: ObjectStream, range: Range<u64>, total: u64) -> Self {
         Self {
             source: Source::Objects(stream),
             rest: range,
@@ -123,8 +123,8 @@ impl BlobReader {
     }
 }
 
-/// The part of `size` bytes that is asked for: all of them, or a range that must lie within them.
-pub(super) fn clip(range: Option<Range<u64>>, size: u64) -> Result<Range<u64>> {
+/// The requested part of `size` bytes: all of them, or a range that must lie within them.
+pub(crate) fn clip(range: Option<Range<u64>>, size: u64) -> Result<Range<u64>> {
     match range {
         None => Ok(0..size),
         Some(range) if range.start <= range.end && range.end <= size => Ok(range),
@@ -156,7 +156,7 @@ impl http_body::Body for BlobReader {
                     "a stored blob is shorter than its size",
                 )),
                 length if length > left => {
-                    Err(io::Error::other("the store sent more than was asked for"))
+                    Err(io::Error::other("the store sent more than was requested"))
                 }
                 length => {
                     this.rest.start += length;
@@ -194,11 +194,11 @@ impl FileSource {
             }
         }
         let mut buffer = Buffer::take(rest.end - rest.start);
-        let room = buffer.room(rest.end - rest.start);
+        let memory = buffer.memory(rest.end - rest.start);
         if !self.cannot_tell {
             match rustix::io::preadv2(
                 &self.file,
-                &mut [IoSliceMut::new(room)],
+                &mut [IoSliceMut::new(memory)],
                 rest.start,
                 ReadWriteFlags::NOWAIT,
             ) {
@@ -209,7 +209,7 @@ impl FileSource {
         }
         let (file, rest) = (Arc::clone(&self.file), rest.clone());
         self.pending = Some(spawn_blocking(move || {
-            let read = file.read_at(buffer.room(rest.end - rest.start), rest.start)?;
+            let read = file.read_at(buffer.memory(rest.end - rest.start), rest.start)?;
             Ok((buffer, read))
         }));
         self.poll_read(&(0..0), cx)

@@ -43,14 +43,14 @@ use crate::error::{AppendError, BodyError, Error, Result};
 use crate::key::{self, BlobKey};
 use crate::object_reader::{ObjectRef, ObjectStream};
 use crate::reader::{BlobReader, clip};
-use crate::staging::{AppendLimits, Parts, Place, Staged};
+use crate::staging::{AppendLimits, BackendState, Parts, Staged};
 
 const MIB: u64 = 1024 * 1024;
 /// Size of a part, unless a larger upload is announced: 10,000 of them hold 156 GiB.
 const PART: u64 = 16 * MIB;
 
 /// The blob store over an object store.
-pub(super) struct Objects {
+pub(crate) struct Objects {
     store: Arc<dyn ObjectStore>,
     multipart: Arc<dyn MultipartStore>,
     /// What only S3 has; `None` in memory.
@@ -74,11 +74,11 @@ impl fmt::Debug for Objects {
 
 impl Objects {
     /// Connects to a bucket and checks that it can be written.
-    pub(super) async fn s3(config: &S3Config, ids: Ids) -> Result<Self> {
+    pub(crate) async fn s3(config: &S3Config, ids: Ids) -> Result<Self> {
         Self::s3_of_parts(config, PART, ids).await
     }
 
-    pub(super) async fn s3_of_parts(config: &S3Config, part: u64, ids: Ids) -> Result<Self> {
+    pub(crate) async fn s3_of_parts(config: &S3Config, part: u64, ids: Ids) -> Result<Self> {
         let s3 = Arc::new(client::connect(config)?);
         let extras = S3Extras {
             signer: Arc::clone(&s3) as _,
@@ -98,7 +98,7 @@ impl Objects {
     }
 
     /// Objects in memory; `part` is the part size, small in tests.
-    pub(super) fn memory(part: u64, ids: Ids) -> Self {
+    pub(crate) fn memory(part: u64, ids: Ids) -> Self {
         let memory = Arc::new(InMemory::new());
         Self::over(Arc::clone(&memory) as _, memory, part, ids)
     }
@@ -129,16 +129,16 @@ impl Objects {
     }
 
     #[expect(clippy::unused_self, reason = "the same call as the disk's")]
-    pub(super) fn begin(&self, id: Uuid, algorithm: Algorithm) -> Staged {
+    pub(crate) fn begin(&self, id: Uuid, algorithm: Algorithm) -> Staged {
         Staged {
             id,
             size: 0,
             hasher: Hasher::new(algorithm),
-            place: Place::Objects(Parts::default()),
+            state: BackendState::Objects(Parts::default()),
         }
     }
 
-    pub(super) async fn append<S, E>(
+    pub(crate) async fn append<S, E>(
         &self,
         staged: &mut Staged,
         body: S,
@@ -169,7 +169,7 @@ impl Objects {
     /// Removes everything that the upload left in the bucket but the object at `keep`. Multipart
     /// uploads first: once they are gone, no request that is still on its way can make an object
     /// out of them.
-    pub(super) async fn abort(&self, staged: &Staged, keep: Option<&BlobKey>) -> Result<()> {
+    pub(crate) async fn abort(&self, staged: &Staged, keep: Option<&BlobKey>) -> Result<()> {
         self.abort_multiparts(staged, None).await?;
         let keep = keep.map(|key| self.path(key.as_str()));
         let mut objects = self
@@ -191,7 +191,7 @@ impl Objects {
             Some(s3) => s3.multiparts.list(&path).await?,
             None => Vec::new(),
         };
-        if let Place::Objects(parts) = &staged.place {
+        if let BackendState::Objects(parts) = &staged.state {
             uploads.extend(parts.multipart.clone());
         }
         for upload in uploads.iter().filter(|upload| keep != Some(upload)) {
@@ -206,8 +206,8 @@ impl Objects {
     }
 
     /// Whether the bytes that `staged` counts are there, as far as one request can tell.
-    pub(super) async fn check(&self, staged: &Staged) -> Result<()> {
-        let Place::Objects(parts) = &staged.place else {
+    pub(crate) async fn check(&self, staged: &Staged) -> Result<()> {
+        let BackendState::Objects(parts) = &staged.state else {
             return Err(Error::Lost);
         };
         let Some(tail) = &parts.tail_object else {
@@ -221,7 +221,7 @@ impl Objects {
         }
     }
 
-    pub(super) async fn open_blob(
+    pub(crate) async fn open_blob(
         &self,
         key: &BlobKey,
         range: Option<Range<u64>>,
@@ -258,7 +258,7 @@ impl Objects {
         }
     }
 
-    pub(super) async fn presign_get(&self, key: &BlobKey, valid: Duration) -> Result<Option<Url>> {
+    pub(crate) async fn presign_get(&self, key: &BlobKey, valid: Duration) -> Result<Option<Url>> {
         match &self.s3 {
             None => Ok(None),
             Some(s3) => Ok(Some(
@@ -269,7 +269,7 @@ impl Objects {
         }
     }
 
-    pub(super) async fn delete(&self, key: &BlobKey) -> Result<()> {
+    pub(crate) async fn delete(&self, key: &BlobKey) -> Result<()> {
         self.remove(&self.path(key.as_str())).await
     }
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::config::BlobsConfig;
 
 /// Held by a serving process on the root of its blobs; the kernel releases it with the process,
-/// however that ends. Staged uploads and the deletion of blobs rely on it: they are guarded by locks
-/// within the process.
+/// however that ends. Staged uploads and the deletion of blobs rely on it: they are guarded by
+/// locks within the process.
 #[derive(Debug)]
-pub struct ServingLock {
+pub struct RootLock {
     _root: File,
 }
 
@@ -22,7 +22,7 @@ pub enum LockError {
     File { path: PathBuf, why: io::Error },
 }
 
-impl ServingLock {
+impl RootLock {
     /// Locks the directory of the blobs, at once or not at all, and creates it where it is missing.
     /// `None` where blobs are not in a directory: a bucket may be served by many.
     pub fn acquire(config: &BlobsConfig) -> Result<Option<Self>, LockError> {
@@ -61,14 +61,14 @@ mod tests {
         let config = |root: &Path| BlobsConfig::Disk {
             root: root.to_owned(),
         };
-        let held = ServingLock::acquire(&config(&root)).expect("free");
+        let held = RootLock::acquire(&config(&root)).expect("free");
         assert!(held.is_some());
-        let second = ServingLock::acquire(&config(&link));
+        let second = RootLock::acquire(&config(&link));
         assert!(
             matches!(&second, Err(LockError::Held(path)) if *path == link),
             "{second:?}"
         );
         drop(held);
-        ServingLock::acquire(&config(&link)).expect("free again");
+        RootLock::acquire(&config(&link)).expect("free again");
     }
 }

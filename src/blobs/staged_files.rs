@@ -1,8 +1,8 @@
 //! The files of unfinished uploads: one request at a time works on each, and each stays open from
 //! its first byte to its end.
 //!
-//! When the kernel fails to write a page to the device it reports that once, to the descriptors that
-//! are open then, and takes the page for written. So only a descriptor that was open since the
+//! When the kernel fails to write a page to the device it reports that once, to the descriptors
+//! that are open then, and takes the page for written. So only a descriptor that was open since the
 //! first byte can prove by a successful fsync that all of them are on the device. Bytes that came
 //! through another descriptor (the process was started again, or too many uploads were open) are
 //! read back from the device and hashed before they become a blob.
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::key;
-use crate::staging::{Place, Staged};
+use crate::staging::{BackendState, Staged};
 use crate::verify;
 
 /// Staged files that are kept open between requests. Past this many the one used longest ago is
@@ -28,7 +28,7 @@ const OPEN_UPLOADS: usize = 1024;
 
 /// All staged files of one root. A root is served by one process.
 #[derive(Debug)]
-pub(super) struct StagedFiles {
+pub(crate) struct StagedFiles {
     root: PathBuf,
     /// Names the running kernel: bytes that another one took may be gone.
     boot: String,
@@ -38,21 +38,21 @@ pub(super) struct StagedFiles {
 
 /// An open staged file.
 #[derive(Clone, Debug)]
-pub(super) struct StagedFile {
-    pub(super) file: Arc<File>,
+pub(crate) struct StagedFile {
+    pub(crate) file: Arc<File>,
     /// The descriptor was open before the first byte: its fsync reports every failed write.
-    pub(super) since_first_byte: bool,
+    pub(crate) since_first_byte: bool,
 }
 
 /// Holds an upload for one request, as long as anything may still be written for it.
 #[derive(Debug)]
-pub(super) struct StagingLock {
+pub(crate) struct StagingLock {
     files: Arc<StagedFiles>,
     id: Uuid,
 }
 
 impl StagedFiles {
-    pub(super) fn new(root: PathBuf) -> Self {
+    pub(crate) fn new(root: PathBuf) -> Self {
         // Where it can't be read: a name of this process alone, so that a restart checks the bytes.
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(
             |_| format!("pid-{}", std::process::id()),
@@ -67,13 +67,13 @@ impl StagedFiles {
     }
 
     /// What the state of an upload remembers of bytes that this kernel took.
-    pub(super) fn place(&self) -> Place {
-        Place::Disk {
+    pub(crate) fn state(&self) -> BackendState {
+        BackendState::Disk {
             boot: self.boot.clone(),
         }
     }
 
-    pub(super) fn lock(self: &Arc<Self>, id: Uuid) -> Result<StagingLock> {
+    pub(crate) fn lock(self: &Arc<Self>, id: Uuid) -> Result<StagingLock> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         if !busy.insert(id) {
             return Err(Error::Busy);
@@ -97,15 +97,15 @@ impl Drop for StagingLock {
 }
 
 impl StagingLock {
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.files.root.join(key::staged(self.id))
     }
 
     /// The staged file, cut to what the upload is known to have. Longer than known: a request broke
     /// off after its bytes were written, so they go. Shorter, or linked from elsewhere too (a
     /// rename that a crash cut in half): lost.
-    pub(super) fn open(&self, staged: &Staged) -> Result<StagedFile> {
-        let Place::Disk { boot } = &staged.place else {
+    pub(crate) fn open(&self, staged: &Staged) -> Result<StagedFile> {
+        let BackendState::Disk { boot } = &staged.state else {
             return Err(Error::Lost);
         };
         let known = self.files.open.get(&self.id);
@@ -157,7 +157,7 @@ impl StagingLock {
     /// # Errors
     /// [`Error::Lost`] where the device has other bytes. After any error the upload must be
     /// discarded: a second attempt would succeed without having written anything.
-    pub(super) fn sync(&self, opened: &StagedFile, staged: &Staged) -> Result<()> {
+    pub(crate) fn sync(&self, opened: &StagedFile, staged: &Staged) -> Result<()> {
         opened.file.sync_all()?;
         if opened.since_first_byte {
             return Ok(());
@@ -171,19 +171,19 @@ impl StagingLock {
     }
 
     /// Closes the file, which has another name by now.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.files.open.remove(&self.id);
     }
 
     /// Closes and removes the file. Nothing there is no error.
-    pub(super) fn discard(&self) -> io::Result<()> {
+    pub(crate) fn discard(&self) -> io::Result<()> {
         self.close();
         remove(&self.path())
     }
 }
 
 /// Removes a file. Nothing there is no error.
-pub(super) fn remove(path: &std::path::Path) -> io::Result<()> {
+pub(crate) fn remove(path: &std::path::Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),

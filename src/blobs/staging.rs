@@ -1,4 +1,4 @@
-//! An upload between its requests: how far it came, its running hash, and where its bytes wait.
+//! An upload between its requests: how far it came, its running hash, and what its backend remembers.
 
 use std::time::Duration;
 
@@ -38,16 +38,16 @@ pub struct StoredBlob {
 /// whoever holds it, on any replica, can go on where it stands without reading the bytes again.
 #[derive(Clone, Debug)]
 pub struct Staged {
-    pub(super) id: Uuid,
-    pub(super) size: u64,
-    pub(super) hasher: Hasher,
-    pub(super) place: Place,
+    pub(crate) id: Uuid,
+    pub(crate) size: u64,
+    pub(crate) hasher: Hasher,
+    pub(crate) state: BackendState,
 }
 
 /// What each side of the store has to remember.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Place {
+pub(crate) enum BackendState {
     /// The boot of the kernel that took the bytes: they need no second look until another boot may
     /// have lost them.
     Disk {
@@ -58,22 +58,22 @@ pub(super) enum Place {
 
 /// Parts of an upload in an object store. At most 10,000 ids of about 40 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Parts {
+pub(crate) struct Parts {
     /// Size of each part but the last; 0 until the first append chose it.
-    pub(super) part_size: u64,
+    pub(crate) part_size: u64,
     /// The store's name for the multipart upload, once there is one.
-    pub(super) multipart: Option<String>,
+    pub(crate) multipart: Option<String>,
     /// Ids of the full parts, in order.
-    pub(super) ids: Vec<String>,
+    pub(crate) ids: Vec<String>,
     /// Bytes after the last full part.
-    pub(super) tail: u64,
+    pub(crate) tail: u64,
     /// The object that holds the tail; with no full part, it is the whole upload. Without it the
     /// upload can only be finished.
-    pub(super) tail_object: Option<String>,
+    pub(crate) tail_object: Option<String>,
     /// The tail, already stored as the part that follows: counts if nothing more is appended.
-    pub(super) last_id: Option<String>,
+    pub(crate) last_id: Option<String>,
     /// The tail object that the newest append replaced; removed by the next one.
-    pub(super) superseded: Option<String>,
+    pub(crate) superseded: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,7 +82,8 @@ struct Stored {
     id: String,
     size: u64,
     hash: String,
-    place: Place,
+    #[serde(rename = "place")]
+    state: BackendState,
 }
 
 impl Staged {
@@ -112,9 +113,9 @@ impl Staged {
     /// Whether the finished upload leaves something in the store beside the blob.
     #[must_use]
     pub const fn has_leftovers(&self) -> bool {
-        match &self.place {
-            Place::Disk { .. } => false,
-            Place::Objects(parts) => parts.multipart.is_some() || parts.superseded.is_some(),
+        match &self.state {
+            BackendState::Disk { .. } => false,
+            BackendState::Objects(parts) => parts.multipart.is_some() || parts.superseded.is_some(),
         }
     }
 
@@ -126,7 +127,7 @@ impl Staged {
             id: self.id.to_string(),
             size: self.size,
             hash: hex::encode(self.hasher.to_state()),
-            place: self.place.clone(),
+            state: self.state.clone(),
         };
         serde_json::to_vec(&stored).unwrap_or_default()
     }
@@ -141,7 +142,7 @@ impl Staged {
             id,
             size: stored.size,
             hasher,
-            place: stored.place,
+            state: stored.state,
         })
     }
 }
@@ -154,9 +155,9 @@ mod tests {
     fn the_state_comes_back_from_its_bytes() {
         let mut hasher = Hasher::new(Algorithm::Sha512);
         hasher.update(b"some bytes");
-        for place in [
-            Place::Disk { boot: "b".into() },
-            Place::Objects(Parts {
+        for state in [
+            BackendState::Disk { boot: "b".into() },
+            BackendState::Objects(Parts {
                 part_size: 5,
                 ids: vec!["a".into()],
                 ..Parts::default()
@@ -166,12 +167,12 @@ mod tests {
                 id: Uuid::from_u128(7),
                 size: 10,
                 hasher: hasher.clone(),
-                place,
+                state,
             };
             let back = Staged::from_bytes(&staged.to_bytes()).expect("its own bytes");
             assert_eq!(
-                (back.id, back.size, &back.place),
-                (staged.id, staged.size, &staged.place)
+                (back.id, back.size, &back.state),
+                (staged.id, staged.size, &staged.state)
             );
             assert_eq!(back.hasher.finish(), hasher.clone().finish());
         }

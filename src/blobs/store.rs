@@ -22,7 +22,7 @@ use crate::s3::Objects;
 use crate::staging::{AppendLimits, Staged, StoredBlob};
 
 /// Part size of the store in memory, small so that tests meet parts.
-pub(super) const MEMORY_PART: u64 = 64 * 1024;
+pub(crate) const MEMORY_PART: u64 = 64 * 1024;
 
 /// Blobs and the uploads that become blobs. Cloning shares the store.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl BlobStore {
     /// As [`BlobStore::open`], with parts so small that tests meet them: 5 MiB in a bucket, the
     /// least that S3 takes.
     #[cfg(test)]
-    pub(super) async fn open_bucket_for_test(config: &BlobsConfig) -> Result<(Self, usize)> {
+    pub(crate) async fn open_bucket_for_test(config: &BlobsConfig) -> Result<(Self, usize)> {
         const PART: u64 = 5 * 1024 * 1024;
         let (BlobsConfig::S3(s3), ids) = (config, Ids::default()) else {
             return Err(super::Error::NotFound);

@@ -1,99 +1,24 @@
-//! One behaviour suite, run on every side of the store: a folder, objects in memory, and a bucket
-//! where `WHARFINGER_TEST_S3_URL` names one.
+//! The behaviour of every backend: a directory, objects in memory, and a bucket where
+//! `WHARFINGER_TEST_S3_URL` names one.
 
-use std::ops::Range;
-use std::sync::LazyLock;
+pub(crate) mod support;
+
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
-use http_body_util::BodyExt;
+use futures_util::{StreamExt, stream};
 use proptest::prelude::*;
-use uuid::Uuid;
 use wharfinger_base::{Durability, Ids, Timestamp};
 use wharfinger_oci::{Algorithm, Digest};
 
 use crate::store::MEMORY_PART;
+use crate::tests::support::{LIMITS, body, digest, id, on_disk, pattern, push, read, recorded};
 use crate::{
     AppendError, AppendLimits, BlobKey, BlobStore, BlobsConfig, Error, FinishError, S3Keys, Staged,
-    StoredBlob,
 };
 
-pub(super) const LIMITS: AppendLimits = AppendLimits {
-    max_bytes: 1 << 40,
-    idle_timeout: Duration::from_secs(10),
-    expected: None,
-    last: false,
-};
-
-static BLOCK: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    (0_usize..8_192)
-        .map(|i| (i * 31 / 7 % 251).to_le_bytes()[0])
-        .collect()
-});
-
-/// Bytes that tell their place.
-pub(super) fn pattern(seed: usize, length: usize) -> Bytes {
-    let mut bytes = Vec::with_capacity(length + 8_192);
-    for block in 0..length.div_ceil(8_192) {
-        // One odd block, marked with its number: filling megabytes byte by byte is slow without
-        // optimisation.
-        let at = bytes.len();
-        bytes.extend_from_slice(&BLOCK);
-        bytes[at..at + 16].copy_from_slice(&(block as u128 * 1_000 + seed as u128).to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes.into()
-}
-
-/// A body of pieces of odd sizes.
-pub(super) fn body(
-    bytes: &Bytes,
-    piece: usize,
-) -> impl Stream<Item = std::io::Result<Bytes>> + use<> {
-    let pieces: Vec<_> = (0..bytes.len())
-        .step_by(piece.max(1))
-        .map(|at| Ok(bytes.slice(at..bytes.len().min(at + piece))))
-        .collect();
-    stream::iter(pieces)
-}
-
-pub(super) fn id() -> Uuid {
-    Ids::default().uuid()
-}
-
-pub(super) fn digest(bytes: &[u8]) -> Digest {
-    Digest::of(Algorithm::Sha256, bytes)
-}
-
-pub(super) async fn read(store: &BlobStore, blob: &StoredBlob, range: Option<Range<u64>>) -> Bytes {
-    let opened = store.open_blob(&blob.key, blob.size, range).await;
-    let reader = opened.expect("it is there");
-    let announced = reader.remaining();
-    let bytes = reader.collect().await.expect("it can be read").to_bytes();
-    assert_eq!(bytes.len() as u64, announced);
-    bytes
-}
-
-/// The state as it comes back from the index.
-fn recorded(staged: &Staged) -> Staged {
-    Staged::from_bytes(&staged.to_bytes()).expect("its own bytes")
-}
-
-pub(super) async fn push(store: &BlobStore, bytes: &Bytes) -> StoredBlob {
-    let mut staged = store.begin(id(), Algorithm::Sha256);
-    store
-        .append(&mut staged, body(bytes, 100_007), LIMITS)
-        .await
-        .expect("appended");
-    store
-        .finish(recorded(&staged), &digest(bytes), false)
-        .await
-        .expect("finished")
-}
-
-/// All of it; `unit` is the size of a part.
-async fn suite(store: BlobStore, unit: usize) {
+/// Tests all behaviours; `unit` is the size of a part.
+async fn all_behaviours(store: BlobStore, unit: usize) {
     tokio::join!(
         grows_by_appends(&store, unit),
         keeps_what_is_said(&store, unit),
@@ -232,7 +157,7 @@ async fn goes_on_after_a_break(store: &BlobStore, unit: usize) {
             .await
             .expect("appended");
         let before = recorded(&staged);
-        // The request is dropped half way; another one finishes, but its answer is never recorded.
+        // The request is dropped half way; another one finishes, but its outcome is never recorded.
         let hanging =
             body(&all.slice(start..start + unit / 2), unit / 60 + 1).chain(stream::pending());
         let dropped = tokio::time::timeout(
@@ -280,7 +205,8 @@ async fn refuses_other_bytes(store: &BlobStore, unit: usize) {
         let key = BlobKey::of_upload(staged.id());
         let refused = store.finish(staged.clone(), &digest(b"other"), false).await;
         assert!(
-            matches!(refused, Err(FinishError::DigestMismatch { actual }) if actual == digest(&all)),
+            matches!(&refused, Err(FinishError::DigestMismatch { actual })
+                if *actual == digest(&all)),
             "{refused:?}"
         );
         assert!(matches!(
@@ -327,12 +253,12 @@ async fn takes_both_algorithms(store: &BlobStore, unit: usize) {
                     .append(&mut staged, body(&all, unit / 50 + 1), LIMITS)
                     .await
                     .expect("appended");
-                let asked = if right {
+                let requested = if right {
                     Digest::of(wanted, &all)
                 } else {
                     Digest::of(wanted, b"other")
                 };
-                match store.finish(recorded(&staged), &asked, false).await {
+                match store.finish(recorded(&staged), &requested, false).await {
                     Ok(blob) if right => assert!(read(store, &blob, None).await == all),
                     Err(FinishError::DigestMismatch { actual }) if !right => {
                         assert_eq!(actual, Digest::of(wanted, &all));
@@ -473,29 +399,16 @@ async fn sweeps(store: &BlobStore, unit: usize) {
     assert_eq!(store.sweep_staging(always, 2).await.expect("swept"), second);
 }
 
-pub(super) async fn on_disk(durability: Durability) -> (BlobStore, tempfile::TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = BlobsConfig::Disk {
-        root: folder.path().join("data"),
-    };
-    (
-        BlobStore::open(&config, durability, Ids::default())
-            .await
-            .expect("opened"),
-        folder,
-    )
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_disk() {
     let (store, _folder) = on_disk(Durability::Full).await;
-    suite(store, 300_000).await;
+    all_behaviours(store, 300_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_disk_with_relaxed_durability() {
     let (store, _folder) = on_disk(Durability::Relaxed).await;
-    suite(store, 70_000).await;
+    all_behaviours(store, 70_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -503,7 +416,7 @@ async fn on_objects_in_memory() {
     let store = BlobStore::open(&BlobsConfig::Memory, Durability::Full, Ids::default())
         .await
         .expect("opened");
-    suite(store, usize::try_from(MEMORY_PART).expect("small")).await;
+    all_behaviours(store, usize::try_from(MEMORY_PART).expect("small")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -526,13 +439,13 @@ async fn on_a_bucket() {
     assert_eq!(
         reqwest::get(url)
             .await
-            .expect("answered")
+            .expect("a response")
             .bytes()
             .await
             .expect("read"),
         bytes
     );
-    suite(store, part).await;
+    all_behaviours(store, part).await;
 }
 
 proptest! {
@@ -543,10 +456,12 @@ proptest! {
         cuts in proptest::collection::vec((0_usize..150_000, 1_usize..50_000, any::<bool>()), 1..6),
         disk in any::<bool>(),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let (on_disk, _folder) = on_disk(Durability::Relaxed).await;
-            let store = if disk { on_disk } else { BlobStore::open(&BlobsConfig::Memory, Durability::Full, Ids::default()).await.expect("opened") };
+            let in_memory = BlobStore::open(&BlobsConfig::Memory, Durability::Full, Ids::default());
+            let store = if disk { on_disk } else { in_memory.await.expect("opened") };
             let all = pattern(cuts.len(), cuts.iter().map(|cut| cut.0).sum());
             let mut staged = store.begin(id(), Algorithm::Sha256);
             let mut at = 0;
@@ -554,10 +469,13 @@ proptest! {
                 let chunk = all.slice(at..at + length);
                 at += length;
                 if breaks {
-                    let broken = body(&chunk, piece).chain(stream::iter([Err(std::io::ErrorKind::ConnectionReset.into())]));
-                    assert!(matches!(store.append(&mut staged, broken, LIMITS).await, Err(AppendError::Body(_))));
+                    let reset = Err(std::io::ErrorKind::ConnectionReset.into());
+                    let broken = body(&chunk, piece).chain(stream::iter([reset]));
+                    let ended = store.append(&mut staged, broken, LIMITS).await;
+                    assert!(matches!(ended, Err(AppendError::Body(_))));
                 } else {
-                    store.append(&mut staged, body(&chunk, piece), LIMITS).await.expect("appended");
+                    let appended = store.append(&mut staged, body(&chunk, piece), LIMITS).await;
+                    appended.expect("appended");
                 }
                 assert_eq!(staged.size(), at as u64);
                 staged = recorded(&staged);

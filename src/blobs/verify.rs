@@ -15,7 +15,7 @@ const BUFFER_BYTES: usize = 1024 * 1024;
 const BLOCK_BYTES: usize = 4096;
 
 /// Hashes the file as the kernel would give it to any reader.
-pub(super) fn hash(file: &File, algorithm: Algorithm) -> io::Result<Hasher> {
+pub(crate) fn hash(file: &File, algorithm: Algorithm) -> io::Result<Hasher> {
     hash_by_blocks(file, algorithm)
 }
 
@@ -24,7 +24,7 @@ pub(super) fn hash(file: &File, algorithm: Algorithm) -> io::Result<Hasher> {
 ///
 /// Where the filesystem has no direct reads, the clean pages are dropped and read again; that is
 /// an advice the kernel may follow in part only.
-pub(super) fn hash_from_device(path: &Path, algorithm: Algorithm) -> io::Result<Hasher> {
+pub(crate) fn hash_from_device(path: &Path, algorithm: Algorithm) -> io::Result<Hasher> {
     let direct = OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::DIRECT.bits().cast_signed())

@@ -30,31 +30,31 @@ const HAND_OFF_QUEUE: usize = 4;
 /// What is gathered before it is written inline: the pieces are still in the first caches from
 /// being hashed (1 MiB costs a tenth more).
 const INLINE_BATCH: usize = 64 * 1024;
-/// How much may be dirty before the kernel is asked to begin writing it out, so that the final
+/// How much may be dirty before the kernel is told to begin writing it out, so that the final
 /// fsync finds little left to do: of 1 GiB it waits 12 to 22 ms instead of 460, for no CPU that
 /// could be measured.
 const WRITE_BACK: u64 = 16 * 1024 * 1024;
 
 /// A staged file that is being appended to.
-pub(super) struct Writer {
-    pub(super) file: Arc<File>,
-    pub(super) offset: u64,
-    pub(super) hasher: Hasher,
-    /// Where the kernel has been asked to begin; `None` where nobody waits for the disk.
-    pub(super) written_back: Option<u64>,
+pub(crate) struct Writer {
+    pub(crate) file: Arc<File>,
+    pub(crate) offset: u64,
+    pub(crate) hasher: Hasher,
+    /// Up to where the kernel was told to begin; `None` where nobody waits for the disk.
+    pub(crate) written_back: Option<u64>,
     /// Kept as long as anything may still be written, even where the request is gone.
-    pub(super) lock: StagingLock,
+    pub(crate) lock: StagingLock,
 }
 
 impl Writer {
     /// Hashes and writes the pieces at the end. An error ends the upload.
-    pub(super) fn write(&mut self, pieces: &[Bytes]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, pieces: &[Bytes]) -> io::Result<()> {
         let written = self.write_all(pieces);
         self.discard_after_error(written)
     }
 
     /// Takes back what was written past `size`. An error ends the upload.
-    pub(super) fn cut(&self, size: u64) -> io::Result<()> {
+    pub(crate) fn cut(&self, size: u64) -> io::Result<()> {
         self.discard_after_error(self.file.set_len(size))
     }
 
@@ -108,12 +108,12 @@ impl Writer {
     }
 }
 
-/// How the body ended, and the writer behind all that it brought. An error of the writer itself
+/// How the body ended, and the writer after all that it brought. An error of the writer itself
 /// loses the writer.
-pub(super) type Written = Result<(Writer, Result<(), AppendError>), Error>;
+pub(crate) type Written = Result<(Writer, Result<(), AppendError>), Error>;
 
 /// Hashes and writes on the worker that received the bytes.
-pub(super) async fn inline<S, E>(mut writer: Writer, feed: &mut Feed<S>) -> Written
+pub(crate) async fn inline<S, E>(mut writer: Writer, feed: &mut Feed<S>) -> Written
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Into<BodyError>,
@@ -128,7 +128,7 @@ where
 }
 
 /// Hashes and writes on a blocking thread, while the worker receives what follows.
-pub(super) async fn hand_off<S, E>(mut writer: Writer, feed: &mut Feed<S>) -> Written
+pub(crate) async fn hand_off<S, E>(mut writer: Writer, feed: &mut Feed<S>) -> Written
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Into<BodyError>,

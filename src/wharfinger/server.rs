@@ -58,7 +58,7 @@ pub struct Server {
     certificates: Option<Arc<Certificates>>,
     /// Held for as long as this process serves.
     _lock: ServingLock,
-    _blobs_lock: Option<blobs::ServingLock>,
+    _blobs_lock: Option<blobs::RootLock>,
 }
 
 impl Server {
@@ -66,7 +66,7 @@ impl Server {
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         make_folder(&config.data_dir)?;
         let lock = ServingLock::acquire(&config.data_dir, &config.database)?;
-        let blobs_lock = blobs::ServingLock::acquire(&config.blobs)?;
+        let blobs_lock = blobs::RootLock::acquire(&config.blobs)?;
         raise_open_files();
         let certificates = config.tls.clone().map(Certificates::load).transpose()?;
         let tls = certificates

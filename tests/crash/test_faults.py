@@ -1,4 +1,4 @@
-"""Failed writes, fsyncs and renames, and power cuts that forget what was not synced, under blobs and index: what was answered 201 is
+"""Failed writes, fsyncs and renames, and power cuts that forget what was not synced, under blobs and index: what was acknowledged with 201 is
 there afterwards with the right digest, and the server starts.
 
 SEEDS (default 4) is how many seeds are tried, each with 40 rounds on a new file system; SEED names one of them. A failure prints it.
@@ -27,7 +27,7 @@ SIZES = [0, 10, 4_000, 20_000, 200_000]
 
 
 class Pusher(threading.Thread):
-    """Pushes blobs and images until the server dies, whatever it answers; remembers what it was promised."""
+    """Pushes blobs and images until the server dies, whatever it responds; remembers what it was promised."""
 
     def __init__(self, server, password, name, rng):
         super().__init__()
@@ -62,11 +62,11 @@ class Pusher(threading.Thread):
     def leave_unfinished(self, registry):
         """Uploads half of a blob; some later round goes on with it."""
         data = self.data()
-        _, headers, _ = registry.ask("POST", "/v2/crash/web/blobs/uploads/", b"")
+        _, headers, _ = registry.send("POST", "/v2/crash/web/blobs/uploads/", b"")
         path = path_of(headers["location"])
         half = len(data) // 2
         if half:
-            registry.ask("PATCH", path, data[:half], {"Content-Range": f"0-{half - 1}", "Content-Type": "application/octet-stream"})
+            registry.send("PATCH", path, data[:half], {"Content-Range": f"0-{half - 1}", "Content-Type": "application/octet-stream"})
         self.unfinished.append((path, data))
 
     def data(self):
@@ -78,9 +78,9 @@ def go_on(registry, unfinished):
     done = {}
     for path, data in unfinished:
         try:
-            _, headers, _ = registry.ask("GET", path)
+            _, headers, _ = registry.send("GET", path)
             start = int(headers["range"].partition("-")[2]) + 1 if data[: len(data) // 2] else 0
-            registry.ask("PUT", f"{path}?digest={digest(data)}", data[start:], {"Content-Type": "application/octet-stream"})
+            registry.send("PUT", f"{path}?digest={digest(data)}", data[start:], {"Content-Type": "application/octet-stream"})
             done[digest(data)] = data
         except (Refused, OSError, http.client.HTTPException):
             registry.close()
@@ -91,7 +91,7 @@ def verify(registry, images, blobs):
     for tag, manifest in images.items():
         registry.verify("crash/web", tag, manifest)
     for name, data in blobs.items():
-        assert registry.ask("GET", f"/v2/crash/web/blobs/{name}")[2] == data, f"{name} has other bytes"
+        assert registry.send("GET", f"/v2/crash/web/blobs/{name}")[2] == data, f"{name} has other bytes"
 
 
 def sample(rng, promised, count):

@@ -13,7 +13,7 @@ use crate::error::{AppendError, BodyError, Error, Result};
 use crate::key::BlobKey;
 use crate::s3::part_slots::{FREE_BYTES, PartSlot};
 use crate::s3::{MIB, Objects};
-use crate::staging::{Parts, Place, Staged};
+use crate::staging::{BackendState, Parts, Staged};
 
 /// S3's limit is 10,000; the rest is for what an announced size leaves out.
 const PARTS_PLANNED: u64 = 9_000;
@@ -32,7 +32,7 @@ fn part_size(least: u64, announced: Option<u64>) -> u64 {
 }
 
 /// A running append: a copy of the upload's state, ahead of the caller's until it settles.
-pub(super) struct Append<'a> {
+pub(crate) struct Append<'a> {
     objects: &'a Objects,
     staged: Staged,
     parts: Parts,
@@ -50,12 +50,12 @@ pub(super) struct Append<'a> {
 }
 
 impl<'a> Append<'a> {
-    pub(super) fn resume(
+    pub(crate) fn resume(
         objects: &'a Objects,
         staged: &Staged,
         announced: Option<u64>,
     ) -> Result<Self> {
-        let Place::Objects(parts) = &staged.place else {
+        let BackendState::Objects(parts) = &staged.state else {
             return Err(Error::Lost);
         };
         if parts.tail > 0 && parts.tail_object.is_none() {
@@ -80,7 +80,7 @@ impl<'a> Append<'a> {
     }
 
     /// Takes the whole body. The inner result is the sender's: what it sent is kept.
-    pub(super) async fn take_all<S, E>(
+    pub(crate) async fn take_all<S, E>(
         &mut self,
         feed: &mut Feed<S>,
     ) -> Result<Result<(), AppendError>, AppendError>
@@ -218,7 +218,7 @@ impl<'a> Append<'a> {
     }
 
     /// Stores what is left over, so that nothing of the upload is in this process alone.
-    pub(super) async fn settle(&mut self, last: bool) -> Result<Staged> {
+    pub(crate) async fn settle(&mut self, last: bool) -> Result<Staged> {
         while self.join_part().await? {}
         if self.touched {
             // Replaced by an earlier append, which the caller recorded since.
@@ -233,7 +233,7 @@ impl<'a> Append<'a> {
                 self.store_tail(last).await?;
             }
         }
-        self.staged.place = Place::Objects(self.parts.clone());
+        self.staged.state = BackendState::Objects(self.parts.clone());
         Ok(self.staged.clone())
     }
 
@@ -262,8 +262,8 @@ impl<'a> Append<'a> {
 
     /// Tells the caller's state what a failed append left in the bucket: it keeps none of the
     /// append's bytes, but the multipart upload that it opened is used again.
-    pub(super) fn failed(&self, staged: &mut Staged, error: AppendError) -> AppendError {
-        if let Place::Objects(parts) = &mut staged.place {
+    pub(crate) fn failed(&self, staged: &mut Staged, error: AppendError) -> AppendError {
+        if let BackendState::Objects(parts) = &mut staged.state {
             parts.part_size = self.parts.part_size;
             parts.multipart.clone_from(&self.parts.multipart);
             // The part of this number may have been replaced by one of the failed append.

@@ -14,7 +14,7 @@ use crate::error::Result;
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Connects; no request is sent yet.
-pub(super) fn connect(config: &S3Config) -> Result<AmazonS3> {
+pub(crate) fn connect(config: &S3Config) -> Result<AmazonS3> {
     let builder = match &config.keys {
         Some(keys) => AmazonS3Builder::new()
             .with_access_key_id(&keys.access_key_id)
@@ -35,7 +35,7 @@ pub(super) fn connect(config: &S3Config) -> Result<AmazonS3> {
 }
 
 /// Timeouts of every request to the bucket.
-pub(super) fn options(config: &S3Config) -> ClientOptions {
+pub(crate) fn options(config: &S3Config) -> ClientOptions {
     ClientOptions::new()
         .with_timeout_disabled()
         .with_read_timeout(READ_TIMEOUT)

@@ -10,7 +10,7 @@ use wharfinger_oci::{Algorithm, Digest, Hasher};
 use crate::error::{Error, FinishError, Result};
 use crate::key::BlobKey;
 use crate::s3::{Objects, lost};
-use crate::staging::{Parts, Place, Staged, StoredBlob};
+use crate::staging::{BackendState, Parts, Staged, StoredBlob};
 
 impl Objects {
     /// Removes nothing, whatever the outcome: what is left over goes with [`Objects::abort`].
@@ -30,7 +30,7 @@ impl Objects {
                 return Err(FinishError::DigestMismatch { actual });
             }
         }
-        let Place::Objects(parts) = &staged.place else {
+        let BackendState::Objects(parts) = &staged.state else {
             return Err(Error::Lost.into());
         };
         let key = self.make_object(staged, parts, digest, contested).await?;

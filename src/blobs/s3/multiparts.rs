@@ -17,7 +17,7 @@ use crate::s3::client;
 const SIGNATURE_VALID: Duration = Duration::from_mins(5);
 
 /// The bucket's unfinished multipart uploads.
-pub(super) struct MultipartUploads {
+pub(crate) struct MultipartUploads {
     signer: Arc<dyn Signer>,
     http: HttpClient,
 }
@@ -36,14 +36,14 @@ struct Upload {
 }
 
 impl MultipartUploads {
-    pub(super) fn new(signer: Arc<dyn Signer>, config: &S3Config) -> Result<Self> {
+    pub(crate) fn new(signer: Arc<dyn Signer>, config: &S3Config) -> Result<Self> {
         let http = ReqwestConnector::default().connect(&client::options(config))?;
         Ok(Self { signer, http })
     }
 
     /// The ids of the multipart uploads that would make the object at `path`, up to the 1,000 of
     /// one page: an upload session opens one, and one more for each request that was lost.
-    pub(super) async fn list(&self, path: &Path) -> Result<Vec<String>> {
+    pub(crate) async fn list(&self, path: &Path) -> Result<Vec<String>> {
         let query = SignedUrlOptions::default()
             .with_query([("uploads", String::new()), ("prefix", path.to_string())]);
         // The root of the bucket: the operation is one of the bucket, not of an object.

@@ -11,16 +11,16 @@ use tokio::time::Instant;
 const PARTS_IN_MEMORY: usize = 8;
 /// How long an upload may fill a part while others wait for a slot. Then it stores what it has as an
 /// object and waits for another slot: a slow sender can't keep the others waiting.
-pub(super) const TURN: Duration = Duration::from_secs(5);
+pub(crate) const TURN: Duration = Duration::from_secs(5);
 /// Bytes of an append that need no slot, so that a small one never waits. Connections are limited
 /// in number, which bounds the sum.
-pub(super) const FREE_BYTES: u64 = 64 * 1024;
+pub(crate) const FREE_BYTES: u64 = 64 * 1024;
 /// How often an upload whose turn is over looks whether others wait.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The slots for parts in memory.
 #[derive(Clone)]
-pub(super) struct PartSlots {
+pub(crate) struct PartSlots {
     free: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
 }
@@ -36,7 +36,7 @@ impl Default for PartSlots {
 
 /// The right to hold one part in memory. A slot moves with its part: its holder never waits for
 /// another one while it fills, so somebody always gets on.
-pub(super) struct PartSlot {
+pub(crate) struct PartSlot {
     _permit: OwnedSemaphorePermit,
     taken_at: Instant,
     waiting: Arc<AtomicUsize>,
@@ -44,7 +44,7 @@ pub(super) struct PartSlot {
 
 impl PartSlots {
     /// Waits for a slot, in the order of the calls; `None` only if the store is being dropped.
-    pub(super) async fn take(&self) -> Option<PartSlot> {
+    pub(crate) async fn take(&self) -> Option<PartSlot> {
         let permit = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
@@ -62,12 +62,12 @@ impl PartSlots {
 
 impl PartSlot {
     /// Whether the holder should let others have a turn.
-    pub(super) fn is_overdue(&self) -> bool {
+    pub(crate) fn is_overdue(&self) -> bool {
         self.taken_at.elapsed() >= TURN && self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Waits until [`PartSlot::is_overdue`].
-    pub(super) async fn overdue(&self) {
+    pub(crate) async fn overdue(&self) {
         tokio::time::sleep_until(self.taken_at + TURN).await;
         while !self.is_overdue() {
             tokio::time::sleep(LOOK).await;

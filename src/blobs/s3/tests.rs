@@ -12,7 +12,7 @@ use wharfinger_base::Ids;
 use wharfinger_oci::{Algorithm, Digest};
 
 use super::*;
-use crate::tests::{LIMITS, body, digest, id, pattern};
+use crate::tests::support::{LIMITS, body, digest, id, pattern};
 
 const PART_BYTES: usize = 128 * 1024;
 

@@ -14,7 +14,8 @@ use crate::disk::Disk;
 use crate::file::FileData;
 use crate::tree::{Entries, Kind};
 
-/// How long the kernel may keep what it was told. One mount sees every change, so any time is right.
+/// How long the kernel may keep what it was told. One mount sees every change, so any time is
+/// right.
 const VALID: Duration = Duration::from_secs(1);
 /// Cloning shares the file system.
 #[derive(Clone, Debug)]

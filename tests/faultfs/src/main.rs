@@ -8,8 +8,8 @@
 //! fail OPERATION NAME ERROR  the next such operation on a name that contains NAME fails;
 //!                          OPERATION is write, write-back, sync, sync-directory or name,
 //!                          ERROR is EIO or ENOSPC
-//! power-cut                unmounts, forgets what was not synced (a random part of it stays), mounts
-//!                          again; every process that used the file system must have ended
+//! power-cut                unmounts, forgets what was not synced (a random part of it stays),
+//!                          mounts again; every process that used it must have ended
 //! ```
 //!
 //! It is stricter than any disk file system: fsync of a file makes its bytes durable and nothing
@@ -36,8 +36,8 @@ use fuser::{BackgroundSession, Config, Errno, MountOption, Session};
 use crate::faults::{Operation, Rule};
 use crate::filesystem::FaultFs;
 
-/// How often unmounting is tried: the kernel lets go of the files of a killed process a moment after
-/// the process is gone.
+/// How often unmounting is tried: the kernel lets go of the files of a killed process a moment
+/// after the process is gone.
 const UNMOUNT_TRIES: usize = 100;
 const UNMOUNT_PAUSE: Duration = Duration::from_millis(50);
 
