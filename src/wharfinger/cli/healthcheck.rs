@@ -60,7 +60,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 
 fn tls() -> anyhow::Result<rustls::ClientConfig> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(AnyCertificate(Arc::clone(&provider)));
+    let verifier = Arc::new(UncheckedCertificate(Arc::clone(&provider)));
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?;
     Ok(builder
@@ -72,9 +72,9 @@ fn tls() -> anyhow::Result<rustls::ClientConfig> {
 /// Accepts every certificate: the check is whether our own listener responds, and its certificate
 /// names public hosts, never loopback. Nothing secret is sent.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+struct UncheckedCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for AnyCertificate {
+impl ServerCertVerifier for UncheckedCertificate {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
