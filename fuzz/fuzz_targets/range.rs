@@ -4,19 +4,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wharfinger::api::v2::range::{Asked, ChunkRange};
+use wharfinger_api_distribution::fuzzing::parse_ranges;
 
-fuzz_target!(|input: (u64, &str)| {
-    let (total, header) = input;
-    if let Asked::Part(range) = Asked::of(header, total) {
-        assert!(range.start < range.end && range.end <= total);
-    }
-    let prefixed = format!("bytes={header}");
-    if let Asked::Part(range) = Asked::of(&prefixed, total) {
-        assert!(range.start < range.end && range.end <= total);
-    }
-    if let Some(chunk) = ChunkRange::parse(header) {
-        assert!(chunk.first <= chunk.last);
-        let _ = chunk.len();
-    }
-});
+fuzz_target!(|input: (u64, &str)| parse_ranges(input.0, input.1));

@@ -27,7 +27,7 @@ impl App {
             registry: self.registry.clone(),
             iam: Arc::clone(&self.iam),
             names: Arc::new(self.config.names.clone()),
-            presigned_downloads: self.config.presigned_redirects,
+            presigned_downloads: self.config.distribution.presigned_redirects,
         }
     }
 }

@@ -208,6 +208,8 @@ async fn a_download_address_opens_one_layer_for_an_hour() {
             .status,
         StatusCode::UNAUTHORIZED
     );
+    // It permits reading only, also where its issuer may delete.
+    assert_eq!(client.delete(path).await.status, StatusCode::UNAUTHORIZED);
     let missing = aws
         .ecr(
             "GetDownloadUrlForLayer",

@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::routing::{any, post};
+use axum::extract::State;
+use axum::routing::post;
 use http::Response;
 use wharfinger_api_core::{
     Gateway, HttpService, HttpServiceBuilder, MountedService, PlainErrors, ReadinessCheck,
     ResponseInfo, ServiceModel, health_routes,
 };
+use wharfinger_api_distribution::{self as distribution, DistributionErrors, DistributionState};
 use wharfinger_api_ecr as ecr;
 use wharfinger_api_iam::sts;
 use wharfinger_db::Db;
 use wharfinger_telemetry::{Metrics, Reading};
 
-use crate::api::v2::actions::TABLE;
-use crate::api::{reset, token, v2};
+use crate::api::reset;
 use crate::app::App;
 
 /// An AWS API of this server.
@@ -40,7 +40,7 @@ pub static AWS_SERVICES: [AwsService; 2] = [
 ];
 
 /// Operations outside of the AWS and Distribution APIs, as metrics and logs name them.
-const OTHER_OPERATIONS: [&str; 5] = ["Live", "Ready", "Metrics", "Token", "Reset"];
+const OTHER_OPERATIONS: [&str; 4] = ["Live", "Ready", "Metrics", "Reset"];
 
 /// The HTTP service over all routes. `readings` are other parts' numbers for `/metrics`.
 pub fn http_service(app: &Arc<App>, readings: Vec<Reading>) -> HttpService {
@@ -54,7 +54,7 @@ pub fn http_service(app: &Arc<App>, readings: Vec<Reading>) -> HttpService {
         clock: app.clock.clone(),
     };
     let operations = gateway.operation_names().chain(OTHER_OPERATIONS);
-    let operations = operations.chain(TABLE.iter().map(|row| row.endpoint.name()));
+    let operations = operations.chain(distribution::operations());
     let metrics = Arc::new(Metrics::new(operations, readings));
     let mut service = HttpServiceBuilder::new(&app.config.http, &app.ids, Arc::clone(&metrics));
     if app.config.dev {
@@ -64,8 +64,7 @@ pub fn http_service(app: &Arc<App>, readings: Vec<Reading>) -> HttpService {
             .routes::<PlainErrors>(reset.with_state(Arc::clone(app)));
     }
     service
-        .routes::<v2::error::DistributionErrors>(v2::routes(app, &metrics))
-        .routes::<v2::error::DistributionErrors>(token_routes(app))
+        .routes::<DistributionErrors>(distribution_routes(app, &metrics))
         .gateway(gateway)
         .unlimited_routes::<PlainErrors>(health_routes(Index(app.db.clone()), metrics))
         .build()
@@ -79,14 +78,15 @@ impl ReadinessCheck for Index {
     }
 }
 
-fn token_routes(app: &Arc<App>) -> Router {
-    Router::new()
-        .route("/token", any(token))
-        .with_state(Arc::clone(app))
-}
-
-async fn token(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
-    ResponseInfo::of("Token").attach(token::serve(&app, request).await)
+fn distribution_routes(app: &App, metrics: &Arc<Metrics>) -> Router {
+    distribution::routes(Arc::new(DistributionState {
+        registry: app.registry.clone(),
+        iam: Arc::clone(&app.iam),
+        clock: app.clock.clone(),
+        names: app.config.names.clone(),
+        metrics: Arc::clone(metrics),
+        config: app.config.distribution,
+    }))
 }
 
 async fn reset(State(app): State<Arc<App>>) -> Response<Body> {

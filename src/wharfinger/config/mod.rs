@@ -13,6 +13,7 @@ use std::time::Duration;
 
 pub use settings::Settings;
 use wharfinger_api_core::{HttpServiceConfig, Names};
+use wharfinger_api_distribution::DistributionConfig;
 use wharfinger_base::Durability;
 use wharfinger_blobs::BlobsConfig;
 use wharfinger_db::DatabaseConfig;
@@ -39,24 +40,12 @@ pub struct Config {
     pub key_file: PathBuf,
     /// The names by which clients know this server.
     pub names: Names,
-    pub challenge: Challenge,
+    pub distribution: DistributionConfig,
     /// How long a Bearer token of `/token` holds.
     pub registry_token_ttl: Duration,
-    pub create_on_push: bool,
-    pub presigned_redirects: bool,
     pub registry: registry::Config,
     pub logs: LogsConfig,
     pub traces: Option<TracesConfig>,
-}
-
-/// The authentication scheme that `/v2/` offers to clients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Challenge {
-    /// As ECR does.
-    #[default]
-    Basic,
-    /// By tokens from `/token`.
-    Bearer,
 }
 
 /// A setting that is not valid: the key, and what is wrong with its value.

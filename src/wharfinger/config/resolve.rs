@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 use wharfinger_api_core::HttpServiceConfig;
+use wharfinger_api_distribution::{ChallengeScheme, DistributionConfig};
 use wharfinger_base::{Chain, Durability, Secret};
 use wharfinger_blobs::{BlobsConfig, S3Keys};
 use wharfinger_db::{DatabaseConfig, POSTGRES_CONNECTIONS};
@@ -15,7 +16,7 @@ use wharfinger_telemetry::{LogFormat, LogsConfig, TracesConfig, check_level};
 use crate::config::names::names;
 use crate::config::network::{limits, listen, rate, tls};
 use crate::config::problems::Problems;
-use crate::config::{Challenge, Config, Problem, Settings};
+use crate::config::{Config, Problem, Settings};
 
 const SLOW_REQUEST_MS: u64 = 1_000;
 
@@ -42,12 +43,6 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         settings.durability.as_deref(),
         ("full", Durability::Full),
         ("relaxed", Durability::Relaxed),
-    );
-    let challenge = problems.either(
-        "auth_challenge",
-        settings.auth_challenge.as_deref(),
-        ("basic", Challenge::Basic),
-        ("bearer", Challenge::Bearer),
     );
     let slow = problems.within(
         "slow_request_ms",
@@ -81,10 +76,8 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
             .map_or_else(|| data_dir.join("key"), PathBuf::from),
         data_dir,
         names,
-        challenge,
+        distribution: distribution(&mut problems, settings, dev),
         registry_token_ttl: registry_token_ttl(&mut problems, settings.registry_token_seconds),
-        create_on_push: settings.create_on_push.unwrap_or(dev),
-        presigned_redirects: settings.presigned_redirects.unwrap_or(false),
         registry: registry(&mut problems, settings),
         logs: logs(&mut problems, settings),
         http,
@@ -119,6 +112,20 @@ fn database(
             }
             file(PathBuf::from(path))
         }
+    }
+}
+
+fn distribution(problems: &mut Problems, settings: &Settings, dev: bool) -> DistributionConfig {
+    let challenge = problems.either(
+        "auth_challenge",
+        settings.auth_challenge.as_deref(),
+        ("basic", ChallengeScheme::Basic),
+        ("bearer", ChallengeScheme::Bearer),
+    );
+    DistributionConfig {
+        challenge,
+        create_on_push: settings.create_on_push.unwrap_or(dev),
+        presigned_redirects: settings.presigned_redirects.unwrap_or(false),
     }
 }
 

@@ -235,10 +235,12 @@ fn names_follow_from_the_address() {
 fn dev_changes_the_defaults_that_it_promises_to() {
     let dev = config("dev = true");
     assert!(
-        dev.listen.ip().is_loopback() && dev.create_on_push && dev.data_dir.ends_with("data/dev")
+        dev.listen.ip().is_loopback()
+            && dev.distribution.create_on_push
+            && dev.data_dir.ends_with("data/dev")
     );
     let plain = config("");
-    assert!(plain.listen.ip().is_unspecified() && !plain.create_on_push && !plain.dev);
+    assert!(plain.listen.ip().is_unspecified() && !plain.distribution.create_on_push && !plain.dev);
     assert_eq!(plain.http.rate_limit, None);
     assert_eq!(
         config("rate_per_second = 10").http.rate_limit,

@@ -1,5 +1,5 @@
 //! PURE: conditional requests (RFC 9110, section 13). The entity tag of content is its digest, so
-//! it is always a strong one.
+//! it is a strong one.
 
 use std::fmt::Write as _;
 
@@ -7,38 +7,39 @@ use http::HeaderValue;
 use http::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use wharfinger_oci::Digest;
 
-/// What the conditions of a GET or HEAD leave to do.
+/// The outcome of the preconditions of a GET or HEAD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Answer,
-    /// 304: the client has it already.
+pub(crate) enum Preconditions {
+    /// They hold, or there are none.
+    Hold,
+    /// 304: the client has the content already.
     NotModified,
-    /// 412: the client wants it only as it was.
+    /// 412: the client wants other content only.
     Failed,
 }
 
-/// Judges `If-Match`, then `If-None-Match`, for content whose digest is `digest`.
+/// Evaluates `If-Match`, then `If-None-Match`, for content whose digest is `digest`.
 #[must_use]
-pub fn judge(headers: &HeaderMap, digest: &Digest) -> Verdict {
-    // Nearly no request carries a condition: look before anything is formatted.
+pub(crate) fn check_preconditions(headers: &HeaderMap, digest: &Digest) -> Preconditions {
+    // Few requests have preconditions, so the digest is formatted only for those.
     if !headers.contains_key(IF_NONE_MATCH) && !headers.contains_key(IF_MATCH) {
-        return Verdict::Answer;
+        return Preconditions::Hold;
     }
     let opaque = digest.to_string();
-    if headers.contains_key(IF_MATCH) && !names(headers, &IF_MATCH, &opaque, Weak::Differs) {
-        return Verdict::Failed;
+    if headers.contains_key(IF_MATCH) && !names(headers, &IF_MATCH, &opaque, WeakTags::Differ) {
+        return Preconditions::Failed;
     }
-    if names(headers, &IF_NONE_MATCH, &opaque, Weak::Matches) {
-        Verdict::NotModified
+    if names(headers, &IF_NONE_MATCH, &opaque, WeakTags::Match) {
+        Preconditions::NotModified
     } else {
-        Verdict::Answer
+        Preconditions::Hold
     }
 }
 
-/// Whether a `Range` still applies: without `If-Range` always, with it only if it names this very
-/// content. A date never does, since nothing here has one.
+/// Whether a `Range` applies: without `If-Range` always, with it only if it names this content. A
+/// date never does, since content has no modification time.
 #[must_use]
-pub fn range_applies(headers: &HeaderMap, digest: &Digest) -> bool {
+pub(crate) fn range_applies(headers: &HeaderMap, digest: &Digest) -> bool {
     let Some(value) = headers.get(IF_RANGE) else {
         return true;
     };
@@ -52,7 +53,7 @@ pub fn range_applies(headers: &HeaderMap, digest: &Digest) -> bool {
 
 /// The entity tag of content: its digest in quotes.
 #[must_use]
-pub fn entity_tag(digest: &Digest) -> HeaderValue {
+pub(crate) fn entity_tag(digest: &Digest) -> HeaderValue {
     let mut text = String::with_capacity(140);
     // Writing to a String does not fail, and a digest has only visible characters.
     let _ = write!(text, "\"{digest}\"");
@@ -60,22 +61,22 @@ pub fn entity_tag(digest: &Digest) -> HeaderValue {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Weak {
-    Matches,
-    Differs,
+enum WeakTags {
+    Match,
+    Differ,
 }
 
-/// Whether a list of entity tags, in one or several header lines, names `opaque` or is `*`.
-fn names(headers: &HeaderMap, header: &http::HeaderName, opaque: &str, weak: Weak) -> bool {
+/// Whether a list of entity tags, in one or several header lines, contains `opaque` or `*`.
+fn names(headers: &HeaderMap, header: &http::HeaderName, opaque: &str, weak: WeakTags) -> bool {
     headers
         .get_all(header)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .any(|line| {
-            // A digest holds no comma, so a tag that is split here was not ours.
+            // A digest contains no comma, so splitting a tag at one changes no result.
             line.split(',').map(str::trim).any(|tag| {
                 let tag = match tag.strip_prefix("W/") {
-                    Some(rest) if weak == Weak::Matches => rest,
+                    Some(rest) if weak == WeakTags::Match => rest,
                     Some(_) => return false,
                     None => tag,
                 };
@@ -86,7 +87,7 @@ fn names(headers: &HeaderMap, header: &http::HeaderName, opaque: &str, weak: Wea
 }
 
 #[cfg(test)]
-mod laws {
+mod tests {
     use proptest::prelude::*;
     use wharfinger_oci::Algorithm;
 
@@ -97,25 +98,28 @@ mod laws {
     }
 
     #[test]
-    fn conditions_by_example() {
+    fn entity_tags_are_compared_as_rfc_9110_says() {
         let digest = Digest::of(Algorithm::Sha256, b"x");
         let tag = entity_tag(&digest).to_str().expect("visible").to_owned();
         assert_eq!(tag, format!("\"{digest}\""));
-        let none = |value: &str| judge(&with(IF_NONE_MATCH, value), &digest);
-        assert_eq!(none(&tag), Verdict::NotModified);
-        assert_eq!(none(&format!("\"a\", W/{tag}")), Verdict::NotModified);
-        assert_eq!(none("*"), Verdict::NotModified);
-        assert_eq!(none("\"a\""), Verdict::Answer);
-        assert_eq!(none(&digest.to_string()), Verdict::Answer);
-        let only = |value: &str| judge(&with(IF_MATCH, value), &digest);
-        assert_eq!(only(&tag), Verdict::Answer);
-        assert_eq!(only(&format!("W/{tag}")), Verdict::Failed);
-        assert_eq!(only("\"a\""), Verdict::Failed);
-        assert_eq!(judge(&HeaderMap::new(), &digest), Verdict::Answer);
+        let none = |value: &str| check_preconditions(&with(IF_NONE_MATCH, value), &digest);
+        assert_eq!(none(&tag), Preconditions::NotModified);
+        assert_eq!(none(&format!("\"a\", W/{tag}")), Preconditions::NotModified);
+        assert_eq!(none("*"), Preconditions::NotModified);
+        assert_eq!(none("\"a\""), Preconditions::Hold);
+        assert_eq!(none(&digest.to_string()), Preconditions::Hold);
+        let only = |value: &str| check_preconditions(&with(IF_MATCH, value), &digest);
+        assert_eq!(only(&tag), Preconditions::Hold);
+        assert_eq!(only(&format!("W/{tag}")), Preconditions::Failed);
+        assert_eq!(only("\"a\""), Preconditions::Failed);
+        assert_eq!(
+            check_preconditions(&HeaderMap::new(), &digest),
+            Preconditions::Hold
+        );
     }
 
     #[test]
-    fn a_range_of_other_content_is_no_range() {
+    fn a_range_of_other_content_does_not_apply() {
         let digest = Digest::of(Algorithm::Sha512, b"x");
         assert!(range_applies(&HeaderMap::new(), &digest));
         assert!(range_applies(
@@ -139,7 +143,8 @@ mod laws {
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
                 for name in [IF_NONE_MATCH, IF_MATCH, IF_RANGE] {
                     let headers = HeaderMap::from_iter([(name, value.clone())]);
-                    let _ = (judge(&headers, &digest), range_applies(&headers, &digest));
+                    let _ = check_preconditions(&headers, &digest);
+                    let _ = range_applies(&headers, &digest);
                 }
             }
         }

@@ -1,29 +1,31 @@
-//! What `/v2/` says when it says no: a status, codes of the closed list, and the registry's errors
-//! turned into both in one match.
+//! Error responses of `/v2/`: a status and codes of the closed list, and the conversion of every
+//! other error into both.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::error::Error;
 
 use axum::body::Body;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
-use wharfinger_api_core::{ErrorFormat, ServiceError};
+use wharfinger_api_core::response::{JSON, document};
+use wharfinger_api_core::{AccessDenied, ErrorFormat, ServiceError};
 use wharfinger_oci::{Digest, ManifestError};
 use wharfinger_registry as registry;
 
-use crate::api::v2::query::QueryError;
-use crate::api::v2::route::RouteError;
+use crate::query::QueryError;
+use crate::response::ascii;
+use crate::route::RouteError;
 
-/// Most errors listed in one answer: a manifest may miss 10,000 blobs, and whoever pushed it needs
-/// to see a few.
+/// Most errors listed in one response: 10,000 blobs of a manifest may be missing, and its sender
+/// needs to see a few.
 const MAX_LISTED: usize = 100;
 
-/// A code of `{"errors":[{"code":…}]}`. Clients know these by name; one outside the list shows up
-/// in docker as a failure of the server.
+/// A code of `{"errors":[{"code":…}]}`. Clients know these by name; docker shows any other one as a
+/// failure of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
+pub(crate) enum Code {
     BlobUnknown,
     BlobUploadInvalid,
     BlobUploadUnknown,
@@ -34,21 +36,21 @@ pub enum Code {
     NameInvalid,
     NameUnknown,
     SizeInvalid,
-    /// No longer in the specification, but in every client: what ECR answers when an immutable tag
-    /// would move.
+    /// No longer in the specification, but in every client: ECR's code for a push that would move
+    /// an immutable tag.
     TagInvalid,
     Unauthorized,
     Denied,
     Unsupported,
     TooManyRequests,
-    /// Failures of the server (5xx), which the specification leaves open; distribution's word for
-    /// them.
+    /// Failures of the server (5xx), for which the specification has no code; distribution uses
+    /// this one.
     Unknown,
 }
 
 impl Code {
     #[cfg(test)]
-    pub const ALL: [Self; 16] = [
+    const ALL: [Self; 16] = [
         Self::BlobUnknown,
         Self::BlobUploadInvalid,
         Self::BlobUploadUnknown,
@@ -68,7 +70,7 @@ impl Code {
     ];
 
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::BlobUnknown => "BLOB_UNKNOWN",
             Self::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
@@ -90,7 +92,7 @@ impl Code {
     }
 
     #[must_use]
-    pub const fn status(self) -> StatusCode {
+    pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::BlobUploadInvalid
             | Self::DigestInvalid
@@ -112,16 +114,16 @@ impl Code {
     }
 }
 
-/// An answer other than success. Boxed, because results carry it through every handler.
+/// An error response. Boxed, since the result of every handler contains it.
 #[derive(Debug)]
-pub struct Refusal(Box<Inner>);
+pub(crate) struct DistributionError(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     status: StatusCode,
     errors: Vec<Item>,
     headers: HeaderMap,
-    /// What went wrong inside: for the log, never for the client.
+    /// The internal cause: for the log, never for the client.
     cause: Option<String>,
 }
 
@@ -134,84 +136,71 @@ struct Item {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct ErrorDocument<'a> {
     errors: &'a [Item],
 }
 
-impl Refusal {
-    /// A refusal with the status that belongs to `code`.
+impl DistributionError {
+    /// An error with the status that belongs to `code`.
     #[must_use]
-    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        let errors = vec![Item {
+    pub(crate) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        let item = Item {
             code: code.name(),
             message: message.into(),
             detail: Value::Null,
-        }];
+        };
         Self(Box::new(Inner {
             status: code.status(),
-            errors,
+            errors: vec![item],
             headers: HeaderMap::new(),
             cause: None,
         }))
     }
 
-    /// A failure of our own: the client learns the status and nothing about the inside, the log
-    /// learns `cause`.
+    /// 500. The client learns nothing about the cause; the log contains it with its own causes.
     #[must_use]
-    pub fn internal(status: StatusCode, message: &'static str, cause: String) -> Self {
-        let mut refusal = Self::new(Code::Unknown, message).with_status(status);
-        refusal.0.cause = Some(cause);
-        refusal
-    }
-
-    /// 500: something inside is broken, and only the log says what.
-    #[must_use]
-    pub fn broken(cause: &dyn std::fmt::Display) -> Self {
-        Self::internal(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal error",
-            cause.to_string(),
-        )
+    pub(crate) fn internal(cause: &dyn Error) -> Self {
+        Self::new(Code::Unknown, "internal error").with_cause(cause)
     }
 
     /// 401 with its challenge.
     #[must_use]
-    pub fn unauthorized(message: impl Into<Cow<'static, str>>, challenge: HeaderValue) -> Self {
+    pub(crate) fn unauthorized(
+        message: impl Into<Cow<'static, str>>,
+        challenge: HeaderValue,
+    ) -> Self {
         Self::new(Code::Unauthorized, message).with_header(WWW_AUTHENTICATE, challenge)
     }
 
-    /// 429, to be tried again after `wait`.
+    /// 405 with the methods that the endpoint has.
     #[must_use]
-    pub fn too_many_requests(wait: Duration) -> Self {
-        // Rounded up: a client that waits no full second would be early.
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        Self::new(Code::TooManyRequests, "Rate exceeded")
-            .with_header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    pub(crate) fn method_not_allowed(allowed: &str) -> Self {
+        let message = format!("the methods of this endpoint are {allowed}");
+        Self::new(Code::Unsupported, message).with_header(ALLOW, ascii(allowed.to_owned()))
     }
 
-    /// An error of the HTTP service.
     #[must_use]
-    pub fn from_service(error: ServiceError) -> Self {
-        match error {
-            ServiceError::TooManyRequests { retry_after } => Self::too_many_requests(retry_after),
-            ServiceError::ForeignOrigin | ServiceError::UnknownHost => {
-                Self::new(Code::Denied, error.to_string())
-            }
-            ServiceError::TimedOut | ServiceError::Internal => {
-                Self::new(Code::Unknown, error.to_string()).with_status(error.status())
-            }
+    fn with_cause(mut self, cause: &dyn Error) -> Self {
+        let mut text = cause.to_string();
+        let mut next = cause.source();
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
         }
+        self.0.cause = Some(text);
+        self
     }
 
     #[must_use]
-    pub fn with_status(mut self, status: StatusCode) -> Self {
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.0.status = status;
         self
     }
 
-    /// Adds to every error of the answer what it is about.
+    /// Sets the detail of every error of the response.
     #[must_use]
-    pub fn with_detail(mut self, detail: &Value) -> Self {
+    pub(crate) fn with_detail(mut self, detail: &Value) -> Self {
         for item in &mut self.0.errors {
             item.detail = detail.clone();
         }
@@ -219,60 +208,47 @@ impl Refusal {
     }
 
     #[must_use]
-    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.insert(name, value);
         self
     }
 
+    /// The first (nearly always the only) code of the response.
     #[must_use]
-    pub fn status(&self) -> StatusCode {
-        self.0.status
-    }
-
-    /// The first (nearly always the only) code of the answer.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         self.0.errors.first().map_or("", |item| item.code)
     }
 
-    /// The answer as it goes out; what went wrong inside is logged here and nowhere else.
+    /// The response. The cause of an internal error is logged here and nowhere else.
     #[must_use]
-    pub fn into_response(self) -> Response<Body> {
+    pub(crate) fn into_response(self) -> Response<Body> {
         let inner = *self.0;
         if let Some(cause) = inner.cause {
             tracing::error!(status = inner.status.as_u16(), %cause, "request failed");
         }
-        let body = serde_json::to_vec(&Document {
+        let errors = ErrorDocument {
             errors: &inner.errors,
-        })
-        .unwrap_or_default();
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = inner.status;
-        *response.headers_mut() = inner.headers;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
-            .headers_mut()
-            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        *response.body_mut() = Body::from(body);
+        };
+        let body = serde_json::to_vec(&errors).unwrap_or_default();
+        let mut response = document(inner.status, JSON, body);
+        response.headers_mut().extend(inner.headers);
         response
     }
 
-    /// One error for each digest that is missing, up to a bound.
+    /// One error for each missing digest, up to [`MAX_LISTED`].
     fn missing(message: &'static str, digests: &[Digest]) -> Self {
-        let mut refusal = Self::new(Code::ManifestBlobUnknown, message);
+        let mut error = Self::new(Code::ManifestBlobUnknown, message);
         let item = |digest: &Digest| Item {
             code: Code::ManifestBlobUnknown.name(),
             message: Cow::Borrowed(message),
             detail: json!({ "digest": digest }),
         };
-        refusal.0.errors = digests.iter().take(MAX_LISTED).map(item).collect();
-        refusal
+        error.0.errors = digests.iter().take(MAX_LISTED).map(item).collect();
+        error
     }
 }
 
-/// Errors of the HTTP service in the Distribution API's format.
+/// How the HTTP service encodes its own errors for `/v2/` and `/token`.
 #[derive(Clone, Copy, Debug)]
 pub struct DistributionErrors;
 
@@ -282,35 +258,49 @@ impl ErrorFormat for DistributionErrors {
     }
 
     fn encode(&self, error: ServiceError, _request_id: &str) -> Response<Body> {
-        Refusal::from_service(error).into_response()
+        DistributionError::from(error).into_response()
     }
 }
 
-/// The document of a refusal by status alone, for the endpoints beside `/v2/` that its clients also
-/// talk to.
-#[must_use]
-pub fn document(status: StatusCode, message: &str) -> Vec<u8> {
-    let code = match status {
-        StatusCode::UNAUTHORIZED => Code::Unauthorized,
-        StatusCode::TOO_MANY_REQUESTS => Code::TooManyRequests,
-        status if status.is_server_error() => Code::Unknown,
-        _ => Code::Unsupported,
-    };
-    let item = Item {
-        code: code.name(),
-        message: Cow::Owned(message.to_owned()),
-        detail: Value::Null,
-    };
-    serde_json::to_vec(&Document { errors: &[item] }).unwrap_or_default()
+impl From<ServiceError> for DistributionError {
+    fn from(error: ServiceError) -> Self {
+        let code = match error {
+            ServiceError::TooManyRequests { .. } => Code::TooManyRequests,
+            ServiceError::ForeignOrigin | ServiceError::UnknownHost => Code::Denied,
+            ServiceError::TimedOut | ServiceError::Internal => Code::Unknown,
+        };
+        let response = Self::new(code, error.to_string()).with_status(error.status());
+        match error.retry_after_seconds() {
+            Some(seconds) => response.with_header(RETRY_AFTER, HeaderValue::from(seconds)),
+            None => response,
+        }
+    }
 }
 
-impl From<RouteError> for Refusal {
+impl From<AccessDenied> for DistributionError {
+    fn from(denied: AccessDenied) -> Self {
+        Self::new(Code::Denied, denied.message)
+    }
+}
+
+impl From<&RouteError> for DistributionError {
+    fn from(error: &RouteError) -> Self {
+        error.clone().into()
+    }
+}
+
+impl From<&QueryError> for DistributionError {
+    fn from(error: &QueryError) -> Self {
+        error.clone().into()
+    }
+}
+
+impl From<RouteError> for DistributionError {
     fn from(error: RouteError) -> Self {
         let message = error.to_string();
         match error {
             RouteError::NoSuchEndpoint => Self::new(Code::NameUnknown, message),
-            RouteError::Method { allowed } => Self::new(Code::Unsupported, message)
-                .with_header(http::header::ALLOW, HeaderValue::from_static(allowed)),
+            RouteError::Method { allowed } => Self::method_not_allowed(&allowed),
             RouteError::Encoding | RouteError::Name(_) => Self::new(Code::NameInvalid, message),
             RouteError::Tag(_) => Self::new(Code::TagInvalid, message),
             RouteError::Digest(_) => Self::new(Code::DigestInvalid, message),
@@ -319,7 +309,7 @@ impl From<RouteError> for Refusal {
     }
 }
 
-impl From<QueryError> for Refusal {
+impl From<QueryError> for DistributionError {
     fn from(error: QueryError) -> Self {
         let message = error.to_string();
         match error {
@@ -337,13 +327,13 @@ impl From<QueryError> for Refusal {
     }
 }
 
-impl From<ManifestError> for Refusal {
+impl From<ManifestError> for DistributionError {
     fn from(error: ManifestError) -> Self {
         Self::new(Code::ManifestInvalid, error.to_string())
     }
 }
 
-impl From<registry::Error> for Refusal {
+impl From<registry::Error> for DistributionError {
     fn from(error: registry::Error) -> Self {
         use registry::Error;
         let message = error.to_string();
@@ -384,41 +374,39 @@ impl From<registry::Error> for Refusal {
                 Self::new(Code::SizeInvalid, message).with_status(StatusCode::PAYLOAD_TOO_LARGE)
             }
             Error::TooManyUploads { .. } => Self::new(Code::TooManyRequests, message),
-            Error::NoSpace => Self::internal(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "no space left for content",
-                message,
-            ),
-            Error::Index(cause) => Self::broken(&format!("{message}: {cause}")),
-            Error::Blobs(cause) => Self::broken(&format!("{message}: {cause}")),
-            // Verbs that this face does not call.
-            Error::RepositoryExists { .. }
+            Error::NoSpace => Self::new(Code::Unknown, message)
+                .with_status(StatusCode::INSUFFICIENT_STORAGE)
+                .with_cause(&Error::NoSpace),
+            // The rest comes from operations that this API does not call, or is internal.
+            error @ (Error::Index(_)
+            | Error::Blobs(_)
+            | Error::RepositoryExists { .. }
             | Error::RepositoryNotEmpty { .. }
             | Error::NoRepositoryPolicy { .. }
-            | Error::ImageExists { .. } => Self::broken(&message),
+            | Error::ImageExists { .. }) => Self::internal(&error),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use http::header::CONTENT_TYPE;
     use http_body_util::BodyExt as _;
     use wharfinger_oci::Algorithm;
 
     use super::*;
 
-    async fn read(refusal: Refusal) -> (StatusCode, HeaderMap, Value) {
-        let (head, body) = refusal.into_response().into_parts();
+    async fn read(error: DistributionError) -> (StatusCode, HeaderMap, Value) {
+        let (head, body) = error.into_response().into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
-        (
-            head.status,
-            head.headers,
-            serde_json::from_slice(&bytes).expect("JSON"),
-        )
+        let document = serde_json::from_slice(&bytes).expect("JSON");
+        (head.status, head.headers, document)
     }
 
     #[tokio::test]
-    async fn a_refusal_is_json_of_the_closed_list() {
+    async fn an_error_is_json_with_a_code_of_the_closed_list() {
         let digest = Digest::of(Algorithm::Sha256, b"x");
         let (status, headers, body) = read(registry::Error::NoSuchBlob(digest).into()).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
@@ -428,7 +416,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn missing_blobs_are_listed_one_by_one_within_bounds() {
+    async fn missing_blobs_are_listed_one_by_one_within_a_bound() {
         let digests: Vec<_> = (0..200_u32)
             .map(|n| Digest::of(Algorithm::Sha256, &n.to_be_bytes()))
             .collect();
@@ -438,27 +426,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn causes_stay_inside() {
-        let refusal = Refusal::internal(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal error",
-            "disk /dev/sda1 is on fire".to_owned(),
-        );
-        let (status, _, body) = read(refusal).await;
-        assert_eq!(
-            (status, body.to_string().contains("fire")),
-            (StatusCode::INTERNAL_SERVER_ERROR, false)
-        );
+    async fn internal_causes_are_not_sent() {
+        let cause = std::io::Error::other("disk /dev/sda1 is on fire");
+        let (status, _, body) = read(DistributionError::internal(&cause)).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!body.to_string().contains("fire"));
     }
 
     #[tokio::test]
-    async fn too_many_requests_says_when_to_return() {
-        let (status, headers, _) =
-            read(Refusal::too_many_requests(Duration::from_millis(1_200))).await;
-        assert_eq!(
-            (status, headers[RETRY_AFTER].as_bytes()),
-            (StatusCode::TOO_MANY_REQUESTS, b"2".as_slice())
-        );
+    async fn too_many_requests_states_when_to_return() {
+        let error = ServiceError::TooManyRequests {
+            retry_after: Duration::from_millis(1_200),
+        };
+        let (status, headers, body) = read(error.into()).await;
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(headers[RETRY_AFTER], "2");
+        assert_eq!(body["errors"][0]["code"], "TOOMANYREQUESTS");
     }
 
     #[test]
@@ -469,11 +452,8 @@ mod tests {
         assert_eq!(names.len(), Code::ALL.len());
         for code in Code::ALL {
             assert!(code.status().is_client_error() || code.status().is_server_error());
-            assert!(
-                code.name()
-                    .bytes()
-                    .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
-            );
+            let legal = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+            assert!(code.name().bytes().all(legal), "{}", code.name());
         }
     }
 }

@@ -1,23 +1,24 @@
-//! `GET /v2/NAME/referrers/DIGEST`: who refers to a manifest, as an image index; filtered and by
-//! pages.
+//! `GET /v2/NAME/referrers/DIGEST`: the manifests that refer to a manifest, as an image index;
+//! filtered and in pages.
 
 use std::collections::BTreeMap;
 
 use axum::body::Body;
 use http::header::LINK;
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
+use wharfinger_api_core::response::document;
 use wharfinger_base::{Page, PageToken};
-use wharfinger_oci::{Digest, MediaType, RepositoryName};
-use wharfinger_registry::{Referrer, ReferrerPosition, Repository};
+use wharfinger_oci::{Digest, MediaType};
+use wharfinger_registry::{Referrer, ReferrerPosition};
 
-use crate::api::v2::error::Refusal;
-use crate::api::v2::link::next_page;
-use crate::api::v2::query::QueryError;
-use crate::api::v2::visit::{Visit, document};
+use crate::error::DistributionError;
+use crate::link::next_page;
+use crate::query::QueryError;
+use crate::request::AuthorizedRequest;
 
-/// Referrers on a page. Each costs a read of its manifest for the annotations, and clients take at
-/// most 4 MiB of JSON.
+/// Referrers on a page. Each costs a read of its manifest for the annotations, and clients accept
+/// at most 4 MiB of JSON.
 const PAGE_REFERRERS: usize = 500;
 
 const LISTING: &str = "referrers";
@@ -25,15 +26,15 @@ const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-app
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Index<'a> {
+struct ReferrerIndex<'a> {
     schema_version: u8,
     media_type: &'static str,
-    manifests: Vec<Descriptor<'a>>,
+    manifests: Vec<ReferrerDescriptor<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor<'a> {
+struct ReferrerDescriptor<'a> {
     media_type: &'a str,
     size: u64,
     digest: &'a Digest,
@@ -43,24 +44,18 @@ struct Descriptor<'a> {
     annotations: &'a BTreeMap<String, String>,
 }
 
-/// Always 200: what has no referrers, or does not exist (yet), has an empty list.
-pub(super) async fn list(
-    visit: &Visit<'_>,
-    name: &RepositoryName,
-    repository: Option<&Repository>,
-    subject: &Digest,
-) -> Result<Response<Body>, Refusal> {
-    let filter = visit
-        .query
-        .first("artifactType")
-        .filter(|filter| !filter.is_empty());
-    let after = visit.query.last().map(position).transpose()?;
-    let page = match repository {
+/// Always 200: a manifest without referrers, or one that does not exist (yet), has an empty list.
+pub(crate) async fn list(
+    request: &AuthorizedRequest<'_>,
+) -> Result<Response<Body>, DistributionError> {
+    let (name, subject) = (request.name()?, request.digest()?);
+    let filter = request.query.first("artifactType");
+    let filter = filter.filter(|filter| !filter.is_empty());
+    let after = request.query.last().map(position).transpose()?;
+    let images = &request.state().registry.images;
+    let page = match &request.found {
         Some(repository) => {
-            visit
-                .app
-                .registry
-                .images
+            images
                 .referrers(repository.id, subject, filter, after, PAGE_REFERRERS)
                 .await?
         }
@@ -69,21 +64,18 @@ pub(super) async fn list(
             next: None,
         },
     };
-    let mut response = document(
-        HeaderValue::from_static(MediaType::OCI_INDEX),
-        encode(&page.items),
-    );
+    let content_type = HeaderValue::from_static(MediaType::OCI_INDEX);
+    let mut response = document(StatusCode::OK, content_type, encode(&page.items));
+    let headers = response.headers_mut();
     if filter.is_some() {
-        response.headers_mut().insert(
-            OCI_FILTERS_APPLIED,
-            HeaderValue::from_static("artifactType"),
-        );
+        let applied = HeaderValue::from_static("artifactType");
+        headers.insert(OCI_FILTERS_APPLIED, applied);
     }
     if let Some(next) = page.next {
         let last = token(&next);
         let parameters = [("artifactType", filter), ("last", Some(last.as_str()))];
         if let Some(link) = next_page(&format!("/v2/{name}/referrers/{subject}"), &parameters) {
-            response.headers_mut().insert(LINK, link);
+            headers.insert(LINK, link);
         }
     }
     Ok(response)
@@ -91,7 +83,7 @@ pub(super) async fn list(
 
 fn encode(referrers: &[Referrer]) -> Vec<u8> {
     let manifests = referrers.iter().map(descriptor).collect();
-    serde_json::to_vec(&Index {
+    serde_json::to_vec(&ReferrerIndex {
         schema_version: 2,
         media_type: MediaType::OCI_INDEX,
         manifests,
@@ -99,7 +91,7 @@ fn encode(referrers: &[Referrer]) -> Vec<u8> {
     .unwrap_or_default()
 }
 
-fn descriptor(referrer: &Referrer) -> Descriptor<'_> {
+fn descriptor(referrer: &Referrer) -> ReferrerDescriptor<'_> {
     let Referrer {
         digest,
         media_type,
@@ -108,7 +100,7 @@ fn descriptor(referrer: &Referrer) -> Descriptor<'_> {
         annotations,
     } = referrer;
     let artifact_type = artifact_type.as_deref().filter(|text| !text.is_empty());
-    Descriptor {
+    ReferrerDescriptor {
         media_type,
         size: *size,
         digest,
@@ -141,18 +133,23 @@ mod tests {
 
     #[test]
     fn an_index_without_referrers_is_an_empty_list() {
-        let expected = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
-        assert_eq!(encode(&[]), expected.as_bytes());
+        let expected = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [],
+        });
+        let encoded: serde_json::Value = serde_json::from_slice(&encode(&[])).expect("JSON");
+        assert_eq!(encoded, expected);
     }
 
     #[test]
-    fn a_position_comes_back_from_its_token() {
+    fn a_position_is_decoded_from_its_token() {
         let digest = Digest::of(Algorithm::Sha512, b"x").to_stored();
-        let place = ReferrerPosition {
+        let stored = ReferrerPosition {
             artifact_type: "application/a.b+json".to_owned(),
             digest,
         };
-        assert_eq!(position(&token(&place)), Ok(place));
+        assert_eq!(position(&token(&stored)), Ok(stored));
         for bad in [
             "x",
             "",

@@ -1,6 +1,6 @@
 //! PURE: query parameters of `/v2/`, percent-decoded or raw as clients send them.
 //!
-//! A `+` stays a plus: no value here can hold a blank, but media types hold pluses, and
+//! A `+` stays a plus: no value here can contain a space, but media types contain pluses, and
 //! hand-written requests send them raw.
 
 use std::borrow::Cow;
@@ -8,14 +8,14 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use wharfinger_oci::{Algorithm, Digest, DigestError, NameError, RepositoryName, Tag};
 
-/// The decoded parameters of one request, in the order they came. Parameters that nobody asks for
-/// (`ns`, `origin`) are tolerated.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+/// The decoded parameters of one request, in the order of the query. Parameters that no endpoint
+/// has (`ns`, `origin`) are ignored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-/// Which parameter is wrong, and why.
+/// Which parameter is invalid, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueryError {
+pub(crate) enum QueryError {
     #[error("the query is not percent-encoded UTF-8")]
     Encoding,
     #[error("parameter 'digest': {0}")]
@@ -24,24 +24,24 @@ pub enum QueryError {
     Algorithm(DigestError),
     #[error("parameter 'mount': {0}")]
     Mount(DigestError),
-    #[error("parameter 'last' is not one that this listing gave")]
+    #[error("parameter 'last' was not issued by this listing")]
     Last,
     #[error("parameter 'tag': {0}")]
     Tag(NameError),
-    #[error("at most {max} 'tag' parameters are taken", max = Query::MAX_TAGS)]
+    #[error("a request has at most {max} 'tag' parameters", max = Query::MAX_TAGS)]
     TooManyTags,
     #[error("parameter 'n' must be a whole number")]
     Number,
 }
 
 impl<'a> Query<'a> {
-    /// Most tags that one manifest push may set. The specification asks for 10 at least; each is a
+    /// Most tags that one manifest push may set. The specification requires at least 10; each is a
     /// row written in one transaction.
-    pub const MAX_TAGS: usize = 100;
+    pub(crate) const MAX_TAGS: usize = 100;
 
     /// # Errors
     /// [`QueryError::Encoding`] where a name or value does not decode to UTF-8.
-    pub fn parse(text: Option<&'a str>) -> Result<Self, QueryError> {
+    pub(crate) fn parse(text: Option<&'a str>) -> Result<Self, QueryError> {
         let text = text.unwrap_or_default();
         let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -52,39 +52,39 @@ impl<'a> Query<'a> {
 
     /// The first value given for `name`.
     #[must_use]
-    pub fn first(&self, name: &str) -> Option<&str> {
+    pub(crate) fn first(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.as_ref())
     }
 
-    pub fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+    pub(crate) fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
         self.0
             .iter()
             .filter(move |(key, _)| key == name)
             .map(|(_, value)| value.as_ref())
     }
 
-    /// `digest=`: of the blob that a request completes.
-    pub fn digest(&self) -> Result<Option<Digest>, QueryError> {
+    /// `digest=`: the digest of the blob that a request completes.
+    pub(crate) fn digest(&self) -> Result<Option<Digest>, QueryError> {
         self.first("digest")
             .map(str::parse)
             .transpose()
             .map_err(QueryError::Digest)
     }
 
-    /// `digest-algorithm=`: which hash an upload should run.
-    pub fn digest_algorithm(&self) -> Result<Option<Algorithm>, QueryError> {
+    /// `digest-algorithm=`: the algorithm that hashes an upload as it arrives.
+    pub(crate) fn digest_algorithm(&self) -> Result<Option<Algorithm>, QueryError> {
         self.first("digest-algorithm")
             .map(str::parse)
             .transpose()
             .map_err(QueryError::Algorithm)
     }
 
-    /// `mount=` with `from=`. A `from` that is no repository's name names no source, which the
-    /// specification answers with an ordinary upload, not with an error.
-    pub fn mount(&self) -> Result<Option<(Digest, MountSource)>, QueryError> {
+    /// `mount=` with `from=`. A `from` that is not a repository name names no source; the
+    /// specification then wants an ordinary upload rather than an error.
+    pub(crate) fn mount(&self) -> Result<Option<(Digest, MountSource)>, QueryError> {
         let Some(digest) = self.first("mount") else {
             return Ok(None);
         };
@@ -98,8 +98,8 @@ impl<'a> Query<'a> {
         Ok(Some((digest, source)))
     }
 
-    /// Every `tag=`, without repetition, in the order given.
-    pub fn tags(&self) -> Result<Vec<Tag>, QueryError> {
+    /// Every `tag=` once, in the order of the query.
+    pub(crate) fn tags(&self) -> Result<Vec<Tag>, QueryError> {
         let mut tags = Vec::new();
         for text in self.all("tag") {
             let tag: Tag = text.parse().map_err(QueryError::Tag)?;
@@ -113,9 +113,9 @@ impl<'a> Query<'a> {
         Ok(tags)
     }
 
-    /// `n=`: how many items a page may have; a number beyond all bounds is as good as the largest
+    /// `n=`: the most items that a page may have. A number beyond all bounds means the largest
     /// page.
-    pub fn page_size(&self) -> Result<Option<usize>, QueryError> {
+    pub(crate) fn page_size(&self) -> Result<Option<usize>, QueryError> {
         let Some(text) = self.first("n") else {
             return Ok(None);
         };
@@ -125,18 +125,18 @@ impl<'a> Query<'a> {
         Ok(Some(text.parse().unwrap_or(usize::MAX)))
     }
 
-    /// `last=`: the item after which a page starts; it need not exist.
+    /// `last=`: the item after which a page starts, which need not exist.
     #[must_use]
-    pub fn last(&self) -> Option<&str> {
+    pub(crate) fn last(&self) -> Option<&str> {
         self.first("last").filter(|last| !last.is_empty())
     }
 }
 
-/// Where a mount looks for its blob.
+/// Where a mount takes its blob from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MountSource {
+pub(crate) enum MountSource {
     Repository(RepositoryName),
-    /// No `from`: any repository that the caller may pull from.
+    /// Without `from`: any repository that the caller may pull from.
     Anywhere,
     /// A `from` that cannot name a repository.
     Nowhere,
@@ -149,7 +149,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, QueryError> {
 }
 
 #[cfg(test)]
-mod laws {
+mod tests {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
 
@@ -158,7 +158,7 @@ mod laws {
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn values_come_encoded_or_raw() {
+    fn values_are_encoded_or_raw() {
         let digest: Digest = DIGEST.parse().expect("a digest");
         for text in [DIGEST.to_owned(), DIGEST.replace(':', "%3A")] {
             let query = format!("ns=docker.io&mount={text}&from=cl%2Fa&x");
@@ -173,7 +173,7 @@ mod laws {
     }
 
     #[test]
-    fn tags_repeat_within_bounds() {
+    fn tags_may_repeat_within_a_bound() {
         let query = Query::parse(Some("tag=a&tag=b&tag=a")).expect("a query");
         assert_eq!(
             query
@@ -196,7 +196,7 @@ mod laws {
     }
 
     #[test]
-    fn page_sizes() {
+    fn page_sizes_are_whole_numbers() {
         let size = |text| Query::parse(Some(text)).expect("a query").page_size();
         assert_eq!(size("n=0"), Ok(Some(0)));
         assert_eq!(size("n=00012"), Ok(Some(12)));
@@ -208,7 +208,7 @@ mod laws {
     }
 
     #[test]
-    fn mounts_without_a_source_look_anywhere_and_with_an_impossible_one_nowhere() {
+    fn a_mount_without_a_source_has_any_and_one_with_an_invalid_source_has_none() {
         let mount = |text: &str| {
             Query::parse(Some(text))
                 .expect("a query")
@@ -232,7 +232,7 @@ mod laws {
 
     proptest! {
         #[test]
-        fn what_is_encoded_comes_back(value in "\\PC{0,40}") {
+        fn encoded_values_are_decoded(value in "\\PC{0,40}") {
             let query = format!("last={}", utf8_percent_encode(&value, NON_ALPHANUMERIC));
             let query = Query::parse(Some(&query)).expect("a query");
             prop_assert_eq!(query.first("last"), Some(value.as_str()));
@@ -241,7 +241,8 @@ mod laws {
         #[test]
         fn no_query_makes_it_panic(text in "\\PC{0,100}") {
             if let Ok(query) = Query::parse(Some(&text)) {
-                let _ = (query.digest(), query.tags(), query.page_size(), query.mount(), query.digest_algorithm());
+                let _ = (query.digest(), query.tags(), query.page_size());
+                let _ = (query.mount(), query.digest_algorithm());
             }
         }
     }

@@ -1,22 +1,21 @@
-//! PURE: `Link` headers that lead to the next page (RFC 8288, as the Distribution specification
-//! uses it).
+//! PURE: `Link` headers for the next page (RFC 8288, as the Distribution specification uses it).
 
 use std::fmt::Write as _;
 
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// All but what RFC 3986 calls unreserved.
+/// Everything except the characters that RFC 3986 calls unreserved.
 const VALUE: AsciiSet = NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// `</v2/…?name=value&…>; rel="next"`. `path` holds only characters that need no escape (names and
-/// digests do not); values are escaped.
+/// Formats `</v2/…?name=value&…>; rel="next"`. `path` has only characters that need no escape, as
+/// names and digests do; values are escaped.
 #[must_use]
-pub fn next_page(path: &str, parameters: &[(&str, Option<&str>)]) -> Option<HeaderValue> {
+pub(crate) fn next_page(path: &str, parameters: &[(&str, Option<&str>)]) -> Option<HeaderValue> {
     let mut text = String::with_capacity(path.len() + 64);
     text.push('<');
     text.push_str(path);
@@ -36,14 +35,14 @@ pub fn next_page(path: &str, parameters: &[(&str, Option<&str>)]) -> Option<Head
 }
 
 #[cfg(test)]
-mod laws {
+mod tests {
     use proptest::prelude::*;
 
-    use super::super::query::Query;
     use super::*;
+    use crate::query::Query;
 
     #[test]
-    fn a_link_by_example() {
+    fn a_link_has_the_given_parameters_escaped() {
         let link = next_page(
             "/v2/a/referrers/x",
             &[
@@ -62,11 +61,16 @@ mod laws {
 
     proptest! {
         #[test]
-        fn the_query_reads_what_the_link_wrote(last in "\\PC{0,30}", n in 0_usize..2_000) {
-            let link = next_page("/v2/aa/tags/list", &[("n", Some(&n.to_string())), ("last", Some(&last))]).expect("a header");
+        fn the_parameters_of_a_link_parse_to_the_same(
+            last in "\\PC{0,30}",
+            n in 0_usize..2_000,
+        ) {
+            let size = n.to_string();
+            let parameters = [("n", Some(size.as_str())), ("last", Some(last.as_str()))];
+            let link = next_page("/v2/aa/tags/list", &parameters).expect("a header");
             let text = link.to_str().expect("visible");
-            let query = text.split_once('?').and_then(|(_, rest)| rest.split_once('>')).map(|(query, _)| query);
-            let query = Query::parse(query).expect("a query");
+            let (_, rest) = text.split_once('?').expect("a query");
+            let query = Query::parse(rest.split('>').next()).expect("a query");
             prop_assert_eq!(query.first("last"), Some(last.as_str()));
             prop_assert_eq!(query.page_size(), Ok(Some(n)));
         }

@@ -1,0 +1,223 @@
+//! Authentication and authorisation of requests to `/v2/`.
+//!
+//! The checks have this order, before a byte of the body is read: are the credentials valid (401),
+//! do the policies allow the request (403), do the scopes of the token contain it (401 with
+//! `insufficient_scope`), does the repository exist (404). So a response never tells a caller
+//! whether a repository exists that it has no permission for, and no client requests token after
+//! token for something that policies deny.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use wharfinger_api_core::Authorizer;
+use wharfinger_iam::{self as iam, Caller, EvaluationBudget, LayerGrant, ScopeAction};
+use wharfinger_oci::RepositoryName;
+use wharfinger_registry::RegistryId;
+
+use crate::challenge::{Challenge, challenge};
+use crate::error::{Code, DistributionError};
+use crate::permissions::{CREATE_REPOSITORY, RequestTraits};
+use crate::query::MountSource;
+use crate::request::{AuthorizedRequest, IncomingRequest};
+use crate::route::{PathForm, Target};
+
+impl<'a> IncomingRequest<'a> {
+    /// Returns the caller, and the registry that the request addresses.
+    ///
+    /// # Errors
+    /// 401 with a challenge for what the request needs. 403 for an expired password, as ECR does,
+    /// and for a download URL that is not valid.
+    pub(crate) async fn authenticate(
+        &self,
+    ) -> Result<(Arc<Caller>, RegistryId), DistributionError> {
+        if let Some((
+            caller,
+            LayerGrant {
+                account, region, ..
+            },
+        )) = self.ticket().await?
+        {
+            return Ok((caller, RegistryId { account, region }));
+        }
+        let header = self.headers.get(AUTHORIZATION);
+        // A header that is not text is as invalid as any other that cannot be parsed.
+        let header = header.map(|value| value.to_str().unwrap_or_default());
+        let caller = match self.state.iam.authenticate_header(header).await {
+            Ok(caller) => caller,
+            Err(error) if error.is_internal() => return Err(DistributionError::internal(&error)),
+            Err(error @ iam::Error::PasswordExpired) => {
+                return Err(DistributionError::new(Code::Denied, error.to_string()));
+            }
+            Err(iam::Error::MissingCredentials) => {
+                return Err(self.unauthorized("authentication required", None));
+            }
+            Err(error) => return Err(self.unauthorized(error.to_string(), Some("invalid_token"))),
+        };
+        let registry = self.registry(&caller)?;
+        Ok((caller, registry))
+    }
+
+    /// Returns the registry that the request addresses, for which a Bearer token must be issued.
+    fn registry(&self, caller: &Caller) -> Result<RegistryId, DistributionError> {
+        let origin = self.context.origin();
+        let scope = origin.registry_scope(&self.state.names, caller.account);
+        if let Some(grant) = &caller.registry_grant
+            && (grant.account != scope.account || grant.region != scope.region)
+        {
+            let message = "the token was issued for another registry";
+            return Err(self.unauthorized(message, Some("invalid_token")));
+        }
+        Ok(RegistryId {
+            account: scope.account,
+            region: scope.region,
+        })
+    }
+
+    /// Returns the issuer and the layer of the download URL, if the request reads a blob by one.
+    /// The issuer's permission is checked as that of any other caller.
+    ///
+    /// # Errors
+    /// 403 for a ticket that was not signed here, has expired, names another layer, or whose issuer
+    /// is gone.
+    async fn ticket(&self) -> Result<Option<(Arc<Caller>, LayerGrant)>, DistributionError> {
+        let (Ok(route), Ok(query)) = (self.route, self.query) else {
+            return Ok(None);
+        };
+        if route.form != PathForm::Blob || self.permissions.scope != Some(ScopeAction::Pull) {
+            return Ok(None);
+        }
+        let Some(ticket) = query.first(iam::LAYER_TICKET_PARAMETER) else {
+            return Ok(None);
+        };
+        match self.state.iam.verify_layer_ticket(ticket).await {
+            Ok((caller, grant))
+                if route.repository.as_ref() == Some(&grant.repository)
+                    && route.target == Target::Digest(grant.digest) =>
+            {
+                Ok(Some((caller, grant)))
+            }
+            Err(error) if error.is_internal() => Err(DistributionError::internal(&error)),
+            Ok(_) | Err(_) => {
+                let message = iam::Error::InvalidTicket.to_string();
+                Err(DistributionError::new(Code::Denied, message))
+            }
+        }
+    }
+
+    /// Loads the repository with its policy and checks that the caller is allowed to send the
+    /// request. Creates the repository where a push may.
+    ///
+    /// # Errors
+    /// Those of path and query; 403 in the words of AWS, the same whether the repository exists or
+    /// not; 401 where only the scopes of the token do not suffice.
+    pub(crate) async fn authorize(
+        &'a self,
+        caller: Arc<Caller>,
+        registry: RegistryId,
+        has_body: bool,
+    ) -> Result<AuthorizedRequest<'a>, DistributionError> {
+        let (route, query) = (self.route?, self.query?);
+        let repositories = &self.state.registry.repositories;
+        let budget = EvaluationBudget::default();
+        let mut found = None;
+        if let Some(name) = &route.repository {
+            let resource = repositories.load_resource(&registry, name).await?;
+            let authorizer = Authorizer {
+                caller: &caller,
+                origin: self.context.origin(),
+                region: &registry.region,
+                now: self.state.clock.now(),
+                budget: &budget,
+            };
+            let required = self.permissions;
+            let more_actions = (required.more_actions)(&RequestTraits { query, has_body });
+            for action in required.actions.iter().chain(more_actions) {
+                authorizer.check(action, &resource)?;
+            }
+            self.check_scope(&caller)?;
+            let creates = required.creates_repository && self.state.config.create_on_push;
+            if creates && resource.repository().is_err() {
+                authorizer.check(CREATE_REPOSITORY, &resource)?;
+                found = Some(repositories.find_or_create(&registry, name).await?);
+            } else {
+                found = resource.into_repository();
+            }
+        } else {
+            self.check_scope(&caller)?;
+        }
+        Ok(AuthorizedRequest {
+            incoming: self,
+            route,
+            query,
+            caller,
+            registry,
+            budget,
+            found,
+        })
+    }
+
+    /// Checks that the scopes of a Bearer token contain the request.
+    ///
+    /// # Errors
+    /// 401 with `insufficient_scope`, so that the client requests a token with more scopes.
+    fn check_scope(&self, caller: &Caller) -> Result<(), DistributionError> {
+        let (Some(grant), Ok(route)) = (&caller.registry_grant, self.route) else {
+            return Ok(());
+        };
+        let contained = match (self.permissions.scope, &route.repository) {
+            (None, _) => true,
+            (Some(_), None) => grant.scopes.allows_catalog(),
+            (Some(action), Some(repository)) => grant.scopes.allows(repository, action),
+        };
+        if contained {
+            return Ok(());
+        }
+        Err(self.insufficient_scope())
+    }
+
+    pub(crate) fn insufficient_scope(&self) -> DistributionError {
+        let message = "the scopes of the token do not contain this request";
+        self.unauthorized(message, Some("insufficient_scope"))
+    }
+
+    fn unauthorized(
+        &self,
+        message: impl Into<Cow<'static, str>>,
+        error: Option<&'static str>,
+    ) -> DistributionError {
+        let route = self.route.ok();
+        let origin = self.context.origin();
+        let base_url = origin.base_url(&self.state.names);
+        let source = self.mount_source();
+        let needed = Challenge {
+            base_url: &base_url,
+            host: origin.host(),
+            scope: self.permissions.scope,
+            repository: route
+                .and_then(|route| route.repository.as_ref())
+                .map(RepositoryName::as_str),
+            source: source.as_ref().map(RepositoryName::as_str),
+            error,
+        };
+        let header = challenge(self.state.config.challenge, &needed);
+        DistributionError::unauthorized(message, header)
+    }
+
+    /// The repository that the request mounts a blob from, which its token must name too.
+    fn mount_source(&self) -> Option<RepositoryName> {
+        let is_start = self.route.ok()?.form == PathForm::Uploads;
+        match self.query.ok().filter(|_| is_start)?.mount() {
+            Ok(Some((_, MountSource::Repository(source)))) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl AuthorizedRequest<'_> {
+    /// Whether the scopes of the caller's token, if it came with one, contain a pull from `name`.
+    pub(crate) fn scopes_allow_pull(&self, name: &RepositoryName) -> bool {
+        let grant = self.caller.registry_grant.as_ref();
+        grant.is_none_or(|grant| grant.scopes.allows(name, ScopeAction::Pull))
+    }
+}

@@ -1,0 +1,120 @@
+//! A request before its sender is known, and after it was authorised: what handlers take their
+//! input from.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use uuid::Uuid;
+use wharfinger_api_core::{Authorizer, Origin, RequestContext};
+use wharfinger_iam::{Caller, EvaluationBudget};
+use wharfinger_oci::{Digest, Reference, RepositoryName};
+use wharfinger_registry::{self as registry, RegistryId, Repository};
+
+use crate::error::DistributionError;
+use crate::permissions::RequiredPermissions;
+use crate::query::{Query, QueryError};
+use crate::route::{Route, RouteError, Target};
+use crate::state::DistributionState;
+
+/// A request whose sender is not known yet. Errors in its path and query are reported only to
+/// callers with valid credentials.
+pub(crate) struct IncomingRequest<'a> {
+    pub(crate) state: &'a DistributionState,
+    pub(crate) context: &'a RequestContext,
+    pub(crate) headers: &'a HeaderMap,
+    /// The path, or what is wrong with it or with the method.
+    pub(crate) route: Result<&'a Route, &'a RouteError>,
+    pub(crate) permissions: &'static RequiredPermissions,
+    pub(crate) query: Result<&'a Query<'a>, &'a QueryError>,
+}
+
+/// A request whose caller was found to be allowed to send it; only
+/// [`IncomingRequest::authorize`] creates one.
+pub(crate) struct AuthorizedRequest<'a> {
+    pub(crate) incoming: &'a IncomingRequest<'a>,
+    pub(crate) route: &'a Route,
+    pub(crate) query: &'a Query<'a>,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) registry: RegistryId,
+    /// The work that all policy decisions of the request may do together.
+    pub(crate) budget: EvaluationBudget,
+    /// The repository that was loaded for the decision, if there is one of that name.
+    pub(crate) found: Option<Repository>,
+}
+
+impl<'a> AuthorizedRequest<'a> {
+    pub(crate) fn state(&self) -> &'a DistributionState {
+        self.incoming.state
+    }
+
+    pub(crate) fn headers(&self) -> &'a HeaderMap {
+        self.incoming.headers
+    }
+
+    fn origin(&self) -> &'a Origin {
+        self.incoming.context.origin()
+    }
+
+    /// Decides about further resources for the same caller.
+    pub(crate) fn authorizer(&self) -> Authorizer<'_> {
+        Authorizer {
+            caller: &self.caller,
+            origin: self.origin(),
+            region: &self.registry.region,
+            now: self.state().clock.now(),
+            budget: &self.budget,
+        }
+    }
+
+    /// The name of the repository.
+    pub(crate) fn name(&self) -> Result<&'a RepositoryName, DistributionError> {
+        let name = self.route.repository.as_ref();
+        name.ok_or_else(|| RouteError::NoSuchEndpoint.into())
+    }
+
+    /// The repository.
+    ///
+    /// # Errors
+    /// `NAME_UNKNOWN`.
+    pub(crate) fn repository(&self) -> Result<&Repository, DistributionError> {
+        if let Some(repository) = &self.found {
+            return Ok(repository);
+        }
+        Err(registry::Error::NoSuchRepository {
+            name: self.name()?.clone(),
+            registry: self.registry.clone(),
+        }
+        .into())
+    }
+
+    /// The digest in the path.
+    pub(crate) fn digest(&self) -> Result<&'a Digest, DistributionError> {
+        match &self.route.target {
+            Target::Digest(digest) => Ok(digest),
+            _ => Err(RouteError::NoSuchEndpoint.into()),
+        }
+    }
+
+    /// The tag or digest in the path.
+    pub(crate) fn reference(&self) -> Result<&'a Reference, DistributionError> {
+        match &self.route.target {
+            Target::Reference(reference) => Ok(reference),
+            _ => Err(RouteError::NoSuchEndpoint.into()),
+        }
+    }
+
+    /// The id of the upload in the path.
+    pub(crate) fn upload_id(&self) -> Result<Uuid, DistributionError> {
+        match self.route.target {
+            Target::Upload(id) => Ok(id),
+            _ => Err(RouteError::NoSuchEndpoint.into()),
+        }
+    }
+
+    /// The value of `Content-Length` in bytes.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        let value = self.headers().get(CONTENT_LENGTH)?;
+        value.to_str().ok()?.parse().ok()
+    }
+}
