@@ -100,6 +100,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the same request may succeed soon: the index is out of reach or overloaded.
+    #[must_use]
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(
+            self,
+            Self::Index(db::Error::Unavailable(_) | db::Error::Conflict)
+        )
+    }
+
     /// Is it the server's trouble rather than the caller's?
     #[must_use]
     pub const fn is_internal(&self) -> bool {

@@ -86,6 +86,17 @@ pub enum Error {
     Blobs(#[source] blobs::Error),
 }
 
+impl Error {
+    /// Whether the same request may succeed soon: the index is out of reach or overloaded.
+    #[must_use]
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(
+            self,
+            Self::Index(db::Error::Unavailable(_) | db::Error::Conflict)
+        )
+    }
+}
+
 /// Content that is not what it was said to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {

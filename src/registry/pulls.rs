@@ -79,7 +79,8 @@ impl Content {
     ///
     /// # Errors
     /// [`Error::NoSuchBlob`] where it has gone since it was loaded.
-    pub async fn keep(&self, linked: LinkedBlob) -> Result<Blob, Error> {
-        self.renew_if_due(linked.blob, linked.lease_until).await
+    pub async fn keep(&self, linked: &LinkedBlob) -> Result<Blob, Error> {
+        self.renew_if_due(linked.blob.clone(), linked.lease_until)
+            .await
     }
 }

@@ -245,6 +245,7 @@ fn authentication_fault(error: &iam::Error, family: Family) -> Fault {
     match error {
         iam::Error::MissingCredentials => Fault::missing_authentication(family),
         iam::Error::Signature(error) => error.to_fault(family),
+        error if error.is_unavailable() => Fault::unavailable(family).with_cause(error),
         error if error.is_internal() => Fault::internal(family).with_cause(error),
         _ => Fault::unknown_key(family),
     }

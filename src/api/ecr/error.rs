@@ -72,6 +72,9 @@ impl From<registry::Error> for Error {
             E::PartTooSmall { .. } => "LayerPartTooSmallException",
             E::EmptyUpload => "EmptyUploadException",
             E::TooLarge { .. } | E::TooManyUploads { .. } => "LimitExceededException",
+            _ if error.is_unavailable() => {
+                return Fault::unavailable(Family::Json).with_cause(&error).into();
+            }
             E::NoSpace | E::BodyEnded(_) | E::Index(_) | E::Blobs(_) => {
                 return Fault::internal(Family::Json).with_cause(&error).into();
             }
