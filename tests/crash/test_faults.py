@@ -172,3 +172,69 @@ def test_nothing_acknowledged_is_lost(seed):
         finally:
             server.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def server_on_faulty_disk():
+    folder = BUILD / "run" / "crash-failed-sync"
+    with FaultFs(folder / "disk", 1) as fs:
+        server = Server("crash-failed-sync", data=folder / "disk" / "data", folder=folder)
+        try:
+            server.start()
+            server.create_repository("crash/web")
+            yield fs, server
+        finally:
+            server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("error, status", [("EIO", 500), ("ENOSPC", 507)])
+@pytest.mark.parametrize("operation", ["sync", "write-back"])
+def test_a_failed_fsync_is_not_tried_again(server_on_faulty_disk, operation, error, status):
+    """The PUT that repeats it must not succeed: the kernel has dropped the bytes. The client starts again."""
+    fs, server = server_on_faulty_disk
+    registry = Registry(server.port, server.password())
+    data = random.Random(f"{operation}{error}").randbytes(200_000)
+    _, headers, _ = registry.send("POST", "/v2/crash/web/blobs/uploads/", b"")
+    path = path_of(headers["location"])
+    identifier = path.rsplit("/", 1)[1].partition("?")[0]
+    span = {"Content-Range": f"0-{len(data) - 1}", "Content-Type": "application/octet-stream"}
+    if operation == "write-back":
+        # The failure of the kernel's own write is reported to the fsync that follows, as EIO.
+        fs.fail(operation, identifier, error)
+        status = 500
+    registry.send("PATCH", path, data, span)
+    if operation == "sync":
+        fs.fail(operation, identifier, error)
+    finish = f"{path}?digest={digest(data)}"
+    with pytest.raises(Refused) as failed:
+        registry.send("PUT", finish, b"")
+    assert failed.value.status == status
+    with pytest.raises(Refused) as again:
+        registry.send("PUT", finish, b"")
+    assert again.value.status == 404
+    registry.push_blob("crash/web", data, "parts")
+    server.kill()
+    fs.cut_power()
+    server.start()
+    verify(Registry(server.port, server.password()), {}, {digest(data): data})
+
+
+def test_lost_bytes_are_found_after_a_restart(server_on_faulty_disk):
+    """A process that did not see the failed write reads the bytes back from the device before it makes them a blob."""
+    fs, server = server_on_faulty_disk
+    registry = Registry(server.port, server.password())
+    data = random.Random(3).randbytes(200_000)
+    _, headers, _ = registry.send("POST", "/v2/crash/web/blobs/uploads/", b"")
+    path = path_of(headers["location"])
+    identifier = path.rsplit("/", 1)[1].partition("?")[0]
+    fs.fail("write-back", identifier, "EIO")
+    span = {"Content-Range": f"0-{len(data) - 1}", "Content-Type": "application/octet-stream"}
+    registry.send("PATCH", path, data, span)
+    server.kill()
+    server.start()
+    registry = Registry(server.port, server.password())
+    for _ in range(2):
+        with pytest.raises(Refused) as refused:
+            registry.send("PUT", f"{path}?digest={digest(data)}", b"")
+        assert refused.value.status in (404, 500)
