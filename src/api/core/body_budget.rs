@@ -1,5 +1,5 @@
-//! The memory for request bodies that are received whole: charged as bytes are received, and bounded
-//! in all, per peer and per access key.
+//! The memory for request bodies that are received whole: charged as bytes are received, and
+//! bounded in all, per peer and per access key.
 
 use std::collections::HashMap;
 use std::hash::Hash;
