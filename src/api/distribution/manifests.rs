@@ -1,11 +1,10 @@
 //! `/v2/NAME/manifests/REFERENCE`: manifests read, pushed and deleted. The bytes are never changed.
 
 use axum::body::Body;
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use wharfinger_api_core::response::empty;
+use wharfinger_api_core::{ReceiveBodyError, ReceivedBody};
 use wharfinger_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Tag};
 use wharfinger_registry::{Image, Push, StoredManifest};
 
@@ -52,7 +51,9 @@ pub(crate) async fn put(
 ) -> Result<Response<Body>, DistributionError> {
     let (repository, reference) = (request.repository()?, request.reference()?);
     let extra_tags = request.query.tags()?;
-    let bytes = read_manifest(request, body).await?;
+    // Held until the manifest is stored: the memory of its bytes is charged until then.
+    let received = receive_manifest(request, body).await?;
+    let bytes = received.bytes.clone();
     let digest = checked_digest(reference, &bytes)?;
     let content_type = request.headers().get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
@@ -129,27 +130,35 @@ fn checked_digest(reference: &Reference, bytes: &[u8]) -> Result<Digest, Distrib
     Err(DistributionError::new(Code::DigestInvalid, message))
 }
 
-/// Reads the body, which has at most [`Manifest::MAX_BYTES`]. A larger `Content-Length` is refused
-/// before a byte is read.
-async fn read_manifest(
+/// Receives the body, which has at most [`Manifest::MAX_BYTES`]. A larger `Content-Length` is
+/// refused before a byte is read.
+async fn receive_manifest(
     request: &AuthorizedRequest<'_>,
     body: Body,
-) -> Result<Bytes, DistributionError> {
-    let too_large = || {
-        let message = format!("a manifest has at most {} bytes", Manifest::MAX_BYTES);
-        DistributionError::new(Code::SizeInvalid, message)
-            .with_status(StatusCode::PAYLOAD_TOO_LARGE)
-    };
+) -> Result<ReceivedBody, DistributionError> {
+    let max_bytes = Manifest::MAX_BYTES;
     let declared = request.content_length();
-    if declared.is_some_and(|declared| declared > Manifest::MAX_BYTES as u64) {
-        return Err(too_large());
+    if declared.is_some_and(|declared| declared > max_bytes as u64) {
+        return Err(body_error(ReceiveBodyError::TooLarge));
     }
-    match Limited::new(body, Manifest::MAX_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => {
-            let message = format!("the request's body ended early: {error}");
-            Err(DistributionError::new(Code::ManifestInvalid, message))
+    let caller = request.caller.arn().to_string();
+    let context = request.incoming.context;
+    let received = context.receive_body(body, max_bytes, Some(&caller));
+    received.await.map_err(body_error)
+}
+
+fn body_error(error: ReceiveBodyError) -> DistributionError {
+    match error {
+        ReceiveBodyError::TooLarge => {
+            let message = format!("a manifest has at most {} bytes", Manifest::MAX_BYTES);
+            DistributionError::new(Code::SizeInvalid, message)
+                .with_status(StatusCode::PAYLOAD_TOO_LARGE)
+        }
+        ReceiveBodyError::Exhausted => DistributionError::new(Code::Unknown, error.to_string())
+            .with_status(StatusCode::SERVICE_UNAVAILABLE)
+            .with_header(RETRY_AFTER, HeaderValue::from_static("1")),
+        ReceiveBodyError::Malformed | ReceiveBodyError::EndedEarly => {
+            DistributionError::new(Code::ManifestInvalid, error.to_string())
         }
     }
 }
