@@ -97,7 +97,11 @@ mod tests {
         let value: Value = serde_json::from_slice(&bytes).expect("JSON");
         assert_eq!(
             value,
-            json!({"__type": "InvalidLayerPartException", "message": "no", "lastValidByteReceived": 7})
+            json!({
+                "__type": "InvalidLayerPartException",
+                "message": "no",
+                "lastValidByteReceived": 7,
+            })
         );
     }
 }

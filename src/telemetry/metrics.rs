@@ -1,8 +1,8 @@
-//! Prometheus metrics: per operation what was asked, how it ended and how long it took; and
+//! Prometheus metrics: per operation the number of requests, their status and duration; and
 //! readings of other parts' own counters.
 //!
 //! The hot path touches relaxed atomics only. prometheus-client's own histogram takes a lock per
-//! observation, so the numbers are kept here and handed to its encoder when they are asked for.
+//! observation, so the numbers are kept here and passed to its encoder for `/metrics`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,8 +21,8 @@ use crate::process;
 /// What [`Metrics::text`] is written in.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds of the duration buckets in microseconds: from a cached answer to the slowest upload
-/// step worth telling apart.
+/// Upper bounds of the duration buckets in microseconds, from a cached response to the slowest
+/// upload.
 const BOUNDS_US: [u64; 16] = [
     100,
     250,
@@ -49,14 +49,14 @@ const UNKNOWN: &str = "Unknown";
 
 /// One operation's numbers.
 #[derive(Debug)]
-pub struct Operation {
+struct OperationMetrics {
     name: &'static str,
     by_class: [AtomicU64; CLASSES.len()],
     buckets: [AtomicU64; BOUNDS_US.len() + 1],
     sum_us: AtomicU64,
 }
 
-impl Operation {
+impl OperationMetrics {
     fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -64,10 +64,6 @@ impl Operation {
             buckets: Default::default(),
             sum_us: AtomicU64::new(0),
         }
-    }
-
-    pub fn name(&self) -> &'static str {
-        self.name
     }
 
     fn observe(&self, status: u16, took: Duration) {
@@ -90,7 +86,7 @@ pub enum Kind {
     Gauge,
 }
 
-/// A number that some other part keeps, read when metrics are asked for.
+/// A number that another module counts, read for `/metrics`.
 pub struct Reading {
     /// Without the `wharfinger_` prefix, unit last, and without `_total`, which counters get by
     /// themselves.
@@ -115,10 +111,10 @@ pub struct Metrics {
 
 #[derive(Debug)]
 struct Numbers {
-    operations: HashMap<&'static str, Operation>,
-    unknown: Operation,
+    operations: HashMap<&'static str, OperationMetrics>,
+    unknown: OperationMetrics,
     in_flight: AtomicI64,
-    refused: AtomicU64,
+    rate_limited: AtomicU64,
     aborted: AtomicU64,
     blob_bytes_in: BytesCounter,
     blob_bytes_out: BytesCounter,
@@ -131,13 +127,13 @@ impl Metrics {
     pub fn new(operations: impl IntoIterator<Item = &'static str>, readings: Vec<Reading>) -> Self {
         let operations = operations
             .into_iter()
-            .map(|name| (name, Operation::new(name)))
+            .map(|name| (name, OperationMetrics::new(name)))
             .collect();
         let numbers = Arc::new(Numbers {
             operations,
-            unknown: Operation::new(UNKNOWN),
+            unknown: OperationMetrics::new(UNKNOWN),
             in_flight: AtomicI64::new(0),
-            refused: AtomicU64::new(0),
+            rate_limited: AtomicU64::new(0),
             aborted: AtomicU64::new(0),
             blob_bytes_in: BytesCounter::default(),
             blob_bytes_out: BytesCounter::default(),
@@ -159,7 +155,7 @@ impl Metrics {
 
     /// Counts a request turned away for its caller's rate.
     pub fn refused_for_rate(&self) {
-        self.numbers.refused.fetch_add(1, Relaxed);
+        self.numbers.rate_limited.fetch_add(1, Relaxed);
     }
 
     /// The counter of received blob bytes.
@@ -224,7 +220,7 @@ impl Drop for Started {
 }
 
 impl Numbers {
-    fn seen(&self) -> Vec<&Operation> {
+    fn seen(&self) -> Vec<&OperationMetrics> {
         let mut seen: Vec<_> = self
             .operations
             .values()
@@ -307,8 +303,8 @@ impl Collector for Numbers {
         let own = [
             (
                 "rate_limited",
-                "Requests refused for their caller's rate",
-                self.refused.load(Relaxed),
+                "Requests refused by the rate limit",
+                self.rate_limited.load(Relaxed),
             ),
             (
                 "responses_aborted",
@@ -388,7 +384,7 @@ mod tests {
 
     #[test]
     fn a_duration_falls_into_the_first_bucket_that_holds_it() {
-        let operation = Operation::new("x");
+        let operation = OperationMetrics::new("x");
         for us in [0, 100, 101, 120_000_000, 120_000_001] {
             operation.observe(200, Duration::from_micros(us));
         }

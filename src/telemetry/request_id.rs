@@ -79,11 +79,11 @@ mod tests {
     #[test]
     fn made_ids_are_uuids_that_do_not_repeat() {
         let mut ids = RequestIds::new(&Ids::seeded(1));
-        let mut make = || {
+        let mut next_id = || {
             let id = ids.make_request_id(&Request::new(())).expect("an id");
             id.header_value().to_str().expect("text").to_owned()
         };
-        let made: BTreeSet<String> = (0..10_000).map(|_| make()).collect();
+        let made: BTreeSet<String> = (0..10_000).map(|_| next_id()).collect();
         assert_eq!(made.len(), 10_000);
         assert!(
             made.iter()

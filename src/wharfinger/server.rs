@@ -1,5 +1,5 @@
-//! The server: builds the house from its configuration, opens the door, and on a signal lets
-//! everybody finish.
+//! The server: assembles the application from its configuration, serves it, and drains requests on
+//! a signal.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -62,7 +62,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens everything. Nothing is answered before [`Server::run`].
+    /// Opens everything. No request is served before [`Server::run`].
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         make_folder(&config.data_dir)?;
         let lock = ServingLock::acquire(&config.data_dir, &config.database)?;
@@ -73,13 +73,12 @@ impl Server {
             .as_ref()
             .map(Certificates::acceptor)
             .transpose()?;
-        let refused = |source| StartError::Listen {
+        let failed = |source| StartError::Listen {
             address: config.listen,
             source,
         };
-        let listener =
-            Listener::bind(config.listen, tls, config.limits.clone()).map_err(refused)?;
-        config.listen = listener.address().map_err(refused)?;
+        let listener = Listener::bind(config.listen, tls, config.limits.clone()).map_err(failed)?;
+        config.listen = listener.address().map_err(failed)?;
         config.names.follow_port(config.listen.port());
         let app = Arc::new(open(config, Upgrade::Apply).await?);
         app.iam.claim_index().await?;
@@ -115,10 +114,16 @@ impl Server {
         driver.run(self.app.registry.repositories.cleanup());
         let service = http_service(&self.app, readings(&self.listener.traffic()));
         let config = &self.app.config;
-        tracing::info!(address = %config.listen, url = config.names.public_url, dev = config.dev, index = self.app.db.engine(), "serving");
-        let (asked, stop) = tokio::sync::oneshot::channel::<()>();
+        tracing::info!(
+            address = %config.listen,
+            url = config.names.public_url,
+            dev = config.dev,
+            index = self.app.db.engine(),
+            "serving"
+        );
+        let (stop_sender, stop) = tokio::sync::oneshot::channel::<()>();
         let serving = self.listener.serve(service, async move {
-            // A dropped sender asks to stop as well.
+            // A dropped sender stops the service as well.
             let _ = stop.await;
         });
         tokio::pin!(serving);
@@ -126,7 +131,7 @@ impl Server {
             drained = &mut serving => Some(drained),
             () = stopped(&mut terminate, &mut interrupt) => None,
         };
-        drop(asked);
+        drop(stop_sender);
         let drained = match early {
             Some(drained) => drained,
             None => drain(serving, &mut terminate, &mut interrupt).await,

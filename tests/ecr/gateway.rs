@@ -249,7 +249,7 @@ async fn send_head(server: &TestServer, aws: &Aws) -> String {
     let mut head = "POST / HTTP/1.1\r\ncontent-length: 29000000\r\n".to_owned();
     for (name, value) in &aws.signed(&[JSON, ("x-amz-target", target)], "") {
         let value = value.to_str().expect("text");
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name.as_str(), ": ", value, "\r\n"]);
     }
     head.push_str("\r\n");
     let mut socket = TcpStream::connect(server.address).await.expect("connects");

@@ -1,5 +1,5 @@
 //! Protection of a development server, which accepts any credentials, from web pages: a browser on
-//! the same machine must not be able to use it on behalf of a site that its user visits.
+//! the same machine must not be able to use it on behalf of a site that its user opens.
 //!
 //! A page can send a request across sites, which the browser labels with `Origin` and
 //! `Sec-Fetch-Site`, or make its own host name resolve to a loopback address (DNS rebinding), which

@@ -21,18 +21,18 @@ use wharfinger_iam::{self as iam, Iam, SigV4Claim, Signed};
 
 use crate::aws_errors::{TARGET, aws_response, family, fault_response};
 use crate::body_budget::{ReceiveBodyError, ReceivedBody};
-use crate::call::CallHead;
+use crate::mounted::{MountedOperation, MountedService};
 use crate::names::Names;
 use crate::observation::ResponseInfo;
 use crate::request_context::RequestContext;
 use crate::scope::RequestScope;
-use crate::service::{MountedOperation, MountedService};
+use crate::service::CallHead;
 
 /// The largest body of a request whose head names no known operation, in bytes: a form of the Query
 /// protocol, or a request that fails.
 const MAX_FORM_BYTES: usize = 64 * 1024;
 
-/// The services behind the route, and what they share.
+/// The services of the route, and what they share.
 pub struct Gateway {
     pub services: Vec<MountedService>,
     pub iam: Arc<Iam>,

@@ -34,7 +34,7 @@ pub struct RateLimitConfig {
 pub(crate) struct RateLimiter {
     quota: Quota,
     budgets: Cache<u64, Arc<DefaultDirectRateLimiter>>,
-    /// Addresses whose budget ran out, until it has room again.
+    /// Addresses whose budget ran out, until it allows a request again.
     exhausted: Cache<u64, Instant>,
     hasher: RandomState,
     clock: DefaultClock,

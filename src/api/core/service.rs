@@ -1,14 +1,21 @@
-//! An AWS API as the gateway serves it: its published facts, its state and its operations.
+//! The traits of an AWS API: a service has state, resources and operations; an operation is a
+//! request type with the permissions that it demands. A [`Context`] proves that they were granted.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use wharfinger_aws::constraints::Limits;
-use wharfinger_aws::{Family, Fault};
-use wharfinger_iam::Resource;
+use wharfinger_aws::{Family, Fault, json, xml};
+use wharfinger_base::Timestamp;
+use wharfinger_iam::{Caller, EvaluationBudget, Policy, Resource};
 
-use crate::call::CallHead;
-use crate::operation::{OperationEntry, Response};
+use crate::authorizer::Authorizer;
+use crate::origin::Origin;
+use crate::scope::RequestScope;
 
 /// The published facts of an AWS API.
 #[derive(Debug)]
@@ -50,44 +57,75 @@ pub trait Service: Sized + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Resource, Self::Error>> + Send;
 }
 
-/// A service with its state, its type erased.
-#[derive(Clone)]
-pub struct MountedService(Arc<dyn ErasedService>);
+/// The largest body of an operation that declares no other limit, in bytes: 100 image identifiers
+/// of the longest kind take some 50 KB.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-impl MountedService {
-    #[must_use]
-    pub fn new<S: Service>(state: S::State) -> Self {
-        Self(Arc::new(Mounted::<S>(Arc::new(state))))
+/// The resource id of an operation's service.
+pub type ResourceIdOf<O> = <<O as Operation>::Service as Service>::ResourceId;
+/// The error of an operation's service.
+pub type ErrorOf<O> = <<O as Operation>::Service as Service>::Error;
+
+/// One operation, implemented for its request type.
+pub trait Operation: DeserializeOwned + Send + Sync + 'static {
+    type Service: Service;
+    /// The response, named as in the service model: `NAME` and `Output`.
+    type Output: Serialize + Send;
+
+    /// The name in the service model, such as `DescribeImages`.
+    const NAME: &'static str;
+    /// The IAM action, without the service's prefix, if it differs from the name.
+    const ACTION: &'static str = Self::NAME;
+    /// The largest request body, in bytes.
+    const MAX_BODY_BYTES: usize = MAX_BODY_BYTES;
+
+    /// The resource that the operation works on.
+    ///
+    /// # Errors
+    /// A request that does not name a resource properly.
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceIdOf<Self>, ErrorOf<Self>>;
+
+    /// The permissions that the caller needs: by default the operation's own action on its
+    /// resource. Operations override it if AWS demands more, such as for tags.
+    ///
+    /// # Errors
+    /// As [`Operation::resource`].
+    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Self::Service>>, ErrorOf<Self>> {
+        Ok(vec![Demand::new(Self::ACTION, self.resource(scope)?)])
     }
 
-    #[must_use]
-    pub fn model(&self) -> &'static ServiceModel {
-        self.0.model()
-    }
-
-    /// The names of its operations.
-    pub fn operation_names(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let service = Arc::clone(&self.0);
-        (0..).map_while(move |index| Some(service.operation(index)?.name))
-    }
-
-    pub(crate) fn find(&self, name: &str) -> Option<MountedOperation> {
-        let index = self.operation_names().position(|known| known == name)?;
-        let facts = self.0.operation(index)?;
-        Some(MountedOperation {
-            service: self.clone(),
-            index,
-            facts,
-        })
-    }
+    /// Runs the operation. `cx` proves that the caller is authorised.
+    fn run(
+        self,
+        cx: &Context<Self::Service>,
+    ) -> impl Future<Output = Result<Self::Output, ErrorOf<Self>>> + Send;
 }
 
-/// One operation of a mounted service.
-#[derive(Clone)]
-pub(crate) struct MountedOperation {
-    service: MountedService,
-    index: usize,
-    facts: OperationFacts,
+/// A permission that a caller needs: an action on a resource.
+pub struct Demand<S: Service> {
+    /// The IAM action, such as `ecr:PutImage`.
+    pub(crate) action: String,
+    pub(crate) resource: S::ResourceId,
+    /// Tags that the request sets, for `aws:RequestTag`.
+    pub(crate) request_tags: Vec<(String, String)>,
+}
+
+impl<S: Service> Demand<S> {
+    /// The service's own action of this name.
+    #[must_use]
+    pub fn new(action: &str, resource: S::ResourceId) -> Self {
+        Self {
+            action: format!("{}:{action}", S::model().name),
+            resource,
+            request_tags: Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn with_tags(mut self, tags: Vec<(String, String)>) -> Self {
+        self.request_tags = tags;
+        self
+    }
 }
 
 /// What the gateway needs to know of an operation before it is decoded.
@@ -97,38 +135,195 @@ pub(crate) struct OperationFacts {
     pub(crate) max_body_bytes: usize,
 }
 
-impl MountedOperation {
-    pub(crate) fn facts(&self) -> OperationFacts {
+/// A response in progress: the encoded body, or the fault.
+pub(crate) type EncodedResponse = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>> + Send>>;
+
+/// An operation in a service's table, its type erased.
+#[derive(Debug)]
+pub struct OperationEntry<S: Service> {
+    facts: OperationFacts,
+    run: fn(Call<S>, Value) -> EncodedResponse,
+}
+
+impl<S: Service> OperationEntry<S> {
+    #[must_use]
+    pub const fn of<O: Operation<Service = S>>() -> Self {
+        Self {
+            facts: OperationFacts {
+                name: O::NAME,
+                max_body_bytes: O::MAX_BODY_BYTES,
+            },
+            run: run::<O>,
+        }
+    }
+
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.facts.name
+    }
+
+    pub(crate) const fn facts(&self) -> OperationFacts {
         self.facts
     }
 
-    pub(crate) fn model(&self) -> &'static ServiceModel {
-        self.service.model()
-    }
-
-    pub(crate) fn run(&self, head: CallHead, document: serde_json::Value) -> Response {
-        self.service.0.run(self.index, head, document)
+    pub(crate) fn run(&self, call: Call<S>, document: Value) -> EncodedResponse {
+        (self.run)(call, document)
     }
 }
 
-trait ErasedService: Send + Sync {
-    fn model(&self) -> &'static ServiceModel;
-    fn operation(&self, index: usize) -> Option<OperationFacts>;
-    fn run(&self, index: usize, head: CallHead, document: serde_json::Value) -> Response;
+/// Checks the document against the published limits, decodes it, authorises the call, runs the
+/// operation and encodes its output.
+fn run<O: Operation>(call: Call<O::Service>, document: Value) -> EncodedResponse {
+    Box::pin(async move {
+        let model = O::Service::model();
+        model.limits.check(O::NAME, &document)?;
+        let operation: O = json::decode(document)?;
+        let cx = call.authorize(&operation).await?;
+        let output = operation.run(&cx).await.map_err(Into::into)?;
+        match model.family {
+            Family::Json => json::encode(&output),
+            Family::Query => xml::encode(O::NAME, model.namespace, &output, cx.request_id()),
+        }
+    })
 }
 
-struct Mounted<S: Service>(Arc<S::State>);
+/// An authenticated call, before its operation is decoded.
+pub(crate) struct CallHead {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) scope: RequestScope,
+    pub(crate) origin: Origin,
+    pub(crate) request_id: String,
+    pub(crate) now: Timestamp,
+}
 
-impl<S: Service> ErasedService for Mounted<S> {
-    fn model(&self) -> &'static ServiceModel {
-        S::model()
+impl CallHead {
+    pub(crate) fn with_state<S: Service>(self, state: Arc<S::State>) -> Call<S> {
+        Call { head: self, state }
+    }
+}
+
+/// An authenticated call of an operation of the service `S`.
+pub struct Call<S: Service> {
+    head: CallHead,
+    state: Arc<S::State>,
+}
+
+/// What an operation may know and use. Only [`Call::authorize`] makes one, so that no operation
+/// runs without permission.
+pub struct Context<S: Service> {
+    call: Call<S>,
+    /// The resource of [`Operation::resource`].
+    resource: S::Resource,
+    /// Further resources of [`Operation::demands`], in their order.
+    others: Vec<S::Resource>,
+    budget: EvaluationBudget,
+}
+
+impl<S: Service> Call<S> {
+    /// Loads the resources of an operation, each once, and checks its demands.
+    ///
+    /// # Errors
+    /// `AccessDenied…` for the first demand that is not granted.
+    pub(crate) async fn authorize<O>(self, operation: &O) -> Result<Context<S>, Fault>
+    where
+        O: Operation<Service = S>,
+    {
+        let scope = &self.head.scope;
+        let id = operation.resource(scope).map_err(Into::into)?;
+        let resource = self.load(&id).await?;
+        let mut others: Vec<(S::ResourceId, S::Resource)> = Vec::new();
+        let budget = EvaluationBudget::default();
+        for demand in operation.demands(scope).map_err(Into::into)? {
+            let known = others.iter().position(|(id, _)| *id == demand.resource);
+            let resource = if demand.resource == id {
+                &resource
+            } else if let Some(known) = known {
+                &others[known].1
+            } else {
+                let loaded = self.load(&demand.resource).await?;
+                &others.push_mut((demand.resource, loaded)).1
+            };
+            self.authorizer(&budget)
+                .check_with_tags(&demand.action, resource, &demand.request_tags)
+                .map_err(|denied| Fault::access_denied(S::model().family, denied.message))?;
+        }
+        Ok(Context {
+            resource,
+            others: others.into_iter().map(|(_, resource)| resource).collect(),
+            call: self,
+            budget,
+        })
     }
 
-    fn operation(&self, index: usize) -> Option<OperationFacts> {
-        Some(S::operations().get(index)?.facts())
+    async fn load(&self, id: &S::ResourceId) -> Result<S::Resource, Fault> {
+        S::load(&self.state, id).await.map_err(Into::into)
     }
 
-    fn run(&self, index: usize, head: CallHead, document: serde_json::Value) -> Response {
-        S::operations()[index].run(head.with_state(Arc::clone(&self.0)), document)
+    fn authorizer<'a>(&'a self, budget: &'a EvaluationBudget) -> Authorizer<'a> {
+        let head = &self.head;
+        Authorizer {
+            caller: &head.caller,
+            origin: &head.origin,
+            region: &head.scope.region,
+            now: head.now,
+            budget,
+        }
     }
+}
+
+impl<S: Service> Context<S> {
+    #[must_use]
+    pub fn state(&self) -> &S::State {
+        &self.call.state
+    }
+
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.call.head.caller
+    }
+
+    /// The account and region that the request addresses where it does not name others.
+    #[must_use]
+    pub fn scope(&self) -> &RequestScope {
+        &self.call.head.scope
+    }
+
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.call.head.origin
+    }
+
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        &self.call.head.request_id
+    }
+
+    /// The resource that the operation works on, as it was loaded for the decision.
+    #[must_use]
+    pub fn resource(&self) -> &S::Resource {
+        &self.resource
+    }
+
+    /// All resources that the operation demanded permissions on, in the order of its demands.
+    pub fn resources(&self) -> impl Iterator<Item = &S::Resource> {
+        std::iter::once(&self.resource).chain(&self.others)
+    }
+
+    /// Whether the caller could perform the service's action of this name on the resource if
+    /// `policy` were the resource's. For an operation that sets a policy and must not lock its
+    /// caller out.
+    #[must_use]
+    pub fn would_allow(&self, action: &str, policy: &Policy) -> bool {
+        let action = format!("{}:{action}", S::model().name);
+        self.call
+            .authorizer(&self.budget)
+            .check_under_policy(&action, &self.resource, policy)
+            .is_ok()
+    }
+}
+
+/// Makes a service's table of operations.
+#[macro_export]
+macro_rules! operations {
+    ($($operation:ty),* $(,)?) => { &[$($crate::OperationEntry::of::<$operation>()),*] };
 }

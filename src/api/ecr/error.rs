@@ -130,8 +130,8 @@ pub(super) fn image_not_found(
     let shown = |part: Option<&str>| part.unwrap_or("null").to_owned();
     let (name, account) = (&repository.name, repository.registry.account);
     let message = format!(
-        "The image with imageId {{imageDigest:'{}', imageTag:'{}'}} does not exist within the repository with name '{name}' in the \
-         registry with id '{account}'",
+        "The image with imageId {{imageDigest:'{}', imageTag:'{}'}} does not exist \
+         within the repository with name '{name}' in the registry with id '{account}'",
         shown(digest),
         shown(tag)
     );
@@ -142,7 +142,8 @@ pub(super) fn image_exists(repository: &Repository, digest: &Digest, tag: Option
     let (name, account) = (&repository.name, repository.registry.account);
     let tag = tag.map_or("null", Tag::as_str);
     let message = format!(
-        "Image with digest '{digest}' and tag '{tag}' already exists in the repository with name '{name}' in registry with id '{account}'"
+        "Image with digest '{digest}' and tag '{tag}' already exists in the repository with \
+         name '{name}' in registry with id '{account}'"
     );
     sender("ImageAlreadyExistsException", message)
 }
@@ -164,8 +165,8 @@ pub(super) fn missing_content(repository: &Repository, layers: bool, digests: &[
         .join(", ");
     let (name, account) = (&repository.name, repository.registry.account);
     let message = format!(
-        "{what} with digests '[{list}]' required for pushing image into repository with name '{name}' in the registry with id '{account}' \
-         do not exist"
+        "{what} with digests '[{list}]' required for pushing image into repository with \
+         name '{name}' in the registry with id '{account}' do not exist"
     );
     sender(code, message)
 }
@@ -173,7 +174,8 @@ pub(super) fn missing_content(repository: &Repository, layers: bool, digests: &[
 pub(super) fn layer_not_found(repository: &Repository, digest: &str) -> Error {
     let (name, account) = (&repository.name, repository.registry.account);
     let message = format!(
-        "The layer with digest {digest} does not exist within the repository with name '{name}' in the registry with id '{account}'"
+        "The layer with digest {digest} does not exist within the repository with name '{name}' \
+         in the registry with id '{account}'"
     );
     sender("LayersNotFoundException", message)
 }
@@ -181,7 +183,8 @@ pub(super) fn layer_not_found(repository: &Repository, digest: &str) -> Error {
 pub(super) fn layer_inaccessible(repository: &Repository, digest: &Digest) -> Error {
     let name = &repository.name;
     let message = format!(
-        "The layer with digest {digest} is not referenced by any image in the repository with name '{name}'"
+        "The layer with digest {digest} is not referenced by any image in the repository \
+         with name '{name}'"
     );
     sender("LayerInaccessibleException", message)
 }
@@ -198,13 +201,14 @@ pub(super) fn no_such_upload(repository: &Repository, upload: &str) -> Error {
     let Repository { name, registry, .. } = repository;
     let account = registry.account;
     let message = format!(
-        "The upload with id '{upload}' does not exist in the repository with name '{name}' in the registry with id '{account}'"
+        "The upload with id '{upload}' does not exist in the repository with name '{name}' in \
+         the registry with id '{account}'"
     );
     sender("UploadNotFoundException", message)
 }
 
-/// A part that does not fit behind what is there, with the members that let a client find its place
-/// again.
+/// A part that does not follow the bytes received so far, with the members by which a client
+/// resumes.
 pub(super) fn invalid_part(
     repository: &Repository,
     upload: &str,
@@ -251,11 +255,13 @@ pub(super) const NO_DIGEST_AND_TAG: Failure = (
 );
 pub(super) const BAD_IMAGE_DIGEST: Failure = (
     "InvalidImageDigest",
-    "Invalid request parameters: image digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'",
+    "Invalid request parameters: image digest should satisfy the regex \
+     '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'",
 );
 pub(super) const BAD_IMAGE_TAG: Failure = (
     "InvalidImageTag",
-    "Invalid request parameters: image tag should satisfy the regex '[a-zA-Z0-9_][a-zA-Z0-9-_.]{0,127}'",
+    "Invalid request parameters: image tag should satisfy the regex \
+     '[a-zA-Z0-9_][a-zA-Z0-9-_.]{0,127}'",
 );
 pub(super) const TAG_NOT_ON_DIGEST: Failure = (
     "ImageTagDoesNotMatchDigest",
@@ -267,7 +273,8 @@ pub(super) const NO_LAYER_DIGEST: Failure = (
 );
 pub(super) const BAD_LAYER_DIGEST: Failure = (
     "InvalidLayerDigest",
-    "Invalid request parameters: layer digest should satisfy the regex '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'",
+    "Invalid request parameters: layer digest should satisfy the regex \
+     '[a-zA-Z0-9-_+.]+:[a-fA-F0-9]+'",
 );
 
 /// The failure of deleting a member of an index.

@@ -185,7 +185,7 @@ impl Operation for ListImages {
             image_ids,
             next_token: page
                 .next
-                .map(|place| paging::image_token(Self::NAME, repository, &place)),
+                .map(|position| paging::image_token(Self::NAME, repository, &position)),
         })
     }
 }
@@ -256,7 +256,7 @@ impl Operation for DescribeImages {
             image_details,
             next_token: page
                 .next
-                .map(|place| paging::image_token(Self::NAME, repository, &place)),
+                .map(|position| paging::image_token(Self::NAME, repository, &position)),
         })
     }
 }

@@ -14,7 +14,7 @@ use wharfinger_registry::{self as registry, Part, RegistryId, Repository};
 use crate::resource::{RepositoryRef, ResourceId};
 use crate::{Ecr, Error, Result, error};
 
-/// The part size that clients are told to use, in bytes: within ECR's documented 5 to 10 MiB.
+/// The part size that clients are to use, in bytes: within ECR's documented 5 to 10 MiB.
 const PART_BYTES: u64 = 10 * 1024 * 1024;
 
 /// An upload's id, a UUID in either case.

@@ -12,8 +12,8 @@ use crate::resource::{RepositoryRef, ResourceId};
 use crate::views::ImageIdView;
 use crate::{Ecr, Result, error};
 
-/// Most bytes of manifests in one output: one hundred of the largest would be 400 MiB.
-const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// Most bytes of manifests in one response: one hundred of the largest would be 400 MiB.
+const MAX_RESPONSE_BYTES: usize = 32 * 1024 * 1024;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -64,7 +64,7 @@ impl Operation for BatchGetImage {
 
     async fn run(self, cx: &Context<Ecr>) -> Result<BatchGetImageOutput> {
         let repository = cx.resource().repository()?;
-        let verbs = &cx.state().registry.images;
+        let images = &cx.state().registry.images;
         let accepted = |media_type: &str| {
             self.accepted_media_types
                 .as_ref()
@@ -79,18 +79,18 @@ impl Operation for BatchGetImage {
                     continue;
                 }
             };
-            match verbs.get(repository.id, &named.reference()).await {
+            match images.get(repository.id, &named.reference()).await {
                 Ok(stored)
                     if named.agrees(&stored.image.digest)
                         && accepted(stored.image.media_type.as_str()) =>
                 {
                     bytes += stored.bytes.len();
-                    if bytes > MAX_ANSWER_BYTES {
+                    if bytes > MAX_RESPONSE_BYTES {
                         return Err(error::limit_exceeded(
-                            "The manifests asked for are too large for one output; ask for fewer",
+                            "The requested manifests are too large for one response; request fewer",
                         ));
                     }
-                    verbs.note_pull(&stored.image);
+                    images.note_pull(&stored.image);
                     output
                         .images
                         .push(view(repository, &stored, named.tag().cloned()));
@@ -136,8 +136,8 @@ impl Operation for PutImage {
         let repository = cx.resource().repository()?;
         let (push, tag) = self.into_push()?;
         let (digest, images) = (push.digest, &cx.state().registry.images);
-        // Without a tag there is nothing to set on an image that is there: the verb would call it
-        // done.
+        // Without a tag there is nothing to set on an existing image: `put` accepts that, ECR does
+        // not.
         if tag.is_none() {
             match images.head(repository.id, &Reference::Digest(digest)).await {
                 Ok(_) => return Err(error::image_exists(repository, &digest, None)),

@@ -15,8 +15,10 @@ pub(super) fn limit(max_results: Option<u32>) -> usize {
         .unwrap_or(DEFAULT_ITEMS)
 }
 
-/// The position that `token` stands for, of `parts` parts; a token that this listing of this
-/// resource never gave is refused.
+/// The position that `token` encodes.
+///
+/// # Errors
+/// A token that was not made by this listing of this resource.
 pub(super) fn position<const PARTS: usize>(
     listing: &str,
     token: Option<&str>,
@@ -34,19 +36,23 @@ pub(super) fn bad_token() -> Error {
     )
 }
 
-/// The token for a place in a listing of images.
-pub(super) fn image_token(listing: &str, repository: &Repository, place: &ImagePosition) -> String {
+/// The token for a position in a listing of images.
+pub(super) fn image_token(
+    listing: &str,
+    repository: &Repository,
+    position: &ImagePosition,
+) -> String {
     PageToken::encode(
         listing,
         &[
             &repository.id.0.to_string(),
-            &hex::encode(&place.digest),
-            &place.tag,
+            &hex::encode(&position.digest),
+            &position.tag,
         ],
     )
 }
 
-/// The place that a token of [`image_token`] stands for; the beginning without one.
+/// The position that a token of [`image_token`] encodes; the beginning without one.
 pub(super) fn image_position(
     listing: &str,
     repository: &Repository,

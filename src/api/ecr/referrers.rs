@@ -89,10 +89,12 @@ impl Operation for ListImageReferrers {
                 next_token: None,
             });
         }
-        let home = repository.id.0.to_string();
+        let repository_id = repository.id.0.to_string();
         let after = match paging::position(Self::NAME, self.next_token.as_deref())? {
             None => None,
-            Some([id, of, artifact_type, digest]) if id == home && of == subject.to_string() => {
+            Some([id, of, artifact_type, digest])
+                if id == repository_id && of == subject.to_string() =>
+            {
                 Some(ReferrerPosition {
                     artifact_type,
                     digest: hex::decode(digest).map_err(|_| paging::bad_token())?,
@@ -121,14 +123,14 @@ impl Operation for ListImageReferrers {
                     .as_ref()
                     .is_some_and(|artifact| types.contains(artifact))
         };
-        let next_token = page.next.map(|place| {
+        let next_token = page.next.map(|next| {
             PageToken::encode(
                 Self::NAME,
                 &[
-                    &home,
+                    &repository_id,
                     &subject.to_string(),
-                    &place.artifact_type,
-                    &hex::encode(&place.digest),
+                    &next.artifact_type,
+                    &hex::encode(&next.digest),
                 ],
             )
         });

@@ -75,8 +75,8 @@ impl Operation for CreateRepository {
     }
 }
 
-/// The encryption to declare. KMS without a key means the account's managed key of the region, whose
-/// ARN is returned.
+/// The encryption to declare. KMS without a key means the account's managed key of the region,
+/// whose ARN is returned.
 fn encryption(given: Option<EncryptionView>, registry: &RegistryId) -> Result<Encryption> {
     let Some(EncryptionView {
         encryption_type: kind,

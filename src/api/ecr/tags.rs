@@ -49,7 +49,8 @@ pub(super) fn checked(tags: Vec<TagView>) -> Result<BTreeMap<String, String>> {
         {
             let shown: String = key.chars().take(MAX_KEY_CHARS).collect();
             let message = format!(
-                "The tag '{shown}' must have a key of 1 to {MAX_KEY_CHARS} and a value of at most {MAX_VALUE_CHARS} characters"
+                "The tag '{shown}' must have a key of 1 to {MAX_KEY_CHARS} and a value of at most \
+                 {MAX_VALUE_CHARS} characters"
             );
             return Err(error::invalid_tag(message));
         }

@@ -10,7 +10,7 @@ use crate::app::App;
 /// Users removed per read of the index.
 const PAGE: usize = 100;
 
-/// Empties registry and users. The door lets nobody in here but under `--dev`.
+/// Empties registry and users. The route exists under `--dev` only.
 pub(super) async fn everything(app: &App) -> Response<Body> {
     match forget(app).await {
         Ok(()) => text(StatusCode::OK, "everything is gone"),
