@@ -13,7 +13,7 @@ use http::header::AUTHORIZATION;
 use wharfinger_api_core::Authorizer;
 use wharfinger_iam::{self as iam, Caller, EvaluationBudget, LayerGrant, ScopeAction};
 use wharfinger_oci::RepositoryName;
-use wharfinger_registry::RegistryId;
+use wharfinger_registry::{PullTarget, Pulled, RegistryId};
 
 use crate::challenge::{Challenge, challenge};
 use crate::error::{Code, DistributionError};
@@ -45,7 +45,9 @@ impl<'a> IncomingRequest<'a> {
         let header = header.map(|value| value.to_str().unwrap_or_default());
         let caller = match self.state.iam.authenticate_header(header).await {
             Ok(caller) => caller,
-            Err(error) if error.is_internal() => return Err(DistributionError::internal(&error)),
+            Err(error) if error.is_internal() => {
+                return Err(DistributionError::of_authentication(&error));
+            }
             Err(error @ iam::Error::PasswordExpired) => {
                 return Err(DistributionError::new(Code::Denied, error.to_string()));
             }
@@ -97,7 +99,7 @@ impl<'a> IncomingRequest<'a> {
             {
                 Ok(Some((caller, grant)))
             }
-            Err(error) if error.is_internal() => Err(DistributionError::internal(&error)),
+            Err(error) if error.is_internal() => Err(DistributionError::of_authentication(&error)),
             Ok(_) | Err(_) => {
                 let message = iam::Error::InvalidTicket.to_string();
                 Err(DistributionError::new(Code::Denied, message))
@@ -121,8 +123,19 @@ impl<'a> IncomingRequest<'a> {
         let repositories = &self.state.registry.repositories;
         let budget = EvaluationBudget::default();
         let mut found = None;
+        let mut pulled = Pulled::Nothing;
         if let Some(name) = &route.repository {
-            let resource = repositories.load_resource(&registry, name).await?;
+            let resource;
+            (resource, pulled) = match self.pull_target() {
+                Some(target) => {
+                    let registries = &self.state.registry;
+                    registries.load_for_pull(&registry, name, target).await?
+                }
+                None => (
+                    repositories.load_resource(&registry, name).await?,
+                    Pulled::Nothing,
+                ),
+            };
             let authorizer = Authorizer {
                 caller: &caller,
                 origin: self.context.origin(),
@@ -154,7 +167,23 @@ impl<'a> IncomingRequest<'a> {
             registry,
             budget,
             found,
+            pulled,
         })
+    }
+
+    /// The manifest or blob that the request reads, which is loaded with the repository.
+    fn pull_target(&self) -> Option<PullTarget> {
+        let route = self.route.ok()?;
+        if self.permissions.scope != Some(ScopeAction::Pull) {
+            return None;
+        }
+        match (route.form, &route.target) {
+            (PathForm::Manifest, Target::Reference(reference)) => {
+                Some(PullTarget::Manifest(reference.clone()))
+            }
+            (PathForm::Blob, Target::Digest(digest)) => Some(PullTarget::Blob(*digest)),
+            _ => None,
+        }
     }
 
     /// Checks that the scopes of a Bearer token contain the request.

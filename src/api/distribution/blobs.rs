@@ -33,9 +33,7 @@ pub(crate) async fn read(
 ) -> Result<Response<Body>, DistributionError> {
     let state = request.state();
     let content = &state.registry.content;
-    let blob = content
-        .get(request.repository()?.id, request.digest()?)
-        .await?;
+    let blob = request.blob()?.blob.clone();
     let mut response = head(request.headers(), &blob);
     if response.status() != StatusCode::OK {
         return Ok(response);
@@ -71,9 +69,7 @@ pub(crate) async fn check(
     request: &AuthorizedRequest<'_>,
 ) -> Result<Response<Body>, DistributionError> {
     let content = &request.state().registry.content;
-    let blob = content
-        .get_and_keep(request.repository()?.id, request.digest()?)
-        .await?;
+    let blob = content.keep(request.blob()?).await?;
     Ok(head(request.headers(), &blob))
 }
 

@@ -85,14 +85,14 @@ pub(crate) static ENDPOINTS: [Endpoint; 16] = [
         methods: GET,
         name: "ReadManifest",
         permissions: RequiredPermissions::new(&[READ_IMAGE], Pull),
-        handler: |request, _| Box::pin(manifests::read(request)),
+        handler: |request, _| Box::pin(async { manifests::read(request) }),
     },
     Endpoint {
         path: PathForm::Manifest,
         methods: HEAD,
         name: "CheckManifest",
         permissions: RequiredPermissions::new(&[READ_IMAGE], Pull),
-        handler: |request, _| Box::pin(manifests::check(request)),
+        handler: |request, _| Box::pin(async { manifests::check(request) }),
     },
     Endpoint {
         path: PathForm::Manifest,

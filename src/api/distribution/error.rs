@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use wharfinger_api_core::response::{JSON, document};
 use wharfinger_api_core::{AccessDenied, ErrorFormat, ServiceError};
+use wharfinger_iam as iam;
 use wharfinger_oci::{Digest, ManifestError};
 use wharfinger_registry as registry;
 
@@ -161,6 +162,25 @@ impl DistributionError {
     #[must_use]
     pub(crate) fn internal(cause: &dyn Error) -> Self {
         Self::new(Code::Unknown, "internal error").with_cause(cause)
+    }
+
+    /// 503 while the index is out of reach.
+    #[must_use]
+    pub(crate) fn unavailable(cause: &dyn Error) -> Self {
+        Self::new(Code::Unknown, "the service is unavailable; try again")
+            .with_status(StatusCode::SERVICE_UNAVAILABLE)
+            .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
+            .with_cause(cause)
+    }
+
+    /// The response for an error of authentication that is not the client's.
+    #[must_use]
+    pub(crate) fn of_authentication(error: &iam::Error) -> Self {
+        if error.is_unavailable() {
+            Self::unavailable(error)
+        } else {
+            Self::internal(error)
+        }
     }
 
     /// 401 with its challenge.
@@ -377,6 +397,7 @@ impl From<registry::Error> for DistributionError {
             Error::NoSpace => Self::new(Code::Unknown, message)
                 .with_status(StatusCode::INSUFFICIENT_STORAGE)
                 .with_cause(&Error::NoSpace),
+            error if error.is_unavailable() => Self::unavailable(&error),
             // The rest comes from operations that this API does not call, or is internal.
             error @ (Error::Index(_)
             | Error::Blobs(_)
@@ -442,6 +463,24 @@ mod tests {
         assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(headers[RETRY_AFTER], "2");
         assert_eq!(body["errors"][0]["code"], "TOOMANYREQUESTS");
+    }
+
+    #[tokio::test]
+    async fn an_index_out_of_reach_is_503_and_one_that_is_damaged_500() {
+        let away = wharfinger_db::Error::Unavailable("db.internal refused".to_owned());
+        let errors = [
+            DistributionError::from(registry::Error::from(away.clone())),
+            DistributionError::of_authentication(&iam::Error::from(away)),
+        ];
+        for error in errors {
+            let (status, headers, body) = read(error).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(headers[RETRY_AFTER], "1");
+            assert!(!body.to_string().contains("db.internal"));
+        }
+        let damaged = registry::Error::from(wharfinger_db::Error::other("a stored digest"));
+        let (status, _, _) = read(damaged.into()).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 
     #[test]

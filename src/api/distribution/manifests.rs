@@ -18,30 +18,20 @@ const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 
 /// GET: the bytes as they were pushed, whatever `Accept` says, since another form would have
 /// another digest.
-pub(crate) async fn read(
-    request: &AuthorizedRequest<'_>,
-) -> Result<Response<Body>, DistributionError> {
+pub(crate) fn read(request: &AuthorizedRequest<'_>) -> Result<Response<Body>, DistributionError> {
     let images = &request.state().registry.images;
-    let StoredManifest { image, bytes } = images
-        .get(request.repository()?.id, request.reference()?)
-        .await?;
-    let mut response = head(request.headers(), &image);
+    let StoredManifest { image, bytes } = request.manifest()?;
+    let mut response = head(request.headers(), image);
     if response.status() == StatusCode::OK {
-        images.note_pull(&image);
-        *response.body_mut() = Body::from(bytes);
+        images.note_pull(image);
+        *response.body_mut() = Body::from(bytes.clone());
     }
     Ok(response)
 }
 
-/// HEAD: the same head, from the row of the image alone.
-pub(crate) async fn check(
-    request: &AuthorizedRequest<'_>,
-) -> Result<Response<Body>, DistributionError> {
-    let images = &request.state().registry.images;
-    let image = images
-        .head(request.repository()?.id, request.reference()?)
-        .await?;
-    Ok(head(request.headers(), &image))
+/// HEAD: the same head.
+pub(crate) fn check(request: &AuthorizedRequest<'_>) -> Result<Response<Body>, DistributionError> {
+    Ok(head(request.headers(), &request.manifest()?.image))
 }
 
 /// PUT: 201 when the manifest and its tags are durable and visible to every reader.

@@ -9,7 +9,9 @@ use uuid::Uuid;
 use wharfinger_api_core::{Authorizer, Origin, RequestContext};
 use wharfinger_iam::{Caller, EvaluationBudget};
 use wharfinger_oci::{Digest, Reference, RepositoryName};
-use wharfinger_registry::{self as registry, RegistryId, Repository};
+use wharfinger_registry::{
+    self as registry, LinkedBlob, Pulled, RegistryId, Repository, StoredManifest,
+};
 
 use crate::error::DistributionError;
 use crate::permissions::RequiredPermissions;
@@ -41,6 +43,8 @@ pub(crate) struct AuthorizedRequest<'a> {
     pub(crate) budget: EvaluationBudget,
     /// The repository that was loaded for the decision, if there is one of that name.
     pub(crate) found: Option<Repository>,
+    /// What the repository has of the manifest or blob that the request reads.
+    pub(crate) pulled: Pulled,
 }
 
 impl<'a> AuthorizedRequest<'a> {
@@ -86,6 +90,30 @@ impl<'a> AuthorizedRequest<'a> {
             registry: self.registry.clone(),
         }
         .into())
+    }
+
+    /// The manifest that the request reads.
+    ///
+    /// # Errors
+    /// `NAME_UNKNOWN`, `MANIFEST_UNKNOWN`.
+    pub(crate) fn manifest(&self) -> Result<&StoredManifest, DistributionError> {
+        self.repository()?;
+        match &self.pulled {
+            Pulled::Manifest(manifest) => Ok(manifest),
+            _ => Err(registry::Error::NoSuchImage(self.reference()?.clone()).into()),
+        }
+    }
+
+    /// The blob that the request reads.
+    ///
+    /// # Errors
+    /// `NAME_UNKNOWN`, `BLOB_UNKNOWN`.
+    pub(crate) fn blob(&self) -> Result<&LinkedBlob, DistributionError> {
+        self.repository()?;
+        match &self.pulled {
+            Pulled::Blob(blob) => Ok(blob),
+            _ => Err(registry::Error::NoSuchBlob(*self.digest()?).into()),
+        }
     }
 
     /// The digest in the path.

@@ -281,7 +281,7 @@ fn authentication_error(
     let error = match error {
         AuthenticationError::Form => return invalid_form(),
         AuthenticationError::Credentials(error) if error.is_internal() => {
-            return DistributionError::internal(&error);
+            return DistributionError::of_authentication(&error);
         }
         AuthenticationError::Credentials(error) => error,
     };
