@@ -100,7 +100,7 @@ impl Reading {
         }
     }
 
-    /// The next bytes of the response body, after asking for one where there is none.
+    /// The next bytes of the response body, after a request for one where there is none.
     async fn piece(&mut self) -> object_store::Result<Option<Bytes>> {
         let body = match &mut self.body {
             Some(body) => body,

@@ -1,7 +1,7 @@
 //! Blobs as objects of a bucket, readable by every replica between two requests of an upload.
 //!
 //! ```text
-//! upload fits one part    one object, under a new name for each append; the newest becomes the blob
+//! upload fits one part    one object, of a new name for each append; the newest becomes the blob
 //! upload is larger        a multipart upload with a fixed name; full parts are sent as they fill
 //! its unfinished part     stored twice: as the next part of the multipart upload, which counts if
 //!                         nothing follows, and as an object, which the next append reads back

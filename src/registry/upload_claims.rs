@@ -1,9 +1,9 @@
 //! Claims: one request at a time works on an upload session.
 //!
-//! A server that has the index and the blobs to itself locks the session in memory: the lock can't be
-//! lost. Where several servers share them, or requests to an object store may still be on their way
-//! after the server died, the claim is a row's: it expires by the database's clock, and taking it
-//! raises the row's version, by which every change is checked.
+//! A server that has the index and the blobs to itself locks the session in memory: the lock can't
+//! be lost. Where several servers share them, or requests to an object store may still be on their
+//! way after the server died, the claim is a row's: it expires by the database's clock, and taking
+//! it raises the row's version, by which every change is checked.
 
 use std::time::Duration;
 

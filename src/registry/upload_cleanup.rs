@@ -55,7 +55,11 @@ impl Uploads {
     pub(super) async fn clean_up(&self, session: &UploadSession) -> bool {
         let removed = self.remove_bytes(session).await;
         if let Err(error) = &removed {
-            tracing::warn!(upload = %session.id, %error, "the bytes of an ended upload were not removed; the sweep tries again");
+            tracing::warn!(
+                upload = %session.id,
+                %error,
+                "the bytes of an ended upload were not removed; the sweep tries again"
+            );
         }
         removed.is_ok()
     }
@@ -145,7 +149,11 @@ impl Uploads {
             // Another server, or a request, was faster.
             Ok(false) => false,
             Err(error) => {
-                tracing::warn!(upload = %id, %error, "an idle upload was not ended; the sweep tries again");
+                tracing::warn!(
+                    upload = %id,
+                    %error,
+                    "an idle upload was not ended; the sweep tries again"
+                );
                 false
             }
         }

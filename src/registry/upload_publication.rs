@@ -121,7 +121,10 @@ impl Uploads {
             self.end(claim).await
         };
         if let Err(error) = settled {
-            tracing::warn!(%error, "an upload that could not be finished was not recorded; it expires");
+            tracing::warn!(
+                %error,
+                "an upload that could not be finished was not recorded; it expires"
+            );
         }
         finish_error(error, digest)
     }
@@ -166,7 +169,11 @@ impl Uploads {
             if stored.map_err(Error::Blobs)? {
                 publication.whole = Some(old.key);
             } else {
-                tracing::error!(%digest, key = %old.key, "a stored blob is missing or damaged; a new upload replaces it");
+                tracing::error!(
+                    %digest,
+                    key = %old.key,
+                    "a stored blob is missing or damaged; a new upload replaces it"
+                );
                 publication.damaged = Some(old.key);
             }
         }

@@ -2,7 +2,7 @@
 
 Clients push, continue, finish and cancel the same uploads and the same content on every server, while a proxy delays and
 loses S3 requests and responses, servers are killed, the database and the S3 server are restarted, and claims on uploads run
-out. Whatever was answered 201 must be readable on every server with the right digest. In the end, once idle uploads have
+out. Whatever got a 201 must be readable on every server with the right digest. In the end, once idle uploads have
 been swept, the bucket must hold the objects that the index names, and nothing else.
 
 REPLICA_SECONDS (default 60) and SEED steer it; a failure names the seed. The processes' timing is not part of the seed: a
@@ -41,13 +41,13 @@ class Client:
     def __init__(self, port):
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
-    def ask(self, method, path, body=None, headers=None):
+    def request(self, method, path, body=None, headers=None):
         self.connection.request(method, path, body, headers or {})
         response = self.connection.getresponse()
         said = response.read()
         if response.status >= 400:
             if response.status not in EXPECTED_FAILURES:
-                raise AssertionError(f"{method} {path} was answered {response.status}: {said[:300]!r}")
+                raise AssertionError(f"{method} {path} got {response.status}: {said[:300]!r}")
             raise Refused(response.status, said)
         return response.status, {name.lower(): value for name, value in response.getheaders()}, said
 
@@ -141,17 +141,17 @@ class Replicas:
         data = self.content(rng)
         uploads = f"/v2/{REPOSITORY}/blobs/uploads/"
         if rng.random() < 0.3:
-            client.ask("POST", f"{uploads}?digest={digest(data)}", data)
+            client.request("POST", f"{uploads}?digest={digest(data)}", data)
             return self.promise(data)
-        location = path_of(client.ask("POST", uploads, b"")[1]["location"])
+        location = path_of(client.request("POST", uploads, b"")[1]["location"])
         if rng.random() < 0.7:
             with self.lock:
                 self.locations = [*self.locations[-7:], (location, data)]
         cuts = sorted(rng.randrange(len(data) + 1) for _ in range(rng.randint(0, 3)))
         for start, end in zip([0, *cuts], [*cuts, len(data)]):
             headers = {"Content-Range": f"{start}-{end - 1}"} if rng.random() < 0.5 and end > start else {}
-            client.ask("PATCH", location, data[start:end], headers)
-        client.ask("PUT", f"{location}?digest={digest(data)}", b"")
+            client.request("PATCH", location, data[start:end], headers)
+        client.request("PUT", f"{location}?digest={digest(data)}", b"")
         self.promise(data)
 
     def work_on_shared(self, client, rng):
@@ -162,20 +162,20 @@ class Replicas:
             location, data = rng.choice(self.locations)
         deed = rng.choice(["patch", "patch", "put", "cancel", "status", "too long"])
         if deed == "cancel":
-            client.ask("DELETE", location)
+            client.request("DELETE", location)
         elif deed == "put":
-            client.ask("PUT", f"{location}?digest={digest(data)}", b"")
+            client.request("PUT", f"{location}?digest={digest(data)}", b"")
             self.promise(data)
         else:
-            have = client.ask("GET", location)[1]["range"]
+            have = client.request("GET", location)[1]["range"]
             start = int(have.split("-")[1]) + 1 if have != "0-0" else 0
             part = data[start : start + rng.randint(1, len(data) + 1)]
             if deed == "patch" and part:
-                client.ask("PATCH", location, part, {"Content-Range": f"{start}-{start + len(part) - 1}"})
+                client.request("PATCH", location, part, {"Content-Range": f"{start}-{start + len(part) - 1}"})
             elif deed == "too long" and len(part) > 1:
                 # Chunked, so that only the Content-Range tells the length.
                 pieces = iter([part[:1], part[1:]])
-                client.ask("PATCH", location, pieces, {"Content-Range": f"{start}-{start}", "Transfer-Encoding": "chunked"})
+                client.request("PATCH", location, pieces, {"Content-Range": f"{start}-{start}", "Transfer-Encoding": "chunked"})
 
     # --- faults ---
 
@@ -217,7 +217,7 @@ class Replicas:
         while True:
             client = Client(server.port)
             try:
-                data = client.ask("GET", f"/v2/{REPOSITORY}/blobs/{name}")[2]
+                data = client.request("GET", f"/v2/{REPOSITORY}/blobs/{name}")[2]
                 assert digest(data) == name, f"{server.name} sent other bytes for {name}"
                 return
             except (OSError, http.client.HTTPException, Refused) as error:

@@ -1,7 +1,7 @@
 //! Rows of `uploads`.
 //!
-//! One rule for every change of a session: it names the version that its caller has claimed. A claim
-//! raises the version, so that whoever held the session before can change nothing any more.
+//! One rule for every change of a session: it names the version that its caller has claimed. A
+//! claim raises the version, so that whoever held the session before can change nothing any more.
 
 use uuid::Uuid;
 use wharfinger_base::Timestamp;
@@ -9,7 +9,7 @@ use wharfinger_db::{self as db, Row, Tx, params};
 use wharfinger_oci::Digest;
 
 use crate::model::RepositoryId;
-use crate::store::{digest, signed, unsigned};
+use crate::store::{digest, parsed, signed, unsigned};
 
 /// How long a claim lasts unless it is renewed or given back. A request that a server sent to the
 /// blob store before it died has arrived, or never will, by then.
@@ -114,7 +114,8 @@ fn find_at(
     now: i64,
 ) -> db::Result<Option<(UploadSession, bool)>> {
     let found = tx.query_optional(
-        "SELECT id, repository_id, staged, size, last_part_size, short_parts, version, unclean, digest, claimed_until
+        "SELECT id, repository_id, staged, size, last_part_size, short_parts, version, unclean,
+             digest, claimed_until
          FROM uploads WHERE id = ?1 AND repository_id = ?2 AND state = 'open'",
         params![id.to_string(), repository.0],
         read,
@@ -171,8 +172,8 @@ pub(crate) fn renew(tx: &mut Tx<'_>, id: Uuid, version: i64, clock: Timestamp) -
 pub(crate) fn save(tx: &mut Tx<'_>, session: &UploadSession, clock: Timestamp) -> db::Result<bool> {
     let now = time(tx, clock)?;
     let rows = tx.execute(
-        "UPDATE uploads SET staged = ?1, size = ?2, last_part_size = ?3, short_parts = ?4, unclean = ?5,
-             version = version + 1, claimed_until = 0, updated_at = ?6
+        "UPDATE uploads SET staged = ?1, size = ?2, last_part_size = ?3, short_parts = ?4,
+             unclean = ?5, version = version + 1, claimed_until = 0, updated_at = ?6
          WHERE id = ?7 AND version = ?8 AND state = 'open'",
         params![
             &session.staged,
@@ -218,7 +219,8 @@ pub(crate) fn is_held(tx: &mut Tx<'_>, id: Uuid, version: i64) -> db::Result<boo
 pub(crate) fn end(tx: &mut Tx<'_>, id: Uuid, version: i64, clock: Timestamp) -> db::Result<bool> {
     let claimed_until = time(tx, clock)? + CLAIM_MS;
     let rows = tx.execute(
-        "UPDATE uploads SET state = 'ending', version = version + 1, updated_at = 0, claimed_until = ?1
+        "UPDATE uploads SET state = 'ending', version = version + 1, updated_at = 0,
+             claimed_until = ?1
          WHERE id = ?2 AND version = ?3",
         params![claimed_until, id.to_string(), version],
     )?;
@@ -256,8 +258,8 @@ pub(crate) fn delete_ended(tx: &mut Tx<'_>, id: Uuid) -> db::Result<()> {
     Ok(())
 }
 
-/// Sessions that nobody has claimed and that are ended, or untouched for `expiry`; the oldest first,
-/// up to `limit`.
+/// Sessions that nobody has claimed and that are ended, or untouched for the expiry; the oldest
+/// first, up to `limit`.
 pub(crate) fn due(
     tx: &mut Tx<'_>,
     expiry_ms: i64,
@@ -266,7 +268,8 @@ pub(crate) fn due(
 ) -> db::Result<Vec<UploadSession>> {
     let now = time(tx, clock)?;
     tx.query(
-        "SELECT id, repository_id, staged, size, last_part_size, short_parts, version, unclean, digest, claimed_until
+        "SELECT id, repository_id, staged, size, last_part_size, short_parts, version, unclean,
+             digest, claimed_until
          FROM uploads WHERE updated_at < ?1 AND claimed_until <= ?2 ORDER BY updated_at LIMIT ?3",
         params![now.saturating_sub(expiry_ms), now, limit],
         read,
@@ -275,7 +278,7 @@ pub(crate) fn due(
 
 fn read(row: &Row<'_>) -> db::Result<UploadSession> {
     Ok(UploadSession {
-        id: super::parsed(row.text(0))?,
+        id: parsed(row.text(0))?,
         repository: RepositoryId(row.integer(1)),
         staged: row.bytes(2).to_vec(),
         size: unsigned(row.integer(3))?,
