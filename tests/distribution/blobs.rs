@@ -1,5 +1,7 @@
 //! Blobs read: ranges, conditions, and the headers that clients live on.
 
+use std::path::{Path, PathBuf};
+
 use http::StatusCode;
 
 use crate::support::{TestServer, digest_of};
@@ -187,4 +189,40 @@ async fn the_empty_blob_is_a_blob() {
             .status,
         StatusCode::RANGE_NOT_SATISFIABLE
     );
+}
+
+#[tokio::test]
+async fn a_stored_blob_of_another_length_is_an_error_and_the_connection_stays_in_step() {
+    let server = TestServer::dev().await;
+    let client = server.client();
+    for (content, length) in [(b"0123456789", 4), (b"9876543210", 40)] {
+        let digest = client.push_blob("aa/bb", content).await;
+        let (_, hex) = digest.split_once(':').expect("a digest");
+        let path = find_file(server.folder(), hex).expect("the file of the blob");
+        let file = std::fs::File::options().write(true).open(path);
+        file.and_then(|file| file.set_len(length))
+            .expect("another length");
+        let path = format!("/v2/aa/bb/blobs/{digest}");
+        for headers in [&[][..], &[("range", "bytes=0-1")][..]] {
+            let response = client.get_with(&path, headers).await;
+            assert_eq!(response.error(), "500 UNKNOWN", "{length}: {headers:?}");
+        }
+        // The same connection, since the client keeps it open.
+        assert_eq!(client.get("/v2/").await.body, "{}");
+    }
+}
+
+/// The file in `folder`, at any depth, whose name contains `name`.
+fn find_file(folder: &Path, name: &str) -> Option<PathBuf> {
+    for entry in std::fs::read_dir(folder).ok()?.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            if let Some(found) = find_file(&path, name) {
+                return Some(found);
+            }
+        } else if entry.file_name().to_string_lossy().contains(name) {
+            return Some(path);
+        }
+    }
+    None
 }

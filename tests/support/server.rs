@@ -134,6 +134,11 @@ impl TestServer {
         Aws::new(self, &self.create_user(account, name, &[policy]))
     }
 
+    /// The folder that the server keeps its data in.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Runs a command of the program on the server's data folder; returns what it printed.
     #[track_caller]
     pub(crate) fn command(&self, arguments: &[&str]) -> String {
