@@ -1,4 +1,5 @@
-//! An upload between its requests: how far it came, its running hash, and what its backend remembers.
+//! An upload between its requests: how far it came, its running hash, and what its backend
+//! remembers.
 
 use std::time::Duration;
 
