@@ -131,9 +131,12 @@ fn head(arguments: &Arguments) -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
-        "Medians of {} rounds on {cores} cores ({model}, Linux {}), seed {}; the load generator (one thread) shares the cores, all over \
-         127.0.0.1. CPU is the server's own, workers included. Every figure of wharfinger is with sign-in and policies on and full \
-         durability, over an index of {} repositories and {} images; the peers authenticate nobody.\n",
+        "Medians of {} rounds on {cores} cores ({model}, Linux {}), seed {}; the load generator \
+         (one thread) shares the cores, all over \
+         127.0.0.1. CPU is the server's own, workers included. Every figure of wharfinger is with \
+         sign-in and policies on and full \
+         durability, over an index of {} repositories and {} images; the peers authenticate \
+         nobody.\n",
         arguments.rounds,
         kernel.trim(),
         arguments.seed,

@@ -82,7 +82,7 @@ install_go() {
         IFS='|' read -r name package version <<<"$line"
         has "$name" "$version" && continue
         echo "installing $name $version"
-        # CGO off: plain static programs, no C toolchain asked for.
+        # CGO off: plain static programs, no C toolchain needed.
         GOBIN="$tools/bin" CGO_ENABLED=0 go install "$package@$version"
         mark "$name" "$version"
     done
@@ -112,7 +112,7 @@ case "${1:-}" in
 --check) check ;;
 "")
     check 2>/dev/null && exit 0
-    # One build at a time on one folder, however many checkouts ask at once.
+    # One build at a time on one folder, however many checkouts run this at once.
     exec 9>"$tools/lock"
     flock 9
     install_debian

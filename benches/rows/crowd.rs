@@ -48,7 +48,8 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     Ok(Section {
         title: format!("{connections} pulls at once"),
         how: format!(
-            "{connections} connections that pull a blob of {} again and again, from a fresh process.",
+            "{connections} connections that pull a blob of {} again and again, from a fresh \
+             process.",
             size_name(BLOB_SIZE)
         ),
         header: vec![

@@ -31,7 +31,8 @@ pub(crate) fn size_name(size: usize) -> String {
     }
 }
 
-/// Puts a blob of `size` bytes into every server; returns a request for it at each server, nginx first and
+/// Puts a blob of `size` bytes into every server; returns a request for it at each server, nginx
+/// first and
 /// ours last.
 pub(crate) fn place_blob(bench: &Bench, size: usize) -> anyhow::Result<Vec<(&Server, Request)>> {
     let blob = Blob::new(
@@ -120,7 +121,8 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     }
     Ok(Section {
         title: "Pulls of blobs".into(),
-        how: "One blob from disk (in the page cache), pulled again and again; nginx serves a file of the same bytes with sendfile. The \
+        how: "One blob from disk (in the page cache), pulled again and again; nginx serves a file \
+         of the same bytes with sendfile. The \
               client reads every byte into a buffer of 1 MiB."
             .into(),
         header: vec![

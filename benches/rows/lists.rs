@@ -61,7 +61,8 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     for (what, total, place, path) in pages {
         let request = server.request("GET", &path, 200);
         let page = server.must(&request)?.body;
-        // Each name stands in quotes; the keys of the response and the repository's own name are the
+        // Each name stands in quotes; the keys of the response and the repository's own name are
+        // the
         // few others.
         let names = String::from_utf8_lossy(&page).matches('"').count() / 2;
         anyhow::ensure!(names as u64 >= PAGE, "{path} returned {names} names");
@@ -88,7 +89,8 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     Ok(Section {
         title: "Pages of listings".into(),
         how: format!(
-            "One connection, pages of {PAGE}; wharfinger alone (the peers' times at a tenth of the size are in the hundreds of milliseconds)."
+            "One connection, pages of {PAGE}; wharfinger alone (the peers' times at a tenth of the \
+             size are in the hundreds of milliseconds)."
         ),
         header: vec![
             "listing",

@@ -94,7 +94,8 @@ fn report(cases: &[Case<'_>]) -> Section {
     Section {
         title: "Pushes of manifests".into(),
         how: format!(
-            "{WRITERS} connections, each putting a new manifest of {LAYERS} layers under a new tag as soon as the response to its last one is complete; the \
+            "{WRITERS} connections, each putting a new manifest of {LAYERS} layers under a new tag \
+             as soon as the response to its last one is complete; the \
              repository had the tags of the first column before."
         ),
         header: vec![

@@ -98,7 +98,8 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     Ok(Section {
         title: "Pushes of blobs".into(),
         how: format!(
-            "{BLOBS} blobs of {}, none pushed before, by POST and PUT (or as docker does, POST, PATCH and PUT), each response is sent when the blob is durable.",
+            "{BLOBS} blobs of {}, none pushed before, by POST and PUT (or as docker does, POST, \
+             PATCH and PUT), each response is sent when the blob is durable.",
             size_name(size)
         ),
         header: vec![

@@ -67,7 +67,8 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     Ok(Section {
         title: "Several servers over one index and one store".into(),
         how: format!(
-            "{CONNECTIONS} connections, spread over the servers, each sending its next request as soon as it \
+            "{CONNECTIONS} connections, spread over the servers, each sending its next request as \
+             soon as it \
              has its response. PostgreSQL, MinIO, the load generator and all servers share the \
              cores, so a busy share near 100 % says that the machine is the limit."
         ),

@@ -207,9 +207,12 @@ fn report(cases: &[Case<'_>], bench: &Bench) -> Section {
     Section {
         title: "Small requests".into(),
         how: format!(
-            "{CONNECTIONS} connections, each sending its next request as soon as the last response is complete. \"one tag\": a repository with one image, asked for \
-             again and again; \"big\": a repository with {tags} tags, requested at random (of {DIGESTS} digests). Manifests are about 1 KB. \
-             The index's files are read once before each round, as they lie in the page cache of a server that is in use."
+            "{CONNECTIONS} connections, each sending its next request as soon as the last response \
+             is complete. \"one tag\": a repository with one image, requested \
+             again and again; \"big\": a repository with {tags} tags, requested at random (of \
+             {DIGESTS} digests). Manifests are about 1 KB. \
+             The index's files are read once before each round, as they lie in the page cache of a \
+             server that is in use."
         ),
         header: vec![
             "request",

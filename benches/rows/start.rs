@@ -11,7 +11,7 @@ use crate::support::wharfinger;
 const SETTLING: Duration = Duration::from_secs(1);
 
 struct Started {
-    first_answer_ms: f64,
+    first_response_ms: f64,
     slowest_ms: f64,
     idle_mb: f64,
 }
@@ -25,7 +25,7 @@ fn measure(server: &mut Server, rounds: usize) -> anyhow::Result<Started> {
     }
     let slowest_ms = times.iter().copied().fold(0.0, f64::max);
     Ok(Started {
-        first_answer_ms: median(times),
+        first_response_ms: median(times),
         slowest_ms,
         idle_mb: median(idle),
     })
@@ -37,7 +37,10 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     let images = scale.big_images + scale.repositories * scale.images_per_repository;
     let mut lines = Vec::new();
     let mut line = |server: &str, content: String, terms: &str, started: &Started| {
-        let (first, slowest) = (digits(started.first_answer_ms), digits(started.slowest_ms));
+        let (first, slowest) = (
+            digits(started.first_response_ms),
+            digits(started.slowest_ms),
+        );
         lines.push(vec![
             server.into(),
             content,
@@ -61,7 +64,8 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     Ok(Section {
         title: "Start".into(),
         how: format!(
-            "From starting the process to a 200 on `GET /v2/` (files in the page cache, as after a restart), {rounds} starts; resident \
+            "From starting the process to a 200 on `GET /v2/` (files in the page cache, as after a \
+             restart), {rounds} starts; resident \
              memory {SETTLING:?} later."
         ),
         header: vec![
@@ -77,13 +81,13 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
             Verdict::at_most(
                 "start to first response, full index",
                 " ms",
-                full.first_answer_ms,
+                full.first_response_ms,
                 100.0,
             ),
             Verdict::at_most(
                 "first response, full against empty index",
                 " times",
-                full.first_answer_ms / started.first_answer_ms,
+                full.first_response_ms / started.first_response_ms,
                 1.5,
             ),
             Verdict::at_most("idle RSS, full index", " MB", full.idle_mb, 30.0),

@@ -74,7 +74,8 @@ impl Arguments {
                 }
                 row if known.contains(&row) => arguments.rows.push(word),
                 other => bail!(
-                    "unknown argument {other}; rows are {}, options --quick, --remote, --rounds N, --seed N",
+                    "unknown argument {other}; rows are {}, options --quick, --remote, --rounds N, \
+                     --seed N",
                     known.join(", ")
                 ),
             }

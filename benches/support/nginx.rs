@@ -22,7 +22,8 @@ http {{
   access_log off; sendfile on; tcp_nopush on; default_type application/octet-stream;
   keepalive_requests 1000000000; keepalive_timeout 600s;
   open_file_cache max=1000 inactive=600s; open_file_cache_valid 600s;
-  client_body_temp_path {at}/t1; proxy_temp_path {at}/t2; fastcgi_temp_path {at}/t3; uwsgi_temp_path {at}/t4; scgi_temp_path {at}/t5;
+  client_body_temp_path {at}/t1; proxy_temp_path {at}/t2; fastcgi_temp_path {at}/t3;
+      uwsgi_temp_path {at}/t4; scgi_temp_path {at}/t5;
   server {{ listen {address} backlog=1024; root {}; }}
 }}\n",
         files.display()

@@ -1,4 +1,5 @@
-//! The other registries: distribution v3.1.1, and zot where a binary is given. Neither requires anybody
+//! The other registries: distribution v3.1.1, and zot where a binary is given. Neither requires
+//! anybody
 //! to sign in here.
 
 use std::fs;
@@ -61,7 +62,8 @@ pub(crate) fn start_zot(folder: &Path) -> anyhow::Result<Option<Server>> {
     fs::create_dir_all(folder)?;
     let address = free_address()?;
     let configuration = serde_json::json!({
-        "storage": {"rootDirectory": folder.join("state"), "commit": true, "dedupe": true, "gc": false},
+        "storage": {"rootDirectory": folder.join("state"), "commit": true, "dedupe": true,
+            "gc": false},
         "http": {"address": "127.0.0.1", "port": address.port().to_string()},
         "log": {"level": "error"},
     });

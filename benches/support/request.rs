@@ -69,7 +69,8 @@ impl Request {
 
 /// Chooses the next request of each connection.
 pub(crate) trait Script {
-    /// The next request of `connection`; `response` is that to its previous one. None: the connection
+    /// The next request of `connection`; `response` is that to its previous one. None: the
+    /// connection
     /// has done its part.
     fn next(&mut self, connection: usize, response: Option<&Response>) -> Option<Request>;
 }

@@ -13,7 +13,8 @@ use super::request::{Request, Script};
 use super::response::Response;
 use super::scripts::{Push, Way};
 
-/// A server must respond within this time from its start: distribution took up to 0.34 s, a debug build of
+/// A server must respond within this time from its start: distribution took up to 0.34 s, a debug
+/// build of
 /// ours more.
 const START_TIME: Duration = Duration::from_secs(30);
 

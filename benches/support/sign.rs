@@ -44,7 +44,8 @@ pub(crate) fn ecr_call(key: &AccessKey, operation: &str, body: String) -> Reques
     let body_hash = hex::encode(Sha256::digest(&body));
     let signed = "content-type;host;x-amz-date;x-amz-target";
     let canonical = format!(
-        "POST\n/\n\ncontent-type:application/x-amz-json-1.1\nhost:127.0.0.1\nx-amz-date:{time}\nx-amz-target:{target}\n\n{signed}\n{body_hash}"
+        "POST\n/\n\ncontent-type:application/x-amz-json-1.1\n\
+         host:127.0.0.1\nx-amz-date:{time}\nx-amz-target:{target}\n\n{signed}\n{body_hash}"
     );
     let scope = format!("{day}/{region}/ecr/aws4_request");
     let to_sign = format!(
@@ -54,8 +55,10 @@ pub(crate) fn ecr_call(key: &AccessKey, operation: &str, body: String) -> Reques
     let day_key = mac(format!("AWS4{}", key.secret).as_bytes(), day);
     let signing_key = mac(&mac(&mac(&day_key, region), "ecr"), "aws4_request");
     let headers = format!(
-        "Content-Type: application/x-amz-json-1.1\r\nX-Amz-Date: {time}\r\nX-Amz-Target: {target}\r\n\
-         Authorization: AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={}\r\n",
+        "Content-Type: application/x-amz-json-1.1\r\nX-Amz-Date: {time}\r\nX-Amz-Target: \
+         {target}\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, \
+         Signature={}\r\n",
         key.id,
         hex::encode(mac(&signing_key, &to_sign))
     );

@@ -32,9 +32,11 @@ pub(crate) const REPOSITORIES: [&str; 3] = [SMALL, "empty", "blobs"];
 /// A repository policy that each request has to be matched against: foreign accounts may pull,
 /// nobody may delete over plain foreign hands.
 const REPOSITORY_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[
-  {"Sid":"pull","Effect":"Allow","Principal":{"AWS":["111122223333","arn:aws:iam::444455556666:root"]},
+  {"Sid":"pull","Effect":"Allow","Principal":{"AWS":["111122223333",
+      "arn:aws:iam::444455556666:root"]},
    "Action":["ecr:BatchGetImage","ecr:GetDownloadUrlForLayer","ecr:BatchCheckLayerAvailability"]},
-  {"Sid":"keep","Effect":"Deny","Principal":"*","Action":["ecr:DeleteRepository","ecr:BatchDeleteImage"],
+  {"Sid":"keep","Effect":"Deny","Principal":"*","Action":["ecr:DeleteRepository",
+      "ecr:BatchDeleteImage"],
    "Condition":{"StringNotEquals":{"aws:PrincipalAccount":"123456789012"}}}]}"#;
 
 /// The binary under measurement: `WHARFINGER_BENCH_BINARY`, else the one that Cargo built for this

@@ -56,7 +56,7 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// The instant as RFC 3339 in UTC, for logs and token answers.
+    /// The instant as RFC 3339 in UTC, for logs and token responses.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
         jiff::Timestamp::from_millisecond(self.0)

@@ -306,14 +306,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_stored_form_come_back(bytes in proptest::collection::vec(any::<u8>(), 0..64), long in any::<bool>()) {
-            let digest = Digest::of(if long { Algorithm::Sha512 } else { Algorithm::Sha256 }, &bytes);
+        fn text_and_stored_form_come_back(bytes in proptest::collection::vec(any::<u8>(), 0..64),
+            long in any::<bool>()) {
+            let digest = Digest::of(if long { Algorithm::Sha512 } else { Algorithm::Sha256 },
+                &bytes);
             prop_assert_eq!(digest.to_string().parse::<Digest>(), Ok(digest));
             prop_assert_eq!(Digest::from_stored(&digest.to_stored()), Some(digest));
         }
 
         #[test]
-        fn a_hash_put_away_goes_on_where_it_was(bytes in proptest::collection::vec(any::<u8>(), 0..2_000), cut in 0_usize..2_000, long in any::<bool>()) {
+        fn a_hash_put_away_goes_on_where_it_was(bytes in proptest::collection::vec(any::<u8>(),
+            0..2_000), cut in 0_usize..2_000, long in any::<bool>()) {
             let algorithm = if long { Algorithm::Sha512 } else { Algorithm::Sha256 };
             let (head, tail) = bytes.split_at(cut.min(bytes.len()));
             let mut hasher = Hasher::new(algorithm);
@@ -324,7 +327,8 @@ mod tests {
         }
 
         #[test]
-        fn stored_forms_sort_as_texts(a in any::<[u8; 4]>(), b in any::<[u8; 4]>(), long in any::<bool>()) {
+        fn stored_forms_sort_as_texts(a in any::<[u8; 4]>(), b in any::<[u8; 4]>(),
+            long in any::<bool>()) {
             let x = Digest::of(Algorithm::Sha256, &a);
             let y = Digest::of(if long { Algorithm::Sha512 } else { Algorithm::Sha256 }, &b);
             prop_assert_eq!(x.to_stored().cmp(&y.to_stored()), x.to_string().cmp(&y.to_string()));

@@ -82,7 +82,8 @@ pub enum ManifestError {
     Missing(&'static str),
     #[error("the manifest nests more than {max} levels deep", max = Manifest::MAX_DEPTH)]
     TooDeep,
-    #[error("the manifest names {0} descriptors; at most {max} are taken", max = Manifest::MAX_CHILDREN)]
+    #[error("the manifest names {0} descriptors; at most {max} are taken",
+        max = Manifest::MAX_CHILDREN)]
     TooManyChildren(usize),
 }
 
@@ -188,7 +189,8 @@ impl Manifest {
         })
     }
 
-    /// Returns the sum of the sizes of config and layers, which ECR calls the image's size; zero for
+    /// Returns the sum of the sizes of config and layers, which ECR calls the image's size; zero
+    /// for
     /// an index, whose size is that of its largest member.
     #[must_use]
     pub fn content_size(&self) -> u64 {
@@ -304,7 +306,9 @@ mod tests {
 
     use super::*;
 
-    const CONFIG: &str = r#"{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":7}"#;
+    const CONFIG: &str = r#"{"mediaType":"application/vnd.oci.image.config.v1+json",
+        "digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "size":7}"#;
 
     fn image(extra: &str) -> String {
         format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{CONFIG}]{extra}}}"#)

@@ -12,7 +12,8 @@ use crate::digest::{Digest, DigestError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error(
-        "a repository name has 2 to 255 characters: lower-case letters and digits in groups joined by '.', '_', '__', '-' or '/'"
+        "a repository name has 2 to 255 characters: lower-case letters and digits in groups joined \
+         by '.', '_', '__', '-' or '/'"
     )]
     Repository,
     #[error(
@@ -28,7 +29,8 @@ pub enum NameError {
 pub struct RepositoryName(String);
 
 impl RepositoryName {
-    /// Longest accepted name, in bytes: clients limit host and name together to 255, ECR the name to
+    /// Longest accepted name, in bytes: clients limit host and name together to 255, ECR the name
+    /// to
     /// 256.
     pub const MAX_BYTES: usize = 255;
 

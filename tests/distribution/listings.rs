@@ -84,7 +84,8 @@ async fn refer(
 ) -> String {
     let config = client.push_blob(name, b"{}").await;
     let extra = format!(
-        r#","artifactType":"{artifact_type}","subject":{{"mediaType":"{IMAGE}","digest":"{subject}","size":3}},"annotations":{{"note":"{note}"}}"#
+        r#","artifactType":"{artifact_type}","subject":{{"mediaType":"{IMAGE}",
+            "digest":"{subject}","size":3}},"annotations":{{"note":"{note}"}}"#
     );
     let manifest = image(&config, &config, 2, &extra);
     let digest = digest_of(manifest.as_bytes());

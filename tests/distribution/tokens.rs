@@ -44,7 +44,7 @@ async fn form(client: &Client, body: &str) -> Response {
 }
 
 #[tokio::test]
-async fn a_challenge_leads_to_a_token_that_opens_what_was_asked() {
+async fn a_challenge_leads_to_a_token_for_the_requested_scope() {
     let server = server().await;
     let root = server.root();
     root.push_image("aa/bb", "v1").await;

@@ -134,7 +134,8 @@ async fn a_user_without_policies_may_do_nothing_and_every_refusal_names_its_acti
         .aws()
         .ok("CreateRepository", on("web", json!({})))
         .await;
-    let nothing = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
+    let nothing = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*",
+        "Resource":"*"}]}"#;
     let nobody = server.aws_user(ACCOUNT, "nobody", nothing);
     let all = server.command(&["operations"]);
     let all = all.lines().filter(|line| line.starts_with("ecr"));
@@ -228,7 +229,8 @@ async fn another_account_needs_both_its_own_policy_and_the_repositorys() {
     full.ecr("DescribeImages", on("web", there.clone()))
         .await
         .assert_denied("ecr:DescribeImages", "action");
-    let none = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
+    let none = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*",
+        "Resource":"*"}]}"#;
     let weak = server.aws_user(other, "weak", none);
     weak.ecr("ListImages", on("web", there))
         .await
@@ -242,8 +244,10 @@ async fn another_account_needs_both_its_own_policy_and_the_repositorys() {
 async fn conditions_see_the_tags_of_request_and_resource() {
     let server = TestServer::start(Setup::default()).await;
     let own = json!({"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": ["ecr:CreateRepository", "ecr:TagResource"], "Resource": "*", "Condition": {"StringEquals": {"aws:RequestTag/Team": "red"}}},
-        {"Effect": "Allow", "Action": "ecr:ListImages", "Resource": "*", "Condition": {"StringEquals": {"ecr:ResourceTag/Team": "red"}}},
+        {"Effect": "Allow", "Action": ["ecr:CreateRepository", "ecr:TagResource"], "Resource": "*",
+            "Condition": {"StringEquals": {"aws:RequestTag/Team": "red"}}},
+        {"Effect": "Allow", "Action": "ecr:ListImages", "Resource": "*",
+            "Condition": {"StringEquals": {"ecr:ResourceTag/Team": "red"}}},
     ]});
     let user = server.aws_user(ACCOUNT, "red", &own.to_string());
     let tagged = |value: &str| json!({"tags": [{"Key": "Team", "Value": value}]});

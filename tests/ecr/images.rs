@@ -16,7 +16,8 @@ async fn what_docker_pushed_is_described_in_the_same_second() {
     let pushed_at = found["imagePushedAt"].take().as_f64().expect("a time");
     assert!((pushed_at - seconds(now())).abs() < 60.0, "{pushed_at}");
     let expected = json!({
-        "registryId": "123456789012", "repositoryName": "web", "imageDigest": digest, "imageTags": ["v1"], "imageSizeInBytes": 4,
+        "registryId": "123456789012", "repositoryName": "web", "imageDigest": digest,
+            "imageTags": ["v1"], "imageSizeInBytes": 4,
         "imagePushedAt": null, "imageManifestMediaType": IMAGE, "imageStatus": "ACTIVE",
         "artifactMediaType": "application/vnd.oci.image.config.v1+json",
     });
@@ -100,7 +101,8 @@ async fn put_image_says_what_is_there_and_what_is_missing() {
     for tag in [json!({"imageTag": "v1"}), json!({})] {
         let named = tag["imageTag"].as_str().unwrap_or("null");
         let message = format!(
-            "Image with digest '{digest}' and tag '{named}' already exists in the repository with name 'web' in registry with id '123456789012'"
+            "Image with digest '{digest}' and tag '{named}' already exists in the repository with \
+             name 'web' in registry with id '123456789012'"
         );
         aws.ecr("PutImage", put(tag))
             .await
@@ -132,7 +134,8 @@ async fn put_image_says_what_is_there_and_what_is_missing() {
         (
             json!({"imageManifest": "{"}),
             "InvalidParameterException",
-            "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON syntax'",
+            "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Invalid JSON \
+             syntax'",
         ),
         (
             json!({"imageManifest": "[".repeat(100_000)}),
@@ -148,7 +151,8 @@ async fn put_image_says_what_is_there_and_what_is_missing() {
             json!({"imageManifest": image(&digest_of(b"{}"), &other, 1, "")}),
             "LayersNotFoundException",
             &format!(
-                "Layers with digests '[{other}]' required for pushing image into repository with name 'web' in the registry with id '123456789012' do not exist"
+                "Layers with digests '[{other}]' required for pushing image into repository with \
+                 name 'web' in the registry with id '123456789012' do not exist"
             ),
         ),
         (
@@ -187,7 +191,8 @@ async fn a_batch_fails_item_by_item() {
     let (aws, client) = (server.aws(), server.client());
     let digest = client.push_image("web", "v1").await;
     let other = format!("sha256:{}", "0".repeat(64));
-    let ids = json!([{"imageTag": "v1"}, {"imageDigest": digest}, {"imageTag": "none"}, {}, {"imageDigest": "x"}, {"imageTag": "v1", "imageDigest": other}]);
+    let ids = json!([{"imageTag": "v1"}, {"imageDigest": digest}, {"imageTag": "none"}, {},
+        {"imageDigest": "x"}, {"imageTag": "v1", "imageDigest": other}]);
     let got = aws
         .ok("BatchGetImage", on("web", json!({"imageIds": ids})))
         .await;
@@ -229,7 +234,8 @@ async fn a_batch_fails_item_by_item() {
         .await;
     missing.assert_fault(
         "ImageNotFoundException",
-        "The image with imageId {imageDigest:'null', imageTag:'none'} does not exist within the repository with name 'web' in the registry with id '123456789012'",
+        "The image with imageId {imageDigest:'null', imageTag:'none'} does not exist within the \
+         repository with name 'web' in the registry with id '123456789012'",
     );
 }
 
@@ -254,7 +260,9 @@ async fn the_last_tag_takes_the_image_along_and_an_index_holds_its_members() {
         aws.ok("BatchDeleteImage", on("web", json!({"imageIds": ids})))
             .await
     };
-    let gone = delete(json!([{"imageTag": "v2"}, {"imageTag": "v1", "imageDigest": digest_of(b"other")}, {"imageDigest": digest}])).await;
+    let gone = delete(json!([{"imageTag": "v2"}, {"imageTag": "v1",
+        "imageDigest": digest_of(b"other")}, {"imageDigest": digest}]))
+    .await;
     assert_eq!(
         gone["imageIds"],
         json!([{"imageDigest": digest, "imageTag": "v2"}])
@@ -351,7 +359,8 @@ async fn referrers_are_listed_by_type() {
     let layer = push_layer(&aws, "web", b"signature").await;
     for kind in ["a/one", "a/two"] {
         let extra = format!(
-            r#","artifactType":"{kind}","subject":{{"mediaType":"{IMAGE}","digest":"{subject}","size":{}}}"#,
+            r#","artifactType":"{kind}","subject":{{"mediaType":"{IMAGE}","digest":"{subject}",
+                "size":{}}}"#,
             manifest.len()
         );
         aws.ok(

@@ -20,7 +20,8 @@ fn part(upload: &Value, first: usize, content: &[u8]) -> Value {
     let last = first + content.len() - 1;
     on(
         "web",
-        json!({"uploadId": upload, "partFirstByte": first, "partLastByte": last, "layerPartBlob": STANDARD.encode(content)}),
+        json!({"uploadId": upload, "partFirstByte": first, "partLastByte": last,
+            "layerPartBlob": STANDARD.encode(content)}),
     )
 }
 
@@ -76,14 +77,16 @@ async fn a_part_that_does_not_fit_says_where_to_go_on() {
         (
             on(
                 "web",
-                json!({"uploadId": upload, "partFirstByte": 3, "partLastByte": 9, "layerPartBlob": "YWJj"}),
+                json!({"uploadId": upload, "partFirstByte": 3, "partLastByte": 9,
+                    "layerPartBlob": "YWJj"}),
             ),
             "3 bytes",
         ),
         (
             on(
                 "web",
-                json!({"uploadId": upload, "partFirstByte": 3, "partLastByte": 1, "layerPartBlob": "YWJj"}),
+                json!({"uploadId": upload, "partFirstByte": 3, "partLastByte": 1,
+                    "layerPartBlob": "YWJj"}),
             ),
             "3 bytes",
         ),
@@ -218,7 +221,8 @@ async fn a_download_address_opens_one_layer_for_an_hour() {
         .await;
     missing.assert_fault(
         "LayersNotFoundException",
-        "does not exist within the repository with name 'web' in the registry with id '123456789012'",
+        "does not exist within the repository with name 'web' in the registry with id \
+         '123456789012'",
     );
 }
 

@@ -1,4 +1,5 @@
-//! The AWS APIs: authentication, policies, errors in their protocols, and one store under both APIs.
+//! The AWS APIs: authentication, policies, errors in their protocols, and one store under both
+//! APIs.
 
 mod access;
 mod gateway;
@@ -19,7 +20,8 @@ async fn push_layer(aws: &Aws, repository: &str, content: &[u8]) -> String {
         .await["uploadId"]
         .clone();
     let blob = base64::engine::general_purpose::STANDARD.encode(content);
-    let part = json!({"uploadId": upload, "partFirstByte": 0, "partLastByte": content.len() - 1, "layerPartBlob": blob});
+    let part = json!({"uploadId": upload, "partFirstByte": 0, "partLastByte": content.len() - 1,
+        "layerPartBlob": blob});
     aws.ok("UploadLayerPart", on(repository, part)).await;
     let digest = digest_of(content);
     aws.ok(

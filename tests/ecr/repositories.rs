@@ -70,10 +70,13 @@ async fn a_repository_with_images_is_deleted_by_force_only() {
     let server = TestServer::dev().await;
     let (aws, client) = (server.aws(), server.client());
     client.push_image("web", "v1").await;
-    aws.ecr("DeleteRepository", on("web", json!({}))).await.assert_fault(
-        "RepositoryNotEmptyException",
-        "The repository with name 'web' in registry with id '123456789012' cannot be deleted because it still contains images",
-    );
+    aws.ecr("DeleteRepository", on("web", json!({})))
+        .await
+        .assert_fault(
+            "RepositoryNotEmptyException",
+            "The repository with name 'web' in registry with id '123456789012' cannot be deleted \
+         because it still contains images",
+        );
     aws.ok("DeleteRepository", on("web", json!({"force": true})))
         .await;
     assert_eq!(
@@ -151,7 +154,8 @@ async fn settings_are_checked_and_kept() {
         .await;
     assert_eq!(
         changed,
-        json!({"registryId": "123456789012", "repositoryName": "web", "imageTagMutability": "MUTABLE"})
+        json!({"registryId": "123456789012", "repositoryName": "web",
+            "imageTagMutability": "MUTABLE"})
     );
     aws.ok(
         "PutImageScanningConfiguration",
@@ -161,7 +165,8 @@ async fn settings_are_checked_and_kept() {
     for (document, message) in [
         (
             json!({"imageTagMutability": "SOMETIMES"}),
-            "'imageTagMutability' failed to satisfy constraint: 'Member must satisfy enum value set: [IMMUTABLE, MUTABLE, ",
+            "'imageTagMutability' failed to satisfy constraint: 'Member must satisfy enum value \
+             set: [IMMUTABLE, MUTABLE, ",
         ),
         (
             json!({"imageTagMutability": "MUTABLE", "imageTagMutabilityExclusionFilters": filters}),
@@ -177,7 +182,8 @@ async fn settings_are_checked_and_kept() {
         ),
         (
             json!({"imageTagMutability": "MUTABLE", "registryId": "12"}),
-            "'registryId' failed to satisfy constraint: 'must satisfy regular expression '[0-9]{12}''",
+            "'registryId' failed to satisfy constraint: 'must satisfy regular expression \
+             '[0-9]{12}''",
         ),
     ] {
         aws.ecr("PutImageTagMutability", on("web", document))
@@ -219,7 +225,12 @@ async fn tags_are_added_listed_and_taken_away() {
     )
     .await;
     let arn = "arn:aws:ecr:us-east-1:123456789012:repository/web";
-    aws.ok("TagResource", json!({"resourceArn": arn, "tags": [{"Key": "a", "Value": "2"}, {"Key": "b", "Value": ""}]})).await;
+    aws.ok(
+        "TagResource",
+        json!({"resourceArn": arn, "tags": [{"Key": "a", "Value": "2"},
+        {"Key": "b", "Value": ""}]}),
+    )
+    .await;
     let listed = aws
         .ok("ListTagsForResource", json!({"resourceArn": arn}))
         .await;
@@ -265,7 +276,8 @@ async fn a_policy_is_kept_to_the_letter_and_may_not_lock_out_unawares() {
     aws.ok("CreateRepository", on("web", json!({}))).await;
     aws.ecr("GetRepositoryPolicy", on("web", json!({}))).await.assert_fault(
         "RepositoryPolicyNotFoundException",
-        "Repository policy does not exist for the repository with name 'web' in the registry with id '123456789012'",
+        "Repository policy does not exist for the repository with name 'web' in the registry with \
+         id '123456789012'",
     );
     for bad in [
         "",
@@ -278,10 +290,12 @@ async fn a_policy_is_kept_to_the_letter_and_may_not_lock_out_unawares() {
             .await;
         outcome.assert_fault(
             "InvalidParameterException",
-            "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository policy provided",
+            "Invalid parameter at 'PolicyText' failed to satisfy constraint: 'Invalid repository \
+             policy provided",
         );
     }
-    let text = "{ \"Version\": \"2008-10-17\",\n \"Statement\": [{\"Effect\": \"Deny\", \"Principal\": \"*\", \"Action\": \"ecr:SetRepositoryPolicy\"}]}";
+    let text = "{ \"Version\": \"2008-10-17\",\n \"Statement\": [{\"Effect\": \"Deny\", \
+     \"Principal\": \"*\", \"Action\": \"ecr:SetRepositoryPolicy\"}]}";
     let lockout = aws
         .ecr(
             "SetRepositoryPolicy",

@@ -205,7 +205,8 @@ fn traces_go_to_the_collector_that_is_named_and_follow_their_caller() {
     let server = Process::start(folder.path(), &["--dev", "--otel-endpoint", &endpoint]);
     let id = hex::encode(TRACE);
     let request = format!(
-        "GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\ntraceparent: 00-{id}-00f067aa0ba902b7-01\r\n\r\n"
+        "GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\ntraceparent: \
+         00-{id}-00f067aa0ba902b7-01\r\n\r\n"
     );
     let mut socket = TcpStream::connect(&server.address).expect("connects");
     socket.write_all(request.as_bytes()).expect("sent");

@@ -15,7 +15,10 @@ pub(crate) fn sha512_of(content: &[u8]) -> String {
 /// An OCI image of one layer; `extra` are further members, beginning with a comma.
 pub(crate) fn image(config: &str, layer: &str, layer_size: usize, extra: &str) -> String {
     format!(
-        r#"{{"schemaVersion":2,"mediaType":"{IMAGE}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config}","size":2}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{layer}","size":{layer_size}}}]{extra}}}"#
+        r#"{{"schemaVersion":2,"mediaType":"{IMAGE}",
+            "config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config}",
+            "size":2}},"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar",
+            "digest":"{layer}","size":{layer_size}}}]{extra}}}"#
     )
 }
 
@@ -29,6 +32,7 @@ pub(crate) fn index(members: &[(&str, usize)]) -> String {
         .collect();
     let members = members.join(",");
     format!(
-        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{members}]}}"#
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json",
+            "manifests":[{members}]}}"#
     )
 }

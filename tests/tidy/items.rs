@@ -154,7 +154,6 @@ struct Occurrence {
 }
 
 #[test]
-#[ignore = "main breaks it in known locations"]
 fn public_items_have_a_user_in_the_program() {
     let mut occurrences: BTreeMap<&str, Vec<Occurrence>> = BTreeMap::new();
     for one in crates() {
@@ -204,7 +203,6 @@ fn public_items_have_a_user_in_the_program() {
 }
 
 #[test]
-#[ignore = "main breaks it in known locations"]
 fn a_type_name_has_one_meaning() {
     let mut definitions: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in sources() {

@@ -118,7 +118,6 @@ fn libraries_stay_in_their_crates() {
 }
 
 #[test]
-#[ignore = "main breaks it in known places"]
 fn files_of_a_crate_import_in_one_direction() {
     let mut broken = Vec::new();
     for one in crates() {

@@ -28,7 +28,6 @@ const IMPURE: &[&str] = &[
 ];
 
 #[test]
-#[ignore = "main breaks it in known places"]
 fn pure_files_are_pure() {
     let mut broken = Vec::new();
     for file in sources() {

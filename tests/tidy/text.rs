@@ -15,7 +15,6 @@ const MAX_TEST_LINES: usize = 900;
 const MAX_COLUMNS: usize = 100;
 
 #[test]
-#[ignore = "main breaks it in known places"]
 fn files_open_with_a_sentence_and_are_short() {
     let mut broken = Vec::new();
     for file in all_rust() {
@@ -45,7 +44,6 @@ fn files_open_with_a_sentence_and_are_short() {
 }
 
 #[test]
-#[ignore = "main breaks it in known places"]
 fn lines_fit_the_width() {
     let mut broken = Vec::new();
     for file in all_rust() {
@@ -60,7 +58,6 @@ fn lines_fit_the_width() {
 }
 
 #[test]
-#[ignore = "main breaks it in known places"]
 fn tests_are_called_tests() {
     let mut broken = Vec::new();
     for file in all_rust().filter(|file| file.path.starts_with("src/")) {
@@ -203,7 +200,6 @@ const LITERAL: &[(&str, &str)] = &[
 const NOT_PROSE: &[&str] = &["tests/tidy/text.rs", "src/aws/limits/"];
 
 #[test]
-#[ignore = "main breaks it in known places"]
 fn words_are_the_fields_standard_terms() {
     let mut broken = Vec::new();
     for (path, text) in texts() {
