@@ -136,7 +136,7 @@ def print_row(label, counts, took, verdict):
 
 
 def print_failures(label, most=40):
-    """The leaves of the suite's own tree that did not pass, each with what it says about why."""
+    """Prints the failed checks of the report, each with its reason."""
     lines = (RESULTS / label / "stdout").read_text().splitlines()
     shown = 0
     for number, line in enumerate(lines):

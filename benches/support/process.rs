@@ -104,7 +104,7 @@ impl Process {
 }
 
 impl Process {
-    /// Asks the process to end, waits, and ends it by force when it does not.
+    /// Sends SIGTERM to the process, waits, and ends it by force when it does not.
     pub(crate) fn stop(&mut self) {
         if !self.runs() {
             return;

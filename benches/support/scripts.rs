@@ -8,7 +8,7 @@ use super::content::Blob;
 use super::request::{Request, Script};
 use super::response::Response;
 
-/// Asks the same again and again.
+/// Repeats one request.
 pub(crate) struct Same(pub(crate) Request);
 
 impl Script for Same {
@@ -17,7 +17,7 @@ impl Script for Same {
     }
 }
 
-/// Asks what a function makes, until it makes nothing.
+/// Sends the requests that a function makes, until it makes none.
 pub(crate) struct Made<F>(pub(crate) F);
 
 impl<F: FnMut() -> Option<Request>> Script for Made<F> {

@@ -19,7 +19,7 @@ use super::scripts::{Push, Way};
 const START_TIME: Duration = Duration::from_secs(30);
 
 /// Waits for a whole response outside the measured runs.
-const ANSWER_TIME: Duration = Duration::from_mins(1);
+const RESPONSE_TIME: Duration = Duration::from_mins(1);
 
 /// Pause between two tries to reach a starting server.
 const PROBE_PAUSE: Duration = Duration::from_micros(500);
@@ -146,7 +146,7 @@ impl Server {
     /// One request on a connection of its own, outside any measurement.
     pub(crate) fn exchange(&self, request: &Request) -> anyhow::Result<Response> {
         let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(ANSWER_TIME))?;
+        stream.set_read_timeout(Some(RESPONSE_TIME))?;
         for part in &request.parts {
             stream.write_all(part)?;
         }

@@ -222,7 +222,7 @@ async fn an_early_refusal_reaches_a_client_that_is_still_sending() {
 }
 
 #[tokio::test]
-async fn who_asks_before_sending_is_told_to_go_on_only_after_the_checks() {
+async fn expect_100_continue_is_honoured_only_after_the_checks() {
     let server = TestServer::start(Setup::default()).await;
     let upload = "/v2/aa/bb/blobs/uploads/67e55044-10b1-426f-9247-bb680e5fe0c8";
     let response = raw(

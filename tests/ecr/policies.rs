@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{ACCOUNT, Setup, TestServer, on};
 
 const USER: &str = "arn:aws:iam::123456789012:user/reader";
-/// Allows nothing that the tests ask for.
+/// Allows nothing that the tests request for.
 const SIGN_IN_ONLY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
     "Action":"ecr:GetAuthorizationToken","Resource":"*"}]}"#;
 

@@ -100,7 +100,7 @@ class Process:
                 pass
 
     def stop(self, seconds=20):
-        """Asks to end, then insists. Returns the exit code."""
+        """Sends SIGTERM, then SIGKILL. Returns the exit code."""
         self.signal(signal.SIGTERM)
         try:
             self.child.wait(seconds)

@@ -15,7 +15,7 @@ fn text(response: &Response) -> String {
 }
 
 #[tokio::test]
-async fn machines_may_ask_without_signing_in() {
+async fn health_and_metrics_need_no_credentials() {
     let server = TestServer::start(Setup::default()).await;
     for (path, says) in [
         ("/healthz", "ok"),

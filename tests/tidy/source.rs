@@ -143,9 +143,8 @@ fn is_test_file(path: &str) -> bool {
         || path.starts_with("benches/")
         || path.contains("/tests/")
         || path.contains("/testing/")
-        || ["tests.rs", "testing.rs", "laws.rs", "suite.rs"].contains(&name)
+        || ["tests.rs", "testing.rs"].contains(&name)
         || name.ends_with("_tests.rs")
-        || name.ends_with("_suite.rs")
 }
 
 /// Blanks every byte that `wanted` refuses; line breaks stay.

@@ -129,7 +129,10 @@ pub(crate) fn dependencies(manifest: &Path) -> BTreeMap<String, Vec<Dependency>>
 /// shrink.
 pub(crate) fn report_except(rule: &str, broken: Vec<String>, known: &[&str]) {
     let is_known = |location: &String| known.iter().any(|path| location.starts_with(path));
-    let new: Vec<_> = broken.into_iter().filter(|location| !is_known(location)).collect();
+    let new: Vec<_> = broken
+        .into_iter()
+        .filter(|location| !is_known(location))
+        .collect();
     report(rule, &new);
 }
 
