@@ -159,7 +159,6 @@ const KNOWN_UNUSED: &[&str] = &[
     "src/iam/lib.rs",
     "src/iam/seal.rs",
     "src/registry/pulls.rs",
-    "src/wharfinger/api/gate.rs",
 ];
 
 #[test]
@@ -218,7 +217,6 @@ const KNOWN_SHARED: &[&str] = &[
     "src/aws/query.rs",
     "src/blobs/serving.rs",
     "src/db/row.rs",
-    "src/wharfinger/api/v2/",
 ];
 
 #[test]
