@@ -1,37 +1,41 @@
 //! What the kernel says about this process: memory and open files.
 
-use std::{fmt, fs};
+use std::fs;
 
-use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::metrics::MetricType;
+use metrics::Recorder as _;
+use metrics_exporter_prometheus::PrometheusRecorder;
 
-/// Writes the readings; where `/proc` is not there they are left out.
-pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+use crate::metrics::{as_float, gauge, gauge_name};
+
+const RESIDENT: &str = "resident_memory_bytes";
+const PEAK: &str = "peak_resident_memory_bytes";
+const OPEN_FILES: &str = "open_files";
+
+pub(crate) fn describe(recorder: &PrometheusRecorder) {
+    for (name, help) in [
+        (RESIDENT, "Memory in use"),
+        (PEAK, "Most memory ever in use"),
+        (OPEN_FILES, "Open file descriptors"),
+    ] {
+        recorder.describe_gauge(gauge_name(name).into(), None, help.into());
+    }
+}
+
+/// Sets the gauges; where `/proc` is missing they are left out.
+pub(crate) fn record(recorder: &PrometheusRecorder) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let files = fs::read_dir("/proc/self/fd")
         .map(|entries| entries.count() as u64)
         .ok();
-    let readings = [
-        (
-            "resident_memory_bytes",
-            "Memory in use",
-            kibibytes(&status, "VmRSS:"),
-        ),
-        (
-            "peak_resident_memory_bytes",
-            "Most memory ever in use",
-            kibibytes(&status, "VmHWM:"),
-        ),
-        ("open_files", "Open file descriptors", files),
-    ];
-    for (name, help, value) in readings {
+    for (name, value) in [
+        (RESIDENT, kibibytes(&status, "VmRSS:")),
+        (PEAK, kibibytes(&status, "VmHWM:")),
+        (OPEN_FILES, files),
+    ] {
         if let Some(value) = value {
-            encoder
-                .encode_descriptor(name, help, None, MetricType::Gauge)?
-                .encode_gauge(&value)?;
+            gauge(recorder, &gauge_name(name)).set(as_float(value));
         }
     }
-    Ok(())
 }
 
 /// The field of that name in bytes.

@@ -17,7 +17,7 @@ use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError
 use wharfinger_iam::{self as iam, Iam, KeyFileError, MasterKey, NewAccessKey};
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{Registry, UploadSweep};
-use wharfinger_telemetry::{Kind, Reading};
+use wharfinger_telemetry::{Kind, MetricsError, Reading};
 
 use crate::api::routes::http_service;
 use crate::app::App;
@@ -47,6 +47,8 @@ pub enum StartError {
     KeyFile(#[from] KeyFileError),
     #[error("cannot open users and keys")]
     Iam(#[from] iam::Error),
+    #[error("cannot set up metrics")]
+    Metrics(#[from] MetricsError),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
 }
@@ -112,7 +114,7 @@ impl Server {
         let mut driver = Driver::new(self.app.clock.clone());
         driver.run(UploadSweep(self.app.registry.uploads.clone()));
         driver.run(self.app.registry.repositories.cleanup());
-        let service = http_service(&self.app, readings(&self.listener.traffic()));
+        let service = http_service(&self.app, readings(&self.listener.traffic()))?;
         let config = &self.app.config;
         tracing::info!(
             address = %config.listen,

@@ -16,7 +16,7 @@ use wharfinger_api_distribution::{self as distribution, DistributionErrors, Dist
 use wharfinger_api_ecr as ecr;
 use wharfinger_api_iam::sts;
 use wharfinger_db::Db;
-use wharfinger_telemetry::{Metrics, Reading};
+use wharfinger_telemetry::{Metrics, MetricsError, Reading};
 
 use crate::api::reset;
 use crate::app::App;
@@ -43,7 +43,10 @@ pub static AWS_SERVICES: [AwsService; 2] = [
 const OTHER_OPERATIONS: [&str; 4] = ["Live", "Ready", "Metrics", "Reset"];
 
 /// The HTTP service over all routes. `readings` are other parts' numbers for `/metrics`.
-pub fn http_service(app: &Arc<App>, readings: Vec<Reading>) -> HttpService {
+///
+/// # Errors
+/// [`MetricsError`] where the metrics cannot be set up.
+pub fn http_service(app: &Arc<App>, readings: Vec<Reading>) -> Result<HttpService, MetricsError> {
     let gateway = Gateway {
         services: AWS_SERVICES
             .iter()
@@ -55,7 +58,7 @@ pub fn http_service(app: &Arc<App>, readings: Vec<Reading>) -> HttpService {
     };
     let operations = gateway.operation_names().chain(OTHER_OPERATIONS);
     let operations = operations.chain(distribution::operations());
-    let metrics = Arc::new(Metrics::new(operations, readings));
+    let metrics = Arc::new(Metrics::new(operations, readings)?);
     let mut service = HttpServiceBuilder::new(&app.config.http, &app.ids, Arc::clone(&metrics));
     if app.config.dev {
         let reset = Router::new().route("/_wharfinger/reset", post(reset));
@@ -63,11 +66,12 @@ pub fn http_service(app: &Arc<App>, readings: Vec<Reading>) -> HttpService {
             .guard_against_browsers(&app.config.names)
             .routes::<PlainErrors>(reset.with_state(Arc::clone(app)));
     }
-    service
+    let service = service
         .routes::<DistributionErrors>(distribution_routes(app, &metrics))
         .gateway(gateway)
         .unlimited_routes::<PlainErrors>(health_routes(Index(app.db.clone()), metrics))
-        .build()
+        .build();
+    Ok(service)
 }
 
 struct Index(Db);
