@@ -4,6 +4,7 @@ mod logs;
 mod metrics;
 mod process;
 mod request_id;
+mod series;
 mod traces;
 
 pub use logs::{LogFormat, LogsConfig, Telemetry, TelemetryError, check_level, init};

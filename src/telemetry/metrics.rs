@@ -11,10 +11,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder as _};
+use metrics::{Counter, Gauge, Histogram, Key, Label, Recorder as _};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use crate::process;
+use crate::series::{METADATA, as_float, counter, gauge, gauge_name};
 
 pub use metrics_exporter_prometheus::BuildError as MetricsError;
 
@@ -35,8 +36,6 @@ const UNKNOWN: &str = "Unknown";
 /// Recorded durations wait in a list until they are added to their buckets: after this many (64
 /// KiB), and whenever metrics are read.
 const DURATIONS_PER_UPKEEP: u64 = 8_192;
-
-const METADATA: Metadata<'static> = Metadata::new("wharfinger", Level::INFO, Some(module_path!()));
 
 const REQUESTS: &str = "wharfinger_requests_total";
 const DURATION: &str = "wharfinger_request_duration_seconds";
@@ -282,29 +281,6 @@ fn counter_name(reading: &Reading) -> String {
     format!("wharfinger_{}_total", reading.name)
 }
 
-/// The whole name of a gauge.
-pub(crate) fn gauge_name(name: &str) -> String {
-    format!("wharfinger_{name}")
-}
-
-fn counter(recorder: &PrometheusRecorder, name: &str) -> Counter {
-    recorder.register_counter(&Key::from_name(name.to_owned()), &METADATA)
-}
-
-/// The gauge of this name, registered by its first use.
-pub(crate) fn gauge(recorder: &PrometheusRecorder, name: &str) -> Gauge {
-    recorder.register_gauge(&Key::from_name(name.to_owned()), &METADATA)
-}
-
-/// A number of things or bytes as the exporter keeps gauges.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "gauges are far below the 2^53 up to which whole numbers are exact"
-)]
-pub(crate) fn as_float(value: u64) -> f64 {
-    value as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,9 +336,8 @@ mod tests {
         }
         let text = metrics.text();
         for (bound, count) in [("0.0001", 2), ("0.00025", 3), ("120", 4), ("+Inf", 5)] {
-            let line = format!(
-                "wharfinger_request_duration_seconds_bucket{{operation=\"GetManifest\",le=\"{bound}\"}} {count}"
-            );
+            let labels = format!("operation=\"GetManifest\",le=\"{bound}\"");
+            let line = format!("wharfinger_request_duration_seconds_bucket{{{labels}}} {count}");
             assert!(text.contains(&line), "{line} is missing in\n{text}");
         }
     }

@@ -5,7 +5,7 @@ use std::fs;
 use metrics::Recorder as _;
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use crate::metrics::{as_float, gauge, gauge_name};
+use crate::series::{as_float, gauge, gauge_name};
 
 const RESIDENT: &str = "resident_memory_bytes";
 const PEAK: &str = "peak_resident_memory_bytes";
