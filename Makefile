@@ -19,6 +19,7 @@ tools:               ## install every program that the tests use, by pinned vers
 	tests/tools.sh
 
 check: lint tools    ## lint, and check the licences and sources of dependencies
+	$(CARGO) fetch --locked --quiet
 	$(WHARFINGER_TOOLS)/bin/cargo-deny --offline check --hide-inclusion-graph bans licenses sources
 
 lint:                ## check format, lints, the project's own rules (tests/tidy) and documentation
