@@ -1,7 +1,7 @@
 //! The lock that keeps two servers off one blob directory.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::config::BlobsConfig;
@@ -44,8 +44,32 @@ impl RootLock {
 }
 
 fn open(root: &Path) -> io::Result<File> {
-    fs::create_dir_all(root)?;
+    create(root)?;
     File::open(root)
+}
+
+/// Creates the directory, and those above it that are missing, each durable in its parent: a power
+/// cut must not take the root with every blob in it.
+fn create(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    create(parent)?;
+    match fs::create_dir(path) {
+        // Another server creates it at the same time; one of the two gets the lock.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        created => created?,
+    }
+    let flushed = File::open(parent).and_then(|parent| parent.sync_all());
+    if flushed.is_err() {
+        // The next attempt must not find it: the kernel takes its name for written.
+        fs::remove_dir(path)?;
+    }
+    flushed
 }
 
 #[cfg(test)]

@@ -238,3 +238,23 @@ def test_lost_bytes_are_found_after_a_restart(server_on_faulty_disk):
         with pytest.raises(Refused) as refused:
             registry.send("PUT", f"{path}?digest={digest(data)}", b"")
         assert refused.value.status in (404, 500)
+
+
+def test_a_blob_folder_that_the_server_made_survives_a_power_cut():
+    """No other file that the server syncs is beside this one, so its own name, and its parent's, must be synced."""
+    folder = BUILD / "run" / "crash-blob-folder"
+    with FaultFs(folder / "disk", 1) as fs:
+        settings = {"blobs": folder / "disk" / "store" / "blobs"}
+        server = Server("crash-blob-folder", data=folder / "disk" / "data", folder=folder, settings=settings)
+        try:
+            server.start()
+            server.create_repository("crash/web")
+            data = random.Random(4).randbytes(200_000)
+            Registry(server.port, server.password()).push_blob("crash/web", data, "whole")
+            server.kill()
+            fs.cut_power()
+            server.start()
+            verify(Registry(server.port, server.password()), {}, {digest(data): data})
+        finally:
+            server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
