@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use wharfinger_oci::Digest;
 
 use crate::error::Error;
+use crate::keyed_locks::{KeyLock, KeyedLocks};
 use crate::model::RepositoryId;
 use crate::store::{blobs, repositories};
 use crate::{Registry, cleanup};
@@ -12,20 +14,35 @@ use crate::{Registry, cleanup};
 /// Repositories, or blobs, in one transaction: some milliseconds.
 const BATCH: i64 = 64;
 
-/// Keeps a reset, and the sweep of uploads, from deleting the file that an upload has just put in place and is about to
-/// record: both have the same name on a disk. Uploads share it, from the rename to the commit; a
-/// reset holds it alone while it forgets some blobs and deletes their files, the sweep while it
-/// deletes the file of a publication that failed.
+/// Keeps the file of a digest from being deleted after an upload has put it there and before the
+/// index names it: on a disk, both have the same name.
+///
+/// An upload holds its digest from the rename to the commit; the clean-up of a failed publication
+/// holds the digest while it deletes the file. Other digests go on meanwhile: a publication may
+/// take minutes, where it reads a large upload again. A reset holds all digests while it forgets
+/// some blobs and deletes their files.
 #[derive(Clone, Default)]
-pub(super) struct Publishing(Arc<RwLock<()>>);
+pub(super) struct Publishing {
+    all: Arc<RwLock<()>>,
+    digests: KeyedLocks<Digest>,
+}
+
+/// Holds one digest.
+pub(super) struct HeldDigest<'a> {
+    _all: RwLockReadGuard<'a, ()>,
+    _digest: KeyLock<Digest>,
+}
 
 impl Publishing {
-    pub(super) async fn shared(&self) -> RwLockReadGuard<'_, ()> {
-        self.0.read().await
+    pub(super) async fn hold(&self, digest: Digest) -> HeldDigest<'_> {
+        HeldDigest {
+            _all: self.all.read().await,
+            _digest: self.digests.lock(digest).await,
+        }
     }
 
-    pub(super) async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
-        self.0.write().await
+    async fn hold_all(&self) -> RwLockWriteGuard<'_, ()> {
+        self.all.write().await
     }
 }
 
@@ -41,7 +58,7 @@ impl Registry {
         while db.write(cleanup::step).await?.more {}
         let mut after = Vec::new();
         loop {
-            let _alone = self.publishing.alone().await;
+            let _held = self.publishing.hold_all().await;
             let start = after.clone();
             let forgotten = db
                 .write(move |tx| blobs::forget_unlinked(tx, &start, BATCH))

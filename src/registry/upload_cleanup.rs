@@ -86,14 +86,14 @@ impl Uploads {
             .map_err(Error::from)
     }
 
-    /// Removes bytes that the index does not name. Uploads that are about to name them are waited
+    /// Removes bytes that the index does not name. An upload that is about to name them is waited
     /// for.
     pub(super) async fn remove_unless_present(
         &self,
         digest: &Digest,
         key: &BlobKey,
     ) -> Result<(), Error> {
-        let _alone = self.publishing.alone().await;
+        let _held = self.publishing.hold(*digest).await;
         if self.present_key(digest).await?.as_ref() != Some(key) {
             self.blobs.delete(key).await.map_err(Error::Blobs)?;
         }

@@ -47,10 +47,11 @@ impl Uploads {
     /// Makes the claimed upload a blob of its repository, durable when this returns. A wrong digest
     /// ends the session and leaves nothing.
     pub(super) async fn publish(&self, mut claim: Claim, digest: Digest) -> Result<Blob, Error> {
-        let outcome = {
-            // From here to the row, nothing may remove the file of this digest.
-            let _publishing = self.publishing.shared().await;
-            self.finish_and_link(&mut claim, digest).await
+        // From here to the row, nothing may remove the file of this digest.
+        let held = self.claims.hold(&mut claim, self.publishing.hold(digest));
+        let outcome = match held.await {
+            Ok(_held) => self.finish_and_link(&mut claim, digest).await,
+            Err(error) => Err(error),
         };
         let outcome = match outcome {
             Ok(outcome) => outcome,

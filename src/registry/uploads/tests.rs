@@ -492,3 +492,24 @@ async fn open_sessions_are_limited_in_all_and_for_each_caller() {
     cancelled.expect("its own");
     start("a").await.expect("one has ended");
 }
+
+#[tokio::test]
+async fn a_publication_that_takes_long_holds_up_no_other_content() {
+    for server in servers().await {
+        let uploads = &server.registry.uploads;
+        let _slow = uploads
+            .publishing
+            .hold(Digest::of(Algorithm::Sha256, b"slow"))
+            .await;
+        let push = async |digest: Digest| {
+            let pushed = uploads.monolithic(server.repository, &digest, part(None, b"content"));
+            tokio::time::timeout(Duration::from_secs(20), pushed)
+                .await
+                .expect("not held up")
+        };
+        let wrong = push(Digest::of(Algorithm::Sha256, b"other")).await;
+        assert!(matches!(wrong, Err(Error::DigestMismatch(_))), "{wrong:?}");
+        let good = push(Digest::of(Algorithm::Sha256, b"content")).await;
+        good.expect("pushed");
+    }
+}
