@@ -3,7 +3,7 @@
 //! SQLite would do it inside a commit, which then takes 60 to 130 ms (measured). A thread of its
 //! own does it instead, on its own connection, without a lock that stops the writer. It can never
 //! quite catch up with a busy writer, and the log starts over only once all of it is copied: so it
-//! asks the writer to copy the little that is left, between two batches.
+//! leaves the remaining pages to the writer, which copies them between two batches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,7 +17,7 @@ use rusqlite::Connection;
 const START_PAGES: u32 = 4 * 1024;
 /// Pages that the writer may be left to copy itself: some ten milliseconds of its time.
 const FINISH_PAGES: u32 = 512;
-/// Rounds of copying before the writer is asked to copy what is left, however much.
+/// Rounds of copying after which the writer copies all remaining pages, whatever their number.
 const ROUNDS: usize = 4;
 /// Pages in the log that slow the writer: 48 MiB. Beyond, copying does not keep up, and a log that
 /// grows makes every reader search longer and the start after a crash slow (a second for 400 MiB).
@@ -70,8 +70,9 @@ impl Wal {
         Ok((wal, wakes))
     }
 
-    /// The writer's part, between two batches, the last of which took `batch`: leaves time for
-    /// copying where that is behind, and copies the rest where that is little.
+    /// The writer calls this between two batches; `batch` is the duration of the last one. Pauses
+    /// if the log has grown too long, and copies the rest of it if the checkpointer requests that
+    /// or the log is full.
     pub(super) fn between_batches(&self, writer: &Connection, batch: Duration) {
         let full = self.pages() >= FULL_PAGES;
         if !full && self.pages() >= SLOW_PAGES {

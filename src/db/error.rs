@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// A failed statement or transaction. Cloneable, because one failed commit answers every job that
-/// shared it.
+/// A failed statement or transaction. Cloneable, because a failed commit is the result of every
+/// job in its batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The transaction lost a race too often; nothing of it was kept.
@@ -13,7 +13,7 @@ pub enum Error {
     /// an expected case.
     #[error("a row with this key already exists")]
     Unique,
-    /// The index cannot answer now (full disk, full queue, lost connection); the same request may
+    /// The index cannot be used now (full disk, full queue, lost connection); the same request may
     /// succeed later.
     #[error("the index is unavailable: {0}")]
     Unavailable(String),

@@ -26,7 +26,7 @@ pub(super) trait Job: Send {
     /// race.
     fn run(&mut self, tx: &mut Tx<'_>) -> bool;
     /// Sends the closure's result, or the error of its transaction.
-    fn answer(self: Box<Self>, fate: Result<()>);
+    fn send_result(self: Box<Self>, fate: Result<()>);
 }
 
 pub(super) type Queue = mpsc::Sender<Box<dyn Job>>;
@@ -59,8 +59,8 @@ where
         keep
     }
 
-    fn answer(self: Box<Self>, fate: Result<()>) {
-        let answer = match (self.outcome, fate) {
+    fn send_result(self: Box<Self>, fate: Result<()>) {
+        let result = match (self.outcome, fate) {
             (Some(Err(error)), _) => Err(error),
             (_, Err(error)) => Err(E::from(error)),
             (Some(Ok(value)), Ok(())) => Ok(value),
@@ -69,7 +69,7 @@ where
             ))),
         };
         // The caller may have gone.
-        let _ = self.reply.send(answer);
+        let _ = self.reply.send(result);
     }
 }
 
@@ -106,7 +106,7 @@ where
     T: Send + 'static,
     E: From<Error> + Send + 'static,
 {
-    let (reply, answer) = oneshot::channel();
+    let (reply, result) = oneshot::channel();
     let job: Box<dyn Job> = Box::new(Call {
         work,
         writes,
@@ -128,8 +128,8 @@ where
         }
         Err(mpsc::error::TrySendError::Closed(_)) => return Err(E::from(closed())),
     }
-    match tokio::time::timeout(RESULT_WAIT, answer).await {
-        Ok(Ok(answer)) => answer,
+    match tokio::time::timeout(RESULT_WAIT, result).await {
+        Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(E::from(closed())),
         Err(_) => Err(E::from(Error::Unavailable(
             "a transaction took too long; it may yet be committed".to_owned(),

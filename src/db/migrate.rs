@@ -92,7 +92,7 @@ impl Schema {
 
     /// Compares what the database has with what we know; true where something is left to apply.
     /// Changes nothing.
-    pub(super) fn is_behind(
+    pub(super) fn needs_migration(
         &self,
         applied: &[refinery::Migration],
         upgrade: Upgrade,
@@ -123,11 +123,11 @@ impl Schema {
                 Some(_) => {}
             }
         }
-        let behind = applied.len() < self.0.len();
-        if behind && upgrade == Upgrade::Refuse && !applied.is_empty() {
+        let incomplete = applied.len() < self.0.len();
+        if incomplete && upgrade == Upgrade::Refuse && !applied.is_empty() {
             return Err(OpenError::OlderVersion);
         }
-        Ok(behind)
+        Ok(incomplete)
     }
 
     /// Applies what is missing, all or nothing. The caller holds the migration lock.

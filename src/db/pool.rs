@@ -18,7 +18,8 @@ use crate::sqlite::Sqlite;
 /// hundred requests a second.
 pub const POSTGRES_CONNECTIONS: usize = 8;
 
-/// How long a result of the readiness check is used: strangers may ask, and each check is a write.
+/// How long a result of the readiness check is used: anybody may request the check, and each check
+/// writes.
 const READINESS_AGE: Duration = Duration::from_secs(1);
 /// How long the check may take; orchestrators give up after some seconds.
 const READINESS_WAIT: Duration = Duration::from_secs(5);
@@ -113,7 +114,7 @@ impl Db {
     {
         match &*self.side {
             Side::Sqlite(sqlite) => match sqlite.inline(|tx| attempt(&work, tx)) {
-                Some(answer) => answer.unwrap_or_else(|error| Err(E::from(error))),
+                Some(result) => result.unwrap_or_else(|error| Err(E::from(error))),
                 None => submit(sqlite.reads(), false, work).await,
             },
             Side::Postgres(postgres) => submit(postgres.queue(), false, work).await,

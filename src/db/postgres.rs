@@ -9,7 +9,7 @@ mod prepare;
 mod session;
 #[cfg(test)]
 mod tests;
-mod values;
+pub(crate) mod values;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use fault::chain;
 use session::{Run, Session};
 use tokio::sync::mpsc;
-pub(super) use values::Integer;
 use wharfinger_base::{Ids, Secret};
 
 use crate::error::{Error, OpenError, Result};
@@ -125,7 +124,7 @@ impl Worker {
             let Some(mut job) = next else { return };
             if !job.abandoned() {
                 let fate = self.settle(&mut *job);
-                job.answer(fate);
+                job.send_result(fate);
             }
         }
     }

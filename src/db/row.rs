@@ -3,12 +3,13 @@
 use std::cell::OnceCell;
 
 use crate::error::{Error, Result};
+use crate::postgres::values::Integer;
 
 /// A row, valid inside the closure that a query calls with it; columns count from 0.
 ///
-/// The accessors give plain values so that a row reads as a struct literal. A column of another
-/// type than asked for is a fault in the statement or in stored data: the accessor gives an empty
-/// value and the query as a whole returns the error.
+/// The accessors give plain values so that a row reads as a struct literal. A column whose
+/// type is not the accessor's is a fault in the statement or in stored data: the accessor returns
+/// an empty value and the query as a whole returns the error.
 pub struct Row<'a> {
     source: Source<'a>,
     fault: OnceCell<Error>,
@@ -89,7 +90,7 @@ impl<'a> Row<'a> {
                 .as_i64_or_null()
                 .map_err(Error::other)?),
             Source::Postgres(row) => row
-                .try_get::<_, Option<super::postgres::Integer>>(column)
+                .try_get::<_, Option<Integer>>(column)
                 .map(|value| value.map(|integer| integer.0))
                 .map_err(Error::other),
         }

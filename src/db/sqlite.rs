@@ -1,7 +1,8 @@
 //! The embedded engine: its connections, their settings and their threads.
 
+pub(crate) mod session;
+
 use std::ffi::OsString;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,20 +10,18 @@ use std::time::Duration;
 
 use refinery::Migrate;
 use rusqlite::config::DbConfig;
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, TransactionBehavior, ffi};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::mpsc;
 use wharfinger_base::{Durability, Ids};
 
 use crate::checkpoint::{self, Wal};
-use crate::engine::{Engine, Tx};
-use crate::error::{Error, OpenError, Result};
+use crate::engine::Tx;
+use crate::error::{OpenError, Result};
 use crate::job::{Job, Queue};
-use crate::migrate::{Dialect, HISTORY, Migration, Schema, Upgrade, lock_file};
+use crate::migrate::{Dialect, HISTORY, Migration, Schema, Upgrade, failed, lock_file};
 use crate::recovery::{Directory, rewrite_log};
-use crate::row::Row;
+use crate::sqlite::session::{Session, command, fault};
 use crate::threads::Threads;
-use crate::value::Value;
 use crate::writer;
 
 /// Jobs that may wait for the writer: about a second of its work.
@@ -169,22 +168,22 @@ impl Sqlite {
             Ok(connection) => connection,
             Err(error) => return Some(Err(error)),
         };
-        let answer = snapshot(&connection, work);
+        let result = snapshot(&connection, work);
         self.inline.give_back(connection);
-        Some(answer)
+        Some(result)
     }
 }
 
 /// Runs reads in one snapshot.
 fn snapshot<T>(connection: &Connection, work: impl FnOnce(&mut Tx<'_>) -> T) -> Result<T> {
     command(connection, "BEGIN").map_err(|error| fault(&error))?;
-    let answer = work(&mut Tx::new(&mut Session(connection)));
+    let value = work(&mut Tx::new(&mut Session(connection)));
     if let Err(error) = command(connection, "COMMIT") {
         tracing::debug!(%error, "a read transaction did not end cleanly");
         // A connection that stays in the transaction would never see later changes.
         let _ = command(connection, "ROLLBACK");
     }
-    Ok(answer)
+    Ok(value)
 }
 
 fn run_reader(connection: &Connection, jobs: &Mutex<mpsc::Receiver<Box<dyn Job>>>) {
@@ -197,7 +196,7 @@ fn run_reader(connection: &Connection, jobs: &Mutex<mpsc::Receiver<Box<dyn Job>>
         let Some(mut job) = next else { return };
         if !job.abandoned() {
             let fate = snapshot(connection, |tx| job.run(tx)).map(|_| ());
-            job.answer(fate);
+            job.send_result(fate);
         }
     }
 }
@@ -315,7 +314,7 @@ impl IndexFile {
         };
         let schema = Schema::of(Dialect::Sqlite, migrations)?;
         let mut connection = self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(trouble)?;
-        if !schema.is_behind(&applied(&mut connection)?, upgrade)? {
+        if !schema.needs_migration(&applied(&mut connection)?, upgrade)? {
             return Ok(());
         }
         let mut lock_path = OsString::from(&self.path);
@@ -328,7 +327,7 @@ impl IndexFile {
             ))
             .map_err(trouble)?;
         connection.set_transaction_behavior(TransactionBehavior::Immediate);
-        if schema.is_behind(&applied(&mut connection)?, upgrade)? {
+        if schema.needs_migration(&applied(&mut connection)?, upgrade)? {
             schema.apply(&mut connection)?;
         }
         Ok(())
@@ -336,102 +335,11 @@ impl IndexFile {
 }
 
 fn applied(connection: &mut Connection) -> Result<Vec<refinery::Migration>, OpenError> {
-    let exists = connection
-        .table_exists(None, HISTORY)
-        .map_err(super::migrate::failed)?;
+    let exists = connection.table_exists(None, HISTORY).map_err(failed)?;
     if exists {
-        connection
-            .get_applied_migrations(HISTORY)
-            .map_err(super::migrate::failed)
+        connection.get_applied_migrations(HISTORY).map_err(failed)
     } else {
         Ok(Vec::new())
-    }
-}
-
-/// Statements of an open transaction.
-pub(super) struct Session<'a>(pub(super) &'a Connection);
-
-impl Engine for Session<'_> {
-    fn query(
-        &mut self,
-        sql: &'static str,
-        params: &[Value<'_>],
-        each: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        let mut statement = self.prepare(sql, params)?;
-        let mut rows = statement.raw_query();
-        while let Some(row) = rows.next().map_err(|error| fault(&error))? {
-            if each(Row::sqlite(row))?.is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64> {
-        let changed = self
-            .prepare(sql, params)?
-            .raw_execute()
-            .map_err(|error| fault(&error))?;
-        u64::try_from(changed).map_err(Error::other)
-    }
-}
-
-impl<'a> Session<'a> {
-    fn prepare(
-        &self,
-        sql: &'static str,
-        params: &[Value<'_>],
-    ) -> Result<rusqlite::CachedStatement<'a>> {
-        let mut statement = self.0.prepare_cached(sql).map_err(|error| fault(&error))?;
-        if statement.parameter_count() != params.len() {
-            return Err(Error::Other(format!(
-                "{} parameters for a statement that takes {}",
-                params.len(),
-                statement.parameter_count()
-            )));
-        }
-        for (number, value) in (1..).zip(params) {
-            statement
-                .raw_bind_parameter(number, value)
-                .map_err(|error| fault(&error))?;
-        }
-        Ok(statement)
-    }
-}
-
-impl ToSql for Value<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Null => ValueRef::Null,
-            Self::Integer(integer) => ValueRef::Integer(*integer),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
-            Self::Bytes(bytes) => ValueRef::Blob(bytes),
-        }))
-    }
-}
-
-/// Runs a statement without parameters and rows, such as `COMMIT`.
-pub(super) fn command(connection: &Connection, sql: &'static str) -> rusqlite::Result<()> {
-    connection.prepare_cached(sql)?.raw_execute().map(|_| ())
-}
-
-pub(super) fn fault(error: &rusqlite::Error) -> Error {
-    let rusqlite::Error::SqliteFailure(failure, _) = error else {
-        return Error::other(error);
-    };
-    match failure.extended_code {
-        ffi::SQLITE_CONSTRAINT_UNIQUE
-        | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
-        | ffi::SQLITE_CONSTRAINT_ROWID => return Error::Unique,
-        _ => {}
-    }
-    match failure.code {
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Conflict,
-        ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => {
-            Error::Unavailable(error.to_string())
-        }
-        _ => Error::other(error),
     }
 }
 

@@ -29,7 +29,7 @@ pub fn postgres_config() -> Option<DatabaseConfig> {
     let url_of_schema =
         format!("{url}{separator}options=-csearch_path%3D{schema}&application_name={schema}");
     let create = move || {
-        let mut client = postgres::Client::connect(&url, NoTls).expect("the test server answers");
+        let mut client = postgres::Client::connect(&url, NoTls).expect("the test server responds");
         client
             .batch_execute(&format!("CREATE SCHEMA {schema}"))
             .expect("a schema is made");

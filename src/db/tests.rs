@@ -381,13 +381,13 @@ async fn a_failing_job_among_many_fails_alone() {
         });
         let mut kept = 0;
         for (number, job) in jobs.collect::<Vec<_>>().into_iter().enumerate() {
-            let answer = job.await.expect("answers");
+            let result = job.await.expect("the job ends");
             assert_eq!(
-                answer.is_ok(),
+                result.is_ok(),
                 number % 10 % 3 != 0 || number % 10 == 0,
-                "{number}: {answer:?}"
+                "{number}: {result:?}"
             );
-            kept += i64::from(answer.is_ok());
+            kept += i64::from(result.is_ok());
         }
         assert_eq!((kept, count(&db).await), (140, 140));
     }

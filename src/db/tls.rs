@@ -258,7 +258,8 @@ mod tests {
 
     #[test]
     fn tls_settings_leave_the_url() {
-        let url = "postgres://u:p@h/d?sslmode=verify-full&options=-csearch_path%3Dx&sslrootcert=%2Fca.pem";
+        let url = "postgres://u:p@h/d?sslmode=verify-full&options=-csearch_path%3Dx\
+                   &sslrootcert=%2Fca.pem";
         let (rest, mode, root) = take_tls_settings(url);
         assert_eq!(rest, "postgres://u:p@h/d?options=-csearch_path%3Dx");
         assert_eq!((mode, root), (Some("verify-full"), Some("%2Fca.pem")));

@@ -9,7 +9,7 @@ use crate::checkpoint::Wal;
 use crate::engine::Tx;
 use crate::error::{Error, Result};
 use crate::job::Job;
-use crate::sqlite::{Session, command, fault};
+use crate::sqlite::session::{Session, command, fault};
 
 /// Jobs in one transaction: beyond this the sync is a small part of the cost, and the first job has
 /// waited long enough.
@@ -31,7 +31,7 @@ pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>
             }
         };
         for job in done.drain(..) {
-            job.answer(fate.clone());
+            job.send_result(fate.clone());
         }
         wal.between_batches(connection, started.elapsed());
     }

@@ -36,7 +36,7 @@ pub(super) fn migrate(
     schema: &Schema,
     upgrade: Upgrade,
 ) -> Result<(), OpenError> {
-    if !schema.is_behind(&applied(client)?, upgrade)? {
+    if !schema.needs_migration(&applied(client)?, upgrade)? {
         return Ok(());
     }
     let wait = MIGRATION_WAIT.as_secs();
@@ -46,7 +46,7 @@ pub(super) fn migrate(
     client
         .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
         .map_err(|_| OpenError::Migrating(wait))?;
-    let result = if schema.is_behind(&applied(client)?, upgrade)? {
+    let result = if schema.needs_migration(&applied(client)?, upgrade)? {
         schema.apply(client)
     } else {
         Ok(())

@@ -26,7 +26,10 @@ async fn an_index_is_opened_again_and_one_of_a_newer_version_is_refused() {
         let before = std::fs::read(&path).expect("reads");
         let refused = Db::open(&config, &[], Upgrade::Apply).expect_err("refuses");
         assert!(
-            matches!(&refused, OpenError::NewerVersion { version: 9999, name, .. } if name == "from_the_future"),
+            matches!(
+                &refused,
+                OpenError::NewerVersion { version: 9999, name, .. } if name == "from_the_future"
+            ),
             "{refused}"
         );
         assert!(refused.to_string().contains("newer version"));
@@ -93,9 +96,8 @@ fn one_server_holds_a_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = DatabaseConfig::sqlite(folder.path().join("index.sqlite3"));
     let held = ServingLock::acquire(folder.path(), &config).expect("free");
-    assert!(
-        matches!(ServingLock::acquire(folder.path(), &config), Err(ServingError::Folder(path)) if path == folder.path())
-    );
+    let second = ServingLock::acquire(folder.path(), &config);
+    assert!(matches!(second, Err(ServingError::Folder(path)) if path == folder.path()));
     drop(held);
     ServingLock::acquire(folder.path(), &config).expect("free again");
     assert!(matches!(
