@@ -1,7 +1,11 @@
 //! `/token` and what its tokens open.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 use crate::support::{ACCOUNT, Client, Response, Setup, TestServer, on};
 
@@ -326,4 +330,37 @@ async fn a_token_that_is_issued_is_accepted_and_scopes_that_do_not_fit_are_refus
         .get(&format!("/token?scope={}", scopes.join("+")))
         .await;
     assert_eq!(response.error(), "400 UNSUPPORTED");
+}
+
+#[tokio::test]
+async fn forms_share_the_memory_of_all_bodies() {
+    const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
+    const REST_BYTES: usize = 200 * 1024;
+    let server = TestServer::dev().await;
+    let mut held = Vec::new();
+    // Unfinished manifests that use up what one address may use, of which 8 KiB each are free.
+    for bytes in [[MANIFEST_BYTES; 24].as_slice(), &[REST_BYTES]].concat() {
+        let mut socket = TcpStream::connect(server.address).await.expect("connects");
+        let head = format!(
+            "PUT /v2/web/manifests/latest HTTP/1.1\r\nHost: localhost\r\n\
+             Content-Length: {bytes}\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.expect("sends");
+        let body = vec![b' '; bytes - 1];
+        socket.write_all(&body).await.expect("sends");
+        held.push(socket);
+    }
+    let client = server.client();
+    let long = format!("offline_token={}", "x".repeat(60 * 1024));
+    // The server may not have received all manifests yet.
+    let mut status = StatusCode::OK;
+    for _ in 0..200 {
+        status = form(&client, &long).await.status;
+        if status != StatusCode::OK {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(form(&client, "scope=a").await.status, StatusCode::OK);
 }

@@ -14,15 +14,23 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 use wharfinger_http::RequestBodyError;
 
-/// The first bytes of each body, which are not charged: a connection buffers that much anyway, and
-/// nearly all requests fit.
-const FREE_BYTES: usize = 64 * 1024;
+use crate::rate_limit::network;
+
+/// The first bytes of each body, which are not charged, so that most requests are served while all
+/// memory is in use. All streams of an HTTP/2 connection together get 1 MiB by it, a quarter of
+/// what the connection may buffer anyway.
+const FREE_BYTES: usize = 8 * 1024;
 
 /// Bodies held in memory at once: nine of the largest, of 28 MiB.
 const TOTAL_BYTES: usize = 256 * 1024 * 1024;
 
-/// Share of one peer or access key: half, so that no single one keeps out all others.
-const SHARE_BYTES: usize = TOTAL_BYTES / 2;
+/// Share of one access key: half, so that no single one keeps out all others.
+const KEY_SHARE_BYTES: usize = TOTAL_BYTES / 2;
+
+/// Share of one peer (IPv6: of one /64 network): three of the largest bodies. It is smaller than
+/// that of a key, whose id is not proved yet: a peer that sends another's key id leaves the owner
+/// of the key memory for one of the largest bodies.
+const PEER_SHARE_BYTES: usize = TOTAL_BYTES * 3 / 8;
 
 /// How long a whole body may take: 28 MiB at 1 Mbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_mins(5);
@@ -73,6 +81,7 @@ pub(crate) struct Exhausted;
 #[derive(Debug)]
 pub(crate) struct BodyReservation {
     budget: Arc<BodyBudget>,
+    /// The network that the peer's share belongs to.
     peer: Option<IpAddr>,
     key: Option<Arc<str>>,
     free: usize,
@@ -88,7 +97,7 @@ impl BodyBudget {
     ) -> BodyReservation {
         BodyReservation {
             budget: Arc::clone(self),
-            peer,
+            peer: peer.map(network),
             key: key.map(Arc::from),
             free: FREE_BYTES,
             bytes: 0,
@@ -175,8 +184,8 @@ impl BodyReservation {
         let of_peer = self.peer.map_or(0, |peer| share(&used.by_peer, &peer));
         let of_key = self.key.as_ref().map_or(0, |key| share(&used.by_key, key));
         let fits = used.total + bytes <= TOTAL_BYTES
-            && of_peer + bytes <= SHARE_BYTES
-            && of_key + bytes <= SHARE_BYTES;
+            && of_peer + bytes <= PEER_SHARE_BYTES
+            && of_key + bytes <= KEY_SHARE_BYTES;
         if fits {
             used.total += bytes;
             if let Some(peer) = self.peer {
@@ -237,29 +246,66 @@ mod tests {
         Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3))),
     ];
 
+    /// The largest body of an operation.
+    const LARGEST_BODY_BYTES: usize = 28 * 1024 * 1024;
+
     #[tokio::test(start_paused = true)]
-    async fn one_peer_or_key_gets_half() {
+    async fn one_key_gets_half_and_one_peer_less() {
         let budget = Arc::new(BodyBudget::default());
         let mut first = budget.reserve(PEERS[0], Some("A"));
-        assert_eq!(first.grow(FREE_BYTES + SHARE_BYTES).await, Ok(()));
+        assert_eq!(first.grow(FREE_BYTES + PEER_SHARE_BYTES).await, Ok(()));
         let mut same_peer = budget.reserve(PEERS[0], Some("B"));
         assert_eq!(same_peer.grow(FREE_BYTES).await, Ok(()));
         assert_eq!(same_peer.grow(1).await, Err(Exhausted));
         let mut same_key = budget.reserve(PEERS[1], Some("A"));
-        assert_eq!(same_key.grow(FREE_BYTES + 1).await, Err(Exhausted));
-        let mut other = budget.reserve(PEERS[1], Some("B"));
-        assert_eq!(other.grow(FREE_BYTES + SHARE_BYTES).await, Ok(()));
-        let mut late = budget.reserve(PEERS[2], Some("C"));
-        assert_eq!(late.grow(FREE_BYTES + 1).await, Err(Exhausted));
+        let rest_of_key = KEY_SHARE_BYTES - PEER_SHARE_BYTES;
+        assert_eq!(same_key.grow(FREE_BYTES + rest_of_key).await, Ok(()));
+        assert_eq!(same_key.grow(1).await, Err(Exhausted));
+        let mut other = budget.reserve(PEERS[2], Some("B"));
+        let rest = TOTAL_BYTES - KEY_SHARE_BYTES;
+        assert_eq!(other.grow(FREE_BYTES + PEER_SHARE_BYTES).await, Ok(()));
+        let mut late = budget.reserve(PEERS[1], Some("C"));
+        assert_eq!(
+            late.grow(FREE_BYTES + rest - PEER_SHARE_BYTES).await,
+            Ok(())
+        );
+        assert_eq!(late.grow(1).await, Err(Exhausted));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_sends_the_key_id_of_another_leaves_it_the_largest_body() {
+        let budget = Arc::new(BodyBudget::default());
+        let mut bodies = Vec::new();
+        loop {
+            let mut body = budget.reserve(PEERS[0], Some("A"));
+            if body.grow(LARGEST_BODY_BYTES).await.is_err() {
+                break;
+            }
+            bodies.push(body);
+        }
+        let mut owner = budget.reserve(PEERS[1], Some("A"));
+        assert_eq!(owner.grow(LARGEST_BODY_BYTES).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_of_ipv6_is_one_peer() {
+        let budget = Arc::new(BodyBudget::default());
+        let peer = |text: &str| Some(text.parse().expect("an address"));
+        let mut first = budget.reserve(peer("2001:db8::1"), None);
+        assert_eq!(first.grow(FREE_BYTES + PEER_SHARE_BYTES).await, Ok(()));
+        let mut same = budget.reserve(peer("2001:db8::2"), None);
+        assert_eq!(same.grow(FREE_BYTES + 1).await, Err(Exhausted));
+        let mut other = budget.reserve(peer("2001:db8:0:1::1"), None);
+        assert_eq!(other.grow(FREE_BYTES + 1).await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_waits_for_the_end_of_another() {
         let budget = Arc::new(BodyBudget::default());
         let mut first = budget.reserve(PEERS[0], None);
-        assert_eq!(first.grow(SHARE_BYTES).await, Ok(()));
+        assert_eq!(first.grow(PEER_SHARE_BYTES).await, Ok(()));
         let mut second = budget.reserve(PEERS[0], None);
-        let waiting = tokio::spawn(async move { second.grow(SHARE_BYTES).await });
+        let waiting = tokio::spawn(async move { second.grow(PEER_SHARE_BYTES).await });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(first);
@@ -279,7 +325,7 @@ mod tests {
         let error = receive(FREE_BYTES).await.map(|received| received.bytes);
         assert_eq!(error, Err(ReceiveBodyError::TooLarge));
         let mut other = budget.reserve(PEERS[0], None);
-        assert_eq!(other.grow(SHARE_BYTES - FREE_BYTES).await, Ok(()));
+        assert_eq!(other.grow(PEER_SHARE_BYTES - FREE_BYTES).await, Ok(()));
         let error = receive(3 * FREE_BYTES).await.map(|received| received.bytes);
         assert_eq!(error, Err(ReceiveBodyError::Exhausted));
         drop((received, other));

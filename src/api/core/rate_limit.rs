@@ -141,7 +141,7 @@ impl std::fmt::Debug for Admission {
 }
 
 /// The network that counts as one sender: an IPv6 subscriber has a whole /64.
-fn network(peer: IpAddr) -> IpAddr {
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -144,13 +144,18 @@ fn body_error(error: ReceiveBodyError) -> DistributionError {
             DistributionError::new(Code::SizeInvalid, message)
                 .with_status(StatusCode::PAYLOAD_TOO_LARGE)
         }
-        ReceiveBodyError::Exhausted => DistributionError::new(Code::Unknown, error.to_string())
-            .with_status(StatusCode::SERVICE_UNAVAILABLE)
-            .with_header(RETRY_AFTER, HeaderValue::from_static("1")),
+        ReceiveBodyError::Exhausted => no_memory(error),
         ReceiveBodyError::Malformed | ReceiveBodyError::EndedEarly => {
             DistributionError::new(Code::ManifestInvalid, error.to_string())
         }
     }
+}
+
+/// 503 for a body that the server has no memory for.
+pub(crate) fn no_memory(error: ReceiveBodyError) -> DistributionError {
+    DistributionError::new(Code::Unknown, error.to_string())
+        .with_status(StatusCode::SERVICE_UNAVAILABLE)
+        .with_header(RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn created(

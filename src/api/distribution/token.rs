@@ -9,14 +9,14 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use serde::Serialize;
 use wharfinger_api_core::response::{JSON, document};
-use wharfinger_api_core::{Authorizer, RequestContext, ResponseInfo};
+use wharfinger_api_core::{
+    Authorizer, ReceiveBodyError, ReceivedBody, RequestContext, ResponseInfo,
+};
 use wharfinger_iam::{
     Caller, Error, EvaluationBudget, PASSWORD_USER, RegistryGrant, ScopeAction, ScopeActions,
     ScopeTarget, TokenScope, TokenScopes,
@@ -26,6 +26,7 @@ use wharfinger_registry::RegistryId;
 
 use crate::endpoints::actions_of;
 use crate::error::{Code, DistributionError};
+use crate::manifests::no_memory;
 use crate::state::DistributionState;
 
 /// The label in metrics and logs.
@@ -85,7 +86,7 @@ async fn issue(
     request.read(head.uri.query().unwrap_or_default().as_bytes());
     match head.method {
         Method::GET => {}
-        Method::POST => request.read(&form(body).await?),
+        Method::POST => request.read(&receive_form(context, body).await?.bytes),
         _ => return Err(DistributionError::method_not_allowed("GET, POST")),
     }
     let authentication = authenticate(state, head, &request).await;
@@ -116,11 +117,16 @@ async fn issue(
     Ok(response)
 }
 
-async fn form(body: Body) -> Result<Bytes, DistributionError> {
-    match Limited::new(body, MAX_FORM_BYTES).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(_) => Err(invalid_form()),
-    }
+/// Receives a form. Its sender is not known yet, so its memory is charged to the peer alone.
+async fn receive_form(
+    context: &RequestContext,
+    body: Body,
+) -> Result<ReceivedBody, DistributionError> {
+    let received = context.receive_body(body, MAX_FORM_BYTES, None).await;
+    received.map_err(|error| match error {
+        ReceiveBodyError::Exhausted => no_memory(error),
+        _ => invalid_form(),
+    })
 }
 
 impl TokenRequest {
