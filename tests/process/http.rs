@@ -219,6 +219,7 @@ async fn a_web_page_cannot_use_a_development_server() {
         ("origin", "null"),
         ("sec-fetch-site", "cross-site"),
         ("host", "evil.test"),
+        ("host", "123456789012.dkr.ecr.us-east-1.evil.test"),
     ] {
         for path in [
             "/_wharfinger/reset",

@@ -11,31 +11,33 @@ use http::HeaderMap;
 use http::header::ORIGIN;
 
 use crate::names::Names;
-use crate::origin::Origin;
+use crate::origin::{Origin, registry_of};
+use crate::repository_uri::RepositoryUri;
 use crate::service_error::ServiceError;
 
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
+/// The domains of Amazon ECR, whose names no other site can have. Clients use them where a machine
+/// resolves them to this server.
+const AMAZON_DOMAINS: [&str; 2] = ["amazonaws.com", "amazonaws.com.cn"];
+
 /// The hosts by which clients may address the server.
 #[derive(Clone, Debug)]
 pub(crate) struct BrowserGuard {
-    /// Configured hosts, without port.
-    hosts: Vec<String>,
+    /// The host of the configured URL, without port.
+    public_host: String,
+    /// The template of repository URIs, which contains the hosts of registries.
+    repository_uri: RepositoryUri,
     /// The configured domain of registry hosts.
     domain: Option<String>,
 }
 
 impl BrowserGuard {
     pub(crate) fn new(names: &Names) -> Self {
-        let repository_uri = names.repository_uri.to_string();
         let public_host = names.public_url.split_once("://").map(|(_, rest)| rest);
-        let hosts = [public_host, Some(repository_uri.as_str())];
-        let host = |text: &str| {
-            let authority = text.split('/').next().unwrap_or_default();
-            without_port(authority).to_ascii_lowercase()
-        };
         Self {
-            hosts: hosts.into_iter().flatten().map(host).collect(),
+            public_host: host_of(public_host.unwrap_or_default()),
+            repository_uri: names.repository_uri.clone(),
             domain: names.domain.clone(),
         }
     }
@@ -65,20 +67,41 @@ impl BrowserGuard {
     }
 
     /// Whether no foreign site can have the host: an address, a name that always resolves to
-    /// loopback, a configured name, or a registry's.
+    /// loopback, a configured name, or a registry's in a domain of Amazon.
     fn accepts(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let address = host.trim_start_matches('[').trim_end_matches(']');
         address.parse::<IpAddr>().is_ok()
             || host == "localhost"
             || host.ends_with(".localhost")
-            || host.contains(".dkr.ecr.")
-            || self.hosts.contains(&host)
+            || host == self.public_host
+            || self.is_registry(&host)
             || self.domain.as_ref().is_some_and(|domain| {
                 host.strip_suffix(domain.as_str())
                     .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
             })
     }
+
+    /// Whether the host is that of the repository URIs of its registry, or Amazon's own. Any other
+    /// host of this form may be a foreign site's: `123456789012.dkr.ecr.us-east-1.evil.test`.
+    fn is_registry(&self, host: &str) -> bool {
+        let is_amazon = |domain: &&str| registry_of(host, Some(domain)).is_some();
+        if AMAZON_DOMAINS.iter().any(is_amazon) {
+            return true;
+        }
+        match registry_of(host, None) {
+            Some(scope) => {
+                host_of(&self.repository_uri.registry(&scope.account, &scope.region)) == host
+            }
+            None => host_of(&self.repository_uri.to_string()) == host,
+        }
+    }
+}
+
+/// The host of `HOST[:PORT][/PATH]`, in lower case.
+fn host_of(text: &str) -> String {
+    let authority = text.split('/').next().unwrap_or_default();
+    without_port(authority).to_ascii_lowercase()
 }
 
 /// The host of `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`.
@@ -98,9 +121,13 @@ mod tests {
     use super::*;
 
     fn check(sent: &[(&'static str, &str)]) -> Result<(), ServiceError> {
+        check_with("images.test:4566", sent)
+    }
+
+    fn check_with(template: &str, sent: &[(&'static str, &str)]) -> Result<(), ServiceError> {
         let names = Names {
             public_url: "http://registry.test:4566".to_owned(),
-            repository_uri: "images.test:4566".parse().expect("a template"),
+            repository_uri: template.parse().expect("a template"),
             account: AccountId::DEV,
             region: "us-east-1".parse().expect("a region"),
             domain: Some("example.com".to_owned()),
@@ -125,6 +152,8 @@ mod tests {
             "LocalHost",
             "aws.localhost:4566",
             "123456789012.dkr.ecr.us-east-1.localhost:4566",
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com",
+            "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn:443",
             "registry.test",
             "images.test:80",
             "example.com",
@@ -132,10 +161,27 @@ mod tests {
         ] {
             assert_eq!(check(&[("host", host)]), Ok(()), "{host}");
         }
-        for host in ["evil.test:4566", "notexample.com", "localhost.evil.test"] {
+        for host in [
+            "evil.test:4566",
+            "notexample.com",
+            "localhost.evil.test",
+            "123456789012.dkr.ecr.us-east-1.evil.test:4566",
+            "x.dkr.ecr.us-east-1.amazonaws.com",
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com.evil.test",
+        ] {
             let refused = Err(ServiceError::UnknownHost);
             assert_eq!(check(&[("host", host)]), refused, "{host}");
         }
+    }
+
+    #[test]
+    fn a_template_names_the_hosts_of_registries() {
+        let template = "{account}.dkr.ecr.{region}.registry.test:4566/team";
+        let check = |host| check_with(template, &[("host", host)]);
+        let registry = "123456789012.dkr.ecr.eu-west-1.registry.test:4566";
+        assert_eq!(check(registry), Ok(()));
+        let foreign = "123456789012.dkr.ecr.eu-west-1.evil.test:4566";
+        assert_eq!(check(foreign), Err(ServiceError::UnknownHost));
     }
 
     #[test]

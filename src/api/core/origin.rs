@@ -106,7 +106,7 @@ impl Origin {
 
 /// Account and region of `ACCOUNT.dkr.ecr.REGION.DOMAIN`, with or without a port; `None` for any
 /// other host, and for any other domain than `domain` if there is one.
-fn registry_of(host: &str, domain: Option<&str>) -> Option<RequestScope> {
+pub(crate) fn registry_of(host: &str, domain: Option<&str>) -> Option<RequestScope> {
     let (account, rest) = host.split_once('.')?;
     let account: AccountId = account.parse().ok()?;
     let rest = rest
