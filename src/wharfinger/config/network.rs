@@ -66,7 +66,8 @@ pub(super) fn limits(problems: &mut Problems, settings: &Settings) -> Connection
     let connections_per_address = count(
         "max_connections_per_address",
         settings.max_connections_per_address,
-        default.connections_per_address,
+        // Half of all: one address alone never keeps the others out.
+        (connections / 2).max(1),
         1..=1 << 20,
     );
     let header_bytes = count(

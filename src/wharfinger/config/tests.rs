@@ -250,3 +250,13 @@ fn dev_changes_the_defaults_that_it_promises_to() {
         })
     );
 }
+
+#[test]
+fn one_address_gets_half_of_the_connections_unless_configured() {
+    let limits = |text| config(text).limits.connections_per_address;
+    assert_eq!(limits(""), 2_048);
+    assert_eq!(limits("max_connections = 20"), 10);
+    assert_eq!(limits("max_connections = 1"), 1);
+    let both = "max_connections = 20\nmax_connections_per_address = 20";
+    assert_eq!(limits(both), 20);
+}
