@@ -1,9 +1,9 @@
 //! Checks a request document against a service's published limits, and words the refusal as that
 //! service does. PURE.
 //!
-//! The limits are facts of the public service models, kept beside the API that they describe: for each
-//! operation its members, for each member a shape (type, length, range, pattern, values). Members
-//! that the model does not name are skipped, as AWS skips them.
+//! The limits are facts of the public service models, kept beside the API that they describe: for
+//! each operation its members, for each member a shape (type, length, range, pattern, values).
+//! Members that the model does not name are skipped, as AWS skips them.
 
 mod pattern;
 
@@ -333,7 +333,8 @@ mod tests {
             (
                 "CreateRepository",
                 json!({"repositoryName": "a"}),
-                "'repositoryName' failed to satisfy constraint: 'must have length greater than or equal to 2'",
+                "'repositoryName' failed to satisfy constraint: 'must have length greater than or \
+                 equal to 2'",
             ),
             (
                 "CreateRepository",
@@ -344,27 +345,32 @@ mod tests {
             (
                 "ListImages",
                 json!({"repositoryName": "web", "maxResults": 1001}),
-                "'maxResults' failed to satisfy constraint: 'must have value less than or equal to 1000'",
+                "'maxResults' failed to satisfy constraint: 'must have value less than or equal \
+                 to 1000'",
             ),
             (
                 "ListImages",
                 json!({"repositoryName": "web", "filter": {"tagStatus": "SOME"}}),
-                "'filter.tagStatus' failed to satisfy constraint: 'Member must satisfy enum value set: [TAGGED, UNTAGGED, ANY]'",
+                "'filter.tagStatus' failed to satisfy constraint: 'Member must satisfy enum value \
+                 set: [TAGGED, UNTAGGED, ANY]'",
             ),
             (
                 "BatchGetImage",
                 json!({"repositoryName": "web", "imageIds": [{}, {"imageTag": ""}]}),
-                "'imageIds.2.member.imageTag' failed to satisfy constraint: 'must have length greater than or equal to 1'",
+                "'imageIds.2.member.imageTag' failed to satisfy constraint: 'must have length \
+                 greater than or equal to 1'",
             ),
             (
                 "BatchGetImage",
                 json!({"repositoryName": "web", "imageIds": vec![json!({}); 101]}),
-                "'imageIds' failed to satisfy constraint: 'must have length less than or equal to 100'",
+                "'imageIds' failed to satisfy constraint: 'must have length less than or equal to \
+                 100'",
             ),
             (
                 "ListImages",
                 json!({"repositoryName": "web", "registryId": "１２３４５６７８９０１２"}),
-                "'registryId' failed to satisfy constraint: 'must satisfy regular expression '[0-9]{12}''",
+                "'registryId' failed to satisfy constraint: 'must satisfy regular expression \
+                 '[0-9]{12}''",
             ),
         ] {
             assert_eq!(
@@ -416,7 +422,9 @@ mod tests {
     }
 
     fn documents() -> impl Strategy<Value = Value> {
-        let names = "repositoryName|registryId|imageIds|imageTag|tags|Key|filter|tagStatus|maxResults|force|layerPartBlob|x";
+        let names = "repositoryName|registryId|imageIds|imageTag|tags|Key|filter|tagStatus|maxResu\
+                     lts\
+                     |force|layerPartBlob|x";
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
@@ -439,7 +447,8 @@ mod tests {
         fn any_document_is_checked(document in documents()) {
             for (operation, _) in ECR.operations() {
                 if let Err(fault) = ECR.check(operation, &document) {
-                    prop_assert!(matches!(fault.code.as_ref(), "SerializationException" | "InvalidParameterException"), "{}", fault);
+                    let codes = ["SerializationException", "InvalidParameterException"];
+                    prop_assert!(codes.contains(&fault.code.as_ref()), "{}", fault);
                 }
             }
         }

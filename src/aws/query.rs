@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 10;
 
 /// A request, with all values still text.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Request {
+pub struct QueryRequest {
     pub action: String,
     pub version: String,
     /// Members as a tree: a level whose names are all numbers is a list in the order of those
@@ -22,7 +22,7 @@ pub struct Request {
 }
 
 /// Reads a form, out of a body or out of a URL's query.
-pub fn decode(form: &[u8]) -> Result<Request, Fault> {
+pub fn decode(form: &[u8]) -> Result<QueryRequest, Fault> {
     let mut tree = Map::new();
     let (mut action, mut version) = (None, None);
     for (at, (name, value)) in form_urlencoded::parse(form).enumerate() {
@@ -45,7 +45,7 @@ pub fn decode(form: &[u8]) -> Result<Request, Fault> {
             "Could not find an Action parameter in the request",
         )
     })?;
-    Ok(Request {
+    Ok(QueryRequest {
         action,
         version: version.unwrap_or_default(),
         members: lists(Value::Object(tree)),

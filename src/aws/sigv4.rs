@@ -324,7 +324,8 @@ pub fn sign(
     let signature = claim.signature(request, payload_hash(request).ok()?, &key);
     let signed_headers = claim.signed_headers;
     Some(format!(
-        "{ALGORITHM} Credential={access_key_id}/{scope}, SignedHeaders={signed_headers}, Signature={signature}"
+        "{ALGORITHM} Credential={access_key_id}/{scope}, SignedHeaders={signed_headers}, \
+         Signature={signature}"
     ))
 }
 

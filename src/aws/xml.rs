@@ -107,8 +107,9 @@ mod tests {
         let text = String::from_utf8(bytes).expect("UTF-8");
         assert_eq!(
             text,
-            "<GetXResponse xmlns=\"https://x/\"><GetXResult><A>&lt;&amp;\u{FFFD}&gt;</A><L><member>1</member><member>true</member></L>\
-             </GetXResult><ResponseMetadata><RequestId>id</RequestId></ResponseMetadata></GetXResponse>"
+            "<GetXResponse xmlns=\"https://x/\"><GetXResult><A>&lt;&amp;\u{FFFD}&gt;</A>\
+             <L><member>1</member><member>true</member></L></GetXResult>\
+             <ResponseMetadata><RequestId>id</RequestId></ResponseMetadata></GetXResponse>"
         );
     }
 
@@ -122,7 +123,8 @@ mod tests {
         .expect("UTF-8");
         assert_eq!(
             text,
-            "<ErrorResponse xmlns=\"https://x/\"><Error><Type>Sender</Type><Code>InvalidAction</Code><Message>no</Message></Error>\
+            "<ErrorResponse xmlns=\"https://x/\"><Error><Type>Sender</Type>\
+             <Code>InvalidAction</Code><Message>no</Message></Error>\
              <RequestId>id</RequestId></ErrorResponse>"
         );
     }

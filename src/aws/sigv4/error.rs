@@ -18,13 +18,15 @@ pub enum SignatureError {
     #[error("{}", missing_parts(.0))]
     Incomplete(Vec<&'static str>),
     #[error(
-        "AWS query-string parameters must include '{0}' exactly once, and well-formed. Re-examine the query-string parameters."
+        "AWS query-string parameters must include '{0}' exactly once, and well-formed. Re-examine \
+         the query-string parameters."
     )]
     Parameter(&'static str),
     #[error("X-Amz-Expires must be a number of seconds, more than 0 and at most 604800 (a week).")]
     Expires,
     #[error(
-        "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '{0}'"
+        "Credential must have exactly 5 slash-delimited elements, e.g. \
+         keyid/date/region/service/term, got '{0}'"
     )]
     Credential(String),
     #[error("Credential should be scoped with a valid terminator: 'aws4_request', not '{0}'.")]
@@ -33,9 +35,16 @@ pub enum SignatureError {
     Region,
     #[error("Credential should be scoped to correct service: '{0}'.")]
     Service(&'static str),
-    #[error("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{scope}' != '{day}', from '{stamp}'.", day = day(.stamp))]
+    #[error(
+        "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: \
+         '{scope}' != '{day}', from '{stamp}'.",
+        day = day(.stamp)
+    )]
     ScopeDate { scope: String, stamp: String },
-    #[error("Signature expired: {time} is now earlier than {earliest} ({now} - {} min.)", .lifetime.as_secs() / 60)]
+    #[error(
+        "Signature expired: {time} is now earlier than {earliest} ({now} - {} min.)",
+        .lifetime.as_secs() / 60
+    )]
     Expired {
         time: String,
         earliest: String,
@@ -57,8 +66,9 @@ pub enum SignatureError {
     #[error("The provided 'x-amz-content-sha256' header does not match what was computed.")]
     PayloadHash,
     #[error(
-        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing \
-         method. Consult the service documentation for details."
+        "The request signature we calculated does not match the signature you provided. Check \
+         your AWS Secret Access Key and signing method. Consult the service \
+         documentation for details."
     )]
     Mismatch,
 }

@@ -7,7 +7,11 @@ use super::*;
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const SCOPE: &str = "AKIDEXAMPLE/20150830/us-east-1/service/aws4_request";
-const TOKEN: &str = "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA==";
+const TOKEN: &str = "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuF\
+                     qwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp\
+                     2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6\
+                     d+xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4r\
+                     vx3iSIlTJabIQwj2ICCR/oLxBA==";
 const UNRESERVED: &str = "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// A request by parts, which tests alter one at a time.
@@ -290,9 +294,11 @@ fn headers_of_the_published_vectors() {
 #[test]
 fn the_published_presigned_url() {
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-    let target = "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request\
-                  &X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host\
-                  &X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404";
+    let target = "\
+               /test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256\
+               &X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request\
+               &X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host\
+               &X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404";
     let sent = Sent::new(
         "GET",
         target,
@@ -401,7 +407,8 @@ fn a_stale_or_early_signature_is_refused() {
         .to_string();
     assert_eq!(
         error,
-        "Signature expired: 20150830T123600Z is now earlier than 20150830T124500Z (20150830T130000Z - 15 min.)"
+        "Signature expired: 20150830T123600Z is now earlier than 20150830T124500Z \
+         (20150830T130000Z - 15 min.)"
     );
 }
 
@@ -496,11 +503,22 @@ fn malformed_claims_are_named() {
 
 proptest! {
     #[test]
-    fn no_request_makes_it_panic(authorization in "(AWS4-HMAC-SHA256 )?[A-Za-z=,/; 0-9]{0,80}", query in "(X-Amz-[A-Za-z]{4,9}=[%a-z0-9/]{0,9}&){0,6}", path in "\\PC{0,40}") {
+    fn no_request_makes_it_panic(
+        authorization in "(AWS4-HMAC-SHA256 )?[A-Za-z=,/; 0-9]{0,80}",
+        query in "(X-Amz-[A-Za-z]{4,9}=[%a-z0-9/]{0,9}&){0,6}",
+        path in "\\PC{0,40}",
+    ) {
         let mut sent = Sent::new("GET", "/", &[("authorization", &authorization)], "");
         (sent.path, sent.query) = (path, query);
         for _ in 0..2 {
-            let request = Request { method: "GET", path: &sent.path, query: &sent.query, headers: &sent.headers, authority: None, body_hash: "" };
+            let request = Request {
+                method: "GET",
+                path: &sent.path,
+                query: &sent.query,
+                headers: &sent.headers,
+                authority: None,
+                body_hash: "",
+            };
             if let Ok(Some(claim)) = Claim::read(&request) {
                 prop_assert!(verify(&claim, &request, SECRET, Timestamp::from_ms(0)).is_err());
             }
@@ -509,11 +527,24 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_parameters_is_irrelevant(mut pairs in proptest::collection::vec(("[a-zA-Z%+ ]{1,4}", "[a-z=/é]{0,4}"), 0..6)) {
-        let join = |pairs: &[(String, String)]| pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+    fn the_order_of_parameters_is_irrelevant(
+        mut pairs in proptest::collection::vec(("[a-zA-Z%+ ]{1,4}", "[a-z=/é]{0,4}"), 0..6),
+    ) {
+        let join = |pairs: &[(String, String)]| {
+            let parameters = pairs.iter().map(|(name, value)| format!("{name}={value}"));
+            parameters.collect::<Vec<_>>().join("&")
+        };
         let text = |query: &str| {
             let headers = HeaderMap::new();
-            canonical::request(&Request { method: "GET", path: "/", query, headers: &headers, authority: None, body_hash: "" }, "host", "", false)
+            let request = Request {
+                method: "GET",
+                path: "/",
+                query,
+                headers: &headers,
+                authority: None,
+                body_hash: "",
+            };
+            canonical::request(&request, "host", "", false)
         };
         let forward = join(&pairs);
         pairs.reverse();
