@@ -39,30 +39,6 @@ pub struct S3Keys {
     pub secret_access_key: Secret<String>,
 }
 
-impl S3Keys {
-    /// Reads `WHARFINGER_S3_ACCESS_KEY_ID` and `WHARFINGER_S3_SECRET_ACCESS_KEY`; `None` where
-    /// neither is set.
-    pub fn from_environment() -> Result<Option<Self>, ConfigError> {
-        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        match (
-            read("WHARFINGER_S3_ACCESS_KEY_ID"),
-            read("WHARFINGER_S3_SECRET_ACCESS_KEY"),
-        ) {
-            (None, None) => Ok(None),
-            (Some(access_key_id), Some(secret)) => Ok(Some(Self {
-                access_key_id,
-                secret_access_key: Secret::new(secret),
-            })),
-            (Some(_), None) => Err(ConfigError::HalfKey(
-                "an S3 access key id without its secret",
-            )),
-            (None, Some(_)) => Err(ConfigError::HalfKey(
-                "an S3 secret without its access key id",
-            )),
-        }
-    }
-}
-
 impl BlobsConfig {
     /// Reads a folder's path or `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`. `keys` are kept for
     /// the bucket.

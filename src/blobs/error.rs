@@ -126,8 +126,4 @@ pub enum ConfigError {
     /// The text is not shown: it may hold a key.
     #[error("{why}: write the path of a folder, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME")]
     Url { why: &'static str },
-    #[error(
-        "{0}: set both WHARFINGER_S3_ACCESS_KEY_ID and WHARFINGER_S3_SECRET_ACCESS_KEY, or neither"
-    )]
-    HalfKey(&'static str),
 }

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 /// Parts in memory, of all uploads together: 8 are 128 MiB.
 const PARTS_IN_MEMORY: usize = 8;
-/// How long an upload may fill a part while others wait for a slot. Then it stores what it has as an
-/// object and waits for another slot: a slow sender can't keep the others waiting.
+/// How long an upload may fill a part while others wait for a slot. Then it stores the received
+/// bytes as an object and waits for another slot, so that a slow sender cannot block the others.
 pub(crate) const TURN: Duration = Duration::from_secs(5);
 /// Bytes of an append that need no slot, so that a small one never waits. Connections are limited
 /// in number, which bounds the sum.
