@@ -78,8 +78,8 @@ pub enum Error {
     Policy(#[from] PolicyError),
 
     #[error(
-        "the master key file is not the one that sealed the secrets in this index (it knows {known}, \
-         the file is {found}): put the right file back"
+        "the master key file is not the one that sealed the secrets in this index (it knows \
+         {known}, the file is {found}): put the right file back"
     )]
     WrongMasterKey { known: String, found: String },
     /// A development server accepts any credentials and can be emptied by anybody.

@@ -13,7 +13,11 @@ const ARN_PREFIX: &str = "arn:aws:iam::aws:policy/";
 /// Actions of `AmazonEC2ContainerRegistryReadOnly`; `…PowerUser` has them too.
 macro_rules! read_actions {
     () => {
-        r#""ecr:GetAuthorizationToken","ecr:BatchCheckLayerAvailability","ecr:GetDownloadUrlForLayer","ecr:GetRepositoryPolicy","ecr:DescribeRepositories","ecr:ListImages","ecr:DescribeImages","ecr:BatchGetImage","ecr:GetLifecyclePolicy","ecr:GetLifecyclePolicyPreview","ecr:ListTagsForResource","ecr:DescribeImageScanFindings""#
+        r#""ecr:GetAuthorizationToken","ecr:BatchCheckLayerAvailability",
+        "ecr:GetDownloadUrlForLayer","ecr:GetRepositoryPolicy","ecr:DescribeRepositories",
+        "ecr:ListImages","ecr:DescribeImages","ecr:BatchGetImage","ecr:GetLifecyclePolicy",
+        "ecr:GetLifecyclePolicyPreview","ecr:ListTagsForResource",
+        "ecr:DescribeImageScanFindings""#
     };
 }
 
@@ -24,19 +28,26 @@ const DOCUMENTS: [(&str, &str); 5] = [
     ),
     (
         "AmazonEC2ContainerRegistryFullAccess",
-        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ecr:*","cloudtrail:LookupEvents"],"Resource":"*"},{"Effect":"Allow","Action":["iam:CreateServiceLinkedRole"],"Resource":"*","Condition":{"StringEquals":{"iam:AWSServiceName":["replication.ecr.amazonaws.com"]}}}]}"#,
+        r#"{"Version":"2012-10-17","Statement":[
+            {"Effect":"Allow","Action":["ecr:*","cloudtrail:LookupEvents"],"Resource":"*"},
+            {"Effect":"Allow","Action":["iam:CreateServiceLinkedRole"],"Resource":"*",
+             "Condition":{"StringEquals":
+                {"iam:AWSServiceName":["replication.ecr.amazonaws.com"]}}}]}"#,
     ),
     (
         "AmazonEC2ContainerRegistryPowerUser",
         concat!(
             r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["#,
             read_actions!(),
-            r#","ecr:InitiateLayerUpload","ecr:UploadLayerPart","ecr:CompleteLayerUpload","ecr:PutImage"],"Resource":"*"}]}"#
+            r#","ecr:InitiateLayerUpload","ecr:UploadLayerPart","ecr:CompleteLayerUpload",
+            "ecr:PutImage"],"Resource":"*"}]}"#
         ),
     ),
     (
         "AmazonEC2ContainerRegistryPullOnly",
-        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["ecr:GetAuthorizationToken","ecr:BatchGetImage","ecr:GetDownloadUrlForLayer","ecr:BatchImportUpstreamImage"],"Resource":"*"}]}"#,
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":[
+            "ecr:GetAuthorizationToken","ecr:BatchGetImage","ecr:GetDownloadUrlForLayer",
+            "ecr:BatchImportUpstreamImage"],"Resource":"*"}]}"#,
     ),
     (
         "AmazonEC2ContainerRegistryReadOnly",

@@ -86,7 +86,8 @@ fn headers(key_id: &str, secret: &str) -> HeaderMap {
     }
     let signature = hex::encode(keyed(&key, &to_sign));
     let value = format!(
-        "AWS4-HMAC-SHA256 Credential={key_id}/{scope}, SignedHeaders=host;x-amz-date, Signature={signature}"
+        "AWS4-HMAC-SHA256 Credential={key_id}/{scope}, SignedHeaders=host;x-amz-date, \
+         Signature={signature}"
     );
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("localhost"));

@@ -348,15 +348,20 @@ proptest! {
         if_exists in any::<bool>(),
     ) {
         let (operator, opposite, policy, hit, miss) = pair;
-        let name = format!("{quantifier}{}{}", if negated { opposite } else { operator }, if if_exists { "IfExists" } else { "" });
-        let values: Vec<&str> = hits.iter().map(|matches| if *matches { hit } else { miss }).collect();
-        let found = holds(&serde_json::json!({name: {"x:k": policy}}).to_string(), &[("x:k", &values)]);
+        let form = if negated { opposite } else { operator };
+        let suffix = if if_exists { "IfExists" } else { "" };
+        let name = format!("{quantifier}{form}{suffix}");
+        let values = hits.iter().map(|matches| if *matches { hit } else { miss });
+        let values: Vec<&str> = values.collect();
+        let conditions = serde_json::json!({name: {"x:k": policy}}).to_string();
+        let found = holds(&conditions, &[("x:k", &values)]);
         let each = || hits.iter().map(|matches| *matches != negated);
         let expected = match quantifier {
             _ if hits.is_empty() && if_exists => true,
             "ForAllValues:" => each().all(|one| one),
             "ForAnyValue:" => each().any(|one| one),
-            // No set operator: the positive form wants a match, the negated one is its exact opposite.
+            // Without a set operator the positive form requires a match, and the negated form is
+            // its exact opposite.
             _ => hits.iter().any(|matches| *matches) != negated,
         };
         prop_assert_eq!(found, expected);
@@ -376,7 +381,10 @@ proptest! {
 
     #[test]
     fn a_network_holds_what_shares_its_prefix(network: u32, address: u32, bits in 0..=32_u32) {
-        let block = Network { address: std::net::Ipv4Addr::from(network).into(), prefix_bits: bits };
+        let block = Network {
+            address: std::net::Ipv4Addr::from(network).into(),
+            prefix_bits: bits,
+        };
         let same = (0..bits).all(|bit| (network ^ address) & (1 << (31 - bit)) == 0);
         prop_assert_eq!(block.contains(std::net::Ipv4Addr::from(address).into()), same);
     }

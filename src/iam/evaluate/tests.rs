@@ -180,7 +180,8 @@ fn an_explicit_deny_wins_even_over_root() {
 #[test]
 fn a_refusal_speaks_as_aws_does() {
     let on = format!(
-        "is not authorized to perform: ecr:PutImage on resource: arn:aws:ecr:us-east-1:{HOME}:repository/web"
+        "is not authorized to perform: ecr:PutImage on resource: \
+         arn:aws:ecr:us-east-1:{HOME}:repository/web"
     );
     let said = |caller: &Caller, resource: &[Value]| decide(caller, "ecr:PutImage", resource).1;
     let ann = format!("User: arn:aws:iam::{HOME}:user/ann {on}");
@@ -240,9 +241,9 @@ fn actions_without_a_resource_need_the_star() {
         let caller = caller(
             HOME,
             "ann",
-            &[
-                json!({"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": resource}),
-            ],
+            &[json!({
+                "Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": resource,
+            })],
         );
         let context = ConditionContext::default();
         let request = AccessRequest {
@@ -258,7 +259,9 @@ fn actions_without_a_resource_need_the_star() {
     };
     assert!(decide_on(json!("*")).0);
     let (allowed, message) = decide_on(json!("arn:aws:ecr:*:*:repository/*"));
-    assert!(!allowed && message.contains("on resource: * because no identity-based policy allows the ecr:GetAuthorizationToken action"));
+    let reason = "on resource: * because no identity-based policy allows the \
+                  ecr:GetAuthorizationToken action";
+    assert!(!allowed && message.contains(reason));
 }
 
 #[test]
@@ -277,7 +280,10 @@ fn not_forms_speak_of_all_the_rest() {
         json!({"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:ecr:*:*:repository/w*"})
     ));
     // A variable without a value: an Allow stays silent, a Deny does not.
-    let unresolved = |effect| json!({"Effect": effect, "Action": "*", "NotResource": "arn:aws:ecr:*:*:repository/${aws:ResourceTag/none}"});
+    let unresolved = |effect| {
+        let names = "arn:aws:ecr:*:*:repository/${aws:ResourceTag/none}";
+        json!({"Effect": effect, "Action": "*", "NotResource": names})
+    };
     assert!(!one(unresolved("Allow")));
     assert!(!allows(
         &caller(HOME, "ann", &[allow_all(), unresolved("Deny")]),
@@ -291,7 +297,10 @@ fn not_principal_spares_those_it_names() {
         caller(HOME, "ann", &[allow_all()]),
         caller(HOME, "root", &[]),
     );
-    let but = |effect: &str, names: Value| json!({"Effect": effect, "NotPrincipal": {"AWS": names}, "Action": "ecr:*"});
+    let but = |effect: &str, names: Value| {
+        let principal = json!({"AWS": names});
+        json!({"Effect": effect, "NotPrincipal": principal, "Action": "ecr:*"})
+    };
     let ann_arn = format!("arn:aws:iam::{HOME}:user/ann");
     let both = [but("Deny", json!([ann_arn, HOME]))];
     assert!(
@@ -367,9 +376,12 @@ fn limits_cut_what_identity_policies_allow() {
     );
     let policies = policy(
         Grammar::Registry,
-        &[
-            json!({"Effect": "Deny", "Principal": "*", "Action": "ecr:PutImage", "Resource": "arn:aws:ecr:*:*:repository/w*"}),
-        ],
+        &[json!({
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "ecr:PutImage",
+            "Resource": "arn:aws:ecr:*:*:repository/w*",
+        })],
     );
     let decision = evaluate(
         &request,

@@ -7,7 +7,8 @@ use super::*;
 
 const IDENTITY: &str =
     r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ecr:*","Resource":"*"}}"#;
-const REPOSITORY: &str = r#"{"Version":"2008-10-17","Statement":[{"Sid":"new statement","Effect":"Allow","Principal":"*","Action":"ecr:*"}]}"#;
+const REPOSITORY: &str = r#"{"Version":"2008-10-17","Statement":[{"Sid":"new statement",
+    "Effect":"Allow","Principal":"*","Action":"ecr:*"}]}"#;
 
 /// The identity policy above with one element of its statement set, or taken away.
 fn with(element: &str, value: serde_json::Value) -> String {
@@ -153,7 +154,8 @@ fn what_is_no_policy_is_refused() {
     ] {
         assert!(identity(bad).is_err(), "{bad}");
     }
-    let twice = r#"{"Statement":[{"Sid":"a","Effect":"Deny","Action":"*","Resource":"*"},{"Sid":"a","Effect":"Deny","Action":"*","Resource":"*"}]}"#;
+    let twice = r#"{"Statement":[{"Sid":"a","Effect":"Deny","Action":"*","Resource":"*"},
+        {"Sid":"a","Effect":"Deny","Action":"*","Resource":"*"}]}"#;
     assert_eq!(identity(twice), Err(PolicyError::DuplicateSid("a".into())));
     let allowed = twice.replace("Resource", "Principal");
     assert!(
@@ -168,7 +170,10 @@ fn principals_are_whole_names() {
         json!("*"),
         json!({"AWS": "*"}),
         json!({"AWS": "123456789012"}),
-        json!({"AWS": ["arn:aws:iam::123456789012:root", "arn:aws:iam::123456789012:user/build/ci"]}),
+        json!({"AWS": [
+            "arn:aws:iam::123456789012:root",
+            "arn:aws:iam::123456789012:user/build/ci",
+        ]}),
         json!({"AWS": "arn:aws:iam::123456789012:role/x", "Service": ["codebuild.amazonaws.com"]}),
         json!({"AWS": "arn:aws:sts::123456789012:assumed-role/x/session"}),
         json!({"AWS": "AIDACKCEVSQ6C2EXAMPLE"}),

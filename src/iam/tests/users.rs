@@ -128,7 +128,8 @@ async fn keys_and_policies_are_counted() {
         PolicyAttachment::inline("p", "{}"),
         Err(Error::Policy(_))
     ));
-    let document = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ecr:*","Resource":"*"}}"#;
+    let document = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ecr:*",
+        "Resource":"*"}}"#;
     let inline = |name: &str| PolicyAttachment::inline(name, document).expect("a policy");
     for at in 0..MAX_POLICIES {
         users
@@ -196,7 +197,8 @@ async fn policies_name_users_by_their_unique_ids() {
         let users = iam.users();
         let policy = |principal: &str| {
             format!(
-                r#"{{"Statement":{{"Effect":"Allow","Action":"ecr:*","Principal":{{"AWS":"{principal}"}}}}}}"#
+                r#"{{"Statement":{{"Effect":"Allow","Action":"ecr:*",
+                    "Principal":{{"AWS":"{principal}"}}}}}}"#
             )
         };
         let by_name = policy("arn:aws:iam::123456789012:user/ci");

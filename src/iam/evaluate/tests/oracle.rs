@@ -51,7 +51,8 @@ impl Drawn {
                 "Resource"
             }] = json!(RESOURCES[self.resource]);
         } else {
-            statement["Principal"] = json!({"AWS": self.principals.iter().map(|at| PRINCIPALS[*at]).collect::<Vec<_>>()});
+            let names = self.principals.iter().map(|at| PRINCIPALS[*at]);
+            statement["Principal"] = json!({"AWS": names.collect::<Vec<_>>()});
         }
         if self.insecure_only {
             statement["Condition"] = json!({"Bool": {"aws:SecureTransport": "false"}});
@@ -141,7 +142,8 @@ fn decided(id: &str, name: &str, identity: &[Drawn], resource: &[Drawn]) -> Deci
 proptest! {
     #[test]
     fn decisions_agree_with_the_oracle((id, name, identity, resource) in world()) {
-        prop_assert_eq!(decided(id, name, &identity, &resource).is_allow(), oracle(id, name, &identity, &resource));
+        let allowed = decided(id, name, &identity, &resource).is_allow();
+        prop_assert_eq!(allowed, oracle(id, name, &identity, &resource));
     }
 
     #[test]
@@ -153,7 +155,11 @@ proptest! {
     }
 
     #[test]
-    fn one_more_allow_never_takes_away((id, name, mut identity, mut resource) in world(), mut more in drawn(), own in any::<bool>()) {
+    fn one_more_allow_never_takes_away(
+        (id, name, mut identity, mut resource) in world(),
+        mut more in drawn(),
+        own in any::<bool>(),
+    ) {
         let before = decided(id, name, &identity, &resource).is_allow();
         more.deny = false;
         if own { identity.push(more) } else { resource.push(more) }
@@ -161,7 +167,11 @@ proptest! {
     }
 
     #[test]
-    fn one_more_deny_never_gives((id, name, mut identity, mut resource) in world(), mut more in drawn(), own in any::<bool>()) {
+    fn one_more_deny_never_gives(
+        (id, name, mut identity, mut resource) in world(),
+        mut more in drawn(),
+        own in any::<bool>(),
+    ) {
         let before = decided(id, name, &identity, &resource).is_allow();
         more.deny = true;
         if own { identity.push(more) } else { resource.push(more) }
