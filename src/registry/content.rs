@@ -46,8 +46,8 @@ impl Content {
         found.map(|(blob, _)| blob).ok_or(Error::NoSuchBlob(digest))
     }
 
-    /// The same, for a client that asks whether it must upload the blob: it is kept for the time
-    /// that a push takes.
+    /// Returns the blob and extends its lease for the duration of a push. For clients that check
+    /// whether they must upload the blob.
     ///
     /// # Errors
     /// [`Error::NoSuchBlob`].

@@ -75,7 +75,7 @@ pub enum Error {
     EmptyUpload,
     #[error("the content is larger than the limit of {limit_bytes} bytes")]
     TooLarge { limit_bytes: u64 },
-    /// The client went away, or was too slow; there is nobody to answer.
+    /// The client closed the connection or was too slow; no response can be sent.
     #[error("the request's body ended early: {0}")]
     BodyEnded(String),
     #[error("no space left for content")]

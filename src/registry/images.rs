@@ -153,9 +153,9 @@ impl Images {
             .await
     }
 
-    /// Deletes as ECR's `BatchDeleteImage` does one image identifier: a tag goes, and with an
-    /// image's last tag the image; a digest goes with all its tags. Answers each (digest, tag)
-    /// that is gone; an image without tags gives its bare digest.
+    /// Deletes one image identifier as ECR's `BatchDeleteImage` does: a tag is removed, together
+    /// with the image if it was the last tag; a digest is removed with all its tags. Returns each
+    /// removed (digest, tag) pair; an image without tags is returned as its digest alone.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`]; [`Error::ReferencedByIndex`] for a member of an index.
@@ -278,8 +278,8 @@ fn set_tag(
     Ok(true)
 }
 
-/// Checks that what the manifest names is in the repository (unless `lenient`), and answers the
-/// image's size.
+/// Checks that the repository holds everything the manifest references (unless `lenient`), and
+/// returns the image's size.
 ///
 /// A subject may be missing, and so may content that lives elsewhere (Distribution specification,
 /// "Pushing Manifests"). A member of an index may be a blob: old build caches are made so.

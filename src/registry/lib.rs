@@ -66,9 +66,10 @@ pub struct Config {
     pub max_blob_bytes: u64,
     /// How long an upload may lie untouched.
     pub upload_expiry: Duration,
-    /// Most open uploads, of all callers and of one. Each keeps a row and perhaps staged bytes until
+    /// Most open uploads of all callers together. Each keeps a row and perhaps staged bytes until
     /// it expires.
     pub max_open_uploads: u64,
+    /// Most open uploads of one caller.
     pub max_open_uploads_per_caller: u64,
     /// How long a sender may be silent within a body.
     pub body_idle_timeout: Duration,

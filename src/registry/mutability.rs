@@ -92,7 +92,10 @@ mod tests {
         }
 
         #[test]
-        fn the_two_modes_with_exclusions_are_opposites(pattern in "[ab*]{0,6}", text in "[ab]{0,8}") {
+        fn the_two_modes_with_exclusions_are_opposites(
+            pattern in "[ab*]{0,6}",
+            text in "[ab]{0,8}",
+        ) {
             prop_assert_ne!(
                 may_move(&with(MutabilityMode::MutableWithExclusion, &pattern), &text),
                 may_move(&with(MutabilityMode::ImmutableWithExclusion, &pattern), &text)

@@ -74,8 +74,8 @@ impl Registry {
 }
 
 impl Content {
-    /// Keeps the blob for the time that a push takes, for a client that asks whether it must upload
-    /// it.
+    /// Extends the blob's lease for the duration of a push. For clients that check whether they
+    /// must upload the blob.
     ///
     /// # Errors
     /// [`Error::NoSuchBlob`] where it has gone since it was loaded.

@@ -10,6 +10,7 @@ use crate::cleanup::RepositoryCleanup;
 use crate::error::Error;
 use crate::model::{RegistryId, Repository, RepositorySettings, TagMutability};
 use crate::policies::{PolicyCache, complete_uncommitted};
+use crate::store::images;
 use crate::store::repositories::{self as store, RepositoryRow};
 
 /// Most repositories looked at for a mount that names no source.
@@ -159,7 +160,7 @@ impl Repositories {
         self.db
             .write(move |tx| {
                 let repository = load(tx, &registry, &name)?;
-                if !force && super::store::images::any(tx, repository.id)? {
+                if !force && images::any(tx, repository.id)? {
                     return Err(Error::RepositoryNotEmpty {
                         name: name.clone(),
                         registry: registry.clone(),
@@ -266,7 +267,7 @@ impl Repositories {
             .await
     }
 
-    /// Deletes the policy and answers the text it had.
+    /// Deletes the policy and returns its text.
     ///
     /// # Errors
     /// [`Error::NoSuchRepository`], [`Error::NoRepositoryPolicy`].

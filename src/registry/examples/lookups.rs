@@ -114,7 +114,9 @@ fn body(number: u64) -> String {
     let config = Digest::of(Algorithm::Sha256, b"{}");
     let filler = "x".repeat(700);
     format!(
-        r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"application/json","digest":"{config}","size":2}},"layers":[],"annotations":{{"n":"{number}","filler":"{filler}"}}}}"#,
+        r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"application/json",
+            "digest":"{config}","size":2}},"layers":[],
+            "annotations":{{"n":"{number}","filler":"{filler}"}}}}"#,
         MediaType::OCI_IMAGE
     )
 }

@@ -6,7 +6,7 @@ use wharfinger_db::{self as db, Tx, params};
 use wharfinger_oci::Digest;
 
 use crate::model::{Blob, RepositoryId};
-use crate::store::{signed, unsigned};
+use crate::store::{parsed, signed, unsigned};
 
 /// A blob that the repository links, with the end of its lease.
 pub(crate) fn linked(
@@ -23,7 +23,7 @@ pub(crate) fn linked(
             let blob = Blob {
                 digest: *digest,
                 size: unsigned(row.integer(0))?,
-                key: super::parsed(row.text(1))?,
+                key: parsed(row.text(1))?,
             };
             Ok((blob, Timestamp::from_ms(row.integer(2))))
         },
@@ -52,7 +52,7 @@ pub(crate) fn present(tx: &mut Tx<'_>, digest: &Digest) -> db::Result<Option<Blo
             Ok(Blob {
                 digest: *digest,
                 size: unsigned(row.integer(0))?,
-                key: super::parsed(row.text(1))?,
+                key: parsed(row.text(1))?,
             })
         },
     )
@@ -136,7 +136,7 @@ pub(crate) fn forget_unlinked(
          AND NOT EXISTS (SELECT 1 FROM blob_links l WHERE l.digest = b.digest)
          ORDER BY b.digest LIMIT ?2",
         params![after, limit],
-        |row| Ok((row.bytes(0).to_vec(), super::parsed(row.text(1))?)),
+        |row| Ok((row.bytes(0).to_vec(), parsed(row.text(1))?)),
     )?;
     for (digest, _) in &unlinked {
         tx.execute("DELETE FROM blobs WHERE digest = ?1", params![digest])?;

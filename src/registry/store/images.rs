@@ -6,7 +6,7 @@ use wharfinger_db::{self as db, Row, Tx, params};
 use wharfinger_oci::{ChildKind, Digest, Manifest, MediaType};
 
 use crate::model::{Image, RepositoryId, StoredManifest};
-use crate::store::{digest, signed, unsigned};
+use crate::store::{digest, signed, tags, unsigned};
 
 /// A statement that selects images: those of `images i`, with joins and conditions as given.
 /// [`read`] reads its columns.
@@ -110,7 +110,7 @@ pub(crate) fn delete(
     repository: RepositoryId,
     image: &StoredManifest,
 ) -> db::Result<()> {
-    super::tags::delete_of_image(tx, image.image.id)?;
+    tags::delete_of_image(tx, image.image.id)?;
     // The bytes were parsed when they came in; were they ever not to parse, their references would
     // only hold content a while longer.
     if let Ok(manifest) = Manifest::parse(&image.bytes, Some(image.image.media_type.as_str())) {

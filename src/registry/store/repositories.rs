@@ -12,7 +12,7 @@ use crate::model::{
     Encryption, MutabilityMode, PolicyId, RegistryId, Repository, RepositoryId, RepositorySettings,
     TagMutability,
 };
-use crate::store::parsed;
+use crate::store::{deletions, parsed};
 
 /// A row of `repositories`; the policy is only its row number.
 #[derive(Clone, Debug)]
@@ -186,7 +186,7 @@ pub(crate) fn delete(tx: &mut Tx<'_>, id: RepositoryId, now: Timestamp) -> db::R
         params![id.0],
     )?;
     tx.execute("DELETE FROM repositories WHERE id = ?1", params![id.0])?;
-    super::deletions::insert(tx, id, now)
+    deletions::insert(tx, id, now)
 }
 
 /// Up to `limit` repositories of all registries, numbered up to `last`.

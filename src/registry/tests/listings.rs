@@ -12,7 +12,8 @@ async fn referrers_are_listed_filtered_and_paged_with_those_of_the_fallback_tag(
     let (id, subject) = (world.repository.id, layer("subject"));
     let refers = |seed: &str, kind: &str| {
         let subject = format!(
-            r#","artifactType":"{kind}","subject":{{"mediaType":"{}","digest":"{subject}","size":1}}"#,
+            r#","artifactType":"{kind}","subject":{{"mediaType":"{}","digest":"{subject}",
+                "size":1}}"#,
             MediaType::OCI_IMAGE
         );
         image(

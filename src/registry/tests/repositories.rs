@@ -74,7 +74,8 @@ async fn a_policy_is_kept_to_the_letter_and_gone_when_deleted() {
         world.repositories.policy(registry, &web).await,
         Err(Error::NoRepositoryPolicy { .. })
     ));
-    let text = r#"{ "Version":"2012-10-17", "Statement":[{"Effect":"Allow","Principal":"*","Action":"ecr:*"}] }"#;
+    let text = r#"{ "Version":"2012-10-17", "Statement":[{"Effect":"Allow","Principal":"*",
+        "Action":"ecr:*"}] }"#;
     let first = world
         .repositories
         .set_policy(registry, &web, text.to_owned())
@@ -190,7 +191,8 @@ async fn a_policy_that_is_being_replaced_is_never_missing() {
     let (registry, web) = (world.registry.clone(), name("team/web"));
     let deny = |number: usize| {
         format!(
-            r#"{{"Version":"2012-10-17","Id":"p{number}","Statement":[{{"Effect":"Deny","Principal":"*","Action":"ecr:*"}}]}}"#
+            r#"{{"Version":"2012-10-17","Id":"p{number}","Statement":[{{"Effect":"Deny",
+                "Principal":"*","Action":"ecr:*"}}]}}"#
         )
     };
     let repositories = world.repositories.clone();
@@ -228,7 +230,8 @@ async fn a_policy_that_is_being_replaced_is_never_missing() {
 async fn a_policy_whose_text_is_missing_permits_nothing() {
     let world = World::new(true).await;
     let (registry, web) = (&world.registry, name("team/web"));
-    let text = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"ecr:*"}]}"#;
+    let text = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*",
+        "Action":"ecr:*"}]}"#;
     world
         .repositories
         .set_policy(registry, &web, text.to_owned())
