@@ -12,7 +12,9 @@ pub(super) fn lines(
     region: &Region,
 ) -> String {
     format!(
-        "export AWS_ENDPOINT_URL={endpoint}\nexport AWS_ACCESS_KEY_ID={access_key_id}\nexport AWS_SECRET_ACCESS_KEY={}\n\
+        "export AWS_ENDPOINT_URL={endpoint}\n\
+         export AWS_ACCESS_KEY_ID={access_key_id}\n\
+         export AWS_SECRET_ACCESS_KEY={}\n\
          export AWS_DEFAULT_REGION={region}\n",
         secret.reveal()
     )
@@ -32,7 +34,9 @@ mod tests {
         );
         assert_eq!(
             lines,
-            "export AWS_ENDPOINT_URL=http://localhost:4566\nexport AWS_ACCESS_KEY_ID=AKIAX\nexport AWS_SECRET_ACCESS_KEY=s/+=\n\
+            "export AWS_ENDPOINT_URL=http://localhost:4566\n\
+             export AWS_ACCESS_KEY_ID=AKIAX\n\
+             export AWS_SECRET_ACCESS_KEY=s/+=\n\
              export AWS_DEFAULT_REGION=us-east-1\n"
         );
     }

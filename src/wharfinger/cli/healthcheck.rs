@@ -1,5 +1,5 @@
-//! `wharfinger healthcheck`: requests `/readyz` of the server on this machine, for containers that have
-//! no curl.
+//! `wharfinger healthcheck`: requests `/readyz` of the server on this machine, for containers
+//! without curl.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};

@@ -55,9 +55,16 @@ pub struct Settings {
     pub key_file: Option<String>,
     /// For development: loopback only, any credentials, repositories made by pushing, state
     /// emptied by request
-    #[arg(long, env = "WHARFINGER_DEV", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    #[arg(
+        long,
+        env = "WHARFINGER_DEV",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "true|false"
+    )]
     pub dev: Option<bool>,
-    /// The URL by which clients reach this server [default: http://localhost:PORT, or https with TLS]
+    /// The URL by which clients reach this server [default: http://localhost:PORT, or https with
+    /// TLS]
     #[arg(long, env = "WHARFINGER_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
     /// What stands before a repository's name in its URI; may hold {account} and {region}
@@ -87,14 +94,32 @@ pub struct Settings {
     pub registry_token_seconds: Option<u64>,
     /// Make a missing repository when someone who may create it pushes to it [default: false; true
     /// with --dev]
-    #[arg(long, env = "WHARFINGER_CREATE_ON_PUSH", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    #[arg(
+        long,
+        env = "WHARFINGER_CREATE_ON_PUSH",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "true|false"
+    )]
     pub create_on_push: Option<bool>,
     /// Take manifests whose blobs or manifests are not there (sparse images) [default: false]
-    #[arg(long, env = "WHARFINGER_ACCEPT_MISSING_REFERENCES", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    #[arg(
+        long,
+        env = "WHARFINGER_ACCEPT_MISSING_REFERENCES",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "true|false"
+    )]
     pub accept_missing_references: Option<bool>,
     /// Send pulls of blobs to the bucket by presigned URLs instead of carrying the bytes [default:
     /// false]
-    #[arg(long, env = "WHARFINGER_PRESIGNED_REDIRECTS", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    #[arg(
+        long,
+        env = "WHARFINGER_PRESIGNED_REDIRECTS",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "true|false"
+    )]
     pub presigned_redirects: Option<bool>,
     /// Seconds after which an upload that nobody touches is forgotten [default: 86400]
     #[arg(long, env = "WHARFINGER_UPLOAD_EXPIRY_SECONDS", value_name = "SECONDS")]
@@ -191,7 +216,13 @@ pub struct Settings {
     #[arg(long, env = "WHARFINGER_LOG_FORMAT", value_name = "plain|json")]
     pub log_format: Option<String>,
     /// Log every request, not only those that fail, change something or are slow [default: false]
-    #[arg(long, env = "WHARFINGER_ACCESS_LOG", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    #[arg(
+        long,
+        env = "WHARFINGER_ACCESS_LOG",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "true|false"
+    )]
     pub access_log: Option<bool>,
     /// Milliseconds from which a request counts as slow and is logged [default: 1000]
     #[arg(long, env = "WHARFINGER_SLOW_REQUEST_MS", value_name = "MILLISECONDS")]
@@ -203,8 +234,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the text of a config file. The error names the line, and the key where it is known, but
-    /// never quotes a value, which may be a secret.
+    /// Reads the text of a config file. The error names the line, and the key where it is known,
+    /// but never quotes a value, which may be a secret.
     pub fn from_toml(text: &str) -> Result<Self, FileError> {
         toml::from_str(text).map_err(|error| FileError::of(&error, text))
     }

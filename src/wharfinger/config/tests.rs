@@ -163,9 +163,11 @@ fn no_error_shows_a_secret() {
 #[test]
 fn all_problems_are_told_at_once() {
     let told = problems(
-        "dev = true\nlisten = \"0.0.0.0:1\"\nblobs = \"gs://x\"\nregion = \"\"\naccount = \"1\"\ntls_key = \"k\"\nmax_connections = 0\n\
-         log_level = \"a=b=c\"\nlog_format = \"xml\"\npublic_url = \"http://h/path\"\nauth_challenge = \"digest\"\notel_endpoint = \"grpc\"\n\
-         s3_access_key_id = \"A\"\ndomain = \"a..b\"\nrepository_uri = \"{name}\"\ndatabase = \"mysql://x\"",
+        "dev = true\nlisten = \"0.0.0.0:1\"\nblobs = \"gs://x\"\nregion = \"\"\n\
+         account = \"1\"\ntls_key = \"k\"\nmax_connections = 0\nlog_level = \"a=b=c\"\n\
+         log_format = \"xml\"\npublic_url = \"http://h/path\"\nauth_challenge = \"digest\"\n\
+         otel_endpoint = \"grpc\"\ns3_access_key_id = \"A\"\ndomain = \"a..b\"\n\
+         repository_uri = \"{name}\"\ndatabase = \"mysql://x\"",
     );
     let expected = [
         "listen",
