@@ -124,19 +124,7 @@ pub(crate) fn dependencies(manifest: &Path) -> BTreeMap<String, Vec<Dependency>>
     found
 }
 
-/// Fails with every location that breaks a rule, each as `path:line: what`, except in files whose
-/// path begins with one of `known`, which broke the rule when it was introduced. These lists only
-/// shrink.
-pub(crate) fn report_except(rule: &str, broken: Vec<String>, known: &[&str]) {
-    let is_known = |location: &String| known.iter().any(|path| location.starts_with(path));
-    let new: Vec<_> = broken
-        .into_iter()
-        .filter(|location| !is_known(location))
-        .collect();
-    report(rule, &new);
-}
-
-/// Fails with every location that breaks a rule.
+/// Fails with every location that breaks a rule, each as `path:line: what`.
 pub(crate) fn report(rule: &str, broken: &[String]) {
     assert!(
         broken.is_empty(),
