@@ -1,7 +1,7 @@
 //! Bytes under keys: uploads that are staged, hashed while they stream and made durable under their
 //! digest; reads by range.
 //!
-//! Knows digests and nothing of repositories: who may read what is decided above.
+//! Content is addressed by digest; repositories and permissions are the concern of higher layers.
 
 mod append;
 mod buffers;

@@ -94,7 +94,7 @@ impl BlobReader {
     /// (`transport::SendfileQueue::body`).
     ///
     /// # Errors
-    /// The reader itself, where the bytes do not lie in a file or have begun to be read.
+    /// Returns the reader itself if the content is not in a file, or if reading has begun.
     pub fn into_file(self) -> Result<(Arc<File>, Range<u64>), Self> {
         match self.source {
             Source::File(FileSource {

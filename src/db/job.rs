@@ -16,11 +16,12 @@ const QUEUE_WAIT: Duration = Duration::from_secs(10);
 /// takes this long hangs. A write may still be committed afterwards.
 const RESULT_WAIT: Duration = Duration::from_secs(30);
 
-/// What a connection thread sees of a closure.
+/// A closure as a connection thread runs it.
 pub(super) trait Job: Send {
     /// Whether it needs a transaction that can write.
     fn writes(&self) -> bool;
-    /// True once nobody waits for the result any more; a job that has not begun is then left out.
+    /// Whether the caller has stopped waiting for the result; such a job is skipped if it has not
+    /// begun.
     fn abandoned(&self) -> bool;
     /// Runs the closure; true where its transaction is to be kept. May be called again after a lost
     /// race.

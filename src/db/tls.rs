@@ -81,8 +81,8 @@ impl Connector {
     }
 }
 
-/// Takes `sslmode` and `sslrootcert` out of the URL's query: the driver knows neither `verify-full`
-/// nor certificates.
+/// Takes `sslmode` and `sslrootcert` out of the URL's query: the driver supports neither
+/// `verify-full` nor certificates.
 fn take_tls_settings(url: &str) -> (String, Option<&str>, Option<&str>) {
     let Some((base, query)) = url.split_once('?') else {
         return (url.to_owned(), None, None);
