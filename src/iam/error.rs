@@ -88,7 +88,7 @@ pub enum Error {
          another data folder or database"
     )]
     NotDevIndex,
-    /// Nobody is let in on the strength of a row that cannot be read.
+    /// A row that cannot be read never authenticates or authorizes a request.
     #[error("a stored credential or policy cannot be read: {0}")]
     Corrupt(String),
     #[error("a token could not be signed")]

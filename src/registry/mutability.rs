@@ -1,4 +1,4 @@
-//! PURE: may this tag move?
+//! PURE: whether a tag may be moved to another image.
 //!
 //! Source: ECR user guide, "Preventing image tags from being overwritten": exclusion filters hold
 //! `*` as the only wildcard.
@@ -21,8 +21,8 @@ pub(super) fn may_move(mutability: &TagMutability, tag: &str) -> bool {
     }
 }
 
-/// `*` stands for any run of characters; every other character for itself. Time grows with the
-/// product of the lengths at most.
+/// Whether the pattern matches the whole text; `*` matches any run of characters. The time is at
+/// most proportional to the product of the lengths.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else {

@@ -1,5 +1,5 @@
-//! The regular expressions of the service models, each as a predicate: a handful of them is no
-//! reason to carry an engine. PURE.
+//! The regular expressions of the service models, each as a predicate, because a handful of
+//! patterns does not justify a dependency on an engine. PURE.
 
 type Predicate = fn(&str) -> bool;
 

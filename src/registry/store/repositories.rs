@@ -178,8 +178,8 @@ pub(crate) fn update_tags(
     )
 }
 
-/// Removes the repository, so that nobody finds it and its name is free, and leaves its rows in
-/// other tables to be removed bit by bit.
+/// Deletes the repository's row, which frees its name, and records it for the cleanup, which
+/// deletes its rows in other tables in batches.
 pub(crate) fn delete(tx: &mut Tx<'_>, id: RepositoryId, now: Timestamp) -> db::Result<()> {
     tx.execute(
         "DELETE FROM repository_policies WHERE repository_id = ?1",

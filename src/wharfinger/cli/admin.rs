@@ -44,8 +44,8 @@ pub(super) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints a new key as lines for a shell. A key that cannot be printed is deleted again, since
-/// nobody knows its secret.
+/// Prints a new key as lines for a shell. A key that cannot be printed is deleted again, because
+/// its secret is lost.
 pub(super) async fn print_key(app: &App, endpoint: &str, key: &NewAccessKey) -> anyhow::Result<()> {
     let lines = exports::lines(
         endpoint,

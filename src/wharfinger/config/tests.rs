@@ -126,7 +126,8 @@ fn unknown_keys_are_refused_by_name() {
     assert!(mistyped.contains("max_connections"), "{mistyped}");
 }
 
-/// What is wrong with a file is told without its values: logs of a failed start are read by many.
+/// Error messages about a file never contain its values, because many people can read the log of a
+/// failed start.
 #[test]
 fn no_error_shows_a_secret() {
     for text in [
