@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::limits::{self, ConnectionLimits};
-use crate::peers::Peers;
+use crate::peers::{Admitted, Peers};
 use crate::serve::{self, ConnectionOrder, Handler, ListenerState};
 use crate::traffic::{OpenConnection, Traffic};
 
@@ -97,7 +97,11 @@ impl Listener {
                 shared.traffic.turned_away.fetch_add(1, Relaxed);
                 continue;
             };
-            let held = (permit, admitted, OpenConnection::count(&shared.traffic));
+            let held = HeldByConnection {
+                _admitted: admitted,
+                _open: OpenConnection::count(&shared.traffic),
+                _permit: permit,
+            };
             let task = serve::connection(
                 Arc::clone(&shared),
                 tcp,
@@ -113,6 +117,14 @@ impl Listener {
         drop((tcp, order));
         drain(&permits, cap, &orders, shared.limits.drain_timeout).await
     }
+}
+
+/// What a connection holds until its end. The permit is released last (fields are dropped in their
+/// order): it lets the next connection in, which must not count together with this one.
+struct HeldByConnection {
+    _admitted: Admitted,
+    _open: OpenConnection,
+    _permit: OwnedSemaphorePermit,
 }
 
 async fn drain(
@@ -184,6 +196,9 @@ impl Warnings {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -195,5 +210,27 @@ mod tests {
             .filter(|step| warnings.warn(start + limits::ACCEPT_PAUSE * *step, &error))
             .count();
         assert_eq!(logged, 3, "in 20 seconds");
+    }
+
+    #[test]
+    fn a_connection_that_lets_the_next_one_in_is_not_counted_any_more() {
+        const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let permits = Arc::new(Semaphore::new(1));
+        let peers = Peers::new(1);
+        let traffic = Arc::<Traffic>::default();
+        for _ in 0..1_000 {
+            let held = HeldByConnection {
+                _admitted: peers.admit(PEER).expect("the only connection"),
+                _open: OpenConnection::count(&traffic),
+                _permit: Arc::clone(&permits).try_acquire_owned().expect("free"),
+            };
+            thread::scope(|scope| {
+                scope.spawn(move || drop(held));
+                while permits.available_permits() == 0 {
+                    thread::yield_now();
+                }
+                assert!(peers.admit(PEER).is_some(), "turned away");
+            });
+        }
     }
 }
