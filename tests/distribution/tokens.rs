@@ -341,11 +341,11 @@ async fn forms_share_the_memory_of_all_bodies() {
     // Unfinished manifests that use up what one address may use, of which 8 KiB each are free.
     for bytes in [[MANIFEST_BYTES; 24].as_slice(), &[REST_BYTES]].concat() {
         let mut socket = TcpStream::connect(server.address).await.expect("connects");
-        let head = format!(
+        let start = format!(
             "PUT /v2/web/manifests/latest HTTP/1.1\r\nHost: localhost\r\n\
              Content-Length: {bytes}\r\n\r\n"
         );
-        socket.write_all(head.as_bytes()).await.expect("sends");
+        socket.write_all(start.as_bytes()).await.expect("sends");
         let body = vec![b' '; bytes - 1];
         socket.write_all(&body).await.expect("sends");
         held.push(socket);
