@@ -25,8 +25,8 @@ pub struct Limits {
     operations: BTreeMap<String, Members>,
 }
 
-/// The error of a service for an invalid request. `{member}` and `{constraint}` are placeholders for
-/// the path of the invalid member and the violated rule.
+/// The error of a service for an invalid request. `{member}` and `{constraint}` are placeholders
+/// for the path of the invalid member and the violated rule.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wording {

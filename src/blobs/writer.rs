@@ -57,9 +57,9 @@ impl Writer {
         self.discard_after_error(self.file.set_len(size))
     }
 
-    /// Removes the file after an error, because its content is then undefined; this also frees space
-    /// on a full disk. If the removal fails too, the file is at least closed, so that its next user
-    /// has to read it back from the device.
+    /// Removes the file after an error, because its content is then undefined; this also frees
+    /// space on a full disk. If the removal fails too, the file is at least closed, so that its
+    /// next user has to read it back from the device.
     fn discard_after_error(&self, outcome: io::Result<()>) -> io::Result<()> {
         if outcome.is_err() {
             let _ = self.lock.discard();
