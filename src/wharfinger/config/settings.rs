@@ -146,8 +146,7 @@ pub struct Settings {
     /// Connections served at once; more wait [default: 4096]
     #[arg(long, env = "WHARFINGER_MAX_CONNECTIONS", value_name = "COUNT")]
     pub max_connections: Option<u64>,
-    /// Connections of one address served at once; more are closed [default: half of
-    /// max_connections]
+    /// Connections of one address served at once; more are closed [default: half of all]
     #[arg(
         long,
         env = "WHARFINGER_MAX_CONNECTIONS_PER_ADDRESS",
