@@ -59,21 +59,6 @@ impl Repositories {
             .await
     }
 
-    /// The repository, created with default settings if it is missing (create on push).
-    pub async fn find_or_create(
-        &self,
-        registry: &RegistryId,
-        name: &RepositoryName,
-    ) -> Result<Repository, Error> {
-        match self
-            .create(registry, name, RepositorySettings::default())
-            .await
-        {
-            Err(Error::RepositoryExists { .. }) => self.get(registry, name).await,
-            other => other,
-        }
-    }
-
     /// The repository with its policy, both from one snapshot, if there is one of this name.
     pub async fn find(
         &self,

@@ -10,10 +10,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
-use wharfinger_api_core::Authorizer;
+use wharfinger_api_core::{AccessDenied, Authorizer};
 use wharfinger_iam::{self as iam, Caller, EvaluationBudget, LayerGrant, ScopeAction};
 use wharfinger_oci::RepositoryName;
-use wharfinger_registry::{PullTarget, Pulled, RegistryId};
+use wharfinger_registry::{
+    self as registry, PullTarget, Pulled, RegistryId, Repositories, Repository, RepositoryResource,
+    RepositorySettings,
+};
 
 use crate::challenge::{Challenge, challenge};
 use crate::error::{Code, DistributionError};
@@ -145,17 +148,15 @@ impl<'a> IncomingRequest<'a> {
             };
             let required = self.permissions;
             let more_actions = (required.more_actions)(&RequestTraits { query, has_body });
-            for action in required.actions.iter().chain(more_actions) {
-                authorizer.check(action, &resource)?;
-            }
+            let actions = || required.actions.iter().chain(more_actions).copied();
+            check_all(&authorizer, actions(), &resource)?;
             self.check_scope(&caller)?;
             let creates = required.creates_repository && self.state.config.create_on_push;
-            if creates && resource.repository().is_err() {
-                authorizer.check(CREATE_REPOSITORY, &resource)?;
-                found = Some(repositories.find_or_create(&registry, name).await?);
+            found = if creates && resource.repository().is_err() {
+                create_for_push(repositories, &authorizer, actions(), &resource).await?
             } else {
-                found = resource.into_repository();
-            }
+                resource.into_repository()
+            };
         } else {
             self.check_scope(&caller)?;
         }
@@ -243,10 +244,107 @@ impl<'a> IncomingRequest<'a> {
     }
 }
 
+/// Checks that the caller may perform all of the actions on the repository.
+fn check_all<'a>(
+    authorizer: &Authorizer<'_>,
+    mut actions: impl Iterator<Item = &'a str>,
+    resource: &RepositoryResource,
+) -> Result<(), AccessDenied> {
+    actions.try_for_each(|action| authorizer.check(action, resource))
+}
+
+/// Creates the repository that a push names and that was missing when its resource was loaded.
+/// Where another request has created it since, it may have a policy already: the actions of the
+/// push are then decided again on what is there now.
+///
+/// # Errors
+/// 403 for a caller that may not create it, or not push to the one that another request created.
+/// `NAME_UNKNOWN` where that one is deleted by now.
+async fn create_for_push<'a>(
+    repositories: &Repositories,
+    authorizer: &Authorizer<'_>,
+    actions: impl Iterator<Item = &'a str>,
+    missing: &RepositoryResource,
+) -> Result<Option<Repository>, DistributionError> {
+    authorizer.check(CREATE_REPOSITORY, missing)?;
+    let (registry, name) = (&missing.registry, &missing.name);
+    let settings = RepositorySettings::default();
+    match repositories.create(registry, name, settings).await {
+        Ok(created) => Ok(Some(created)),
+        Err(registry::Error::RepositoryExists { .. }) => {
+            let found = repositories.load_resource(registry, name).await?;
+            check_all(authorizer, actions, &found)?;
+            Ok(found.into_repository())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 impl AuthorizedRequest<'_> {
     /// Whether the scopes of the caller's token, if it came with one, contain a pull from `name`.
     pub(crate) fn scopes_allow_pull(&self, name: &RepositoryName) -> bool {
         let grant = self.caller.registry_grant.as_ref();
         grant.is_none_or(|grant| grant.scopes.allows(name, ScopeAction::Pull))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use wharfinger_api_core::Origin;
+    use wharfinger_base::{Clock, Timestamp};
+    use wharfinger_registry::Registry;
+
+    use super::*;
+    use crate::permissions::START_UPLOAD;
+
+    const NAME: &str = "team/web";
+    const DENY: &str = r#"{"Version": "2012-10-17", "Statement": {
+        "Effect": "Deny", "Principal": "*", "Action": "ecr:InitiateLayerUpload"}}"#;
+
+    /// Pushes to a repository that was missing when it was loaded, and which another request
+    /// creates before this one does, with or without a policy.
+    async fn push_after_creation_by_another(policy: Option<&str>) -> Option<StatusCode> {
+        let state = crate::tests::state(Clock::manual(Timestamp::from_ms(1_000)), true).await;
+        let Registry { repositories, .. } = &state.registry;
+        let caller = state.iam.authenticate_header(None).await.expect("a root");
+        let registry = RegistryId {
+            account: caller.account,
+            region: state.names.region.clone(),
+        };
+        let name = NAME.parse().expect("a name");
+        let missing = repositories.load_resource(&registry, &name).await;
+        let missing = missing.expect("loaded");
+
+        let settings = RepositorySettings::default();
+        let created = repositories.create(&registry, &name, settings).await;
+        let created = created.expect("created");
+        if let Some(policy) = policy {
+            let set = repositories.set_policy(&registry, &name, policy.to_owned());
+            set.await.expect("set");
+        }
+
+        let authorizer = Authorizer {
+            caller: &caller,
+            origin: &Origin::default(),
+            region: &registry.region,
+            now: state.clock.now(),
+            budget: &EvaluationBudget::default(),
+        };
+        let actions = [START_UPLOAD].into_iter();
+        match create_for_push(repositories, &authorizer, actions, &missing).await {
+            Ok(found) => {
+                assert_eq!(found.map(|found| found.id), Some(created.id));
+                None
+            }
+            Err(error) => Some(error.into_response().status()),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_policy_of_a_repository_that_another_request_created_decides() {
+        let denied = push_after_creation_by_another(Some(DENY)).await;
+        assert_eq!(denied, Some(StatusCode::FORBIDDEN));
+        assert_eq!(push_after_creation_by_another(None).await, None);
     }
 }

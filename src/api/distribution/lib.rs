@@ -24,6 +24,8 @@ mod response;
 mod route;
 mod state;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod token;
 mod uploads;
 
