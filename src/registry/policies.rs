@@ -59,6 +59,22 @@ pub(super) fn complete_uncommitted(
     Ok(row.with_policy(policy))
 }
 
+impl Repository {
+    /// The policy's text as it was set.
+    ///
+    /// # Errors
+    /// [`Error::NoRepositoryPolicy`].
+    pub fn policy_text(&self) -> Result<&str, Error> {
+        let policy = self.policy.as_ref();
+        policy
+            .map(|policy| policy.text())
+            .ok_or_else(|| Error::NoRepositoryPolicy {
+                name: self.name.clone(),
+                registry: self.registry.clone(),
+            })
+    }
+}
+
 fn compile(tx: &mut Tx<'_>, id: PolicyId) -> Result<Arc<Policy>, Error> {
     let text = policy_text(tx, id)?
         .ok_or_else(|| db::Error::other("the text of a repository policy is missing"))?;

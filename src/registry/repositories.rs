@@ -8,7 +8,7 @@ use wharfinger_oci::{Digest, RepositoryName};
 
 use crate::cleanup::RepositoryCleanup;
 use crate::error::Error;
-use crate::model::{RegistryId, Repository, RepositorySettings, TagMutability};
+use crate::model::{RegistryId, Repository, RepositoryId, RepositorySettings, TagMutability};
 use crate::policies::{PolicyCache, complete_uncommitted};
 use crate::store::images;
 use crate::store::repositories::{self as store, RepositoryRow};
@@ -52,8 +52,9 @@ impl Repositories {
                         registry: registry.clone(),
                     });
                 }
-                store::insert(tx, &registry, &name, &settings, now)?;
-                let row = load(tx, &registry, &name)?;
+                let id = store::insert(tx, &registry, &name, &settings, now)?;
+                let (registry, name) = (registry.clone(), name.clone());
+                let row = RepositoryKey { id, registry, name }.load(tx)?;
                 complete_uncommitted(tx, row)
             })
             .await
@@ -135,20 +136,15 @@ impl Repositories {
     ///
     /// # Errors
     /// [`Error::NoSuchRepository`], [`Error::RepositoryNotEmpty`].
-    pub async fn delete(
-        &self,
-        registry: &RegistryId,
-        name: &RepositoryName,
-        force: bool,
-    ) -> Result<Repository, Error> {
-        let (registry, name, now) = (registry.clone(), name.clone(), self.clock.now());
+    pub async fn delete(&self, repository: &Repository, force: bool) -> Result<Repository, Error> {
+        let (key, now) = (RepositoryKey::of(repository), self.clock.now());
         self.db
             .write(move |tx| {
-                let repository = load(tx, &registry, &name)?;
+                let repository = key.load(tx)?;
                 if !force && images::any(tx, repository.id)? {
                     return Err(Error::RepositoryNotEmpty {
-                        name: name.clone(),
-                        registry: registry.clone(),
+                        name: repository.name,
+                        registry: repository.registry,
                     });
                 }
                 let repository = complete_uncommitted(tx, repository)?;
@@ -166,11 +162,10 @@ impl Repositories {
     /// Sets whether tags may move.
     pub async fn set_mutability(
         &self,
-        registry: &RegistryId,
-        name: &RepositoryName,
+        repository: &Repository,
         mutability: TagMutability,
     ) -> Result<Repository, Error> {
-        self.change(registry, name, move |tx, repository| {
+        self.change(repository, move |tx, repository| {
             repository.settings.mutability = mutability.clone();
             Ok(store::update_mutability(tx, repository.id, &mutability).map(drop)?)
         })
@@ -180,11 +175,10 @@ impl Repositories {
     /// Sets whether images are to be scanned when pushed.
     pub async fn set_scan_on_push(
         &self,
-        registry: &RegistryId,
-        name: &RepositoryName,
+        repository: &Repository,
         scan_on_push: bool,
     ) -> Result<Repository, Error> {
-        self.change(registry, name, move |tx, repository| {
+        self.change(repository, move |tx, repository| {
             repository.settings.scan_on_push = scan_on_push;
             Ok(store::update_scan(tx, repository.id, scan_on_push).map(drop)?)
         })
@@ -195,16 +189,15 @@ impl Repositories {
     /// most; `None` says there would be more.
     pub async fn set_tags(
         &self,
-        registry: &RegistryId,
-        name: &RepositoryName,
+        repository: &Repository,
         add: BTreeMap<String, String>,
         remove: Vec<String>,
         limit: usize,
     ) -> Result<Option<Repository>, Error> {
-        let (registry, name) = (registry.clone(), name.clone());
+        let key = RepositoryKey::of(repository);
         self.db
             .write(move |tx| {
-                let mut repository = load(tx, &registry, &name)?;
+                let mut repository = key.load(tx)?;
                 let tags = &mut repository.settings.tags;
                 tags.extend(add.clone());
                 for key in &remove {
@@ -222,69 +215,42 @@ impl Repositories {
     /// Stores the text of a policy that was validated already.
     pub async fn set_policy(
         &self,
-        registry: &RegistryId,
-        name: &RepositoryName,
+        repository: &Repository,
         text: String,
     ) -> Result<Repository, Error> {
         let now = self.clock.now();
-        self.change(registry, name, move |tx, repository| {
+        self.change(repository, move |tx, repository| {
             repository.policy = Some(store::put_policy(tx, repository.id, &text, now)?);
             Ok(())
         })
         .await
     }
 
-    /// The policy's text as it was set.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchRepository`], [`Error::NoRepositoryPolicy`].
-    pub async fn policy(
-        &self,
-        registry: &RegistryId,
-        name: &RepositoryName,
-    ) -> Result<String, Error> {
-        let (registry, name) = (registry.clone(), name.clone());
-        self.db
-            .get(move |tx| {
-                let repository = load(tx, &registry, &name)?;
-                policy_text(tx, &repository)
-            })
-            .await
-    }
-
     /// Deletes the policy and returns its text.
     ///
     /// # Errors
     /// [`Error::NoSuchRepository`], [`Error::NoRepositoryPolicy`].
-    pub async fn delete_policy(
-        &self,
-        registry: &RegistryId,
-        name: &RepositoryName,
-    ) -> Result<String, Error> {
-        let (registry, name) = (registry.clone(), name.clone());
+    pub async fn delete_policy(&self, repository: &Repository) -> Result<String, Error> {
+        let key = RepositoryKey::of(repository);
         self.db
             .write(move |tx| {
-                let repository = load(tx, &registry, &name)?;
-                let text = policy_text(tx, &repository)?;
+                let row = key.load(tx)?;
+                let repository = complete_uncommitted(tx, row)?;
+                let text = repository.policy_text()?.to_owned();
                 store::delete_policy(tx, repository.id)?;
                 Ok(text)
             })
             .await
     }
 
-    async fn change<A>(
-        &self,
-        registry: &RegistryId,
-        name: &RepositoryName,
-        apply: A,
-    ) -> Result<Repository, Error>
+    async fn change<A>(&self, repository: &Repository, apply: A) -> Result<Repository, Error>
     where
         A: Fn(&mut Tx<'_>, &mut RepositoryRow) -> Result<(), Error> + Send + Sync + 'static,
     {
-        let (registry, name) = (registry.clone(), name.clone());
+        let key = RepositoryKey::of(repository);
         self.db
             .write(move |tx| {
-                let mut repository = load(tx, &registry, &name)?;
+                let mut repository = key.load(tx)?;
                 apply(tx, &mut repository)?;
                 complete_uncommitted(tx, repository)
             })
@@ -292,27 +258,35 @@ impl Repositories {
     }
 }
 
-fn load(
-    tx: &mut Tx<'_>,
-    registry: &RegistryId,
-    name: &RepositoryName,
-) -> Result<RepositoryRow, Error> {
-    store::by_name(tx, registry, name)?.ok_or_else(|| Error::NoSuchRepository {
-        name: name.clone(),
-        registry: registry.clone(),
-    })
+/// A repository that was loaded before, and decided about. Another of the same name, made after
+/// this one was deleted, may have a policy that the decision did not see.
+struct RepositoryKey {
+    id: RepositoryId,
+    registry: RegistryId,
+    name: RepositoryName,
 }
 
-fn policy_text(tx: &mut Tx<'_>, repository: &RepositoryRow) -> Result<String, Error> {
-    let text = repository
-        .policy
-        .map(|id| store::policy_text(tx, id))
-        .transpose()?
-        .flatten();
-    text.ok_or_else(|| Error::NoRepositoryPolicy {
-        name: repository.name.clone(),
-        registry: repository.registry.clone(),
-    })
+impl RepositoryKey {
+    fn of(repository: &Repository) -> Self {
+        Self {
+            id: repository.id,
+            registry: repository.registry.clone(),
+            name: repository.name.clone(),
+        }
+    }
+
+    /// The repository's row as it is now.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchRepository`] where it was deleted, even if its name was given again.
+    fn load(&self, tx: &mut Tx<'_>) -> Result<RepositoryRow, Error> {
+        let found = store::by_name(tx, &self.registry, &self.name)?;
+        let same = found.filter(|row| row.id == self.id);
+        same.ok_or_else(|| Error::NoSuchRepository {
+            name: self.name.clone(),
+            registry: self.registry.clone(),
+        })
+    }
 }
 
 fn complete_all(

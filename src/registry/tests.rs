@@ -227,7 +227,7 @@ async fn a_manifest_that_was_read_before_is_found_by_what_names_it_now() {
     world.put(&first, &["v1"]).await.expect("put again");
     assert_eq!(read(&by_tag).await.expect("found"), first);
     let (registry, web) = (&world.registry, name("team/web"));
-    let deleted = world.repositories.delete(registry, &web, true).await;
+    let deleted = world.repositories.delete(&world.repository, true).await;
     let again = world
         .repositories
         .create(registry, &web, RepositorySettings::default())
@@ -263,7 +263,7 @@ async fn an_immutable_tag_does_not_move_and_a_failed_push_changes_nothing() {
     };
     world
         .repositories
-        .set_mutability(&world.registry, &name("team/web"), immutable)
+        .set_mutability(&world.repository, immutable)
         .await
         .expect("set");
     let refused = world.put(&image("b", ""), &["v2", "v1"]).await;
@@ -385,7 +385,7 @@ async fn ecr_deletes_an_image_with_its_last_tag_and_protects_members_of_an_index
     assert!(
         world
             .repositories
-            .delete(&world.registry, &name("team/web"), false)
+            .delete(&world.repository, false)
             .await
             .is_ok()
     );

@@ -320,7 +320,7 @@ mod tests {
         let created = repositories.create(&registry, &name, settings).await;
         let created = created.expect("created");
         if let Some(policy) = policy {
-            let set = repositories.set_policy(&registry, &name, policy.to_owned());
+            let set = repositories.set_policy(&created, policy.to_owned());
             set.await.expect("set");
         }
 

@@ -29,6 +29,16 @@ impl RepositoryPolicyOutput {
     }
 }
 
+/// The output for a stored policy, with the users that it names as ARNs.
+async fn shown(
+    cx: &Context<Ecr>,
+    repository: &Repository,
+    stored: &str,
+) -> Result<RepositoryPolicyOutput> {
+    let text = cx.state().iam.show_principals(stored).await?;
+    Ok(RepositoryPolicyOutput::new(repository, text))
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SetRepositoryPolicy {
@@ -64,9 +74,7 @@ impl Operation for SetRepositoryPolicy {
             ));
         }
         let repositories = &cx.state().registry.repositories;
-        repositories
-            .set_policy(&repository.registry, &repository.name, bound)
-            .await?;
+        repositories.set_policy(repository, bound).await?;
         Ok(RepositoryPolicyOutput::new(repository, self.policy_text))
     }
 }
@@ -89,12 +97,7 @@ impl Operation for GetRepositoryPolicy {
 
     async fn run(self, cx: &Context<Ecr>) -> Result<RepositoryPolicyOutput> {
         let repository = cx.resource().repository()?;
-        let repositories = &cx.state().registry.repositories;
-        let text = repositories
-            .policy(&repository.registry, &repository.name)
-            .await?;
-        let text = cx.state().iam.show_principals(&text).await?;
-        Ok(RepositoryPolicyOutput::new(repository, text))
+        shown(cx, repository, repository.policy_text()?).await
     }
 }
 
@@ -117,10 +120,7 @@ impl Operation for DeleteRepositoryPolicy {
     async fn run(self, cx: &Context<Ecr>) -> Result<RepositoryPolicyOutput> {
         let repository = cx.resource().repository()?;
         let repositories = &cx.state().registry.repositories;
-        let text = repositories
-            .delete_policy(&repository.registry, &repository.name)
-            .await?;
-        let text = cx.state().iam.show_principals(&text).await?;
-        Ok(RepositoryPolicyOutput::new(repository, text))
+        let text = repositories.delete_policy(repository).await?;
+        shown(cx, repository, &text).await
     }
 }

@@ -251,9 +251,7 @@ impl Operation for DeleteRepository {
         let repository = cx.resource().repository()?;
         let force = self.force.unwrap_or_default();
         let repositories = &cx.state().registry.repositories;
-        let deleted = repositories
-            .delete(&repository.registry, &repository.name, force)
-            .await?;
+        let deleted = repositories.delete(repository, force).await?;
         Ok(DeleteRepositoryOutput {
             repository: views::repository(&cx.state().names, &deleted),
         })

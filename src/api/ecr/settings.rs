@@ -87,9 +87,7 @@ impl Operation for PutImageTagMutability {
         )?;
         let repository = cx.resource().repository()?;
         let repositories = &cx.state().registry.repositories;
-        let repository = repositories
-            .set_mutability(&repository.registry, &repository.name, mutability)
-            .await?;
+        let repository = repositories.set_mutability(repository, mutability).await?;
         Ok(PutImageTagMutabilityOutput {
             registry_id: repository.registry.account,
             image_tag_mutability: repository.settings.mutability.mode,
@@ -131,7 +129,7 @@ impl Operation for PutImageScanningConfiguration {
         let repository = cx.resource().repository()?;
         let repositories = &cx.state().registry.repositories;
         let repository = repositories
-            .set_scan_on_push(&repository.registry, &repository.name, scan_on_push)
+            .set_scan_on_push(repository, scan_on_push)
             .await?;
         Ok(PutImageScanningConfigurationOutput {
             registry_id: repository.registry.account,

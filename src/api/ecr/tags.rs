@@ -143,9 +143,8 @@ impl Operation for TagResource {
         let repository = cx.resource().repository()?;
         let add = checked(self.tags)?;
         let repositories = &cx.state().registry.repositories;
-        let (registry, name) = (&repository.registry, &repository.name);
         match repositories
-            .set_tags(registry, name, add, Vec::new(), MAX_TAGS)
+            .set_tags(repository, add, Vec::new(), MAX_TAGS)
             .await?
         {
             Some(_) => Ok(TagResourceOutput {}),
@@ -184,10 +183,9 @@ impl Operation for UntagResource {
     async fn run(self, cx: &Context<Ecr>) -> Result<UntagResourceOutput> {
         let repository = cx.resource().repository()?;
         let repositories = &cx.state().registry.repositories;
-        let (registry, name) = (&repository.registry, &repository.name);
         // Removing tags never exceeds the limit of their number.
         repositories
-            .set_tags(registry, name, BTreeMap::new(), self.tag_keys, usize::MAX)
+            .set_tags(repository, BTreeMap::new(), self.tag_keys, usize::MAX)
             .await?;
         Ok(UntagResourceOutput {})
     }

@@ -1,5 +1,6 @@
 //! Repositories and their policies: found, listed, replaced and deleted.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wharfinger_oci::Reference;
@@ -49,15 +50,12 @@ async fn repositories_are_unique_paged_and_guarded_while_they_hold_images() {
     assert_eq!(page.next.as_deref(), Some("team/web"));
     world.put(&image("a", ""), &["v1"]).await.expect("put");
     assert!(matches!(
-        world
-            .repositories
-            .delete(&world.registry, &name("team/web"), false)
-            .await,
+        world.repositories.delete(&world.repository, false).await,
         Err(Error::RepositoryNotEmpty { .. })
     ));
     world
         .repositories
-        .delete(&world.registry, &name("team/web"), true)
+        .delete(&world.repository, true)
         .await
         .expect("forced");
     assert!(matches!(
@@ -71,42 +69,38 @@ async fn a_policy_is_kept_to_the_letter_and_gone_when_deleted() {
     let world = World::new(true).await;
     let (registry, web) = (&world.registry, name("team/web"));
     assert!(matches!(
-        world.repositories.policy(registry, &web).await,
+        world.repository.policy_text(),
+        Err(Error::NoRepositoryPolicy { .. })
+    ));
+    assert!(matches!(
+        world.repositories.delete_policy(&world.repository).await,
         Err(Error::NoRepositoryPolicy { .. })
     ));
     let text = r#"{ "Version":"2012-10-17", "Statement":[{"Effect":"Allow","Principal":"*",
         "Action":"ecr:*"}] }"#;
     let first = world
         .repositories
-        .set_policy(registry, &web, text.to_owned())
+        .set_policy(&world.repository, text.to_owned())
         .await
         .expect("set");
-    assert_eq!(
-        world
-            .repositories
-            .policy(registry, &web)
-            .await
-            .expect("set"),
-        text
-    );
     assert_eq!(first.policy.expect("compiled").text(), text);
     let other = text.replace("ecr:*", "ecr:BatchGetImage");
     world
         .repositories
-        .set_policy(registry, &web, other.clone())
+        .set_policy(&world.repository, other.clone())
         .await
         .expect("set");
     let found = world.repositories.get(registry, &web).await.expect("found");
     assert_eq!(found.policy.expect("compiled").text(), other);
     world
         .repositories
-        .set_policy(registry, &web, text.to_owned())
+        .set_policy(&world.repository, text.to_owned())
         .await
         .expect("set");
     assert_eq!(
         world
             .repositories
-            .delete_policy(registry, &web)
+            .delete_policy(&world.repository)
             .await
             .expect("deleted"),
         text
@@ -127,7 +121,7 @@ async fn a_deleted_repository_is_gone_at_once_and_cleaned_up_in_short_steps() {
         }
         world.link(layer("kept")).await;
         let (registry, web) = (&world.registry, name("team/web"));
-        let deleted = world.repositories.delete(registry, &web, true).await;
+        let deleted = world.repositories.delete(&world.repository, true).await;
         assert_eq!(deleted.expect("deleted").id, world.repository.id);
         assert!(
             world
@@ -197,18 +191,18 @@ async fn a_policy_that_is_being_replaced_is_never_missing() {
     };
     let repositories = world.repositories.clone();
     repositories
-        .set_policy(&registry, &web, deny(0))
+        .set_policy(&world.repository, deny(0))
         .await
         .expect("set");
     let reading = Arc::new(AtomicBool::new(true));
     let setters: Vec<_> = (0..SETTERS)
         .map(|setter| {
             let (repositories, reading) = (repositories.clone(), Arc::clone(&reading));
-            let (registry, web) = (registry.clone(), web.clone());
+            let repository = world.repository.clone();
             tokio::spawn(async move {
                 let mut number = setter;
                 while reading.load(Ordering::Relaxed) {
-                    let set = repositories.set_policy(&registry, &web, deny(number)).await;
+                    let set = repositories.set_policy(&repository, deny(number)).await;
                     set.expect("set");
                     number += SETTERS;
                 }
@@ -234,7 +228,7 @@ async fn a_policy_whose_text_is_missing_permits_nothing() {
         "Action":"ecr:*"}]}"#;
     world
         .repositories
-        .set_policy(registry, &web, text.to_owned())
+        .set_policy(&world.repository, text.to_owned())
         .await
         .expect("set");
     let damage = world
@@ -249,4 +243,45 @@ async fn a_policy_whose_text_is_missing_permits_nothing() {
         world.repositories.page(registry, "", 10).await,
         Err(Error::Index(_))
     ));
+}
+
+#[tokio::test]
+async fn an_operation_on_a_deleted_repository_leaves_the_next_of_its_name_alone() {
+    let world = World::new(true).await;
+    let (repositories, old) = (&world.repositories, &world.repository);
+    let (registry, web) = (&world.registry, name("team/web"));
+    let text = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*",
+        "Action":"ecr:*"}]}"#;
+    repositories.delete(old, false).await.expect("deleted");
+    let settings = RepositorySettings::default();
+    let new = repositories.create(registry, &web, settings).await;
+    let new = new.expect("made again");
+    let set = repositories.set_policy(&new, text.to_owned()).await;
+    let before = set.expect("set");
+
+    let immutable = TagMutability {
+        mode: MutabilityMode::Immutable,
+        exclusions: Vec::new(),
+    };
+    let tags = BTreeMap::from([("team".to_owned(), "web".to_owned())]);
+    let outcomes = [
+        repositories.delete(old, true).await.map(drop),
+        repositories.set_mutability(old, immutable).await.map(drop),
+        repositories.set_scan_on_push(old, true).await.map(drop),
+        repositories
+            .set_policy(old, text.to_owned())
+            .await
+            .map(drop),
+        repositories.delete_policy(old).await.map(drop),
+        repositories
+            .set_tags(old, tags, Vec::new(), 50)
+            .await
+            .map(drop),
+    ];
+    for outcome in outcomes {
+        assert!(matches!(outcome, Err(Error::NoSuchRepository { .. })));
+    }
+    let after = repositories.get(registry, &web).await.expect("found");
+    assert_eq!((after.id, &after.settings), (new.id, &before.settings));
+    assert_eq!(after.policy.expect("a policy").text(), text);
 }
