@@ -29,11 +29,11 @@ use crate::writer::{self, Writer};
 /// The blob store in a directory.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    root: PathBuf,
-    durability: Durability,
+    pub(crate) root: PathBuf,
+    pub(crate) durability: Durability,
     cores: usize,
     appending: AtomicUsize,
-    folders: Folders,
+    pub(crate) folders: Folders,
     staged: Arc<StagedFiles>,
     open: OpenFiles,
 }

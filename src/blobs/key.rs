@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! disk
+//!     identity                       what tells this store from every other one
 //!     blobs/<algorithm>/<ab>/<hex>   a blob
 //!     uploads/<upload>               an unfinished upload
 //! S3, under the configured prefix
+//!     identity                       as on a disk
 //!     blobs/<upload>/parts           a blob that was a multipart upload
 //!     blobs/<upload>/<uuid>          a blob of one part, or the unfinished part of an upload
 //!     probes/<uuid>                  written at start to check that the bucket can be written
@@ -54,6 +56,12 @@ impl BlobKey {
 
 /// Folder of staged uploads, on either side.
 pub(crate) const UPLOADS: &str = "uploads";
+
+/// What tells the store from every other one, on either side: a UUID as text.
+pub(crate) const IDENTITY: &str = "identity";
+
+/// Where the disk writes the identity before it is whole.
+pub(crate) const NEW_IDENTITY: &str = "identity.new";
 
 /// Folders that the disk has from its first start.
 pub(crate) const DISK_FOLDERS: [&str; 3] = [UPLOADS, "blobs/sha256", "blobs/sha512"];

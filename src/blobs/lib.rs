@@ -9,6 +9,7 @@ mod config;
 mod disk;
 mod error;
 mod folders;
+mod identity;
 mod key;
 mod object_reader;
 mod open_files;

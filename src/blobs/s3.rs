@@ -51,7 +51,7 @@ const PART: u64 = 16 * MIB;
 
 /// The blob store over an object store.
 pub(crate) struct Objects {
-    store: Arc<dyn ObjectStore>,
+    pub(crate) store: Arc<dyn ObjectStore>,
     multipart: Arc<dyn MultipartStore>,
     /// What only S3 has; `None` in memory.
     s3: Option<S3Extras>,
@@ -62,6 +62,7 @@ pub(crate) struct Objects {
 }
 
 struct S3Extras {
+    bucket: String,
     signer: Arc<dyn Signer>,
     multiparts: MultipartUploads,
 }
@@ -69,6 +70,15 @@ struct S3Extras {
 impl fmt::Debug for Objects {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Objects({}, {})", self.store, self.prefix)
+    }
+}
+
+impl fmt::Display for Objects {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.s3 {
+            Some(s3) => write!(formatter, "s3://{}/{}", s3.bucket, self.prefix),
+            None => formatter.write_str("memory"),
+        }
     }
 }
 
@@ -81,6 +91,7 @@ impl Objects {
     pub(crate) async fn s3_of_parts(config: &S3Config, part: u64, ids: Ids) -> Result<Self> {
         let s3 = Arc::new(client::connect(config)?);
         let extras = S3Extras {
+            bucket: config.bucket.clone(),
             signer: Arc::clone(&s3) as _,
             multiparts: MultipartUploads::new(Arc::clone(&s3) as _, config)?,
         };
@@ -291,7 +302,7 @@ impl Objects {
         }
     }
 
-    fn path(&self, key: &str) -> Path {
+    pub(crate) fn path(&self, key: &str) -> Path {
         key.split('/').fold(self.prefix.clone(), Path::join)
     }
 }

@@ -1,5 +1,6 @@
 //! The store as other crates see it: one handle over either backend.
 
+use std::fmt;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
@@ -61,6 +62,33 @@ impl BlobStore {
         };
         let backend = Backend::Objects(Arc::new(Objects::s3_of_parts(s3, PART, ids).await?));
         Ok((Self(backend), usize::try_from(PART).unwrap_or(0)))
+    }
+
+    /// The identity that the store holds, if any: it moves with the content.
+    ///
+    /// # Errors
+    /// Also where `identity` in the store holds anything but a UUID.
+    pub async fn identity(&self) -> Result<Option<Uuid>> {
+        match &self.0 {
+            Backend::Disk(disk) => {
+                let disk = Arc::clone(disk);
+                spawn_blocking(move || disk.identity()).await?
+            }
+            Backend::Objects(objects) => objects.identity().await,
+        }
+    }
+
+    /// Gives a store without an identity the one proposed; returns the one that the store has then,
+    /// which another server of a bucket may have given to it.
+    pub async fn set_identity(&self, proposed: Uuid) -> Result<Uuid> {
+        match &self.0 {
+            Backend::Disk(disk) => {
+                let disk = Arc::clone(disk);
+                spawn_blocking(move || disk.set_identity(proposed)).await??;
+            }
+            Backend::Objects(objects) => objects.set_identity(proposed).await?,
+        }
+        self.identity().await?.ok_or(Error::NotFound)
     }
 
     /// The state of an upload of which nothing has come yet. Touches nothing. `algorithm` is the
@@ -213,4 +241,14 @@ impl BlobStore {
 
 fn wrong_length(expected: u64, actual: u64) -> Error {
     Error::WrongLength { expected, actual }
+}
+
+/// Where the store is, for messages.
+impl fmt::Display for BlobStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Backend::Disk(disk) => write!(formatter, "{}", disk.root.display()),
+            Backend::Objects(objects) => write!(formatter, "{objects}"),
+        }
+    }
 }

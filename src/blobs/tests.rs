@@ -35,6 +35,18 @@ async fn all_behaviours(store: BlobStore, unit: usize) {
         forgets(&store, unit)
     );
     sweeps(&store, unit).await;
+    keeps_its_first_identity(&store).await;
+}
+
+async fn keeps_its_first_identity(store: &BlobStore) {
+    assert_eq!(store.identity().await.expect("read"), None);
+    let (first, second) = (id(), id());
+    assert_eq!(store.set_identity(first).await.expect("set"), first);
+    if !store.has_keys_by_digest() {
+        // Servers of one bucket may start at once.
+        assert_eq!(store.set_identity(second).await.expect("known"), first);
+    }
+    assert_eq!(store.identity().await.expect("read"), Some(first));
 }
 
 async fn grows_by_appends(store: &BlobStore, unit: usize) {

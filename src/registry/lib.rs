@@ -1,5 +1,6 @@
 //! The registry: repositories, images, blobs and uploads. [`Registry`] holds a handle for each.
 
+mod blob_store_claim;
 mod cleanup;
 mod content;
 mod error;
@@ -28,6 +29,7 @@ mod uploads;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use blob_store_claim::BlobStoreError;
 pub use cleanup::RepositoryCleanup;
 pub use content::Content;
 pub use error::{Error, Mismatch};
@@ -54,6 +56,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0002__registry"),
     wharfinger_db::migration!("V0005__deleted_repositories"),
     wharfinger_db::migration!("V0006__upload_claims"),
+    wharfinger_db::migration!("V0009__blob_store"),
 ];
 
 /// Settings of the registry.

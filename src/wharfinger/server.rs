@@ -16,7 +16,7 @@ use wharfinger_db::{self as db, Db, Migration, ServingError, ServingLock, Upgrad
 use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError, Traffic};
 use wharfinger_iam::{self as iam, Iam, KeyFileError, MasterKey, NewAccessKey};
 use wharfinger_reconcile::Driver;
-use wharfinger_registry::{Registry, UploadSweep};
+use wharfinger_registry::{BlobStoreError, Registry, UploadSweep};
 use wharfinger_telemetry::{Kind, MetricsError, Reading};
 
 use crate::api::routes::http_service;
@@ -43,6 +43,8 @@ pub enum StartError {
     BlobRoot(#[from] blobs::LockError),
     #[error("cannot open the blob store")]
     Blobs(#[from] blobs::Error),
+    #[error(transparent)]
+    BlobStore(#[from] BlobStoreError),
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     #[error("cannot open users and keys")]
@@ -84,6 +86,7 @@ impl Server {
         config.names.follow_port(config.listen.port());
         let app = Arc::new(open(config, Upgrade::Apply).await?);
         app.iam.claim_index().await?;
+        app.registry.claim_blob_store(app.ids.uuid()).await?;
         advertise(&app.config)?;
         Ok(Self {
             app,

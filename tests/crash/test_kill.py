@@ -80,7 +80,7 @@ def test_kill_nine():
             verify(server, password, promised, [*fresh, *rng.sample(older, min(10, len(older)))])
         assert total > ROUNDS / 4, f"only {total} pushes were acknowledged in {ROUNDS} rounds: the test proves little"
         verify(server, password, promised, promised)
-        blobs = sum(1 for path in (server.data / "blobs").rglob("*") if path.is_file() and "uploads" not in path.parts)
+        blobs = sum(1 for path in (server.data / "blobs" / "blobs").rglob("*") if path.is_file())
         print(f"{total} images were acknowledged in {ROUNDS} rounds, all whole; {blobs} blobs, {len(staged(server))} staged files")
         sweep(server)
     finally:

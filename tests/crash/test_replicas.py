@@ -252,6 +252,7 @@ class Replicas:
         assert not left, f"uploads stay after their expiry: {left}"
         objects, multiparts = self.minio.contents(BUCKET)
         named = {f"registry/{row[0]}" for row in self.postgres.query("replicas", "SELECT location FROM blobs")}
+        named.add("registry/identity")
         assert named <= objects, f"missing: {sorted(named - objects)}"
         if zombies:
             # A server whose claim was taken from it may write after the upload's bytes were removed. Outside of this test it

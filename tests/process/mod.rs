@@ -1,5 +1,6 @@
 //! The program itself: what it prints, what it refuses to start on, and how it stops.
 
+mod blob_stores;
 mod errors;
 mod http;
 mod keys;

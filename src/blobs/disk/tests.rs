@@ -287,3 +287,16 @@ async fn a_file_is_handed_out_whole_for_the_kernel_to_send() {
         (1_000, 10..20)
     );
 }
+
+#[tokio::test]
+async fn an_identity_that_is_none_is_refused() {
+    let (store, folder) = on_disk(Durability::Full).await;
+    let path = folder.path().join("data").join(key::IDENTITY);
+    for text in ["", "the production store", &"1".repeat(1_000)] {
+        fs::write(&path, text).expect("written");
+        assert!(store.identity().await.is_err(), "{text}");
+    }
+    let known = id();
+    fs::write(&path, format!(" {known}\r\n")).expect("written");
+    assert_eq!(store.identity().await.expect("read"), Some(known));
+}

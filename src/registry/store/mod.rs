@@ -1,5 +1,6 @@
 //! SQL of the registry: text above, model types out. No decisions.
 
+pub(super) mod blob_store;
 pub(super) mod blobs;
 pub(super) mod deletions;
 pub(super) mod images;
