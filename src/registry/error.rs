@@ -43,6 +43,11 @@ pub enum Error {
          overwritten because the repository is immutable."
     )]
     TagImmutable { tag: Tag, name: RepositoryName },
+    #[error(
+        "The image with digest '{digest}' would have more than the {limit} tags that one image may \
+         have"
+    )]
+    TooManyTags { digest: Digest, limit: u64 },
     #[error("the image is referenced by the manifest list {by}")]
     ReferencedByIndex { by: Digest },
     #[error("the manifest's digest is {}, not {}", .0.actual, .0.expected)]

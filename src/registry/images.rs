@@ -8,8 +8,8 @@ use wharfinger_db::{Db, Tx};
 use wharfinger_oci::{ChildKind, Digest, Manifest, Reference, Tag};
 
 use crate::error::Error;
-use crate::manifest_cache::{self, ManifestCache};
-use crate::model::{Image, Repository, RepositoryId, StoredManifest};
+use crate::manifest_cache::ManifestCache;
+use crate::model::{Image, MAX_TAGS_PER_IMAGE, Repository, RepositoryId, StoredManifest};
 use crate::mutability::may_move;
 use crate::pull_records::PullRecords;
 use crate::store::images::NewImage;
@@ -57,7 +57,8 @@ impl Images {
     ///
     /// # Errors
     /// [`Error::MissingBlobs`], [`Error::MissingMembers`], [`Error::TagImmutable`],
-    /// [`Error::ImageExists`], [`Error::NoSuchRepository`] where it was deleted meanwhile.
+    /// [`Error::ImageExists`], [`Error::TooManyTags`]; [`Error::NoSuchRepository`] where it was
+    /// deleted meanwhile.
     pub async fn put(&self, repository: &Repository, push: Push) -> Result<Digest, Error> {
         let (repository, now, lenient) = (
             repository.clone(),
@@ -132,64 +133,6 @@ impl Images {
             })
             .await
     }
-
-    /// Removes a manifest and every tag on it (Distribution specification, "Deleting Manifests").
-    ///
-    /// # Errors
-    /// [`Error::NoSuchImage`].
-    pub async fn delete_manifest(
-        &self,
-        repository: RepositoryId,
-        digest: &Digest,
-    ) -> Result<(), Error> {
-        let digest = *digest;
-        self.db
-            .write(move |tx| {
-                let missing = || Error::NoSuchImage(Reference::Digest(digest));
-                let image = manifest_cache::read(tx, repository, &Reference::Digest(digest))?
-                    .ok_or_else(missing)?;
-                Ok(images::delete(tx, repository, &image)?)
-            })
-            .await
-    }
-
-    /// Deletes one image identifier as ECR's `BatchDeleteImage` does: a tag is removed, together
-    /// with the image if it was the last tag; a digest is removed with all its tags. Returns each
-    /// removed (digest, tag) pair; an image without tags is returned as its digest alone.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchImage`]; [`Error::ReferencedByIndex`] for a member of an index.
-    pub async fn delete_as_ecr(
-        &self,
-        repository: RepositoryId,
-        reference: &Reference,
-    ) -> Result<Vec<(Digest, Option<Tag>)>, Error> {
-        let (reference, now) = (reference.clone(), self.clock.now());
-        self.db
-            .write(move |tx| {
-                let image = manifest_cache::read(tx, repository, &reference)?
-                    .ok_or_else(|| Error::NoSuchImage(reference.clone()))?;
-                let (id, digest) = (image.image.id, image.image.digest);
-                let on_it = tags::of_image(tx, id, "", i64::MAX)?;
-                if let Reference::Tag(tag) = &reference
-                    && on_it.len() > 1
-                {
-                    tags::delete(tx, repository, tag.as_str())?;
-                    images::note_tags(tx, id, now)?;
-                    return Ok(vec![(digest, Some(tag.clone()))]);
-                }
-                if let Some(by) = images::index_naming(tx, repository, &digest)? {
-                    return Err(Error::ReferencedByIndex { by });
-                }
-                images::delete(tx, repository, &image)?;
-                Ok(if on_it.is_empty() {
-                    vec![(digest, None)]
-                } else {
-                    on_it.into_iter().map(|tag| (digest, Some(tag))).collect()
-                })
-            })
-            .await
-    }
 }
 
 fn put(
@@ -232,6 +175,18 @@ fn put(
     let mut changed = false;
     for tag in &push.tags {
         changed |= set_tag(tx, &current, push, tag, id, now)?;
+    }
+    let too_many = if is_new {
+        push.tags.len() as u64 > MAX_TAGS_PER_IMAGE
+    } else {
+        // Only where the image got another tag: one that has too many may be pushed again.
+        changed && tags::of_image_after(tx, id, MAX_TAGS_PER_IMAGE)?.is_some()
+    };
+    if too_many {
+        return Err(Error::TooManyTags {
+            digest: push.digest,
+            limit: MAX_TAGS_PER_IMAGE,
+        });
     }
     if !is_new && changed {
         images::note_tags(tx, id, now)?;

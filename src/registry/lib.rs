@@ -4,6 +4,7 @@ mod blob_store_claim;
 mod cleanup;
 mod content;
 mod error;
+mod image_deletion;
 mod images;
 mod keyed_locks;
 mod listings;

@@ -12,6 +12,9 @@ use wharfinger_blobs::BlobKey;
 use wharfinger_iam::Policy;
 use wharfinger_oci::{Digest, MediaType, RepositoryName, Tag};
 
+/// Most tags of one image: ECR's quota. It bounds what the deletion of an image changes at once.
+pub(super) const MAX_TAGS_PER_IMAGE: u64 = 1_000;
+
 /// A registry: one account's in one region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RegistryId {

@@ -2,6 +2,7 @@
 
 mod listings;
 mod repositories;
+mod tag_quota;
 
 use bytes::Bytes;
 use wharfinger_base::Timestamp;

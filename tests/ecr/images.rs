@@ -396,3 +396,29 @@ async fn referrers_are_listed_by_type() {
         ["a/one", "a/two"]
     );
 }
+
+#[tokio::test]
+async fn an_image_takes_a_thousand_tags_through_either_api() {
+    let server = TestServer::dev().await;
+    let (aws, client) = (server.aws(), server.client());
+    let config = client.push_blob("web", b"{}").await;
+    let layer = client.push_blob("web", b"layer").await;
+    let manifest = image(&config, &layer, 5, "");
+    let digest = digest_of(manifest.as_bytes());
+    for hundred in 0..10 {
+        let tags: Vec<_> = (0..100).map(|n| format!("tag=t{hundred}-{n}")).collect();
+        let reference = format!("{digest}?{}", tags.join("&"));
+        let put = client.put_manifest("web", &reference, IMAGE, &manifest);
+        assert_eq!(put.await.status, 201);
+    }
+    let response = client.put_manifest("web", "more", IMAGE, &manifest).await;
+    assert_eq!(response.error(), "403 DENIED");
+    let told = String::from_utf8_lossy(&response.body);
+    assert!(told.contains("1000 tags"), "{told}");
+    let put = json!({"imageManifest": manifest, "imageTag": "more"});
+    aws.ecr("PutImage", on("web", put))
+        .await
+        .assert_fault("LimitExceededException", "1000 tags");
+    let known = client.put_manifest("web", "t3-7", IMAGE, &manifest).await;
+    assert_eq!(known.status, 201);
+}

@@ -10,7 +10,10 @@ fn an_index_is_not_served_with_another_blob_store() {
     Process::start(folder.path(), &["--blobs", "one"]).stop();
     let path = folder.path();
     let with = |blobs: &str| {
-        let output = run(path, &["serve", "--listen", "127.0.0.1:0", "--blobs", blobs]);
+        let output = run(
+            path,
+            &["serve", "--listen", "127.0.0.1:0", "--blobs", blobs],
+        );
         (output.status.success(), stderr(&output))
     };
     let (started, told) = with("two");

@@ -366,7 +366,9 @@ impl From<registry::Error> for DistributionError {
             Error::TagImmutable { tag, .. } => {
                 Self::new(Code::TagInvalid, message).with_detail(&json!({ "tag": tag.as_str() }))
             }
-            Error::ReferencedByIndex { .. } => Self::new(Code::Denied, message),
+            Error::ReferencedByIndex { .. } | Error::TooManyTags { .. } => {
+                Self::new(Code::Denied, message)
+            }
             Error::ManifestDigestMismatch(mismatch) | Error::DigestMismatch(mismatch) => {
                 Self::new(Code::DigestInvalid, message).with_detail(
                     &json!({ "expected": mismatch.expected, "actual": mismatch.actual }),

@@ -71,7 +71,9 @@ impl From<registry::Error> for Error {
             E::DigestMismatch { .. } => return layer_digest_mismatch(),
             E::PartTooSmall { .. } => "LayerPartTooSmallException",
             E::EmptyUpload => "EmptyUploadException",
-            E::TooLarge { .. } | E::TooManyUploads { .. } => "LimitExceededException",
+            E::TooLarge { .. } | E::TooManyTags { .. } | E::TooManyUploads { .. } => {
+                "LimitExceededException"
+            }
             _ if error.is_unavailable() => {
                 return Fault::unavailable(Family::Json).with_cause(&error).into();
             }

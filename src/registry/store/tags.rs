@@ -5,7 +5,7 @@ use wharfinger_db::{self as db, Tx, params};
 use wharfinger_oci::{Digest, Tag};
 
 use crate::model::RepositoryId;
-use crate::store::{digest, parsed};
+use crate::store::{digest, parsed, signed};
 
 /// The row number of the image that a tag names.
 pub(crate) fn image_of(
@@ -78,6 +78,27 @@ pub(crate) fn delete(tx: &mut Tx<'_>, repository: RepositoryId, tag: &str) -> db
 
 pub(crate) fn delete_of_image(tx: &mut Tx<'_>, image: i64) -> db::Result<u64> {
     tx.execute("DELETE FROM tags WHERE image_id = ?1", params![image])
+}
+
+/// Removes the image's tags up to and including `last`, in byte order.
+pub(crate) fn delete_of_image_to(tx: &mut Tx<'_>, image: i64, last: &str) -> db::Result<u64> {
+    tx.execute(
+        "DELETE FROM tags WHERE image_id = ?1 AND name <= ?2",
+        params![image, last],
+    )
+}
+
+/// The image's tag after its first `count` ones, in byte order. Reads no more than these.
+pub(crate) fn of_image_after(
+    tx: &mut Tx<'_>,
+    image: i64,
+    count: u64,
+) -> db::Result<Option<String>> {
+    tx.query_optional(
+        "SELECT name FROM tags WHERE image_id = ?1 ORDER BY name LIMIT 1 OFFSET ?2",
+        params![image, signed(count)],
+        |row| Ok(row.text(0).to_owned()),
+    )
 }
 
 /// Tags of one image after `after`, in byte order, up to `limit`.

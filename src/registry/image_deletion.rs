@@ -1,0 +1,143 @@
+//! Deletes images as the two APIs do. One transaction removes an image with as many tags as one may
+//! have; an image of an older version that has more loses the others first, in steps.
+
+use wharfinger_db::Tx;
+use wharfinger_oci::{Digest, Reference, Tag};
+
+use crate::error::Error;
+use crate::images::Images;
+use crate::manifest_cache;
+use crate::model::{MAX_TAGS_PER_IMAGE, RepositoryId, StoredManifest};
+use crate::store::{images, tags};
+
+/// Tags of an image that are removed at once and returned: all but of one that has too many.
+const LISTED: i64 = MAX_TAGS_PER_IMAGE.cast_signed() + 1;
+
+/// A removed tag with the image that it named, or an image that had none.
+type Removed = (Digest, Option<Tag>);
+
+/// What one transaction did.
+enum Step<T> {
+    /// The image or tag is gone.
+    Done(T),
+    /// Only tags are gone: there were too many.
+    More(T),
+}
+
+impl Images {
+    /// Removes a manifest and every tag on it (Distribution specification, "Deleting Manifests").
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`].
+    pub async fn delete_manifest(
+        &self,
+        repository: RepositoryId,
+        digest: &Digest,
+    ) -> Result<(), Error> {
+        let digest = *digest;
+        let mut begun = false;
+        loop {
+            let step = self.db.write(move |tx| delete_all(tx, repository, digest));
+            match step.await {
+                Ok(Step::Done(())) => return Ok(()),
+                Ok(Step::More(())) => begun = true,
+                // Somebody else deleted the rest.
+                Err(Error::NoSuchImage(_)) if begun => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Deletes one image identifier as ECR's `BatchDeleteImage` does: a tag is removed, together
+    /// with the image if it was the last tag; a digest is removed with all its tags. Returns each
+    /// removed (digest, tag) pair; an image without tags is returned as its digest alone.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchImage`]; [`Error::ReferencedByIndex`] for a member of an index.
+    pub async fn delete_as_ecr(
+        &self,
+        repository: RepositoryId,
+        reference: &Reference,
+    ) -> Result<Vec<Removed>, Error> {
+        let mut removed = Vec::new();
+        loop {
+            let (reference, now) = (reference.clone(), self.clock.now());
+            let step = self.db.write(move |tx| match &reference {
+                Reference::Tag(tag) => {
+                    let image = stored(tx, repository, &reference)?;
+                    let id = image.image.id;
+                    if tags::of_image_after(tx, id, 1)?.is_none() {
+                        return delete_named(tx, repository, &reference);
+                    }
+                    tags::delete(tx, repository, tag.as_str())?;
+                    images::note_tags(tx, id, now)?;
+                    Ok(Step::Done(vec![(image.image.digest, Some(tag.clone()))]))
+                }
+                Reference::Digest(_) => delete_named(tx, repository, &reference),
+            });
+            match step.await {
+                Ok(Step::Done(last)) => {
+                    removed.extend(last);
+                    return Ok(removed);
+                }
+                Ok(Step::More(some)) => removed.extend(some),
+                // Somebody else deleted the rest.
+                Err(Error::NoSuchImage(_)) if !removed.is_empty() => return Ok(removed),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn stored(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    reference: &Reference,
+) -> Result<StoredManifest, Error> {
+    manifest_cache::read(tx, repository, reference)?
+        .ok_or_else(|| Error::NoSuchImage(reference.clone()))
+}
+
+fn delete_all(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    digest: Digest,
+) -> Result<Step<()>, Error> {
+    let image = stored(tx, repository, &Reference::Digest(digest))?;
+    let id = image.image.id;
+    if let Some(tag) = tags::of_image_after(tx, id, MAX_TAGS_PER_IMAGE)? {
+        tags::delete_of_image_to(tx, id, &tag)?;
+        return Ok(Step::More(()));
+    }
+    images::delete(tx, repository, &image)?;
+    Ok(Step::Done(()))
+}
+
+/// Deletes the image, unless an index has it as a member.
+fn delete_named(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    reference: &Reference,
+) -> Result<Step<Vec<Removed>>, Error> {
+    let image = stored(tx, repository, reference)?;
+    let (id, digest) = (image.image.id, image.image.digest);
+    if let Some(by) = images::index_naming(tx, repository, &digest)? {
+        return Err(Error::ReferencedByIndex { by });
+    }
+    let named = tags::of_image(tx, id, "", LISTED)?;
+    let too_many = named.len() as u64 > MAX_TAGS_PER_IMAGE;
+    match named.last() {
+        Some(last) if too_many => {
+            tags::delete_of_image_to(tx, id, last.as_str())?;
+        }
+        _ => images::delete(tx, repository, &image)?,
+    }
+    let mut removed: Vec<Removed> = named.into_iter().map(|tag| (digest, Some(tag))).collect();
+    if too_many {
+        return Ok(Step::More(removed));
+    }
+    if removed.is_empty() {
+        removed.push((digest, None));
+    }
+    Ok(Step::Done(removed))
+}
