@@ -422,3 +422,25 @@ async fn an_image_takes_a_thousand_tags_through_either_api() {
     let known = client.put_manifest("web", "t3-7", IMAGE, &manifest).await;
     assert_eq!(known.status, 201);
 }
+
+#[tokio::test]
+async fn a_batch_of_large_manifests_is_refused_whole() {
+    let server = TestServer::dev().await;
+    let aws = server.aws();
+    aws.ok("CreateRepository", on("web", json!({}))).await;
+    let small = pushable(&aws, "web", "layer").await;
+    let filler = "x".repeat(4 * 1024 * 1024 - 1024);
+    let rest = small.strip_prefix('{').expect("an object");
+    let manifest = format!(r#"{{"annotations":{{"filler":"{filler}"}},{rest}"#);
+    let put = json!({"imageManifest": manifest, "imageTag": "v1"});
+    aws.ok("PutImage", on("web", put)).await;
+    let ids = |number| json!({"imageIds": vec![json!({"imageTag": "v1"}); number]});
+    let got = aws.ok("BatchGetImage", on("web", ids(4))).await;
+    assert_eq!(got["images"].as_array().map(Vec::len), Some(4));
+    aws.ecr("BatchGetImage", on("web", ids(5)))
+        .await
+        .assert_fault(
+            "LimitExceededException",
+            "The requested manifests are too large for one response; request fewer",
+        );
+}

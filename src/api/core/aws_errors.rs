@@ -1,6 +1,7 @@
 //! Errors of the HTTP service, and faults, in the two AWS protocols.
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use wharfinger_aws::{Family, Fault, json, xml};
@@ -77,7 +78,7 @@ pub(crate) fn aws_response(
     status: StatusCode,
     family: Family,
     request_id: &str,
-    body: Vec<u8>,
+    body: impl Into<Bytes>,
 ) -> Response<Body> {
     let content_type = match family {
         Family::Json => json::CONTENT_TYPE,

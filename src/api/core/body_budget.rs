@@ -1,5 +1,5 @@
-//! The memory for request bodies that are received whole: charged as bytes are received, and
-//! bounded in all, per peer and per access key.
+//! The memory for request bodies that are received whole, and for large responses: charged as bytes
+//! are received or collected, and bounded in all, per peer and per access key.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -71,6 +71,34 @@ pub enum ReceiveBodyError {
     Malformed,
     #[error("the request's body did not arrive in time, or not whole")]
     EndedEarly,
+}
+
+/// An encoded response, and the memory that is charged for it until it was sent.
+#[derive(Debug)]
+pub(crate) struct EncodedDocument {
+    bytes: Vec<u8>,
+    _memory: BodyReservation,
+}
+
+impl EncodedDocument {
+    pub(crate) const fn new(bytes: Vec<u8>, memory: BodyReservation) -> Self {
+        Self {
+            bytes,
+            _memory: memory,
+        }
+    }
+}
+
+impl From<EncodedDocument> for Bytes {
+    fn from(document: EncodedDocument) -> Self {
+        struct Charged(EncodedDocument);
+        impl AsRef<[u8]> for Charged {
+            fn as_ref(&self) -> &[u8] {
+                &self.0.bytes
+            }
+        }
+        Self::from_owner(Charged(document))
+    }
 }
 
 /// No memory became free in time.
@@ -329,6 +357,20 @@ mod tests {
         let error = receive(3 * FREE_BYTES).await.map(|received| received.bytes);
         assert_eq!(error, Err(ReceiveBodyError::Exhausted));
         drop((received, other));
+        assert_eq!(budget.used().total, 0);
+    }
+
+    #[tokio::test]
+    async fn a_response_is_charged_until_it_was_sent() {
+        let budget = Arc::new(BodyBudget::default());
+        let mut memory = budget.reserve(PEERS[0], Some("A"));
+        assert_eq!(memory.grow(2 * FREE_BYTES).await, Ok(()));
+        let bytes = b"{}".to_vec();
+        let mut body = Body::from(Bytes::from(EncodedDocument::new(bytes, memory)));
+        let sent = body.frame().await.expect("a frame").expect("sent");
+        let sent = sent.into_data().expect("data");
+        assert_eq!((&*sent, budget.used().total), (&b"{}"[..], FREE_BYTES));
+        drop((body, sent));
         assert_eq!(budget.used().total, 0);
     }
 

@@ -14,13 +14,14 @@ use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
+use tokio::sync::Mutex;
 use wharfinger_aws::sigv4::{self, SignatureError};
 use wharfinger_aws::{Family, Fault, json, query};
 use wharfinger_base::Clock;
 use wharfinger_iam::{self as iam, Iam, SigV4Claim, Signed};
 
 use crate::aws_errors::{TARGET, aws_response, family, fault_response};
-use crate::body_budget::{ReceiveBodyError, ReceivedBody};
+use crate::body_budget::{EncodedDocument, ReceiveBodyError, ReceivedBody};
 use crate::mounted::{MountedOperation, MountedService};
 use crate::names::Names;
 use crate::observation::ResponseInfo;
@@ -89,7 +90,7 @@ impl Gateway {
         head: &Parts,
         body: &mut Body,
         info: &mut ResponseInfo,
-    ) -> Result<Vec<u8>, Fault> {
+    ) -> Result<EncodedDocument, Fault> {
         let family = family(&head.headers);
         let iam = &self.iam;
         let target = self.target(head);
@@ -187,6 +188,7 @@ impl Gateway {
 
     fn call_head(&self, context: &RequestContext, signed: Signed) -> CallHead {
         let region = signed.region;
+        let memory = context.reserve_response(signed.caller.access_key_id.as_deref());
         CallHead {
             scope: RequestScope {
                 account: signed.caller.account,
@@ -194,6 +196,7 @@ impl Gateway {
             },
             caller: signed.caller,
             origin: context.origin().clone(),
+            memory: Mutex::new(memory),
             request_id: context.request_id().to_owned(),
             now: self.clock.now(),
         }

@@ -10,7 +10,7 @@ use tower_http::request_id::RequestId;
 use wharfinger_http::{Connection, SendfileQueue};
 use wharfinger_iam::Caller;
 
-use crate::body_budget::{BodyBudget, ReceiveBodyError, ReceivedBody};
+use crate::body_budget::{BodyBudget, BodyReservation, ReceiveBodyError, ReceivedBody};
 use crate::origin::Origin;
 use crate::rate_limit::Admission;
 use crate::service_error::ServiceError;
@@ -75,6 +75,11 @@ impl RequestContext {
     {
         let peer = self.origin.peer();
         self.bodies.receive(body, max_bytes, peer, access_key).await
+    }
+
+    /// The memory for a response to the holder of `access_key`; nothing is charged yet.
+    pub(crate) fn reserve_response(&self, access_key: Option<&str>) -> BodyReservation {
+        self.bodies.reserve(self.origin.peer(), access_key)
     }
 
     /// Charges the request to the rate limit of a caller whose credentials were verified. Every

@@ -8,12 +8,14 @@ use std::sync::{Arc, LazyLock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::Mutex;
 use wharfinger_aws::constraints::Limits;
 use wharfinger_aws::{Family, Fault, json, xml};
 use wharfinger_base::Timestamp;
 use wharfinger_iam::{Caller, EvaluationBudget, Policy, Resource};
 
 use crate::authorizer::Authorizer;
+use crate::body_budget::{BodyReservation, EncodedDocument};
 use crate::origin::Origin;
 use crate::scope::RequestScope;
 
@@ -136,7 +138,8 @@ pub(crate) struct OperationFacts {
 }
 
 /// A response in progress: the encoded body, or the fault.
-pub(crate) type EncodedResponse = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>> + Send>>;
+pub(crate) type EncodedResponse =
+    Pin<Box<dyn Future<Output = Result<EncodedDocument, Fault>> + Send>>;
 
 /// An operation in a service's table, its type erased.
 #[derive(Debug)]
@@ -180,10 +183,12 @@ fn run<O: Operation>(call: Call<O::Service>, document: Value) -> EncodedResponse
         let operation: O = json::decode(document)?;
         let cx = call.authorize(&operation).await?;
         let output = operation.run(&cx).await.map_err(Into::into)?;
-        match model.family {
+        let bytes = match model.family {
             Family::Json => json::encode(&output),
             Family::Query => xml::encode(O::NAME, model.namespace, &output, cx.request_id()),
-        }
+        }?;
+        let memory = cx.call.head.memory.into_inner();
+        Ok(EncodedDocument::new(bytes, memory))
     })
 }
 
@@ -192,6 +197,8 @@ pub(crate) struct CallHead {
     pub(crate) caller: Arc<Caller>,
     pub(crate) scope: RequestScope,
     pub(crate) origin: Origin,
+    /// What is charged for the response.
+    pub(crate) memory: Mutex<BodyReservation>,
     pub(crate) request_id: String,
     pub(crate) now: Timestamp,
 }
@@ -296,6 +303,17 @@ impl<S: Service> Context<S> {
     #[must_use]
     pub fn request_id(&self) -> &str {
         &self.call.head.request_id
+    }
+
+    /// Charges `bytes` of the response to the memory budget of the server, until it was sent. For
+    /// operations whose output may be large.
+    ///
+    /// # Errors
+    /// The service is unavailable (clients try again) if no memory becomes free in time.
+    pub async fn charge_response(&self, bytes: usize) -> Result<(), Fault> {
+        let mut memory = self.call.head.memory.lock().await;
+        let granted = memory.grow(bytes).await;
+        granted.map_err(|_exhausted| Fault::unavailable(S::model().family))
     }
 
     /// The resource that the operation works on, as it was loaded for the decision.

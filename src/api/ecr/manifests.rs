@@ -12,8 +12,13 @@ use crate::resource::{RepositoryRef, ResourceId};
 use crate::views::ImageIdView;
 use crate::{Ecr, Result, error};
 
-/// Most bytes of manifests in one response: one hundred of the largest would be 400 MiB.
-const MAX_RESPONSE_BYTES: usize = 32 * 1024 * 1024;
+/// Most bytes of manifests in one response, four of the largest: one hundred of them would be 400
+/// MiB.
+const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a byte of a manifest takes of memory until the response was sent: itself, and its JSON
+/// encoding, in which it may need an escape.
+const RESPONSE_COPIES: usize = 3;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -90,6 +95,8 @@ impl Operation for BatchGetImage {
                             "The requested manifests are too large for one response; request fewer",
                         ));
                     }
+                    cx.charge_response(RESPONSE_COPIES * stored.bytes.len())
+                        .await?;
                     images.note_pull(&stored.image);
                     output
                         .images
