@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::budget::{EvaluationLimit, MAX_CONDITION_VALUE_BYTES};
+use crate::effect::Effect;
 use crate::error::PolicyError;
 use crate::key::{ContextValues, Key};
 use crate::pattern::{ArnPattern, Pattern, PatternMatch, Syntax};
@@ -170,8 +171,10 @@ impl Operator {
 }
 
 impl Condition {
-    /// Whether the condition holds for this request.
-    pub(super) fn holds(&self, context: &impl ContextValues) -> bool {
+    /// Whether the condition of a statement with this effect holds for this request. Tags whose
+    /// keys differ only in case are all values of one condition key: a statement that denies needs
+    /// one of them to match, one that allows needs all.
+    pub(super) fn holds(&self, effect: Effect, context: &impl ContextValues) -> bool {
         context.meter().spend(CONDITION_STEPS);
         let values = context.values(&self.key);
         if values
@@ -206,6 +209,10 @@ impl Condition {
         });
         match quantifier {
             Quantifier::ForAllValues => hits.all(|hit| hit),
+            Quantifier::Plain if self.key.is_tag() => match effect {
+                Effect::Allow => hits.all(|hit| hit),
+                Effect::Deny => hits.any(|hit| hit),
+            },
             Quantifier::Plain if negated => hits.all(|hit| hit),
             Quantifier::Plain | Quantifier::ForAnyValue => hits.any(|hit| hit),
         }

@@ -46,6 +46,8 @@ pub struct ConditionContext<'a> {
     pub resource_tags: &'a [(String, String)],
     /// `aws:RequestTag/KEY` and `aws:TagKeys`: the tags that the request brings.
     pub request_tags: &'a [(String, String)],
+    /// Further values of `aws:TagKeys`: the keys of the tags that the request removes.
+    pub removed_tags: &'a [String],
     /// Keys of a single service, by their full name.
     pub extra: &'a [(&'a str, &'a [String])],
 }
@@ -53,19 +55,21 @@ pub struct ConditionContext<'a> {
 impl<'a> AccessRequest<'a> {
     /// The values for a condition key; none where the request lacks it.
     pub(super) fn values(&self, key: &Key) -> Vec<Cow<'a, str>> {
-        let tag = |tags: &'a [(String, String)], wanted: &str| {
+        // Keys of tags differ by case, and condition keys do not: all such tags are values.
+        let tags = |tags: &'a [(String, String)], wanted: &str| {
             tags.iter()
-                .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+                .filter(|(name, _)| name.eq_ignore_ascii_case(wanted))
                 .map(|(_, value)| Cow::Borrowed(value.as_str()))
+                .collect()
         };
         let context = self.context;
         match key {
+            Key::ResourceTag(wanted) => return tags(context.resource_tags, wanted),
+            Key::RequestTag(wanted) => return tags(context.request_tags, wanted),
             Key::TagKeys => {
-                return context
-                    .request_tags
-                    .iter()
-                    .map(|(name, _)| Cow::Borrowed(name.as_str()))
-                    .collect();
+                let set = context.request_tags.iter().map(|(name, _)| name);
+                let keys = set.chain(context.removed_tags);
+                return keys.map(|name| Cow::Borrowed(name.as_str())).collect();
             }
             Key::Other(name) => {
                 let found = context
@@ -98,9 +102,7 @@ impl<'a> AccessRequest<'a> {
             Key::RequestedRegion => context.requested_region.map(Cow::Borrowed),
             Key::ResourceAccount => Some(Cow::Owned(self.resource_account.as_str().to_owned())),
             Key::NoService => Some(Cow::Borrowed("false")),
-            Key::ResourceTag(wanted) => tag(context.resource_tags, wanted),
-            Key::RequestTag(wanted) => tag(context.request_tags, wanted),
-            Key::TagKeys | Key::Other(_) => None,
+            Key::ResourceTag(_) | Key::RequestTag(_) | Key::TagKeys | Key::Other(_) => None,
             Key::PrincipalArn
             | Key::PrincipalAccount
             | Key::PrincipalType
@@ -161,7 +163,9 @@ mod tests {
         let tags = [
             ("Team".to_owned(), "red".to_owned()),
             ("x".to_owned(), "y".to_owned()),
+            ("X".to_owned(), "z".to_owned()),
         ];
+        let removed = ["old".to_owned()];
         let extra = ["a".to_owned(), "b".to_owned()];
         let context = ConditionContext {
             now: Timestamp::from_ms(1_700_000_000_500),
@@ -171,6 +175,7 @@ mod tests {
             requested_region: Some("us-east-1"),
             resource_tags: &tags[..1],
             request_tags: &tags,
+            removed_tags: &removed,
             extra: &[("ecr:Thing", &extra)],
         };
         let request = AccessRequest {
@@ -197,8 +202,9 @@ mod tests {
             ("aws:PrincipalIsAWSService", "false"),
             ("ecr:ResourceTag/Team", "red"),
             ("aws:ResourceTag/team", "red"),
-            ("aws:RequestTag/x", "y"),
-            ("aws:TagKeys", "Team,x"),
+            ("aws:RequestTag/x", "y,z"),
+            ("aws:RequestTag/old", ""),
+            ("aws:TagKeys", "Team,x,X,old"),
             ("ecr:thing", "a,b"),
             ("aws:ResourceTag/none", ""),
             ("aws:PrincipalOrgID", ""),
@@ -207,6 +213,7 @@ mod tests {
         }
         assert_eq!(request.variable("aws:username").as_deref(), Some("ann"));
         assert_eq!(request.variable("aws:TagKeys"), None);
+        assert_eq!(request.variable("aws:RequestTag/x"), None);
         assert_eq!(
             AccessRequest {
                 caller: &Caller::root(AccountId::DEV),

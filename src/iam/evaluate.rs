@@ -18,9 +18,10 @@ use std::sync::Arc;
 
 use crate::budget::{EvaluationLimit, MAX_CONDITION_VALUE_BYTES, Meter};
 use crate::context::AccessRequest;
+use crate::effect::Effect;
 use crate::key::{ContextValues, Key};
 use crate::pattern::{ArnPattern, Pattern, PatternMatch, Variables};
-use crate::policy::{Effect, Listed, NamedPrincipal, Policy, Statement};
+use crate::policy::{Listed, NamedPrincipal, Policy, Statement};
 use crate::principal::{Caller, IdentityPolicies, Principal};
 
 /// Steps counted for a statement besides its patterns and conditions.
@@ -400,7 +401,7 @@ fn applies(statement: &Statement, evaluation: &Evaluation<'_>) -> Option<Strengt
     statement
         .conditions
         .iter()
-        .all(|condition| condition.holds(evaluation))
+        .all(|condition| condition.holds(statement.effect, evaluation))
         .then_some(strength)
 }
 

@@ -67,6 +67,11 @@ impl Key {
             _ => Self::Other(lower),
         }
     }
+
+    /// Whether the values are those of tags, of which several may differ from the key only in case.
+    pub(super) const fn is_tag(&self) -> bool {
+        matches!(self, Self::ResourceTag(_) | Self::RequestTag(_))
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use wharfinger_aws::{AccountId, Arn};
 
 use crate::condition::{self, Condition};
+use crate::effect::Effect;
 use crate::error::PolicyError;
 use crate::pattern::{ArnPattern, Pattern, Syntax};
 use crate::strict_json::Json;
@@ -60,13 +61,6 @@ impl Grammar {
 pub struct Policy {
     text: Box<str>,
     pub(super) statements: Box<[Statement]>,
-}
-
-/// Allow or deny.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    Allow,
-    Deny,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -266,6 +266,35 @@ async fn conditions_see_the_tags_of_request_and_resource() {
     user.ecr("ListImages", on("blue", json!({})))
         .await
         .assert_denied("ecr:ListImages", "action");
+    let both = json!({"tags": [{"Key": "TEAM", "Value": "blue"}, {"Key": "Team", "Value": "red"}]});
+    user.ecr("CreateRepository", on("both", both))
+        .await
+        .assert_denied("ecr:CreateRepository", "action");
+}
+
+#[tokio::test]
+async fn a_removed_tag_is_a_tag_key_of_the_request_and_has_no_value() {
+    let server = TestServer::start(Setup::default()).await;
+    server
+        .aws()
+        .ok("CreateRepository", on("web", json!({})))
+        .await;
+    let arn = "arn:aws:ecr:us-east-1:123456789012:repository/web";
+    let own = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "ecr:UntagResource", "Resource": "*",
+            "Condition": {"Null": {"aws:RequestTag/a": "true"}}},
+        {"Effect": "Deny", "Action": "ecr:UntagResource", "Resource": "*",
+            "Condition": {"ForAnyValue:StringEquals": {"aws:TagKeys": "kept"}}},
+    ]});
+    let user = server.aws_user(ACCOUNT, "tagger", &own.to_string());
+    let untag = |keys: &[&str]| json!({"resourceArn": arn, "tagKeys": keys});
+    user.ok("UntagResource", untag(&["a"])).await;
+    user.ecr("UntagResource", untag(&["a", "kept"]))
+        .await
+        .assert_denied(
+            "ecr:UntagResource",
+            "with an explicit deny in an identity-based policy",
+        );
 }
 
 #[tokio::test]

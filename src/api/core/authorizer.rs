@@ -22,6 +22,15 @@ pub struct Authorizer<'a> {
     pub budget: &'a EvaluationBudget,
 }
 
+/// The tags that a request brings.
+#[derive(Clone, Debug, Default)]
+pub struct RequestTags {
+    /// Those that it sets, for `aws:RequestTag` and `aws:TagKeys`.
+    pub set: Vec<(String, String)>,
+    /// The keys of those that it removes, for `aws:TagKeys`.
+    pub removed: Vec<String>,
+}
+
 /// A caller without permission.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -36,10 +45,10 @@ impl Authorizer<'_> {
     /// # Errors
     /// [`AccessDenied`].
     pub fn check<R: Resource>(&self, action: &str, resource: &R) -> Result<(), AccessDenied> {
-        self.decide(action, resource, resource.policy(), &[])
+        self.decide(action, resource, resource.policy(), &RequestTags::default())
     }
 
-    /// The same for a request that sets these tags on the resource (`aws:RequestTag`).
+    /// The same for a request that sets or removes tags of the resource.
     ///
     /// # Errors
     /// [`AccessDenied`].
@@ -47,7 +56,7 @@ impl Authorizer<'_> {
         &self,
         action: &str,
         resource: &R,
-        request_tags: &[(String, String)],
+        request_tags: &RequestTags,
     ) -> Result<(), AccessDenied> {
         self.decide(action, resource, resource.policy(), request_tags)
     }
@@ -62,7 +71,7 @@ impl Authorizer<'_> {
         resource: &R,
         policy: &Policy,
     ) -> Result<(), AccessDenied> {
-        self.decide(action, resource, Some(policy), &[])
+        self.decide(action, resource, Some(policy), &RequestTags::default())
     }
 
     fn decide<R: Resource>(
@@ -70,7 +79,7 @@ impl Authorizer<'_> {
         action: &str,
         resource: &R,
         policy: Option<&Policy>,
-        request_tags: &[(String, String)],
+        request_tags: &RequestTags,
     ) -> Result<(), AccessDenied> {
         let context = ConditionContext {
             now: self.now,
@@ -79,7 +88,8 @@ impl Authorizer<'_> {
             user_agent: self.origin.user_agent(),
             requested_region: Some(self.region.as_str()),
             resource_tags: resource.tags(),
-            request_tags,
+            request_tags: &request_tags.set,
+            removed_tags: &request_tags.removed,
             ..ConditionContext::default()
         };
         let request = AccessRequest {

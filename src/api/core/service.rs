@@ -14,7 +14,7 @@ use wharfinger_aws::{Family, Fault, json, xml};
 use wharfinger_base::Timestamp;
 use wharfinger_iam::{Caller, EvaluationBudget, Policy, Resource};
 
-use crate::authorizer::Authorizer;
+use crate::authorizer::{Authorizer, RequestTags};
 use crate::body_budget::{BodyReservation, EncodedDocument};
 use crate::origin::Origin;
 use crate::scope::RequestScope;
@@ -108,8 +108,7 @@ pub struct Demand<S: Service> {
     /// The IAM action, such as `ecr:PutImage`.
     pub(crate) action: String,
     pub(crate) resource: S::ResourceId,
-    /// Tags that the request sets, for `aws:RequestTag`.
-    pub(crate) request_tags: Vec<(String, String)>,
+    pub(crate) request_tags: RequestTags,
 }
 
 impl<S: Service> Demand<S> {
@@ -119,13 +118,21 @@ impl<S: Service> Demand<S> {
         Self {
             action: format!("{}:{action}", S::model().name),
             resource,
-            request_tags: Vec::new(),
+            request_tags: RequestTags::default(),
         }
     }
 
+    /// For a request that sets these tags.
     #[must_use]
     pub fn with_tags(mut self, tags: Vec<(String, String)>) -> Self {
-        self.request_tags = tags;
+        self.request_tags.set = tags;
+        self
+    }
+
+    /// For a request that removes the tags with these keys.
+    #[must_use]
+    pub fn removing_tags(mut self, keys: Vec<String>) -> Self {
+        self.request_tags.removed = keys;
         self
     }
 }

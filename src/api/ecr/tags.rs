@@ -174,10 +174,8 @@ impl Operation for UntagResource {
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecr>>> {
-        let keys = self.tag_keys.iter();
-        let tags = keys.map(|key| (key.clone(), String::new())).collect();
         let demand = Demand::new(Self::ACTION, self.resource(scope)?);
-        Ok(vec![demand.with_tags(tags)])
+        Ok(vec![demand.removing_tags(self.tag_keys.clone())])
     }
 
     async fn run(self, cx: &Context<Ecr>) -> Result<UntagResourceOutput> {

@@ -39,7 +39,7 @@ fn parsed(block: &str) -> Result<Vec<Condition>, PolicyError> {
 
 fn condition_holds(condition: &Condition, given: Keys<'_>) -> bool {
     let budget = EvaluationBudget::default();
-    condition.holds(&Given(given, Meter::new(&budget)))
+    condition.holds(Effect::Allow, &Given(given, Meter::new(&budget)))
 }
 
 fn holds(block: &str, given: Keys<'_>) -> bool {
@@ -387,5 +387,30 @@ proptest! {
         };
         let same = (0..bits).all(|bit| (network ^ address) & (1 << (31 - bit)) == 0);
         prop_assert_eq!(block.contains(std::net::Ipv4Addr::from(address).into()), same);
+    }
+}
+
+#[test]
+fn of_tags_that_differ_in_case_one_denies_and_all_allow() {
+    for (operator, values, allows, denies) in [
+        ("StringEquals", &["red", "red"][..], true, true),
+        ("StringEquals", &["red", "blue"][..], false, true),
+        ("StringEquals", &["blue", "green"][..], false, false),
+        ("StringNotEquals", &["red", "blue"][..], false, true),
+        ("StringNotEquals", &["red", "red"][..], false, false),
+        ("StringNotEquals", &["blue", "green"][..], true, true),
+    ] {
+        for key in ["aws:ResourceTag/Team", "aws:RequestTag/Team"] {
+            let block = serde_json::json!({operator: {key: "red"}}).to_string();
+            let condition = &parsed(&block).expect("a condition")[0];
+            let budget = EvaluationBudget::default();
+            let given = [(key, values)];
+            let given = Given(&given, Meter::new(&budget));
+            let found = (
+                condition.holds(Effect::Allow, &given),
+                condition.holds(Effect::Deny, &given),
+            );
+            assert_eq!(found, (allows, denies), "{operator} {key} {values:?}");
+        }
     }
 }
