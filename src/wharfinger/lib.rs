@@ -4,4 +4,5 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+mod data_folder;
 pub mod server;

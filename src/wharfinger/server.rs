@@ -1,9 +1,9 @@
 //! The server: assembles the application from its configuration, serves it, and drains requests on
 //! a signal.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,6 +22,7 @@ use wharfinger_telemetry::{Kind, MetricsError, Reading};
 use crate::api::routes::http_service;
 use crate::app::App;
 use crate::config::Config;
+use crate::data_folder;
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -189,23 +190,10 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
 }
 
 fn make_folder(path: &Path) -> Result<(), StartError> {
-    let failed = |source| StartError::Folder {
+    data_folder::create(path).map_err(|source| StartError::Folder {
         path: path.to_owned(),
         source,
-    };
-    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
-    // Only its owner may read it: it holds images, and the key to every secret.
-    let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    created.map_err(failed)?;
-    // A power cut must not take the folder with all that was acknowledged since.
-    for parent in missing.iter().filter_map(|created| created.parent()) {
-        let parent = Some(parent).filter(|parent| *parent != Path::new(""));
-        let opened = fs::File::open(parent.unwrap_or(Path::new(".")));
-        opened
-            .and_then(|parent| parent.sync_all())
-            .map_err(failed)?;
-    }
-    Ok(())
+    })
 }
 
 /// Warns about a data folder that existed before and that other users of this machine can read.
