@@ -11,6 +11,7 @@ mod listings;
 mod manifest_cache;
 mod model;
 mod mutability;
+mod open_uploads;
 mod policies;
 mod pull_records;
 mod pulls;

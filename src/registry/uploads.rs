@@ -17,6 +17,7 @@ use wharfinger_oci::{Algorithm, Digest};
 use crate::Config;
 use crate::error::{Error, Mismatch};
 use crate::model::{Blob, RepositoryId, Upload};
+use crate::open_uploads::OpenUploads;
 use crate::reset::Publishing;
 use crate::store::uploads::{self as store, UploadSession};
 use crate::upload_claims::{Claim, UploadClaims};
@@ -51,6 +52,7 @@ pub struct Uploads {
     pub(super) config: Arc<Config>,
     pub(super) claims: UploadClaims,
     pub(super) publishing: Publishing,
+    open: OpenUploads,
 }
 
 impl Uploads {
@@ -71,34 +73,27 @@ impl Uploads {
             blobs,
             config,
             publishing,
+            open: OpenUploads::default(),
         }
     }
 
     /// Begins a session of `owner` whose bytes are hashed with `algorithm` as they come.
     ///
     /// # Errors
-    /// [`Error::TooManyUploads`]. Requests at the same moment may exceed the limit by their number.
+    /// [`Error::TooManyUploads`]. Requests at the same moment may exceed the limit by their number,
+    /// and other servers by what they start in a second.
     pub async fn start(
         &self,
         repository: RepositoryId,
         algorithm: Algorithm,
         owner: &str,
     ) -> Result<Upload, Error> {
-        let (of_all, of_one) = (
-            self.config.max_open_uploads,
+        let limits = (
             self.config.max_open_uploads_per_caller,
+            self.config.max_open_uploads,
         );
-        let caller = owner.to_owned();
-        let open = self.db.read(move |tx| {
-            let of_caller = store::open(tx, Some(&caller), of_one)?;
-            Ok::<_, Error>((of_caller, store::open(tx, None, of_all)?))
-        });
-        let (of_caller, all) = open.await?;
-        for (count, limit) in [(of_caller, of_one), (all, of_all)] {
-            if count >= limit {
-                return Err(Error::TooManyUploads { limit });
-            }
-        }
+        let now = self.clock.now();
+        self.open.admit(&self.db, owner, limits, now).await?;
         let session = self.new_session(repository, algorithm, None);
         let upload = view(&session);
         self.insert(session, owner.to_owned(), false).await?;
