@@ -16,7 +16,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use fault::chain;
-use session::{Run, Session};
+use session::{Run, Session, SessionError};
 use tokio::sync::mpsc;
 use wharfinger_base::{Ids, Secret};
 
@@ -68,7 +68,7 @@ impl Postgres {
                 prepare::check_collation(&mut client)?;
                 prepare::check_durability(&mut client)?;
                 prepare::migrate(&mut client, &schema, upgrade)?;
-                Session::new(client).map_err(|error| OpenError::Connect(chain(&error)))
+                Ok(Session::new(client)?)
             });
             opening.join().unwrap_or_else(|_| {
                 Err(OpenError::Connect(
@@ -171,16 +171,16 @@ fn connect(connector: &Connector, outage: &Outage) -> Result<Session> {
     }
     let started = Instant::now();
     loop {
-        match connector.connect().and_then(Session::new) {
+        let connected = connector.connect().map_err(SessionError::from);
+        match connected.and_then(Session::new) {
             Ok(session) => return Ok(session),
             Err(error) if started.elapsed() >= RECONNECT_WAIT => {
-                let error =
-                    Error::Unavailable(format!("cannot reach the database: {}", chain(&error)));
+                let error = Error::Unavailable(format!("cannot use the database: {error}"));
                 *outage.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some((Instant::now(), error.clone()));
                 return Err(error);
             }
-            Err(error) => tracing::debug!(error = chain(&error), "cannot reach the database"),
+            Err(error) => tracing::debug!(%error, "cannot use the database"),
         }
         sleep(RECONNECT_PAUSE);
     }

@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use postgres::types::Type;
-use postgres::{Client, IsolationLevel, Statement, Transaction};
+use postgres::{Client, IsolationLevel, SimpleQueryMessage, Statement, Transaction};
 use wharfinger_base::Timestamp;
 
 use crate::engine::{Engine, Tx};
-use crate::error::{Error, Result};
+use crate::error::{Error, OpenError, Result};
 use crate::job::Job;
-use crate::postgres::fault::{ends_session, fault};
+use crate::postgres::fault::{chain, ends_session, fault};
 use crate::postgres::values::{as_params, type_of, with_dollars};
 use crate::row::Row;
 use crate::value::Value;
@@ -35,6 +35,24 @@ pub(super) enum Run {
     Disconnected(Error),
 }
 
+/// Why a connection does not become a session.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error("{}", chain(.0))]
+    Driver(#[from] postgres::Error),
+    #[error("{}", OpenError::SynchronousCommit)]
+    SynchronousCommit,
+}
+
+impl From<SessionError> for OpenError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Driver(error) => Self::Connect(chain(&error)),
+            SessionError::SynchronousCommit => Self::SynchronousCommit,
+        }
+    }
+}
+
 pub(super) struct Session {
     client: Client,
     /// A failure that a new connection may not have.
@@ -43,11 +61,22 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(mut client: Client) -> Result<Self, postgres::Error> {
-        client.batch_execute(&format!(
-            "SET statement_timeout = '{}s'",
+    /// Sets the session up, in one round trip.
+    ///
+    /// # Errors
+    /// Also where its commits would not be durable: the setting of a role, of a database or of the
+    /// server a failover leads to may have changed since the first session was opened.
+    pub(super) fn new(mut client: Client) -> Result<Self, SessionError> {
+        let messages = client.simple_query(&format!(
+            "SET statement_timeout = '{}s'; SHOW synchronous_commit",
             STATEMENT_WAIT.as_secs()
         ))?;
+        let early = messages.iter().any(
+            |message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("off")),
+        );
+        if early {
+            return Err(SessionError::SynchronousCommit);
+        }
         Ok(Self {
             client,
             useless: false,

@@ -9,7 +9,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use wharfinger_base::Secret;
 
+use crate::postgres::{Outage, connect};
 use crate::testing::postgres_config;
+use crate::tls::Connector;
 use crate::{DatabaseConfig, Db, Error, OpenError, Result, Upgrade, params};
 
 /// The test server's configuration with a change to its URL.
@@ -112,6 +114,21 @@ async fn a_server_that_acknowledges_early_is_not_opened() {
     };
     let refused = open(&config).expect_err("refuses");
     assert!(matches!(refused, OpenError::SynchronousCommit), "{refused}");
+}
+
+/// The setting of a role or database may change while a server runs.
+#[test]
+fn a_later_session_that_acknowledges_early_is_not_used() {
+    let Some(DatabaseConfig::Postgres { url, .. }) =
+        config_with(with_setting("synchronous_commit%3Doff"), 1)
+    else {
+        return;
+    };
+    let connector = Connector::from_url(url.reveal()).expect("a URL");
+    match connect(&connector, &Outage::default()) {
+        Err(Error::Unavailable(why)) => assert!(why.contains("synchronous_commit=off"), "{why}"),
+        other => panic!("{:?}", other.map(drop)),
+    }
 }
 
 #[tokio::test]
