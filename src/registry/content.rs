@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use wharfinger_base::{Clock, Timestamp};
-use wharfinger_blobs::{BlobReader, BlobStore};
+use wharfinger_blobs::{self as blobs, BlobReader, BlobStore};
 use wharfinger_db::Db;
 use wharfinger_oci::Digest;
 
@@ -143,11 +143,26 @@ impl Content {
     }
 
     /// Opens the blob's bytes, or a range of them.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBlob`] where a reset has deleted it since it was loaded.
     pub async fn open(&self, blob: &Blob, range: Option<Range<u64>>) -> Result<BlobReader, Error> {
-        self.store
-            .open_blob(&blob.key, blob.size, range)
-            .await
-            .map_err(Error::Blobs)
+        let open = || self.store.open_blob(&blob.key, blob.size, range.clone());
+        let opened = open().await;
+        if let Err(blobs::Error::NotFound) = opened {
+            // Its row goes before its bytes: bytes that are lost still have one.
+            let digest = blob.digest;
+            let now = self
+                .db
+                .get(move |tx| store::blobs::present(tx, &digest))
+                .await?;
+            if now.is_none_or(|now| now.key != blob.key) {
+                return Err(Error::NoSuchBlob(digest));
+            }
+            // Perhaps it was pushed again meanwhile.
+            return open().await.map_err(Error::Blobs);
+        }
+        opened.map_err(Error::Blobs)
     }
 
     /// A signed address at which the blob store itself serves the bytes for `lifetime`; `None`

@@ -98,7 +98,7 @@ mod tests {
     use wharfinger_db::Db;
     use wharfinger_oci::{Algorithm, Digest};
 
-    use crate::{Config, MIGRATIONS, Part, Registry, RegistryId, RepositorySettings};
+    use crate::{Config, Error, MIGRATIONS, Part, Registry, RegistryId, RepositorySettings};
 
     const ROUNDS: usize = 60;
     const PUSHES: usize = 6;
@@ -122,26 +122,54 @@ mod tests {
         }
     }
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn a_blob_pushed_during_a_reset_has_its_file_or_is_not_there() {
-        let folder = tempfile::tempdir().expect("a folder");
+    async fn registry_in(folder: &tempfile::TempDir) -> Registry {
         let config = BlobsConfig::Disk {
             root: folder.path().to_owned(),
         };
-        let blobs = BlobStore::open(&config, Durability::Relaxed, Ids::default()).await;
+        let (ids, db) = (Ids::default(), Db::memory(MIGRATIONS).expect("an index"));
+        let blobs = BlobStore::open(&config, Durability::Relaxed, ids.clone()).await;
         let blobs = blobs.expect("a blob store");
-        let db = Db::memory(MIGRATIONS).expect("an index");
-        let registry = Registry::new(
-            &db,
-            &blobs,
-            &Clock::System,
-            &Ids::default(),
-            Config::default(),
-        );
-        let id = RegistryId {
+        Registry::new(&db, &blobs, &Clock::System, &ids, Config::default())
+    }
+
+    fn registry_id() -> RegistryId {
+        RegistryId {
             account: "123456789012".parse().expect("an account"),
             region: "us-east-1".parse().expect("a region"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_blob_that_a_reset_deletes_before_it_is_opened_is_not_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (registry, id) = (registry_in(&folder).await, registry_id());
+        let digest = Digest::of(Algorithm::Sha256, b"the same content");
+        let loaded = async || {
+            push(&registry, &id, 0).await;
+            let page = registry.repositories.page(&id, "", 1).await;
+            let repository = page.expect("a page").items[0].id;
+            registry.content.get(repository, &digest).await.expect("it")
         };
+        let blob = loaded().await;
+        registry.reset().await.expect("reset");
+        let opened = registry.content.open(&blob, None).await;
+        assert!(matches!(opened, Err(Error::NoSuchBlob(_))), "{opened:?}");
+
+        let blob = loaded().await;
+        registry
+            .content
+            .store
+            .delete(&blob.key)
+            .await
+            .expect("lost");
+        let opened = registry.content.open(&blob, None).await;
+        assert!(matches!(opened, Err(Error::Blobs(_))), "{opened:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_blob_pushed_during_a_reset_has_its_file_or_is_not_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (registry, id) = (registry_in(&folder).await, registry_id());
         let digest = Digest::of(Algorithm::Sha256, b"the same content");
         for _ in 0..ROUNDS {
             let pushes = (0..PUSHES).map(|repository| push(&registry, &id, repository));
