@@ -7,13 +7,13 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
 
 use crate::connection::Connection;
-use crate::head_capture::Framing;
+use crate::head_capture::{BodyFraming, Framing};
 use crate::response_body::ResponseContent;
 
 /// Why a request is rejected before it reaches a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
-    #[error("a request has either ResponseContent-Length or Transfer-Encoding, not both")]
+    #[error("a request has either Content-Length or Transfer-Encoding, not both")]
     Framing,
     #[error("an HTTP/1.1 request has exactly one Host field")]
     HostCount,
@@ -36,8 +36,11 @@ pub(crate) fn check<B: Body>(
 
 fn check_framing<B: Body>(request: &Request<B>, connection: &Connection) -> Result<(), Malformed> {
     let chunked = request.headers().contains_key(TRANSFER_ENCODING);
-    let has_body = !request.body().is_end_stream();
-    let framing = connection.head().take(request.method(), has_body, chunked);
+    let body = match request.body().size_hint().exact() {
+        Some(length) if !chunked => BodyFraming::Length(length),
+        _ => BodyFraming::Chunked,
+    };
+    let framing = connection.head().take(request.method(), body);
     match framing {
         Framing::Unambiguous => Ok(()),
         Framing::Conflicting | Framing::Unknown => Err(Malformed::Framing),

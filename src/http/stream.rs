@@ -83,11 +83,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
         }
         let arrived = &buffer.filled()[before..];
         if let Some(connection) = &this.capture
-            && connection.is_idle()
             && !arrived.is_empty()
         {
-            connection.begin_head();
-            connection.head().extend(arrived, this.head_bytes);
+            let idle = connection.is_idle();
+            if idle {
+                connection.begin_head();
+            }
+            let limit = this.head_bytes;
+            connection.head().extend(arrived, limit, !idle);
         }
         Poll::Ready(Ok(()))
     }
