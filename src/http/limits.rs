@@ -3,6 +3,13 @@
 use std::time::Duration;
 
 /// Limits on connections. Every field is a key of the configuration file.
+///
+/// Before it signs in, a peer can make one HTTP/2 connection hold, with the default limits: 1 MiB
+/// that no handler has read (`connection_window_bytes`), the heads of its streams (`streams` times
+/// `header_bytes`, 3.1 MiB), and the first 8 KiB of each stream's body, which the budget of request
+/// bodies does not charge (0.8 MiB). That is 4.9 MiB, and 9.8 GiB for `connections_per_address` of
+/// them; a server with less memory needs a lower number of these. An HTTP/1 connection has one head
+/// and one body at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Connections served at once. Further connections wait in the kernel's accept queue.
@@ -52,11 +59,14 @@ impl Default for ConnectionLimits {
             minimum_rate: 128,
             linger_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
-            streams: 128,
-            // 1 MiB fills 1 Gbit/s at a round trip of 8 ms.
-            stream_window_bytes: 1024 * 1024,
-            connection_window_bytes: 4 * 1024 * 1024,
-            // Twice the concurrent streams: a client may give up everything that it has under way.
+            // What RFC 9113 advises, and no more: each stream may hold a head.
+            streams: 100,
+            // 512 KiB fill 1 Gbit/s at a round trip of 4 ms.
+            stream_window_bytes: 512 * 1024,
+            // Two streams: one that nobody reads does not stop the others.
+            connection_window_bytes: 1024 * 1024,
+            // Twice the concurrent streams, and some: a client may give up everything that it has
+            // under way.
             resets: 256,
         }
     }
@@ -115,5 +125,19 @@ impl ConnectionLimits {
     pub(crate) fn stall_bytes(&self) -> u64 {
         let millis = u64::try_from(self.stall_timeout.as_millis()).unwrap_or(u64::MAX);
         (self.minimum_rate.saturating_mul(millis) / 1_000).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_nobody_reads_holds_little() {
+        let limits = ConnectionLimits::default();
+        let heads = limits.streams as usize * limits.header_bytes;
+        let unread = limits.connection_window_bytes as usize;
+        assert!(heads + unread < 5 * 1024 * 1024);
+        assert!(limits.stream_window_bytes < limits.connection_window_bytes);
     }
 }

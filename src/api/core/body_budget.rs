@@ -17,8 +17,8 @@ use wharfinger_http::RequestBodyError;
 use crate::rate_limit::network;
 
 /// The first bytes of each body, which are not charged, so that most requests are served while all
-/// memory is in use. All streams of an HTTP/2 connection together get 1 MiB by it, a quarter of
-/// what the connection may buffer anyway.
+/// memory is in use. All streams of an HTTP/2 connection together get 0.8 MiB by it, less than the
+/// connection may buffer anyway.
 const FREE_BYTES: usize = 8 * 1024;
 
 /// Bodies held in memory at once: nine of the largest, of 28 MiB.

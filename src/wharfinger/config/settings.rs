@@ -179,17 +179,17 @@ pub struct Settings {
         value_name = "SECONDS"
     )]
     pub linger_timeout_seconds: Option<u64>,
-    /// Concurrent streams of one HTTP/2 connection [default: 128]
+    /// Concurrent streams of one HTTP/2 connection [default: 100]
     #[arg(long, env = "WHARFINGER_HTTP2_STREAMS", value_name = "COUNT")]
     pub http2_streams: Option<u32>,
-    /// Bytes that a client may send ahead on one HTTP/2 stream [default: 1048576]
+    /// Bytes that a client may send ahead on one HTTP/2 stream [default: 524288]
     #[arg(
         long,
         env = "WHARFINGER_HTTP2_STREAM_WINDOW_BYTES",
         value_name = "BYTES"
     )]
     pub http2_stream_window_bytes: Option<u32>,
-    /// Bytes that a client may send ahead on one HTTP/2 connection [default: 4194304]
+    /// Bytes that a client may send ahead on one HTTP/2 connection [default: 1048576]
     #[arg(
         long,
         env = "WHARFINGER_HTTP2_CONNECTION_WINDOW_BYTES",
