@@ -31,7 +31,8 @@ impl Weighter<i64, Arc<StoredManifest>> for Size {
 
 /// A cache of image rows. Each look-up first reads from the index which image the tag or digest
 /// names now; the row of a committed image does not change, and its number is not used again. Only
-/// the time of the last pull changes: entries are removed when it is written.
+/// the time of the last pull changes: entries are removed when it is written. Where a failover may
+/// lose commits, so that numbers are used again, the digest is read as well and compared.
 #[derive(Clone)]
 pub(super) struct ManifestCache(Arc<Cache<i64, Arc<StoredManifest>, Size>>);
 
@@ -52,10 +53,23 @@ impl ManifestCache {
         repository: RepositoryId,
         reference: &Reference,
     ) -> Result<Option<Arc<StoredManifest>>, Error> {
-        let Some(id) = id_of(tx, repository, reference)? else {
+        let known = match reference {
+            Reference::Digest(digest) => {
+                images::id_by_digest(tx, repository, digest)?.map(|id| (id, Some(*digest)))
+            }
+            Reference::Tag(tag) if tx.may_lose_commits() => {
+                tags::target(tx, repository, tag.as_str())?.map(|(id, digest)| (id, Some(digest)))
+            }
+            Reference::Tag(tag) => {
+                tags::image_of(tx, repository, tag.as_str())?.map(|id| (id, None))
+            }
+        };
+        let Some((id, digest)) = known else {
             return Ok(None);
         };
-        if let Some(manifest) = self.0.get(&id) {
+        if let Some(manifest) = self.0.get(&id)
+            && digest.is_none_or(|digest| manifest.image.digest == digest)
+        {
             return Ok(Some(manifest));
         }
         let stored = images::stored_by_id(tx, id)?;
