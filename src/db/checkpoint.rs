@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use crate::sqlite::point_readers::PointReaders;
+
 /// Pages in the log that start a checkpoint: 16 MiB, so that each sync of the index file is short.
 const START_PAGES: u32 = 4 * 1024;
 /// Pages that the writer may be left to copy itself: some ten milliseconds of its time.
@@ -73,16 +75,25 @@ impl Wal {
     /// The writer calls this between two batches; `batch` is the duration of the last one. Pauses
     /// if the log has grown too long, and copies the rest of it if the checkpointer requests that
     /// or the log is full.
-    pub(super) fn between_batches(&self, writer: &Connection, batch: Duration) {
+    pub(super) fn between_batches(
+        &self,
+        writer: &Connection,
+        batch: Duration,
+        readers: &PointReaders,
+    ) {
         let full = self.pages() >= FULL_PAGES;
         if !full && self.pages() >= SLOW_PAGES {
             sleep(batch.min(SLOW_PAUSE));
         }
         if self.shared.finish.swap(false, Ordering::Relaxed) || full {
+            readers.end_snapshots();
             note(finish(
                 writer,
                 if full { FULL_WAIT } else { Duration::ZERO },
             ));
+            // Those taken meanwhile read the log; later ones read the index file alone, so that
+            // the next batch can begin the log anew.
+            readers.end_snapshots();
         }
     }
 
@@ -92,14 +103,20 @@ impl Wal {
 }
 
 /// Runs until the writer's connection is closed; closing the last connection copies what is left.
-pub(super) fn run(connection: &Connection, wal: &Wal, wakes: &Receiver<()>) {
+pub(super) fn run(
+    connection: &Connection,
+    wal: &Wal,
+    wakes: &Receiver<()>,
+    readers: &PointReaders,
+) {
     let mut seen = 0;
     loop {
         match wakes.recv_timeout(IDLE) {
-            Ok(()) => note(catch_up(connection, wal)),
+            Ok(()) => note(catch_up(connection, wal, readers)),
             Err(RecvTimeoutError::Timeout) => {
                 let pages = wal.pages();
                 if pages != 0 && pages == seen {
+                    readers.end_snapshots();
                     note(empty(connection, wal));
                 }
                 seen = pages;
@@ -119,8 +136,9 @@ fn finish(writer: &Connection, patience: Duration) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn catch_up(connection: &Connection, wal: &Wal) -> rusqlite::Result<()> {
+fn catch_up(connection: &Connection, wal: &Wal, readers: &PointReaders) -> rusqlite::Result<()> {
     for _ in 0..ROUNDS {
+        readers.end_snapshots();
         let copied = copy(connection, "PRAGMA wal_checkpoint(PASSIVE)")?.copied;
         if wal.pages().saturating_sub(copied) <= FINISH_PAGES {
             break;

@@ -41,15 +41,31 @@ pub(super) trait Engine {
 /// `ON CONFLICT`.
 pub struct Tx<'a> {
     engine: &'a mut dyn Engine,
+    version: Option<u64>,
     failure: Option<Error>,
 }
 
 impl<'a> Tx<'a> {
     pub(super) fn new(engine: &'a mut dyn Engine) -> Self {
+        Self::at(engine, None)
+    }
+
+    /// A read transaction on the state of this number.
+    pub(super) fn at(engine: &'a mut dyn Engine, version: Option<u64>) -> Self {
         Self {
             engine,
+            version,
             failure: None,
         }
+    }
+
+    /// The number of the state that the transaction reads, for caches of what it read: two
+    /// transactions with the same number find the same rows in every table that only the serving
+    /// process writes. `None` where that is not known: in write transactions, on PostgreSQL, and
+    /// while a commit is under way.
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        self.version
     }
 
     /// The error that lost this transaction.

@@ -1,5 +1,6 @@
 //! The embedded engine: its connections, their settings and their threads.
 
+pub(crate) mod point_readers;
 pub(crate) mod session;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use crate::error::{OpenError, Result};
 use crate::job::{Job, Queue};
 use crate::migrate::{Dialect, HISTORY, Migration, Schema, Upgrade, failed, lock_file};
 use crate::recovery::{Directory, rewrite_log};
+use crate::sqlite::point_readers::PointReaders;
 use crate::sqlite::session::{Session, command, fault};
 use crate::threads::Threads;
 use crate::writer;
@@ -31,9 +33,6 @@ const READ_QUEUE: usize = 1024;
 /// Threads for scans and pages: few, as they are bound by the processor; enough that two long scans
 /// do not stop all pages.
 const READERS: usize = 4;
-/// Connections lent for inline reads at one time; a runtime has a worker a core, so more means
-/// callers that may as well queue.
-const INLINE_CONNECTIONS: usize = 64;
 /// Prepared statements kept by each connection: all statements of the program fit.
 const STATEMENTS: usize = 128;
 /// Pages kept by the writer, in KiB: the changed pages of a full batch fit, so that none is written
@@ -53,7 +52,7 @@ const BUSY_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Sqlite {
     writes: Queue,
     reads: Queue,
-    inline: Lending,
+    point_readers: Arc<PointReaders>,
     _threads: Threads,
     _temporary: Option<TemporaryFolder>,
 }
@@ -116,13 +115,17 @@ impl Sqlite {
         let (writes, jobs) = mpsc::channel(WRITE_QUEUE);
         let (reads, read_jobs) = mpsc::channel(READ_QUEUE);
         let mut threads = Threads::default();
+        let point_readers = Arc::new(PointReaders::new({
+            let file = file.clone();
+            move || file.connect(Role::PointReader)
+        }));
         let mut connection = file
             .connect(Role::Writer)
             .map_err(|error| trouble(&error))?;
         let (wal, wakes) = Wal::watch(&mut connection).map_err(|error| trouble(&error))?;
         threads.start("db-writer", {
-            let wal = wal.clone();
-            move || writer::run(&connection, jobs, &wal)
+            let (wal, readers) = (wal.clone(), Arc::clone(&point_readers));
+            move || writer::run(&connection, jobs, &wal, &readers)
         })?;
         let checkpointer = file
             .connect(Role::Checkpointer)
@@ -130,8 +133,9 @@ impl Sqlite {
         checkpointer
             .busy_timeout(checkpoint::TRUNCATE_WAIT)
             .map_err(|error| trouble(&error))?;
-        threads.start("db-checkpoint", move || {
-            checkpoint::run(&checkpointer, &wal, &wakes);
+        threads.start("db-checkpoint", {
+            let readers = Arc::clone(&point_readers);
+            move || checkpoint::run(&checkpointer, &wal, &wakes, &readers)
         })?;
         let read_jobs = Arc::new(Mutex::new(read_jobs));
         for _ in 0..READERS {
@@ -141,14 +145,10 @@ impl Sqlite {
             let jobs = Arc::clone(&read_jobs);
             threads.start("db-reader", move || run_reader(&reader, &jobs))?;
         }
-        let inline = Lending {
-            file,
-            idle: Mutex::default(),
-        };
         Ok(Self {
             writes,
             reads,
-            inline,
+            point_readers,
             _threads: threads,
             _temporary: temporary,
         })
@@ -164,13 +164,7 @@ impl Sqlite {
 
     /// Runs a read on the calling thread; `None` where every connection for that is lent out.
     pub(super) fn inline<T>(&self, work: impl FnOnce(&mut Tx<'_>) -> T) -> Option<Result<T>> {
-        let connection = match self.inline.take()? {
-            Ok(connection) => connection,
-            Err(error) => return Some(Err(error)),
-        };
-        let result = snapshot(&connection, work);
-        self.inline.give_back(connection);
-        Some(result)
+        self.point_readers.read(work)
     }
 }
 
@@ -201,54 +195,6 @@ fn run_reader(connection: &Connection, jobs: &Mutex<mpsc::Receiver<Box<dyn Job>>
     }
 }
 
-/// Connections for inline reads. A thread takes one while it runs a closure, which cannot wait, so
-/// there are as many as threads that read at one time. The last one used is the next one taken, so
-/// that its pages are in memory.
-struct Lending {
-    file: IndexFile,
-    idle: Mutex<Lent>,
-}
-
-#[derive(Default)]
-struct Lent {
-    idle: Vec<Connection>,
-    opened: usize,
-}
-
-impl Lending {
-    fn take(&self) -> Option<Result<Connection>> {
-        {
-            let mut lent = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(connection) = lent.idle.pop() {
-                return Some(Ok(connection));
-            }
-            if lent.opened >= INLINE_CONNECTIONS {
-                return None;
-            }
-            lent.opened += 1;
-        }
-        let opened = self
-            .file
-            .connect(Role::PointReader)
-            .map_err(|error| fault(&error));
-        if opened.is_err() {
-            self.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .opened -= 1;
-        }
-        Some(opened)
-    }
-
-    fn give_back(&self, connection: Connection) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .idle
-            .push(connection);
-    }
-}
-
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -260,6 +206,7 @@ enum Role {
     Checkpointer,
 }
 
+#[derive(Clone)]
 struct IndexFile {
     path: PathBuf,
     synchronous: &'static str,

@@ -9,6 +9,7 @@ use crate::checkpoint::Wal;
 use crate::engine::Tx;
 use crate::error::{Error, Result};
 use crate::job::Job;
+use crate::sqlite::point_readers::{Commits, PointReaders};
 use crate::sqlite::session::{Session, command, fault};
 
 /// Jobs in one transaction: beyond this the sync is a small part of the cost, and the first job has
@@ -18,13 +19,18 @@ const BATCH_JOBS: usize = 64;
 const BATCH_TIME: Duration = Duration::from_millis(20);
 
 /// Runs until the queue is closed and empty.
-pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, wal: &Wal) {
+pub(super) fn run(
+    connection: &Connection,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    wal: &Wal,
+    readers: &PointReaders,
+) {
     let mut done = Vec::with_capacity(BATCH_JOBS);
     while let Some(first) = jobs.blocking_recv() {
         let started = Instant::now();
         roll_back(connection);
         let fate = match command(connection, "BEGIN IMMEDIATE") {
-            Ok(()) => run_batch(connection, first, &mut jobs, &mut done),
+            Ok(()) => run_batch(connection, first, &mut jobs, &mut done, readers.commits()),
             Err(error) => {
                 done.push(first);
                 Err(begin_fault(&error))
@@ -33,7 +39,7 @@ pub(super) fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>
         for job in done.drain(..) {
             job.send_result(fate.clone());
         }
-        wal.between_batches(connection, started.elapsed());
+        wal.between_batches(connection, started.elapsed(), readers);
     }
 }
 
@@ -44,6 +50,7 @@ fn run_batch(
     first: Box<dyn Job>,
     jobs: &mut mpsc::Receiver<Box<dyn Job>>,
     done: &mut Vec<Box<dyn Job>>,
+    commits: &Commits,
 ) -> Result<()> {
     let started = Instant::now();
     let mut next = Some(first);
@@ -59,7 +66,8 @@ fn run_batch(
         let may_grow = done.len() < BATCH_JOBS && started.elapsed() < BATCH_TIME;
         next = if may_grow { jobs.try_recv().ok() } else { None };
     }
-    command(connection, "COMMIT").map_err(|error| {
+    let committed = commits.during(|| command(connection, "COMMIT"));
+    committed.map_err(|error| {
         roll_back(connection);
         fault(&error)
     })
