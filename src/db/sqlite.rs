@@ -84,7 +84,7 @@ impl Sqlite {
             rewrite_log(&connection, path).map_err(|error| failed(error.to_string()))?;
         }
         file.migrate(migrations, upgrade)?;
-        let started = Self::start(file, None)?;
+        let started = Self::start(&file, None)?;
         if let Err(error) = directory.sync() {
             if !existed {
                 // Nothing is in it yet, and the next start must create its name anew.
@@ -104,10 +104,10 @@ impl Sqlite {
             synchronous: "OFF",
         };
         file.migrate(migrations, Upgrade::Apply)?;
-        Self::start(file, Some(folder))
+        Self::start(&file, Some(folder))
     }
 
-    fn start(file: IndexFile, temporary: Option<TemporaryFolder>) -> Result<Self, OpenError> {
+    fn start(file: &IndexFile, temporary: Option<TemporaryFolder>) -> Result<Self, OpenError> {
         let trouble = |error: &rusqlite::Error| OpenError::File {
             path: file.path.clone(),
             why: error.to_string(),

@@ -17,6 +17,7 @@ mod pull_records;
 mod pulls;
 mod referrers;
 mod repositories;
+mod repository_cache;
 mod repository_resource;
 mod reset;
 mod store;

@@ -10,6 +10,7 @@ use crate::Registry;
 use crate::content::Content;
 use crate::error::Error;
 use crate::model::{Blob, RegistryId, StoredManifest};
+use crate::repository_cache::RepositoryKey;
 use crate::repository_resource::RepositoryResource;
 use crate::store;
 
@@ -45,18 +46,18 @@ impl Registry {
         registry: &RegistryId,
         name: &RepositoryName,
         target: PullTarget,
-    ) -> Result<(RepositoryResource, Pulled), Error> {
-        let (id, wanted) = (registry.clone(), name.clone());
-        let policies = self.repositories.policies.clone();
+    ) -> Result<(Arc<RepositoryResource>, Pulled), Error> {
+        let key = RepositoryKey::of(registry, name);
+        let resources = self.repositories.resources.clone();
         let manifests = self.images.manifests.clone();
-        let (repository, pulled) = self
+        let (resource, pulled) = self
             .content
             .db
             .get(move |tx| {
-                let Some(row) = store::repositories::by_name(tx, &id, &wanted)? else {
+                let Some(resource) = resources.get(tx, &key)? else {
                     return Ok::<_, Error>((None, Pulled::Nothing));
                 };
-                let repository = policies.complete(tx, row)?;
+                let repository = resource.repository()?;
                 let pulled = match &target {
                     PullTarget::Manifest(reference) => manifests
                         .get(tx, repository.id, reference)?
@@ -66,10 +67,11 @@ impl Registry {
                             Pulled::Blob(LinkedBlob { blob, lease_until })
                         }),
                 };
-                Ok((Some(repository), pulled))
+                Ok((Some(resource), pulled))
             })
             .await?;
-        Ok((RepositoryResource::of(repository, registry, name), pulled))
+        let missing = || Arc::new(RepositoryResource::missing(registry, name));
+        Ok((resource.unwrap_or_else(missing), pulled))
     }
 }
 

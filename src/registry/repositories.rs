@@ -10,6 +10,7 @@ use crate::cleanup::RepositoryCleanup;
 use crate::error::Error;
 use crate::model::{RegistryId, Repository, RepositoryId, RepositorySettings, TagMutability};
 use crate::policies::{PolicyCache, complete_uncommitted};
+use crate::repository_cache::RepositoryCache;
 use crate::store::images;
 use crate::store::repositories::{self as store, RepositoryRow};
 
@@ -19,17 +20,20 @@ const MOUNT_CANDIDATES: i64 = 32;
 /// Operations on repositories.
 #[derive(Clone)]
 pub struct Repositories {
-    db: Db,
+    pub(super) db: Db,
     clock: Clock,
-    pub(super) policies: PolicyCache,
+    policies: PolicyCache,
+    pub(super) resources: RepositoryCache,
 }
 
 impl Repositories {
     pub(super) fn new(db: Db, clock: Clock) -> Self {
+        let policies = PolicyCache::new();
         Self {
             db,
             clock,
-            policies: PolicyCache::new(),
+            resources: RepositoryCache::new(policies.clone()),
+            policies,
         }
     }
 

@@ -1,5 +1,7 @@
 //! A repository as policy decisions see it: loaded once, decided on and then used.
 
+use std::sync::Arc;
+
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_iam::{Policy, Resource};
 use wharfinger_oci::RepositoryName;
@@ -7,6 +9,7 @@ use wharfinger_oci::RepositoryName;
 use crate::error::Error;
 use crate::model::{RegistryId, Repository};
 use crate::repositories::Repositories;
+use crate::repository_cache::RepositoryKey;
 
 /// What a repository's name refers to, with the policy and tags that decide about it. A name that
 /// no repository has is decided about as a repository without policy and tags, so that a decision
@@ -21,22 +24,15 @@ pub struct RepositoryResource {
 }
 
 impl RepositoryResource {
-    /// What was found under the name.
-    pub(super) fn of(
-        found: Option<Repository>,
-        registry: &RegistryId,
-        name: &RepositoryName,
-    ) -> Self {
-        found.map_or_else(
-            || Self {
-                arn: registry.repository_arn(name),
-                registry: registry.clone(),
-                name: name.clone(),
-                repository: None,
-                tags: Vec::new(),
-            },
-            Self::from,
-        )
+    /// A name that no repository has.
+    pub(super) fn missing(registry: &RegistryId, name: &RepositoryName) -> Self {
+        Self {
+            arn: registry.repository_arn(name),
+            registry: registry.clone(),
+            name: name.clone(),
+            repository: None,
+            tags: Vec::new(),
+        }
     }
 
     /// The repository.
@@ -83,9 +79,10 @@ impl Repositories {
         &self,
         registry: &RegistryId,
         name: &RepositoryName,
-    ) -> Result<RepositoryResource, Error> {
-        let found = self.find(registry, name).await?;
-        Ok(RepositoryResource::of(found, registry, name))
+    ) -> Result<Arc<RepositoryResource>, Error> {
+        let (resources, key) = (self.resources.clone(), RepositoryKey::of(registry, name));
+        let found = self.db.get(move |tx| resources.get(tx, &key)).await?;
+        Ok(found.unwrap_or_else(|| Arc::new(RepositoryResource::missing(registry, name))))
     }
 }
 

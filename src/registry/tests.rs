@@ -3,6 +3,7 @@
 mod failover;
 mod listings;
 mod repositories;
+mod repository_cache;
 mod tag_quota;
 
 use bytes::Bytes;

@@ -14,7 +14,7 @@ use wharfinger_api_core::{AccessDenied, Authorizer};
 use wharfinger_iam::{self as iam, Caller, EvaluationBudget, LayerGrant, ScopeAction};
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::{
-    self as registry, PullTarget, Pulled, RegistryId, Repositories, Repository, RepositoryResource,
+    self as registry, PullTarget, Pulled, RegistryId, Repositories, RepositoryResource,
     RepositorySettings,
 };
 
@@ -155,7 +155,7 @@ impl<'a> IncomingRequest<'a> {
             found = if creates && resource.repository().is_err() {
                 create_for_push(repositories, &authorizer, actions(), &resource).await?
             } else {
-                resource.into_repository()
+                Some(resource)
             };
         } else {
             self.check_scope(&caller)?;
@@ -265,16 +265,16 @@ async fn create_for_push<'a>(
     authorizer: &Authorizer<'_>,
     actions: impl Iterator<Item = &'a str>,
     missing: &RepositoryResource,
-) -> Result<Option<Repository>, DistributionError> {
+) -> Result<Option<Arc<RepositoryResource>>, DistributionError> {
     authorizer.check(CREATE_REPOSITORY, missing)?;
     let (registry, name) = (&missing.registry, &missing.name);
     let settings = RepositorySettings::default();
     match repositories.create(registry, name, settings).await {
-        Ok(created) => Ok(Some(created)),
+        Ok(created) => Ok(Some(Arc::new(RepositoryResource::from(created)))),
         Err(registry::Error::RepositoryExists { .. }) => {
             let found = repositories.load_resource(registry, name).await?;
             check_all(authorizer, actions, &found)?;
-            Ok(found.into_repository())
+            Ok(Some(found))
         }
         Err(error) => Err(error.into()),
     }
@@ -334,7 +334,9 @@ mod tests {
         let actions = [START_UPLOAD].into_iter();
         match create_for_push(repositories, &authorizer, actions, &missing).await {
             Ok(found) => {
-                assert_eq!(found.map(|found| found.id), Some(created.id));
+                let found = found.expect("a resource");
+                let repository = found.repository().expect("it exists");
+                assert_eq!(repository.id, created.id);
                 None
             }
             Err(error) => Some(error.into_response().status()),

@@ -53,7 +53,7 @@ pub(crate) async fn list(
     let filter = filter.filter(|filter| !filter.is_empty());
     let after = request.query.last().map(position).transpose()?;
     let images = &request.state().registry.images;
-    let page = match &request.found {
+    let page = match request.found_repository() {
         Some(repository) => {
             images
                 .referrers(repository.id, subject, filter, after, PAGE_REFERRERS)

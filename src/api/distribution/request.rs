@@ -10,7 +10,8 @@ use wharfinger_api_core::{Authorizer, Origin, RequestContext};
 use wharfinger_iam::{Caller, EvaluationBudget};
 use wharfinger_oci::{Digest, Reference, RepositoryName};
 use wharfinger_registry::{
-    self as registry, LinkedBlob, Pulled, RegistryId, Repository, StoredManifest,
+    self as registry, LinkedBlob, Pulled, RegistryId, Repository, RepositoryResource,
+    StoredManifest,
 };
 
 use crate::error::DistributionError;
@@ -41,8 +42,8 @@ pub(crate) struct AuthorizedRequest<'a> {
     pub(crate) registry: RegistryId,
     /// The work that all policy decisions of the request may do together.
     pub(crate) budget: EvaluationBudget,
-    /// The repository that was loaded for the decision, if there is one of that name.
-    pub(crate) found: Option<Repository>,
+    /// The resource that was decided about; `None` where the request names no repository.
+    pub(crate) found: Option<Arc<RepositoryResource>>,
     /// What the repository has of the manifest or blob that the request reads.
     pub(crate) pulled: Pulled,
 }
@@ -77,12 +78,17 @@ impl<'a> AuthorizedRequest<'a> {
         name.ok_or_else(|| RouteError::NoSuchEndpoint.into())
     }
 
+    /// The repository, if there is one of the name.
+    pub(crate) fn found_repository(&self) -> Option<&Repository> {
+        self.found.as_ref()?.repository().ok()
+    }
+
     /// The repository.
     ///
     /// # Errors
     /// `NAME_UNKNOWN`.
     pub(crate) fn repository(&self) -> Result<&Repository, DistributionError> {
-        if let Some(repository) = &self.found {
+        if let Some(repository) = self.found_repository() {
             return Ok(repository);
         }
         Err(registry::Error::NoSuchRepository {

@@ -273,7 +273,7 @@ async fn repository_actions(
         requested.contains(*scope)
             && actions_of(*scope)
                 .iter()
-                .any(|action| authorizer.check(action, &resource).is_ok())
+                .any(|action| authorizer.check(action, &*resource).is_ok())
     };
     let scopes = [ScopeAction::Pull, ScopeAction::Push, ScopeAction::Delete];
     Ok(ScopeActions::of(scopes.into_iter().filter(allowed)))

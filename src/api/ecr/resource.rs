@@ -1,5 +1,7 @@
 //! The resources of ECR: a registry, all of its repositories, or one repository.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use wharfinger_api_core::RequestScope;
 use wharfinger_aws::{AccountId, Arn};
@@ -24,7 +26,7 @@ pub enum ResourceId {
 pub enum EcrResource {
     Registry(RegistryId),
     Repositories(RegistryId, Arn),
-    Repository(Box<RepositoryResource>),
+    Repository(Arc<RepositoryResource>),
 }
 
 impl EcrResource {
@@ -36,8 +38,7 @@ impl EcrResource {
                 Self::Repositories(registry.clone(), arn)
             }
             ResourceId::Repository(registry, name) => {
-                let loaded = repositories.load_resource(registry, name).await?;
-                Self::Repository(Box::new(loaded))
+                Self::Repository(repositories.load_resource(registry, name).await?)
             }
         })
     }
