@@ -1,3 +1,5 @@
+//! Snapshots that are kept open, under commits of this process and of others.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
