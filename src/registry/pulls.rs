@@ -10,7 +10,7 @@ use crate::Registry;
 use crate::content::Content;
 use crate::error::Error;
 use crate::model::{Blob, RegistryId, StoredManifest};
-use crate::repository_cache::RepositoryKey;
+use crate::repository_cache::RepositoryLookup;
 use crate::repository_resource::RepositoryResource;
 use crate::store;
 
@@ -47,7 +47,7 @@ impl Registry {
         name: &RepositoryName,
         target: PullTarget,
     ) -> Result<(Arc<RepositoryResource>, Pulled), Error> {
-        let key = RepositoryKey::of(registry, name);
+        let key = RepositoryLookup::of(registry, name);
         let resources = self.repositories.resources.clone();
         let manifests = self.images.manifests.clone();
         let (resource, pulled) = self

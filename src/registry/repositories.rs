@@ -1,6 +1,7 @@
 //! Repositories and their policies: created, found, listed, configured and deleted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use wharfinger_base::{Clock, Page};
 use wharfinger_db::{Db, Tx};
@@ -10,7 +11,8 @@ use crate::cleanup::RepositoryCleanup;
 use crate::error::Error;
 use crate::model::{RegistryId, Repository, RepositoryId, RepositorySettings, TagMutability};
 use crate::policies::{PolicyCache, complete_uncommitted};
-use crate::repository_cache::RepositoryCache;
+use crate::repository_cache::{RepositoryCache, RepositoryLookup};
+use crate::repository_resource::RepositoryResource;
 use crate::store::images;
 use crate::store::repositories::{self as store, RepositoryRow};
 
@@ -20,7 +22,7 @@ const MOUNT_CANDIDATES: i64 = 32;
 /// Operations on repositories.
 #[derive(Clone)]
 pub struct Repositories {
-    pub(super) db: Db,
+    db: Db,
     clock: Clock,
     policies: PolicyCache,
     pub(super) resources: RepositoryCache,
@@ -62,6 +64,17 @@ impl Repositories {
                 complete_uncommitted(tx, row)
             })
             .await
+    }
+
+    /// Loads what `name` refers to, for a decision about it.
+    pub async fn load_resource(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+    ) -> Result<Arc<RepositoryResource>, Error> {
+        let (resources, key) = (self.resources.clone(), RepositoryLookup::of(registry, name));
+        let found = self.db.get(move |tx| resources.get(tx, &key)).await?;
+        Ok(found.unwrap_or_else(|| Arc::new(RepositoryResource::missing(registry, name))))
     }
 
     /// The repository with its policy, both from one snapshot, if there is one of this name.

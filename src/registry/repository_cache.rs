@@ -15,14 +15,14 @@ use crate::store;
 /// Repositories in memory, at some 2 KB each with 50 tags.
 const CAPACITY: usize = 2_048;
 
-/// A repository's name in its registry.
+/// The name that a repository is looked up by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct RepositoryKey {
+pub(super) struct RepositoryLookup {
     pub(super) registry: RegistryId,
     pub(super) name: RepositoryName,
 }
 
-impl RepositoryKey {
+impl RepositoryLookup {
     pub(super) fn of(registry: &RegistryId, name: &RepositoryName) -> Self {
         Self {
             registry: registry.clone(),
@@ -43,7 +43,7 @@ struct Entry {
 /// is of the same snapshot.
 #[derive(Clone)]
 pub(super) struct RepositoryCache {
-    entries: Arc<Cache<RepositoryKey, Entry>>,
+    entries: Arc<Cache<RepositoryLookup, Entry>>,
     policies: PolicyCache,
 }
 
@@ -62,7 +62,7 @@ impl RepositoryCache {
     pub(super) fn get(
         &self,
         tx: &mut Tx<'_>,
-        key: &RepositoryKey,
+        key: &RepositoryLookup,
     ) -> Result<Option<Arc<RepositoryResource>>, Error> {
         let version = tx.version();
         if let Some(entry) = self.entries.get(key)

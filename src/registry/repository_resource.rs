@@ -1,15 +1,11 @@
 //! A repository as policy decisions see it: loaded once, decided on and then used.
 
-use std::sync::Arc;
-
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_iam::{Policy, Resource};
 use wharfinger_oci::RepositoryName;
 
 use crate::error::Error;
 use crate::model::{RegistryId, Repository};
-use crate::repositories::Repositories;
-use crate::repository_cache::RepositoryKey;
 
 /// What a repository's name refers to, with the policy and tags that decide about it. A name that
 /// no repository has is decided about as a repository without policy and tags, so that a decision
@@ -70,19 +66,6 @@ impl Resource for RepositoryResource {
 
     fn tags(&self) -> &[(String, String)] {
         &self.tags
-    }
-}
-
-impl Repositories {
-    /// Loads what `name` refers to, for a decision about it.
-    pub async fn load_resource(
-        &self,
-        registry: &RegistryId,
-        name: &RepositoryName,
-    ) -> Result<Arc<RepositoryResource>, Error> {
-        let (resources, key) = (self.resources.clone(), RepositoryKey::of(registry, name));
-        let found = self.db.get(move |tx| resources.get(tx, &key)).await?;
-        Ok(found.unwrap_or_else(|| Arc::new(RepositoryResource::missing(registry, name))))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Repositories that are cached for one state of the index.
 
 use super::*;
-use crate::repository_cache::RepositoryKey;
+use crate::repository_cache::RepositoryLookup;
 
 #[tokio::test]
 async fn a_change_is_seen_by_the_next_load() {
@@ -12,12 +12,14 @@ async fn a_change_is_seen_by_the_next_load() {
     let again = load().await.expect("loads");
     assert!(Arc::ptr_eq(&first, &again), "nothing was committed between");
     let text = deny(1);
-    let set = world.repositories.set_policy(registry, &web, text.clone());
+    let set = world
+        .repositories
+        .set_policy(&world.repository, text.clone());
     set.await.expect("set");
     let changed = load().await.expect("loads");
     let policy = changed.repository().expect("found").policy.as_ref();
     assert_eq!(policy.expect("set").text(), text);
-    let delete = world.repositories.delete(registry, &web, true);
+    let delete = world.repositories.delete(&world.repository, true);
     delete.await.expect("deleted");
     assert!(load().await.expect("loads").repository().is_err());
 }
@@ -28,7 +30,7 @@ async fn a_change_is_seen_by_the_next_load() {
 async fn a_cached_policy_is_never_older_than_the_image_that_is_read_with_it() {
     const ROUNDS: usize = 200;
     let world = World::new(true).await;
-    let key = RepositoryKey::of(&world.registry, &name("team/web"));
+    let key = RepositoryLookup::of(&world.registry, &name("team/web"));
     let id = world.repository.id;
     let readers: Vec<_> = (0..3)
         .map(|_| {
@@ -58,7 +60,7 @@ async fn a_cached_policy_is_never_older_than_the_image_that_is_read_with_it() {
     for number in 1..=ROUNDS {
         let set = world
             .repositories
-            .set_policy(&world.registry, &key.name, deny(number));
+            .set_policy(&world.repository, deny(number));
         set.await.expect("set");
         let more = format!(r#","artifactType":"application/n{number}n""#);
         let manifest = image("a", &more);
