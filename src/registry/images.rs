@@ -8,7 +8,7 @@ use wharfinger_db::{Db, Tx};
 use wharfinger_oci::{ChildKind, Digest, Manifest, Reference, Tag};
 
 use crate::error::Error;
-use crate::manifest_cache::ManifestCache;
+use crate::manifest_cache::{self, ManifestCache};
 use crate::model::{Image, MAX_TAGS_PER_IMAGE, Repository, RepositoryId, StoredManifest};
 use crate::mutability::may_move;
 use crate::pull_records::PullRecords;
@@ -103,10 +103,9 @@ impl Images {
         let (reference, manifests) = (reference.clone(), self.manifests.clone());
         self.db
             .get(move |tx| {
-                manifests
-                    .get(tx, repository, &reference)?
-                    .map(Arc::unwrap_or_clone)
-                    .ok_or_else(|| Error::NoSuchImage(reference.clone()))
+                let found = manifest_cache::find(tx, repository, &reference)?;
+                let image = found.ok_or_else(|| Error::NoSuchImage(reference.clone()))?;
+                manifests.get(tx, &image).map(Arc::unwrap_or_clone)
             })
             .await
     }

@@ -13,13 +13,16 @@ mod model;
 mod mutability;
 mod open_uploads;
 mod policies;
+mod pull_cache;
 mod pull_records;
+mod pull_target;
 mod pulls;
 mod referrers;
 mod repositories;
 mod repository_cache;
 mod repository_resource;
 mod reset;
+mod state_cache;
 mod store;
 mod sweep;
 #[cfg(test)]
@@ -43,7 +46,8 @@ pub use model::{
     RepositoryId, RepositorySettings, StoredManifest, TagMutability, TagStatus, TaggedImage,
     Upload,
 };
-pub use pulls::{LinkedBlob, PullTarget, Pulled};
+use pull_cache::PullCache;
+pub use pull_target::{LinkedBlob, PullTarget, Pulled};
 pub use referrers::ReferrerPosition;
 pub use repositories::Repositories;
 pub use repository_resource::RepositoryResource;
@@ -106,15 +110,19 @@ pub struct Registry {
     pub content: Content,
     pub uploads: Uploads,
     publishing: Publishing,
+    pulls: PullCache,
 }
 
 impl Registry {
     pub fn new(db: &Db, blobs: &BlobStore, clock: &Clock, ids: &Ids, config: Config) -> Self {
         let config = Arc::new(config);
         let publishing = Publishing::default();
+        let lenient = config.accept_missing_references;
+        let images = Images::new(db.clone(), clock.clone(), lenient);
         Self {
             repositories: Repositories::new(db.clone(), clock.clone()),
-            images: Images::new(db.clone(), clock.clone(), config.accept_missing_references),
+            pulls: PullCache::new(images.manifests.clone()),
+            images,
             content: Content::new(db.clone(), clock.clone(), blobs.clone()),
             uploads: Uploads::new(
                 db.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use wharfinger_db::Tx;
-use wharfinger_oci::Reference;
+use wharfinger_oci::{Digest, Reference};
 
 use crate::error::Error;
 use crate::model::{RepositoryId, StoredManifest};
@@ -45,44 +45,58 @@ impl ManifestCache {
         )))
     }
 
-    /// The manifest that the reference names. For read transactions only: the row of a write
-    /// transaction may be rolled back, and then its number is used again.
+    /// The manifest of an image that [`find`] returned in the same transaction. For read
+    /// transactions only: the row of a write transaction may be rolled back, and then its number is
+    /// used again.
     pub(super) fn get(
         &self,
         tx: &mut Tx<'_>,
-        repository: RepositoryId,
-        reference: &Reference,
-    ) -> Result<Option<Arc<StoredManifest>>, Error> {
-        let known = match reference {
-            Reference::Digest(digest) => {
-                images::id_by_digest(tx, repository, digest)?.map(|id| (id, Some(*digest)))
-            }
-            Reference::Tag(tag) if tx.may_lose_commits() => {
-                tags::target(tx, repository, tag.as_str())?.map(|(id, digest)| (id, Some(digest)))
-            }
-            Reference::Tag(tag) => {
-                tags::image_of(tx, repository, tag.as_str())?.map(|id| (id, None))
-            }
-        };
-        let Some((id, digest)) = known else {
-            return Ok(None);
-        };
-        if let Some(manifest) = self.0.get(&id)
-            && digest.is_none_or(|digest| manifest.image.digest == digest)
+        image: &FoundImage,
+    ) -> Result<Arc<StoredManifest>, Error> {
+        if let Some(manifest) = self.0.get(&image.id)
+            && image
+                .digest
+                .is_none_or(|digest| manifest.image.digest == digest)
         {
-            return Ok(Some(manifest));
+            return Ok(manifest);
         }
-        let stored = images::stored_by_id(tx, id)?;
+        let stored = images::stored_by_id(tx, image.id)?;
         let manifest = Arc::new(stored.ok_or_else(missing_image)?);
         if manifest.bytes.len() <= LARGEST_BYTES {
-            self.0.insert(id, Arc::clone(&manifest));
+            self.0.insert(image.id, Arc::clone(&manifest));
         }
-        Ok(Some(manifest))
+        Ok(manifest)
     }
 
     pub(super) fn remove(&self, id: i64) {
         self.0.remove(&id);
     }
+}
+
+/// An image that a reference names.
+#[derive(Clone, Debug)]
+pub(super) struct FoundImage {
+    id: i64,
+    /// What the image must have: always where row numbers may return.
+    digest: Option<Digest>,
+}
+
+/// The image that the reference names now.
+pub(super) fn find(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    reference: &Reference,
+) -> Result<Option<FoundImage>, Error> {
+    let found = match reference {
+        Reference::Digest(digest) => {
+            images::id_by_digest(tx, repository, digest)?.map(|id| (id, Some(*digest)))
+        }
+        Reference::Tag(tag) if tx.may_lose_commits() => {
+            tags::target(tx, repository, tag.as_str())?.map(|(id, digest)| (id, Some(digest)))
+        }
+        Reference::Tag(tag) => tags::image_of(tx, repository, tag.as_str())?.map(|id| (id, None)),
+    };
+    Ok(found.map(|(id, digest)| FoundImage { id, digest }))
 }
 
 /// The manifest that the reference names, without a cache.

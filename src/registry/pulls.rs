@@ -3,40 +3,15 @@
 
 use std::sync::Arc;
 
-use wharfinger_base::Timestamp;
-use wharfinger_oci::{Digest, Reference, RepositoryName};
+use wharfinger_oci::RepositoryName;
 
 use crate::Registry;
 use crate::content::Content;
 use crate::error::Error;
-use crate::model::{Blob, RegistryId, StoredManifest};
+use crate::model::{Blob, RegistryId};
+use crate::pull_target::{LinkedBlob, PullTarget, Pulled};
 use crate::repository_cache::RepositoryLookup;
 use crate::repository_resource::RepositoryResource;
-use crate::store;
-
-/// What a request reads from a repository.
-#[derive(Clone, Debug)]
-pub enum PullTarget {
-    Manifest(Reference),
-    Blob(Digest),
-}
-
-/// What the repository has of the target. Only for callers whom the policies of the resource, which
-/// was loaded with it, allow to read it.
-#[derive(Clone, Debug, Default)]
-pub enum Pulled {
-    #[default]
-    Nothing,
-    Manifest(Arc<StoredManifest>),
-    Blob(LinkedBlob),
-}
-
-/// A blob that a repository links, and until when it is kept without an image.
-#[derive(Clone, Debug)]
-pub struct LinkedBlob {
-    pub blob: Blob,
-    pub(super) lease_until: Timestamp,
-}
 
 impl Registry {
     /// Loads what `name` refers to, for a decision about it, and what it has of the target: one
@@ -49,7 +24,7 @@ impl Registry {
     ) -> Result<(Arc<RepositoryResource>, Pulled), Error> {
         let key = RepositoryLookup::of(registry, name);
         let resources = self.repositories.resources.clone();
-        let manifests = self.images.manifests.clone();
+        let pulls = self.pulls.clone();
         let (resource, pulled) = self
             .content
             .db
@@ -57,16 +32,8 @@ impl Registry {
                 let Some(resource) = resources.get(tx, &key)? else {
                     return Ok::<_, Error>((None, Pulled::Nothing));
                 };
-                let repository = resource.repository()?;
-                let pulled = match &target {
-                    PullTarget::Manifest(reference) => manifests
-                        .get(tx, repository.id, reference)?
-                        .map_or(Pulled::Nothing, Pulled::Manifest),
-                    PullTarget::Blob(digest) => store::blobs::linked(tx, repository.id, digest)?
-                        .map_or(Pulled::Nothing, |(blob, lease_until)| {
-                            Pulled::Blob(LinkedBlob { blob, lease_until })
-                        }),
-                };
+                let repository = resource.repository()?.id;
+                let pulled = pulls.get(tx, repository, &target)?;
                 Ok((Some(resource), pulled))
             })
             .await?;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use quick_cache::sync::Cache;
 use wharfinger_db::Tx;
 use wharfinger_oci::RepositoryName;
 
@@ -10,6 +9,7 @@ use crate::error::Error;
 use crate::model::RegistryId;
 use crate::policies::PolicyCache;
 use crate::repository_resource::RepositoryResource;
+use crate::state_cache::StateCache;
 use crate::store;
 
 /// Repositories in memory, at some 2 KB each with 50 tags.
@@ -31,26 +31,17 @@ impl RepositoryLookup {
     }
 }
 
-#[derive(Clone)]
-struct Entry {
-    /// [`Tx::version`] of the transaction that read the repository.
-    version: u64,
-    resource: Arc<RepositoryResource>,
-}
-
-/// A cache of repositories as policy decisions see them. An entry is used only in transactions on
-/// the state that it was read from, so it is never stale, and what such a transaction reads besides
-/// is of the same snapshot.
+/// A cache of repositories as policy decisions see them.
 #[derive(Clone)]
 pub(super) struct RepositoryCache {
-    entries: Arc<Cache<RepositoryLookup, Entry>>,
+    resources: StateCache<RepositoryLookup, Arc<RepositoryResource>>,
     policies: PolicyCache,
 }
 
 impl RepositoryCache {
     pub(super) fn new(policies: PolicyCache) -> Self {
         Self {
-            entries: Arc::new(Cache::new(CAPACITY)),
+            resources: StateCache::new(CAPACITY),
             policies,
         }
     }
@@ -64,21 +55,15 @@ impl RepositoryCache {
         tx: &mut Tx<'_>,
         key: &RepositoryLookup,
     ) -> Result<Option<Arc<RepositoryResource>>, Error> {
-        let version = tx.version();
-        if let Some(entry) = self.entries.get(key)
-            && Some(entry.version) == version
-        {
-            return Ok(Some(entry.resource));
+        if let Some(resource) = self.resources.get(tx, key) {
+            return Ok(Some(resource));
         }
         let Some(row) = store::repositories::by_name(tx, &key.registry, &key.name)? else {
             return Ok(None);
         };
         let resource = Arc::new(RepositoryResource::from(self.policies.complete(tx, row)?));
-        if let Some(version) = version {
-            let resource = Arc::clone(&resource);
-            self.entries
-                .insert(key.clone(), Entry { version, resource });
-        }
+        self.resources
+            .insert(tx, key.clone(), Arc::clone(&resource));
         Ok(Some(resource))
     }
 }
