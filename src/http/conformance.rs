@@ -70,7 +70,9 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Malformed> {
 /// `uri-host [ ":" port ]`, which may be empty.
 fn is_host(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
-    bytes.is_empty()
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    // Most hosts; the complete grammar takes a copy.
+    bytes.iter().all(is_plain)
         || !bytes.contains(&b'@')
             && Authority::try_from(bytes).is_ok_and(|authority| {
                 let port = &authority.as_str()[authority.host().len()..];

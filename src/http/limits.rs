@@ -72,10 +72,6 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// Header fields of an HTTP/1 request; more get 431. hyper's own default, stated because its
-/// documentation reserves the right to change it.
-pub(crate) const HEADER_FIELDS: usize = 100;
-
 /// Largest HTTP/2 frame: 64 KiB instead of 16 KiB saves headers and system calls on uploads.
 pub(crate) const FRAME_BYTES: u32 = 64 * 1024;
 

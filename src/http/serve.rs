@@ -330,6 +330,7 @@ impl CountedBytes {
 
 fn http1_builder(limits: &ConnectionLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
+    // hyper's own limit of 100 header fields: a stated one makes it clear a buffer for each head.
     // No header timer: the watchdog bounds heads without setting a timer for each request.
     // Vectored writes keep the chunks of a body apart, which saves copying them and is what the
     // sendfile queue needs. Half-closed: a peer may shut down its writing side and read on.
@@ -337,7 +338,6 @@ fn http1_builder(limits: &ConnectionLimits) -> http1::Builder {
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_header_size(limits.header_bytes)
-        .max_headers(limits::HEADER_FIELDS)
         .half_close(true)
         .writev(true);
     builder

@@ -68,9 +68,12 @@ struct Snapshot {
 }
 
 impl Snapshot {
+    fn is_current(&self, commits: &Commits) -> bool {
+        self.version.is_some_and(|is| commits.is_current(is))
+    }
+
     fn is_usable(&self, commits: &Commits) -> bool {
-        let current = self.version.is_some_and(|is| commits.is_current(is));
-        current && self.taken_at.elapsed() < MAX_SNAPSHOT_AGE
+        self.is_current(commits) && self.taken_at.elapsed() < MAX_SNAPSHOT_AGE
     }
 }
 
@@ -80,7 +83,7 @@ impl PointReader {
         let mut session = Session(&self.connection);
         let mut tx = Tx::at(&mut session, snapshot.version);
         let value = work(&mut tx);
-        if tx.failure().is_some() || !snapshot.is_usable(commits) {
+        if tx.failure().is_some() || !snapshot.is_current(commits) {
             self.end();
         }
         Ok(value)
