@@ -15,7 +15,7 @@ use super::content::{
 /// When all that is seeded was pushed, in milliseconds since the epoch.
 const PUSHED_AT: i64 = 1_790_000_000_000;
 
-/// Images or tags written in one transaction. SQLite keeps the pages that a savepoint has changed 
+/// Images or tags written in one transaction. SQLite keeps the pages that a savepoint has changed
 /// in a list, which each statement traverses: in larger batches, that is most of the time.
 const BATCH: u64 = 1_000;
 
