@@ -66,6 +66,7 @@ impl<'a> AccessRequest<'a> {
         match key {
             Key::ResourceTag(wanted) => return tags(context.resource_tags, wanted),
             Key::RequestTag(wanted) => return tags(context.request_tags, wanted),
+            Key::PrincipalTag(wanted) => return tags(&self.caller.tags, wanted),
             Key::TagKeys => {
                 let set = context.request_tags.iter().map(|(name, _)| name);
                 let keys = set.chain(context.removed_tags);
@@ -102,12 +103,18 @@ impl<'a> AccessRequest<'a> {
             Key::RequestedRegion => context.requested_region.map(Cow::Borrowed),
             Key::ResourceAccount => Some(Cow::Owned(self.resource_account.as_str().to_owned())),
             Key::NoService => Some(Cow::Borrowed("false")),
-            Key::ResourceTag(_) | Key::RequestTag(_) | Key::TagKeys | Key::Other(_) => None,
+            Key::ResourceTag(_)
+            | Key::RequestTag(_)
+            | Key::PrincipalTag(_)
+            | Key::TagKeys
+            | Key::Other(_) => None,
             Key::PrincipalArn
             | Key::PrincipalAccount
             | Key::PrincipalType
             | Key::Username
-            | Key::UserId => self.of_caller(key),
+            | Key::UserId
+            | Key::TokenIssueTime
+            | Key::MultiFactorAuthPresent => self.of_caller(key),
         };
         single.into_iter().collect()
     }
@@ -134,12 +141,16 @@ impl<'a> AccessRequest<'a> {
         match (key, &caller.principal) {
             (Key::PrincipalType, Principal::Root) => Some("Account".into()),
             (Key::PrincipalType, Principal::User(_)) => Some("User".into()),
+            (Key::PrincipalType, Principal::AssumedRole { .. }) => Some("AssumedRole".into()),
             (Key::PrincipalType, Principal::Anonymous) => Some("Anonymous".into()),
-            (Key::PrincipalArn, _) if known => Some(caller.arn().as_str().into()),
+            (Key::PrincipalArn, _) if known => Some(caller.principal_arn().as_str().into()),
             (Key::PrincipalAccount, _) if known => Some(caller.account.as_str().into()),
             (Key::UserId, Principal::Anonymous) => Some("anonymous".into()),
             (Key::UserId, _) => Some(caller.user_id().into()),
             (Key::Username, Principal::User(user)) => Some(user.name.as_str().into()),
+            (Key::TokenIssueTime, _) => caller.issued_at.map(|at| at.to_rfc3339().into()),
+            // The key exists for temporary credentials only, and no device proves anything here.
+            (Key::MultiFactorAuthPresent, _) => caller.issued_at.map(|_| "false".into()),
             _ => None,
         }
     }
@@ -150,7 +161,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::principal::UserName;
+    use crate::principal::{RoleName, UserName};
 
     #[test]
     fn every_key_has_its_value() {
@@ -200,6 +211,9 @@ mod tests {
             ("aws:userid", "AIDA1"),
             ("aws:ResourceAccount", "123456789012"),
             ("aws:PrincipalIsAWSService", "false"),
+            ("aws:PrincipalTag/team", ""),
+            ("aws:TokenIssueTime", ""),
+            ("aws:MultiFactorAuthPresent", ""),
             ("ecr:ResourceTag/Team", "red"),
             ("aws:ResourceTag/team", "red"),
             ("aws:RequestTag/x", "y,z"),
@@ -222,5 +236,44 @@ mod tests {
             .variable("aws:username"),
             None
         );
+    }
+    #[test]
+    fn a_session_has_keys_of_its_own() {
+        let role = RoleName {
+            path: "/ci/".into(),
+            name: "deploy".into(),
+            id: "AROA1".into(),
+        };
+        let principal = Principal::AssumedRole {
+            role,
+            session_name: "run".into(),
+        };
+        let mut caller = Caller::new(AccountId::DEV, principal, Arc::default());
+        caller.tags = vec![("Team".to_owned(), "red".to_owned())];
+        caller.issued_at = Some(Timestamp::from_ms(1_700_000_000_000));
+        let request = AccessRequest {
+            caller: &caller,
+            action: "ecr:PutImage",
+            resource: None,
+            resource_account: AccountId::DEV,
+            context: ConditionContext::default(),
+            budget: &EvaluationBudget::default(),
+        };
+        for (key, expected) in [
+            (
+                "aws:PrincipalArn",
+                "arn:aws:iam::123456789012:role/ci/deploy",
+            ),
+            ("aws:PrincipalType", "AssumedRole"),
+            ("aws:username", ""),
+            ("aws:userid", "AROA1:run"),
+            ("aws:PrincipalTag/team", "red"),
+            ("aws:TokenIssueTime", "2023-11-14T22:13:20Z"),
+            ("aws:MultiFactorAuthPresent", "false"),
+        ] {
+            assert_eq!(request.values(&Key::of(key)).join(","), expected, "{key}");
+        }
+        let tag = request.variable("aws:PrincipalTag/TEAM");
+        assert_eq!(tag.as_deref(), Some("red"));
     }
 }

@@ -3,60 +3,32 @@
 //!
 //! Source: IAM user guide, "Policy evaluation logic". In short:
 //! 1. An explicit deny in any policy wins, also over the root of an account.
-//! 2. In one account, the identity's policies or the resource's policy allow. A resource policy
+//! 2. A boundary, and one of the session policies, must also allow what identity policies allow,
+//!    where there are such.
+//! 3. In one account, the identity's policies or the resource's policy allow. A resource policy
 //!    that names the account (its id or root) only delegates the decision to the identity policies
-//!    of that account; one that names the user, or `*`, allows by itself.
-//! 3. From another account, both must allow.
-//! 4. A boundary or session policy, where there is one, must also allow what identity policies
-//!    allow.
+//!    of that account. One that names a role allows its sessions by itself, within their boundary
+//!    and session policies. One that names a user, a session of a role, or `*`, allows without
+//!    regard to those.
+//! 4. From another account, both must allow, and rule 2 holds for the caller's side.
+//! 5. The root of an account is limited by explicit denies only.
 //!
 //! A decision that would exceed the budget of its request is a denial.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
-use crate::budget::{EvaluationLimit, MAX_CONDITION_VALUE_BYTES, Meter};
+use crate::budget::Meter;
 use crate::context::AccessRequest;
+use crate::decision::{Decision, Denial, Grant, MatchedStatement, PolicyKind};
 use crate::effect::Effect;
 use crate::key::{ContextValues, Key};
 use crate::pattern::{ArnPattern, Pattern, PatternMatch, Variables};
 use crate::policy::{Listed, NamedPrincipal, Policy, Statement};
-use crate::principal::{Caller, IdentityPolicies, Principal};
+use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal};
 
 /// Steps counted for a statement besides its patterns and conditions.
 const STATEMENT_STEPS: usize = 16;
-
-/// What a policy is attached to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PolicyKind {
-    /// The user (later also group and role).
-    Identity,
-    /// The repository.
-    Resource,
-    /// The registry: combined like the policy of a resource, over all its repositories.
-    Registry,
-    Boundary,
-    Session,
-}
-
-impl PolicyKind {
-    /// The name in AWS's error messages, with its article.
-    const fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Identity => ("an", "identity-based policy"),
-            Self::Resource | Self::Registry => ("a", "resource-based policy"),
-            Self::Boundary => ("a", "permissions boundary"),
-            Self::Session => ("a", "session policy"),
-        }
-    }
-}
-
-impl fmt::Display for PolicyKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.words().1)
-    }
-}
 
 /// All policies that apply to a request.
 #[derive(Clone, Copy, Debug)]
@@ -64,105 +36,22 @@ pub struct PolicySet<'a> {
     pub identity: &'a IdentityPolicies,
     pub resource: Option<&'a Policy>,
     pub registry: Option<&'a Policy>,
-    pub boundary: Option<&'a Policy>,
-    pub session: Option<&'a Policy>,
+    pub boundary: Option<&'a NamedPolicy>,
+    /// One of them must allow; `None` where the session has none.
+    pub session: Option<&'a IdentityPolicies>,
 }
 
 impl<'a> PolicySet<'a> {
-    /// The caller's own policies, and the policy of the resource where it has one.
+    /// The caller's own policies with their limits, and the policy of the resource where it has
+    /// one.
     #[must_use]
     pub fn of(caller: &'a Caller, resource: Option<&'a Policy>) -> Self {
         Self {
             identity: &caller.policies,
             resource,
             registry: None,
-            boundary: None,
-            session: None,
-        }
-    }
-}
-
-/// The statement that decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MatchedStatement {
-    pub kind: PolicyKind,
-    /// The policy's name, where it is attached to an identity by name.
-    pub policy: Option<Arc<str>>,
-    /// Index of the statement within its policy, from 0.
-    pub statement: usize,
-    pub sid: Option<Arc<str>>,
-}
-
-/// The decision, and its reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
-    Allow { by: Grant },
-    Deny { reason: Denial },
-}
-
-/// Why a request is allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Grant {
-    /// The caller is the root of the account that owns the resource.
-    AccountRoot,
-    Statement(MatchedStatement),
-}
-
-/// Why a request is denied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Denial {
-    ExplicitDeny(MatchedStatement),
-    /// No policy of this kind allows the action, and one would have to.
-    NoAllow(PolicyKind),
-    /// The policies could not be evaluated within the limits of one request.
-    Limit(EvaluationLimit),
-}
-
-impl Decision {
-    #[must_use]
-    pub const fn is_allow(&self) -> bool {
-        matches!(self, Self::Allow { .. })
-    }
-
-    /// The denial as AWS words it; for an allowed request, who may do what.
-    #[must_use]
-    pub fn message(&self, request: &AccessRequest<'_>) -> String {
-        let who = request.caller.display();
-        let action = request.action;
-        let resource = request.resource.map_or("*", |arn| arn.as_str());
-        match self {
-            Self::Allow { .. } => {
-                format!("User: {who} is authorized to perform: {action} on resource: {resource}")
-            }
-            Self::Deny { reason } => {
-                let because = reason.because(action);
-                format!(
-                    "User: {who} is not authorized to perform: {action} on resource: {resource} \
-                     {because}"
-                )
-            }
-        }
-    }
-}
-
-impl Denial {
-    /// The end of AWS's sentence.
-    fn because(&self, action: &str) -> String {
-        match self {
-            Self::ExplicitDeny(statement) => {
-                let (article, kind) = statement.kind.words();
-                format!("with an explicit deny in {article} {kind}")
-            }
-            Self::NoAllow(kind) => {
-                format!("because no {kind} allows the {action} action")
-            }
-            Self::Limit(EvaluationLimit::Steps) => "because the policies take too long to \
-                 evaluate for all parts of this request"
-                .to_owned(),
-            Self::Limit(EvaluationLimit::ValueBytes) => format!(
-                "because a condition compares a value of the request, such as its User-Agent, \
-                 that is longer than {MAX_CONDITION_VALUE_BYTES} bytes"
-            ),
+            boundary: caller.boundary.as_ref(),
+            session: caller.session_policies.as_deref(),
         }
     }
 }
@@ -216,88 +105,107 @@ pub fn evaluate(request: &AccessRequest<'_>, policies: &PolicySet<'_>) -> Decisi
 }
 
 fn decide(evaluation: &Evaluation<'_>, policies: &PolicySet<'_>) -> Decision {
-    let root = evaluation.request.caller.principal == Principal::Root;
-    let mut identity = Scan::default();
-    if !root {
-        for named in &policies.identity.policies {
-            identity = identity.or(Scan::of(
-                evaluation,
-                PolicyKind::Identity,
-                Some(&named.name),
-                &named.policy,
-            ));
-        }
-    }
-    let other = |kind, policy: Option<&Policy>| {
-        policy.map(|policy| Scan::of(evaluation, kind, None, policy))
-    };
-    let resource = other(PolicyKind::Resource, policies.resource).unwrap_or_default();
-    let registry = other(PolicyKind::Registry, policies.registry).unwrap_or_default();
-    let limits = [
-        other(PolicyKind::Boundary, policies.boundary),
-        other(PolicyKind::Session, policies.session),
-    ];
-
-    let denies = [&identity, &resource, &registry]
-        .into_iter()
-        .chain(limits.iter().flatten());
-    if let Some(statement) = denies
-        .filter_map(|scan| scan.deny.as_ref())
-        .min_by_key(|statement| statement.kind)
-    {
+    let scans = Scans::of(evaluation, policies);
+    if let Some(statement) = scans.deny() {
         return Decision::Deny {
             reason: Denial::ExplicitDeny(statement.clone()),
         };
     }
-    let shared = resource.or(registry);
-    let missing = [PolicyKind::Boundary, PolicyKind::Session]
-        .into_iter()
-        .zip(&limits)
-        .find(|(_, scan)| scan.as_ref().is_some_and(|scan| scan.allow.is_none()))
-        .map(|(kind, _)| kind);
-    combine(
-        evaluation.request,
-        root,
-        identity.allow,
-        shared.allow,
-        missing,
-    )
+    combine(evaluation.request, scans)
 }
 
-/// Rules 2 to 4, which apply where no statement denies.
-fn combine(
-    request: &AccessRequest<'_>,
-    root: bool,
-    identity: Option<(Strength, MatchedStatement)>,
-    shared: Option<(Strength, MatchedStatement)>,
-    missing_limit: Option<PolicyKind>,
-) -> Decision {
+/// What each kind of policy says.
+struct Scans {
+    identity: Scan,
+    /// The policies of the resource and of the registry together.
+    shared: Scan,
+    /// Boundary and session policies, where there are such.
+    limits: [(PolicyKind, Option<Scan>); 2],
+}
+
+impl Scans {
+    fn of(evaluation: &Evaluation<'_>, policies: &PolicySet<'_>) -> Self {
+        let named = |kind, named: &NamedPolicy| {
+            Scan::of(evaluation, kind, Some(&named.name), &named.policy)
+        };
+        let all = |kind, policies: &IdentityPolicies| {
+            let scans = policies.policies.iter().map(|policy| named(kind, policy));
+            scans.reduce(Scan::or).unwrap_or_default()
+        };
+        let of_resource = |kind, policy: Option<&Policy>| {
+            policy.map_or_else(Scan::default, |policy| {
+                Scan::of(evaluation, kind, None, policy)
+            })
+        };
+        let identity = if evaluation.request.caller.principal == Principal::Root {
+            Scan::default()
+        } else {
+            all(PolicyKind::Identity, policies.identity)
+        };
+        let (boundary, session) = (PolicyKind::Boundary, PolicyKind::Session);
+        Self {
+            identity,
+            shared: of_resource(PolicyKind::Resource, policies.resource)
+                .or(of_resource(PolicyKind::Registry, policies.registry)),
+            limits: [
+                (boundary, policies.boundary.map(|one| named(boundary, one))),
+                (session, policies.session.map(|some| all(session, some))),
+            ],
+        }
+    }
+
+    /// A statement that denies, of the first kind that has one.
+    fn deny(&self) -> Option<&MatchedStatement> {
+        let limits = self.limits.iter().filter_map(|(_, scan)| scan.as_ref());
+        [&self.identity, &self.shared]
+            .into_iter()
+            .chain(limits)
+            .find_map(|scan| scan.deny.as_ref())
+    }
+
+    /// The first limit that does not allow the action.
+    fn missing_limit(&self) -> Option<PolicyKind> {
+        let mut limits = self.limits.iter();
+        limits
+            .find(|(_, scan)| scan.as_ref().is_some_and(|scan| scan.allow.is_none()))
+            .map(|(kind, _)| *kind)
+    }
+}
+
+/// Rules 2 to 5, which apply where no statement denies.
+fn combine(request: &AccessRequest<'_>, scans: Scans) -> Decision {
+    let caller = request.caller;
+    let root = caller.principal == Principal::Root;
+    let missing_limit = if root { None } else { scans.missing_limit() };
     let allow = |statement| Decision::Allow {
         by: Grant::Statement(statement),
     };
     let refuse = |kind| Decision::Deny {
         reason: Denial::NoAllow(kind),
     };
-    if request.caller.principal == Principal::Anonymous {
+    let within_limits = |statement| missing_limit.map_or_else(|| allow(statement), refuse);
+    let (identity, shared) = (scans.identity.allow, scans.shared.allow);
+    if caller.principal == Principal::Anonymous {
         return shared.map_or_else(
             || refuse(PolicyKind::Resource),
             |(_, statement)| allow(statement),
         );
     }
-    if request.caller.account == request.resource_account {
+    if caller.account == request.resource_account {
         return match (root, identity, shared) {
             (true, _, _) => Decision::Allow {
                 by: Grant::AccountRoot,
             },
             (_, _, Some((Strength::Grants, statement))) => allow(statement),
-            (_, Some((_, statement)), _) => missing_limit.map_or_else(|| allow(statement), refuse),
+            (_, _, Some((Strength::GrantsWithinLimits, statement)))
+            | (_, Some((_, statement)), _) => within_limits(statement),
             (_, None, _) => refuse(PolicyKind::Identity),
         };
     }
     match (root || identity.is_some(), shared) {
         (_, None) => refuse(PolicyKind::Resource),
         (false, Some(_)) => refuse(PolicyKind::Identity),
-        (true, Some((_, statement))) => missing_limit.map_or_else(|| allow(statement), refuse),
+        (true, Some((_, statement))) => within_limits(statement),
     }
 }
 
@@ -306,6 +214,8 @@ fn combine(
 enum Strength {
     /// It names the caller's account: within that account, identity policies must allow as well.
     Delegates,
+    /// It names the caller's role: the boundary and the session policies must allow as well.
+    GrantsWithinLimits,
     /// It names the caller, or everyone.
     Grants,
 }
@@ -430,35 +340,56 @@ fn names_caller(name: &NamedPrincipal, caller: &Caller) -> Option<Strength> {
     if caller.principal == Principal::Anonymous {
         return (*name == NamedPrincipal::Anyone).then_some(Strength::Grants);
     }
+    // A user is named by one ARN or id for all its credentials. Where those are limited by session
+    // policies, the user's own name gives no more than they do ("Federated user sessions" in the
+    // user guide).
+    let by_identity = match caller.principal {
+        Principal::AssumedRole { .. } => Strength::GrantsWithinLimits,
+        _ if caller.session_policies.is_some() => Strength::GrantsWithinLimits,
+        _ => Strength::Grants,
+    };
     match name {
         NamedPrincipal::Anyone => Some(Strength::Grants),
         NamedPrincipal::Account(account) => {
             (*account == caller.account).then_some(Strength::Delegates)
         }
+        NamedPrincipal::Arn(arn) if arn == caller.principal_arn() => Some(by_identity),
         NamedPrincipal::Arn(arn) => (arn == caller.arn()).then_some(Strength::Grants),
         NamedPrincipal::UniqueId(id) => {
-            matches!(&caller.principal, Principal::User(user) if user.id == *id)
-                .then_some(Strength::Grants)
+            (caller.unique_id() == Some(id.as_str())).then_some(by_identity)
         }
         NamedPrincipal::Outsider => None,
     }
 }
 
 /// Whether the caller is among those that a `NotPrincipal` excepts. A Deny excepts a user only
-/// where both the user and its account are named (the reference: "you must also specify the account
-/// ARN of the not-denied principal"). An Allow excepts every caller that is named in any way, so
-/// that less is allowed in case of doubt.
+/// where both the user and its account are named, and a session of a role only where its role is
+/// named, too (the reference: "you must also specify the account ARN of the not-denied principal").
+/// An Allow excepts every caller that is named in any way, so that less is allowed in case of
+/// doubt.
 fn is_excepted(names: &[NamedPrincipal], effect: Effect, caller: &Caller) -> bool {
-    let listed = |strength| {
+    let listed = |wanted: &dyn Fn(&NamedPrincipal) -> bool| {
         names
             .iter()
-            .any(|name| names_caller(name, caller) == Some(strength))
+            .any(|name| names_caller(name, caller).is_some() && wanted(name))
     };
-    match (effect, &caller.principal) {
-        (Effect::Deny, Principal::User(_)) if !names.contains(&NamedPrincipal::Anyone) => {
-            listed(Strength::Grants) && listed(Strength::Delegates)
+    if effect == Effect::Allow || names.contains(&NamedPrincipal::Anyone) {
+        return listed(&|_| true);
+    }
+    let account = || listed(&|name| matches!(name, NamedPrincipal::Account(_)));
+    let identity = || listed(&|name| !matches!(name, NamedPrincipal::Account(_)));
+    let this_session =
+        |name: &NamedPrincipal| matches!(name, NamedPrincipal::Arn(arn) if arn == caller.arn());
+    match &caller.principal {
+        Principal::Root | Principal::Anonymous => listed(&|_| true),
+        Principal::User(_) => account() && identity(),
+        Principal::AssumedRole { .. } => {
+            account()
+                && listed(&this_session)
+                && listed(&|name| {
+                    !matches!(name, NamedPrincipal::Account(_)) && !this_session(name)
+                })
         }
-        _ => listed(Strength::Grants) || listed(Strength::Delegates),
     }
 }
 

@@ -25,14 +25,25 @@ pub(super) enum Key {
     PrincipalType,
     Username,
     UserId,
+    TokenIssueTime,
+    MultiFactorAuthPresent,
     ResourceAccount,
     /// `aws:PrincipalIsAWSService` and `aws:ViaAWSService`: always there, never true here.
     NoService,
     TagKeys,
     ResourceTag(String),
     RequestTag(String),
+    PrincipalTag(String),
     Other(String),
 }
+
+/// How keys for tags of the resource begin: some services have a name of their own for them.
+const RESOURCE_TAGS: &[&str] = &[
+    "aws:resourcetag/",
+    "ecr:resourcetag/",
+    "ecs:resourcetag/",
+    "iam:resourcetag/",
+];
 
 impl Key {
     pub(super) fn of(name: &str) -> Self {
@@ -43,11 +54,14 @@ impl Key {
                 .find_map(|prefix| lower.strip_prefix(prefix))
                 .map(ToOwned::to_owned)
         };
-        if let Some(tag) = tag(&["aws:resourcetag/", "ecr:resourcetag/"]) {
+        if let Some(tag) = tag(RESOURCE_TAGS) {
             return Self::ResourceTag(tag);
         }
         if let Some(tag) = tag(&["aws:requesttag/"]) {
             return Self::RequestTag(tag);
+        }
+        if let Some(tag) = tag(&["aws:principaltag/"]) {
+            return Self::PrincipalTag(tag);
         }
         match lower.as_str() {
             "aws:currenttime" => Self::CurrentTime,
@@ -61,6 +75,8 @@ impl Key {
             "aws:principaltype" => Self::PrincipalType,
             "aws:username" => Self::Username,
             "aws:userid" => Self::UserId,
+            "aws:tokenissuetime" => Self::TokenIssueTime,
+            "aws:multifactorauthpresent" => Self::MultiFactorAuthPresent,
             "aws:resourceaccount" => Self::ResourceAccount,
             "aws:principalisawsservice" | "aws:viaawsservice" => Self::NoService,
             "aws:tagkeys" => Self::TagKeys,
@@ -70,7 +86,10 @@ impl Key {
 
     /// Whether the values are those of tags, of which several may differ from the key only in case.
     pub(super) const fn is_tag(&self) -> bool {
-        matches!(self, Self::ResourceTag(_) | Self::RequestTag(_))
+        matches!(
+            self,
+            Self::ResourceTag(_) | Self::RequestTag(_) | Self::PrincipalTag(_)
+        )
     }
 }
 
@@ -85,10 +104,10 @@ mod tests {
             Key::of("ecr:ResourceTag/Team"),
             Key::of("aws:resourcetag/TEAM")
         );
-        assert_ne!(
-            Key::of("aws:RequestTag/Team"),
-            Key::of("aws:ResourceTag/Team")
-        );
+        let tag_keys = ["Request", "Resource", "Principal"]
+            .map(|owner| Key::of(&format!("aws:{owner}Tag/Team")));
+        assert!(tag_keys.iter().all(Key::is_tag));
+        assert!(tag_keys[0] != tag_keys[1] && tag_keys[1] != tag_keys[2]);
         assert_eq!(
             Key::of("aws:PrincipalOrgID"),
             Key::Other("aws:principalorgid".to_owned())

@@ -1,19 +1,26 @@
-//! Callers: an account's root, a user or an anonymous caller, with the policies and the limits of
-//! the credentials used. PURE.
+//! Callers: an account's root, a user, a session of a role or an anonymous caller, with the policies
+//! and the limits of the credentials used. PURE.
 
 use std::sync::Arc;
 
 use wharfinger_aws::{AccountId, Arn};
+use wharfinger_base::Timestamp;
 
 use crate::grants::RegistryGrant;
 use crate::policy::Policy;
 
-/// An identity within an account. Roles and their sessions will be further kinds.
+/// An identity within an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
     /// The account itself, to which identity policies do not apply.
     Root,
     User(UserName),
+    /// Whoever assumed a role, under the session name chosen then: 2 to 64 letters, digits and
+    /// `+=,.@_-`.
+    AssumedRole {
+        role: RoleName,
+        session_name: String,
+    },
     /// A request without credentials. Only a resource policy that names `*` allows it anything.
     Anonymous,
 }
@@ -41,6 +48,36 @@ impl UserName {
     }
 }
 
+/// What names a role: in ARNs of the role by path and name, in those of its sessions by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleName {
+    /// `/` or `/service-role/`.
+    pub path: String,
+    /// 1 to 64 letters, digits and `+=,.@_-`.
+    pub name: String,
+    /// `AROA` and 17 more characters; never used again after the role is deleted.
+    pub id: String,
+}
+
+impl RoleName {
+    /// The start of every role's unique id.
+    pub const ID_PREFIX: &str = "AROA";
+
+    /// `arn:aws:iam::<account>:role/<path><name>`.
+    #[must_use]
+    pub fn arn(&self, account: AccountId) -> Arn {
+        let resource = format!("role{}{}", self.path, self.name);
+        Arn::new("aws", "iam", "", account.as_str(), &resource)
+    }
+
+    /// `arn:aws:sts::<account>:assumed-role/<name>/<session>`: without the path.
+    #[must_use]
+    pub fn session_arn(&self, account: AccountId, session_name: &str) -> Arn {
+        let resource = format!("assumed-role/{}/{session_name}", self.name);
+        Arn::new("aws", "sts", "", account.as_str(), &resource)
+    }
+}
+
 /// A policy as it is attached to an identity: under its managed name or its inline name.
 #[derive(Clone, Debug)]
 pub struct NamedPolicy {
@@ -64,26 +101,57 @@ pub struct Caller {
     /// credentials.
     pub access_key_id: Option<Arc<str>>,
     pub policies: Arc<IdentityPolicies>,
+    /// The permissions boundary of the user or role.
+    pub boundary: Option<NamedPolicy>,
+    /// The policies given when the role was assumed; `None` where none were given. One of them must
+    /// allow an action as well.
+    pub session_policies: Option<Arc<IdentityPolicies>>,
+    /// For `aws:PrincipalTag`: the tags of the user, or those of the role with the session's own in
+    /// place of equal keys.
+    pub tags: Vec<(String, String)>,
+    /// When the credentials were issued, where they are temporary.
+    pub issued_at: Option<Timestamp>,
     /// What a Bearer token is limited to; `None` for callers with other credentials.
     pub registry_grant: Option<Arc<RegistryGrant>>,
     arn: Arn,
+    principal_arn: Arn,
+    user_id: Box<str>,
 }
 
 impl Caller {
+    /// A caller without a boundary, session policies and tags, with credentials that last.
     #[must_use]
     pub fn new(account: AccountId, principal: Principal, policies: Arc<IdentityPolicies>) -> Self {
-        let arn = match &principal {
-            Principal::Root => account.root_arn(),
-            Principal::User(user) => user.arn(account),
-            Principal::Anonymous => Arn::new("aws", "iam", "", account.as_str(), "anonymous"),
+        let root_id = || Box::<str>::from(account.as_str());
+        let (arn, user_id) = match &principal {
+            Principal::Root => (account.root_arn(), root_id()),
+            Principal::User(user) => (user.arn(account), user.id.as_str().into()),
+            Principal::AssumedRole { role, session_name } => (
+                role.session_arn(account, session_name),
+                format!("{}:{session_name}", role.id).into(),
+            ),
+            Principal::Anonymous => {
+                let arn = Arn::new("aws", "iam", "", account.as_str(), "anonymous");
+                (arn, root_id())
+            }
+        };
+        let principal_arn = match &principal {
+            Principal::AssumedRole { role, .. } => role.arn(account),
+            Principal::Root | Principal::User(_) | Principal::Anonymous => arn.clone(),
         };
         Self {
             account,
             principal,
             access_key_id: None,
             policies,
+            boundary: None,
+            session_policies: None,
+            tags: Vec::new(),
+            issued_at: None,
             registry_grant: None,
             arn,
+            principal_arn,
+            user_id,
         }
     }
 
@@ -107,19 +175,33 @@ impl Caller {
         self
     }
 
-    /// `arn:aws:iam::<account>:root` or `…:user/<path><name>`, as `GetCallerIdentity` returns it.
+    /// `arn:aws:iam::<account>:root`, `…:user/<path><name>` or
+    /// `arn:aws:sts::<account>:assumed-role/<name>/<session>`, as `GetCallerIdentity` returns it.
     #[must_use]
     pub const fn arn(&self) -> &Arn {
         &self.arn
     }
 
+    /// The key `aws:PrincipalArn`: the role's own ARN for a session of it.
+    #[must_use]
+    pub const fn principal_arn(&self) -> &Arn {
+        &self.principal_arn
+    }
+
     /// `UserId` of `GetCallerIdentity` and the key `aws:userid`: the account id for a root, the
-    /// unique id for a user.
+    /// unique id for a user, the role's unique id and the session name for a session.
     #[must_use]
     pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
+    /// The unique id of the user or the role, by which stored resource policies name it.
+    #[must_use]
+    pub fn unique_id(&self) -> Option<&str> {
         match &self.principal {
-            Principal::User(user) => &user.id,
-            Principal::Root | Principal::Anonymous => self.account.as_str(),
+            Principal::User(user) => Some(&user.id),
+            Principal::AssumedRole { role, .. } => Some(&role.id),
+            Principal::Root | Principal::Anonymous => None,
         }
     }
 
@@ -164,5 +246,30 @@ mod tests {
             Caller::new(AccountId::DEV, Principal::Anonymous, Arc::default()).display(),
             "anonymous"
         );
+    }
+
+    #[test]
+    fn a_session_is_named_apart_from_its_role() {
+        let role = RoleName {
+            path: "/service-role/".into(),
+            name: "deploy".into(),
+            id: "AROAEXAMPLE".into(),
+        };
+        let principal = Principal::AssumedRole {
+            role,
+            session_name: "build-7".into(),
+        };
+        let caller = Caller::new(AccountId::DEV, principal, Arc::default());
+        assert_eq!(
+            caller.arn().as_str(),
+            "arn:aws:sts::123456789012:assumed-role/deploy/build-7"
+        );
+        assert_eq!(
+            caller.principal_arn().as_str(),
+            "arn:aws:iam::123456789012:role/service-role/deploy"
+        );
+        assert_eq!(caller.user_id(), "AROAEXAMPLE:build-7");
+        assert_eq!(caller.unique_id(), Some("AROAEXAMPLE"));
+        assert_eq!(caller.display(), caller.arn().as_str());
     }
 }

@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 use wharfinger_aws::{AccountId, Arn};
 
 use super::*;
-use crate::budget::{EvaluationBudget, MAX_CONDITION_VALUE_BYTES, STEPS_PER_REQUEST};
+use crate::budget::{
+    EvaluationBudget, EvaluationLimit, MAX_CONDITION_VALUE_BYTES, STEPS_PER_REQUEST,
+};
 use crate::context::ConditionContext;
 use crate::policy::Grammar;
-use crate::principal::{NamedPolicy, UserName};
+use crate::principal::{NamedPolicy, RoleName, UserName};
 
 const HOME: &str = "111111111111";
 const AWAY: &str = "222222222222";
@@ -329,51 +331,177 @@ fn anonymous_callers_need_a_policy_for_everyone() {
     );
 }
 
+fn allow(action: &str) -> Value {
+    json!({"Effect": "Allow", "Action": action, "Resource": "*"})
+}
+
+fn named(statements: &[Value]) -> NamedPolicy {
+    NamedPolicy {
+        name: "limit".into(),
+        policy: Arc::new(policy(Grammar::Identity, statements)),
+    }
+}
+
+/// The session `run` of the role `deploy`, whose path is `/ci/`.
+fn session(id: &str, statements: &[Value]) -> Caller {
+    let role = RoleName {
+        path: "/ci/".into(),
+        name: "deploy".into(),
+        id: "AROACKCEVSQ6C2DEPLOY".into(),
+    };
+    let principal = Principal::AssumedRole {
+        role,
+        session_name: "run".into(),
+    };
+    let policies = if statements.is_empty() {
+        Vec::new()
+    } else {
+        vec![named(statements)]
+    };
+    Caller::new(
+        account(id),
+        principal,
+        Arc::new(IdentityPolicies { policies }),
+    )
+}
+
+fn with_boundary(caller: &Caller, action: &str) -> Caller {
+    let mut caller = caller.clone();
+    caller.boundary = Some(named(&[allow(action)]));
+    caller
+}
+
+fn with_session_policies(caller: &Caller, actions: &[&str]) -> Caller {
+    let policies = actions.iter().map(|action| named(&[allow(action)]));
+    let policies = policies.collect();
+    let mut caller = caller.clone();
+    caller.session_policies = Some(Arc::new(IdentityPolicies { policies }));
+    caller
+}
+
 #[test]
 fn limits_cut_what_identity_policies_allow() {
-    let ann = caller(HOME, "ann", &[allow_all()]);
-    let only = |action: &str| {
-        policy(
-            Grammar::Identity,
-            &[json!({"Effect": "Allow", "Action": action, "Resource": "*"})],
-        )
-    };
-    let arn: Arn = format!("arn:aws:ecr:us-east-1:{HOME}:repository/web")
-        .parse()
-        .expect("an ARN");
-    let context = ConditionContext::default();
-    let request = AccessRequest {
-        caller: &ann,
-        action: "ecr:PutImage",
-        resource: Some(&arn),
-        resource_account: account(HOME),
-        context,
-        budget: &EvaluationBudget::default(),
-    };
-    let (read, write) = (only("ecr:Get*"), only("ecr:*"));
-    let with = |boundary, session| {
-        evaluate(
-            &request,
-            &PolicySet {
-                boundary,
-                session,
-                ..PolicySet::of(&ann, None)
-            },
-        )
-    };
-    assert!(with(Some(&write), Some(&write)).is_allow());
+    let deploy = session(HOME, &[allow_all()]);
+    assert!(allows(&deploy, &[]));
+    let (read, write) = ("ecr:Get*", "ecr:*");
+    let both = with_session_policies(&with_boundary(&deploy, write), &[read, write]);
+    assert!(allows(&both, &[]), "one session policy of several allows");
+    let (decision, message) = decide(&with_boundary(&both, read), "ecr:PutImage", &[]);
     assert_eq!(
-        with(Some(&read), None),
+        decision,
         Decision::Deny {
             reason: Denial::NoAllow(PolicyKind::Boundary)
         }
     );
     assert_eq!(
-        with(Some(&write), Some(&read)),
+        message,
+        format!(
+            "User: arn:aws:sts::{HOME}:assumed-role/deploy/run is not authorized to perform: \
+             ecr:PutImage on resource: arn:aws:ecr:us-east-1:{HOME}:repository/web because no \
+             permissions boundary allows the ecr:PutImage action"
+        )
+    );
+    let (decision, message) = decide(
+        &with_session_policies(&both, &[read, read]),
+        "ecr:PutImage",
+        &[],
+    );
+    assert_eq!(
+        decision,
         Decision::Deny {
             reason: Denial::NoAllow(PolicyKind::Session)
         }
     );
+    assert!(message.ends_with("because no session policy allows the ecr:PutImage action"));
+    let only_limits = with_boundary(&session(HOME, &[allow("ecs:*")]), write);
+    assert!(!allows(&only_limits, &[]), "a limit grants nothing");
+}
+
+/// The user guide, "Resource-based policies" under "Evaluating identity-based policies with
+/// resource-based policies".
+#[test]
+fn resource_policies_and_limits() {
+    let role = format!("arn:aws:iam::{HOME}:role/ci/deploy");
+    let run = format!("arn:aws:sts::{HOME}:assumed-role/deploy/run");
+    let ann = format!("arn:aws:iam::{HOME}:user/ann");
+    let other = format!("arn:aws:sts::{HOME}:assumed-role/deploy/other");
+    let to = |principal: &str| [shared("Allow", &json!({"AWS": principal}))];
+    let deploy = session(HOME, &[allow("ecs:*")]);
+    let bounded = with_boundary(&deploy, "ecs:*");
+    let scoped = with_session_policies(&deploy, &["ecs:*"]);
+    for (principal, free, limited) in [
+        (role.as_str(), true, false),
+        ("AROACKCEVSQ6C2DEPLOY", true, false),
+        (run.as_str(), true, true),
+        ("*", true, true),
+        (other.as_str(), false, false),
+        (HOME, false, false),
+    ] {
+        assert_eq!(allows(&deploy, &to(principal)), free, "{principal}");
+        assert_eq!(allows(&bounded, &to(principal)), limited, "{principal}");
+        assert_eq!(allows(&scoped, &to(principal)), limited, "{principal}");
+    }
+    let user = with_boundary(&caller(HOME, "ann", &[]), "ecs:*");
+    assert!(allows(&user, &to(&ann)), "a user is named directly");
+    let away = session(AWAY, &[allow_all()]);
+    let named_away = to(&format!("arn:aws:sts::{AWAY}:assumed-role/deploy/run"));
+    assert!(allows(&away, &named_away));
+    assert!(
+        !allows(&with_boundary(&away, "ecs:*"), &named_away),
+        "across accounts the limits hold in any case"
+    );
+}
+
+#[test]
+fn a_denial_in_a_limit_wins() {
+    let deny = json!({"Effect": "Deny", "Action": "ecr:*", "Resource": "*"});
+    let deploy = session(HOME, &[allow_all()]);
+    let mut bounded = deploy.clone();
+    bounded.boundary = Some(named(&[allow_all(), deny.clone()]));
+    let open = [shared("Allow", &json!("*"))];
+    let said = decide(&bounded, "ecr:PutImage", &open).1;
+    assert!(said.ends_with("with an explicit deny in a permissions boundary"));
+    let policies = vec![named(&[allow_all()]), named(&[deny])];
+    let mut scoped = deploy;
+    scoped.session_policies = Some(Arc::new(IdentityPolicies { policies }));
+    let said = decide(&scoped, "ecr:PutImage", &open).1;
+    assert!(said.ends_with("with an explicit deny in a session policy"));
+}
+
+#[test]
+fn not_principal_spares_a_session_with_its_role_and_account() {
+    let role = format!("arn:aws:iam::{HOME}:role/ci/deploy");
+    let run = format!("arn:aws:sts::{HOME}:assumed-role/deploy/run");
+    let but = |names: &[&str]| {
+        let principal = json!({"AWS": names});
+        [json!({"Effect": "Deny", "NotPrincipal": principal, "Action": "ecr:*"})]
+    };
+    let deploy = session(HOME, &[allow_all()]);
+    assert!(allows(&deploy, &but(&[&run, &role, HOME])));
+    for names in [
+        [run.as_str(), role.as_str()],
+        [run.as_str(), HOME],
+        [role.as_str(), HOME],
+        ["AROACKCEVSQ6C2DEPLOY", HOME],
+    ] {
+        assert!(!allows(&deploy, &but(&names)), "{names:?}");
+    }
+}
+
+#[test]
+fn registry_policies_speak_for_all_repositories() {
+    let ann = caller(HOME, "ann", &[allow_all()]);
+    let arn: Arn = format!("arn:aws:ecr:us-east-1:{HOME}:repository/web")
+        .parse()
+        .expect("an ARN");
+    let request = AccessRequest {
+        caller: &ann,
+        action: "ecr:PutImage",
+        resource: Some(&arn),
+        resource_account: account(HOME),
+        context: ConditionContext::default(),
+        budget: &EvaluationBudget::default(),
+    };
     let policies = policy(
         Grammar::Registry,
         &[json!({
