@@ -1,5 +1,5 @@
-//! Callers: an account's root, a user, a session of a role or an anonymous caller, with the policies
-//! and the limits of the credentials used. PURE.
+//! Callers: an account's root, a user, a session of a role or an anonymous caller, with the
+//! policies and the limits of the credentials used. PURE.
 
 use std::sync::Arc;
 
