@@ -46,7 +46,7 @@ pub use error::{Error, PolicyError};
 pub use evaluate::{PolicySet, evaluate};
 pub use grants::{LayerGrant, RegistryGrant};
 use identities::Identities;
-pub use managed::{managed_policy, managed_policy_names};
+pub use managed::{AwsManagedPolicy, aws_managed_policies, managed_policy, managed_policy_names};
 pub use policy::{Grammar, Policy};
 pub use principal::{Caller, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName};
 pub use resource::Resource;
