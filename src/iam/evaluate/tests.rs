@@ -2,6 +2,7 @@
 //! with a simple oracle.
 
 mod oracle;
+mod table;
 
 use serde_json::{Value, json};
 use wharfinger_aws::{AccountId, Arn};

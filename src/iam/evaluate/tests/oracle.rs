@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const NAMES: [&str; 3] = ["root", "ann", "bob"];
+const NAMES: [&str; 4] = ["root", "ann", "bob", "run"];
 const ACTIONS: [&str; 4] = ["*", "ecr:*", "ecr:Put*", "ecr:GetRepositoryPolicy"];
 const RESOURCES: [&str; 3] = [
     "*",
@@ -13,7 +13,7 @@ const RESOURCES: [&str; 3] = [
 ];
 
 /// A statement as drawn: indices into the tables above. `principals`: 0 is `*`, 1 and 2 the
-/// accounts, then users of both.
+/// accounts, then users, the role and its session of both.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "four independent draws")]
 struct Drawn {
@@ -26,7 +26,7 @@ struct Drawn {
     insecure_only: bool,
 }
 
-const PRINCIPALS: [&str; 7] = [
+const PRINCIPALS: [&str; 11] = [
     "*",
     HOME,
     AWAY,
@@ -34,6 +34,10 @@ const PRINCIPALS: [&str; 7] = [
     "arn:aws:iam::111111111111:user/bob",
     "arn:aws:iam::222222222222:user/ann",
     "arn:aws:iam::222222222222:user/bob",
+    "arn:aws:iam::111111111111:role/ci/deploy",
+    "arn:aws:sts::111111111111:assumed-role/deploy/run",
+    "arn:aws:iam::222222222222:role/ci/deploy",
+    "arn:aws:sts::222222222222:assumed-role/deploy/run",
 ];
 
 impl Drawn {
@@ -67,35 +71,131 @@ impl Drawn {
         action && resource && !self.insecure_only
     }
 
-    fn grants(&self, id: &str, name: &str) -> bool {
+    fn names(&self, principal: &str) -> bool {
         self.principals
             .iter()
-            .any(|at| *at == 0 || PRINCIPALS[*at] == format!("arn:aws:iam::{id}:user/{name}"))
-    }
-
-    fn delegates(&self, id: &str) -> bool {
-        self.principals.iter().any(|at| PRINCIPALS[*at] == id)
+            .any(|at| PRINCIPALS[*at] == principal)
     }
 }
 
-/// The rules of the file's opening, as sets.
-fn oracle(id: &str, name: &str, identity: &[Drawn], resource: &[Drawn]) -> bool {
-    let own: Vec<_> = identity
-        .iter()
-        .filter(|drawn| name != "root" && drawn.speaks(true))
-        .collect();
-    let hung: Vec<_> = resource
-        .iter()
-        .filter(|drawn| drawn.speaks(false) && (drawn.grants(id, name) || drawn.delegates(id)))
-        .collect();
-    if own.iter().chain(&hung).any(|drawn| drawn.deny) {
-        return false;
+/// The statements of every kind of policy, and who is the caller.
+#[derive(Clone, Debug)]
+struct World {
+    account: &'static str,
+    name: &'static str,
+    identity: Vec<Drawn>,
+    resource: Vec<Drawn>,
+    boundary: Option<Vec<Drawn>>,
+    /// Each policy of the session.
+    session: Vec<Vec<Drawn>>,
+}
+
+impl World {
+    /// Whether a statement of the resource policy names the caller directly.
+    fn is_named(&self, drawn: &Drawn) -> bool {
+        let own = match self.name {
+            "run" => format!("arn:aws:sts::{}:assumed-role/deploy/run", self.account),
+            // A user with session policies is named by its identity only.
+            user if self.session.is_empty() => {
+                format!("arn:aws:iam::{}:user/{user}", self.account)
+            }
+            _ => String::new(),
+        };
+        drawn.names("*") || drawn.names(&own)
     }
-    let identity_allows = name == "root" || !own.is_empty();
-    if id == HOME {
-        identity_allows || hung.iter().any(|drawn| drawn.grants(id, name))
-    } else {
-        identity_allows && !hung.is_empty()
+
+    /// Whether it names the role of the caller, or a user whose session has policies.
+    fn is_named_within_limits(&self, drawn: &Drawn) -> bool {
+        let identity = match self.name {
+            "run" => "role/ci/deploy".to_owned(),
+            user => format!("user/{user}"),
+        };
+        drawn.names(&format!("arn:aws:iam::{}:{identity}", self.account))
+    }
+
+    /// The rules of the file's opening, as sets.
+    fn allows(&self) -> bool {
+        let root = self.name == "root";
+        let speaking = |drawn: &&Drawn| drawn.speaks(true);
+        let own: Vec<_> = if root {
+            Vec::new()
+        } else {
+            self.identity.iter().filter(speaking).collect()
+        };
+        let hung: Vec<_> = self
+            .resource
+            .iter()
+            .filter(|drawn| drawn.speaks(false))
+            .filter(|drawn| {
+                self.is_named(drawn)
+                    || self.is_named_within_limits(drawn)
+                    || drawn.names(self.account)
+            })
+            .collect();
+        let limits: Vec<_> = self
+            .boundary
+            .iter()
+            .chain(&self.session)
+            .flatten()
+            .filter(speaking)
+            .collect();
+        if own
+            .iter()
+            .chain(&hung)
+            .chain(&limits)
+            .any(|drawn| drawn.deny)
+        {
+            return false;
+        }
+        let in_boundary = self
+            .boundary
+            .as_ref()
+            .is_none_or(|boundary| boundary.iter().any(|drawn| drawn.speaks(true)));
+        let mut of_session = self.session.iter().flatten();
+        let in_session = self.session.is_empty() || of_session.any(|drawn| drawn.speaks(true));
+        let limited = root || (in_boundary && in_session);
+        let identity_allows = root || (limited && !own.is_empty());
+        if self.account == HOME {
+            identity_allows
+                || hung.iter().any(|drawn| self.is_named(drawn))
+                || (limited && hung.iter().any(|drawn| self.is_named_within_limits(drawn)))
+        } else {
+            identity_allows && !hung.is_empty()
+        }
+    }
+
+    fn decided(&self) -> Decision {
+        let json = |drawn: &[Drawn], identity| -> Vec<_> {
+            drawn.iter().map(|drawn| drawn.json(identity)).collect()
+        };
+        let (own, hung) = (json(&self.identity, true), json(&self.resource, false));
+        let mut caller = match self.name {
+            "run" => session(self.account, &[]),
+            name => caller(self.account, name, &[]),
+        };
+        if !own.is_empty() {
+            let policies = vec![named(&own)];
+            caller.policies = Arc::new(IdentityPolicies { policies });
+        }
+        let boundary = self.boundary.as_ref();
+        caller.boundary = boundary.map(|drawn| named(&json(drawn, true)));
+        if !self.session.is_empty() {
+            let policies = self.session.iter().map(|drawn| named(&json(drawn, true)));
+            let policies = policies.collect();
+            caller.session_policies = Some(Arc::new(IdentityPolicies { policies }));
+        }
+        decide(&caller, "ecr:PutImage", &hung).0
+    }
+
+    /// Adds a statement to the policies of one kind; to identity policies where the caller has no
+    /// policy of that kind.
+    fn add(&mut self, kind: PolicyKind, drawn: Drawn) {
+        match (kind, &mut self.boundary, self.session.first_mut()) {
+            (PolicyKind::Resource, _, _) => self.resource.push(drawn),
+            (PolicyKind::Boundary, Some(boundary), _) => boundary.push(drawn),
+            (PolicyKind::Session, _, Some(policy)) => policy.push(drawn),
+            _ => self.identity.push(drawn),
+        }
     }
 }
 
@@ -123,58 +223,90 @@ fn drawn() -> impl Strategy<Value = Drawn> {
         )
 }
 
-fn world() -> impl Strategy<Value = (&'static str, &'static str, Vec<Drawn>, Vec<Drawn>)> {
-    let statements = || prop::collection::vec(drawn(), 0..4);
+fn world() -> impl Strategy<Value = World> {
+    let statements = |least| prop::collection::vec(drawn(), least..4);
     (
         prop::sample::select(vec![HOME, AWAY]),
         prop::sample::select(NAMES.to_vec()),
-        statements(),
-        statements(),
+        statements(0),
+        statements(0),
+        prop::option::weighted(0.4, statements(1)),
+        prop::collection::vec(statements(1), 0..3),
+        prop::bool::weighted(0.4),
     )
+        .prop_map(
+            |(account, name, identity, resource, boundary, session, is_scoped)| World {
+                account,
+                name,
+                identity,
+                resource,
+                boundary,
+                session: if is_scoped { session } else { Vec::new() },
+            },
+        )
 }
 
-fn decided(id: &str, name: &str, identity: &[Drawn], resource: &[Drawn]) -> Decision {
-    let own: Vec<_> = identity.iter().map(|drawn| drawn.json(true)).collect();
-    let hung: Vec<_> = resource.iter().map(|drawn| drawn.json(false)).collect();
-    decide(&caller(id, name, &own), "ecr:PutImage", &hung).0
+fn kind() -> impl Strategy<Value = PolicyKind> {
+    prop::sample::select(vec![
+        PolicyKind::Identity,
+        PolicyKind::Resource,
+        PolicyKind::Boundary,
+        PolicyKind::Session,
+    ])
 }
 
 proptest! {
     #[test]
-    fn decisions_agree_with_the_oracle((id, name, identity, resource) in world()) {
-        let allowed = decided(id, name, &identity, &resource).is_allow();
-        prop_assert_eq!(allowed, oracle(id, name, &identity, &resource));
+    fn decisions_agree_with_the_oracle(world in world()) {
+        prop_assert_eq!(world.decided().is_allow(), world.allows());
     }
 
     #[test]
-    fn the_order_of_statements_decides_nothing((id, name, mut identity, mut resource) in world()) {
-        let before = decided(id, name, &identity, &resource).is_allow();
-        identity.reverse();
-        resource.reverse();
-        prop_assert_eq!(decided(id, name, &identity, &resource).is_allow(), before);
+    fn the_order_of_statements_and_policies_decides_nothing(mut world in world()) {
+        let before = world.decided().is_allow();
+        world.identity.reverse();
+        world.resource.reverse();
+        world.session.reverse();
+        for statements in world.boundary.iter_mut().chain(&mut world.session) {
+            statements.reverse();
+        }
+        prop_assert_eq!(world.decided().is_allow(), before);
     }
 
     #[test]
     fn one_more_allow_never_takes_away(
-        (id, name, mut identity, mut resource) in world(),
-        mut more in drawn(),
-        own in any::<bool>(),
+        mut world in world(), mut more in drawn(), kind in kind(),
     ) {
-        let before = decided(id, name, &identity, &resource).is_allow();
+        let before = world.decided().is_allow();
         more.deny = false;
-        if own { identity.push(more) } else { resource.push(more) }
-        prop_assert!(!before || decided(id, name, &identity, &resource).is_allow());
+        world.add(kind, more);
+        prop_assert!(!before || world.decided().is_allow());
     }
 
     #[test]
     fn one_more_deny_never_gives(
-        (id, name, mut identity, mut resource) in world(),
-        mut more in drawn(),
-        own in any::<bool>(),
+        mut world in world(), mut more in drawn(), kind in kind(),
     ) {
-        let before = decided(id, name, &identity, &resource).is_allow();
+        let before = world.decided().is_allow();
         more.deny = true;
-        if own { identity.push(more) } else { resource.push(more) }
-        prop_assert!(before || !decided(id, name, &identity, &resource).is_allow());
+        world.add(kind, more);
+        prop_assert!(before || !world.decided().is_allow());
+    }
+
+    #[test]
+    fn a_deny_that_applies_wins(
+        mut world in world(), mut deny in drawn(), kind in kind(),
+    ) {
+        deny.deny = true;
+        deny.principals = vec![0];
+        prop_assume!(deny.speaks(true) && deny.speaks(false));
+        // Identity policies do not apply to a root.
+        prop_assume!(world.name != "root" || kind == PolicyKind::Resource);
+        world.add(kind, deny);
+        let is_denied = matches!(
+            world.decided(),
+            Decision::Deny { reason: Denial::ExplicitDeny(_) }
+        );
+        prop_assert!(is_denied);
     }
 }
