@@ -132,6 +132,21 @@ async fn heads_above_the_limit_get_431_and_are_counted() {
     server.wait_for(3, |traffic| &traffic.refused).await;
 }
 
+/// hyper's own limit, which the server relies on instead of stating one.
+#[tokio::test]
+async fn a_head_has_at_most_100_fields() {
+    let server = Server::start(ConnectionLimits::default());
+    for (fields, status) in [(100, 200), (101, 431)] {
+        let more = "a: b\r\n".repeat(fields - CLOSE.lines().count());
+        let response = server
+            .exchange(format!("GET / HTTP/1.1\r\n{CLOSE}{more}\r\n"))
+            .await;
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(response.starts_with(&expected), "{fields}: {response}");
+    }
+    server.wait_for(1, |traffic| &traffic.refused).await;
+}
+
 /// HTTP/2 needs its own preface: an upgrade, a tunnel and an unknown method are ordinary requests.
 #[tokio::test]
 async fn nothing_leaves_http_1_1() {
