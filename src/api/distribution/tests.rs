@@ -1,6 +1,8 @@
 //! The state of the API for unit tests: an index and blobs in memory, and a clock that the test
 //! sets.
 
+mod expired_credentials;
+
 use std::sync::Arc;
 
 use wharfinger_api_core::Names;
