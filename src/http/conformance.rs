@@ -5,6 +5,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body;
+use http_body_util::Full;
 
 use crate::connection::Connection;
 use crate::head_capture::{BodyFraming, Framing};
@@ -93,7 +94,7 @@ impl Malformed {
     /// 400, after which the connection closes.
     pub(crate) fn into_response<B>(self) -> Response<ResponseContent<B>> {
         let text = Bytes::from(format!("{self}\n"));
-        let mut response = Response::new(ResponseContent::Refusal(Some(text)));
+        let mut response = Response::new(ResponseContent::Right(Full::new(text)));
         *response.status_mut() = StatusCode::BAD_REQUEST;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));

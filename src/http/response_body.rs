@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Full};
 
 use crate::connection::InFlight;
 use crate::http2_stream::Writing;
@@ -15,56 +16,18 @@ use crate::http2_stream::Writing;
 /// stream's deadline only when h2 has written it.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// The body of a response: a handler's, or the text of a refusal by the listener itself.
-#[derive(Debug)]
-pub(crate) enum ResponseContent<B> {
-    Handler(B),
-    Refusal(Option<Bytes>),
-}
-
-impl<B> Body for ResponseContent<B>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match &mut *self {
-            Self::Handler(body) => Pin::new(body).poll_frame(cx),
-            Self::Refusal(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Handler(body) => body.is_end_stream(),
-            Self::Refusal(text) => text.is_none(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Handler(body) => body.size_hint(),
-            Self::Refusal(text) => {
-                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
-            }
-        }
-    }
-}
+/// The content of a response: a handler's, or the text of a refusal by the listener itself.
+pub(crate) type ResponseContent<B> = Either<B, Full<Bytes>>;
 
 /// A body on HTTP/1, where the connection has one response at a time and its socket the deadline.
 #[derive(Debug)]
 pub(crate) struct Http1Body<B> {
-    content: ResponseContent<B>,
+    content: B,
     in_flight: Arc<InFlight>,
 }
 
 impl<B> Http1Body<B> {
-    pub(crate) fn new(content: ResponseContent<B>, in_flight: Arc<InFlight>) -> Self {
+    pub(crate) fn new(content: B, in_flight: Arc<InFlight>) -> Self {
         Self { content, in_flight }
     }
 }
@@ -100,7 +63,7 @@ impl<B> Drop for Http1Body<B> {
 /// stream's task, and with it the stream's deadline, until then.
 #[derive(Debug)]
 pub(crate) struct Http2Body<B> {
-    content: ResponseContent<B>,
+    content: B,
     /// What is left of a frame that was longer than a piece.
     rest: Bytes,
     /// Whether there was nothing to send from the start.
@@ -110,11 +73,7 @@ pub(crate) struct Http2Body<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Http2Body<B> {
-    pub(crate) fn new(
-        content: ResponseContent<B>,
-        writing: Arc<Writing>,
-        in_flight: Arc<InFlight>,
-    ) -> Self {
+    pub(crate) fn new(content: B, writing: Arc<Writing>, in_flight: Arc<InFlight>) -> Self {
         Self {
             empty: content.is_end_stream(),
             content,

@@ -235,7 +235,7 @@ fn begin<H: Handler>(
     };
     let response = async {
         match outcome {
-            Ok(response) => response.await.map(ResponseContent::Handler),
+            Ok(response) => response.await.map(ResponseContent::Left),
             Err(malformed) => malformed.into_response(),
         }
     };
