@@ -10,17 +10,13 @@ use std::time::Duration;
 use postgres::config::{SslMode, TargetSessionAttrs};
 use postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 use postgres::{Client, Config, NoTls, Socket};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature,
-    verify_tls13_signature,
-};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use wharfinger_tls::{client_builder, unverified_client};
 
 use crate::error::OpenError;
 
@@ -118,29 +114,22 @@ impl Tls {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
         Ok(Self(Arc::new(
-            builder()?
+            client_builder()
+                .map_err(|error| setup_error(&error))?
                 .with_root_certificates(roots)
                 .with_no_client_auth(),
         )))
     }
 
+    /// For `sslmode=prefer` only.
     fn unverified() -> Result<Self, OpenError> {
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        let verifier = Arc::new(AnyCertificate(algorithms));
-        Ok(Self(Arc::new(
-            builder()?
-                .dangerous()
-                .with_custom_certificate_verifier(verifier)
-                .with_no_client_auth(),
-        )))
+        let config = unverified_client().map_err(|error| setup_error(&error))?;
+        Ok(Self(Arc::new(config)))
     }
 }
 
-fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, OpenError> {
-    let provider: Arc<CryptoProvider> = Arc::new(aws_lc_rs::default_provider());
-    ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| OpenError::Connect(error.to_string()))
+fn setup_error(error: &rustls::Error) -> OpenError {
+    OpenError::Connect(error.to_string())
 }
 
 impl MakeTlsConnect<Socket> for Tls {
@@ -210,45 +199,6 @@ impl AsyncWrite for Encrypted {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-/// Accepts every certificate whose owner holds its key: for `sslmode=prefer` only.
-#[derive(Debug)]
-struct AnyCertificate(WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
     }
 }
 
