@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::head_capture::HeadCapture;
+use crate::peers::Peer;
 use crate::sendfile::SendfileQueue;
 use crate::traffic::Traffic;
 
@@ -15,7 +16,7 @@ use crate::traffic::Traffic;
 /// enough.
 #[derive(Debug)]
 pub struct Connection {
-    peer: SocketAddr,
+    peer: Peer,
     sendfile: Option<SendfileQueue>,
     traffic: Arc<Traffic>,
     in_flight: AtomicU32,
@@ -36,11 +37,7 @@ pub struct Connection {
 
 impl Connection {
     /// A plain connection has a queue of files for the kernel to send; an encrypted one has none.
-    pub(crate) fn new(
-        peer: SocketAddr,
-        sendfile: Option<SendfileQueue>,
-        traffic: Arc<Traffic>,
-    ) -> Self {
+    pub(crate) fn new(peer: Peer, sendfile: Option<SendfileQueue>, traffic: Arc<Traffic>) -> Self {
         Self {
             peer,
             sendfile,
@@ -60,7 +57,12 @@ impl Connection {
 
     /// The address at the other end of the socket.
     pub fn peer(&self) -> SocketAddr {
-        self.peer
+        self.peer.address
+    }
+
+    /// The connections that the peer's address had when this one was accepted.
+    pub(crate) fn earlier_connections(&self) -> usize {
+        self.peer.earlier_connections
     }
 
     /// Whether the connection is encrypted: responses that hold absolute URLs need it.

@@ -7,9 +7,10 @@ use std::time::Duration;
 /// Before it signs in, a peer can make one HTTP/2 connection hold, with the default limits: 1 MiB
 /// that no handler has read (`connection_window_bytes`), the heads of its streams (`streams` times
 /// `header_bytes`, 3.1 MiB), and the first 8 KiB of each stream's body, which the budget of request
-/// bodies does not charge (0.8 MiB). That is 4.9 MiB, and 9.8 GiB for `connections_per_address` of
-/// them; a server with less memory needs a lower number of these. An HTTP/1 connection has one head
-/// and one body at a time.
+/// bodies does not charge (0.8 MiB). That is 4.9 MiB. An address has up to 64 such connections;
+/// further ones get 6 streams and a window of 64 KiB, which is 304 KiB. All of the
+/// `connections_per_address` together hold 0.9 GiB; a server with less memory needs a lower number
+/// of these. An HTTP/1 connection has one head and one body at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Connections served at once. Further connections wait in the kernel's accept queue.
@@ -33,7 +34,8 @@ pub struct ConnectionLimits {
     pub linger_timeout: Duration,
     /// After a stop signal, requests in flight have this long to finish.
     pub drain_timeout: Duration,
-    /// Concurrent streams of one HTTP/2 connection. RFC 9113 advises at least 100.
+    /// Concurrent streams of one HTTP/2 connection. RFC 9113 advises at least 100. This and the two
+    /// windows are lower for connections of an address beyond its first 64.
     pub streams: u32,
     /// HTTP/2 flow control: bytes that a peer may send on a stream before the server has consumed
     /// them.
@@ -72,6 +74,20 @@ impl Default for ConnectionLimits {
     }
 }
 
+/// The number of connections of one address that get the configured HTTP/2 limits: more than any
+/// client opens, and as much as a proxy needs for 6,400 requests at a time.
+const FULL_CONNECTIONS_PER_ADDRESS: usize = 64;
+
+/// HTTP/2 limits of further connections of the address, where they are lower than the configured
+/// ones. Such a connection holds 304 KiB instead of 4.9 MiB.
+const FURTHER_CONNECTIONS: Http2Limits = Http2Limits {
+    streams: 6,
+    // Half of the connection's: one stream that nobody reads does not stop the others.
+    stream_window_bytes: 32 * 1024,
+    // What HTTP/2 begins with; it knows no smaller one.
+    connection_window_bytes: 65_535,
+};
+
 /// Largest HTTP/2 frame: 64 KiB instead of 16 KiB saves headers and system calls on uploads.
 pub(crate) const FRAME_BYTES: u32 = 64 * 1024;
 
@@ -107,7 +123,38 @@ pub(crate) const LINGER_BYTES: u64 = 256 * 1024 * 1024;
 /// Discarding ends when the peer has been silent for this long.
 pub(crate) const LINGER_IDLE: Duration = Duration::from_secs(2);
 
+/// The limits of one HTTP/2 connection; see the fields of [`ConnectionLimits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Http2Limits {
+    pub(crate) streams: u32,
+    pub(crate) stream_window_bytes: u32,
+    pub(crate) connection_window_bytes: u32,
+}
+
 impl ConnectionLimits {
+    /// The HTTP/2 limits of a connection whose address had so many others when it was accepted.
+    #[must_use]
+    pub(crate) fn http2(&self, earlier_connections: usize) -> Http2Limits {
+        let configured = Http2Limits {
+            streams: self.streams,
+            stream_window_bytes: self.stream_window_bytes,
+            connection_window_bytes: self.connection_window_bytes,
+        };
+        if earlier_connections < FULL_CONNECTIONS_PER_ADDRESS {
+            return configured;
+        }
+        let further = FURTHER_CONNECTIONS;
+        Http2Limits {
+            streams: further.streams.min(configured.streams),
+            stream_window_bytes: further
+                .stream_window_bytes
+                .min(configured.stream_window_bytes),
+            connection_window_bytes: further
+                .connection_window_bytes
+                .min(configured.connection_window_bytes),
+        }
+    }
+
     /// The interval between two checks of a connection's header and idle timeouts: a quarter of the
     /// shortest timeout, so that none is exceeded by much.
     #[must_use]
@@ -128,12 +175,66 @@ impl ConnectionLimits {
 mod tests {
     use super::*;
 
+    const MIB: usize = 1024 * 1024;
+    /// Of each request body, what the budget of request bodies does not charge.
+    const UNCHARGED_BYTES: usize = 8 * 1024;
+
+    /// Bytes that a peer can make a connection hold before it signs in.
+    fn held(limits: &ConnectionLimits, earlier_connections: usize) -> usize {
+        let http2 = limits.http2(earlier_connections);
+        let per_stream = limits.header_bytes + UNCHARGED_BYTES;
+        http2.connection_window_bytes as usize + http2.streams as usize * per_stream
+    }
+
     #[test]
     fn a_connection_that_nobody_reads_holds_little() {
         let limits = ConnectionLimits::default();
-        let heads = limits.streams as usize * limits.header_bytes;
-        let unread = limits.connection_window_bytes as usize;
-        assert!(heads + unread < 5 * 1024 * 1024);
-        assert!(limits.stream_window_bytes < limits.connection_window_bytes);
+        assert!(held(&limits, 0) < 5 * MIB);
+        assert!(held(&limits, 64) < 305 * 1024);
+        for earlier_connections in [0, 64] {
+            let http2 = limits.http2(earlier_connections);
+            assert!(http2.stream_window_bytes < http2.connection_window_bytes);
+        }
+    }
+
+    #[test]
+    fn all_connections_of_one_address_hold_less_than_a_gibibyte() {
+        let limits = ConnectionLimits::default();
+        let earlier = 0..limits.connections_per_address;
+        let total: usize = earlier.map(|earlier| held(&limits, earlier)).sum();
+        assert!(total < 1024 * MIB, "{total} bytes");
+    }
+
+    #[test]
+    fn the_first_64_connections_of_an_address_get_what_is_configured() {
+        let limits = ConnectionLimits {
+            streams: 200,
+            stream_window_bytes: 300_000,
+            connection_window_bytes: 400_000,
+            ..ConnectionLimits::default()
+        };
+        let configured = Http2Limits {
+            streams: 200,
+            stream_window_bytes: 300_000,
+            connection_window_bytes: 400_000,
+        };
+        assert_eq!([limits.http2(0), limits.http2(63)], [configured; 2]);
+        let further = Http2Limits {
+            streams: 6,
+            stream_window_bytes: 32_768,
+            connection_window_bytes: 65_535,
+        };
+        assert_eq!([limits.http2(64), limits.http2(2_047)], [further; 2]);
+    }
+
+    #[test]
+    fn further_connections_never_get_more_than_is_configured() {
+        let limits = ConnectionLimits {
+            streams: 2,
+            stream_window_bytes: 20_000,
+            connection_window_bytes: 30_000,
+            ..ConnectionLimits::default()
+        };
+        assert_eq!(limits.http2(64), limits.http2(0));
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::limits::{self, ConnectionLimits};
-use crate::peers::{Admitted, Peers};
+use crate::peers::{Admitted, Peer, Peers};
 use crate::serve::{self, ConnectionOrder, Handler, ListenerState};
 use crate::traffic::{OpenConnection, Traffic};
 
@@ -85,7 +85,7 @@ impl Listener {
                 () = &mut stop => break,
                 accepted = accept(&tcp, &permits, &shared) => accepted,
             };
-            let (tcp, peer, permit) = match accepted {
+            let (tcp, address, permit) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     warnings.warn(Instant::now(), &error);
@@ -93,9 +93,13 @@ impl Listener {
                     continue;
                 }
             };
-            let Some(admitted) = peers.admit(peer.ip()) else {
+            let Some(admitted) = peers.admit(address.ip()) else {
                 shared.traffic.turned_away.fetch_add(1, Relaxed);
                 continue;
+            };
+            let peer = Peer {
+                address,
+                earlier_connections: admitted.earlier,
             };
             let held = HeldByConnection {
                 _admitted: admitted,

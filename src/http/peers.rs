@@ -2,11 +2,19 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bits of an IPv6 address that name one customer's network.
 const IPV6_NETWORK_BITS: u32 = 64;
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// The connections that its address had when this one was accepted.
+    pub(crate) earlier_connections: usize,
+}
 
 /// Counts connections by address. Entries without connections are removed, so there are never more
 /// than connections.
@@ -21,6 +29,8 @@ pub(crate) struct Peers {
 pub(crate) struct Admitted {
     peers: Peers,
     network: IpAddr,
+    /// The connections that the address had already.
+    pub(crate) earlier: usize,
 }
 
 impl Peers {
@@ -39,11 +49,13 @@ impl Peers {
         if *count >= self.limit.max(1) {
             return None;
         }
+        let earlier = *count;
         *count += 1;
         drop(counts);
         Some(Admitted {
             peers: self.clone(),
             network,
+            earlier,
         })
     }
 
@@ -82,11 +94,14 @@ mod tests {
         let peers = Peers::new(2);
         let address = |text: &str| text.parse().expect("an address");
         let first = peers.admit(address("10.0.0.1")).expect("below the limit");
-        let _second = peers.admit(address("::ffff:10.0.0.1")).expect("the same");
+        let second = peers.admit(address("::ffff:10.0.0.1")).expect("the same");
+        assert_eq!((first.earlier, second.earlier), (0, 1));
         assert!(peers.admit(address("10.0.0.1")).is_none());
-        let _other = peers.admit(address("10.0.0.2")).expect("another address");
+        let other = peers.admit(address("10.0.0.2")).expect("another address");
+        assert_eq!(other.earlier, 0);
         drop(first);
-        assert!(peers.admit(address("10.0.0.1")).is_some());
+        let third = peers.admit(address("10.0.0.1")).expect("below the limit");
+        assert_eq!(third.earlier, 1);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,6 +25,7 @@ use crate::conformance;
 use crate::connection::{Connection, InFlight};
 use crate::http2_stream::{StreamExecutor, Writing};
 use crate::limits::{self, ConnectionLimits};
+use crate::peers::Peer;
 use crate::request_body::{RequestBody, UnreadBody};
 use crate::response_body::{Http1Body, Http2Body, ResponseContent};
 use crate::sendfile::SendfileIo;
@@ -87,7 +87,7 @@ impl ListenerState {
 pub(crate) async fn connection<H: Handler>(
     shared: Arc<ListenerState>,
     tcp: TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     handler: H,
     order: watch::Receiver<ConnectionOrder>,
 ) {
@@ -103,7 +103,7 @@ pub(crate) async fn connection<H: Handler>(
 async fn serve_plain<H: Handler>(
     shared: &Arc<ListenerState>,
     tcp: TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     handler: H,
     mut order: watch::Receiver<ConnectionOrder>,
 ) {
@@ -121,7 +121,7 @@ async fn serve_tls<H: Handler>(
     shared: &Arc<ListenerState>,
     tls: &TlsAcceptor,
     tcp: TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     handler: H,
     mut order: watch::Receiver<ConnectionOrder>,
 ) {
@@ -347,17 +347,18 @@ fn http2_builder(
     connection: &Arc<Connection>,
     limits: &Arc<ConnectionLimits>,
 ) -> http2::Builder<StreamExecutor> {
+    let allowed = limits.http2(connection.earlier_connections());
     let mut builder = http2::Builder::new(StreamExecutor {
         connection: Arc::clone(connection),
         limits: Arc::clone(limits),
     });
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams)
+        .max_concurrent_streams(allowed.streams)
         .max_pending_accept_reset_streams(limits.resets)
         .max_local_error_reset_streams(limits.resets)
-        .initial_stream_window_size(limits.stream_window_bytes)
-        .initial_connection_window_size(limits.connection_window_bytes)
+        .initial_stream_window_size(allowed.stream_window_bytes)
+        .initial_connection_window_size(allowed.connection_window_bytes)
         .max_frame_size(limits::FRAME_BYTES)
         .keep_alive_interval(limits::PING_INTERVAL)
         .keep_alive_timeout(limits::PING_TIMEOUT)

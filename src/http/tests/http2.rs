@@ -239,6 +239,35 @@ async fn the_configured_number_of_streams_is_announced() {
 }
 
 #[tokio::test]
+async fn further_connections_of_an_address_have_fewer_streams_and_smaller_windows() {
+    let server = Server::start(ConnectionLimits::default());
+    let mut first = Vec::new();
+    for _ in 0..64 {
+        first.push(server.connect().await);
+    }
+    server.wait_for(64, |traffic| &traffic.open).await;
+    let client = Client::connect(&server).await;
+    assert!(client.is_usable().await);
+    assert_eq!(client.requests.current_max_send_streams(), 6);
+    // Longer than both windows.
+    let mut requests = client.requests.clone().ready().await.expect("open");
+    let (response, mut body) = requests
+        .send_request(request("PUT", "/"), false)
+        .expect("sent");
+    let data = Bytes::from(vec![b'a'; 1_000_000]);
+    body.send_data(data, true).expect("sent");
+    let response = timeout(PATIENCE, response).await.expect("in time");
+    let response = response.expect("a response").into_body();
+    assert_eq!(read(response).await, Ok(b"length 1000000".to_vec()));
+
+    drop(first);
+    server.wait_for(1, |traffic| &traffic.open).await;
+    let client = Client::connect(&server).await;
+    assert!(client.is_usable().await);
+    assert_eq!(client.requests.current_max_send_streams(), 100);
+}
+
+#[tokio::test]
 async fn a_long_header_list_gets_431() {
     let server = Server::start(ConnectionLimits {
         header_bytes: 8 * 1024,
