@@ -219,14 +219,14 @@ fn statement(text: &str) -> Value {
     let default = principals.is_none().then_some("*");
     if let Some(names) = after("on", &mut words).or(default) {
         let (element, names) = list("Resource", names);
-        let named = |name: &String| {
+        let arn = |name: &String| {
             if name == "*" || name.starts_with("arn:") {
                 name.clone()
             } else {
                 repository(name)
             }
         };
-        statement[element] = json!(names.iter().map(named).collect::<Vec<_>>());
+        statement[element] = json!(names.iter().map(arn).collect::<Vec<_>>());
     }
     assert_eq!(words.next(), None, "{text}");
     for condition in conditions.split(" and ").filter(|text| !text.is_empty()) {
