@@ -16,7 +16,7 @@ use crate::budget::{EvaluationLimit, MAX_CONDITION_VALUE_BYTES};
 use crate::effect::Effect;
 use crate::error::PolicyError;
 use crate::key::{ContextValues, Key};
-use crate::pattern::{ArnPattern, Pattern, PatternMatch, Syntax};
+use crate::pattern::{ArnPattern, Pattern, PatternMatch, Syntax, arn_fields};
 use crate::strict_json::Json;
 
 /// Steps counted for a condition besides the comparison of its values: finding the values.
@@ -280,7 +280,7 @@ impl Operand {
             (Self::Text(pattern), _) => pattern.matches(value, context) == PatternMatch::Matches,
             (Self::Arn(pattern), _) => {
                 value.starts_with("arn:")
-                    && pattern.matches(value, context) == PatternMatch::Matches
+                    && pattern.matches(arn_fields(value).as_ref(), context) == PatternMatch::Matches
             }
             (Self::Number(policy), Test::Numeric(order)) => {
                 number(value).is_some_and(|value| order.holds(value.partial_cmp(policy)))

@@ -23,7 +23,7 @@ use crate::context::AccessRequest;
 use crate::decision::{Decision, Denial, Grant, MatchedStatement, PolicyKind};
 use crate::effect::Effect;
 use crate::key::{ContextValues, Key};
-use crate::pattern::{ArnPattern, Pattern, PatternMatch, Variables};
+use crate::pattern::{ArnFields, ArnPattern, Pattern, PatternMatch, Variables, arn_fields};
 use crate::policy::{Listed, NamedPrincipal, Policy, Statement};
 use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal};
 
@@ -61,6 +61,8 @@ struct Evaluation<'a> {
     request: &'a AccessRequest<'a>,
     /// The action in lower case, as action patterns are compiled.
     action: String,
+    /// The fields of the resource's ARN; `None` for an action without a resource.
+    resource: Option<ArnFields<'a>>,
     meter: Meter<'a>,
 }
 
@@ -69,6 +71,7 @@ impl<'a> Evaluation<'a> {
         Self {
             request,
             action: request.action.to_ascii_lowercase(),
+            resource: request.resource.and_then(|arn| arn_fields(arn.as_str())),
             meter: Meter::new(request.budget),
         }
     }
@@ -322,8 +325,8 @@ fn names_resource(
     effect: Effect,
     evaluation: &Evaluation<'_>,
 ) -> bool {
-    let text = evaluation.request.resource.map_or("*", |arn| arn.as_str());
-    let compare = |pattern: &ArnPattern| pattern.matches(text, evaluation);
+    let arn = evaluation.resource.as_ref();
+    let compare = |pattern: &ArnPattern| pattern.matches(arn, evaluation);
     match resource {
         Listed::Is(patterns) => patterns
             .iter()

@@ -60,6 +60,15 @@ impl Glob {
         if !meter.spend(COMPARISON_STEPS) || self.min_bytes > text.len() {
             return false;
         }
+        // Most patterns of real policies have one of these three forms.
+        match self.tokens.as_slice() {
+            [Token::Run] => return true,
+            [Token::Text(whole)] => return meter.spend(whole.len()) && **whole == *text,
+            [Token::Text(start), Token::Run] => {
+                return meter.spend(start.len()) && text.starts_with(&**start);
+            }
+            _ => {}
+        }
         let mut segments = self.tokens.split(|token| *token == Token::Run);
         let first = segments.next().unwrap_or_default();
         let last = segments.next_back();

@@ -273,6 +273,19 @@ pub(super) enum ArnPattern {
 
 const ARN_FIELDS: usize = 6;
 
+/// The fields of an ARN, to be compared with many patterns.
+pub(super) type ArnFields<'a> = [&'a str; ARN_FIELDS];
+
+/// Cuts an ARN into its fields; `None` for a text with fewer.
+pub(super) fn arn_fields(text: &str) -> Option<ArnFields<'_>> {
+    let mut parts = text.splitn(ARN_FIELDS, ':');
+    let mut fields = [""; ARN_FIELDS];
+    for field in &mut fields {
+        *field = parts.next()?;
+    }
+    Some(fields)
+}
+
 impl ArnPattern {
     pub(super) fn compile(text: &str, syntax: Syntax) -> Result<Self, PatternError> {
         let elements = elements(text, syntax)?;
@@ -287,19 +300,23 @@ impl ArnPattern {
         }))))
     }
 
-    /// Compares `text`, an ARN or the `*` of an action without a resource; a text with fewer than
-    /// six fields differs.
-    pub(super) fn matches(&self, text: &str, variables: &dyn Variables) -> PatternMatch {
-        let Self::Fields(fields) = self else {
+    /// Compares an ARN; `None` stands for a text that is none, such as the `*` of an action without
+    /// a resource.
+    pub(super) fn matches(
+        &self,
+        arn: Option<&ArnFields<'_>>,
+        variables: &dyn Variables,
+    ) -> PatternMatch {
+        let Self::Fields(patterns) = self else {
             return PatternMatch::Matches;
         };
-        let mut parts = text.splitn(ARN_FIELDS, ':');
+        let Some(fields) = arn else {
+            return PatternMatch::Differs;
+        };
         let mut unresolved = false;
-        for field in fields.iter() {
-            let Some(part) = parts.next() else {
-                return PatternMatch::Differs;
-            };
-            match field.matches(part, variables) {
+        // The last field tells resources apart best.
+        for (pattern, field) in patterns.iter().zip(fields).rev() {
+            match pattern.matches(field, variables) {
                 PatternMatch::Matches => {}
                 PatternMatch::Differs => return PatternMatch::Differs,
                 PatternMatch::Unresolved => unresolved = true,
@@ -352,7 +369,7 @@ mod tests {
         let budget = EvaluationBudget::default();
         ArnPattern::compile(pattern, ALL)
             .expect("a pattern")
-            .matches(text, &Name(name, Meter::new(&budget)))
+            .matches(arn_fields(text).as_ref(), &Name(name, Meter::new(&budget)))
     }
 
     #[test]
@@ -448,7 +465,8 @@ mod tests {
         ) {
             if let Ok(pattern) = ArnPattern::compile(&text, ALL) {
                 let budget = EvaluationBudget::default();
-                pattern.matches(&against, &Name(Some("x"), Meter::new(&budget)));
+                let name = Name(Some("x"), Meter::new(&budget));
+                pattern.matches(arn_fields(&against).as_ref(), &name);
             }
         }
     }
