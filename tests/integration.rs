@@ -2,5 +2,6 @@
 
 mod distribution;
 mod ecr;
+mod iam;
 mod process;
 mod support;

@@ -40,6 +40,16 @@ impl Fault {
         }
     }
 
+    /// Temporary credentials after their end.
+    #[must_use]
+    pub fn expired_token(family: Family) -> Self {
+        let message = "The security token included in the request is expired";
+        match family {
+            Family::Json => Self::sender("ExpiredTokenException", message),
+            Family::Query => Self::sender("ExpiredToken", message).with_status(403),
+        }
+    }
+
     /// A caller without permission; `message` says by which kind of policy.
     pub fn access_denied(family: Family, message: impl Into<String>) -> Self {
         match family {

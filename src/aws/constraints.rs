@@ -6,6 +6,7 @@
 //! Members that the model does not name are skipped, as AWS skips them.
 
 mod pattern;
+mod typed;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

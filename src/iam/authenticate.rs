@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::grants::{LayerGrant, RegistryGrant};
 use crate::identities::{Identities, Identity};
 use crate::principal::Caller;
+use crate::sessions::Sessions;
 use crate::token::{Holder, MAX_TOKEN_BYTES, SignIn, SignInClaims, Tokens};
 
 /// The only user name that comes with a password.
@@ -30,7 +31,7 @@ const SIGN_IN_BYTES: u64 = 16 * 1024 * 1024;
 const SIGN_IN_ENTRY_BYTES: u64 = 512;
 /// Derived signing keys remembered: one for each key, day, region and service in use.
 const SIGNING_KEYS: usize = 1_024;
-/// Longest credential scope whose signing key is remembered, in bytes: a key id of 128, and names
+/// Longest credential scope whose signing key is remembered, in bytes: a secret of 40, and names
 /// far longer than those of any service.
 const MAX_REMEMBERED_SCOPE_BYTES: usize = 256;
 /// Longest `Authorization` value read, in bytes: a token of the longest kind in base 64.
@@ -53,16 +54,17 @@ pub struct SigV4Claim(ClaimKind);
 enum ClaimKind {
     /// Under `--dev` every signature is accepted.
     Dev(Signed),
-    Signed(Claim),
+    Signed(Claim, Arc<Caller>),
 }
 
 impl SigV4Claim {
-    /// The key that the request claims to be signed with; `None` under `--dev`.
+    /// Whose memory the request uses, as [`Caller::budget_id`], if its signature proves to be
+    /// valid; `None` under `--dev`.
     #[must_use]
-    pub fn access_key_id(&self) -> Option<&str> {
+    pub fn budget_id(&self) -> Option<&str> {
         match &self.0 {
             ClaimKind::Dev(_) => None,
-            ClaimKind::Signed(claim) => Some(&claim.credential.access_key_id),
+            ClaimKind::Signed(_, caller) => caller.budget_id(),
         }
     }
 }
@@ -101,6 +103,7 @@ impl Weighter<[u8; 32], CachedSignIn> for SignInBytes {
 
 pub(super) struct Authenticator {
     identities: Identities,
+    sessions: Arc<Sessions>,
     tokens: Arc<Tokens>,
     clock: Clock,
     sign_ins: Cache<[u8; 32], CachedSignIn, SignInBytes>,
@@ -112,6 +115,7 @@ pub(super) struct Authenticator {
 impl Authenticator {
     pub(super) fn new(
         identities: Identities,
+        sessions: Arc<Sessions>,
         tokens: Arc<Tokens>,
         clock: Clock,
         dev: bool,
@@ -119,6 +123,7 @@ impl Authenticator {
         let dev = dev.then(|| Arc::new(Caller::root(AccountId::DEV)));
         Self {
             identities,
+            sessions,
             tokens,
             clock,
             sign_ins: Cache::with_weighter(SIGN_INS, SIGN_IN_BYTES, SignInBytes),
@@ -142,13 +147,10 @@ impl Authenticator {
             return Ok(SigV4Claim(ClaimKind::Dev(signed)));
         }
         let claim = claim?.ok_or(Error::MissingCredentials)?;
-        // Session credentials are not issued yet, so no security token is valid.
-        if claim.security_token.is_some() {
-            return Err(Error::UnknownKey);
-        }
-        self.identity_of(&claim).await?;
+        let identity = self.identity_of(&claim).await?;
         claim.check_head(request.headers, self.clock.now())?;
-        Ok(SigV4Claim(ClaimKind::Signed(claim)))
+        let caller = Arc::clone(&identity.caller);
+        Ok(SigV4Claim(ClaimKind::Signed(claim, caller)))
     }
 
     /// Verifies the signature. The key is looked up again, since it may have been disabled while
@@ -160,7 +162,7 @@ impl Authenticator {
     ) -> Result<Signed, Error> {
         let claim = match claim.0 {
             ClaimKind::Dev(signed) => return Ok(signed),
-            ClaimKind::Signed(claim) => claim,
+            ClaimKind::Signed(claim, _) => claim,
         };
         let identity = self.identity_of(&claim).await?;
         self.verify(&claim, request, &identity)?;
@@ -178,16 +180,41 @@ impl Authenticator {
     }
 
     async fn identity_of(&self, claim: &Claim) -> Result<Arc<Identity>, Error> {
-        let found = self.identities.get(&claim.credential.access_key_id).await?;
-        let identity = found.ok_or(Error::UnknownKey)?;
+        let (key, token) = (&claim.credential.access_key_id, &claim.security_token);
+        let identity = self.identity(key, token.as_deref()).await?;
+        // Without MFA, sessions of users do not manage identities (STS API reference,
+        // `GetSessionToken`).
+        if token.is_some() && claim.credential.service == "iam" {
+            return Err(Error::UnknownKey);
+        }
+        Ok(identity)
+    }
+
+    /// The holder of an access key, or of a session where there is a session token.
+    async fn identity(
+        &self,
+        access_key_id: &str,
+        session_token: Option<&str>,
+    ) -> Result<Arc<Identity>, Error> {
+        let identity = match session_token {
+            Some(token) => {
+                let identities = &self.identities;
+                let session = self.sessions.identity(identities, access_key_id, token);
+                session.await?
+            }
+            None => {
+                let found = self.identities.get(access_key_id).await?;
+                found.ok_or(Error::UnknownKey)?
+            }
+        };
         if identity.disabled {
             return Err(Error::DisabledKey);
         }
         Ok(identity)
     }
 
-    /// Verifies a signature with a derived key, which is cached once it verified one: a key id is
-    /// never used again for another secret.
+    /// Verifies a signature with a derived key, which is cached once it verified one, by the
+    /// secret: the key ids of two sessions may be the same.
     fn verify(
         &self,
         claim: &Claim,
@@ -195,16 +222,17 @@ impl Authenticator {
         identity: &Identity,
     ) -> Result<(), SignatureError> {
         let Credential {
-            access_key_id,
             date,
             region,
             service,
+            ..
         } = &claim.credential;
-        let scope = format!("{access_key_id}/{date}/{region}/{service}");
+        let secret = identity.secret.reveal();
+        let scope = format!("{secret}/{date}/{region}/{service}");
         if let Some(key) = self.signing_keys.get(&scope) {
             return claim.verify_signature(request, &key);
         }
-        let key = claim.credential.signing_key(identity.secret.reveal());
+        let key = claim.credential.signing_key(secret);
         claim.verify_signature(request, &key)?;
         if scope.len() <= MAX_REMEMBERED_SCOPE_BYTES {
             self.signing_keys.insert(scope, key);
@@ -319,10 +347,7 @@ impl Authenticator {
             .access_key_id
             .as_deref()
             .ok_or(Error::BadCredentials)?;
-        let identity = self.identities.get(key).await?.ok_or(Error::UnknownKey)?;
-        if identity.disabled {
-            return Err(Error::DisabledKey);
-        }
+        let identity = self.identity(key, holder.session.as_deref()).await?;
         if identity.caller.account != holder.account || identity.caller.user_id() != holder.sub {
             return Err(Error::BadCredentials);
         }

@@ -47,6 +47,12 @@ pub enum Error {
     /// The key is switched off, or its user is.
     #[error("the access key is disabled")]
     DisabledKey,
+    /// The words are AWS's own.
+    #[error("The security token included in the request is expired")]
+    SessionExpired,
+    /// The words are STS's own.
+    #[error("Cannot call GetSessionToken with session credentials")]
+    SessionOfSession,
     #[error(transparent)]
     Signature(#[from] SignatureError),
     /// A user name other than `AWS`, or a password or Bearer token that this server never signed.

@@ -1,5 +1,5 @@
-//! The owners of access keys. Each key is read from the index at most once a second, so that a
-//! change by any process takes effect within one second.
+//! The owners of access keys and of sessions. Each is read from the index at most once a second, so
+//! that a change by any process takes effect within one second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,11 +37,38 @@ pub(super) struct Identity {
     pub(super) disabled: bool,
 }
 
-/// What the index said about a key, and when.
-struct CachedIdentity {
+/// A user or a root as its sessions use it.
+pub(super) struct Owner {
+    pub(super) caller: Caller,
+    pub(super) disabled: bool,
+}
+
+/// What the index said about a key or an owner, and when.
+struct Cached<T> {
     at: Timestamp,
     being_refreshed: AtomicBool,
-    identity: Option<Arc<Identity>>,
+    value: Option<Arc<T>>,
+}
+
+impl<T> Cached<T> {
+    /// `at` is from before the read, so that what changed meanwhile is still seen within
+    /// [`MAX_AGE`].
+    fn new(at: Timestamp, value: Option<Arc<T>>) -> Arc<Self> {
+        Arc::new(Self {
+            at,
+            being_refreshed: AtomicBool::new(false),
+            value,
+        })
+    }
+
+    /// Whether the value may be used now; if not, the caller of this reads it again.
+    fn is_usable(&self, now: Timestamp) -> bool {
+        // After the clock was set back, an entry may be from the future: read again rather than
+        // trust it for long.
+        let age = now.since(self.at);
+        let usable = age < MAX_AGE && self.at <= now;
+        usable && (age < REFRESH_AGE || self.being_refreshed.swap(true, Ordering::Relaxed))
+    }
 }
 
 pub(super) struct Identities {
@@ -49,7 +76,8 @@ pub(super) struct Identities {
     seal: Arc<Seal>,
     clock: Clock,
     policies: CompiledPolicies,
-    known: Cache<Box<str>, Arc<CachedIdentity>>,
+    known: Cache<Box<str>, Arc<Cached<Identity>>>,
+    owners: Cache<(AccountId, Box<str>), Arc<Cached<Owner>>>,
 }
 
 impl Identities {
@@ -60,6 +88,7 @@ impl Identities {
             clock,
             policies: CompiledPolicies::new(),
             known: Cache::new(CAPACITY),
+            owners: Cache::new(CAPACITY),
         }
     }
 
@@ -69,25 +98,58 @@ impl Identities {
         if access_key_id.len() > MAX_KEY_ID_BYTES {
             return Ok(None);
         }
-        if let Some(cached) = self.known.get(access_key_id) {
-            // After the clock was set back, an entry may be from the future: read again rather than
-            // trust it for long.
-            let age = now.since(cached.at);
-            let usable = age < MAX_AGE && cached.at <= now;
-            if usable && (age < REFRESH_AGE || cached.being_refreshed.swap(true, Ordering::Relaxed))
-            {
-                return Ok(cached.identity.clone());
-            }
+        if let Some(cached) = self.known.get(access_key_id)
+            && cached.is_usable(now)
+        {
+            return Ok(cached.value.clone());
         }
         let identity = self.load(access_key_id).await?;
-        // `at` is from before the read: what changed meanwhile is still seen within MAX_AGE.
-        let cached = CachedIdentity {
-            at: now,
-            being_refreshed: AtomicBool::new(false),
-            identity: identity.clone(),
-        };
-        self.known.insert(access_key_id.into(), Arc::new(cached));
+        let cached = Cached::new(now, identity.clone());
+        self.known.insert(access_key_id.into(), cached);
         Ok(identity)
+    }
+
+    /// The owner of sessions with this unique id (`root` for the account's root), enabled or not;
+    /// `None` after it was deleted.
+    pub(super) async fn owner(
+        &self,
+        account: AccountId,
+        owner_id: &str,
+    ) -> Result<Option<Arc<Owner>>, Error> {
+        let now = self.clock.now();
+        let key = (account, Box::from(owner_id));
+        if let Some(cached) = self.owners.get(&key)
+            && cached.is_usable(now)
+        {
+            return Ok(cached.value.clone());
+        }
+        let owner = self.load_owner(account, owner_id).await?.map(Arc::new);
+        self.owners.insert(key, Cached::new(now, owner.clone()));
+        Ok(owner)
+    }
+
+    async fn load_owner(&self, account: AccountId, owner_id: &str) -> Result<Option<Owner>, Error> {
+        if owner_id == store::ROOT {
+            return Ok(Some(Owner {
+                caller: Caller::root(account),
+                disabled: false,
+            }));
+        }
+        let id = owner_id.to_owned();
+        let found = self.db.get(move |tx| -> Result<_, Error> {
+            let Some(user) = store::user_by_id(tx, account, &id)? else {
+                return Ok(None);
+            };
+            Ok(Some((user, store::policies_of(tx, account, &id)?)))
+        });
+        let Some((row, policies)) = found.await? else {
+            return Ok(None);
+        };
+        let (disabled, principal) = (row.disabled_at.is_some(), Principal::User(row.user));
+        Ok(Some(Owner {
+            caller: Caller::new(account, principal, self.policies(&policies)?),
+            disabled,
+        }))
     }
 
     async fn load(&self, access_key_id: &str) -> Result<Option<Arc<Identity>>, Error> {
@@ -134,17 +196,19 @@ impl Identities {
             None if key.owner_id == store::ROOT => (Principal::Root, false),
             None => return Err(Error::Corrupt("an access key without its user".to_owned())),
         };
-        let policies = policies
-            .iter()
-            .map(|row| self.named(row))
-            .collect::<Result<_, _>>()?;
-        let caller = Caller::new(account, principal, Arc::new(IdentityPolicies { policies }))
+        let caller = Caller::new(account, principal, self.policies(policies)?)
             .with_access_key(access_key_id.into());
         Ok(Identity {
             caller: Arc::new(caller),
             secret: Secret::new(secret),
             disabled: key.disabled || owner_disabled,
         })
+    }
+
+    fn policies(&self, rows: &[PolicyRow]) -> Result<Arc<IdentityPolicies>, Error> {
+        let policies = rows.iter().map(|row| self.named(row));
+        let policies = policies.collect::<Result<_, _>>()?;
+        Ok(Arc::new(IdentityPolicies { policies }))
     }
 
     /// A policy that cannot be read might deny, so it is an error.

@@ -27,6 +27,8 @@ mod principal_ids;
 mod resource;
 mod scopes;
 mod seal;
+mod session_keys;
+mod sessions;
 mod store;
 mod strict_json;
 mod token;
@@ -53,6 +55,8 @@ pub use resource::Resource;
 pub use scopes::{ScopeAction, ScopeActions, ScopeError, ScopeTarget, TokenScope, TokenScopes};
 use seal::Seal;
 pub use seal::{KeyFileError, MasterKey};
+pub use sessions::NewSession;
+use sessions::Sessions;
 pub use store::AccessKeySummary;
 pub use token::{IssuedToken, install_crypto_provider};
 use token::{SignIn, Tokens};
@@ -103,6 +107,7 @@ impl Default for Config {
 /// Authentication, tokens and users over one index.
 pub struct Iam {
     authenticator: Authenticator,
+    sessions: Arc<Sessions>,
     tokens: Arc<Tokens>,
     users: Users,
     clock: Clock,
@@ -125,8 +130,14 @@ impl Iam {
         prove_master_key(&db, &seal, clock.now()).await?;
         let tokens = Arc::new(Tokens::new(master));
         let identities = Identities::new(db.clone(), Arc::clone(&seal), clock.clone());
-        let authenticator =
-            Authenticator::new(identities, Arc::clone(&tokens), clock.clone(), config.dev);
+        let sessions = Arc::new(Sessions::new(master, clock.clone(), ids.clone()));
+        let authenticator = Authenticator::new(
+            identities,
+            Arc::clone(&sessions),
+            Arc::clone(&tokens),
+            clock.clone(),
+            config.dev,
+        );
         let users = Users {
             db,
             seal,
@@ -135,6 +146,7 @@ impl Iam {
         };
         Ok(Self {
             authenticator,
+            sessions,
             tokens,
             users,
             clock,
@@ -234,6 +246,30 @@ impl Iam {
             self.clock.now(),
             PASSWORD_TTL,
         )
+    }
+
+    /// Issues temporary credentials that the caller, a user or a root, may use in place of its
+    /// access key: for twelve hours unless `duration` says so, a root for one hour at most.
+    ///
+    /// # Errors
+    /// [`Error::SessionOfSession`] for a caller whose credentials are temporary already.
+    pub fn session_token(
+        &self,
+        caller: &Caller,
+        duration: Option<Duration>,
+    ) -> Result<NewSession, Error> {
+        self.sessions.issue(caller, duration)
+    }
+
+    /// The account that an access key belongs to, of a user, a root or a session; `None` for no
+    /// key's id.
+    pub async fn account_of_key(&self, access_key_id: &str) -> Result<Option<AccountId>, Error> {
+        if let Some(account) = session_keys::account_of(access_key_id) {
+            return Ok(Some(account));
+        }
+        let id = access_key_id.to_owned();
+        let found = self.users.db.get(move |tx| store::account_of_key(tx, &id));
+        Ok(found.await?.and_then(|account| account.parse().ok()))
     }
 
     /// Issues a Bearer token limited to `grant`. The caller must hold it already: nothing is

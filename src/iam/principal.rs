@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use wharfinger_aws::{AccountId, Arn};
-use wharfinger_base::Timestamp;
+use wharfinger_base::{Secret, Timestamp};
 
 use crate::grants::RegistryGrant;
 use crate::policy::Policy;
@@ -91,6 +91,13 @@ pub struct IdentityPolicies {
     pub policies: Vec<NamedPolicy>,
 }
 
+/// What a caller's credentials hold besides the key, where they are those of a session.
+#[derive(Debug)]
+pub(super) struct TemporaryCredentials {
+    pub(super) token: Secret<String>,
+    pub(super) expires_at: Timestamp,
+}
+
 /// An authenticated caller, shared in an `Arc`: built at most once a second for each credential in
 /// use.
 #[derive(Clone, Debug)]
@@ -100,6 +107,8 @@ pub struct Caller {
     /// The key that signed, or that the token was issued to; `None` under `--dev` without
     /// credentials.
     pub access_key_id: Option<Arc<str>>,
+    /// The session; `None` for a caller whose credentials last.
+    pub(super) temporary: Option<Arc<TemporaryCredentials>>,
     pub policies: Arc<IdentityPolicies>,
     /// The permissions boundary of the user or role.
     pub boundary: Option<NamedPolicy>,
@@ -143,6 +152,7 @@ impl Caller {
             account,
             principal,
             access_key_id: None,
+            temporary: None,
             policies,
             boundary: None,
             session_policies: None,
@@ -166,6 +176,26 @@ impl Caller {
     pub fn with_access_key(mut self, access_key_id: Arc<str>) -> Self {
         self.access_key_id = Some(access_key_id);
         self
+    }
+
+    /// The caller as signed with temporary credentials.
+    #[must_use]
+    pub(super) fn with_temporary_credentials(
+        mut self,
+        credentials: Arc<TemporaryCredentials>,
+    ) -> Self {
+        self.temporary = Some(credentials);
+        self
+    }
+
+    /// What rate and memory limits know the caller by: its access key, or for all sessions of one
+    /// identity together, that identity. `None` under `--dev` without credentials.
+    #[must_use]
+    pub fn budget_id(&self) -> Option<&str> {
+        if self.temporary.is_some() {
+            return Some(self.principal_arn.as_str());
+        }
+        self.access_key_id.as_deref()
     }
 
     /// Limits the caller to what a Bearer token grants.

@@ -108,6 +108,7 @@ pub(super) enum Purpose {
     Password,
     RegistryToken,
     LayerTicket,
+    SessionToken,
     /// Not a key: the name by which a master key is known in the index.
     KeyId,
 }
@@ -119,6 +120,7 @@ impl Purpose {
             Self::Password => b"wharfinger/1 password",
             Self::RegistryToken => b"wharfinger/1 registry token",
             Self::LayerTicket => b"wharfinger/1 layer ticket",
+            Self::SessionToken => b"wharfinger/1 session token",
             Self::KeyId => b"wharfinger/1 key id",
         }
     }
@@ -126,11 +128,17 @@ impl Purpose {
 
 /// The key for one purpose, by HKDF-SHA256 (RFC 5869).
 pub(super) fn derive(master: &MasterKey, purpose: Purpose) -> Secret<[u8; KEY_BYTES]> {
+    expand(&extract(master), &[purpose.label()])
+}
+
+fn extract(master: &MasterKey) -> hkdf::Prk {
+    hkdf::Salt::new(hkdf::HKDF_SHA256, b"wharfinger").extract(master.0.reveal())
+}
+
+fn expand(key: &hkdf::Prk, info: &[&[u8]]) -> Secret<[u8; KEY_BYTES]> {
     let mut derived = [0; KEY_BYTES];
-    let label = [purpose.label()];
-    let filled = hkdf::Salt::new(hkdf::HKDF_SHA256, b"wharfinger")
-        .extract(master.0.reveal())
-        .expand(&label, hkdf::HKDF_SHA256)
+    let filled = key
+        .expand(info, hkdf::HKDF_SHA256)
         .and_then(|material| material.fill(&mut derived));
     filled.expect("HKDF-SHA256 gives 32 bytes");
     Secret::new(derived)
@@ -151,11 +159,9 @@ pub(super) struct Seal {
 
 impl Seal {
     pub(super) fn new(master: &MasterKey, ids: Ids) -> Self {
-        let key = UnboundKey::new(&AES_256_GCM, derive(master, Purpose::Seal).reveal())
-            .expect("AES-256 takes 32 bytes");
         let key_id = hex::encode(&derive(master, Purpose::KeyId).reveal()[..8]);
         Self {
-            key: LessSafeKey::new(key),
+            key: aes_key(&derive(master, Purpose::Seal)),
             key_id,
             ids,
         }
@@ -169,15 +175,7 @@ impl Seal {
     /// A random nonce, the sealed text and its tag. 2^32 texts under one key are safe (NIST SP
     /// 800-38D, 8.3).
     pub(super) fn seal(&self, belongs_to: &str, text: &[u8]) -> Vec<u8> {
-        let nonce: [u8; NONCE_LEN] = self.ids.bytes();
-        let mut sealed = text.to_vec();
-        let tag = self.key.seal_in_place_separate_tag(
-            Nonce::assume_unique_for_key(nonce),
-            self.bound_to(belongs_to),
-            &mut sealed,
-        );
-        let tag = tag.expect("a key of 40 characters is far below what AES-GCM seals at once");
-        [&nonce, sealed.as_slice(), tag.as_ref()].concat()
+        seal_with(&self.key, &self.ids, self.bound_to(belongs_to), text)
     }
 
     pub(super) fn open(
@@ -185,21 +183,76 @@ impl Seal {
         belongs_to: &str,
         sealed: &[u8],
     ) -> Result<Secret<Vec<u8>>, SealBroken> {
-        let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(SealBroken)?;
-        let mut text = text.to_vec();
-        let opened = self.key.open_in_place(
-            Nonce::assume_unique_for_key(*nonce),
-            self.bound_to(belongs_to),
-            &mut text,
-        );
-        let length = opened.map_err(|_| SealBroken)?.len();
-        text.truncate(length);
-        Ok(Secret::new(text))
+        open_with(&self.key, self.bound_to(belongs_to), sealed)
     }
 
     fn bound_to(&self, belongs_to: &str) -> Aad<Vec<u8>> {
         Aad::from([self.key_id.as_bytes(), b"\0", belongs_to.as_bytes()].concat())
     }
+}
+
+/// Seals session tokens, each under a key of its own that is derived from the access key id: one
+/// key would be used up by the sessions of some weeks.
+pub(super) struct SessionSeal {
+    key: hkdf::Prk,
+    ids: Ids,
+}
+
+impl SessionSeal {
+    pub(super) fn new(master: &MasterKey, ids: Ids) -> Self {
+        let key = extract(master);
+        Self { key, ids }
+    }
+
+    pub(super) fn seal(&self, access_key_id: &str, text: &[u8]) -> Vec<u8> {
+        seal_with(&self.key_of(access_key_id), &self.ids, no_aad(), text)
+    }
+
+    pub(super) fn open(
+        &self,
+        access_key_id: &str,
+        sealed: &[u8],
+    ) -> Result<Secret<Vec<u8>>, SealBroken> {
+        open_with(&self.key_of(access_key_id), no_aad(), sealed)
+    }
+
+    fn key_of(&self, access_key_id: &str) -> LessSafeKey {
+        let info = [Purpose::SessionToken.label(), access_key_id.as_bytes()];
+        aes_key(&expand(&self.key, &info))
+    }
+}
+
+/// The key is bound to what the text belongs to, so nothing else need be.
+fn no_aad() -> Aad<Vec<u8>> {
+    Aad::from(Vec::new())
+}
+
+fn aes_key(bytes: &Secret<[u8; KEY_BYTES]>) -> LessSafeKey {
+    let key = UnboundKey::new(&AES_256_GCM, bytes.reveal()).expect("AES-256 takes 32 bytes");
+    LessSafeKey::new(key)
+}
+
+fn seal_with(key: &LessSafeKey, ids: &Ids, bound_to: Aad<Vec<u8>>, text: &[u8]) -> Vec<u8> {
+    let nonce: [u8; NONCE_LEN] = ids.bytes();
+    let mut sealed = text.to_vec();
+    let tag =
+        key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), bound_to, &mut sealed);
+    let tag = tag.expect("a text of some kilobytes is far below what AES-GCM seals at once");
+    [&nonce, sealed.as_slice(), tag.as_ref()].concat()
+}
+
+fn open_with(
+    key: &LessSafeKey,
+    bound_to: Aad<Vec<u8>>,
+    sealed: &[u8],
+) -> Result<Secret<Vec<u8>>, SealBroken> {
+    let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(SealBroken)?;
+    let mut text = text.to_vec();
+    let nonce = Nonce::assume_unique_for_key(*nonce);
+    let opened = key.open_in_place(nonce, bound_to, &mut text);
+    let length = opened.map_err(|_| SealBroken)?.len();
+    text.truncate(length);
+    Ok(Secret::new(text))
 }
 
 #[cfg(test)]

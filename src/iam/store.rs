@@ -201,6 +201,27 @@ pub(super) fn user(tx: &mut Tx<'_>, account: AccountId, name: &str) -> Result<Op
     )
 }
 
+/// The user with this unique id.
+pub(super) fn user_by_id(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    user_id: &str,
+) -> Result<Option<UserRow>> {
+    let sql = "SELECT name, path, user_id, created_at, disabled_at FROM users
+        WHERE account = ?1 AND user_id = ?2";
+    tx.query_optional(sql, params![account.as_str(), user_id], |row| {
+        Ok(user_row(row))
+    })
+}
+
+/// The account of the access key.
+pub(super) fn account_of_key(tx: &mut Tx<'_>, access_key_id: &str) -> Result<Option<String>> {
+    let sql = "SELECT account FROM access_keys WHERE access_key_id = ?1";
+    tx.query_optional(sql, params![access_key_id], |row| {
+        Ok(row.text(0).to_owned())
+    })
+}
+
 /// The ARN of the user with this unique id, in whichever account.
 pub(super) fn user_arn(tx: &mut Tx<'_>, user_id: &str) -> Result<Option<String>> {
     let sql = "SELECT account, name, path FROM users WHERE user_id = ?1";

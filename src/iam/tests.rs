@@ -1,6 +1,7 @@
 //! Tests over a real index: first start, sign-in by every kind of credential, users, and how soon a
 //! change takes effect.
 
+mod sessions;
 mod tokens;
 mod users;
 
@@ -71,8 +72,17 @@ fn keyed(key: &[u8], data: &str) -> Vec<u8> {
 
 /// Signs an empty `POST /` at noon as a client would.
 fn headers(key_id: &str, secret: &str) -> HeaderMap {
+    headers_of_session(key_id, secret, None)
+}
+
+/// The same, with the token of a session.
+fn headers_of_session(key_id: &str, secret: &str, token: Option<&str>) -> HeaderMap {
+    let (line, name) = token.map_or((String::new(), ""), |token| {
+        let line = format!("x-amz-security-token:{token}\n");
+        (line, ";x-amz-security-token")
+    });
     let canonical = format!(
-        "POST\n/\n\nhost:localhost\nx-amz-date:{STAMP}\n\nhost;x-amz-date\n{}",
+        "POST\n/\n\nhost:localhost\nx-amz-date:{STAMP}\n{line}\nhost;x-amz-date{name}\n{}",
         body_hash(b"")
     );
     let scope = format!("{}/eu-west-1/ecr/aws4_request", &STAMP[..8]);
@@ -86,13 +96,16 @@ fn headers(key_id: &str, secret: &str) -> HeaderMap {
     }
     let signature = hex::encode(keyed(&key, &to_sign));
     let value = format!(
-        "AWS4-HMAC-SHA256 Credential={key_id}/{scope}, SignedHeaders=host;x-amz-date, \
+        "AWS4-HMAC-SHA256 Credential={key_id}/{scope}, SignedHeaders=host;x-amz-date{name}, \
          Signature={signature}"
     );
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("localhost"));
     headers.insert("x-amz-date", HeaderValue::from_static(STAMP));
     headers.insert("authorization", value.parse().expect("a value"));
+    if let Some(token) = token {
+        headers.insert("x-amz-security-token", token.parse().expect("a value"));
+    }
     headers
 }
 

@@ -49,6 +49,10 @@ pub(super) struct Holder {
     /// Missing only in tokens issued under `--dev`.
     #[serde(rename = "key", skip_serializing_if = "Option::is_none", default)]
     pub(super) access_key_id: Option<String>,
+    /// The session token that belongs to the key of a session. Without the secret that is sealed
+    /// in it, nothing can be signed with it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) session: Option<String>,
     /// The unique id of the user, or the account id of its root.
     pub(super) sub: String,
 }
@@ -58,9 +62,17 @@ impl Holder {
         Self {
             account: caller.account,
             access_key_id: caller.access_key_id.as_deref().map(ToOwned::to_owned),
+            session: (caller.temporary.as_ref()).map(|session| session.token.reveal().clone()),
             sub: caller.user_id().to_owned(),
         }
     }
+}
+
+/// When what is issued to `caller` for `ttl` ends: not after its session.
+fn expiry(caller: &Caller, now: Timestamp, ttl: Duration) -> Timestamp {
+    let expires_at = now.plus(ttl);
+    let session = caller.temporary.as_ref();
+    session.map_or(expires_at, |session| expires_at.min(session.expires_at))
 }
 
 /// The claims of a password or a Bearer token.
@@ -172,8 +184,8 @@ impl Tokens {
         }
     }
 
-    /// Issues a token that authenticates `caller` until `now` + `ttl` (whole seconds), limited to
-    /// `grant` for a Bearer token.
+    /// Issues a token that authenticates `caller` until `now` + `ttl` (whole seconds) or the end of
+    /// its session, limited to `grant` for a Bearer token.
     pub(super) fn issue(
         &self,
         kind: SignIn,
@@ -183,7 +195,7 @@ impl Tokens {
         ttl: Duration,
     ) -> Result<IssuedToken, Error> {
         let issued_at = now.as_ms().div_euclid(1000);
-        let expires = issued_at.saturating_add(i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
+        let expires = expiry(caller, Timestamp::from_ms(issued_at * 1000), ttl);
         let claims = SignInClaims {
             holder: Holder::of(caller),
             registry: grant.map(|grant| RegistryClaims {
@@ -192,7 +204,7 @@ impl Tokens {
                 scope: grant.scopes.to_string(),
             }),
             iat: issued_at,
-            exp: expires,
+            exp: expires.as_ms().div_euclid(1000),
         };
         let token = self.signer(kind).sign(&claims)?;
         Ok(IssuedToken {
@@ -223,7 +235,7 @@ impl Tokens {
         now: Timestamp,
         ttl: Duration,
     ) -> Result<IssuedToken, Error> {
-        let expires_at = now.plus(ttl);
+        let expires_at = expiry(caller, now, ttl);
         let claims = TicketClaims {
             holder: Holder::of(caller),
             account: grant.account,

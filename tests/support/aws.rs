@@ -27,6 +27,8 @@ pub(crate) struct Aws {
     pub(crate) age: Duration,
     pub(crate) access_key_id: String,
     pub(crate) secret: String,
+    /// Where the key is one of a session.
+    pub(crate) session_token: Option<String>,
     pub(crate) region: String,
     pub(crate) service: String,
 }
@@ -46,6 +48,7 @@ impl Aws {
             age: Duration::ZERO,
             access_key_id: key.id.clone(),
             secret: key.secret.clone(),
+            session_token: None,
             region: "us-east-1".to_owned(),
             service: "ecr".to_owned(),
         }
@@ -98,10 +101,12 @@ impl Aws {
         let mut map = HeaderMap::new();
         let date = (now() - self.age).strftime("%Y%m%dT%H%M%SZ").to_string();
         let host = self.address.to_string();
+        let token = self.session_token.as_deref();
         for (name, value) in headers
             .iter()
             .copied()
             .chain([("x-amz-date", date.as_str()), ("host", &host)])
+            .chain(token.map(|token| ("x-amz-security-token", token)))
         {
             map.insert(
                 HeaderName::try_from(name).expect("a name"),

@@ -4,6 +4,7 @@ mod aws;
 mod client;
 mod content;
 mod process;
+mod query;
 mod server;
 mod signature;
 

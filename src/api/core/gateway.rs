@@ -188,7 +188,7 @@ impl Gateway {
 
     fn call_head(&self, context: &RequestContext, signed: Signed) -> CallHead {
         let region = signed.region;
-        let memory = context.reserve_response(signed.caller.access_key_id.as_deref());
+        let memory = context.reserve_response(signed.caller.budget_id());
         CallHead {
             scope: RequestScope {
                 account: signed.caller.account,
@@ -217,7 +217,7 @@ impl Gateway {
         if declared.is_some_and(|length| length > max_bytes) {
             return Err(Fault::too_large(max_bytes));
         }
-        let received = context.receive_body(body, max_bytes, claim.access_key_id());
+        let received = context.receive_body(body, max_bytes, claim.budget_id());
         received.await.map_err(|error| match error {
             ReceiveBodyError::TooLarge => Fault::too_large(max_bytes),
             ReceiveBodyError::Exhausted => Fault::unavailable(family),
@@ -247,6 +247,7 @@ fn unknown_target(head: &Parts) -> Fault {
 fn authentication_fault(error: &iam::Error, family: Family) -> Fault {
     match error {
         iam::Error::MissingCredentials => Fault::missing_authentication(family),
+        iam::Error::SessionExpired => Fault::expired_token(family),
         iam::Error::Signature(error) => error.to_fault(family),
         error if error.is_unavailable() => Fault::unavailable(family).with_cause(error),
         error if error.is_internal() => Fault::internal(family).with_cause(error),

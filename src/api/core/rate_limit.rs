@@ -111,10 +111,7 @@ impl Admission {
         if self.identified.swap(true, Relaxed) {
             return Ok(());
         }
-        let identity = caller
-            .access_key_id
-            .as_deref()
-            .unwrap_or(caller.arn().as_str());
+        let identity = caller.budget_id().unwrap_or(caller.arn().as_str());
         let key = self.limiter.hasher.hash_one(BudgetKey::Caller(identity));
         self.limiter
             .charge(key)

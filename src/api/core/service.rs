@@ -183,9 +183,12 @@ impl<S: Service> OperationEntry<S> {
 
 /// Checks the document against the published limits, decodes it, authorises the call, runs the
 /// operation and encodes its output.
-fn run<O: Operation>(call: Call<O::Service>, document: Value) -> EncodedResponse {
+fn run<O: Operation>(call: Call<O::Service>, mut document: Value) -> EncodedResponse {
     Box::pin(async move {
         let model = O::Service::model();
+        if model.family == Family::Query {
+            model.limits.type_values(O::NAME, &mut document);
+        }
         model.limits.check(O::NAME, &document)?;
         let operation: O = json::decode(document)?;
         let cx = call.authorize(&operation).await?;

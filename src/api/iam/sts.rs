@@ -1,14 +1,19 @@
-//! AWS STS: `GetCallerIdentity`.
+//! AWS STS: who a caller is, and temporary credentials.
 
-use std::sync::LazyLock;
+mod access_key;
+mod caller;
+mod credentials;
+mod error;
 
-use serde::{Deserialize, Serialize};
-use wharfinger_api_core::{
-    Context, Demand, Operation, OperationEntry, RequestScope, Service, ServiceModel, operations,
-};
+use std::sync::{Arc, LazyLock};
+
+pub use error::Error;
+use wharfinger_api_core::{OperationEntry, Service, ServiceModel, operations};
 use wharfinger_aws::constraints::Limits;
-use wharfinger_aws::{AccountId, Arn, Family, Fault};
-use wharfinger_iam::Resource;
+use wharfinger_aws::{AccountId, Arn, Family};
+use wharfinger_iam::{Iam, Resource};
+
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// AWS STS, API version 2011-06-15.
 pub static MODEL: ServiceModel = ServiceModel {
@@ -25,7 +30,12 @@ static LIMITS: LazyLock<Limits> = LazyLock::new(|| Limits::read(include_str!("st
 /// The service.
 pub struct Sts;
 
-/// The caller's account, which is all that STS operations work on.
+/// The handles that STS's operations use.
+pub struct State {
+    pub iam: Arc<Iam>,
+}
+
+/// The caller's account, which is all that these operations work on.
 pub struct Account(AccountId);
 
 impl Resource for Account {
@@ -39,10 +49,10 @@ impl Resource for Account {
 }
 
 impl Service for Sts {
-    type State = ();
+    type State = State;
     type ResourceId = AccountId;
     type Resource = Account;
-    type Error = Fault;
+    type Error = Error;
 
     fn model() -> &'static ServiceModel {
         &MODEL
@@ -52,48 +62,17 @@ impl Service for Sts {
         OPERATIONS
     }
 
-    async fn load(_state: &(), account: &AccountId) -> Result<Account, Fault> {
+    async fn load(_state: &State, account: &AccountId) -> Result<Account> {
         Ok(Account(*account))
     }
 }
 
-static OPERATIONS: &[OperationEntry<Sts>] = operations![GetCallerIdentity];
-
-#[derive(Debug, Deserialize)]
-struct GetCallerIdentity {}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct GetCallerIdentityOutput {
-    user_id: String,
-    account: AccountId,
-    arn: String,
-}
-
-impl Operation for GetCallerIdentity {
-    type Service = Sts;
-    type Output = GetCallerIdentityOutput;
-
-    const NAME: &'static str = "GetCallerIdentity";
-
-    fn resource(&self, scope: &RequestScope) -> Result<AccountId, Fault> {
-        Ok(scope.account)
-    }
-
-    /// The operation needs no permission, and no policy can deny it (STS API reference).
-    fn demands(&self, _scope: &RequestScope) -> Result<Vec<Demand<Sts>>, Fault> {
-        Ok(Vec::new())
-    }
-
-    async fn run(self, cx: &Context<Sts>) -> Result<GetCallerIdentityOutput, Fault> {
-        let caller = cx.caller();
-        Ok(GetCallerIdentityOutput {
-            user_id: caller.user_id().to_owned(),
-            account: caller.account,
-            arn: caller.arn().to_string(),
-        })
-    }
-}
+/// In the order of their names, as the limits are.
+static OPERATIONS: &[OperationEntry<Sts>] = operations![
+    access_key::GetAccessKeyInfo,
+    caller::GetCallerIdentity,
+    credentials::GetSessionToken,
+];
 
 #[cfg(test)]
 mod tests {

@@ -23,6 +23,11 @@ const PATTERNS: &[(&str, Predicate)] = &[
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"._*-".contains(&byte))
     }),
+    (r"[\w]*", |text| is_word(text, b"")),
+    (r"[\d]*", |text| {
+        text.bytes().all(|byte| byte.is_ascii_digit())
+    }),
+    (r"[\w+=/:,.@-]*", |text| is_word(text, b"+=/:,.@-")),
 ];
 
 /// Does `text` satisfy `pattern`? A pattern that is not in the table refuses everything (a test
@@ -37,6 +42,12 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 pub(super) fn is_known(pattern: &str) -> bool {
     PATTERNS.iter().any(|(known, _)| *known == pattern)
+}
+
+/// Letters, digits, `_` and `more`, all in ASCII: IAM takes no others where its models write `\w`.
+fn is_word(text: &str, more: &[u8]) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || more.contains(&byte))
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`

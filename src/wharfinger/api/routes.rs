@@ -35,7 +35,10 @@ pub static AWS_SERVICES: [AwsService; 2] = [
     },
     AwsService {
         model: &sts::MODEL,
-        mount: |_app| MountedService::new::<sts::Sts>(()),
+        mount: |app| {
+            let iam = Arc::clone(&app.iam);
+            MountedService::new::<sts::Sts>(sts::State { iam })
+        },
     },
 ];
 

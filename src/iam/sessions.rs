@@ -1,0 +1,236 @@
+//! Temporary credentials. Nothing is stored for them: the session token holds the secret, whose the
+//! credentials are and when they end, sealed for the access key id that it came with. The owner is
+//! loaded at each use, so that a session ends with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use wharfinger_aws::AccountId;
+use wharfinger_base::{Clock, Ids, Secret, Timestamp};
+
+use crate::error::Error;
+use crate::identities::{Identities, Identity, Owner};
+use crate::principal::{Caller, Principal, TemporaryCredentials};
+use crate::seal::{MasterKey, SessionSeal};
+use crate::session_keys;
+use crate::store;
+
+/// Longest session token that is read, in bytes.
+const MAX_TOKEN_BYTES: usize = 4_096;
+/// Sessions in use that are expected, which are remembered so that a token is opened once.
+const SESSIONS: usize = 8_192;
+/// Memory for remembered sessions, in bytes.
+const SESSION_BYTES: u64 = 16 * 1024 * 1024;
+/// Memory of one session besides its token and what that holds, in bytes.
+const SESSION_ENTRY_BYTES: u64 = 1_024;
+/// How long the session of a user lasts unless its request says so (STS API reference,
+/// `GetSessionToken`).
+const USER_SESSION: Duration = Duration::from_hours(12);
+/// The longest session of an account's root, whatever its request says (STS API reference,
+/// `GetSessionToken`).
+const MAX_ROOT_SESSION: Duration = Duration::from_hours(1);
+
+/// Temporary credentials when they have just been issued: the only time that their secret can be
+/// shown.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    pub access_key_id: String,
+    pub secret_access_key: Secret<String>,
+    pub session_token: Secret<String>,
+    pub expires_at: Timestamp,
+}
+
+/// What a session token holds.
+#[derive(Serialize, Deserialize)]
+struct SessionClaims {
+    secret: String,
+    account: AccountId,
+    /// The unique id of the user, or `root`.
+    owner: String,
+    /// Seconds since the epoch.
+    issued: i64,
+    expires: i64,
+}
+
+/// A session whose token was opened.
+struct OpenedSession {
+    claims: SessionClaims,
+    access_key_id: Arc<str>,
+    credentials: Arc<TemporaryCredentials>,
+    /// The session for one state of its owner.
+    current: ArcSwapOption<(Arc<Owner>, Arc<Identity>)>,
+}
+
+/// Weighs a session by its memory in bytes.
+#[derive(Clone)]
+struct SessionWeight;
+
+impl Weighter<[u8; 32], Arc<OpenedSession>> for SessionWeight {
+    fn weight(&self, _: &[u8; 32], session: &Arc<OpenedSession>) -> u64 {
+        SESSION_ENTRY_BYTES + 4 * session.credentials.token.reveal().len() as u64
+    }
+}
+
+/// Issues session tokens and opens them.
+pub(super) struct Sessions {
+    seal: SessionSeal,
+    clock: Clock,
+    ids: Ids,
+    opened: Cache<[u8; 32], Arc<OpenedSession>, SessionWeight>,
+}
+
+impl Sessions {
+    pub(super) fn new(master: &MasterKey, clock: Clock, ids: Ids) -> Self {
+        Self {
+            seal: SessionSeal::new(master, ids.clone()),
+            clock,
+            ids,
+            opened: Cache::with_weighter(SESSIONS, SESSION_BYTES, SessionWeight),
+        }
+    }
+
+    /// Issues credentials that the caller, a user or a root, may use in place of its access key.
+    ///
+    /// # Errors
+    /// [`Error::SessionOfSession`] for a caller whose credentials are temporary already.
+    pub(super) fn issue(
+        &self,
+        caller: &Caller,
+        duration: Option<Duration>,
+    ) -> Result<NewSession, Error> {
+        let (owner, duration) = match &caller.principal {
+            _ if caller.temporary.is_some() => return Err(Error::SessionOfSession),
+            Principal::AssumedRole { .. } => return Err(Error::SessionOfSession),
+            Principal::User(user) => (user.id.as_str(), duration.unwrap_or(USER_SESSION)),
+            Principal::Root => {
+                let duration = duration.unwrap_or(MAX_ROOT_SESSION);
+                (store::ROOT, duration.min(MAX_ROOT_SESSION))
+            }
+            Principal::Anonymous => return Err(Error::MissingCredentials),
+        };
+        let now = self.clock.now();
+        let claims = SessionClaims {
+            secret: session_keys::new_secret(&self.ids),
+            account: caller.account,
+            owner: owner.to_owned(),
+            issued: now.as_ms().div_euclid(1000),
+            expires: now.plus(duration).as_ms().div_euclid(1000),
+        };
+        let access_key_id = session_keys::new_id(caller.account, &self.ids);
+        let text = serde_json::to_vec(&claims).map_err(|_| Error::Signing)?;
+        let token = STANDARD.encode(self.seal.seal(&access_key_id, &text));
+        Ok(NewSession {
+            access_key_id,
+            expires_at: claims.expires_at(),
+            secret_access_key: Secret::new(claims.secret),
+            session_token: Secret::new(token),
+        })
+    }
+
+    /// The holder of a session token, and the secret that signs with it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKey`] for a token that was not issued with this key id, and after the owner
+    /// was deleted; [`Error::SessionExpired`].
+    pub(super) async fn identity(
+        &self,
+        identities: &Identities,
+        access_key_id: &str,
+        token: &str,
+    ) -> Result<Arc<Identity>, Error> {
+        let session = self.open(access_key_id, token)?;
+        if session.claims.expires_at() <= self.clock.now() {
+            return Err(Error::SessionExpired);
+        }
+        let claims = &session.claims;
+        let owner = identities.owner(claims.account, &claims.owner).await?;
+        Ok(session.identity(owner.ok_or(Error::UnknownKey)?))
+    }
+
+    fn open(&self, access_key_id: &str, token: &str) -> Result<Arc<OpenedSession>, Error> {
+        if !session_keys::is_id(access_key_id) || token.len() > MAX_TOKEN_BYTES {
+            return Err(Error::UnknownKey);
+        }
+        // The key id has a fixed length, so that no two pairs read the same.
+        let fingerprint = Sha256::new()
+            .chain_update(access_key_id)
+            .chain_update(token);
+        let fingerprint: [u8; 32] = fingerprint.finalize().into();
+        if let Some(known) = self.opened.get(&fingerprint) {
+            return Ok(known);
+        }
+        let sealed = STANDARD.decode(token).map_err(|_| Error::UnknownKey)?;
+        let text = self.seal.open(access_key_id, &sealed);
+        let text = text.map_err(|_broken| Error::UnknownKey)?;
+        let claims: SessionClaims =
+            serde_json::from_slice(text.reveal()).map_err(|_| Error::UnknownKey)?;
+        let opened = Arc::new(OpenedSession {
+            access_key_id: access_key_id.into(),
+            credentials: Arc::new(TemporaryCredentials {
+                token: Secret::new(token.to_owned()),
+                expires_at: claims.expires_at(),
+            }),
+            claims,
+            current: ArcSwapOption::empty(),
+        });
+        self.opened.insert(fingerprint, Arc::clone(&opened));
+        Ok(opened)
+    }
+}
+
+impl SessionClaims {
+    const fn expires_at(&self) -> Timestamp {
+        Timestamp::from_ms(self.expires.saturating_mul(1000))
+    }
+}
+
+impl OpenedSession {
+    fn identity(&self, owner: Arc<Owner>) -> Arc<Identity> {
+        let current = self.current.load();
+        let current = current.as_deref();
+        if let Some((_, identity)) = current.filter(|(known, _)| Arc::ptr_eq(known, &owner)) {
+            return Arc::clone(identity);
+        }
+        let caller = owner.caller.clone();
+        let mut caller = caller
+            .with_access_key(Arc::clone(&self.access_key_id))
+            .with_temporary_credentials(Arc::clone(&self.credentials));
+        let issued_at = self.claims.issued.saturating_mul(1000);
+        caller.issued_at = Some(Timestamp::from_ms(issued_at));
+        let identity = Arc::new(Identity {
+            caller: Arc::new(caller),
+            secret: Secret::new(self.claims.secret.clone()),
+            disabled: owner.disabled,
+        });
+        let current = (owner, Arc::clone(&identity));
+        self.current.store(Some(Arc::new(current)));
+        identity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever may issue sessions can present as many valid tokens as it likes.
+    #[test]
+    fn remembered_sessions_are_bounded_in_bytes() {
+        let ids = Ids::default();
+        let sessions = Sessions::new(&MasterKey::random(&ids), Clock::System, ids);
+        let root = Caller::root(AccountId::DEV);
+        for _ in 0..15_000 {
+            let session = sessions.issue(&root, None).expect("a session");
+            let token = session.session_token.reveal();
+            assert!(sessions.open(&session.access_key_id, token).is_ok());
+        }
+        assert!(sessions.opened.weight() <= SESSION_BYTES);
+        assert!(sessions.opened.len() > 1_000);
+    }
+}

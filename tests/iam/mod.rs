@@ -1,0 +1,3 @@
+//! The identity APIs: who a caller is, and temporary credentials.
+
+mod sessions;
