@@ -89,9 +89,10 @@ pub(super) enum NamedPrincipal {
     Anyone,
     /// An account id or the ARN of its root.
     Account(AccountId),
-    /// A user by ARN. Roles and sessions stand here too and match once there are such callers.
+    /// A user, a role or a session of a role, by ARN.
     Arn(Arn),
-    /// A user by unique id, as AWS writes the principal of a policy whose user was deleted.
+    /// A user or a role by unique id, as AWS writes the principal of a policy whose user was
+    /// deleted.
     UniqueId(String),
     /// A service, an identity provider or a `CloudFront` user: never a caller here.
     Outsider,
