@@ -13,6 +13,9 @@ pub(super) const MAX_CONDITION_VALUE_BYTES: usize = 2_048;
 /// ten statements takes about a thousand steps.
 pub(super) const STEPS_PER_REQUEST: u64 = 20_000_000;
 
+/// Steps that one decision may take, about a millisecond.
+const STEPS_PER_DECISION: u64 = 1_000_000;
+
 /// The work that the decisions of one request may still do. Make one for each request and pass it
 /// to every decision.
 #[derive(Debug)]
@@ -23,7 +26,8 @@ pub struct EvaluationBudget {
 /// Why a decision was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvaluationLimit {
-    /// The decisions of the request took [`STEPS_PER_REQUEST`].
+    /// A decision took [`STEPS_PER_DECISION`], or all decisions of the request
+    /// [`STEPS_PER_REQUEST`].
     Steps,
     /// A condition compared a value longer than [`MAX_CONDITION_VALUE_BYTES`].
     ValueBytes,
@@ -47,15 +51,20 @@ impl EvaluationBudget {
 /// Counts the steps of one decision against the budget of its request.
 pub(super) struct Meter<'a> {
     budget: &'a EvaluationBudget,
+    /// What the budget holds beyond what this decision may take.
+    withheld: u64,
     steps_left: Cell<u64>,
     exceeded: Cell<Option<EvaluationLimit>>,
 }
 
 impl<'a> Meter<'a> {
     pub(super) fn new(budget: &'a EvaluationBudget) -> Self {
+        let in_budget = budget.steps_left.load(Ordering::Relaxed);
+        let steps_left = in_budget.min(STEPS_PER_DECISION);
         Self {
             budget,
-            steps_left: Cell::new(budget.steps_left.load(Ordering::Relaxed)),
+            withheld: in_budget - steps_left,
+            steps_left: Cell::new(steps_left),
             exceeded: Cell::new(None),
         }
     }
@@ -82,11 +91,14 @@ impl<'a> Meter<'a> {
         self.exceeded.get()
     }
 
-    /// Takes what was spent off the budget of the request.
+    /// Takes what was spent off the budget of the request: all of it after a decision that was
+    /// given up, so that the request is refused as a whole.
     pub(super) fn settle(&self) {
-        self.budget
-            .steps_left
-            .store(self.steps_left.get(), Ordering::Relaxed);
+        let left = match self.exceeded.get() {
+            Some(EvaluationLimit::Steps) => 0,
+            Some(EvaluationLimit::ValueBytes) | None => self.withheld + self.steps_left.get(),
+        };
+        self.budget.steps_left.store(left, Ordering::Relaxed);
     }
 }
 
@@ -94,6 +106,6 @@ impl<'a> Meter<'a> {
 impl Meter<'_> {
     /// Steps counted so far.
     pub(super) fn spent(&self) -> u64 {
-        STEPS_PER_REQUEST - self.steps_left.get()
+        STEPS_PER_REQUEST - self.withheld - self.steps_left.get()
     }
 }

@@ -594,3 +594,26 @@ fn the_decisions_of_one_request_share_a_budget() {
     let other = EvaluationBudget::default();
     assert!(decide_for_agent(&ann, &agent, &other).0.is_allow());
 }
+
+#[test]
+fn one_decision_takes_a_twentieth_of_a_requests_budget_at_most() {
+    let agent = "a".repeat(MAX_CONDITION_VALUE_BYTES);
+    let hostile = |policies: usize| {
+        let patterns: Vec<_> = (0..80)
+            .map(|at| format!("*{}b{at}*", "a?".repeat(20)))
+            .collect();
+        let deny = [deny_agents(&patterns)];
+        let mut all = vec![named(&[allow_all()])];
+        all.extend((0..policies).map(|_| named(&deny)));
+        let mut caller = caller(HOME, "ann", &[]);
+        caller.policies = Arc::new(IdentityPolicies { policies: all });
+        caller
+    };
+    let budget = EvaluationBudget::default();
+    assert!(decide_for_agent(&hostile(1), &agent, &budget).0.is_allow());
+    assert!(!budget.is_spent());
+    let (decision, _) = decide_for_agent(&hostile(9), &agent, &budget);
+    let reason = Denial::Limit(EvaluationLimit::Steps);
+    assert_eq!(decision, Decision::Deny { reason });
+    assert!(budget.is_spent(), "the request is refused as a whole");
+}
