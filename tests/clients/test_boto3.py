@@ -40,13 +40,13 @@ def account(server):
     return make_client(server, "sts").get_caller_identity()["Account"]
 
 
-def refused(code, call, **members):
-    """The call fails with that code; returns the message."""
+def refused(code, call, status=400, **members):
+    """The call fails with that code and HTTP status; returns the message."""
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         call(**members)
     error = caught.value.response["Error"]
     assert error["Code"] == code, error
-    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
     assert caught.value.response["ResponseMetadata"]["RequestId"]
     return error["Message"]
 
@@ -329,3 +329,26 @@ def test_what_docker_pushed_is_described_at_once(server, ecr, repository, client
     client("skopeo", "copy", "--dest-tls-verify=false", f"--dest-creds=AWS:{password}", f"oci:{layout}:latest", f"docker://{server.host}/{repository}:now")
     detail = ecr.describe_images(repositoryName=repository, imageIds=[{"imageTag": "now"}])["imageDetails"][0]
     assert detail["imageDigest"] == hello.digest
+
+
+def test_temporary_credentials(server, ecr, account):
+    sts = make_client(server, "sts")
+    issued = sts.get_session_token(DurationSeconds=900)["Credentials"]
+    assert sts.get_access_key_info(AccessKeyId=issued["AccessKeyId"])["Account"] == account
+
+    def session(service, token=issued["SessionToken"]):
+        return boto3.client(
+            service,
+            endpoint_url=server.url,
+            region_name=ecr.meta.region_name,
+            aws_access_key_id=issued["AccessKeyId"],
+            aws_secret_access_key=issued["SecretAccessKey"],
+            aws_session_token=token,
+            config=botocore.config.Config(retries={"total_max_attempts": 1}),
+        )
+
+    assert session("sts").get_caller_identity()["Arn"] == sts.get_caller_identity()["Arn"]
+    password = session("ecr").get_authorization_token()["authorizationData"][0]
+    assert password["expiresAt"] <= issued["Expiration"]
+    refused("AccessDenied", session("sts").get_session_token, status=403)
+    refused("UnrecognizedClientException", session("ecr", token=None).describe_repositories)
