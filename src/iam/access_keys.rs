@@ -4,7 +4,8 @@ use wharfinger_aws::AccountId;
 use wharfinger_db::Tx;
 
 use crate::error::Error;
-use crate::store::{self, AccessKeySummary};
+use crate::store::access_keys::AccessKeySummary;
+use crate::store::{self, access_keys};
 use crate::users::{NewAccessKey, Users, existing};
 
 /// Access keys that a user or the root may have (the IAM quota): the one in use, and its successor
@@ -22,7 +23,7 @@ impl Users {
         self.db
             .read(move |tx| {
                 let owner = owner_id(tx, account, name.as_deref())?;
-                Ok(store::keys_of(tx, account, &owner)?)
+                Ok(access_keys::of_owner(tx, account, &owner)?)
             })
             .await
     }
@@ -44,8 +45,8 @@ impl Users {
         name: Option<&str>,
     ) -> Result<NewAccessKey, Error> {
         self.new_key_for(account, name, move |tx, account, owner| {
-            for key in store::keys_of(tx, account, owner)? {
-                store::delete_key(tx, account, &key.access_key_id)?;
+            for key in access_keys::of_owner(tx, account, owner)? {
+                access_keys::delete(tx, account, &key.access_key_id)?;
             }
             Ok(())
         })
@@ -68,14 +69,14 @@ impl Users {
             .write(move |tx| {
                 let owner = owner_id(tx, account, name.as_deref())?;
                 first(tx, account, &owner)?;
-                if store::keys_of(tx, account, &owner)?.len() >= MAX_KEYS {
+                if access_keys::of_owner(tx, account, &owner)?.len() >= MAX_KEYS {
                     return Err(Error::LimitExceeded {
                         what: "access keys",
                         limit: MAX_KEYS,
                     });
                 }
                 store::insert_account(tx, account, now)?;
-                Ok(store::insert_key(tx, account, &owner, &id, &sealed, now)?)
+                Ok(access_keys::insert(tx, account, &owner, &id, &sealed, now)?)
             })
             .await?;
         Ok(key)
@@ -84,21 +85,21 @@ impl Users {
     pub async fn disable_key(&self, account: AccountId, access_key_id: &str) -> Result<(), Error> {
         let now = self.clock.now();
         self.change_key(access_key_id, move |tx, id| {
-            store::set_key_disabled(tx, account, id, Some(now))
+            access_keys::set_disabled(tx, account, id, Some(now))
         })
         .await
     }
 
     pub async fn enable_key(&self, account: AccountId, access_key_id: &str) -> Result<(), Error> {
         self.change_key(access_key_id, move |tx, id| {
-            store::set_key_disabled(tx, account, id, None)
+            access_keys::set_disabled(tx, account, id, None)
         })
         .await
     }
 
     pub async fn delete_key(&self, account: AccountId, access_key_id: &str) -> Result<(), Error> {
         self.change_key(access_key_id, move |tx, id| {
-            store::delete_key(tx, account, id)
+            access_keys::delete(tx, account, id)
         })
         .await
     }
@@ -131,9 +132,9 @@ impl Users {
         let (now, id) = (self.clock.now(), key.access_key_id.clone());
         let made = self.db.write(move |tx| -> Result<bool, Error> {
             store::insert_account(tx, account, now)?;
-            let missing = store::keys_of(tx, account, store::ROOT)?.is_empty();
+            let missing = access_keys::of_owner(tx, account, store::ROOT)?.is_empty();
             if missing {
-                store::insert_key(tx, account, store::ROOT, &id, &sealed, now)?;
+                access_keys::insert(tx, account, store::ROOT, &id, &sealed, now)?;
             }
             Ok(missing)
         });

@@ -167,11 +167,16 @@ impl Authenticator {
         let identity = self.identity_of(&claim).await?;
         self.verify(&claim, request, &identity)?;
         let Credential {
-            region, service, ..
+            access_key_id,
+            region,
+            service,
+            ..
         } = claim.credential;
-        let region = region
+        let region: Region = region
             .parse()
             .map_err(|_| SignatureError::Credential(region))?;
+        self.identities
+            .note_use(&identity, &access_key_id, region.as_str(), &service);
         Ok(Signed {
             caller: Arc::clone(&identity.caller),
             region: Some(region),

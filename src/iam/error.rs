@@ -70,6 +70,12 @@ pub enum Error {
     NoSuchUser(String),
     #[error("the user with name {0} exists already in this account")]
     UserExists(String),
+    #[error("the group with name {0} cannot be found in this account")]
+    NoSuchGroup(String),
+    #[error("the group with name {0} exists already in this account")]
+    GroupExists(String),
+    #[error("the user {user} does not belong to the group {group}")]
+    NotMember { user: String, group: String },
     #[error("a user name has 1 to 64 letters, digits and +=,.@_-, unlike {0:?}")]
     InvalidName(String),
     #[error("the access key with id {0} cannot be found in this account")]
@@ -78,6 +84,19 @@ pub enum Error {
     NoSuchPolicy(String),
     #[error("the user has no policy {0}")]
     NotAttached(String),
+    #[error("the policy {0} does not exist or cannot be attached")]
+    NotAttachable(String),
+    /// The name that IAM gives to the quota, and its value.
+    #[error("Cannot exceed quota for {quota}: {limit}")]
+    Quota { quota: &'static str, limit: usize },
+    /// The inline policies of an identity are longer than this together.
+    #[error("Maximum policy size of {limit} bytes exceeded for the {kind}")]
+    InlineSize { kind: &'static str, limit: usize },
+    #[error("The {kind} policy with name {name} cannot be found.")]
+    NoSuchInlinePolicy { kind: &'static str, name: String },
+    /// What has to be done before the identity can be deleted.
+    #[error("Cannot delete entity, must {0} first.")]
+    DeleteConflict(&'static str),
     #[error("the user has {limit} {what} already, which is the most")]
     LimitExceeded { what: &'static str, limit: usize },
     #[error(transparent)]

@@ -2,13 +2,13 @@
 //! that a change by any process takes effect within one second.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use wharfinger_aws::AccountId;
 use wharfinger_base::{Clock, Secret, Timestamp};
-use wharfinger_db::Db;
+use wharfinger_db::{Db, Tx};
 
 use crate::compiled::CompiledPolicies;
 use crate::error::Error;
@@ -16,7 +16,10 @@ use crate::managed::managed_policy;
 use crate::policy::Grammar;
 use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal};
 use crate::seal::Seal;
-use crate::store::{self, KeyRow, PolicyRow};
+use crate::store;
+use crate::store::access_keys::{self, KeyRow, KeyUse};
+use crate::store::policies::PolicyRow;
+use crate::store::users::UserRow;
 
 /// Longest time that an entry is used.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -28,6 +31,10 @@ const REFRESH_AGE: Duration = Duration::from_millis(500);
 const CAPACITY: usize = 4_096;
 /// Longest access key id (the IAM API's own limit): longer ones are unknown without a look.
 const MAX_KEY_ID_BYTES: usize = 128;
+/// Shortest time between two recorded uses of a key, so that using keys costs few writes.
+const USE_PERIOD: Duration = Duration::from_hours(1);
+/// Longest name of a service that is recorded, far longer than those of AWS.
+const MAX_SERVICE_BYTES: usize = 64;
 
 /// The owner of a key.
 pub(super) struct Identity {
@@ -35,6 +42,24 @@ pub(super) struct Identity {
     pub(super) secret: Secret<String>,
     /// The key or its owner is disabled.
     pub(super) disabled: bool,
+    /// The time of the last recorded use, in milliseconds; 0 for none.
+    last_used_ms: AtomicI64,
+}
+
+impl Identity {
+    /// The holder of temporary credentials, whose use is not recorded.
+    pub(super) const fn of_session(
+        caller: Arc<Caller>,
+        secret: Secret<String>,
+        disabled: bool,
+    ) -> Self {
+        Self {
+            caller,
+            secret,
+            disabled,
+            last_used_ms: AtomicI64::new(i64::MAX),
+        }
+    }
 }
 
 /// A user or a root as its sessions use it.
@@ -68,6 +93,23 @@ impl<T> Cached<T> {
         let age = now.since(self.at);
         let usable = age < MAX_AGE && self.at <= now;
         usable && (age < REFRESH_AGE || self.being_refreshed.swap(true, Ordering::Relaxed))
+    }
+}
+
+/// What is attached to a user.
+#[derive(Default)]
+struct Attached {
+    /// The user's own, and those of its groups.
+    policies: Vec<PolicyRow>,
+    tags: Vec<(String, String)>,
+}
+
+impl Attached {
+    fn of(tx: &mut Tx<'_>, account: AccountId, user_id: &str) -> Result<Self, Error> {
+        let mut policies = store::policies::of_owner(tx, account, user_id)?;
+        policies.extend(store::policies::of_groups(tx, account, user_id)?);
+        let tags = store::tags::of_owner(tx, account, user_id)?;
+        Ok(Self { policies, tags })
     }
 }
 
@@ -137,42 +179,81 @@ impl Identities {
         }
         let id = owner_id.to_owned();
         let found = self.db.get(move |tx| -> Result<_, Error> {
-            let Some(user) = store::user_by_id(tx, account, &id)? else {
+            let Some(user) = store::users::find_by_id(tx, account, &id)? else {
                 return Ok(None);
             };
-            Ok(Some((user, store::policies_of(tx, account, &id)?)))
+            Ok(Some((user, Attached::of(tx, account, &id)?)))
         });
-        let Some((row, policies)) = found.await? else {
+        let Some((row, attached)) = found.await? else {
             return Ok(None);
         };
-        let (disabled, principal) = (row.disabled_at.is_some(), Principal::User(row.user));
-        Ok(Some(Owner {
-            caller: Caller::new(account, principal, self.policies(&policies)?),
-            disabled,
-        }))
+        let disabled = row.disabled_at.is_some();
+        let caller = self.user(account, row, attached)?;
+        Ok(Some(Owner { caller, disabled }))
+    }
+
+    /// Records that a key signed a request, at most once in [`USE_PERIOD`] and in the background:
+    /// the request does not wait for it. A record that fails is tried again by a later request,
+    /// once the key was read again.
+    pub(super) fn note_use(
+        &self,
+        identity: &Identity,
+        access_key_id: &str,
+        region: &str,
+        service: &str,
+    ) {
+        if service.len() > MAX_SERVICE_BYTES {
+            return;
+        }
+        let now = self.clock.now();
+        let last = identity.last_used_ms.load(Ordering::Relaxed);
+        if now.since(Timestamp::from_ms(last)) < USE_PERIOD {
+            return;
+        }
+        let claimed = identity.last_used_ms.compare_exchange(
+            last,
+            now.as_ms(),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if claimed.is_err() {
+            return;
+        }
+        let (db, id) = (self.db.clone(), access_key_id.to_owned());
+        let used = KeyUse {
+            at: now,
+            region: region.to_owned(),
+            service: service.to_owned(),
+        };
+        tokio::spawn(async move {
+            let since = used.at.minus(USE_PERIOD);
+            let written = db.write(move |tx| access_keys::record_use(tx, &id, &used, since));
+            if let Err(error) = written.await {
+                tracing::warn!(%error, "the last use of an access key was not recorded");
+            }
+        });
     }
 
     async fn load(&self, access_key_id: &str) -> Result<Option<Arc<Identity>>, Error> {
         let id = access_key_id.to_owned();
         let found = self.db.get(move |tx| -> Result<_, Error> {
-            let Some(key) = store::key(tx, &id)? else {
+            let Some(key) = access_keys::find(tx, &id)? else {
                 return Ok(None);
             };
             let account: AccountId = key
                 .account
                 .parse()
                 .map_err(|_| Error::Corrupt("access_keys.account".to_owned()))?;
-            let policies = if key.owner.is_some() {
-                store::policies_of(tx, account, &key.owner_id)?
-            } else {
-                Vec::new()
+            let attached = match &key.owner {
+                Some(_) => Attached::of(tx, account, &key.owner_id)?,
+                None => Attached::default(),
             };
-            Ok(Some((account, key, policies)))
+            Ok(Some((account, key, attached)))
         });
         found
             .await?
-            .map(|(account, key, policies)| {
-                self.identity(access_key_id, account, key, &policies)
+            .map(|(account, key, attached)| {
+                self.identity(access_key_id, account, key, attached)
                     .map(Arc::new)
             })
             .transpose()
@@ -183,7 +264,7 @@ impl Identities {
         access_key_id: &str,
         account: AccountId,
         key: KeyRow,
-        policies: &[PolicyRow],
+        attached: Attached,
     ) -> Result<Identity, Error> {
         let secret = self
             .seal
@@ -191,18 +272,34 @@ impl Identities {
             .map_err(|broken| Error::Corrupt(broken.to_string()))?;
         let secret = String::from_utf8(secret.into_inner())
             .map_err(|_| Error::Corrupt("a secret that is not text".to_owned()))?;
-        let (principal, owner_disabled) = match key.owner {
-            Some(row) => (Principal::User(row.user), row.disabled_at.is_some()),
-            None if key.owner_id == store::ROOT => (Principal::Root, false),
+        let last_used_ms = key.last_use.as_ref().map_or(0, |used| used.at.as_ms());
+        let (caller, owner_disabled) = match key.owner {
+            Some(row) => {
+                let disabled = row.disabled_at.is_some();
+                (self.user(account, row, attached)?, disabled)
+            }
+            None if key.owner_id == store::ROOT => (Caller::root(account), false),
             None => return Err(Error::Corrupt("an access key without its user".to_owned())),
         };
-        let caller = Caller::new(account, principal, self.policies(policies)?)
-            .with_access_key(access_key_id.into());
+        let caller = caller.with_access_key(access_key_id.into());
         Ok(Identity {
             caller: Arc::new(caller),
             secret: Secret::new(secret),
             disabled: key.disabled || owner_disabled,
+            last_used_ms: AtomicI64::new(last_used_ms),
         })
+    }
+
+    /// A user as a caller, within its boundary.
+    fn user(&self, account: AccountId, row: UserRow, attached: Attached) -> Result<Caller, Error> {
+        let policies = self.policies(&attached.policies)?;
+        let mut caller = Caller::new(account, Principal::User(row.user), policies);
+        caller.tags = attached.tags;
+        if let Some(arn) = &row.boundary {
+            let boundary = managed_policy(arn).ok_or_else(|| corrupt(arn))?;
+            caller.boundary = Some(boundary);
+        }
+        Ok(caller)
     }
 
     fn policies(&self, rows: &[PolicyRow]) -> Result<Arc<IdentityPolicies>, Error> {
@@ -213,19 +310,20 @@ impl Identities {
 
     /// A policy that cannot be read might deny, so it is an error.
     fn named(&self, row: &PolicyRow) -> Result<NamedPolicy, Error> {
-        let corrupt = || Error::Corrupt(format!("policy {}", row.name));
-        match &row.document {
-            None => managed_policy(&row.name).ok_or_else(corrupt),
-            Some(document) => {
-                let policy = self
-                    .policies
-                    .get(document, Grammar::Identity)
-                    .map_err(|_| corrupt())?;
-                Ok(NamedPolicy {
-                    name: row.name.as_str().into(),
-                    policy,
-                })
-            }
-        }
+        let Some(document) = &row.document else {
+            return managed_policy(&row.name).ok_or_else(|| corrupt(&row.name));
+        };
+        let policy = self
+            .policies
+            .get(document, Grammar::Identity)
+            .map_err(|_| corrupt(&row.name))?;
+        Ok(NamedPolicy {
+            name: row.name.as_str().into(),
+            policy,
+        })
     }
+}
+
+fn corrupt(policy: &str) -> Error {
+    Error::Corrupt(format!("policy {policy}"))
 }

@@ -21,7 +21,7 @@ pub(super) async fn claim(db: &Db, dev: bool) -> Result<(), Error> {
         let known = store::setting(tx, SETTING)?;
         let development = match known.as_deref() {
             Some(mode) => mode == DEVELOPMENT,
-            None => !store::has_keys(tx)?,
+            None => !store::access_keys::any(tx)?,
         };
         if dev && !development {
             return Err(Error::NotDevIndex);

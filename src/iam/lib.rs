@@ -5,6 +5,8 @@
 //! perform an action, and gives the reason. [`Users`] manages users and access keys.
 
 mod access_keys;
+mod attachable;
+mod attachments;
 mod authenticate;
 mod budget;
 mod compiled;
@@ -16,10 +18,12 @@ mod error;
 mod evaluate;
 mod glob;
 mod grants;
+mod groups;
 mod identities;
 mod index_mode;
 mod key;
 mod managed;
+mod owned_keys;
 mod pattern;
 mod policy;
 mod principal;
@@ -31,13 +35,16 @@ mod session_keys;
 mod sessions;
 mod store;
 mod strict_json;
+mod tags;
 mod token;
+mod user_records;
 mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use access_keys::MAX_KEYS;
+pub use attachments::PolicyOwner;
 use authenticate::Authenticator;
 pub use authenticate::{PASSWORD_USER, SigV4Claim, Signed};
 pub use budget::{EvaluationBudget, EvaluationLimit};
@@ -47,19 +54,24 @@ pub use effect::Effect;
 pub use error::{Error, PolicyError};
 pub use evaluate::{PolicySet, evaluate};
 pub use grants::{LayerGrant, RegistryGrant};
+pub use groups::Group;
 use identities::Identities;
 pub use managed::{AwsManagedPolicy, aws_managed_policies, managed_policy, managed_policy_names};
+pub use owned_keys::{KeyOwner, KeyRecord};
 pub use policy::{Grammar, Policy};
-pub use principal::{Caller, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName};
+pub use principal::{
+    Caller, GroupName, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName,
+};
 pub use resource::Resource;
 pub use scopes::{ScopeAction, ScopeActions, ScopeError, ScopeTarget, TokenScope, TokenScopes};
 use seal::Seal;
 pub use seal::{KeyFileError, MasterKey};
 pub use sessions::NewSession;
 use sessions::Sessions;
-pub use store::AccessKeySummary;
+pub use store::access_keys::{AccessKeySummary, KeyUse};
 pub use token::{IssuedToken, install_crypto_provider};
 use token::{SignIn, Tokens};
+pub use user_records::{NewUser, User};
 pub use users::{MAX_POLICIES, NewAccessKey, PolicyAttachment, UserSummary, Users};
 use wharfinger_aws::{AccountId, sigv4};
 use wharfinger_base::{Clock, Ids, Timestamp};
@@ -70,6 +82,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0003__iam"),
     wharfinger_db::migration!("V0007__settings"),
     wharfinger_db::migration!("V0008__users_by_unique_id"),
+    wharfinger_db::migration!("V0010__identities"),
 ];
 
 /// How long the password of `GetAuthorizationToken` holds (ECR's own figure).
@@ -268,7 +281,10 @@ impl Iam {
             return Ok(Some(account));
         }
         let id = access_key_id.to_owned();
-        let found = self.users.db.get(move |tx| store::account_of_key(tx, &id));
+        let found = self
+            .users
+            .db
+            .get(move |tx| store::access_keys::account_of(tx, &id));
         Ok(found.await?.and_then(|account| account.parse().ok()))
     }
 

@@ -78,6 +78,28 @@ impl RoleName {
     }
 }
 
+/// What names a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupName {
+    /// `/` or `/division/team/`.
+    pub path: String,
+    /// 1 to 128 letters, digits and `+=,.@_-`.
+    pub name: String,
+    /// `AGPA` and 17 more characters; never used again after the group is deleted.
+    pub id: String,
+}
+
+impl GroupName {
+    /// The start of every group's unique id.
+    pub(super) const ID_PREFIX: &str = "AGPA";
+
+    /// `arn:aws:iam::<account>:group/<path><name>`.
+    pub(super) fn arn(&self, account: AccountId) -> Arn {
+        let resource = format!("group{}{}", self.path, self.name);
+        Arn::new("aws", "iam", "", account.as_str(), &resource)
+    }
+}
+
 /// A policy as it is attached to an identity: under its managed name or its inline name.
 #[derive(Clone, Debug)]
 pub struct NamedPolicy {
@@ -88,6 +110,7 @@ pub struct NamedPolicy {
 /// The policies of one identity, compiled.
 #[derive(Clone, Debug, Default)]
 pub struct IdentityPolicies {
+    /// The identity's own, and those of its groups.
     pub policies: Vec<NamedPolicy>,
 }
 

@@ -33,7 +33,7 @@ impl Users {
             let Some(user) = user_of(principal) else {
                 return Ok(None);
             };
-            let found = store::user(tx, user.account, user.name)?
+            let found = store::users::find(tx, user.account, user.name)?
                 .map(|row| row.user)
                 .filter(|row| row.arn(user.account).as_str() == principal);
             let missing = || PolicyError::PrincipalNotFound(principal.to_owned());
@@ -49,7 +49,7 @@ impl Users {
             if !principal.starts_with(UserName::ID_PREFIX) {
                 return Ok(None);
             }
-            Ok(store::user_arn(tx, principal)?)
+            Ok(store::users::arn_of(tx, principal)?)
         })
         .await
     }

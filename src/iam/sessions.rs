@@ -204,11 +204,11 @@ impl OpenedSession {
             .with_temporary_credentials(Arc::clone(&self.credentials));
         let issued_at = self.claims.issued.saturating_mul(1000);
         caller.issued_at = Some(Timestamp::from_ms(issued_at));
-        let identity = Arc::new(Identity {
-            caller: Arc::new(caller),
-            secret: Secret::new(self.claims.secret.clone()),
-            disabled: owner.disabled,
-        });
+        let identity = Arc::new(Identity::of_session(
+            Arc::new(caller),
+            Secret::new(self.claims.secret.clone()),
+            owner.disabled,
+        ));
         let current = (owner, Arc::clone(&identity));
         self.current.store(Some(Arc::new(current)));
         identity

@@ -1,6 +1,7 @@
 //! Tests over a real index: first start, sign-in by every kind of credential, users, and how soon a
 //! change takes effect.
 
+mod identities;
 mod sessions;
 mod tokens;
 mod users;

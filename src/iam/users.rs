@@ -8,11 +8,14 @@ use wharfinger_base::{Clock, Ids, Page, Secret, Timestamp};
 use wharfinger_db::{Db, Tx};
 
 use crate::error::Error;
-use crate::managed::managed_policy;
+use crate::managed::aws_managed_policies;
 use crate::policy::{Grammar, Policy};
 use crate::principal::UserName;
 use crate::seal::Seal;
-use crate::store::{self, AccessKeySummary, PolicyRow, UserRow};
+use crate::store;
+use crate::store::access_keys::AccessKeySummary;
+use crate::store::policies::{INLINE, MANAGED, PolicyRow};
+use crate::store::users::UserRow;
 
 /// Most policies of a user: twice the IAM quota of ten managed ones, since inline ones count here
 /// too.
@@ -38,26 +41,19 @@ pub struct NewAccessKey {
     pub user: Option<String>,
     pub access_key_id: String,
     pub secret_access_key: Secret<String>,
+    pub created_at: Timestamp,
 }
 
 /// A policy to attach to a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyAttachment(PolicyRow);
 
-impl PartialEq for PolicyRow {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.document == other.document
-    }
-}
-
-impl Eq for PolicyRow {}
-
 impl PolicyAttachment {
     /// A managed policy by name or ARN.
     pub fn managed(name: &str) -> Result<Self, Error> {
-        let policy = managed_policy(name).ok_or_else(|| Error::NoSuchPolicy(name.to_owned()))?;
+        let arn = managed_arn(name).ok_or_else(|| Error::NoSuchPolicy(name.to_owned()))?;
         Ok(Self(PolicyRow {
-            name: policy.name.as_ref().to_owned(),
+            name: arn,
             document: None,
         }))
     }
@@ -110,24 +106,31 @@ impl Users {
                 limit: MAX_POLICIES,
             });
         }
-        let id = format!("{}{}", UserName::ID_PREFIX, self.ids.text(ID_ALPHABET, 17));
         let user = UserName {
             path: "/".to_owned(),
             name: name.to_owned(),
-            id,
+            id: self.unique_id(UserName::ID_PREFIX),
         };
         let (key, sealed) = self.new_key(account, Some(name));
         let (now, stored) = (self.clock.now(), key.access_key_id.clone());
         self.db
             .write(move |tx| {
                 store::insert_account(tx, account, now)?;
-                if !store::insert_user(tx, account, &user, now)? {
+                let row = UserRow {
+                    user: user.clone(),
+                    created_at: now,
+                    disabled_at: None,
+                    boundary: None,
+                };
+                if !store::users::insert(tx, account, &row)? {
                     return Err(Error::UserExists(user.name.clone()));
                 }
-                store::insert_key(tx, account, &user.id, &stored, &sealed, now)?;
+                store::access_keys::insert(tx, account, &user.id, &stored, &sealed, now)?;
                 policies
                     .iter()
-                    .try_for_each(|policy| store::put_policy(tx, account, &user.id, &policy.0, now))
+                    .try_for_each(|policy| {
+                        store::policies::put(tx, account, &user.id, &policy.0, now)
+                    })
                     .map_err(Error::from)
             })
             .await?;
@@ -146,7 +149,7 @@ impl Users {
             limit.clamp(1, MAX_PAGE),
         );
         let users = self.db.read(move |tx| {
-            let rows = store::users(tx, account, &after, limit + 1)?;
+            let rows = store::users::page(tx, account, "/", &after, limit + 1)?;
             rows.into_iter()
                 .map(|row| summary(tx, account, row))
                 .collect::<Result<Vec<_>, Error>>()
@@ -171,7 +174,7 @@ impl Users {
         at: Option<Timestamp>,
     ) -> Result<(), Error> {
         self.change(account, name, move |tx, row| {
-            Ok(store::set_user_disabled(tx, account, &row.user.id, at)?)
+            Ok(store::users::set_disabled(tx, account, &row.user.id, at)?)
         })
         .await
     }
@@ -179,7 +182,7 @@ impl Users {
     /// Deletes the user, its keys and its policies.
     pub async fn delete(&self, account: AccountId, name: &str) -> Result<(), Error> {
         self.change(account, name, move |tx, row| {
-            Ok(store::delete_user(tx, account, &row.user.id)?)
+            Ok(store::users::delete(tx, account, &row.user.id)?)
         })
         .await
     }
@@ -193,14 +196,14 @@ impl Users {
     ) -> Result<(), Error> {
         let now = self.clock.now();
         self.change(account, name, move |tx, row| {
-            let held = store::policies_of(tx, account, &row.user.id)?;
+            let held = store::policies::of_owner(tx, account, &row.user.id)?;
             if held.len() >= MAX_POLICIES && !held.iter().any(|held| held.name == policy.0.name) {
                 return Err(Error::LimitExceeded {
                     what: "policies",
                     limit: MAX_POLICIES,
                 });
             }
-            Ok(store::put_policy(
+            Ok(store::policies::put(
                 tx,
                 account,
                 &row.user.id,
@@ -213,18 +216,24 @@ impl Users {
 
     /// Detaches a policy (managed or inline, by name or ARN) from the user.
     pub async fn detach(&self, account: AccountId, name: &str, policy: &str) -> Result<(), Error> {
-        let policy = managed_policy(policy).map_or_else(
-            || policy.to_owned(),
-            |managed| managed.name.as_ref().to_owned(),
-        );
+        let managed = managed_arn(policy);
+        let policy = policy.to_owned();
         self.change(account, name, move |tx, row| {
-            if store::delete_policy(tx, account, &row.user.id, &policy)? {
-                Ok(())
-            } else {
-                Err(Error::NotAttached(policy.clone()))
+            let inline = Some((INLINE, &policy));
+            let managed = managed.as_ref().map(|arn| (MANAGED, arn));
+            for (kind, name) in inline.into_iter().chain(managed) {
+                if store::policies::delete(tx, account, &row.user.id, kind, name)? {
+                    return Ok(());
+                }
             }
+            Err(Error::NotAttached(policy.clone()))
         })
         .await
+    }
+
+    /// A new unique id: its prefix and 17 random characters, 85 bits.
+    pub(super) fn unique_id(&self, prefix: &str) -> String {
+        format!("{prefix}{}", self.ids.text(ID_ALPHABET, 17))
     }
 
     /// A new key, and its secret as it will be stored.
@@ -242,6 +251,7 @@ impl Users {
                 user: user.map(ToOwned::to_owned),
                 access_key_id,
                 secret_access_key: Secret::new(secret),
+                created_at: self.clock.now(),
             },
             sealed,
         )
@@ -262,20 +272,37 @@ impl Users {
 }
 
 pub(super) fn existing(tx: &mut Tx<'_>, account: AccountId, name: &str) -> Result<UserRow, Error> {
-    store::user(tx, account, name)?.ok_or_else(|| Error::NoSuchUser(name.to_owned()))
+    store::users::find(tx, account, name)?.ok_or_else(|| Error::NoSuchUser(name.to_owned()))
+}
+
+/// The ARN of the policy of AWS with this name or ARN.
+fn managed_arn(name: &str) -> Option<String> {
+    let mut policies = aws_managed_policies().iter();
+    let found = policies.find(|known| &*known.policy.name == name || known.arn.as_str() == name)?;
+    Some(found.arn.to_string())
+}
+
+/// The policy's name without the ARN that managed ones are stored under.
+fn shown_name(policy: &PolicyRow) -> String {
+    let name = policy.name.as_str();
+    match &policy.document {
+        Some(_) => name.to_owned(),
+        None => name.rsplit('/').next().unwrap_or(name).to_owned(),
+    }
 }
 
 fn summary(tx: &mut Tx<'_>, account: AccountId, row: UserRow) -> Result<UserSummary, Error> {
-    let keys = store::keys_of(tx, account, &row.user.id)?;
-    let policies = store::policies_of(tx, account, &row.user.id)?
+    let keys = store::access_keys::of_owner(tx, account, &row.user.id)?;
+    let policies = store::policies::of_owner(tx, account, &row.user.id)?
         .into_iter()
-        .map(|policy| policy.name)
+        .map(|policy| shown_name(&policy))
         .collect();
     let arn = row.user.arn(account);
     let UserRow {
         user,
         created_at,
         disabled_at,
+        boundary: _,
     } = row;
     Ok(UserSummary {
         name: user.name,
