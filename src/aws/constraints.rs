@@ -27,7 +27,8 @@ pub struct Limits {
 }
 
 /// The error of a service for an invalid request. `{member}` and `{constraint}` are placeholders
-/// for the path of the invalid member and the violated rule.
+/// for the path of the invalid member and the violated rule; `{camelMember}` is the path as Query
+/// services show it, each name with a small initial.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wording {
@@ -108,10 +109,15 @@ impl Limits {
     /// `constraint`.
     #[must_use]
     pub fn refusal(&self, member: &str, constraint: &str) -> Fault {
-        let message = self
-            .fault
-            .message
+        let wording = self.fault.message.as_str();
+        let constraint = if wording.contains("Member {constraint}") {
+            constraint.trim_start_matches("Member ")
+        } else {
+            constraint
+        };
+        let message = wording
             .replace("{member}", member)
+            .replace("{camelMember}", &camel_case(member))
             .replace("{constraint}", constraint);
         Fault::sender(self.fault.code.clone(), message)
     }
@@ -264,6 +270,21 @@ impl Check<'_> {
     }
 }
 
+/// A path with a small initial for each of its names.
+fn camel_case(path: &str) -> String {
+    let mut initial = true;
+    let lower = path.chars().map(|character| {
+        let shown = if initial {
+            character.to_ascii_lowercase()
+        } else {
+            character
+        };
+        initial = character == '.';
+        shown
+    });
+    lower.collect()
+}
+
 /// Bytes that a Base64 text encodes; an invalid text is refused when it is decoded.
 fn decoded_length(text: &str) -> usize {
     text.trim_end_matches('=').len() * 3 / 4
@@ -282,6 +303,8 @@ mod tests {
         LazyLock::new(|| Limits::read(include_str!("../api/ecr/limits.toml")));
     static STS: LazyLock<Limits> =
         LazyLock::new(|| Limits::read(include_str!("../api/iam/sts_limits.toml")));
+    static IAM: LazyLock<Limits> =
+        LazyLock::new(|| Limits::read(include_str!("../api/iam/iam_limits.toml")));
 
     fn refused(operation: &str, document: &Value) -> String {
         ECR.check(operation, document)
@@ -291,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_built_in_limits_are_whole() {
-        for limits in [&*ECR, &*STS] {
+        for limits in [&*ECR, &*STS, &*IAM] {
             let used = limits
                 .operations
                 .values()

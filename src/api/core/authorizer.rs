@@ -22,13 +22,15 @@ pub struct Authorizer<'a> {
     pub budget: &'a EvaluationBudget,
 }
 
-/// The tags that a request brings.
+/// What the members of a request give to conditions: its tags, and values of the service's keys.
 #[derive(Clone, Debug, Default)]
-pub struct RequestTags {
+pub struct RequestFacts {
     /// Those that it sets, for `aws:RequestTag` and `aws:TagKeys`.
     pub set: Vec<(String, String)>,
     /// The keys of those that it removes, for `aws:TagKeys`.
     pub removed: Vec<String>,
+    /// The service's own condition keys that the request determines, with their values.
+    pub keys: Vec<(&'static str, Vec<String>)>,
 }
 
 /// A caller without permission.
@@ -45,20 +47,25 @@ impl Authorizer<'_> {
     /// # Errors
     /// [`AccessDenied`].
     pub fn check<R: Resource>(&self, action: &str, resource: &R) -> Result<(), AccessDenied> {
-        self.decide(action, resource, resource.policy(), &RequestTags::default())
+        self.decide(
+            action,
+            resource,
+            resource.policy(),
+            &RequestFacts::default(),
+        )
     }
 
-    /// The same for a request that sets or removes tags of the resource.
+    /// The same for a request whose members give values to conditions.
     ///
     /// # Errors
     /// [`AccessDenied`].
-    pub fn check_with_tags<R: Resource>(
+    pub fn check_with_facts<R: Resource>(
         &self,
         action: &str,
         resource: &R,
-        request_tags: &RequestTags,
+        facts: &RequestFacts,
     ) -> Result<(), AccessDenied> {
-        self.decide(action, resource, resource.policy(), request_tags)
+        self.decide(action, resource, resource.policy(), facts)
     }
 
     /// The same as if `policy` were the resource's: for a policy that is about to be set.
@@ -71,7 +78,7 @@ impl Authorizer<'_> {
         resource: &R,
         policy: &Policy,
     ) -> Result<(), AccessDenied> {
-        self.decide(action, resource, Some(policy), &RequestTags::default())
+        self.decide(action, resource, Some(policy), &RequestFacts::default())
     }
 
     fn decide<R: Resource>(
@@ -79,17 +86,22 @@ impl Authorizer<'_> {
         action: &str,
         resource: &R,
         policy: Option<&Policy>,
-        request_tags: &RequestTags,
+        facts: &RequestFacts,
     ) -> Result<(), AccessDenied> {
+        let keys = facts.keys.iter();
+        let keys: Vec<_> = keys
+            .map(|(key, values)| (*key, values.as_slice()))
+            .collect();
         let context = ConditionContext {
+            extra: &keys,
             now: self.now,
             source_ip: self.origin.peer(),
             secure_transport: self.origin.is_secure(),
             user_agent: self.origin.user_agent(),
             requested_region: Some(self.region.as_str()),
             resource_tags: resource.tags(),
-            request_tags: &request_tags.set,
-            removed_tags: &request_tags.removed,
+            request_tags: &facts.set,
+            removed_tags: &facts.removed,
             ..ConditionContext::default()
         };
         let request = AccessRequest {

@@ -23,7 +23,7 @@ mod scope;
 mod service;
 mod service_error;
 
-pub use authorizer::{AccessDenied, Authorizer, RequestTags};
+pub use authorizer::{AccessDenied, Authorizer, RequestFacts};
 pub use body_budget::{ReceiveBodyError, ReceivedBody};
 pub use gateway::Gateway;
 pub use health::{ReadinessCheck, health_routes};

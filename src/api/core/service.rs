@@ -14,7 +14,7 @@ use wharfinger_aws::{Family, Fault, json, xml};
 use wharfinger_base::Timestamp;
 use wharfinger_iam::{Caller, EvaluationBudget, Policy, Resource};
 
-use crate::authorizer::{Authorizer, RequestTags};
+use crate::authorizer::{Authorizer, RequestFacts};
 use crate::body_budget::{BodyReservation, EncodedDocument};
 use crate::origin::Origin;
 use crate::scope::RequestScope;
@@ -52,10 +52,12 @@ pub trait Service: Sized + Send + Sync + 'static {
     fn operations() -> &'static [OperationEntry<Self>];
 
     /// Loads a resource. One that does not exist is loaded too, as far as decisions need it: a
-    /// caller without permission must not learn whether it exists.
+    /// caller without permission must not learn whether it exists. `caller` is for services with
+    /// requests that mean the caller by naming nothing.
     fn load(
         state: &Self::State,
         id: &Self::ResourceId,
+        caller: &Caller,
     ) -> impl Future<Output = Result<Self::Resource, Self::Error>> + Send;
 }
 
@@ -108,7 +110,7 @@ pub struct Demand<S: Service> {
     /// The IAM action, such as `ecr:PutImage`.
     pub(crate) action: String,
     pub(crate) resource: S::ResourceId,
-    pub(crate) request_tags: RequestTags,
+    pub(crate) facts: RequestFacts,
 }
 
 impl<S: Service> Demand<S> {
@@ -118,21 +120,29 @@ impl<S: Service> Demand<S> {
         Self {
             action: format!("{}:{action}", S::model().name),
             resource,
-            request_tags: RequestTags::default(),
+            facts: RequestFacts::default(),
         }
     }
 
     /// For a request that sets these tags.
     #[must_use]
     pub fn with_tags(mut self, tags: Vec<(String, String)>) -> Self {
-        self.request_tags.set = tags;
+        self.facts.set = tags;
+        self
+    }
+
+    /// For a request that determines a condition key of the service, such as `iam:PolicyARN`.
+    #[must_use]
+    pub fn with_key(mut self, key: &'static str, value: &str) -> Self {
+        let values = vec![value.to_owned()];
+        self.facts.keys.push((key, values));
         self
     }
 
     /// For a request that removes the tags with these keys.
     #[must_use]
     pub fn removing_tags(mut self, keys: Vec<String>) -> Self {
-        self.request_tags.removed = keys;
+        self.facts.removed = keys;
         self
     }
 }
@@ -261,7 +271,7 @@ impl<S: Service> Call<S> {
                 &others.push_mut((demand.resource, loaded)).1
             };
             self.authorizer(&budget)
-                .check_with_tags(&demand.action, resource, &demand.request_tags)
+                .check_with_facts(&demand.action, resource, &demand.facts)
                 .map_err(|denied| Fault::access_denied(S::model().family, denied.message))?;
         }
         Ok(Context {
@@ -273,7 +283,8 @@ impl<S: Service> Call<S> {
     }
 
     async fn load(&self, id: &S::ResourceId) -> Result<S::Resource, Fault> {
-        S::load(&self.state, id).await.map_err(Into::into)
+        let caller = &self.head.caller;
+        S::load(&self.state, id, caller).await.map_err(Into::into)
     }
 
     fn authorizer<'a>(&'a self, budget: &'a EvaluationBudget) -> Authorizer<'a> {

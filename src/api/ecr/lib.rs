@@ -21,7 +21,7 @@ pub use resource::{EcrResource, ResourceId};
 use wharfinger_api_core::{Names, OperationEntry, Service, ServiceModel, operations};
 use wharfinger_aws::Family;
 use wharfinger_aws::constraints::Limits;
-use wharfinger_iam::Iam;
+use wharfinger_iam::{Caller, Iam};
 use wharfinger_registry::Registry;
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -64,7 +64,7 @@ impl Service for Ecr {
         OPERATIONS
     }
 
-    async fn load(state: &State, id: &ResourceId) -> Result<EcrResource> {
+    async fn load(state: &State, id: &ResourceId, _caller: &Caller) -> Result<EcrResource> {
         EcrResource::load(&state.registry.repositories, id).await
     }
 }

@@ -11,7 +11,7 @@ pub use error::Error;
 use wharfinger_api_core::{OperationEntry, Service, ServiceModel, operations};
 use wharfinger_aws::constraints::Limits;
 use wharfinger_aws::{AccountId, Arn, Family};
-use wharfinger_iam::{Iam, Resource};
+use wharfinger_iam::{Caller, Iam, Resource};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -62,7 +62,7 @@ impl Service for Sts {
         OPERATIONS
     }
 
-    async fn load(_state: &State, account: &AccountId) -> Result<Account> {
+    async fn load(_state: &State, account: &AccountId, _caller: &Caller) -> Result<Account> {
         Ok(Account(*account))
     }
 }

@@ -28,6 +28,28 @@ const PATTERNS: &[(&str, Predicate)] = &[
         text.bytes().all(|byte| byte.is_ascii_digit())
     }),
     (r"[\w+=/:,.@-]*", |text| is_word(text, b"+=/:,.@-")),
+    (r"[\w]+", |text| !text.is_empty() && is_word(text, b"")),
+    (r"[\w+=,.@-]+", |text| {
+        !text.is_empty() && is_word(text, b"+=,.@-")
+    }),
+    (r"(\u002F)|(\u002F[\u0021-\u007E]+\u002F)", |text| {
+        text == "/" || (text.len() > 2 && is_path(text, 0x7E) && text.ends_with('/'))
+    }),
+    (r"\u002F[\u0021-\u007F]*", |text| is_path(text, 0x7F)),
+    (r"[\u0020-\u00FF]+", |text| {
+        !text.is_empty() && text.chars().all(is_latin)
+    }),
+    (r"[\u0009\u000A\u000D\u0020-\u00FF]+", |text| {
+        let legal = |character| is_latin(character) || "\t\n\r".contains(character);
+        !text.is_empty() && text.chars().all(legal)
+    }),
+    (r"[\p{L}\p{Z}\p{N}_.:/=+\-@]+", |text| {
+        !text.is_empty() && text.chars().all(is_tag_character)
+    }),
+    (r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*", |text| {
+        text.chars().all(is_tag_character)
+    }),
+    (r"((/[A-Za-z0-9\.,\+@=_-]+)*)/", is_policy_path),
 ];
 
 /// Does `text` satisfy `pattern`? A pattern that is not in the table refuses everything (a test
@@ -48,6 +70,35 @@ pub(super) fn is_known(pattern: &str) -> bool {
 fn is_word(text: &str, more: &[u8]) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || more.contains(&byte))
+}
+
+/// A character of Latin-1 that is no control of ASCII.
+const fn is_latin(character: char) -> bool {
+    matches!(character, ' '..='\u{FF}')
+}
+
+/// A `/`, then characters from `!` to `last`.
+fn is_path(text: &str, last: u8) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| (b'!'..=last).contains(&byte))
+}
+
+/// Letters, numbers and separators of any script, and `_ . : / = + - @`.
+fn is_tag_character(character: char) -> bool {
+    let separator = character.is_whitespace() && !character.is_control();
+    character.is_alphanumeric() || separator || "_.:/=+-@".contains(character)
+}
+
+/// `((/[A-Za-z0-9\.,\+@=_-]+)*)/`
+fn is_policy_path(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".,+@=_-".contains(&byte);
+    let inner = text.strip_prefix('/').map(|rest| rest.strip_suffix('/'));
+    match inner {
+        Some(Some(inner)) => inner
+            .split('/')
+            .all(|part| !part.is_empty() && part.bytes().all(legal)),
+        Some(None) => text == "/",
+        None => false,
+    }
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
@@ -116,6 +167,16 @@ mod tests {
                     "00000000-aaaa-bbbb-0000-00000000000g",
                     "----",
                 ],
+            ),
+            (
+                is_policy_path,
+                &["/", "/a/", "/a.b/c=d/"],
+                &["", "a", "/a", "//", "/a//b/", "/a b/"],
+            ),
+            (
+                |text| is_path(text, 0x7E),
+                &["/", "/a~/"],
+                &["", "a/", "/ /", "/\u{7F}"],
             ),
         ] {
             assert!(good.iter().all(|text| predicate(text)), "{good:?}");
