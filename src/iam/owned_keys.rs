@@ -94,9 +94,8 @@ impl Users {
                     Some(user) => same_user(tx, account, user)?.user.id,
                     None => store::ROOT.to_owned(),
                 };
-                let owned = access_keys::of_owner(tx, account, &owner_id)?;
-                let owned = owned.iter().any(|key| key.access_key_id == id);
-                if owned && work(tx, &id)? {
+                let keys = access_keys::of_owner(tx, account, &owner_id)?;
+                if keys.iter().any(|key| key.access_key_id == id) && work(tx, &id)? {
                     Ok(())
                 } else {
                     Err(Error::NoSuchKey(id.clone()))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wharfinger_api_ecr as ecr;
+use wharfinger_api_iam::iam;
 use wharfinger_base::{Clock, Ids};
 use wharfinger_db::Db;
 use wharfinger_iam::Iam;
@@ -28,6 +29,12 @@ impl App {
             iam: Arc::clone(&self.iam),
             names: Arc::new(self.config.names.clone()),
             presigned_downloads: self.config.distribution.presigned_redirects,
+        }
+    }
+
+    pub(super) fn iam_state(&self) -> iam::State {
+        iam::State {
+            iam: Arc::clone(&self.iam),
         }
     }
 }

@@ -30,6 +30,48 @@ impl Aws {
         }
     }
 
+    /// Calls an operation of IAM.
+    pub(crate) fn iam(
+        &self,
+        action: &str,
+        members: &[(&str, &str)],
+    ) -> impl Future<Output = QueryOutcome> + use<> {
+        let mut form = format!("Action={action}&Version=2010-05-08");
+        for (name, value) in members {
+            form.extend(["&", name, "=", &form_encoded(value)]);
+        }
+        let mut this = self.clone();
+        "iam".clone_into(&mut this.service);
+        async move {
+            let form_type = ("content-type", "application/x-www-form-urlencoded");
+            let response = this.post(&[form_type], &form).await;
+            QueryOutcome {
+                status: response.status,
+                document: String::from_utf8(response.body.to_vec()).expect("text"),
+            }
+        }
+    }
+
+    /// The same, for an operation that must succeed.
+    #[track_caller]
+    pub(crate) fn iam_ok(
+        &self,
+        action: &str,
+        members: &[(&str, &str)],
+    ) -> impl Future<Output = QueryOutcome> + use<> {
+        let (outcome, action) = (self.iam(action, members), action.to_owned());
+        async move {
+            let outcome = outcome.await;
+            assert_eq!(
+                outcome.status,
+                StatusCode::OK,
+                "{action}: {}",
+                outcome.document
+            );
+            outcome
+        }
+    }
+
     /// A client with the credentials of this response.
     pub(crate) fn with_session(&self, credentials: &QueryOutcome) -> Self {
         let mut session = self.clone();
@@ -41,6 +83,24 @@ impl Aws {
 }
 
 impl QueryOutcome {
+    /// The texts of all elements of this name that hold no others.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        let (start, end) = (format!("<{name}>"), format!("</{name}>"));
+        let parts = self.document.split(&start).skip(1);
+        parts
+            .map(|part| part.split(&end).next().unwrap_or_default())
+            .collect()
+    }
+
+    /// The text of the first element of this name.
+    #[track_caller]
+    pub(crate) fn one(&self, name: &str) -> &str {
+        let found = self.all(name);
+        found
+            .first()
+            .unwrap_or_else(|| panic!("no {name} in {}", self.document))
+    }
+
     /// The text of the first element of this name.
     #[track_caller]
     pub(crate) fn text(&self, element: &str) -> String {

@@ -134,6 +134,12 @@ impl TestServer {
         Aws::new(self, &self.create_user(account, name, &[policy]))
     }
 
+    /// The AWS APIs, signed by this key.
+    pub(crate) fn aws_with(&self, id: &str, secret: &str) -> Aws {
+        let (id, secret) = (id.to_owned(), secret.to_owned());
+        Aws::new(self, &AccessKey { id, secret })
+    }
+
     /// The folder that the server keeps its data in.
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()

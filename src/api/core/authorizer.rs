@@ -102,7 +102,6 @@ impl Authorizer<'_> {
             resource_tags: resource.tags(),
             request_tags: &facts.set,
             removed_tags: &facts.removed,
-            ..ConditionContext::default()
         };
         let request = AccessRequest {
             caller: self.caller,

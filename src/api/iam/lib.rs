@@ -1,3 +1,4 @@
-//! The identity APIs: AWS STS.
+//! The identity APIs: AWS IAM and AWS STS.
 
+pub mod iam;
 pub mod sts;

@@ -14,7 +14,7 @@ use wharfinger_api_core::{
 };
 use wharfinger_api_distribution::{self as distribution, DistributionErrors, DistributionState};
 use wharfinger_api_ecr as ecr;
-use wharfinger_api_iam::sts;
+use wharfinger_api_iam::{iam, sts};
 use wharfinger_db::Db;
 use wharfinger_telemetry::{Metrics, MetricsError, Reading};
 
@@ -28,10 +28,14 @@ pub struct AwsService {
 }
 
 /// Every AWS API. Adding one adds its crate and a line here.
-pub static AWS_SERVICES: [AwsService; 2] = [
+pub static AWS_SERVICES: [AwsService; 3] = [
     AwsService {
         model: &ecr::MODEL,
         mount: |app| MountedService::new::<ecr::Ecr>(app.ecr_state()),
+    },
+    AwsService {
+        model: &iam::MODEL,
+        mount: |app| MountedService::new::<iam::IamService>(app.iam_state()),
     },
     AwsService {
         model: &sts::MODEL,

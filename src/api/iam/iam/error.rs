@@ -1,0 +1,112 @@
+//! The errors of the IAM API: every wire code and message of this API is here.
+//!
+//! Source: the IAM API reference; messages as clients and issues quote them.
+
+use wharfinger_aws::{Family, Fault};
+use wharfinger_iam as iam;
+
+/// An error of an IAM operation. Errors of the domain convert into it, so that operations use `?`.
+#[derive(Debug)]
+pub struct Error(Box<Fault>);
+
+impl Error {
+    #[cfg(test)]
+    pub(super) fn fault(&self) -> &Fault {
+        &self.0
+    }
+
+    /// An operation that did not get the kind of resource that it names.
+    pub(super) fn wrong_resource() -> Self {
+        Fault::internal(Family::Query).into()
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self(Box::new(fault))
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        *error.0
+    }
+}
+
+impl From<iam::Error> for Error {
+    fn from(error: iam::Error) -> Self {
+        use iam::Error as E;
+        match &error {
+            E::NoSuchUser(name) => no_such_user(name),
+            E::UserExists(name) => already_exists(format!("User with name {name} already exists.")),
+            E::NoSuchGroup(name) => no_such_group(name),
+            E::GroupExists(name) => {
+                already_exists(format!("Group with name {name} already exists."))
+            }
+            E::NotMember { user, group } => {
+                no_such_entity(format!("User {user} is not in group {group}."))
+            }
+            E::NoSuchKey(id) => no_such_key(id),
+            E::LimitExceeded {
+                what: "access keys",
+                limit,
+            } => conflict(
+                "LimitExceeded",
+                format!("Cannot exceed quota for AccessKeysPerUser: {limit}"),
+            ),
+            E::NoSuchInlinePolicy { .. } => no_such_entity(error.to_string()),
+            E::NotAttached(arn) => no_such_entity(format!("Policy {arn} was not found.")),
+            E::Policy(why) => malformed_policy(why),
+            E::NotAttachable(arn) => {
+                no_such_entity(format!("Policy {arn} does not exist or is not attachable."))
+            }
+            E::Quota { .. } | E::InlineSize { .. } => conflict("LimitExceeded", error.to_string()),
+            E::DeleteConflict(_) => conflict("DeleteConflict", error.to_string()),
+            error if error.is_unavailable() => {
+                Fault::unavailable(Family::Query).with_cause(error).into()
+            }
+            error => Fault::internal(Family::Query).with_cause(error).into(),
+        }
+    }
+}
+
+/// AWS says no more than the first sentence; the cause is added.
+fn malformed_policy(why: &iam::PolicyError) -> Error {
+    let message = format!("Syntax errors in policy. {why}");
+    Fault::sender("MalformedPolicyDocument", message).into()
+}
+
+pub(super) fn no_such_user(name: &str) -> Error {
+    no_such_entity(format!("The user with name {name} cannot be found."))
+}
+
+pub(super) fn no_such_group(name: &str) -> Error {
+    no_such_entity(format!("The group with name {name} cannot be found."))
+}
+
+pub(super) fn no_such_key(id: &str) -> Error {
+    no_such_entity(format!("The Access Key with id {id} cannot be found."))
+}
+
+fn no_such_entity(message: String) -> Error {
+    Fault::sender("NoSuchEntity", message)
+        .with_status(404)
+        .into()
+}
+
+fn already_exists(message: String) -> Error {
+    conflict("EntityAlreadyExists", message)
+}
+
+fn conflict(code: &'static str, message: String) -> Error {
+    Fault::sender(code, message).with_status(409).into()
+}
+
+/// A member that breaks a rule which only its operation can check.
+pub(super) fn invalid_input(message: impl Into<String>) -> Error {
+    Fault::sender("InvalidInput", message).into()
+}
+
+pub(super) fn validation(message: impl Into<String>) -> Error {
+    Fault::sender("ValidationError", message).into()
+}
