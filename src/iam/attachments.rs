@@ -5,10 +5,10 @@
 use wharfinger_aws::AccountId;
 use wharfinger_db::Tx;
 
-use crate::attachable::check_attachable;
 use crate::error::Error;
 use crate::groups::same_group;
 use crate::policy::{Grammar, Policy};
+use crate::policy_lookup::check_policy;
 use crate::principal::{GroupName, UserName};
 use crate::store;
 use crate::store::policies::{INLINE, MANAGED, PolicyRow};
@@ -181,7 +181,7 @@ impl Users {
         self.db
             .write(move |tx| {
                 owner.check(tx, account)?;
-                check_attachable(&arn)?;
+                check_policy(tx, account, &arn)?;
                 let held = store::policies::of_owner(tx, account, owner.id())?;
                 let attached = held.iter().filter(|held| held.document.is_none());
                 if attached.clone().any(|held| held.name == arn) {

@@ -82,6 +82,20 @@ pub enum Error {
     NoSuchKey(String),
     #[error("there is no managed policy {0}")]
     NoSuchPolicy(String),
+    #[error("A policy called {0} already exists. Duplicate names are not allowed.")]
+    PolicyExists(String),
+    #[error("Policy {arn} version {version} does not exist or is not attachable.")]
+    NoSuchPolicyVersion { arn: String, version: String },
+    /// What stands against the deletion of a managed policy or of a version of it.
+    #[error("{0}")]
+    PolicyInUse(&'static str),
+    #[error(
+        "A managed policy can have up to 5 versions. Before you create a new version, you must \
+         delete an existing version."
+    )]
+    TooManyPolicyVersions,
+    #[error("The policy {0} belongs to AWS and cannot be changed.")]
+    AwsManagedPolicy(String),
     #[error("the user has no policy {0}")]
     NotAttached(String),
     #[error("the policy {0} does not exist or cannot be attached")]

@@ -14,6 +14,7 @@ use crate::compiled::CompiledPolicies;
 use crate::error::Error;
 use crate::managed::managed_policy;
 use crate::policy::Grammar;
+use crate::policy_lookup::load_documents;
 use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal};
 use crate::seal::Seal;
 use crate::store;
@@ -101,15 +102,26 @@ impl<T> Cached<T> {
 struct Attached {
     /// The user's own, and those of its groups.
     policies: Vec<PolicyRow>,
+    boundary: Option<PolicyRow>,
     tags: Vec<(String, String)>,
 }
 
 impl Attached {
-    fn of(tx: &mut Tx<'_>, account: AccountId, user_id: &str) -> Result<Self, Error> {
+    fn of(tx: &mut Tx<'_>, account: AccountId, row: &UserRow) -> Result<Self, Error> {
+        let user_id = row.user.id.as_str();
         let mut policies = store::policies::of_owner(tx, account, user_id)?;
         policies.extend(store::policies::of_groups(tx, account, user_id)?);
+        let mut boundary = row.boundary.clone().map(|name| PolicyRow {
+            name,
+            document: None,
+        });
+        load_documents(tx, account, policies.iter_mut().chain(&mut boundary))?;
         let tags = store::tags::of_owner(tx, account, user_id)?;
-        Ok(Self { policies, tags })
+        Ok(Self {
+            policies,
+            boundary,
+            tags,
+        })
     }
 }
 
@@ -182,7 +194,8 @@ impl Identities {
             let Some(user) = store::users::find_by_id(tx, account, &id)? else {
                 return Ok(None);
             };
-            Ok(Some((user, Attached::of(tx, account, &id)?)))
+            let attached = Attached::of(tx, account, &user)?;
+            Ok(Some((user, attached)))
         });
         let Some((row, attached)) = found.await? else {
             return Ok(None);
@@ -245,7 +258,7 @@ impl Identities {
                 .parse()
                 .map_err(|_| Error::Corrupt("access_keys.account".to_owned()))?;
             let attached = match &key.owner {
-                Some(_) => Attached::of(tx, account, &key.owner_id)?,
+                Some(row) => Attached::of(tx, account, row)?,
                 None => Attached::default(),
             };
             Ok(Some((account, key, attached)))
@@ -295,10 +308,8 @@ impl Identities {
         let policies = self.policies(&attached.policies)?;
         let mut caller = Caller::new(account, Principal::User(row.user), policies);
         caller.tags = attached.tags;
-        if let Some(arn) = &row.boundary {
-            let boundary = managed_policy(arn).ok_or_else(|| corrupt(arn))?;
-            caller.boundary = Some(boundary);
-        }
+        let boundary = attached.boundary.as_ref();
+        caller.boundary = boundary.map(|row| self.named(row)).transpose()?;
         Ok(caller)
     }
 

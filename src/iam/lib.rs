@@ -5,9 +5,10 @@
 //! perform an action, and gives the reason. [`Users`] manages users and access keys.
 
 mod access_keys;
-mod attachable;
 mod attachments;
 mod authenticate;
+mod aws_policies;
+mod boundaries;
 mod budget;
 mod compiled;
 mod condition;
@@ -23,9 +24,12 @@ mod identities;
 mod index_mode;
 mod key;
 mod managed;
+mod managed_policies;
 mod owned_keys;
 mod pattern;
 mod policy;
+mod policy_listings;
+mod policy_lookup;
 mod principal;
 mod principal_ids;
 mod resource;
@@ -57,8 +61,12 @@ pub use grants::{LayerGrant, RegistryGrant};
 pub use groups::Group;
 use identities::Identities;
 pub use managed::{AwsManagedPolicy, aws_managed_policies, managed_policy, managed_policy_names};
+pub use managed_policies::{
+    ManagedPolicies, ManagedPolicy, ManagedPolicyVersion, NewManagedPolicy,
+};
 pub use owned_keys::{KeyOwner, KeyRecord};
 pub use policy::{Grammar, Policy};
+pub use policy_listings::{EntityFilter, PolicyFilter, PolicyUsage};
 pub use principal::{
     Caller, GroupName, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName,
 };
@@ -69,6 +77,7 @@ pub use seal::{KeyFileError, MasterKey};
 pub use sessions::NewSession;
 use sessions::Sessions;
 pub use store::access_keys::{AccessKeySummary, KeyUse};
+pub use store::policy_entities::PolicyEntity;
 pub use token::{IssuedToken, install_crypto_provider};
 use token::{SignIn, Tokens};
 pub use user_records::{NewUser, User};
@@ -83,6 +92,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0007__settings"),
     wharfinger_db::migration!("V0008__users_by_unique_id"),
     wharfinger_db::migration!("V0010__identities"),
+    wharfinger_db::migration!("V0011__managed_policies"),
 ];
 
 /// How long the password of `GetAuthorizationToken` holds (ECR's own figure).
@@ -123,6 +133,7 @@ pub struct Iam {
     sessions: Arc<Sessions>,
     tokens: Arc<Tokens>,
     users: Users,
+    managed_policies: ManagedPolicies,
     clock: Clock,
     config: Config,
 }
@@ -151,6 +162,11 @@ impl Iam {
             clock.clone(),
             config.dev,
         );
+        let managed_policies = ManagedPolicies {
+            db: db.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+        };
         let users = Users {
             db,
             seal,
@@ -162,6 +178,7 @@ impl Iam {
             sessions,
             tokens,
             users,
+            managed_policies,
             clock,
             config,
         })
@@ -211,6 +228,10 @@ impl Iam {
 
     pub const fn users(&self) -> &Users {
         &self.users
+    }
+
+    pub const fn managed_policies(&self) -> &ManagedPolicies {
+        &self.managed_policies
     }
 
     /// Checks all of a signed AWS request that does not depend on its body: key, scope date, time

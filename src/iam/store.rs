@@ -2,7 +2,9 @@
 
 pub(super) mod access_keys;
 pub(super) mod groups;
+pub(super) mod managed_policies;
 pub(super) mod policies;
+pub(super) mod policy_entities;
 pub(super) mod tags;
 pub(super) mod users;
 

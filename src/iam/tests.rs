@@ -2,6 +2,7 @@
 //! change takes effect.
 
 mod identities;
+mod managed_policies;
 mod sessions;
 mod tokens;
 mod users;

@@ -4,8 +4,8 @@ use wharfinger_aws::{AccountId, Arn};
 use wharfinger_base::{Page, Timestamp};
 use wharfinger_db::Tx;
 
-use crate::attachable::check_attachable;
 use crate::error::Error;
+use crate::policy_lookup::check_policy;
 use crate::principal::UserName;
 use crate::store;
 use crate::store::users::UserRow;
@@ -71,7 +71,7 @@ impl Users {
         self.db
             .write(move |tx| {
                 if let Some(boundary) = &row.boundary {
-                    check_attachable(boundary)?;
+                    check_policy(tx, account, boundary)?;
                 }
                 check_count(
                     store::users::count(tx, account)?,

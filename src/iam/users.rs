@@ -10,6 +10,7 @@ use wharfinger_db::{Db, Tx};
 use crate::error::Error;
 use crate::managed::aws_managed_policies;
 use crate::policy::{Grammar, Policy};
+use crate::policy_lookup::check_policy;
 use crate::principal::UserName;
 use crate::seal::Seal;
 use crate::store;
@@ -28,7 +29,7 @@ const MAX_POLICY_NAME_BYTES: usize = 128;
 const MAX_PAGE: usize = 1_000;
 
 /// Base 32, as the ids of AWS.
-const ID_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+pub(super) const ID_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// Base 64. The 40 characters of a secret hold 240 bits; the 16 random ones of a key id, 80.
 const SECRET_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -49,8 +50,14 @@ pub struct NewAccessKey {
 pub struct PolicyAttachment(PolicyRow);
 
 impl PolicyAttachment {
-    /// A managed policy by name or ARN.
+    /// A managed policy: one of AWS by name or ARN, or a customer managed one by its ARN.
     pub fn managed(name: &str) -> Result<Self, Error> {
+        if name.starts_with("arn:aws:iam::") && name.contains(":policy/") {
+            return Ok(Self(PolicyRow {
+                name: name.to_owned(),
+                document: None,
+            }));
+        }
         let arn = managed_arn(name).ok_or_else(|| Error::NoSuchPolicy(name.to_owned()))?;
         Ok(Self(PolicyRow {
             name: arn,
@@ -66,6 +73,16 @@ impl PolicyAttachment {
             name: name.to_owned(),
             document: Some(document.to_owned()),
         }))
+    }
+}
+
+impl PolicyAttachment {
+    /// Checks that a managed policy exists.
+    fn check(&self, tx: &mut Tx<'_>, account: AccountId) -> Result<(), Error> {
+        match self.0.document {
+            None => check_policy(tx, account, &self.0.name),
+            Some(_) => Ok(()),
+        }
     }
 }
 
@@ -124,6 +141,9 @@ impl Users {
                 };
                 if !store::users::insert(tx, account, &row)? {
                     return Err(Error::UserExists(user.name.clone()));
+                }
+                for policy in &policies {
+                    policy.check(tx, account)?;
                 }
                 store::access_keys::insert(tx, account, &user.id, &stored, &sealed, now)?;
                 policies
@@ -196,6 +216,7 @@ impl Users {
     ) -> Result<(), Error> {
         let now = self.clock.now();
         self.change(account, name, move |tx, row| {
+            policy.check(tx, account)?;
             let held = store::policies::of_owner(tx, account, &row.user.id)?;
             if held.len() >= MAX_POLICIES && !held.iter().any(|held| held.name == policy.0.name) {
                 return Err(Error::LimitExceeded {

@@ -153,6 +153,18 @@ pub(crate) fn is_member(tx: &mut Tx<'_>, account: AccountId, user_id: &str) -> R
     Ok(found.is_some())
 }
 
+/// Sets or removes the permissions boundary.
+pub(crate) fn set_boundary(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    user_id: &str,
+    arn: Option<&str>,
+) -> Result<()> {
+    let sql = "UPDATE users SET boundary = ?3 WHERE account = ?1 AND user_id = ?2";
+    tx.execute(sql, params![account.as_str(), user_id, arn])
+        .map(drop)
+}
+
 /// Removes the user with all its keys, policies, tags and memberships.
 pub(crate) fn delete(tx: &mut Tx<'_>, account: AccountId, user_id: &str) -> Result<()> {
     for sql in [
