@@ -1,11 +1,15 @@
 //! AWS IAM: users, groups, access keys and their policies.
 
 mod access_keys;
+mod boundaries;
 mod error;
 mod groups;
+mod managed_policies;
 mod members;
 mod paging;
 mod policies;
+mod policy_tags;
+mod policy_versions;
 mod resource;
 mod user_tags;
 mod users;
@@ -57,11 +61,26 @@ impl Service for IamService {
     }
 
     async fn load(state: &State, id: &IamResourceId, caller: &Caller) -> Result<IamResource> {
-        IamResource::load(state.iam.users(), id, caller).await
+        IamResource::load(&state.iam, id, caller).await
     }
 }
 
 static OPERATIONS: &[OperationEntry<IamService>] = operations![
+    managed_policies::CreatePolicy,
+    managed_policies::GetPolicy,
+    managed_policies::ListPolicies,
+    managed_policies::DeletePolicy,
+    managed_policies::ListEntitiesForPolicy,
+    policy_versions::CreatePolicyVersion,
+    policy_versions::GetPolicyVersion,
+    policy_versions::ListPolicyVersions,
+    policy_versions::DeletePolicyVersion,
+    policy_versions::SetDefaultPolicyVersion,
+    policy_tags::TagPolicy,
+    policy_tags::UntagPolicy,
+    policy_tags::ListPolicyTags,
+    boundaries::PutUserPermissionsBoundary,
+    boundaries::DeleteUserPermissionsBoundary,
     users::CreateUser,
     users::GetUser,
     users::ListUsers,

@@ -50,6 +50,7 @@ const PATTERNS: &[(&str, Predicate)] = &[
         text.chars().all(is_tag_character)
     }),
     (r"((/[A-Za-z0-9\.,\+@=_-]+)*)/", is_policy_path),
+    (r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?", is_version_id),
 ];
 
 /// Does `text` satisfy `pattern`? A pattern that is not in the table refuses everything (a test
@@ -99,6 +100,17 @@ fn is_policy_path(text: &str) -> bool {
         Some(None) => text == "/",
         None => false,
     }
+}
+
+/// `v[1-9][0-9]*(\.[A-Za-z0-9-]*)?`
+fn is_version_id(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('v') else {
+        return false;
+    };
+    let (number, suffix) = rest.split_once('.').unwrap_or((rest, ""));
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    digits && !number.starts_with('0') && suffix.bytes().all(legal)
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
@@ -167,6 +179,11 @@ mod tests {
                     "00000000-aaaa-bbbb-0000-00000000000g",
                     "----",
                 ],
+            ),
+            (
+                is_version_id,
+                &["v1", "v20", "v3.a-b", "v3."],
+                &["", "v", "v0", "1", "v1a", "v.1", "v1._"],
             ),
             (
                 is_policy_path,

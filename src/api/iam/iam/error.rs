@@ -54,14 +54,30 @@ impl From<iam::Error> for Error {
                 "LimitExceeded",
                 format!("Cannot exceed quota for AccessKeysPerUser: {limit}"),
             ),
-            E::NoSuchInlinePolicy { .. } => no_such_entity(error.to_string()),
+            E::NoSuchInlinePolicy { .. } | E::NoSuchPolicyVersion { .. } => {
+                no_such_entity(error.to_string())
+            }
             E::NotAttached(arn) => no_such_entity(format!("Policy {arn} was not found.")),
+            E::Policy(iam::PolicyError::TooLong { limit }) => conflict(
+                "LimitExceeded",
+                format!("Cannot exceed quota for PolicySize: {limit}"),
+            ),
             E::Policy(why) => malformed_policy(why),
             E::NotAttachable(arn) => {
                 no_such_entity(format!("Policy {arn} does not exist or is not attachable."))
             }
-            E::Quota { .. } | E::InlineSize { .. } => conflict("LimitExceeded", error.to_string()),
-            E::DeleteConflict(_) => conflict("DeleteConflict", error.to_string()),
+            E::NoSuchPolicy(arn) => no_such_policy(arn),
+            E::PolicyExists(_) => already_exists(error.to_string()),
+            E::AwsManagedPolicy(_) => {
+                let fault = Fault::sender("AccessDenied", error.to_string());
+                fault.with_status(403).into()
+            }
+            E::Quota { .. } | E::InlineSize { .. } | E::TooManyPolicyVersions => {
+                conflict("LimitExceeded", error.to_string())
+            }
+            E::DeleteConflict(_) | E::PolicyInUse(_) => {
+                conflict("DeleteConflict", error.to_string())
+            }
             error if error.is_unavailable() => {
                 Fault::unavailable(Family::Query).with_cause(error).into()
             }
@@ -86,6 +102,10 @@ pub(super) fn no_such_group(name: &str) -> Error {
 
 pub(super) fn no_such_key(id: &str) -> Error {
     no_such_entity(format!("The Access Key with id {id} cannot be found."))
+}
+
+pub(super) fn no_such_policy(arn: &str) -> Error {
+    no_such_entity(format!("Policy {arn} was not found."))
 }
 
 fn no_such_entity(message: String) -> Error {

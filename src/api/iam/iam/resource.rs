@@ -1,13 +1,16 @@
 //! The resources of IAM.
 
 use wharfinger_aws::{AccountId, Arn};
-use wharfinger_iam::{Caller, Group, KeyOwner, Principal, Resource, User, Users};
+use wharfinger_iam::{
+    Caller, Group, Iam, KeyOwner, ManagedPolicy, Principal, Resource, User, Users,
+};
 
 use crate::iam::{Error, Result, error};
 
 /// The kinds of entities, named as in their ARNs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntityKind {
+    Policy,
     User,
     Group,
 }
@@ -15,6 +18,7 @@ pub enum EntityKind {
 impl EntityKind {
     const fn as_str(self) -> &'static str {
         match self {
+            Self::Policy => "policy",
             Self::User => "user",
             Self::Group => "group",
         }
@@ -30,6 +34,8 @@ impl EntityKind {
 /// The name of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IamResourceId {
+    /// A managed policy, with the account whose uses of it count.
+    Policy(AccountId, Arn),
     /// The user or root that calls, where a request names nobody.
     Caller(AccountId),
     /// What has this path and name whether it exists or not: an entity that a request creates, or
@@ -76,10 +82,13 @@ enum Entity {
         name: String,
         found: Option<Group>,
     },
+    /// Absent where it does not exist.
+    Policy(Option<ManagedPolicy>),
 }
 
 impl IamResource {
-    pub(super) async fn load(users: &Users, id: &IamResourceId, caller: &Caller) -> Result<Self> {
+    pub(super) async fn load(iam: &Iam, id: &IamResourceId, caller: &Caller) -> Result<Self> {
+        let users = iam.users();
         match id {
             IamResourceId::Caller(account) => match &caller.principal {
                 Principal::User(user) => Self::user_of(users, *account, &user.name).await,
@@ -95,6 +104,18 @@ impl IamResource {
                 name,
             } => Ok(Self::named(*account, *kind, path, name)),
             IamResourceId::User(account, name) => Self::user_of(users, *account, name).await,
+            IamResourceId::Policy(account, arn) => {
+                let found = iam.managed_policies().find(*account, arn.as_str()).await?;
+                let (policy, tags) =
+                    found.map_or((None, Vec::new()), |(policy, tags)| (Some(policy), tags));
+                Ok(Self {
+                    // AWS's own policies belong to every account.
+                    account: arn.account_id().unwrap_or(*account),
+                    arn: arn.clone(),
+                    tags,
+                    entity: Entity::Policy(policy),
+                })
+            }
             IamResourceId::Group(account, name) => Self::group_of(users, *account, name).await,
             IamResourceId::Renamed {
                 account,
@@ -108,6 +129,7 @@ impl IamResource {
                         let found = users.find_user(*account, name).await?;
                         found.map(|user| (user.name.path, user.name.name))
                     }
+                    EntityKind::Policy => None,
                     EntityKind::Group => {
                         let found = users.find_group(*account, name).await?;
                         found.map(|group| (group.name.path, group.name.name))
@@ -187,7 +209,9 @@ impl IamResource {
     pub(super) fn user(&self) -> Result<&User> {
         match &self.entity {
             Entity::User { name, found } => found.as_ref().ok_or_else(|| error::no_such_user(name)),
-            Entity::Named | Entity::Root | Entity::Group { .. } => Err(Error::wrong_resource()),
+            Entity::Named | Entity::Policy(_) | Entity::Root | Entity::Group { .. } => {
+                Err(Error::wrong_resource())
+            }
         }
     }
 
@@ -200,7 +224,9 @@ impl IamResource {
             Entity::Group { name, found } => {
                 found.as_ref().ok_or_else(|| error::no_such_group(name))
             }
-            Entity::Named | Entity::Root | Entity::User { .. } => Err(Error::wrong_resource()),
+            Entity::Named | Entity::Policy(_) | Entity::Root | Entity::User { .. } => {
+                Err(Error::wrong_resource())
+            }
         }
     }
 
@@ -213,6 +239,18 @@ impl IamResource {
             return Ok(KeyOwner::Root);
         }
         Ok(KeyOwner::User(&self.user()?.name))
+    }
+
+    /// The managed policy.
+    ///
+    /// # Errors
+    /// `NoSuchEntity`.
+    pub(super) fn policy(&self) -> Result<&ManagedPolicy> {
+        match &self.entity {
+            Entity::Policy(Some(policy)) => Ok(policy),
+            Entity::Policy(None) => Err(error::no_such_policy(self.arn.as_str())),
+            _ => Err(Error::wrong_resource()),
+        }
     }
 
     /// Whether it is the root of the account.
