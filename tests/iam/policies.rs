@@ -42,8 +42,9 @@ async fn inline_policies_are_set_read_and_deleted() {
         let refused = root.iam(&put, &[name, policy("c"), ("PolicyDocument", "{}")]);
         let refused = refused.await;
         refused.assert_fault(400, "MalformedPolicyDocument", "Syntax errors in policy.");
-        let resource = format!("arn:aws:ecr:*:*:{}", "x".repeat(most - 200));
-        let long = ALLOW.replace("\"*\"", &format!("\"{resource}\""));
+        let repository = |at| format!("\"arn:aws:ecr:*:*:repository/{at}\"");
+        let repositories: Vec<_> = (0..most / 25).map(repository).collect();
+        let long = ALLOW.replace("\"*\"", &format!("[{}]", repositories.join(",")));
         let refused = root.iam(&put, &[name, policy("c"), ("PolicyDocument", &long)]);
         refused.await.assert_fault(
             409,
