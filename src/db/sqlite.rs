@@ -50,10 +50,13 @@ const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// The index in a file.
 pub(super) struct Sqlite {
-    writes: Queue,
-    reads: Queue,
+    // Dropped in this order: all other connections are closed before those of the writer and the
+    // checkpointer, and closing the last one copies what is left of the log.
     point_readers: Arc<PointReaders>,
-    _threads: Threads,
+    reads: Queue,
+    _reader_threads: Threads,
+    writes: Queue,
+    _writer_threads: Threads,
     _temporary: Option<TemporaryFolder>,
 }
 
@@ -114,7 +117,8 @@ impl Sqlite {
         };
         let (writes, jobs) = mpsc::channel(WRITE_QUEUE);
         let (reads, read_jobs) = mpsc::channel(READ_QUEUE);
-        let mut threads = Threads::default();
+        let mut reader_threads = Threads::default();
+        let mut writer_threads = Threads::default();
         let point_readers = Arc::new(PointReaders::new({
             let file = file.clone();
             move || file.connect(Role::PointReader)
@@ -123,7 +127,7 @@ impl Sqlite {
             .connect(Role::Writer)
             .map_err(|error| trouble(&error))?;
         let (wal, wakes) = Wal::watch(&mut connection).map_err(|error| trouble(&error))?;
-        threads.start("db-writer", {
+        writer_threads.start("db-writer", {
             let (wal, readers) = (wal.clone(), Arc::clone(&point_readers));
             move || writer::run(&connection, jobs, &wal, &readers)
         })?;
@@ -133,7 +137,7 @@ impl Sqlite {
         checkpointer
             .busy_timeout(checkpoint::TRUNCATE_WAIT)
             .map_err(|error| trouble(&error))?;
-        threads.start("db-checkpoint", {
+        writer_threads.start("db-checkpoint", {
             let readers = Arc::clone(&point_readers);
             move || checkpoint::run(&checkpointer, &wal, &wakes, &readers)
         })?;
@@ -143,13 +147,14 @@ impl Sqlite {
                 .connect(Role::Reader)
                 .map_err(|error| trouble(&error))?;
             let jobs = Arc::clone(&read_jobs);
-            threads.start("db-reader", move || run_reader(&reader, &jobs))?;
+            reader_threads.start("db-reader", move || run_reader(&reader, &jobs))?;
         }
         Ok(Self {
             writes,
             reads,
             point_readers,
-            _threads: threads,
+            _reader_threads: reader_threads,
+            _writer_threads: writer_threads,
             _temporary: temporary,
         })
     }
@@ -165,6 +170,12 @@ impl Sqlite {
     /// Runs a read on the calling thread; `None` where every connection for that is lent out.
     pub(super) fn inline<T>(&self, work: impl FnOnce(&mut Tx<'_>) -> T) -> Option<Result<T>> {
         self.point_readers.read(work)
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.point_readers.close();
     }
 }
 

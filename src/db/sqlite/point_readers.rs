@@ -178,6 +178,11 @@ impl PointReaders {
         }
     }
 
+    /// Closes the connections. Nobody may read any more.
+    pub(crate) fn close(&self) {
+        self.lock().idle.clear();
+    }
+
     fn take(&self) -> Option<Result<PointReader>> {
         {
             let mut lent = self.lock();

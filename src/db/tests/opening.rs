@@ -124,3 +124,23 @@ fn one_server_holds_an_index_whatever_its_data_folder() {
     drop(held);
     ServingLock::acquire(other.path(), &DatabaseConfig::sqlite(&link)).expect("free");
 }
+
+/// The last connection that is closed copies the write-ahead log back and removes it. Two that are
+/// closed at one time would leave it, and a copy of the index file alone would lack its end.
+#[tokio::test]
+async fn a_closed_index_is_one_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("index.sqlite3");
+    let config = DatabaseConfig::sqlite(&path);
+    for round in 0..40 {
+        let db = Db::open(&config, &[], Upgrade::Apply).expect("opens");
+        if round == 0 {
+            with_table(&db).await;
+        }
+        fill(&db, round * 2..round * 2 + 2).await;
+        let found = db.get(|tx| amount(tx, "thing-000")).await;
+        assert_eq!(found, Ok(Some(0)));
+        drop(db);
+        assert!(!folder.path().join("index.sqlite3-wal").exists(), "{round}");
+    }
+}
