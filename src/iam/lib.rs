@@ -32,6 +32,7 @@ mod policy_listings;
 mod policy_lookup;
 mod principal;
 mod principal_ids;
+mod reset;
 mod resource;
 mod scopes;
 mod seal;

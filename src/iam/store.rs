@@ -5,6 +5,7 @@ pub(super) mod groups;
 pub(super) mod managed_policies;
 pub(super) mod policies;
 pub(super) mod policy_entities;
+pub(super) mod reset;
 pub(super) mod tags;
 pub(super) mod users;
 

@@ -3,6 +3,7 @@
 
 mod identities;
 mod managed_policies;
+mod reset;
 mod sessions;
 mod tokens;
 mod users;

@@ -7,10 +7,7 @@ use wharfinger_api_core::response::text;
 
 use crate::app::App;
 
-/// Users removed per read of the index.
-const PAGE: usize = 100;
-
-/// Empties registry and users. The route exists under `--dev` only.
+/// Empties the registry and the identities. The route exists under `--dev` only.
 pub(super) async fn everything(app: &App) -> Response<Body> {
     match forget(app).await {
         Ok(()) => text(StatusCode::OK, "everything is gone"),
@@ -26,14 +23,6 @@ pub(super) async fn everything(app: &App) -> Response<Body> {
 
 async fn forget(app: &App) -> anyhow::Result<()> {
     app.registry.reset().await?;
-    let (users, account) = (app.iam.users(), app.iam.account());
-    loop {
-        let page = users.list(account, None, PAGE).await?;
-        if page.items.is_empty() {
-            return Ok(());
-        }
-        for user in page.items {
-            users.delete(account, &user.name).await?;
-        }
-    }
+    let account = app.iam.account();
+    Ok(app.iam.users().remove_everything(account).await?)
 }

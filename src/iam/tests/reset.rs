@@ -1,0 +1,35 @@
+//! The reset of a development server.
+
+use super::*;
+use crate::managed_policies::NewManagedPolicy;
+
+#[tokio::test]
+async fn nothing_is_left_but_the_root() {
+    let world = World::new();
+    let (iam, account) = (world.open().await, AccountId::DEV);
+    let users = iam.users();
+    let make = || async {
+        user(&iam, "ci", &["AdministratorAccess"]).await;
+        let group = users.create_group(account, "builders".to_owned(), "/".to_owned());
+        group.await.expect("a group");
+        let policy = NewManagedPolicy {
+            name: "Pull".to_owned(),
+            path: "/".to_owned(),
+            document: r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ecr:*",
+                "Resource":"*"}}"#
+                .to_owned(),
+            description: None,
+            tags: Vec::new(),
+        };
+        let policy = iam.managed_policies().create(account, policy);
+        policy.await.expect("a policy");
+    };
+    make().await;
+    let root_keys = users.keys(account, None).await.expect("keys").len();
+    users.remove_everything(account).await.expect("removed");
+    let left = users.list(account, None, 10).await.expect("users");
+    assert!(left.items.is_empty());
+    let kept = users.keys(account, None).await.expect("keys").len();
+    assert_eq!(kept, root_keys);
+    make().await;
+}
