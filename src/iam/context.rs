@@ -77,12 +77,14 @@ impl<'a> AccessRequest<'a> {
                     .extra
                     .iter()
                     .find(|(key, _)| key.eq_ignore_ascii_case(name));
-                return found.map_or_else(Vec::new, |(_, values)| {
-                    values
-                        .iter()
-                        .map(|value| Cow::Borrowed(value.as_str()))
-                        .collect()
-                });
+                let kept = || {
+                    let mut kept = self.caller.session_keys.iter();
+                    kept.find(|(key, _)| key == name)
+                        .map(|(_, values)| values.as_slice())
+                };
+                let found = found.map(|(_, values)| *values).or_else(kept);
+                let values = found.unwrap_or_default().iter();
+                return values.map(|value| Cow::Borrowed(value.as_str())).collect();
             }
             _ => {}
         }
@@ -102,7 +104,7 @@ impl<'a> AccessRequest<'a> {
             Key::UserAgent => context.user_agent.map(Cow::Borrowed),
             Key::RequestedRegion => context.requested_region.map(Cow::Borrowed),
             Key::ResourceAccount => Some(Cow::Owned(self.resource_account.as_str().to_owned())),
-            Key::NoService => Some(Cow::Borrowed("false")),
+            Key::ViaService => Some(Cow::Borrowed("false")),
             Key::ResourceTag(_)
             | Key::RequestTag(_)
             | Key::PrincipalTag(_)
@@ -111,6 +113,8 @@ impl<'a> AccessRequest<'a> {
             Key::PrincipalArn
             | Key::PrincipalAccount
             | Key::PrincipalType
+            | Key::PrincipalIsService
+            | Key::PrincipalServiceName
             | Key::Username
             | Key::UserId
             | Key::TokenIssueTime
@@ -137,7 +141,10 @@ impl<'a> AccessRequest<'a> {
     /// The keys about the caller. Source: the table "Principal key values" of the IAM user guide.
     fn of_caller(&self, key: &Key) -> Option<Cow<'a, str>> {
         let caller = self.caller;
-        let known = caller.principal != Principal::Anonymous;
+        let known = match caller.principal {
+            Principal::Root | Principal::User(_) | Principal::AssumedRole { .. } => true,
+            Principal::WebIdentity { .. } | Principal::Service(_) | Principal::Anonymous => false,
+        };
         match (key, &caller.principal) {
             (Key::PrincipalType, Principal::Root) => Some("Account".into()),
             (Key::PrincipalType, Principal::User(_)) => Some("User".into()),
@@ -146,7 +153,10 @@ impl<'a> AccessRequest<'a> {
             (Key::PrincipalArn, _) if known => Some(caller.principal_arn().as_str().into()),
             (Key::PrincipalAccount, _) if known => Some(caller.account.as_str().into()),
             (Key::UserId, Principal::Anonymous) => Some("anonymous".into()),
-            (Key::UserId, _) => Some(caller.user_id().into()),
+            (Key::UserId, _) if known => Some(caller.user_id().into()),
+            (Key::PrincipalIsService, Principal::Service(_)) => Some("true".into()),
+            (Key::PrincipalIsService, _) => Some("false".into()),
+            (Key::PrincipalServiceName, Principal::Service(name)) => Some((&**name).into()),
             (Key::Username, Principal::User(user)) => Some(user.name.as_str().into()),
             (Key::TokenIssueTime, _) => caller.issued_at.map(|at| at.to_rfc3339().into()),
             // The key exists for temporary credentials only, and no device proves anything here.

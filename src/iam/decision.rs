@@ -17,6 +17,8 @@ pub enum PolicyKind {
     Registry,
     Boundary,
     Session,
+    /// The role that shall be assumed.
+    Trust,
 }
 
 impl PolicyKind {
@@ -27,6 +29,7 @@ impl PolicyKind {
             Self::Resource | Self::Registry => ("a", "resource-based policy"),
             Self::Boundary => ("a", "permissions boundary"),
             Self::Session => ("a", "session policy"),
+            Self::Trust => ("a", "role trust policy"),
         }
     }
 }

@@ -12,6 +12,9 @@
 //!    regard to those.
 //! 4. From another account, both must allow, and rule 2 holds for the caller's side.
 //! 5. The root of an account is limited by explicit denies only.
+//! 6. A role is assumed only by whom its trust policy allows, also within its account. One that
+//!    names the caller suffices there; one that names the account delegates as in rule 3. Web
+//!    identities and services have no policies of their own: the trust policy must name them.
 //!
 //! A decision that would exceed the budget of its request is a denial.
 
@@ -36,6 +39,8 @@ pub struct PolicySet<'a> {
     pub identity: &'a IdentityPolicies,
     pub resource: Option<&'a Policy>,
     pub registry: Option<&'a Policy>,
+    /// That of the role which the caller wants to assume.
+    pub trust: TrustPolicy<'a>,
     pub boundary: Option<&'a NamedPolicy>,
     /// One of them must allow; `None` where the session has none.
     pub session: Option<&'a IdentityPolicies>,
@@ -50,10 +55,21 @@ impl<'a> PolicySet<'a> {
             identity: &caller.policies,
             resource,
             registry: None,
+            trust: TrustPolicy::NotNeeded,
             boundary: caller.boundary.as_ref(),
             session: caller.session_policies.as_deref(),
         }
     }
+}
+
+/// The trust policy in a decision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TrustPolicy<'a> {
+    /// The action does not assume a role.
+    NotNeeded,
+    /// There is no such role, so that nobody may assume it.
+    Missing,
+    Of(&'a Policy),
 }
 
 /// One decision under way.
@@ -114,6 +130,9 @@ fn decide(evaluation: &Evaluation<'_>, policies: &PolicySet<'_>) -> Decision {
             reason: Denial::ExplicitDeny(statement.clone()),
         };
     }
+    if policies.trust != TrustPolicy::NotNeeded {
+        return combine_trust(evaluation.request, scans);
+    }
     combine(evaluation.request, scans)
 }
 
@@ -122,6 +141,7 @@ struct Scans {
     identity: Scan,
     /// The policies of the resource and of the registry together.
     shared: Scan,
+    trust: Scan,
     /// Boundary and session policies, where there are such.
     limits: [(PolicyKind, Option<Scan>); 2],
 }
@@ -150,6 +170,10 @@ impl Scans {
             identity,
             shared: of_resource(PolicyKind::Resource, policies.resource)
                 .or(of_resource(PolicyKind::Registry, policies.registry)),
+            trust: match policies.trust {
+                TrustPolicy::Of(policy) => of_resource(PolicyKind::Trust, Some(policy)),
+                TrustPolicy::NotNeeded | TrustPolicy::Missing => Scan::default(),
+            },
             limits: [
                 (boundary, policies.boundary.map(|one| named(boundary, one))),
                 (session, policies.session.map(|some| all(session, some))),
@@ -160,7 +184,7 @@ impl Scans {
     /// A statement that denies, of the first kind that has one.
     fn deny(&self) -> Option<&MatchedStatement> {
         let limits = self.limits.iter().filter_map(|(_, scan)| scan.as_ref());
-        [&self.identity, &self.shared]
+        [&self.identity, &self.shared, &self.trust]
             .into_iter()
             .chain(limits)
             .find_map(|scan| scan.deny.as_ref())
@@ -209,6 +233,40 @@ fn combine(request: &AccessRequest<'_>, scans: Scans) -> Decision {
         (_, None) => refuse(PolicyKind::Resource),
         (false, Some(_)) => refuse(PolicyKind::Identity),
         (true, Some((_, statement))) => within_limits(statement),
+    }
+}
+
+/// Rule 6, where no statement denies. A caller without permission of its own is told so whether the
+/// role exists or not.
+fn combine_trust(request: &AccessRequest<'_>, scans: Scans) -> Decision {
+    let caller = request.caller;
+    let missing_limit = scans.missing_limit();
+    let refuse = |kind| Decision::Deny {
+        reason: Denial::NoAllow(kind),
+    };
+    let within_limits = |statement| {
+        let allow = Decision::Allow {
+            by: Grant::Statement(statement),
+        };
+        missing_limit.map_or(allow, refuse)
+    };
+    let has_policies = match caller.principal {
+        Principal::WebIdentity { .. } | Principal::Service(_) => false,
+        Principal::Root
+        | Principal::User(_)
+        | Principal::AssumedRole { .. }
+        | Principal::Anonymous => true,
+    };
+    let same_account = caller.account == request.resource_account;
+    let identity = caller.principal == Principal::Root || scans.identity.allow.is_some();
+    match scans.trust.allow {
+        Some((Strength::Grants, statement)) if same_account || !has_policies => Decision::Allow {
+            by: Grant::Statement(statement),
+        },
+        Some((Strength::GrantsWithinLimits, statement)) if same_account => within_limits(statement),
+        _ if has_policies && !identity => refuse(PolicyKind::Identity),
+        Some((_, statement)) if has_policies => within_limits(statement),
+        _ => refuse(PolicyKind::Trust),
     }
 }
 
@@ -361,7 +419,18 @@ fn names_caller(name: &NamedPrincipal, caller: &Caller) -> Option<Strength> {
         NamedPrincipal::UniqueId(id) => {
             (caller.unique_id() == Some(id.as_str())).then_some(by_identity)
         }
-        NamedPrincipal::Outsider => None,
+        NamedPrincipal::Service(name) => {
+            let named = matches!(&caller.principal, Principal::Service(service) if service == name);
+            named.then_some(Strength::Grants)
+        }
+        NamedPrincipal::Federated(name) => {
+            let named = matches!(
+                &caller.principal,
+                Principal::WebIdentity { provider, .. } if provider.as_str() == &**name
+            );
+            named.then_some(Strength::Grants)
+        }
+        NamedPrincipal::CanonicalUser => None,
     }
 }
 
@@ -384,7 +453,10 @@ fn is_excepted(names: &[NamedPrincipal], effect: Effect, caller: &Caller) -> boo
     let this_session =
         |name: &NamedPrincipal| matches!(name, NamedPrincipal::Arn(arn) if arn == caller.arn());
     match &caller.principal {
-        Principal::Root | Principal::Anonymous => listed(&|_| true),
+        Principal::Root
+        | Principal::Anonymous
+        | Principal::WebIdentity { .. }
+        | Principal::Service(_) => listed(&|_| true),
         Principal::User(_) => account() && identity(),
         Principal::AssumedRole { .. } => {
             account()

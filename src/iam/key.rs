@@ -28,8 +28,10 @@ pub(super) enum Key {
     TokenIssueTime,
     MultiFactorAuthPresent,
     ResourceAccount,
-    /// `aws:PrincipalIsAWSService` and `aws:ViaAWSService`: always there, never true here.
-    NoService,
+    PrincipalIsService,
+    PrincipalServiceName,
+    /// `aws:ViaAWSService`: always there, never true here.
+    ViaService,
     TagKeys,
     ResourceTag(String),
     RequestTag(String),
@@ -78,7 +80,9 @@ impl Key {
             "aws:tokenissuetime" => Self::TokenIssueTime,
             "aws:multifactorauthpresent" => Self::MultiFactorAuthPresent,
             "aws:resourceaccount" => Self::ResourceAccount,
-            "aws:principalisawsservice" | "aws:viaawsservice" => Self::NoService,
+            "aws:principalisawsservice" => Self::PrincipalIsService,
+            "aws:principalservicename" => Self::PrincipalServiceName,
+            "aws:viaawsservice" => Self::ViaService,
             "aws:tagkeys" => Self::TagKeys,
             _ => Self::Other(lower),
         }

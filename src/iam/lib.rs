@@ -57,7 +57,7 @@ pub use context::{AccessRequest, ConditionContext};
 pub use decision::{Decision, Denial, Grant, MatchedStatement, PolicyKind};
 pub use effect::Effect;
 pub use error::{Error, PolicyError};
-pub use evaluate::{PolicySet, evaluate};
+pub use evaluate::{PolicySet, TrustPolicy, evaluate};
 pub use grants::{LayerGrant, RegistryGrant};
 pub use groups::Group;
 use identities::Identities;

@@ -24,16 +24,20 @@ pub enum Grammar {
     Repository,
     /// Hangs on an ECR registry: Principal and Resource required; any Sids.
     Registry,
+    /// The trust policy of a role: Principal required, no Resource, actions of STS only; each Sid
+    /// once, of letters and digits.
+    Trust,
 }
 
 impl Grammar {
-    /// Longest document taken, in characters: the IAM quota for a managed policy (which does not
-    /// count blanks); ECR's own limit.
+    /// Longest document taken, in characters: the IAM quotas for a managed policy and for a trust
+    /// policy (which do not count blanks); ECR's own limit.
     #[must_use]
     pub const fn max_chars(self) -> usize {
         match self {
             Self::Identity => 6_144,
             Self::Repository | Self::Registry => 10_240,
+            Self::Trust => 2_048,
         }
     }
 
@@ -43,7 +47,7 @@ impl Grammar {
     fn check_length(self, text: &str) -> Result<(), PolicyError> {
         let limit = self.max_chars();
         let counted = match self {
-            Self::Identity => text
+            Self::Identity | Self::Trust => text
                 .chars()
                 .filter(|character| !character.is_whitespace())
                 .count(),
@@ -94,8 +98,12 @@ pub(super) enum NamedPrincipal {
     /// A user or a role by unique id, as AWS writes the principal of a policy whose user was
     /// deleted.
     UniqueId(String),
-    /// A service, an identity provider or a `CloudFront` user: never a caller here.
-    Outsider,
+    /// An AWS service, such as `ecs-tasks.amazonaws.com`.
+    Service(Box<str>),
+    /// An identity provider: the ARN of an OIDC provider, or the name of one that AWS knows.
+    Federated(Box<str>),
+    /// A `CloudFront` user: never a caller here.
+    CanonicalUser,
 }
 
 impl Policy {
@@ -140,7 +148,7 @@ impl Policy {
             .iter()
             .map(|value| statement(value, grammar, variables))
             .collect::<Result<_, _>>()?;
-        if grammar == Grammar::Identity {
+        if matches!(grammar, Grammar::Identity | Grammar::Trust) {
             check_sids(&statements)?;
         }
         Ok(Self {
@@ -168,7 +176,7 @@ impl PartialEq for Policy {
     }
 }
 
-/// Within an identity policy each Sid stands once and has letters and digits only.
+/// Within a policy of IAM each Sid stands once and has letters and digits only.
 fn check_sids(statements: &[Statement]) -> Result<(), PolicyError> {
     let mut sids: Vec<&str> = statements
         .iter()
@@ -207,7 +215,11 @@ fn statement(value: &Json, grammar: Grammar, variables: bool) -> Result<Statemen
             }
             "Principal" | "NotPrincipal" => principal.fill(element, principals(value)?)?,
             "Action" | "NotAction" => {
-                action.fill(element, entries("Action", value, self::action)?)?;
+                let read = |text: &str| {
+                    let of_sts = grammar != Grammar::Trust || is_sts_action(text);
+                    self::action(text).filter(|_| of_sts)
+                };
+                action.fill(element, entries("Action", value, read)?)?;
             }
             "Resource" | "NotResource" => {
                 resource.fill(
@@ -225,7 +237,7 @@ fn statement(value: &Json, grammar: Grammar, variables: bool) -> Result<Statemen
     }
     let (wants_principal, wants_resource) = match grammar {
         Grammar::Identity => (false, true),
-        Grammar::Repository => (true, false),
+        Grammar::Repository | Grammar::Trust => (true, false),
         Grammar::Registry => (true, true),
     };
     Ok(Statement {
@@ -334,6 +346,12 @@ fn action(text: &str) -> Option<Pattern> {
     }
 }
 
+/// Whether a trust policy may name this action: those of STS, with wildcards behind the colon.
+fn is_sts_action(text: &str) -> bool {
+    let service = text.split_once(':').map(|(service, _)| service);
+    service.is_some_and(|service| service.eq_ignore_ascii_case("sts"))
+}
+
 /// `*`, or an ARN with wildcards and variables.
 fn resource(text: &str, variables: bool) -> Option<ArnPattern> {
     let syntax = Syntax {
@@ -360,8 +378,14 @@ fn principals(value: &Json) -> Result<Vec<NamedPrincipal>, PolicyError> {
     for (kind, names) in kinds {
         principals.extend(match kind.as_str() {
             "AWS" => entries(ELEMENT, names, aws_principal)?,
-            "Service" | "Federated" | "CanonicalUser" => entries(ELEMENT, names, |name| {
-                (!name.is_empty()).then_some(NamedPrincipal::Outsider)
+            "Service" => entries(ELEMENT, names, |name| {
+                (!name.is_empty()).then(|| NamedPrincipal::Service(name.into()))
+            })?,
+            "Federated" => entries(ELEMENT, names, |name| {
+                (!name.is_empty()).then(|| NamedPrincipal::Federated(name.into()))
+            })?,
+            "CanonicalUser" => entries(ELEMENT, names, |name| {
+                (!name.is_empty()).then_some(NamedPrincipal::CanonicalUser)
             })?,
             _ => {
                 return Err(PolicyError::NotAllowed {

@@ -1,5 +1,5 @@
-//! Callers: an account's root, a user, a session of a role or an anonymous caller, with the
-//! policies and the limits of the credentials used. PURE.
+//! Callers: an account's root, a user, a session of a role, a web identity, a service or an
+//! anonymous caller, with the policies and the limits of the credentials used. PURE.
 
 use std::sync::Arc;
 
@@ -21,6 +21,15 @@ pub enum Principal {
         role: RoleName,
         session_name: String,
     },
+    /// Whoever a token of an OIDC provider is about, while it assumes a role.
+    WebIdentity {
+        /// `arn:aws:iam::<account>:oidc-provider/<host and path>`.
+        provider: Arn,
+        /// The claim `sub`.
+        subject: String,
+    },
+    /// An AWS service by name, such as `ecs-tasks.amazonaws.com`, while it assumes a role.
+    Service(Box<str>),
     /// A request without credentials. Only a resource policy that names `*` allows it anything.
     Anonymous,
 }
@@ -143,6 +152,9 @@ pub struct Caller {
     pub tags: Vec<(String, String)>,
     /// When the credentials were issued, where they are temporary.
     pub issued_at: Option<Timestamp>,
+    /// Values of further condition keys that a session keeps from its beginning, such as
+    /// `aws:SourceIdentity`, or that a web identity brings. Names are in lower case.
+    pub session_keys: Arc<[(String, Vec<String>)]>,
     /// What a Bearer token is limited to; `None` for callers with other credentials.
     pub registry_grant: Option<Arc<RegistryGrant>>,
     arn: Arn,
@@ -162,6 +174,13 @@ impl Caller {
                 role.session_arn(account, session_name),
                 format!("{}:{session_name}", role.id).into(),
             ),
+            Principal::WebIdentity { provider, subject } => {
+                (provider.clone(), subject.as_str().into())
+            }
+            Principal::Service(name) => {
+                let arn = Arn::new("aws", "iam", "", account.as_str(), name);
+                (arn, name.clone())
+            }
             Principal::Anonymous => {
                 let arn = Arn::new("aws", "iam", "", account.as_str(), "anonymous");
                 (arn, root_id())
@@ -169,7 +188,11 @@ impl Caller {
         };
         let principal_arn = match &principal {
             Principal::AssumedRole { role, .. } => role.arn(account),
-            Principal::Root | Principal::User(_) | Principal::Anonymous => arn.clone(),
+            Principal::Root
+            | Principal::User(_)
+            | Principal::WebIdentity { .. }
+            | Principal::Service(_)
+            | Principal::Anonymous => arn.clone(),
         };
         Self {
             account,
@@ -181,6 +204,7 @@ impl Caller {
             session_policies: None,
             tags: Vec::new(),
             issued_at: None,
+            session_keys: Arc::default(),
             registry_grant: None,
             arn,
             principal_arn,
@@ -254,17 +278,23 @@ impl Caller {
         match &self.principal {
             Principal::User(user) => Some(&user.id),
             Principal::AssumedRole { role, .. } => Some(&role.id),
-            Principal::Root | Principal::Anonymous => None,
+            Principal::Root
+            | Principal::WebIdentity { .. }
+            | Principal::Service(_)
+            | Principal::Anonymous => None,
         }
     }
 
     /// The caller's name in error messages.
     #[must_use]
     pub fn display(&self) -> &str {
-        if self.principal == Principal::Anonymous {
-            "anonymous"
-        } else {
-            self.arn.as_str()
+        match &self.principal {
+            Principal::Anonymous => "anonymous",
+            Principal::Service(name) => name,
+            Principal::Root
+            | Principal::User(_)
+            | Principal::AssumedRole { .. }
+            | Principal::WebIdentity { .. } => self.arn.as_str(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use wharfinger_aws::{AccountId, Arn};
 
+use crate::evaluate::TrustPolicy;
 use crate::policy::Policy;
 
 /// A resource that policies protect. Each domain implements it for its own types, so that a
@@ -16,6 +17,11 @@ pub trait Resource {
     /// The policy that is attached to the resource.
     fn policy(&self) -> Option<&Policy> {
         None
+    }
+
+    /// The trust policy, where the resource is a role that shall be assumed.
+    fn trust_policy(&self) -> TrustPolicy<'_> {
+        TrustPolicy::NotNeeded
     }
 
     /// The resource's tags, for `aws:ResourceTag`.

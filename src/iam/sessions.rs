@@ -113,7 +113,9 @@ impl Sessions {
                 let duration = duration.unwrap_or(MAX_ROOT_SESSION);
                 (store::ROOT, duration.min(MAX_ROOT_SESSION))
             }
-            Principal::Anonymous => return Err(Error::MissingCredentials),
+            Principal::WebIdentity { .. } | Principal::Service(_) | Principal::Anonymous => {
+                return Err(Error::MissingCredentials);
+            }
         };
         let now = self.clock.now();
         let claims = SessionClaims {

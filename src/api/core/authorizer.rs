@@ -111,7 +111,11 @@ impl Authorizer<'_> {
             context,
             budget: self.budget,
         };
-        let decision = evaluate(&request, &PolicySet::of(self.caller, policy));
+        let policies = PolicySet {
+            trust: resource.trust_policy(),
+            ..PolicySet::of(self.caller, policy)
+        };
+        let decision = evaluate(&request, &policies);
         if decision.is_allow() {
             return Ok(());
         }

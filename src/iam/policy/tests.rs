@@ -201,6 +201,26 @@ fn principals_are_whole_names() {
 }
 
 #[test]
+fn a_trust_policy_has_principals_and_actions_of_sts_only() {
+    let trust = |action: &str| {
+        let statement = json!({
+            "Effect": "Allow", "Action": action, "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+        });
+        let text = json!({"Version": "2012-10-17", "Statement": statement}).to_string();
+        Policy::parse(&text, Grammar::Trust)
+    };
+    for good in ["sts:AssumeRole", "sts:*", "STS:TagSession", "sts:Assume*"] {
+        assert!(trust(good).is_ok(), "{good}");
+    }
+    for bad in ["*", "*:AssumeRole", "ecr:PutImage", "sts", "sts:"] {
+        assert!(trust(bad).is_err(), "{bad}");
+    }
+    assert!(Policy::parse(IDENTITY, Grammar::Trust).is_err());
+    let long = format!("sts:{}", "x".repeat(2_048));
+    assert_eq!(trust(&long), Err(PolicyError::TooLong { limit: 2_048 }));
+}
+
+#[test]
 fn length_and_depth_are_bounded() {
     let padded = |text: &str, filler: char, count: usize| {
         format!("{text}{}", filler.to_string().repeat(count))
@@ -243,7 +263,13 @@ fn length_and_depth_are_bounded() {
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,80}|[\\[\\]{}\",:a*]{0,60}") {
-        for grammar in [Grammar::Identity, Grammar::Repository, Grammar::Registry] {
+        let grammars = [
+            Grammar::Identity,
+            Grammar::Repository,
+            Grammar::Registry,
+            Grammar::Trust,
+        ];
+        for grammar in grammars {
             prop_assert!(Policy::parse(&text, grammar).is_err());
         }
     }

@@ -93,7 +93,10 @@ impl IamResource {
             IamResourceId::Caller(account) => match &caller.principal {
                 Principal::User(user) => Self::user_of(users, *account, &user.name).await,
                 Principal::Root => Ok(Self::root(*account)),
-                Principal::AssumedRole { .. } | Principal::Anonymous => Err(error::validation(
+                Principal::AssumedRole { .. }
+                | Principal::WebIdentity { .. }
+                | Principal::Service(_)
+                | Principal::Anonymous => Err(error::validation(
                     "Must specify userName when calling with non-User credentials",
                 )),
             },

@@ -41,11 +41,12 @@ fn every_case_of_the_table_is_decided_as_written() {
 fn decided(fields: &[&str]) -> String {
     let case = Case::read(fields);
     let (action, resource) = fields[1].split_once(' ').expect("an action and a resource");
-    let arn: Option<Arn> = (resource != "-").then(|| repository(resource).parse().expect("an ARN"));
+    let arn = (resource != "-").then(|| resource_named(resource));
+    let arn: Option<Arn> = arn.map(|arn| arn.parse().expect("an ARN"));
     let extra: Vec<_> = case
         .extra
         .iter()
-        .map(|(key, value)| (*key, std::slice::from_ref(value)))
+        .map(|(key, values)| (*key, values.as_slice()))
         .collect();
     let request = AccessRequest {
         caller: &case.caller,
@@ -67,6 +68,11 @@ fn decided(fields: &[&str]) -> String {
     };
     let policies = PolicySet {
         registry: case.registry.as_ref(),
+        trust: match &case.trust {
+            Some(policy) => TrustPolicy::Of(policy),
+            None if action.starts_with("sts:") => TrustPolicy::Missing,
+            None => TrustPolicy::NotNeeded,
+        },
         ..PolicySet::of(&case.caller, case.resource.as_ref())
     };
     let kind = |kind: PolicyKind| format!("{kind:?}").to_lowercase();
@@ -89,6 +95,7 @@ struct Case<'a> {
     caller: Caller,
     resource: Option<Policy>,
     registry: Option<Policy>,
+    trust: Option<Policy>,
     now: Timestamp,
     source_ip: Option<IpAddr>,
     secure_transport: bool,
@@ -97,7 +104,7 @@ struct Case<'a> {
     resource_tags: Vec<(String, String)>,
     request_tags: Vec<(String, String)>,
     removed_tags: Vec<String>,
-    extra: Vec<(&'a str, String)>,
+    extra: Vec<(&'a str, Vec<String>)>,
 }
 
 impl<'a> Case<'a> {
@@ -106,6 +113,7 @@ impl<'a> Case<'a> {
             caller: caller_named(fields[0]),
             resource: None,
             registry: None,
+            trust: None,
             now: Timestamp::from_ms(0),
             source_ip: None,
             secure_transport: true,
@@ -127,6 +135,7 @@ impl<'a> Case<'a> {
                 "boundary" => case.caller.boundary = Some(identity_policy(kind, text)),
                 "resource" => case.resource = Some(written(Grammar::Repository, text)),
                 "registry" => case.registry = Some(written(Grammar::Registry, text)),
+                "trust" => case.trust = Some(written(Grammar::Trust, text)),
                 "with" => text.split_whitespace().for_each(|word| case.set(word)),
                 other => panic!("{other} is no kind of field"),
             }
@@ -158,7 +167,10 @@ impl<'a> Case<'a> {
                 "secure" => self.secure_transport = value == "true",
                 "agent" => self.user_agent = Some(value),
                 "region" => self.requested_region = Some(value),
-                key => self.extra.push((key, value.to_owned())),
+                key => match self.extra.iter_mut().find(|(known, _)| *known == key) {
+                    Some((_, values)) => values.push(value.to_owned()),
+                    None => self.extra.push((key, vec![value.to_owned()])),
+                },
             },
         }
     }
@@ -171,12 +183,34 @@ fn caller_named(name: &str) -> Caller {
     match name {
         "run" => session(home, &[]),
         "anonymous" => Caller::new(account(home), Principal::Anonymous, Arc::default()),
+        "job" => {
+            let provider = provider(home).parse().expect("an ARN");
+            let subject = "repo:team/web".to_owned();
+            let principal = Principal::WebIdentity { provider, subject };
+            Caller::new(account(home), principal, Arc::default())
+        }
+        "tasks" => {
+            let principal = Principal::Service("ecs-tasks.amazonaws.com".into());
+            Caller::new(account(home), principal, Arc::default())
+        }
         _ => caller(home, name, &[]),
     }
 }
 
 fn repository(name: &str) -> String {
     format!("arn:aws:ecr:us-east-1:{HOME}:repository/{name}")
+}
+
+/// The repository of this name, or the role after `role:`.
+fn resource_named(name: &str) -> String {
+    name.strip_prefix("role:").map_or_else(
+        || repository(name),
+        |role| format!("arn:aws:iam::{HOME}:role/{role}"),
+    )
+}
+
+fn provider(account: &str) -> String {
+    format!("arn:aws:iam::{account}:oidc-provider/ci.example.com/jobs")
 }
 
 fn identity_policy(kind: &str, text: &str) -> NamedPolicy {
@@ -211,8 +245,13 @@ fn statement(text: &str) -> Value {
     let principals = after("to", &mut words);
     if let Some(names) = principals {
         let (element, names) = list("Principal", names);
-        let names: Vec<_> = names.iter().map(|name| principal(name)).collect();
-        statement[element] = json!({"AWS": names});
+        for (kind, name) in names.iter().map(|name| principal(name)) {
+            let kinds = statement[element.as_str()].as_object_mut();
+            match kinds.and_then(|kinds| kinds.get_mut(kind)?.as_array_mut()) {
+                Some(names) => names.push(json!(name)),
+                None => statement[element.as_str()][kind] = json!([name]),
+            }
+        }
     }
     let (element, actions) = list("Action", words.next().expect("actions"));
     statement[element] = json!(actions);
@@ -223,7 +262,7 @@ fn statement(text: &str) -> Value {
             if name == "*" || name.starts_with("arn:") {
                 name.clone()
             } else {
-                repository(name)
+                resource_named(name)
             }
         };
         statement[element] = json!(names.iter().map(arn).collect::<Vec<_>>());
@@ -263,8 +302,20 @@ fn list(element: &str, text: &str) -> (String, Vec<String>) {
     (element, entries)
 }
 
-/// What a principal's name stands for in a policy.
-fn principal(name: &str) -> String {
+/// What a principal's name stands for in a policy, with its kind.
+fn principal(name: &str) -> (&'static str, String) {
+    if let Some(service) = name.strip_prefix("service:") {
+        return ("Service", format!("{service}.amazonaws.com"));
+    }
+    match name {
+        "provider" => ("Federated", provider(HOME)),
+        "provider@away" => ("Federated", provider(AWAY)),
+        "other-provider" => ("Federated", provider(HOME).replace("jobs", "job")),
+        name => ("AWS", aws_principal(name)),
+    }
+}
+
+fn aws_principal(name: &str) -> String {
     if let Some(id) = name.strip_prefix("id:") {
         return match id {
             "role" => ROLE_ID.to_owned(),
