@@ -68,9 +68,12 @@ fn document(tx: &mut Tx<'_>, account: AccountId, arn: &str) -> Result<Option<Str
     }
 }
 
-/// The path and the name in the ARN of a customer managed policy of the account.
+/// The path and the name in the ARN of a customer managed policy of the account. A policy has one
+/// ARN: one with another partition or a region names none, since policies and conditions that name
+/// the policy would not apply to it.
 fn path_and_name(arn: &Arn, account: AccountId) -> Option<(&str, &str)> {
-    let ours = arn.service() == "iam" && arn.account() == account.as_str();
+    let place = (arn.partition(), arn.service(), arn.region(), arn.account());
+    let ours = place == ("aws", "iam", "", account.as_str());
     let place = arn.resource().strip_prefix("policy")?;
     let slash = place.rfind('/')?;
     (ours && place.starts_with('/')).then(|| place.split_at(slash + 1))
@@ -93,6 +96,9 @@ mod tests {
             ("arn:aws:iam::123456789012:user/Push", None),
             ("arn:aws:iam::210987654321:policy/Push", None),
             ("arn:aws:s3::123456789012:policy/Push", None),
+            ("arn:aws-cn:iam::123456789012:policy/Push", None),
+            ("arn:AWS:iam::123456789012:policy/Push", None),
+            ("arn:aws:iam:us-east-1:123456789012:policy/Push", None),
         ] {
             let parsed: Arn = arn.parse().expect("an ARN");
             assert_eq!(path_and_name(&parsed, AccountId::DEV), expected, "{arn}");
