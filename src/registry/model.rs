@@ -33,9 +33,14 @@ impl RegistryId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryId(pub i64);
 
-/// The row number of one text of a repository policy; a new text gets a new one.
+/// Names one text of a repository policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct PolicyId(pub(crate) i64);
+pub(crate) struct PolicyId {
+    /// The row number; a new text gets a new one.
+    pub(crate) row: i64,
+    /// When the text was set. Tells it from one that a failover lost, whose number is used again.
+    pub(crate) set_at: Timestamp,
+}
 
 /// A repository with all that decisions about it need.
 #[derive(Clone, Debug)]

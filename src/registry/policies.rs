@@ -14,8 +14,9 @@ use crate::store::repositories::{RepositoryRow, policy_text};
 /// 30 MB at the very most.
 const COMPILED_POLICIES: usize = 1_000;
 
-/// A cache of compiled policies by row number. It is never stale: a new text gets a new number, and
-/// the number of a committed row is not used again.
+/// A cache of compiled policies by row number and time. It is never stale: a new text gets a new
+/// number. The number of a committed row is used again only where a failover lost that row, and
+/// then with a later time.
 #[derive(Clone)]
 pub(super) struct PolicyCache(Arc<Cache<PolicyId, Arc<Policy>>>);
 

@@ -72,9 +72,10 @@ pub(crate) fn by_name(
     name: &RepositoryName,
 ) -> db::Result<Option<RepositoryRow>> {
     tx.query_optional(
-        "SELECT id, name, created_at, mutability, mutability_filters, scan, encryption, tags, \
-         policy_id
-         FROM repositories WHERE account = ?1 AND region = ?2 AND name = ?3",
+        "SELECT r.id, r.name, r.created_at, r.mutability, r.mutability_filters, r.scan, \
+         r.encryption, r.tags, r.policy_id, p.set_at
+         FROM repositories r LEFT JOIN repository_policies p ON p.id = r.policy_id
+         WHERE r.account = ?1 AND r.region = ?2 AND r.name = ?3",
         params![
             registry.account.as_str(),
             registry.region.as_str(),
@@ -104,9 +105,10 @@ pub(crate) fn page(
     limit: i64,
 ) -> db::Result<Vec<RepositoryRow>> {
     tx.query(
-        "SELECT id, name, created_at, mutability, mutability_filters, scan, encryption, tags, \
-         policy_id
-         FROM repositories WHERE account = ?1 AND region = ?2 AND name > ?3 ORDER BY name LIMIT ?4",
+        "SELECT r.id, r.name, r.created_at, r.mutability, r.mutability_filters, r.scan, \
+         r.encryption, r.tags, r.policy_id, p.set_at
+         FROM repositories r LEFT JOIN repository_policies p ON p.id = r.policy_id
+         WHERE r.account = ?1 AND r.region = ?2 AND r.name > ?3 ORDER BY r.name LIMIT ?4",
         params![
             registry.account.as_str(),
             registry.region.as_str(),
@@ -127,8 +129,9 @@ pub(crate) fn linking(
 ) -> db::Result<Vec<RepositoryRow>> {
     tx.query(
         "SELECT r.id, r.name, r.created_at, r.mutability, r.mutability_filters, r.scan, \
-         r.encryption, r.tags, r.policy_id
+         r.encryption, r.tags, r.policy_id, p.set_at
          FROM blob_links l JOIN repositories r ON r.id = l.repository_id
+         LEFT JOIN repository_policies p ON p.id = r.policy_id
          WHERE l.digest = ?1 AND r.account = ?2 AND r.region = ?3 ORDER BY l.repository_id LIMIT \
          ?4",
         params![
@@ -229,7 +232,10 @@ pub(crate) fn put_policy(
         "UPDATE repositories SET policy_id = ?1 WHERE id = ?2",
         params![policy, id.0],
     )?;
-    Ok(PolicyId(policy))
+    Ok(PolicyId {
+        row: policy,
+        set_at: now,
+    })
 }
 
 pub(crate) fn delete_policy(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<()> {
@@ -247,7 +253,7 @@ pub(crate) fn delete_policy(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<()>
 pub(crate) fn policy_text(tx: &mut Tx<'_>, id: PolicyId) -> db::Result<Option<String>> {
     tx.query_optional(
         "SELECT text FROM repository_policies WHERE id = ?1",
-        params![id.0],
+        params![id.row],
         |row| Ok(row.text(0).to_owned()),
     )
 }
@@ -277,7 +283,11 @@ fn read(row: &Row<'_>, registry: &RegistryId) -> db::Result<RepositoryRow> {
                 from_json(tags)?
             },
         },
-        policy: row.optional_integer(8).map(PolicyId),
+        policy: row.optional_integer(8).map(|policy| PolicyId {
+            row: policy,
+            // Null where the text is missing, which is an error for whoever reads it.
+            set_at: Timestamp::from_ms(row.optional_integer(9).unwrap_or_default()),
+        }),
     })
 }
 

@@ -1,4 +1,4 @@
-//! A database server that lost its last commits and gives their row numbers to other images.
+//! A database server that lost its last commits and gives their row numbers to other rows.
 
 use wharfinger_db::{params, testing};
 
@@ -34,4 +34,40 @@ async fn the_bytes_of_an_image_that_had_the_number_before_are_not_served() {
             assert_eq!(found.expect("found").bytes, new, "{reference:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_policy_that_had_the_number_before_does_not_decide() {
+    for db in testing::every_engine(MIGRATIONS) {
+        let world = World::on(db, true).await;
+        let load = || async {
+            let web = name("team/web");
+            let loaded = world.repositories.load_resource(&world.registry, &web);
+            let loaded = loaded.await.expect("loads");
+            let policy = loaded.repository().expect("found").policy.clone();
+            policy.expect("a policy").text().to_owned()
+        };
+        let (lost, new) = (of_everyone("Allow"), of_everyone("Deny"));
+        let set = world
+            .repositories
+            .set_policy(&world.repository, lost.clone());
+        set.await.expect("set");
+        assert_eq!(load().await, lost);
+        let text = new.clone();
+        let write = world.db.write(move |tx| {
+            tx.execute(
+                "UPDATE repository_policies SET text = ?1, set_at = set_at + 1",
+                params![&text],
+            )
+        });
+        write.await.expect("replaced");
+        assert_eq!(load().await, new);
+    }
+}
+
+fn of_everyone(effect: &str) -> String {
+    format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"{effect}","Principal":"*",
+            "Action":"ecr:*"}}]}}"#
+    )
 }
