@@ -1,4 +1,5 @@
-//! Requests that RFC 9110, 9112 or 9113 require a server to reject and that hyper accepts.
+//! Requests that RFC 9110, 9112 or 9113 require a server to reject and that hyper accepts, and
+//! those with too many header fields.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
@@ -11,6 +12,11 @@ use crate::connection::Connection;
 use crate::head_capture::{BodyFraming, Framing};
 use crate::response_body::ResponseContent;
 
+/// Most header fields of a request: the limit that hyper has on HTTP/1. Each takes about 120 bytes
+/// of memory besides its text, so that without a limit the length of a head would not bound its
+/// memory.
+const MAX_FIELDS: usize = 100;
+
 /// Why a request is rejected before it reaches a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
@@ -22,6 +28,8 @@ pub(crate) enum Malformed {
     Host,
     #[error("the Host field differs from the request's target")]
     HostConflict,
+    #[error("a request has at most {MAX_FIELDS} header fields")]
+    Fields,
 }
 
 /// Checks one request of this connection. To be called once for each, in their order.
@@ -31,6 +39,9 @@ pub(crate) fn check<B: Body>(
 ) -> Result<(), Malformed> {
     if request.version() <= Version::HTTP_11 {
         check_framing(request, connection)?;
+    }
+    if request.headers().len() > MAX_FIELDS {
+        return Err(Malformed::Fields);
     }
     check_host(request)
 }
@@ -91,11 +102,20 @@ fn is_port(text: &str) -> bool {
 }
 
 impl Malformed {
-    /// 400, after which the connection closes.
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::Fields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Framing | Self::HostCount | Self::Host | Self::HostConflict => {
+                StatusCode::BAD_REQUEST
+            }
+        }
+    }
+
+    /// 400 or 431, after which the connection closes.
     pub(crate) fn into_response<B>(self) -> Response<ResponseContent<B>> {
         let text = Bytes::from(format!("{self}\n"));
         let mut response = Response::new(ResponseContent::Right(Full::new(text)));
-        *response.status_mut() = StatusCode::BAD_REQUEST;
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -17,14 +17,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::conformance;
 use crate::connection::{Connection, InFlight};
 use crate::http2_stream::{StreamExecutor, Writing};
-use crate::limits::{self, ConnectionLimits};
+use crate::limits::{self, ConnectionLimits, Http2Limits};
 use crate::peers::Peer;
 use crate::request_body::{RequestBody, UnreadBody};
 use crate::response_body::{Http1Body, Http2Body, ResponseContent};
@@ -65,6 +65,8 @@ pub(crate) struct ListenerState {
     /// Whether all connections are in use, so that further ones wait.
     pub(crate) full: AtomicBool,
     http1: http1::Builder,
+    /// HTTP/2 connections that may still get the configured limits.
+    full_http2: Arc<Semaphore>,
 }
 
 impl ListenerState {
@@ -79,7 +81,17 @@ impl ListenerState {
             limits,
             traffic,
             full: AtomicBool::new(false),
+            full_http2: Arc::new(Semaphore::new(limits::FULL_CONNECTIONS)),
         }
+    }
+
+    /// The limits of a new HTTP/2 connection, with the permit for the configured ones, which it
+    /// holds to its end.
+    fn http2_limits(&self, connection: &Connection) -> (Http2Limits, Option<OwnedSemaphorePermit>) {
+        let may_be_full = limits::may_be_full(connection.earlier_connections());
+        let permits = may_be_full.then(|| Arc::clone(&self.full_http2));
+        let permit = permits.and_then(|permits| permits.try_acquire_owned().ok());
+        (self.limits.http2(permit.is_some()), permit)
     }
 }
 
@@ -192,7 +204,8 @@ async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             drive(shared, serving, retire, connection, protocol, order).await;
         }
         Protocol::Http2 => {
-            let builder = http2_builder(connection, &limits);
+            let (allowed, _permit) = shared.http2_limits(connection);
+            let builder = http2_builder(connection, &limits, allowed);
             let service = service_fn(move |request| {
                 if served.excess_resets() > limits.resets as u64 {
                     served.close_now();
@@ -346,8 +359,8 @@ fn http1_builder(limits: &ConnectionLimits) -> http1::Builder {
 fn http2_builder(
     connection: &Arc<Connection>,
     limits: &Arc<ConnectionLimits>,
+    allowed: Http2Limits,
 ) -> http2::Builder<StreamExecutor> {
-    let allowed = limits.http2(connection.earlier_connections());
     let mut builder = http2::Builder::new(StreamExecutor {
         connection: Arc::clone(connection),
         limits: Arc::clone(limits),

@@ -1,14 +1,15 @@
 //! HTTP/2: each stream has its own deadlines, and a peer cannot have the server work for nothing.
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use h2::{Reason, RecvStream};
-use http::{Request, StatusCode};
+use http::{HeaderName, HeaderValue, Request, StatusCode};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -30,7 +31,18 @@ impl Client {
     }
 
     async fn connect_with(server: &Server, builder: &Builder) -> Self {
-        let socket = server.connect().await;
+        Self::on(server.connect().await, builder).await
+    }
+
+    /// Connects from an address of this machine.
+    async fn connect_from(address: Ipv4Addr, server: &Server) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((address, 0).into()).expect("binds");
+        let socket = socket.connect(server.address).await.expect("connects");
+        Self::on(socket, &Builder::new()).await
+    }
+
+    async fn on(socket: TcpStream, builder: &Builder) -> Self {
         let (requests, connection) = builder.handshake(socket).await.expect("a handshake");
         Self {
             requests,
@@ -268,6 +280,29 @@ async fn further_connections_of_an_address_have_fewer_streams_and_smaller_window
 }
 
 #[tokio::test]
+async fn further_connections_of_all_addresses_have_fewer_streams() {
+    let server = Server::start(ConnectionLimits::default());
+    let mut first = Vec::new();
+    for last in 1..=4 {
+        for _ in 0..64 {
+            let client = Client::connect_from([127, 0, 1, last].into(), &server).await;
+            assert!(client.is_usable().await);
+            assert_eq!(client.requests.current_max_send_streams(), 100);
+            first.push(client);
+        }
+    }
+    let streams = async || {
+        let client = Client::connect(&server).await;
+        assert!(client.is_usable().await);
+        client.requests.current_max_send_streams()
+    };
+    assert_eq!(streams().await, 6);
+    drop(first);
+    server.wait_for(0, |traffic| &traffic.open).await;
+    assert_eq!(streams().await, 100);
+}
+
+#[tokio::test]
 async fn a_long_header_list_gets_431() {
     let server = Server::start(ConnectionLimits {
         header_bytes: 8 * 1024,
@@ -281,6 +316,30 @@ async fn a_long_header_list_gets_431() {
     let (response, _) = requests.send_request(long, true).expect("sent");
     let status = response.await.expect("a response").status();
     assert_eq!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+}
+
+/// Each field takes memory besides its text, which the length of the list does not bound.
+#[tokio::test]
+async fn many_header_fields_get_431() {
+    let server = Server::start(ConnectionLimits::default());
+    let client = Client::connect(&server).await;
+    for (fields, expected) in [
+        (100, StatusCode::OK),
+        (101, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        (800, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+    ] {
+        let mut many = request("GET", "/");
+        for number in 0..fields {
+            let name = format!("x{number}").parse::<HeaderName>().expect("a name");
+            many.headers_mut()
+                .insert(name, HeaderValue::from_static(""));
+        }
+        let mut requests = client.requests.clone().ready().await.expect("open");
+        let (response, _) = requests.send_request(many, true).expect("sent");
+        let status = response.await.expect("a response").status();
+        assert_eq!(status, expected, "{fields} fields");
+    }
+    assert!(client.is_usable().await);
 }
 
 #[tokio::test]
