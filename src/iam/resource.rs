@@ -1,5 +1,7 @@
 //! What a decision needs to know about a resource.
 
+use std::borrow::Cow;
+
 use wharfinger_aws::{AccountId, Arn};
 
 use crate::evaluate::TrustPolicy;
@@ -10,6 +12,12 @@ use crate::policy::Policy;
 pub trait Resource {
     /// The ARN; `None` for actions without a resource, which policies allow on `*` only.
     fn arn(&self) -> Option<&Arn>;
+
+    /// The ARN that a denial names: it must not tell a caller without permission more than its
+    /// request did.
+    fn shown_arn(&self) -> Option<Cow<'_, Arn>> {
+        self.arn().map(Cow::Borrowed)
+    }
 
     /// The account that owns the resource.
     fn account(&self) -> AccountId;

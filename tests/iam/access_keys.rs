@@ -76,6 +76,44 @@ async fn the_keys_of_another_user_are_out_of_reach() {
     ann.iam_ok("ListAccessKeys", &[]).await;
 }
 
+/// A caller without permission learns neither who exists, nor in which path, nor whose a key is.
+#[tokio::test]
+async fn a_denial_tells_no_more_than_its_request() {
+    let server = TestServer::start(Setup::default()).await;
+    let (root, bob) = (server.aws(), server.aws_user(ACCOUNT, "bob", OWN_KEYS));
+    let user = [("UserName", "Ann"), ("Path", "/secret/")];
+    root.iam_ok("CreateUser", &user).await;
+    let group = [("GroupName", "Admins"), ("Path", "/secret/")];
+    root.iam_ok("CreateGroup", &group).await;
+    let made = root.iam_ok("CreateAccessKey", &user[..1]).await;
+    let (anns, roots) = (made.one("AccessKeyId"), root.access_key_id.as_str());
+    let unknown = "AKIAAAAAAAAAAAAAAAAA";
+    for (action, member, names, shown) in [
+        ("GetUser", "UserName", &["ann", "ANN"][..], "user/ann "),
+        (
+            "GetGroup",
+            "GroupName",
+            &["admins", "ADMINS"],
+            "group/admins ",
+        ),
+        (
+            "GetAccessKeyLastUsed",
+            "AccessKeyId",
+            &[anns, roots, unknown],
+            "user/ ",
+        ),
+    ] {
+        for name in names {
+            let denied = bob.iam(action, &[(member, name)]).await;
+            denied.assert_fault(403, "AccessDenied", "");
+            let text = denied.document.to_lowercase();
+            let (_, resource) = text.split_once("on resource: ").expect("a resource");
+            let shown = format!("arn:aws:iam::123456789012:{shown}");
+            assert!(resource.starts_with(&shown), "{text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_last_use_of_a_key_is_shown() {
     let server = TestServer::start(Setup::default()).await;

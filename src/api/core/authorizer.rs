@@ -119,7 +119,11 @@ impl Authorizer<'_> {
         if decision.is_allow() {
             return Ok(());
         }
-        let message = decision.message(&request);
+        let shown = resource.shown_arn();
+        let message = decision.message(&AccessRequest {
+            resource: shown.as_deref(),
+            ..request
+        });
         Err(AccessDenied { message })
     }
 }

@@ -1,5 +1,7 @@
 //! The resources of IAM.
 
+use std::borrow::Cow;
+
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_iam::{
     Caller, Group, Iam, KeyOwner, ManagedPolicy, Principal, Resource, User, Users,
@@ -169,7 +171,14 @@ impl IamResource {
         match users.key_record(account, key).await? {
             None => Ok(Self::named(account, EntityKind::User, "/", "")),
             Some(record) => match record.user {
-                Some(name) => Self::user_of(users, account, &name).await,
+                Some(name) => {
+                    let mut owner = Self::user_of(users, account, &name).await?;
+                    if let Entity::User { name, .. } = &mut owner.entity {
+                        // The request does not name the user.
+                        name.clear();
+                    }
+                    Ok(owner)
+                }
                 None => Ok(Self::root(account)),
             },
         }
@@ -265,6 +274,17 @@ impl IamResource {
 impl Resource for IamResource {
     fn arn(&self) -> Option<&Arn> {
         Some(&self.arn)
+    }
+
+    /// Without the path, in the case of the request, and without the owner of a key.
+    fn shown_arn(&self) -> Option<Cow<'_, Arn>> {
+        let (kind, name) = match &self.entity {
+            Entity::User { name, .. } => (EntityKind::User, name.as_str()),
+            Entity::Group { name, .. } => (EntityKind::Group, name.as_str()),
+            Entity::Root => (EntityKind::User, ""),
+            Entity::Named | Entity::Policy(_) => return Some(Cow::Borrowed(&self.arn)),
+        };
+        Some(Cow::Owned(kind.arn(self.account, "/", name)))
     }
 
     fn account(&self) -> AccountId {
