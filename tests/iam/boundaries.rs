@@ -71,3 +71,66 @@ async fn a_boundary_is_a_policy_that_exists() {
         "The user with name bob cannot be found.",
     );
 }
+
+/// The pattern by which AWS lets administrators delegate (IAM user guide, "Delegating
+/// responsibility to others using permissions boundaries").
+#[tokio::test]
+async fn conditions_know_the_boundary_that_is_set_or_that_the_user_has() {
+    let server = TestServer::start(Setup::default()).await;
+    let root = server.aws();
+    let allow = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*",
+        "Resource":"*"}]}"#;
+    for name in ["Reading", "Other"] {
+        let new = [("PolicyName", name), ("PolicyDocument", allow)];
+        root.iam_ok("CreatePolicy", &new).await;
+    }
+    let delegated = format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"iam:*",
+            "Resource":"*","Condition":{{"StringEquals":{{"iam:PermissionsBoundary":"{READING}"}}
+            }}}},{{"Effect":"Deny","Action":"iam:DeleteUserPermissionsBoundary","Resource":"*",
+            "Condition":{{"StringEquals":{{"iam:PermissionsBoundary":"{READING}"}}}}}}]}}"#
+    );
+    let ann = server.aws_user(ACCOUNT, "ann", "AmazonEC2ContainerRegistryReadOnly");
+    let policy = [
+        ("UserName", "ann"),
+        ("PolicyName", "delegated"),
+        ("PolicyDocument", &delegated),
+    ];
+    root.iam_ok("PutUserPolicy", &policy).await;
+    root.iam_ok("CreateUser", &[("UserName", "bob")]).await;
+
+    let attach = [("UserName", "bob"), ("PolicyArn", READING)];
+    let inline = [
+        ("UserName", "bob"),
+        ("PolicyName", "x"),
+        ("PolicyDocument", allow),
+    ];
+    let name = [("UserName", "bob"), ("PolicyName", "x")];
+    let bound = |arn| [("UserName", "bob"), ("PermissionsBoundary", arn)];
+    let other = "arn:aws:iam::123456789012:policy/Other";
+    for (operation, members) in [
+        ("AttachUserPolicy", &attach[..]),
+        ("DetachUserPolicy", &attach),
+        ("PutUserPolicy", &inline),
+        ("DeleteUserPolicy", &name),
+        ("PutUserPermissionsBoundary", &bound(other)),
+        ("DeleteUserPermissionsBoundary", &attach[..1]),
+    ] {
+        let denied = ann.iam(operation, members).await;
+        denied.assert_fault(403, "AccessDenied", "because no identity-based policy");
+    }
+    for (operation, members) in [
+        ("PutUserPermissionsBoundary", &bound(READING)[..]),
+        ("AttachUserPolicy", &attach),
+        ("DetachUserPolicy", &attach),
+        ("PutUserPolicy", &inline),
+        ("DeleteUserPolicy", &name),
+    ] {
+        ann.iam_ok(operation, members).await;
+    }
+    let denied = ann.iam("PutUserPermissionsBoundary", &bound(other)).await;
+    denied.assert_fault(403, "AccessDenied", "because no identity-based policy");
+    let bob = &attach[..1];
+    let denied = ann.iam("DeleteUserPermissionsBoundary", bob).await;
+    denied.assert_fault(403, "AccessDenied", "with an explicit deny");
+}

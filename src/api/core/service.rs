@@ -111,7 +111,12 @@ pub struct Demand<S: Service> {
     pub(crate) action: String,
     pub(crate) resource: S::ResourceId,
     pub(crate) facts: RequestFacts,
+    /// Condition keys whose values the loaded resource has.
+    keys_of_resource: Vec<(&'static str, ValueOf<S>)>,
 }
+
+/// Reads the value of a condition key from a resource.
+type ValueOf<S> = fn(&<S as Service>::Resource) -> Option<&str>;
 
 impl<S: Service> Demand<S> {
     /// The service's own action of this name.
@@ -121,7 +126,16 @@ impl<S: Service> Demand<S> {
             action: format!("{}:{action}", S::model().name),
             resource,
             facts: RequestFacts::default(),
+            keys_of_resource: Vec::new(),
         }
+    }
+
+    /// For an action with a condition key that the resource determines, such as
+    /// `iam:PermissionsBoundary`. The request lacks the key where the resource has no value.
+    #[must_use]
+    pub fn with_key_of_resource(mut self, key: &'static str, value: ValueOf<S>) -> Self {
+        self.keys_of_resource.push((key, value));
+        self
     }
 
     /// For a request that sets these tags.
@@ -270,8 +284,14 @@ impl<S: Service> Call<S> {
                 let loaded = self.load(&demand.resource).await?;
                 &others.push_mut((demand.resource, loaded)).1
             };
+            let mut facts = demand.facts;
+            for (key, value) in demand.keys_of_resource {
+                facts
+                    .keys
+                    .extend(value(resource).map(|value| (key, vec![value.to_owned()])));
+            }
             self.authorizer(&budget)
-                .check_with_facts(&demand.action, resource, &demand.facts)
+                .check_with_facts(&demand.action, resource, &facts)
                 .map_err(|denied| Fault::access_denied(S::model().family, denied.message))?;
         }
         Ok(Context {

@@ -1,9 +1,9 @@
 //! `PutUserPermissionsBoundary`, `DeleteUserPermissionsBoundary`.
 
 use serde::Deserialize;
-use wharfinger_api_core::{Context, Operation, RequestScope};
+use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 
-use crate::iam::resource::IamResourceId;
+use crate::iam::resource::{IamResource, IamResourceId, PERMISSIONS_BOUNDARY};
 use crate::iam::users::user_id;
 use crate::iam::{IamService, Result};
 
@@ -22,6 +22,14 @@ impl Operation for PutUserPermissionsBoundary {
 
     fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
         Ok(user_id(scope, &self.user_name))
+    }
+
+    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
+        let demand = Demand::new(Self::ACTION, self.resource(scope)?);
+        Ok(vec![demand.with_key(
+            PERMISSIONS_BOUNDARY,
+            &self.permissions_boundary,
+        )])
     }
 
     async fn run(self, cx: &Context<IamService>) -> Result<()> {
@@ -48,6 +56,14 @@ impl Operation for DeleteUserPermissionsBoundary {
 
     fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
         Ok(user_id(scope, &self.user_name))
+    }
+
+    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
+        let demand = Demand::new(Self::ACTION, self.resource(scope)?);
+        Ok(vec![demand.with_key_of_resource(
+            PERMISSIONS_BOUNDARY,
+            IamResource::boundary,
+        )])
     }
 
     async fn run(self, cx: &Context<IamService>) -> Result<()> {

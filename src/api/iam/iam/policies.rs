@@ -10,7 +10,7 @@ use wharfinger_iam::PolicyOwner;
 
 use crate::iam::groups::group_id;
 use crate::iam::paging::{PageEnd, Paging};
-use crate::iam::resource::IamResourceId;
+use crate::iam::resource::{IamResource, IamResourceId, PERMISSIONS_BOUNDARY};
 use crate::iam::users::user_id;
 use crate::iam::{IamService, Result, error};
 
@@ -157,6 +157,16 @@ fn attached(
     })
 }
 
+/// The demand of an operation that changes the policies of an identity, which may depend on the
+/// identity's permissions boundary.
+fn change<O>(operation: &O, scope: &RequestScope) -> Result<Demand<IamService>>
+where
+    O: Operation<Service = IamService>,
+{
+    let demand = Demand::new(O::ACTION, operation.resource(scope)?);
+    Ok(demand.with_key_of_resource(PERMISSIONS_BOUNDARY, IamResource::boundary))
+}
+
 fn user_owner(cx: &Context<IamService>) -> Result<PolicyOwner> {
     Ok(PolicyOwner::User(cx.resource().user()?.name.clone()))
 }
@@ -186,6 +196,10 @@ macro_rules! policy_operations {
 
             fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
                 Ok(self.identity.id(scope))
+            }
+
+            fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
+                Ok(vec![change(self, scope)?])
             }
 
             async fn run(self, cx: &Context<IamService>) -> Result<()> {
@@ -278,6 +292,10 @@ macro_rules! policy_operations {
                 Ok(self.identity.id(scope))
             }
 
+            fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
+                Ok(vec![change(self, scope)?])
+            }
+
             async fn run(self, cx: &Context<IamService>) -> Result<()> {
                 let (users, account) = (cx.state().iam.users(), cx.scope().account);
                 let (owner, name) = ($owner(cx)?, self.policy.policy_name);
@@ -304,7 +322,7 @@ macro_rules! policy_operations {
             }
 
             fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
-                let demand = Demand::new(Self::ACTION, self.resource(scope)?);
+                let demand = change(self, scope)?;
                 Ok(vec![demand.with_key(POLICY_ARN, &self.policy.policy_arn)])
             }
 
@@ -334,7 +352,7 @@ macro_rules! policy_operations {
             }
 
             fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
-                let demand = Demand::new(Self::ACTION, self.resource(scope)?);
+                let demand = change(self, scope)?;
                 Ok(vec![demand.with_key(POLICY_ARN, &self.policy.policy_arn)])
             }
 

@@ -9,6 +9,10 @@ use wharfinger_iam::{
 
 use crate::iam::{Error, Result, error};
 
+/// The condition key with the ARN of a permissions boundary: the one that a request sets, else that
+/// of the user (Service Authorization Reference, "AWS Identity and Access Management").
+pub(super) const PERMISSIONS_BOUNDARY: &str = "iam:PermissionsBoundary";
+
 /// The kinds of entities, named as in their ARNs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntityKind {
@@ -224,6 +228,14 @@ impl IamResource {
             Entity::Named | Entity::Policy(_) | Entity::Root | Entity::Group { .. } => {
                 Err(Error::wrong_resource())
             }
+        }
+    }
+
+    /// The ARN of the user's permissions boundary.
+    pub(super) fn boundary(&self) -> Option<&str> {
+        match &self.entity {
+            Entity::User { found, .. } => found.as_ref()?.boundary.as_deref(),
+            Entity::Named | Entity::Policy(_) | Entity::Root | Entity::Group { .. } => None,
         }
     }
 

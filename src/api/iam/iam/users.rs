@@ -5,7 +5,7 @@ use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_iam::{NewUser, Resource as _, User};
 
 use crate::iam::paging::{PageEnd, Paging};
-use crate::iam::resource::{EntityKind, IamResourceId};
+use crate::iam::resource::{EntityKind, IamResourceId, PERMISSIONS_BOUNDARY};
 use crate::iam::views::{TagView, checked_tags, date};
 use crate::iam::{IamService, Result};
 
@@ -106,7 +106,7 @@ impl Operation for CreateUser {
         let demand = |action| {
             let demand = Demand::new(action, self.resource(scope)?).with_tags(tags.clone());
             Ok(match &self.permissions_boundary {
-                Some(arn) => demand.with_key("iam:PermissionsBoundary", arn),
+                Some(arn) => demand.with_key(PERMISSIONS_BOUNDARY, arn),
                 None => demand,
             })
         };
