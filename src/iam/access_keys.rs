@@ -1,12 +1,15 @@
 //! Operations on access keys, of users and of the account's root.
 
 use wharfinger_aws::AccountId;
+use wharfinger_base::Timestamp;
 use wharfinger_db::Tx;
 
+use crate::entities::existing;
+use crate::entity::EntityKind;
 use crate::error::Error;
 use crate::store::access_keys::AccessKeySummary;
 use crate::store::{self, access_keys};
-use crate::users::{NewAccessKey, Users, existing};
+use crate::users::{NewAccessKey, Users};
 
 /// Access keys that a user or the root may have (the IAM quota): the one in use, and its successor
 /// while it is being replaced.
@@ -69,14 +72,7 @@ impl Users {
             .write(move |tx| {
                 let owner = owner_id(tx, account, name.as_deref())?;
                 first(tx, account, &owner)?;
-                if access_keys::of_owner(tx, account, &owner)?.len() >= MAX_KEYS {
-                    return Err(Error::LimitExceeded {
-                        what: "access keys",
-                        limit: MAX_KEYS,
-                    });
-                }
-                store::insert_account(tx, account, now)?;
-                Ok(access_keys::insert(tx, account, &owner, &id, &sealed, now)?)
+                insert_key(tx, account, &owner, &id, &sealed, now)
             })
             .await?;
         Ok(key)
@@ -144,7 +140,33 @@ impl Users {
 
 fn owner_id(tx: &mut Tx<'_>, account: AccountId, name: Option<&str>) -> Result<String, Error> {
     match name {
-        Some(name) => Ok(existing(tx, account, name)?.user.id),
+        Some(name) => Ok(existing(tx, account, EntityKind::User, name)?.name.id),
         None => Ok(store::ROOT.to_owned()),
     }
+}
+
+/// Adds a key of an owner that has fewer than [`MAX_KEYS`].
+pub(super) fn insert_key(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    owner_id: &str,
+    access_key_id: &str,
+    sealed_secret: &[u8],
+    now: Timestamp,
+) -> Result<(), Error> {
+    if access_keys::of_owner(tx, account, owner_id)?.len() >= MAX_KEYS {
+        return Err(Error::LimitExceeded {
+            what: "access keys",
+            limit: MAX_KEYS,
+        });
+    }
+    store::insert_account(tx, account, now)?;
+    Ok(access_keys::insert(
+        tx,
+        account,
+        owner_id,
+        access_key_id,
+        sealed_secret,
+        now,
+    )?)
 }

@@ -3,6 +3,8 @@
 use wharfinger_aws::sigv4::SignatureError;
 use wharfinger_db as db;
 
+use crate::entity::EntityKind;
+
 /// Why a text is no policy of the wanted kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
@@ -24,6 +26,9 @@ pub enum PolicyError {
     PrincipalNotFound(String),
     #[error("the Sid {0} is used twice")]
     DuplicateSid(String),
+    /// The words are IAM's own.
+    #[error("AssumeRole policy may only specify STS AssumeRole actions.")]
+    NotAssumeRole,
 }
 
 impl PolicyError {
@@ -66,16 +71,25 @@ pub enum Error {
     #[error("the download URL is not valid or has expired")]
     InvalidTicket,
 
-    #[error("the user with name {0} cannot be found in this account")]
-    NoSuchUser(String),
-    #[error("the user with name {0} exists already in this account")]
-    UserExists(String),
-    #[error("the group with name {0} cannot be found in this account")]
-    NoSuchGroup(String),
-    #[error("the group with name {0} exists already in this account")]
-    GroupExists(String),
+    #[error("the {} with name {name} cannot be found in this account", kind.as_str())]
+    NoSuchEntity { kind: EntityKind, name: String },
+    #[error("the {} with name {name} exists already in this account", kind.as_str())]
+    EntityExists { kind: EntityKind, name: String },
     #[error("the user {user} does not belong to the group {group}")]
     NotMember { user: String, group: String },
+    #[error("The role {role} is not in the instance profile {profile}.")]
+    NotInProfile { role: String, profile: String },
+    /// The words are IAM's own.
+    #[error(
+        "Cannot perform the operation on the protected role '{0}' - this role is only modifiable \
+         by AWS"
+    )]
+    ServiceLinkedRole(String),
+    #[error("The path /aws-service-role/ is reserved for service-linked roles.")]
+    ReservedPath,
+    /// The words are IAM's own.
+    #[error("Cannot attach a Service Role Policy to a Customer Role.")]
+    ServicePolicy,
     #[error("a user name has 1 to 64 letters, digits and +=,.@_-, unlike {0:?}")]
     InvalidName(String),
     #[error("the access key with id {0} cannot be found in this account")]
@@ -104,8 +118,12 @@ pub enum Error {
     #[error("Cannot exceed quota for {quota}: {limit}")]
     Quota { quota: &'static str, limit: usize },
     /// The inline policies of an identity are longer than this together.
-    #[error("Maximum policy size of {limit} bytes exceeded for the {kind}")]
-    InlineSize { kind: &'static str, limit: usize },
+    #[error("Maximum policy size of {limit} bytes exceeded for {kind} {name}")]
+    InlineSize {
+        kind: &'static str,
+        name: String,
+        limit: usize,
+    },
     #[error("The {kind} policy with name {name} cannot be found.")]
     NoSuchInlinePolicy { kind: &'static str, name: String },
     /// What has to be done before the identity can be deleted.

@@ -416,9 +416,10 @@ fn names_caller(name: &NamedPrincipal, caller: &Caller) -> Option<Strength> {
         }
         NamedPrincipal::Arn(arn) if arn == caller.principal_arn() => Some(by_identity),
         NamedPrincipal::Arn(arn) => (arn == caller.arn()).then_some(Strength::Grants),
-        NamedPrincipal::UniqueId(id) => {
-            (caller.unique_id() == Some(id.as_str())).then_some(by_identity)
+        NamedPrincipal::UniqueId(id) if caller.unique_id() == Some(id.as_str()) => {
+            Some(by_identity)
         }
+        NamedPrincipal::UniqueId(_) => names_session(name, caller).then_some(Strength::Grants),
         NamedPrincipal::Service(name) => {
             let named = matches!(&caller.principal, Principal::Service(service) if service == name);
             named.then_some(Strength::Grants)
@@ -431,6 +432,20 @@ fn names_caller(name: &NamedPrincipal, caller: &Caller) -> Option<Strength> {
             named.then_some(Strength::Grants)
         }
         NamedPrincipal::CanonicalUser => None,
+    }
+}
+
+/// Whether a principal is the caller's session of a role, by its ARN or by the role's unique id.
+fn names_session(name: &NamedPrincipal, caller: &Caller) -> bool {
+    let of_role = matches!(caller.principal, Principal::AssumedRole { .. });
+    match name {
+        NamedPrincipal::Arn(arn) => of_role && arn == caller.arn(),
+        NamedPrincipal::UniqueId(id) => of_role && id == caller.user_id(),
+        NamedPrincipal::Anyone
+        | NamedPrincipal::Account(_)
+        | NamedPrincipal::Service(_)
+        | NamedPrincipal::Federated(_)
+        | NamedPrincipal::CanonicalUser => false,
     }
 }
 
@@ -450,8 +465,7 @@ fn is_excepted(names: &[NamedPrincipal], effect: Effect, caller: &Caller) -> boo
     }
     let account = || listed(&|name| matches!(name, NamedPrincipal::Account(_)));
     let identity = || listed(&|name| !matches!(name, NamedPrincipal::Account(_)));
-    let this_session =
-        |name: &NamedPrincipal| matches!(name, NamedPrincipal::Arn(arn) if arn == caller.arn());
+    let this_session = |name: &NamedPrincipal| names_session(name, caller);
     match &caller.principal {
         Principal::Root
         | Principal::Anonymous

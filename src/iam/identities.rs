@@ -11,16 +11,17 @@ use wharfinger_base::{Clock, Secret, Timestamp};
 use wharfinger_db::{Db, Tx};
 
 use crate::compiled::CompiledPolicies;
+use crate::entity::EntityKind;
 use crate::error::Error;
 use crate::managed::managed_policy;
-use crate::policy::Grammar;
+use crate::policy::{Grammar, Policy};
 use crate::policy_lookup::load_documents;
-use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal};
+use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName};
 use crate::seal::Seal;
 use crate::store;
 use crate::store::access_keys::{self, KeyRow, KeyUse};
+use crate::store::entities::EntityRow;
 use crate::store::policies::PolicyRow;
-use crate::store::users::UserRow;
 
 /// Longest time that an entry is used.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -63,10 +64,69 @@ impl Identity {
     }
 }
 
-/// A user or a root as its sessions use it.
+/// A root, user or role as its sessions use it, read at most one second ago.
 pub(super) struct Owner {
-    pub(super) caller: Caller,
+    account: AccountId,
+    kind: OwnerKind,
+    policies: Arc<IdentityPolicies>,
+    boundary: Option<NamedPolicy>,
+    tags: Vec<(String, String)>,
     pub(super) disabled: bool,
+}
+
+/// Whose the sessions are.
+enum OwnerKind {
+    Root,
+    User(UserName),
+    Role(AssumableRole),
+}
+
+/// A role as it is assumed.
+#[cfg_attr(not(test), expect(dead_code, reason = "for AssumeRole"))]
+pub(super) struct AssumableRole {
+    pub(super) name: RoleName,
+    /// Who may assume it. It names principals by their unique ids.
+    pub(super) trust_policy: Arc<Policy>,
+    pub(super) max_session: Duration,
+}
+
+impl Owner {
+    fn root(account: AccountId) -> Self {
+        Self {
+            account,
+            kind: OwnerKind::Root,
+            policies: Arc::default(),
+            boundary: None,
+            tags: Vec::new(),
+            disabled: false,
+        }
+    }
+
+    /// The caller of a session: with the owner's policies, boundary and tags. The name is that of a
+    /// role's session and means nothing for others.
+    pub(super) fn caller(&self, session_name: &str) -> Caller {
+        let principal = match &self.kind {
+            OwnerKind::Root => Principal::Root,
+            OwnerKind::User(user) => Principal::User(user.clone()),
+            OwnerKind::Role(role) => Principal::AssumedRole {
+                role: role.name.clone(),
+                session_name: session_name.to_owned(),
+            },
+        };
+        let mut caller = Caller::new(self.account, principal, Arc::clone(&self.policies));
+        caller.boundary.clone_from(&self.boundary);
+        caller.tags.clone_from(&self.tags);
+        caller
+    }
+
+    /// The role; `None` for a root or user.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for AssumeRole"))]
+    pub(super) const fn role(&self) -> Option<&AssumableRole> {
+        match &self.kind {
+            OwnerKind::Role(role) => Some(role),
+            OwnerKind::Root | OwnerKind::User(_) => None,
+        }
+    }
 }
 
 /// What the index said about a key or an owner, and when.
@@ -97,26 +157,28 @@ impl<T> Cached<T> {
     }
 }
 
-/// What is attached to a user.
+/// What is attached to a user or role.
 #[derive(Default)]
 struct Attached {
-    /// The user's own, and those of its groups.
+    /// Its own, and those of a user's groups.
     policies: Vec<PolicyRow>,
     boundary: Option<PolicyRow>,
     tags: Vec<(String, String)>,
 }
 
 impl Attached {
-    fn of(tx: &mut Tx<'_>, account: AccountId, row: &UserRow) -> Result<Self, Error> {
-        let user_id = row.user.id.as_str();
-        let mut policies = store::policies::of_owner(tx, account, user_id)?;
-        policies.extend(store::policies::of_groups(tx, account, user_id)?);
+    fn of(tx: &mut Tx<'_>, account: AccountId, row: &EntityRow) -> Result<Self, Error> {
+        let id = row.name.id.as_str();
+        let mut policies = store::policies::of_owner(tx, account, id)?;
+        if row.name.kind == EntityKind::User {
+            policies.extend(store::policies::of_groups(tx, account, id)?);
+        }
         let mut boundary = row.boundary.clone().map(|name| PolicyRow {
             name,
             document: None,
         });
         load_documents(tx, account, policies.iter_mut().chain(&mut boundary))?;
-        let tags = store::tags::of_owner(tx, account, user_id)?;
+        let tags = store::tags::of_owner(tx, account, id)?;
         Ok(Self {
             policies,
             boundary,
@@ -163,8 +225,8 @@ impl Identities {
         Ok(identity)
     }
 
-    /// The owner of sessions with this unique id (`root` for the account's root), enabled or not;
-    /// `None` after it was deleted.
+    /// The owner of sessions, a user or role with this unique id (`root` for the account's root),
+    /// enabled or not; `None` after it was deleted.
     pub(super) async fn owner(
         &self,
         account: AccountId,
@@ -182,27 +244,58 @@ impl Identities {
         Ok(owner)
     }
 
+    /// The role of this name, as [`Identities::owner`] returns it; `None` where there is none.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for AssumeRole"))]
+    pub(super) async fn role(
+        &self,
+        account: AccountId,
+        name: &str,
+    ) -> Result<Option<Arc<Owner>>, Error> {
+        let name = name.to_owned();
+        let found = self
+            .db
+            .get(move |tx| store::entities::find(tx, account, EntityKind::Role, &name));
+        match found.await? {
+            Some(row) => self.owner(account, &row.name.id).await,
+            None => Ok(None),
+        }
+    }
+
     async fn load_owner(&self, account: AccountId, owner_id: &str) -> Result<Option<Owner>, Error> {
         if owner_id == store::ROOT {
-            return Ok(Some(Owner {
-                caller: Caller::root(account),
-                disabled: false,
-            }));
+            return Ok(Some(Owner::root(account)));
         }
         let id = owner_id.to_owned();
         let found = self.db.get(move |tx| -> Result<_, Error> {
-            let Some(user) = store::users::find_by_id(tx, account, &id)? else {
+            let Some(row) = store::entities::find_by_id(tx, account, &id)? else {
                 return Ok(None);
             };
-            let attached = Attached::of(tx, account, &user)?;
-            Ok(Some((user, attached)))
+            let attached = Attached::of(tx, account, &row)?;
+            Ok(Some((row, attached)))
         });
         let Some((row, attached)) = found.await? else {
             return Ok(None);
         };
-        let disabled = row.disabled_at.is_some();
-        let caller = self.user(account, row, attached)?;
-        Ok(Some(Owner { caller, disabled }))
+        let kind = match (row.name.kind, row.role) {
+            (EntityKind::User, _) => OwnerKind::User(row.name.into()),
+            (EntityKind::Role, Some(role)) => OwnerKind::Role(AssumableRole {
+                trust_policy: self
+                    .policies
+                    .get(&role.trust_policy, Grammar::Trust)
+                    .map_err(|_| corrupt("of trust"))?,
+                max_session: role.max_session,
+                name: row.name.into(),
+            }),
+            _ => return Ok(None),
+        };
+        Ok(Some(Owner {
+            account,
+            kind,
+            policies: self.policies(&attached.policies)?,
+            boundary: self.boundary(&attached)?,
+            tags: attached.tags,
+            disabled: row.disabled_at.is_some(),
+        }))
     }
 
     /// Records that a key signed a request, at most once in [`USE_PERIOD`] and in the background:
@@ -304,13 +397,23 @@ impl Identities {
     }
 
     /// A user as a caller, within its boundary.
-    fn user(&self, account: AccountId, row: UserRow, attached: Attached) -> Result<Caller, Error> {
+    fn user(
+        &self,
+        account: AccountId,
+        row: EntityRow,
+        attached: Attached,
+    ) -> Result<Caller, Error> {
         let policies = self.policies(&attached.policies)?;
-        let mut caller = Caller::new(account, Principal::User(row.user), policies);
+        let principal = Principal::User(row.name.into());
+        let mut caller = Caller::new(account, principal, policies);
+        caller.boundary = self.boundary(&attached)?;
         caller.tags = attached.tags;
-        let boundary = attached.boundary.as_ref();
-        caller.boundary = boundary.map(|row| self.named(row)).transpose()?;
         Ok(caller)
+    }
+
+    fn boundary(&self, attached: &Attached) -> Result<Option<NamedPolicy>, Error> {
+        let boundary = attached.boundary.as_ref();
+        boundary.map(|row| self.named(row)).transpose()
     }
 
     fn policies(&self, rows: &[PolicyRow]) -> Result<Arc<IdentityPolicies>, Error> {
@@ -326,7 +429,7 @@ impl Identities {
         };
         let policy = self
             .policies
-            .get(document, Grammar::Identity)
+            .get(document, Grammar::Inline)
             .map_err(|_| corrupt(&row.name))?;
         Ok(NamedPolicy {
             name: row.name.as_str().into(),

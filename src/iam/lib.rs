@@ -8,23 +8,26 @@ mod access_keys;
 mod attachments;
 mod authenticate;
 mod aws_policies;
-mod boundaries;
 mod budget;
 mod compiled;
 mod condition;
 mod context;
 mod decision;
 mod effect;
+mod entities;
+mod entity;
 mod error;
 mod evaluate;
 mod glob;
 mod grants;
-mod groups;
 mod identities;
 mod index_mode;
+mod instance_profiles;
 mod key;
 mod managed;
 mod managed_policies;
+mod members;
+mod new_role;
 mod owned_keys;
 mod pattern;
 mod policy;
@@ -34,6 +37,7 @@ mod principal;
 mod principal_ids;
 mod reset;
 mod resource;
+mod roles;
 mod scopes;
 mod seal;
 mod session_keys;
@@ -42,36 +46,36 @@ mod store;
 mod strict_json;
 mod tags;
 mod token;
-mod user_records;
+mod unique_ids;
 mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use access_keys::MAX_KEYS;
-pub use attachments::PolicyOwner;
 use authenticate::Authenticator;
 pub use authenticate::{PASSWORD_USER, SigV4Claim, Signed};
 pub use budget::{EvaluationBudget, EvaluationLimit};
 pub use context::{AccessRequest, ConditionContext};
 pub use decision::{Decision, Denial, Grant, MatchedStatement, PolicyKind};
 pub use effect::Effect;
+pub use entities::{Entities, NewEntity};
+pub use entity::{Entity, EntityKind, EntityName, RoleSettings, RoleUse};
 pub use error::{Error, PolicyError};
 pub use evaluate::{PolicySet, TrustPolicy, evaluate};
 pub use grants::{LayerGrant, RegistryGrant};
-pub use groups::Group;
 use identities::Identities;
 pub use managed::{AwsManagedPolicy, aws_managed_policies, managed_policy, managed_policy_names};
 pub use managed_policies::{
     ManagedPolicies, ManagedPolicy, ManagedPolicyVersion, NewManagedPolicy,
 };
+pub use new_role::NewRole;
 pub use owned_keys::{KeyOwner, KeyRecord};
 pub use policy::{Grammar, Policy};
 pub use policy_listings::{EntityFilter, PolicyFilter, PolicyUsage};
-pub use principal::{
-    Caller, GroupName, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName,
-};
+pub use principal::{Caller, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName};
 pub use resource::Resource;
+pub use roles::RoleChange;
 pub use scopes::{ScopeAction, ScopeActions, ScopeError, ScopeTarget, TokenScope, TokenScopes};
 use seal::Seal;
 pub use seal::{KeyFileError, MasterKey};
@@ -81,7 +85,6 @@ pub use store::access_keys::{AccessKeySummary, KeyUse};
 pub use store::policy_entities::PolicyEntity;
 pub use token::{IssuedToken, install_crypto_provider};
 use token::{SignIn, Tokens};
-pub use user_records::{NewUser, User};
 pub use users::{MAX_POLICIES, NewAccessKey, PolicyAttachment, UserSummary, Users};
 use wharfinger_aws::{AccountId, sigv4};
 use wharfinger_base::{Clock, Ids, Timestamp};
@@ -94,6 +97,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0008__users_by_unique_id"),
     wharfinger_db::migration!("V0010__identities"),
     wharfinger_db::migration!("V0011__managed_policies"),
+    wharfinger_db::migration!("V0012__entities"),
 ];
 
 /// How long the password of `GetAuthorizationToken` holds (ECR's own figure).
@@ -134,6 +138,7 @@ pub struct Iam {
     sessions: Arc<Sessions>,
     tokens: Arc<Tokens>,
     users: Users,
+    entities: Entities,
     managed_policies: ManagedPolicies,
     clock: Clock,
     config: Config,
@@ -163,6 +168,11 @@ impl Iam {
             clock.clone(),
             config.dev,
         );
+        let entities = Entities {
+            db: db.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+        };
         let managed_policies = ManagedPolicies {
             db: db.clone(),
             clock: clock.clone(),
@@ -179,6 +189,7 @@ impl Iam {
             sessions,
             tokens,
             users,
+            entities,
             managed_policies,
             clock,
             config,
@@ -200,21 +211,32 @@ impl Iam {
         index_mode::claim(&self.users.db, self.is_dev()).await
     }
 
-    /// The repository policy as it is stored: with the unique ids of the users that it names. Under
-    /// `--dev`, where every caller is a root, it stays as it is.
+    /// The repository policy as it is stored: with the unique ids of the users and roles that it
+    /// names. Under `--dev`, where every caller is a root, it stays as it is.
     ///
     /// # Errors
-    /// [`PolicyError::PrincipalNotFound`] for a user that does not exist.
+    /// [`PolicyError::PrincipalNotFound`] for a user or role that does not exist.
     pub async fn bind_principals(&self, policy: &str) -> Result<String, Error> {
         if self.is_dev() {
             return Ok(policy.to_owned());
         }
-        self.users.bind_principals(policy).await
+        let policy = policy.to_owned();
+        let bound = self
+            .users
+            .db
+            .read(move |tx| principal_ids::bind(tx, &policy));
+        bound.await
     }
 
-    /// A stored repository policy as it is shown: with the ARNs of the users that still exist.
+    /// A stored repository policy as it is shown: with the ARNs of the users and roles that still
+    /// exist.
     pub async fn show_principals(&self, policy: &str) -> Result<String, Error> {
-        self.users.show_principals(policy).await
+        let policy = policy.to_owned();
+        let shown = self
+            .users
+            .db
+            .read(move |tx| principal_ids::show(tx, &policy));
+        shown.await
     }
 
     /// Whether any credentials are accepted, including none (`--dev`).
@@ -229,6 +251,11 @@ impl Iam {
 
     pub const fn users(&self) -> &Users {
         &self.users
+    }
+
+    /// Users, groups, roles and instance profiles, as the IAM API manages them.
+    pub const fn entities(&self) -> &Entities {
+        &self.entities
     }
 
     pub const fn managed_policies(&self) -> &ManagedPolicies {

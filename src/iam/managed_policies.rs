@@ -15,7 +15,7 @@ use crate::policy_lookup::own_policy;
 use crate::store::managed_policies::{self as rows, ManagedPolicyRow, PolicyVersionRow};
 use crate::store::tags as tag_rows;
 use crate::tags::{remove_tags, set_tags};
-use crate::users::ID_ALPHABET;
+use crate::unique_ids::unique_id;
 
 /// Most customer managed policies of an account (the IAM quota).
 const MAX_POLICIES: usize = 1_500;
@@ -47,7 +47,7 @@ pub struct ManagedPolicy {
     pub updated_at: Timestamp,
     /// Users, groups and roles of the account that the policy is attached to.
     pub attachment_count: i64,
-    /// Users of the account that the policy is the permissions boundary of.
+    /// Users and roles of the account that the policy is the permissions boundary of.
     pub boundary_count: i64,
 }
 
@@ -90,7 +90,7 @@ impl ManagedPolicies {
         let row = ManagedPolicyRow {
             name: policy.name,
             path: policy.path,
-            id: format!("ANPA{}", self.ids.text(ID_ALPHABET, 17)),
+            id: unique_id(&self.ids, "ANPA"),
             description: policy.description,
             created_at: now,
             updated_at: now,
@@ -144,8 +144,8 @@ impl ManagedPolicies {
     }
 
     /// Deletes a policy that no entity uses, with its only version.
-    pub async fn delete(&self, account: AccountId, arn: &str) -> Result<(), Error> {
-        self.change(account, arn, move |tx, row| {
+    pub async fn delete(&self, account: AccountId, policy: &ManagedPolicy) -> Result<(), Error> {
+        self.change(account, policy, move |tx, row| {
             let policy = counted(tx, account, row.clone())?;
             if policy.attachment_count > 0 || policy.boundary_count > 0 {
                 return Err(Error::PolicyInUse(ATTACHED));
@@ -162,13 +162,13 @@ impl ManagedPolicies {
     pub async fn create_version(
         &self,
         account: AccountId,
-        arn: &str,
+        policy: &ManagedPolicy,
         document: String,
         set_as_default: bool,
     ) -> Result<ManagedPolicyVersion, Error> {
         Policy::parse(&document, Grammar::Identity)?;
         let now = self.clock.now();
-        self.change(account, arn, move |tx, mut row| {
+        self.change(account, policy, move |tx, mut row| {
             if rows::versions(tx, &row.id)?.len() >= MAX_VERSIONS {
                 return Err(Error::TooManyPolicyVersions);
             }
@@ -193,12 +193,12 @@ impl ManagedPolicies {
     pub async fn versions(
         &self,
         account: AccountId,
-        arn: &str,
+        policy: &ManagedPolicy,
     ) -> Result<Vec<ManagedPolicyVersion>, Error> {
-        let arn = arn.to_owned();
+        let policy = policy.clone();
         self.db
             .read(move |tx| {
-                if let Some(policy) = aws_policies::find(&arn) {
+                if let Some(policy) = aws_policies::find(policy.arn.as_str()) {
                     return Ok(vec![ManagedPolicyVersion {
                         id: policy.version.to_owned(),
                         is_default: true,
@@ -206,7 +206,7 @@ impl ManagedPolicies {
                         created_at: policy.updated_at,
                     }]);
                 }
-                let row = own_policy(tx, account, &arn)?;
+                let row = current(tx, account, &policy)?;
                 let versions = rows::versions(tx, &row.id)?.into_iter();
                 Ok(versions
                     .map(|version| shown(version, row.default_version))
@@ -219,25 +219,25 @@ impl ManagedPolicies {
     pub async fn version(
         &self,
         account: AccountId,
-        arn: &str,
+        policy: &ManagedPolicy,
         version: &str,
     ) -> Result<ManagedPolicyVersion, Error> {
-        let versions = self.versions(account, arn).await?;
+        let versions = self.versions(account, policy).await?;
         versions
             .into_iter()
             .find(|known| known.id == version)
-            .ok_or_else(|| no_version(arn, version))
+            .ok_or_else(|| no_version(policy.arn.as_str(), version))
     }
 
     /// Deletes a version that is not the default.
     pub async fn delete_version(
         &self,
         account: AccountId,
-        arn: &str,
+        policy: &ManagedPolicy,
         version: &str,
     ) -> Result<(), Error> {
-        let (whole, version) = (arn.to_owned(), version.to_owned());
-        self.change(account, arn, move |tx, row| {
+        let (whole, version) = (policy.arn.to_string(), version.to_owned());
+        self.change(account, policy, move |tx, row| {
             let number = version_number(&version);
             if number == Some(row.default_version) {
                 return Err(Error::PolicyInUse(DEFAULT_VERSION));
@@ -254,11 +254,11 @@ impl ManagedPolicies {
     pub async fn set_default_version(
         &self,
         account: AccountId,
-        arn: &str,
+        policy: &ManagedPolicy,
         version: &str,
     ) -> Result<(), Error> {
-        let (whole, version) = (arn.to_owned(), version.to_owned());
-        self.change(account, arn, move |tx, mut row| {
+        let (whole, version) = (policy.arn.to_string(), version.to_owned());
+        self.change(account, policy, move |tx, mut row| {
             let known = rows::versions(tx, &row.id)?;
             let number = version_number(&version)
                 .filter(|number| known.iter().any(|known| known.version == *number))
@@ -273,10 +273,10 @@ impl ManagedPolicies {
     pub async fn tag(
         &self,
         account: AccountId,
-        arn: &str,
+        policy: &ManagedPolicy,
         tags: Vec<(String, String)>,
     ) -> Result<(), Error> {
-        self.change(account, arn, move |tx, row| {
+        self.change(account, policy, move |tx, row| {
             set_tags(tx, account, &row.id, &tags, TAGS_QUOTA)
         })
         .await
@@ -286,30 +286,49 @@ impl ManagedPolicies {
     pub async fn untag(
         &self,
         account: AccountId,
-        arn: &str,
+        policy: &ManagedPolicy,
         keys: Vec<String>,
     ) -> Result<(), Error> {
-        self.change(account, arn, move |tx, row| {
+        self.change(account, policy, move |tx, row| {
             let keys = keys.iter().map(String::as_str);
             remove_tags(tx, account, &row.id, keys)
         })
         .await
     }
 
-    /// Finds a policy of the account and changes something of it, in one transaction.
+    /// Finds the policy that the caller was authorised for and changes something of it, in one
+    /// transaction.
     async fn change<T: Send + 'static>(
         &self,
         account: AccountId,
-        arn: &str,
+        policy: &ManagedPolicy,
         work: impl Fn(&mut Tx<'_>, ManagedPolicyRow) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        if aws_policies::find(arn).is_some() {
-            return Err(Error::AwsManagedPolicy(arn.to_owned()));
+        if aws_policies::find(policy.arn.as_str()).is_some() {
+            return Err(Error::AwsManagedPolicy(policy.arn.to_string()));
         }
-        let arn = arn.to_owned();
+        let policy = policy.clone();
         self.db
-            .write(move |tx| own_policy(tx, account, &arn).and_then(|row| work(tx, row)))
+            .write(move |tx| {
+                let row = current(tx, account, &policy)?;
+                work(tx, row)
+            })
             .await
+    }
+}
+
+/// The row of a policy that the caller was authorised for: not that of a successor of the same
+/// name.
+fn current(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    policy: &ManagedPolicy,
+) -> Result<ManagedPolicyRow, Error> {
+    let row = own_policy(tx, account, policy.arn.as_str())?;
+    if row.id == policy.id {
+        Ok(row)
+    } else {
+        Err(Error::NoSuchPolicy(policy.arn.to_string()))
     }
 }
 

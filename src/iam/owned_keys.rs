@@ -2,24 +2,26 @@
 //! permission on one user reaches the keys of no other.
 
 use wharfinger_aws::AccountId;
+use wharfinger_base::Timestamp;
 use wharfinger_db::Tx;
 
+use crate::access_keys::insert_key;
+use crate::entities::current;
+use crate::entity::EntityName;
 use crate::error::Error;
-use crate::principal::UserName;
 use crate::store;
-use crate::store::access_keys::{self, KeyUse};
-use crate::user_records::same_user;
-use crate::users::Users;
+use crate::store::access_keys::{self, AccessKeySummary, KeyUse};
+use crate::users::{NewAccessKey, Users};
 
 /// Who owns access keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyOwner<'a> {
     Root,
-    User(&'a UserName),
+    User(&'a EntityName),
 }
 
 impl<'a> KeyOwner<'a> {
-    fn to_user(self) -> Option<UserName> {
+    fn to_user(self) -> Option<EntityName> {
         match self {
             Self::Root => None,
             Self::User(user) => Some(user.clone()),
@@ -46,6 +48,41 @@ pub struct KeyRecord {
 }
 
 impl Users {
+    /// Creates another access key of this owner, of [`crate::MAX_KEYS`] at most.
+    ///
+    /// # Errors
+    /// [`Error::LimitExceeded`], [`Error::NoSuchEntity`].
+    pub async fn add_owned_key(
+        &self,
+        account: AccountId,
+        owner: KeyOwner<'_>,
+    ) -> Result<NewAccessKey, Error> {
+        let (key, sealed) = self.new_key(account, owner.name());
+        let (owner, id, now) = (owner.to_user(), key.access_key_id.clone(), self.clock.now());
+        self.db
+            .write(move |tx| {
+                let owner_id = owner_id(tx, account, owner.as_ref())?;
+                insert_key(tx, account, &owner_id, &id, &sealed, now)
+            })
+            .await?;
+        Ok(key)
+    }
+
+    /// The access keys of this owner.
+    pub async fn owned_keys(
+        &self,
+        account: AccountId,
+        owner: KeyOwner<'_>,
+    ) -> Result<Vec<AccessKeySummary>, Error> {
+        let owner = owner.to_user();
+        self.db
+            .read(move |tx| {
+                let owner_id = owner_id(tx, account, owner.as_ref())?;
+                Ok(access_keys::of_owner(tx, account, &owner_id)?)
+            })
+            .await
+    }
+
     /// Disables or enables a key of this owner.
     ///
     /// # Errors
@@ -90,10 +127,7 @@ impl Users {
         let (owner, id) = (owner.to_user(), access_key_id.to_owned());
         self.db
             .write(move |tx| {
-                let owner_id = match &owner {
-                    Some(user) => same_user(tx, account, user)?.user.id,
-                    None => store::ROOT.to_owned(),
-                };
+                let owner_id = owner_id(tx, account, owner.as_ref())?;
                 let keys = access_keys::of_owner(tx, account, &owner_id)?;
                 if keys.iter().any(|key| key.access_key_id == id) && work(tx, &id)? {
                     Ok(())
@@ -114,8 +148,28 @@ impl Users {
         let found = self.db.read(move |tx| access_keys::find(tx, &id)).await?;
         let found = found.filter(|row| row.account == account.as_str());
         Ok(found.map(|row| KeyRecord {
-            user: row.owner.map(|owner| owner.user.name),
+            user: row.owner.map(|owner| owner.name.name),
             last_use: row.last_use,
         }))
+    }
+
+    /// When the account was made: what the IAM API shows as the creation of its root.
+    pub async fn root_created_at(&self, account: AccountId) -> Result<Timestamp, Error> {
+        let found = self
+            .db
+            .read(move |tx| store::account_created_at(tx, account));
+        Ok(found.await?.unwrap_or_else(|| self.clock.now()))
+    }
+}
+
+/// What keys name their owner by: the id of a user that still exists, or the root's.
+fn owner_id(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    user: Option<&EntityName>,
+) -> Result<String, Error> {
+    match user {
+        Some(user) => Ok(current(tx, account, user)?.name.id),
+        None => Ok(store::ROOT.to_owned()),
     }
 }

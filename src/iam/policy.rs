@@ -18,8 +18,10 @@ use crate::strict_json::Json;
 /// Which elements a document may and must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Grammar {
-    /// Hangs on a user: Resource required, no Principal; each Sid once, of letters and digits.
+    /// A managed policy: Resource required, no Principal; each Sid once, of letters and digits.
     Identity,
+    /// An inline policy of a user, group or role: as a managed one, and longer.
+    Inline,
     /// Hangs on an ECR repository: Principal required, no Resource; any Sids.
     Repository,
     /// Hangs on an ECR registry: Principal and Resource required; any Sids.
@@ -30,14 +32,15 @@ pub enum Grammar {
 }
 
 impl Grammar {
-    /// Longest document taken, in characters: the IAM quotas for a managed policy and for a trust
-    /// policy (which do not count blanks); ECR's own limit.
+    /// Longest document taken, in characters: the IAM quotas for a managed policy, for all inline
+    /// policies of a role together and for a trust policy (which do not count blanks); ECR's own
+    /// limit.
     #[must_use]
     pub const fn max_chars(self) -> usize {
         match self {
             Self::Identity => 6_144,
-            Self::Repository | Self::Registry => 10_240,
             Self::Trust => 2_048,
+            Self::Inline | Self::Repository | Self::Registry => 10_240,
         }
     }
 
@@ -47,7 +50,7 @@ impl Grammar {
     fn check_length(self, text: &str) -> Result<(), PolicyError> {
         let limit = self.max_chars();
         let counted = match self {
-            Self::Identity | Self::Trust => text
+            Self::Identity | Self::Inline | Self::Trust => text
                 .chars()
                 .filter(|character| !character.is_whitespace())
                 .count(),
@@ -95,8 +98,7 @@ pub(super) enum NamedPrincipal {
     Account(AccountId),
     /// A user, a role or a session of a role, by ARN.
     Arn(Arn),
-    /// A user or a role by unique id, as AWS writes the principal of a policy whose user was
-    /// deleted.
+    /// A user, a role or (`AROA…:name`) a session of a role by unique id, as policies are stored.
     UniqueId(String),
     /// An AWS service, such as `ecs-tasks.amazonaws.com`.
     Service(Box<str>),
@@ -148,7 +150,7 @@ impl Policy {
             .iter()
             .map(|value| statement(value, grammar, variables))
             .collect::<Result<_, _>>()?;
-        if matches!(grammar, Grammar::Identity | Grammar::Trust) {
+        if !matches!(grammar, Grammar::Repository | Grammar::Registry) {
             check_sids(&statements)?;
         }
         Ok(Self {
@@ -215,11 +217,10 @@ fn statement(value: &Json, grammar: Grammar, variables: bool) -> Result<Statemen
             }
             "Principal" | "NotPrincipal" => principal.fill(element, principals(value)?)?,
             "Action" | "NotAction" => {
-                let read = |text: &str| {
-                    let of_sts = grammar != Grammar::Trust || is_sts_action(text);
-                    self::action(text).filter(|_| of_sts)
-                };
-                action.fill(element, entries("Action", value, read)?)?;
+                if grammar == Grammar::Trust {
+                    check_assume_role(value)?;
+                }
+                action.fill(element, entries("Action", value, self::action)?)?;
             }
             "Resource" | "NotResource" => {
                 resource.fill(
@@ -236,8 +237,8 @@ fn statement(value: &Json, grammar: Grammar, variables: bool) -> Result<Statemen
         }
     }
     let (wants_principal, wants_resource) = match grammar {
-        Grammar::Identity => (false, true),
-        Grammar::Repository | Grammar::Trust => (true, false),
+        Grammar::Identity | Grammar::Inline => (false, true),
+        Grammar::Trust | Grammar::Repository => (true, false),
         Grammar::Registry => (true, true),
     };
     Ok(Statement {
@@ -250,6 +251,20 @@ fn statement(value: &Json, grammar: Grammar, variables: bool) -> Result<Statemen
         resource: resource.take("Resource", wants_resource)?,
         conditions,
     })
+}
+
+/// A trust policy is about assuming its role, so that it names actions of STS and no others.
+fn check_assume_role(value: &Json) -> Result<(), PolicyError> {
+    let of_sts = |name: &Json| !matches!(name, Json::Text(text) if !is_sts_action(text));
+    let fine = match value {
+        Json::List(list) => list.iter().all(of_sts),
+        single => of_sts(single),
+    };
+    if fine {
+        Ok(())
+    } else {
+        Err(PolicyError::NotAssumeRole)
+    }
 }
 
 /// The place of an element that has a `Not…` form: one of the two, once.
@@ -346,7 +361,7 @@ fn action(text: &str) -> Option<Pattern> {
     }
 }
 
-/// Whether a trust policy may name this action: those of STS, with wildcards behind the colon.
+/// Whether a trust policy may name this action: those of STS, with wildcards after the colon.
 fn is_sts_action(text: &str) -> bool {
     let service = text.split_once(':').map(|(service, _)| service);
     service.is_some_and(|service| service.eq_ignore_ascii_case("sts"))
@@ -398,7 +413,7 @@ fn principals(value: &Json) -> Result<Vec<NamedPrincipal>, PolicyError> {
 }
 
 /// `*`, an account id, or the ARN of a root, user, role or session (whole: a wildcard may not stand
-/// within it), or a unique id.
+/// within it), or a unique id, after that of a role with a colon and the name of a session.
 fn aws_principal(text: &str) -> Option<NamedPrincipal> {
     if text == "*" {
         return Some(NamedPrincipal::Anyone);
@@ -406,15 +421,21 @@ fn aws_principal(text: &str) -> Option<NamedPrincipal> {
     if let Ok(account) = text.parse() {
         return Some(NamedPrincipal::Account(account));
     }
-    let is_unique_id = text.len() >= 16
-        && text
+    let (id, session) = match text.split_once(':') {
+        Some((id, session)) => (id, Some(session)),
+        None => (text, None),
+    };
+    let is_unique_id = id.len() >= 16
+        && id
             .bytes()
             .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-    if is_unique_id
-        && ["AIDA", "AROA", "ASIA"]
+    let known = match session {
+        None => ["AIDA", "AROA", "ASIA"]
             .iter()
-            .any(|prefix| text.starts_with(prefix))
-    {
+            .any(|kind| id.starts_with(kind)),
+        Some(session) => id.starts_with("AROA") && !session.is_empty(),
+    };
+    if is_unique_id && known {
         return Some(NamedPrincipal::UniqueId(text.to_owned()));
     }
     let arn: Arn = text.parse().ok()?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_base::{Secret, Timestamp};
 
+use crate::entity::{EntityKind, EntityName};
 use crate::grants::RegistryGrant;
 use crate::policy::Policy;
 
@@ -46,14 +47,18 @@ pub struct UserName {
 }
 
 impl UserName {
-    /// The start of every user's unique id.
-    pub const ID_PREFIX: &str = "AIDA";
-
     /// `arn:aws:iam::<account>:user/<path><name>`.
     #[must_use]
     pub fn arn(&self, account: AccountId) -> Arn {
-        let resource = format!("user{}{}", self.path, self.name);
-        Arn::new("aws", "iam", "", account.as_str(), &resource)
+        EntityKind::User.arn(account, &self.path, &self.name)
+    }
+}
+
+/// The name of the entity, which is a user.
+impl From<EntityName> for UserName {
+    fn from(name: EntityName) -> Self {
+        let EntityName { path, name, id, .. } = name;
+        Self { path, name, id }
     }
 }
 
@@ -69,14 +74,10 @@ pub struct RoleName {
 }
 
 impl RoleName {
-    /// The start of every role's unique id.
-    pub const ID_PREFIX: &str = "AROA";
-
     /// `arn:aws:iam::<account>:role/<path><name>`.
     #[must_use]
     pub fn arn(&self, account: AccountId) -> Arn {
-        let resource = format!("role{}{}", self.path, self.name);
-        Arn::new("aws", "iam", "", account.as_str(), &resource)
+        EntityKind::Role.arn(account, &self.path, &self.name)
     }
 
     /// `arn:aws:sts::<account>:assumed-role/<name>/<session>`: without the path.
@@ -87,25 +88,11 @@ impl RoleName {
     }
 }
 
-/// What names a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupName {
-    /// `/` or `/division/team/`.
-    pub path: String,
-    /// 1 to 128 letters, digits and `+=,.@_-`.
-    pub name: String,
-    /// `AGPA` and 17 more characters; never used again after the group is deleted.
-    pub id: String,
-}
-
-impl GroupName {
-    /// The start of every group's unique id.
-    pub(super) const ID_PREFIX: &str = "AGPA";
-
-    /// `arn:aws:iam::<account>:group/<path><name>`.
-    pub(super) fn arn(&self, account: AccountId) -> Arn {
-        let resource = format!("group{}{}", self.path, self.name);
-        Arn::new("aws", "iam", "", account.as_str(), &resource)
+/// The name of the entity, which is a role.
+impl From<EntityName> for RoleName {
+    fn from(name: EntityName) -> Self {
+        let EntityName { path, name, id, .. } = name;
+        Self { path, name, id }
     }
 }
 

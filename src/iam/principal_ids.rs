@@ -1,9 +1,10 @@
-//! Unique ids in place of the user ARNs that a resource policy names, so that a user created under
-//! the name of a deleted one does not inherit what policies allowed the other.
+//! Unique ids in place of the ARNs of users, roles and sessions of roles that a resource policy or
+//! a trust policy names, so that a user or role created under the name of a deleted one does not
+//! inherit what policies allowed the other.
 //!
-//! A policy is stored with unique ids and shown with ARNs: the id of a user that was deleted stays
-//! visible as the id. Source: IAM JSON policy elements reference, "Principal" ("when you save the
-//! policy, IAM transforms the ARN into the principal's unique ID").
+//! A policy is stored with unique ids and shown with ARNs: the id of a user or role that was
+//! deleted stays visible as the id. Source: IAM JSON policy elements reference, "Principal" ("when
+//! you save the policy, IAM transforms the ARN into the principal's unique ID").
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,93 +14,146 @@ use serde_json::value::RawValue;
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_db::Tx;
 
+use crate::entity::{EntityKind, EntityName};
 use crate::error::{Error, PolicyError};
-use crate::principal::UserName;
+use crate::principal::RoleName;
 use crate::store;
-use crate::users::Users;
 
-/// Most distinct users that one policy may name, so that storing or showing it takes few look-ups.
+/// Most distinct principals that one policy may name, so that storing or showing it takes few
+/// look-ups.
 /// A policy of 10,240 characters holds about 200 ARNs.
 const MAX_PRINCIPALS: usize = 256;
 
-impl Users {
-    /// Replaces the ARNs of users within the `Principal` elements of a valid resource policy by
-    /// unique ids. The rest of the text stays as it is.
-    ///
-    /// # Errors
-    /// [`PolicyError::PrincipalNotFound`] for a user that does not exist.
-    pub(super) async fn bind_principals(&self, policy: &str) -> Result<String, Error> {
-        self.replace_principals(policy, |tx, principal| {
-            let Some(user) = user_of(principal) else {
-                return Ok(None);
-            };
-            let found = store::users::find(tx, user.account, user.name)?
-                .map(|row| row.user)
-                .filter(|row| row.arn(user.account).as_str() == principal);
-            let missing = || PolicyError::PrincipalNotFound(principal.to_owned());
-            Ok(Some(found.ok_or_else(missing)?.id))
-        })
-        .await
-    }
-
-    /// Replaces the unique ids of users within the `Principal` elements of a stored policy by ARNs.
-    /// The ids of deleted users stay.
-    pub(super) async fn show_principals(&self, policy: &str) -> Result<String, Error> {
-        self.replace_principals(policy, |tx, principal| {
-            if !principal.starts_with(UserName::ID_PREFIX) {
-                return Ok(None);
-            }
-            Ok(store::users::arn_of(tx, principal)?)
-        })
-        .await
-    }
-
-    /// Applies `replacement` to each distinct principal, all in one read.
-    async fn replace_principals(
-        &self,
-        policy: &str,
-        replacement: impl Fn(&mut Tx<'_>, &str) -> Result<Option<String>, Error> + Send + 'static,
-    ) -> Result<String, Error> {
-        let found = principals(policy).map_err(|error| PolicyError::Json(error.to_string()))?;
-        let names: BTreeSet<String> = found.iter().map(|(_, name)| name.to_string()).collect();
-        if names.is_empty() {
-            return Ok(policy.to_owned());
-        }
-        if names.len() > MAX_PRINCIPALS {
-            return Err(Error::LimitExceeded {
-                what: "principals",
-                limit: MAX_PRINCIPALS,
-            });
-        }
-        let replacements: BTreeMap<String, String> = self
-            .db
-            .read(move |tx| -> Result<_, Error> {
-                let mut replacements = BTreeMap::new();
-                for name in &names {
-                    if let Some(new) = replacement(tx, name)? {
-                        replacements.insert(name.clone(), new);
-                    }
-                }
-                Ok(replacements)
-            })
-            .await?;
-        Ok(rewritten(policy, &found, &replacements))
-    }
-}
-
-/// A user named by its ARN.
-struct NamedUser<'a> {
-    account: AccountId,
-    name: &'a str,
-}
-
-fn user_of(principal: &str) -> Option<NamedUser<'_>> {
-    let arn: Arn = principal.parse().ok()?;
-    let is_user = arn.service() == "iam" && arn.resource().starts_with("user/");
-    Some(NamedUser {
-        account: arn.account_id().filter(|_| is_user)?,
-        name: principal.rsplit('/').next()?,
+/// Replaces the ARNs of users, roles and sessions of roles within the `Principal` elements of a
+/// valid resource policy by unique ids. The rest of the text stays as it is.
+///
+/// # Errors
+/// [`PolicyError::PrincipalNotFound`] for a user or role that does not exist.
+pub(super) fn bind(tx: &mut Tx<'_>, policy: &str) -> Result<String, Error> {
+    replace_principals(policy, |principal| {
+        let Some(named) = NamedEntity::of(principal) else {
+            return Ok(None);
+        };
+        let found = store::entities::find(tx, named.account, named.kind, named.name)?
+            .map(|row| row.name)
+            .filter(|name| named.is(name));
+        let missing = || PolicyError::PrincipalNotFound(principal.to_owned());
+        Ok(Some(named.bound(found.ok_or_else(missing)?.id)))
     })
+}
+
+/// Replaces the unique ids of users, roles and sessions of roles within the `Principal` elements of
+/// a stored policy by ARNs. The ids of deleted users and roles stay.
+pub(super) fn show(tx: &mut Tx<'_>, policy: &str) -> Result<String, Error> {
+    replace_principals(policy, |principal| {
+        let is_id = [EntityKind::User, EntityKind::Role]
+            .iter()
+            .any(|kind| principal.starts_with(kind.id_prefix()));
+        if !is_id {
+            return Ok(None);
+        }
+        let (id, session) = match principal.split_once(':') {
+            Some((id, session)) => (id, Some(session)),
+            None => (principal, None),
+        };
+        let Some((account, name)) = store::entities::place_of(tx, id)? else {
+            return Ok(None);
+        };
+        let account = account
+            .parse()
+            .map_err(|_| Error::Corrupt("entities.account".to_owned()))?;
+        Ok(match (session, name.kind) {
+            (None, EntityKind::User | EntityKind::Role) => Some(name.arn(account).to_string()),
+            (Some(session), EntityKind::Role) => Some(
+                RoleName::from(name)
+                    .session_arn(account, session)
+                    .to_string(),
+            ),
+            _ => None,
+        })
+    })
+}
+
+/// Applies `replacement` to each distinct principal of the policy.
+fn replace_principals(
+    policy: &str,
+    mut replacement: impl FnMut(&str) -> Result<Option<String>, Error>,
+) -> Result<String, Error> {
+    let found = principals(policy).map_err(|error| PolicyError::Json(error.to_string()))?;
+    let names: BTreeSet<&str> = found.iter().map(|(_, name)| name.as_ref()).collect();
+    if names.len() > MAX_PRINCIPALS {
+        return Err(Error::LimitExceeded {
+            what: "principals",
+            limit: MAX_PRINCIPALS,
+        });
+    }
+    let mut replacements = BTreeMap::new();
+    for name in names {
+        if let Some(new) = replacement(name)? {
+            replacements.insert(name.to_owned(), new);
+        }
+    }
+    Ok(rewritten(policy, &found, &replacements))
+}
+
+/// A user, a role or a session of a role named by its ARN.
+struct NamedEntity<'a> {
+    account: AccountId,
+    kind: EntityKind,
+    name: &'a str,
+    /// The whole ARN of the user or role; `None` for a session, whose ARN lacks the path.
+    arn: Option<&'a str>,
+    session: Option<&'a str>,
+}
+
+impl<'a> NamedEntity<'a> {
+    fn of(principal: &'a str) -> Option<Self> {
+        let arn: Arn = principal.parse().ok()?;
+        let account = arn.account_id()?;
+        let (_, resource) = principal.rsplit_once(':')?;
+        let (kind, rest) = resource.split_once('/')?;
+        let entity = |kind| {
+            let name = rest.rsplit('/').next()?;
+            Some(Self {
+                account,
+                kind,
+                name,
+                arn: Some(principal),
+                session: None,
+            })
+        };
+        match (arn.service(), kind) {
+            ("iam", "user") => entity(EntityKind::User),
+            ("iam", "role") => entity(EntityKind::Role),
+            ("sts", "assumed-role") => {
+                let (name, session) = rest.split_once('/')?;
+                Some(Self {
+                    account,
+                    kind: EntityKind::Role,
+                    name,
+                    arn: None,
+                    session: Some(session),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it names this entity: names are found whatever their case, and ARNs have a case.
+    fn is(&self, name: &EntityName) -> bool {
+        match self.arn {
+            Some(arn) => name.arn(self.account).as_str() == arn,
+            None => name.name == self.name,
+        }
+    }
+
+    /// The principal as it is stored: the unique id, and the name of the session after a colon.
+    fn bound(&self, id: String) -> String {
+        match self.session {
+            Some(session) => format!("{id}:{session}"),
+            None => id,
+        }
+    }
 }
 
 #[derive(Deserialize)]

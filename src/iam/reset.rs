@@ -7,7 +7,8 @@ use crate::store::reset::remove_identities;
 use crate::users::Users;
 
 impl Users {
-    /// Removes all users, groups and managed policies of the account, in one transaction.
+    /// Removes all users, groups, roles, instance profiles and managed policies of the account, in
+    /// one transaction.
     pub async fn remove_everything(&self, account: AccountId) -> Result<(), Error> {
         let write = self.db.write(move |tx| remove_identities(tx, account));
         write.await.map_err(Error::from)

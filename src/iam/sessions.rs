@@ -200,8 +200,8 @@ impl OpenedSession {
         if let Some((_, identity)) = current.filter(|(known, _)| Arc::ptr_eq(known, &owner)) {
             return Arc::clone(identity);
         }
-        let caller = owner.caller.clone();
-        let mut caller = caller
+        let mut caller = owner
+            .caller("")
             .with_access_key(Arc::clone(&self.access_key_id))
             .with_temporary_credentials(Arc::clone(&self.credentials));
         let issued_at = self.claims.issued.saturating_mul(1000);

@@ -1,13 +1,15 @@
-//! The SQL of accounts, users, groups, access keys, and their policies and tags.
+//! The SQL of accounts, entities, access keys, policies and tags.
 
 pub(super) mod access_keys;
-pub(super) mod groups;
+pub(super) mod entities;
+pub(super) mod instance_profiles;
 pub(super) mod managed_policies;
+pub(super) mod members;
 pub(super) mod policies;
 pub(super) mod policy_entities;
 pub(super) mod reset;
+pub(super) mod roles;
 pub(super) mod tags;
-pub(super) mod users;
 
 use wharfinger_aws::AccountId;
 use wharfinger_base::Timestamp;

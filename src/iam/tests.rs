@@ -4,6 +4,7 @@
 mod identities;
 mod managed_policies;
 mod reset;
+mod roles;
 mod sessions;
 mod tokens;
 mod users;
@@ -21,6 +22,36 @@ use crate::tests::tokens::registry_grant;
 /// 2026-11-23T12:00:00Z.
 const NOON: i64 = 1_795_435_200_000;
 const STAMP: &str = "20261123T120000Z";
+
+/// Who may assume the roles of tests: all of the account.
+const TRUST: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
+    "Principal":{"AWS":"123456789012"},"Action":"sts:AssumeRole"}}"#;
+
+fn missing(kind: EntityKind, name: &str) -> Error {
+    Error::NoSuchEntity {
+        kind,
+        name: name.to_owned(),
+    }
+}
+
+fn exists(kind: EntityKind, name: &str) -> Error {
+    Error::EntityExists {
+        kind,
+        name: name.to_owned(),
+    }
+}
+
+/// A role that all of the account may assume.
+fn new_role(name: &str) -> NewEntity {
+    NewEntity {
+        role: Some(NewRole {
+            trust_policy: TRUST.to_owned(),
+            description: None,
+            max_session: None,
+        }),
+        ..NewEntity::new(EntityKind::Role, name)
+    }
+}
 
 struct World {
     db: Db,

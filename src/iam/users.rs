@@ -7,16 +7,18 @@ use wharfinger_aws::{AccountId, Arn};
 use wharfinger_base::{Clock, Ids, Page, Secret, Timestamp};
 use wharfinger_db::{Db, Tx};
 
+use crate::entities::{existing, insert};
+use crate::entity::{EntityKind, EntityName};
 use crate::error::Error;
 use crate::managed::aws_managed_policies;
 use crate::policy::{Grammar, Policy};
 use crate::policy_lookup::check_policy;
-use crate::principal::UserName;
 use crate::seal::Seal;
 use crate::store;
 use crate::store::access_keys::AccessKeySummary;
+use crate::store::entities::EntityRow;
 use crate::store::policies::{INLINE, MANAGED, PolicyRow};
-use crate::store::users::UserRow;
+use crate::unique_ids::{ID_ALPHABET, unique_id};
 
 /// Most policies of a user: twice the IAM quota of ten managed ones, since inline ones count here
 /// too.
@@ -27,9 +29,6 @@ const MAX_NAME_BYTES: usize = 64;
 const MAX_POLICY_NAME_BYTES: usize = 128;
 /// Most users in one page.
 const MAX_PAGE: usize = 1_000;
-
-/// Base 32, as the ids of AWS.
-pub(super) const ID_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// Base 64. The 40 characters of a secret hold 240 bits; the 16 random ones of a key id, 80.
 const SECRET_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -123,25 +122,24 @@ impl Users {
                 limit: MAX_POLICIES,
             });
         }
-        let user = UserName {
+        let user = EntityName {
+            kind: EntityKind::User,
             path: "/".to_owned(),
             name: name.to_owned(),
-            id: self.unique_id(UserName::ID_PREFIX),
+            id: unique_id(&self.ids, EntityKind::User.id_prefix()),
         };
         let (key, sealed) = self.new_key(account, Some(name));
         let (now, stored) = (self.clock.now(), key.access_key_id.clone());
         self.db
             .write(move |tx| {
-                store::insert_account(tx, account, now)?;
-                let row = UserRow {
-                    user: user.clone(),
+                let row = EntityRow {
+                    name: user.clone(),
                     created_at: now,
                     disabled_at: None,
                     boundary: None,
+                    role: None,
                 };
-                if !store::users::insert(tx, account, &row)? {
-                    return Err(Error::UserExists(user.name.clone()));
-                }
+                insert(tx, account, &row)?;
                 for policy in &policies {
                     policy.check(tx, account)?;
                 }
@@ -169,7 +167,8 @@ impl Users {
             limit.clamp(1, MAX_PAGE),
         );
         let users = self.db.read(move |tx| {
-            let rows = store::users::page(tx, account, "/", &after, limit + 1)?;
+            let rows =
+                store::entities::page(tx, account, EntityKind::User, "/", &after, limit + 1)?;
             rows.into_iter()
                 .map(|row| summary(tx, account, row))
                 .collect::<Result<Vec<_>, Error>>()
@@ -194,7 +193,12 @@ impl Users {
         at: Option<Timestamp>,
     ) -> Result<(), Error> {
         self.change(account, name, move |tx, row| {
-            Ok(store::users::set_disabled(tx, account, &row.user.id, at)?)
+            Ok(store::entities::set_disabled(
+                tx,
+                account,
+                &row.name.id,
+                at,
+            )?)
         })
         .await
     }
@@ -202,7 +206,7 @@ impl Users {
     /// Deletes the user, its keys and its policies.
     pub async fn delete(&self, account: AccountId, name: &str) -> Result<(), Error> {
         self.change(account, name, move |tx, row| {
-            Ok(store::users::delete(tx, account, &row.user.id)?)
+            Ok(store::entities::delete(tx, account, &row.name.id)?)
         })
         .await
     }
@@ -217,7 +221,7 @@ impl Users {
         let now = self.clock.now();
         self.change(account, name, move |tx, row| {
             policy.check(tx, account)?;
-            let held = store::policies::of_owner(tx, account, &row.user.id)?;
+            let held = store::policies::of_owner(tx, account, &row.name.id)?;
             if held.len() >= MAX_POLICIES && !held.iter().any(|held| held.name == policy.0.name) {
                 return Err(Error::LimitExceeded {
                     what: "policies",
@@ -227,7 +231,7 @@ impl Users {
             Ok(store::policies::put(
                 tx,
                 account,
-                &row.user.id,
+                &row.name.id,
                 &policy.0,
                 now,
             )?)
@@ -243,18 +247,13 @@ impl Users {
             let inline = Some((INLINE, &policy));
             let managed = managed.as_ref().map(|arn| (MANAGED, arn));
             for (kind, name) in inline.into_iter().chain(managed) {
-                if store::policies::delete(tx, account, &row.user.id, kind, name)? {
+                if store::policies::delete(tx, account, &row.name.id, kind, name)? {
                     return Ok(());
                 }
             }
             Err(Error::NotAttached(policy.clone()))
         })
         .await
-    }
-
-    /// A new unique id: its prefix and 17 random characters, 85 bits.
-    pub(super) fn unique_id(&self, prefix: &str) -> String {
-        format!("{prefix}{}", self.ids.text(ID_ALPHABET, 17))
     }
 
     /// A new key, and its secret as it will be stored.
@@ -283,17 +282,15 @@ impl Users {
         &self,
         account: AccountId,
         name: &str,
-        work: impl Fn(&mut Tx<'_>, UserRow) -> Result<(), Error> + Send + 'static,
+        work: impl Fn(&mut Tx<'_>, EntityRow) -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
         let name = name.to_owned();
         self.db
-            .write(move |tx| existing(tx, account, &name).and_then(|row| work(tx, row)))
+            .write(move |tx| {
+                existing(tx, account, EntityKind::User, &name).and_then(|row| work(tx, row))
+            })
             .await
     }
-}
-
-pub(super) fn existing(tx: &mut Tx<'_>, account: AccountId, name: &str) -> Result<UserRow, Error> {
-    store::users::find(tx, account, name)?.ok_or_else(|| Error::NoSuchUser(name.to_owned()))
 }
 
 /// The ARN of the policy of AWS with this name or ARN.
@@ -312,25 +309,18 @@ fn shown_name(policy: &PolicyRow) -> String {
     }
 }
 
-fn summary(tx: &mut Tx<'_>, account: AccountId, row: UserRow) -> Result<UserSummary, Error> {
-    let keys = store::access_keys::of_owner(tx, account, &row.user.id)?;
-    let policies = store::policies::of_owner(tx, account, &row.user.id)?
+fn summary(tx: &mut Tx<'_>, account: AccountId, row: EntityRow) -> Result<UserSummary, Error> {
+    let keys = store::access_keys::of_owner(tx, account, &row.name.id)?;
+    let policies = store::policies::of_owner(tx, account, &row.name.id)?
         .into_iter()
         .map(|policy| shown_name(&policy))
         .collect();
-    let arn = row.user.arn(account);
-    let UserRow {
-        user,
-        created_at,
-        disabled_at,
-        boundary: _,
-    } = row;
     Ok(UserSummary {
-        name: user.name,
-        id: user.id,
-        arn,
-        created_at,
-        disabled_at,
+        arn: row.name.arn(account),
+        name: row.name.name,
+        id: row.name.id,
+        created_at: row.created_at,
+        disabled_at: row.disabled_at,
         keys,
         policies,
     })

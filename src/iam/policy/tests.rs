@@ -204,7 +204,9 @@ fn principals_are_whole_names() {
 fn a_trust_policy_has_principals_and_actions_of_sts_only() {
     let trust = |action: &str| {
         let statement = json!({
-            "Effect": "Allow", "Action": action, "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+            "Effect": "Allow",
+            "Action": action,
+            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
         });
         let text = json!({"Version": "2012-10-17", "Statement": statement}).to_string();
         Policy::parse(&text, Grammar::Trust)

@@ -4,8 +4,7 @@ use wharfinger_aws::AccountId;
 use wharfinger_base::Timestamp;
 use wharfinger_db::{Result, Tx, params};
 
-use crate::principal::UserName;
-use crate::store::users::UserRow;
+use crate::store::entities::{EntityRow, row};
 
 /// When and for what an access key was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +23,7 @@ pub(crate) struct KeyRow {
     pub(crate) disabled: bool,
     pub(crate) last_use: Option<KeyUse>,
     /// `None` for the root's keys.
-    pub(crate) owner: Option<UserRow>,
+    pub(crate) owner: Option<EntityRow>,
 }
 
 /// A row of `access_keys` without its secret.
@@ -43,32 +42,24 @@ pub(crate) fn any(tx: &mut Tx<'_>) -> Result<bool> {
 }
 
 pub(crate) fn find(tx: &mut Tx<'_>, access_key_id: &str) -> Result<Option<KeyRow>> {
-    let sql = "SELECT k.account, k.owner_id, k.sealed_secret, k.disabled_at,
-            u.name, u.path, u.created_at, u.disabled_at, u.boundary,
+    let sql = "SELECT u.kind, u.name, u.path, u.entity_id, u.created_at, u.boundary, u.disabled_at,
+            NULL, k.account, k.owner_id, k.sealed_secret, k.disabled_at,
             k.last_used_at, k.last_used_region, k.last_used_service
-        FROM access_keys k LEFT JOIN users u ON u.account = k.account AND u.user_id = k.owner_id
+        FROM access_keys k
+        LEFT JOIN entities u ON u.entity_id = k.owner_id AND u.account = k.account
         WHERE k.access_key_id = ?1";
-    tx.query_optional(sql, params![access_key_id], |row| {
-        let owner = row.optional_text(4).map(|name| UserRow {
-            user: UserName {
-                path: row.text(5).to_owned(),
-                name: name.to_owned(),
-                id: row.text(1).to_owned(),
-            },
-            created_at: Timestamp::from_ms(row.integer(6)),
-            disabled_at: row.optional_integer(7).map(Timestamp::from_ms),
-            boundary: row.optional_text(8).map(ToOwned::to_owned),
-        });
-        let last_use = row.optional_integer(9).map(|at| KeyUse {
+    tx.query_optional(sql, params![access_key_id], |found| {
+        let owner = found.optional_text(0).map(|_| row(found)).transpose()?;
+        let last_use = found.optional_integer(12).map(|at| KeyUse {
             at: Timestamp::from_ms(at),
-            region: row.optional_text(10).unwrap_or_default().to_owned(),
-            service: row.optional_text(11).unwrap_or_default().to_owned(),
+            region: found.optional_text(13).unwrap_or_default().to_owned(),
+            service: found.optional_text(14).unwrap_or_default().to_owned(),
         });
         Ok(KeyRow {
-            account: row.text(0).to_owned(),
-            owner_id: row.text(1).to_owned(),
-            sealed_secret: row.bytes(2).to_owned(),
-            disabled: row.optional_integer(3).is_some(),
+            account: found.text(8).to_owned(),
+            owner_id: found.text(9).to_owned(),
+            sealed_secret: found.bytes(10).to_owned(),
+            disabled: found.optional_integer(11).is_some(),
             last_use,
             owner,
         })

@@ -196,9 +196,9 @@ pub(crate) fn attachments(tx: &mut Tx<'_>, account: AccountId, arn: &str) -> Res
     Ok(count.unwrap_or_default())
 }
 
-/// How many users of the account the policy is the permissions boundary of.
+/// How many users and roles of the account the policy is the permissions boundary of.
 pub(crate) fn boundaries(tx: &mut Tx<'_>, account: AccountId, arn: &str) -> Result<i64> {
-    let sql = "SELECT COUNT(*) FROM users WHERE account = ?1 AND boundary = ?2";
+    let sql = "SELECT COUNT(*) FROM entities WHERE account = ?1 AND boundary = ?2";
     let count = tx.query_optional(
         sql,
         params![account.as_str(), arn],

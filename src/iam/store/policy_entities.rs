@@ -31,32 +31,25 @@ pub(crate) fn attached(
     arn: &str,
     range: EntityRange<'_>,
 ) -> Result<Vec<PolicyEntity>> {
-    let sql = "SELECT e.id, e.name FROM (
-            SELECT p.owner_id AS id, u.name AS name, u.path AS path
-            FROM identity_policies p
-            JOIN users u ON u.account = p.account AND u.user_id = p.owner_id
-            WHERE p.account = ?1 AND p.kind = 'managed' AND p.name = ?2
-            UNION ALL
-            SELECT p.owner_id AS id, g.name AS name, g.path AS path
-            FROM identity_policies p
-            JOIN groups g ON g.account = p.account AND g.group_id = p.owner_id
-            WHERE p.account = ?1 AND p.kind = 'managed' AND p.name = ?2
-        ) e WHERE e.id > ?3 AND e.id < ?4 AND e.path >= ?5 AND e.path < ?6
-        ORDER BY e.id LIMIT ?7";
+    let sql = "SELECT e.entity_id, e.name
+        FROM identity_policies p JOIN entities e ON e.entity_id = p.owner_id
+        WHERE p.account = ?1 AND p.kind = 'managed' AND p.name = ?2
+            AND e.entity_id > ?3 AND e.entity_id < ?4 AND e.path >= ?5 AND e.path < ?6
+        ORDER BY e.entity_id LIMIT ?7";
     entities(tx, sql, account, arn, range)
 }
 
-/// The users that the policy is the permissions boundary of.
+/// The users and roles that the policy is the permissions boundary of.
 pub(crate) fn bounded(
     tx: &mut Tx<'_>,
     account: AccountId,
     arn: &str,
     range: EntityRange<'_>,
 ) -> Result<Vec<PolicyEntity>> {
-    let sql = "SELECT user_id, name FROM users
-        WHERE account = ?1 AND boundary = ?2 AND user_id > ?3 AND user_id < ?4
+    let sql = "SELECT entity_id, name FROM entities
+        WHERE account = ?1 AND boundary = ?2 AND entity_id > ?3 AND entity_id < ?4
             AND path >= ?5 AND path < ?6
-        ORDER BY user_id LIMIT ?7";
+        ORDER BY entity_id LIMIT ?7";
     entities(tx, sql, account, arn, range)
 }
 

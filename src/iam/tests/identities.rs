@@ -7,54 +7,66 @@ use super::*;
 const DENY: &str = r#"{"Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#;
 const READ_ONLY: &str = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly";
 
-fn new_user(name: &str) -> NewUser {
-    NewUser {
-        name: name.to_owned(),
+fn new_user(name: &str) -> NewEntity {
+    NewEntity {
         path: "/build/".to_owned(),
-        boundary: None,
         tags: vec![("Team".to_owned(), "red".to_owned())],
+        ..NewEntity::new(EntityKind::User, name)
     }
 }
 
+/// What all kinds of entities have in common.
 #[tokio::test]
-async fn both_engines_keep_users_and_tags_alike() {
+async fn both_engines_keep_entities_and_tags_alike() {
     for db in wharfinger_db::testing::every_engine(MIGRATIONS) {
         let world = World { db, ..World::new() };
         let (iam, account) = (world.open().await, AccountId::DEV);
-        let users = iam.users();
-        let made = users.create_user(account, new_user("ci")).await;
-        let made = made.expect("a user");
-        let found = users.find_user(account, "CI").await.expect("read");
-        assert_eq!(found.as_ref(), Some(&made));
-        let bounded = NewUser {
-            boundary: Some(READ_ONLY.to_owned()),
-            ..new_user("CI")
-        };
-        let taken = users.create_user(account, bounded).await;
-        assert_eq!(taken, Err(Error::UserExists("CI".into())));
-        let tags = [("team", "blue"), ("k", "v")];
-        let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let tagged = users.tag_user(account, &made.name, tags.to_vec()).await;
-        tagged.expect("tagged");
-        let untagged = users.untag_user(account, &made.name, vec!["K".to_owned()]);
-        untagged.await.expect("untagged");
-        let renamed = users.rename_user(account, &made.name, Some("Ci2".to_owned()), None);
-        renamed.await.expect("renamed");
-        let found = users.find_user(account, "ci2").await.expect("read");
-        let found = found.expect("a user");
-        assert_eq!(
-            found.arn.as_str(),
-            "arn:aws:iam::123456789012:user/build/Ci2"
-        );
-        assert_eq!(found.tags, [("team".to_owned(), "blue".to_owned())]);
-        let listed = users.list_users(account, "/build", None, 1).await;
-        assert_eq!(listed.expect("a page").items.len(), 1);
-        let elsewhere = users.list_users(account, "/other/", None, 1).await;
-        assert!(elsewhere.expect("a page").items.is_empty());
-        let before = users.remove_user(account, &made.name).await;
-        assert_eq!(before, Err(Error::NoSuchUser("ci".into())), "the old name");
-        users.remove_user(account, &found.name).await.expect("gone");
-        assert_eq!(users.find_user(account, "ci2").await, Ok(None));
+        let entities = iam.entities();
+        for kind in [
+            EntityKind::User,
+            EntityKind::Role,
+            EntityKind::InstanceProfile,
+        ] {
+            let new = |name: &str| NewEntity {
+                kind,
+                role: (kind == EntityKind::Role)
+                    .then(|| new_role("").role)
+                    .flatten(),
+                ..new_user(name)
+            };
+            let made = entities.create(account, new("ci")).await.expect("made");
+            assert!(made.name.id.starts_with(kind.id_prefix()), "{made:?}");
+            let found = entities.find(account, kind, "CI").await.expect("read");
+            assert_eq!(found.as_ref(), Some(&made));
+            let bounded = NewEntity {
+                boundary: Some(READ_ONLY.to_owned()),
+                ..new("CI")
+            };
+            let taken = entities.create(account, bounded).await;
+            assert_eq!(taken, Err(exists(kind, "CI")));
+            let tags = [("team", "blue"), ("k", "v")];
+            let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            let tagged = entities.tag(account, &made.name, tags.to_vec()).await;
+            tagged.expect("tagged");
+            let untagged = entities.untag(account, &made.name, vec!["K".to_owned()]);
+            untagged.await.expect("untagged");
+            let renamed = entities.rename(account, &made.name, Some("Ci2".to_owned()), None);
+            renamed.await.expect("renamed");
+            let found = entities.find(account, kind, "ci2").await.expect("read");
+            let found = found.expect("an entity");
+            assert_eq!(found.arn, kind.arn(account, "/build/", "Ci2"));
+            assert_eq!(found.tags, [("team".to_owned(), "blue".to_owned())]);
+            let by_id = entities.find_by_id(account, &made.name.id).await;
+            assert_eq!(by_id, Ok(Some(found.clone())));
+            let listed = entities.list(account, kind, "/build", None, 1).await;
+            assert_eq!(listed.expect("a page").items.len(), 1);
+            let elsewhere = entities.list(account, kind, "/other/", None, 1).await;
+            assert!(elsewhere.expect("a page").items.is_empty());
+            let before = entities.remove(account, &made.name).await;
+            assert_eq!(before, Err(missing(kind, "ci")), "the old name");
+            entities.remove(account, &found.name).await.expect("gone");
+            assert_eq!(entities.find(account, kind, "ci2").await, Ok(None));
+        }
     }
 }
 
@@ -64,21 +76,19 @@ async fn members_have_the_policies_of_their_groups() {
     for db in wharfinger_db::testing::every_engine(MIGRATIONS) {
         let world = World { db, ..World::new() };
         let (iam, account) = (world.open().await, AccountId::DEV);
-        let users = iam.users();
+        let entities = iam.entities();
         let key = user(&iam, "ci", &["AdministratorAccess"]).await;
-        let group = users.create_group(account, "Dev".into(), "/".into()).await;
+        let new = |name: &str| NewEntity::new(EntityKind::Group, name);
+        let group = entities.create(account, new("Dev")).await;
         let group = group.expect("a group").name;
-        let again = users.create_group(account, "dev".into(), "/".into()).await;
-        assert_eq!(again, Err(Error::GroupExists("dev".into())));
-        let owner = PolicyOwner::Group(group.clone());
-        let put = users.put_inline_policy(account, owner.clone(), "no".into(), DENY.into());
+        let again = entities.create(account, new("dev")).await;
+        assert_eq!(again, Err(exists(EntityKind::Group, "dev")));
+        let put = entities.put_inline_policy(account, &group, "no".into(), DENY.into());
         put.await.expect("set");
-        let attached = users.attach_policy(account, owner.clone(), READ_ONLY.into());
+        let attached = entities.attach_policy(account, &group, READ_ONLY.into());
         attached.await.expect("attached");
-        users
-            .add_member(account, &group, "CI")
-            .await
-            .expect("added");
+        let added = entities.add_member(account, &group, "CI").await;
+        added.expect("added");
         let policies = signs_in(&iam, &key).await.expect("in").caller;
         let names: Vec<_> = policies
             .policies
@@ -94,30 +104,26 @@ async fn members_have_the_policies_of_their_groups() {
                 "AmazonEC2ContainerRegistryReadOnly"
             ]
         );
-        let members = users
-            .members(account, &group, None, 9)
-            .await
-            .expect("a page");
-        assert_eq!(members.items[0].name.name, "ci");
-        let groups = users.groups_of(account, &members.items[0].name).await;
+        let members = entities.members(account, &group, None, 9).await;
+        let members = members.expect("a page").items;
+        assert_eq!(members[0].name.name, "ci");
+        let groups = entities.groups_of(account, &members[0].name).await;
         assert_eq!(groups.expect("groups")[0].name, group);
-        let listed = users.list_groups(account, "/", None, 9).await;
-        assert_eq!(listed.expect("a page").items.len(), 1);
-        assert!(matches!(
-            users.remove_group(account, &group).await,
-            Err(Error::DeleteConflict(_))
-        ));
-        users
-            .remove_member(account, &group, "ci")
-            .await
-            .expect("removed");
-        let detached = users.detach_policy(account, owner.clone(), READ_ONLY.into());
+        let refused = entities.remove(account, &group).await;
+        assert!(matches!(refused, Err(Error::DeleteConflict(_))));
+        let removed = entities.remove_member(account, &group, "ci").await;
+        removed.expect("removed");
+        let detached = entities.detach_policy(account, &group, READ_ONLY.into());
         detached.await.expect("detached");
-        let deleted = users.delete_inline_policy(account, owner, "no".into());
+        let deleted = entities.delete_inline_policy(account, &group, "no".into());
         deleted.await.expect("deleted");
-        let renamed = users.rename_group(account, &group, None, Some("/b/".to_owned()));
+        let renamed = entities.rename(account, &group, None, Some("/b/".to_owned()));
         renamed.await.expect("renamed");
-        users.remove_group(account, &group).await.expect("gone");
+        let moved = EntityName {
+            path: "/b/".to_owned(),
+            ..group
+        };
+        entities.remove(account, &moved).await.expect("gone");
     }
 }
 
@@ -158,7 +164,7 @@ async fn a_key_is_used_once_an_hour_in_the_index() {
     }
 }
 
-/// The policies of users made by an older version stay with them.
+/// Users made by an older version stay, and their policies with them.
 #[tokio::test]
 async fn policies_of_an_older_index_are_kept() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -170,7 +176,11 @@ async fn policies_of_an_older_index_are_kept() {
                 (account, user_id, kind, name, document, attached_at)
                 VALUES ('123456789012', 'AIDA1', ?1, ?2, ?3, 0)";
             tx.execute(sql, params!["managed", "AdministratorAccess", None::<&str>])?;
-            tx.execute(sql, params!["inline", "no", Some(DENY)])
+            tx.execute(sql, params!["inline", "no", Some(DENY)])?;
+            let sql = "INSERT INTO users
+                (account, folded_name, name, path, user_id, created_at, disabled_at)
+                VALUES ('123456789012', 'ann', 'Ann', '/a/', 'AIDA1', 1, 2)";
+            tx.execute(sql, params![])
         })
         .await
         .expect("written");
@@ -186,4 +196,13 @@ async fn policies_of_an_older_index_are_kept() {
         .collect();
     let managed = "arn:aws:iam::aws:policy/AdministratorAccess";
     assert_eq!(held, [("no", Some(DENY)), (managed, None)]);
+    let kept = db
+        .read(|tx| store::entities::find(tx, AccountId::DEV, EntityKind::User, "ANN"))
+        .await
+        .expect("read")
+        .expect("a user");
+    assert_eq!(kept.name.arn(AccountId::DEV).resource(), "user/a/Ann");
+    let times = (Some(kept.created_at), kept.disabled_at);
+    let expected = [1, 2].map(|at| Some(Timestamp::from_ms(at)));
+    assert_eq!(times, expected.into());
 }

@@ -22,6 +22,12 @@ async fn policy(iam: &Iam, name: &str, action: &str) -> String {
     made.expect("made").arn.to_string()
 }
 
+/// The policy of this ARN.
+async fn found(iam: &Iam, arn: &str) -> ManagedPolicy {
+    let found = iam.managed_policies().find(AccountId::DEV, arn).await;
+    found.expect("read").expect("a policy").0
+}
+
 /// The documents of all policies of the key's owner.
 async fn documents(iam: &Iam, key: &NewAccessKey) -> Vec<String> {
     let signed = signs_in(iam, key).await.expect("signed in");
@@ -38,20 +44,20 @@ async fn a_new_default_version_is_in_force_within_a_second() {
     let arn = policy(&iam, "Push", "ecr:PutImage").await;
     let key = user(&iam, "ci", &[arn.as_str()]).await;
     assert_eq!(documents(&iam, &key).await, [allowing("ecr:PutImage")]);
-    let policies = iam.managed_policies();
+    let (policies, push) = (iam.managed_policies(), found(&iam, &arn).await);
     policies
-        .create_version(account, &arn, allowing("ecr:*"), false)
+        .create_version(account, &push, allowing("ecr:*"), false)
         .await
         .expect("made");
     world.after(Duration::from_secs(1));
     assert_eq!(documents(&iam, &key).await, [allowing("ecr:PutImage")]);
     policies
-        .set_default_version(account, &arn, "v2")
+        .set_default_version(account, &push, "v2")
         .await
         .expect("set");
     world.after(Duration::from_secs(1));
     assert_eq!(documents(&iam, &key).await, [allowing("ecr:*")]);
-    let refused = policies.delete(account, &arn).await;
+    let refused = policies.delete(account, &push).await;
     assert!(matches!(refused, Err(Error::PolicyInUse(_))), "{refused:?}");
 }
 
@@ -62,12 +68,12 @@ async fn the_boundary_comes_with_the_caller() {
     let arn = policy(&iam, "Reading", "ecr:Get*").await;
     let key = user(&iam, "ci", &["AdministratorAccess"]).await;
     let signed = signs_in(&iam, &key).await.expect("signed in");
-    let Principal::User(name) = &signed.caller.principal else {
-        panic!("a user signed in")
-    };
+    let id = signed.caller.user_id();
+    let user = iam.entities().find_by_id(account, id).await.expect("read");
+    let name = &user.expect("a user").name;
     let bound = async |boundary: Option<&str>| {
         let boundary = boundary.map(ToOwned::to_owned);
-        iam.users().set_boundary(account, name, boundary).await
+        iam.entities().set_boundary(account, name, boundary).await
     };
     let missing = "arn:aws:iam::123456789012:policy/None";
     assert_eq!(
@@ -94,10 +100,11 @@ async fn a_policy_of_another_account_is_none() {
     let arn = policy(&iam, "Push", "ecr:PutImage").await;
     let stranger = "000000000001".parse().expect("an account");
     let policies = iam.managed_policies();
-    let found = policies.find(stranger, &arn).await.expect("looked up");
-    assert!(found.is_none());
+    let theirs = policies.find(stranger, &arn).await.expect("looked up");
+    assert!(theirs.is_none());
+    let push = found(&iam, &arn).await;
     assert_eq!(
-        policies.delete(stranger, &arn).await,
+        policies.delete(stranger, &push).await,
         Err(Error::NoSuchPolicy(arn.clone()))
     );
     let attachment = PolicyAttachment::managed(&arn).expect("an ARN");
@@ -108,4 +115,19 @@ async fn a_policy_of_another_account_is_none() {
             .err(),
         Some(Error::NotAttachable(arn))
     );
+}
+
+/// A change is made to the policy that the caller was authorised for, not to a successor.
+#[tokio::test]
+async fn a_successor_of_a_policy_is_another_one() {
+    let world = World::new();
+    let (iam, account) = (world.open().await, AccountId::DEV);
+    let arn = policy(&iam, "Push", "ecr:PutImage").await;
+    let (policies, first) = (iam.managed_policies(), found(&iam, &arn).await);
+    policies.delete(account, &first).await.expect("deleted");
+    policy(&iam, "Push", "ecr:PutImage").await;
+    let refused = Err(Error::NoSuchPolicy(arn));
+    assert_eq!(policies.delete(account, &first).await, refused);
+    let tagged = policies.tag(account, &first, Vec::new()).await;
+    assert_eq!(tagged, refused);
 }

@@ -10,8 +10,15 @@ async fn nothing_is_left_but_the_root() {
     let users = iam.users();
     let make = || async {
         user(&iam, "ci", &["AdministratorAccess"]).await;
-        let group = users.create_group(account, "builders".to_owned(), "/".to_owned());
-        group.await.expect("a group");
+        let group = NewEntity::new(EntityKind::Group, "builders");
+        let group = iam.entities().create(account, group).await;
+        group.expect("a group");
+        let profile = NewEntity::new(EntityKind::InstanceProfile, "hosts");
+        let profile = iam.entities().create(account, profile).await;
+        let role = iam.entities().create(account, new_role("deploy")).await;
+        let (profile, role) = (profile.expect("made"), role.expect("made"));
+        let added = iam.entities().add_role(account, &profile.name, &role.name);
+        added.await.expect("added");
         let policy = NewManagedPolicy {
             name: "Pull".to_owned(),
             path: "/".to_owned(),
@@ -29,6 +36,10 @@ async fn nothing_is_left_but_the_root() {
     users.remove_everything(account).await.expect("removed");
     let left = users.list(account, None, 10).await.expect("users");
     assert!(left.items.is_empty());
+    for kind in EntityKind::ALL {
+        let left = iam.entities().list(account, kind, "/", None, 10).await;
+        assert!(left.expect("a page").items.is_empty(), "{kind:?}");
+    }
     let kept = users.keys(account, None).await.expect("keys").len();
     assert_eq!(kept, root_keys);
     make().await;

@@ -14,7 +14,7 @@ async fn users_are_kept_in_order() {
     }
     assert_eq!(
         users.create(account, "ANN", Vec::new()).await.err(),
-        Some(Error::UserExists("ANN".into()))
+        Some(exists(EntityKind::User, "ANN"))
     );
     for bad in ["", "a b", "a/b", "ä", &"x".repeat(65)] {
         assert!(
@@ -67,12 +67,12 @@ async fn users_are_kept_in_order() {
     );
     assert_eq!(
         users.disable(account, "dora").await,
-        Err(Error::NoSuchUser("dora".into()))
+        Err(missing(EntityKind::User, "dora"))
     );
     users.delete(account, "Ann").await.expect("done");
     assert_eq!(
         users.delete(account, "Ann").await,
-        Err(Error::NoSuchUser("Ann".into()))
+        Err(missing(EntityKind::User, "Ann"))
     );
 }
 
@@ -202,23 +202,23 @@ async fn policies_name_users_by_their_unique_ids() {
             )
         };
         let by_name = policy("arn:aws:iam::123456789012:user/ci");
-        let missing = users.bind_principals(&by_name).await.expect_err("no user");
+        let missing = iam.bind_principals(&by_name).await.expect_err("no user");
         assert!(
             missing.to_string().contains("Principal not found"),
             "{missing}"
         );
         let key = user(&iam, "ci", &[]).await;
         let caller = signs_in(&iam, &key).await.expect("in").caller;
-        let stored = users.bind_principals(&by_name).await.expect("bound");
+        let stored = iam.bind_principals(&by_name).await.expect("bound");
         assert_eq!(stored, policy(caller.user_id()));
-        assert_eq!(users.show_principals(&stored).await.as_ref(), Ok(&by_name));
+        assert_eq!(iam.show_principals(&stored).await.as_ref(), Ok(&by_name));
         let other_case = policy("arn:aws:iam::123456789012:user/CI");
-        assert!(users.bind_principals(&other_case).await.is_err());
+        assert!(iam.bind_principals(&other_case).await.is_err());
 
         users.delete(AccountId::DEV, "ci").await.expect("deleted");
         let next = user(&iam, "ci", &[]).await;
         let successor = signs_in(&iam, &next).await.expect("in").caller;
-        assert_eq!(users.show_principals(&stored).await.as_ref(), Ok(&stored));
+        assert_eq!(iam.show_principals(&stored).await.as_ref(), Ok(&stored));
         let compiled = Policy::parse(&stored, Grammar::Repository).expect("a policy");
         let allows = |caller: &Caller| {
             let request = AccessRequest {
@@ -232,9 +232,13 @@ async fn policies_name_users_by_their_unique_ids() {
             evaluate(&request, &PolicySet::of(caller, Some(&compiled))).is_allow()
         };
         assert!(allows(&caller) && !allows(&successor));
-        for unbound in ["*", "123456789012", "arn:aws:iam::123456789012:role/r"] {
+        for unbound in [
+            "*",
+            "123456789012",
+            "arn:aws:sts::123456789012:federated-user/r",
+        ] {
             let unbound = policy(unbound);
-            assert_eq!(users.bind_principals(&unbound).await.as_ref(), Ok(&unbound));
+            assert_eq!(iam.bind_principals(&unbound).await.as_ref(), Ok(&unbound));
         }
     }
 }
