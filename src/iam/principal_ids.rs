@@ -98,11 +98,10 @@ fn replace_principals(
 
 /// A user, a role or a session of a role named by its ARN.
 struct NamedEntity<'a> {
+    arn: &'a str,
     account: AccountId,
     kind: EntityKind,
     name: &'a str,
-    /// The whole ARN of the user or role; `None` for a session, whose ARN lacks the path.
-    arn: Option<&'a str>,
     session: Option<&'a str>,
 }
 
@@ -112,39 +111,32 @@ impl<'a> NamedEntity<'a> {
         let account = arn.account_id()?;
         let (_, resource) = principal.rsplit_once(':')?;
         let (kind, rest) = resource.split_once('/')?;
-        let entity = |kind| {
-            let name = rest.rsplit('/').next()?;
-            Some(Self {
-                account,
-                kind,
-                name,
-                arn: Some(principal),
-                session: None,
-            })
-        };
-        match (arn.service(), kind) {
-            ("iam", "user") => entity(EntityKind::User),
-            ("iam", "role") => entity(EntityKind::Role),
+        let (kind, name, session) = match (arn.service(), kind) {
+            ("iam", "user") => (EntityKind::User, rest.rsplit('/').next()?, None),
+            ("iam", "role") => (EntityKind::Role, rest.rsplit('/').next()?, None),
             ("sts", "assumed-role") => {
                 let (name, session) = rest.split_once('/')?;
-                Some(Self {
-                    account,
-                    kind: EntityKind::Role,
-                    name,
-                    arn: None,
-                    session: Some(session),
-                })
+                (EntityKind::Role, name, Some(session))
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(Self {
+            arn: principal,
+            account,
+            kind,
+            name,
+            session,
+        })
     }
 
-    /// Whether it names this entity: names are found whatever their case, and ARNs have a case.
+    /// Whether it names this entity: names are found whatever their case, and an ARN names an
+    /// entity to the letter.
     fn is(&self, name: &EntityName) -> bool {
-        match self.arn {
-            Some(arn) => name.arn(self.account).as_str() == arn,
-            None => name.name == self.name,
-        }
+        let arn = match self.session {
+            Some(session) => RoleName::from(name.clone()).session_arn(self.account, session),
+            None => name.arn(self.account),
+        };
+        arn.as_str() == self.arn
     }
 
     /// The principal as it is stored: the unique id, and the name of the session after a colon.

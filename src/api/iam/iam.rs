@@ -1,24 +1,29 @@
-//! AWS IAM: users, groups, access keys and their policies.
+//! AWS IAM: users, groups, roles, instance profiles, access keys and policies.
 
 mod access_keys;
 mod boundaries;
+mod entities;
+mod entity_view;
 mod error;
 mod groups;
+mod instance_profiles;
+mod kinds;
 mod managed_policies;
-mod members;
 mod paging;
 mod policies;
-mod policy_tags;
 mod policy_versions;
 mod resource;
-mod user_tags;
+mod roles;
+mod tags;
 mod users;
 mod views;
 
 use std::sync::{Arc, LazyLock};
 
 pub use error::Error;
-pub use resource::{EntityKind, IamResource, IamResourceId};
+use kinds::{Group, InstanceProfile, Named, Role, User};
+pub use resource::{IamResource, IamResourceId};
+use tags::PolicyByArn;
 use wharfinger_api_core::{OperationEntry, Service, ServiceModel, operations};
 use wharfinger_aws::Family;
 use wharfinger_aws::constraints::Limits;
@@ -76,41 +81,70 @@ static OPERATIONS: &[OperationEntry<IamService>] = operations![
     policy_versions::ListPolicyVersions,
     policy_versions::DeletePolicyVersion,
     policy_versions::SetDefaultPolicyVersion,
-    policy_tags::TagPolicy,
-    policy_tags::UntagPolicy,
-    policy_tags::ListPolicyTags,
-    boundaries::PutUserPermissionsBoundary,
-    boundaries::DeleteUserPermissionsBoundary,
-    users::CreateUser,
+    entities::Create<User>,
+    entities::List<User>,
+    entities::Update<User>,
+    entities::Delete<User>,
     users::GetUser,
-    users::ListUsers,
-    users::UpdateUser,
-    users::DeleteUser,
-    user_tags::TagUser,
-    user_tags::UntagUser,
-    user_tags::ListUserTags,
-    groups::CreateGroup,
+    entities::Create<Group>,
+    entities::List<Group>,
+    entities::Update<Group>,
+    entities::Delete<Group>,
     groups::GetGroup,
-    groups::ListGroups,
-    groups::UpdateGroup,
-    groups::DeleteGroup,
-    members::AddUserToGroup,
-    members::RemoveUserFromGroup,
-    members::ListGroupsForUser,
-    policies::PutUserPolicy,
-    policies::GetUserPolicy,
-    policies::ListUserPolicies,
-    policies::DeleteUserPolicy,
-    policies::AttachUserPolicy,
-    policies::DetachUserPolicy,
-    policies::ListAttachedUserPolicies,
-    policies::PutGroupPolicy,
-    policies::GetGroupPolicy,
-    policies::ListGroupPolicies,
-    policies::DeleteGroupPolicy,
-    policies::AttachGroupPolicy,
-    policies::DetachGroupPolicy,
-    policies::ListAttachedGroupPolicies,
+    groups::AddUserToGroup,
+    groups::RemoveUserFromGroup,
+    groups::ListGroupsForUser,
+    entities::Create<Role>,
+    entities::Get<Role>,
+    entities::List<Role>,
+    entities::Delete<Role>,
+    roles::UpdateRole,
+    roles::UpdateRoleDescription,
+    roles::UpdateAssumeRolePolicy,
+    entities::Create<InstanceProfile>,
+    entities::Get<InstanceProfile>,
+    entities::List<InstanceProfile>,
+    entities::Delete<InstanceProfile>,
+    instance_profiles::AddRoleToInstanceProfile,
+    instance_profiles::RemoveRoleFromInstanceProfile,
+    instance_profiles::ListInstanceProfilesForRole,
+    boundaries::PutBoundary<User>,
+    boundaries::DeleteBoundary<User>,
+    boundaries::PutBoundary<Role>,
+    boundaries::DeleteBoundary<Role>,
+    tags::Tag<Named<User>>,
+    tags::Untag<Named<User>>,
+    tags::ListTags<Named<User>>,
+    tags::Tag<Named<Role>>,
+    tags::Untag<Named<Role>>,
+    tags::ListTags<Named<Role>>,
+    tags::Tag<Named<InstanceProfile>>,
+    tags::Untag<Named<InstanceProfile>>,
+    tags::ListTags<Named<InstanceProfile>>,
+    tags::Tag<PolicyByArn>,
+    tags::Untag<PolicyByArn>,
+    tags::ListTags<PolicyByArn>,
+    policies::PutPolicy<User>,
+    policies::GetPolicy<User>,
+    policies::ListPolicies<User>,
+    policies::DeletePolicy<User>,
+    policies::AttachPolicy<User>,
+    policies::DetachPolicy<User>,
+    policies::ListAttached<User>,
+    policies::PutPolicy<Group>,
+    policies::GetPolicy<Group>,
+    policies::ListPolicies<Group>,
+    policies::DeletePolicy<Group>,
+    policies::AttachPolicy<Group>,
+    policies::DetachPolicy<Group>,
+    policies::ListAttached<Group>,
+    policies::PutPolicy<Role>,
+    policies::GetPolicy<Role>,
+    policies::ListPolicies<Role>,
+    policies::DeletePolicy<Role>,
+    policies::AttachPolicy<Role>,
+    policies::DetachPolicy<Role>,
+    policies::ListAttached<Role>,
     access_keys::CreateAccessKey,
     access_keys::ListAccessKeys,
     access_keys::UpdateAccessKey,

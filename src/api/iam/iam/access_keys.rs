@@ -74,7 +74,7 @@ impl Operation for CreateAccessKey {
     async fn run(self, cx: &Context<IamService>) -> Result<CreateAccessKeyOutput> {
         let owner = cx.resource().key_owner()?;
         let users = cx.state().iam.users();
-        let key = users.add_key(cx.scope().account, owner.name()).await?;
+        let key = users.add_owned_key(cx.scope().account, owner).await?;
         Ok(CreateAccessKeyOutput {
             access_key: AccessKeyView {
                 user_name: key.user,
@@ -125,7 +125,7 @@ impl Operation for ListAccessKeys {
     async fn run(self, cx: &Context<IamService>) -> Result<ListAccessKeysOutput> {
         let owner = cx.resource().key_owner()?;
         let users = cx.state().iam.users();
-        let keys = users.keys(cx.scope().account, owner.name()).await?;
+        let keys = users.owned_keys(cx.scope().account, owner).await?;
         let (keys, end) = self
             .paging
             .page(Self::NAME, keys, |key| &key.access_key_id)?;

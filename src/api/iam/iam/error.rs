@@ -4,6 +4,7 @@
 
 use wharfinger_aws::{Family, Fault};
 use wharfinger_iam as iam;
+use wharfinger_iam::EntityKind;
 
 /// An error of an IAM operation. Errors of the domain convert into it, so that operations use `?`.
 #[derive(Debug)]
@@ -37,14 +38,15 @@ impl From<iam::Error> for Error {
     fn from(error: iam::Error) -> Self {
         use iam::Error as E;
         match &error {
-            E::NoSuchUser(name) => no_such_user(name),
-            E::UserExists(name) => already_exists(format!("User with name {name} already exists.")),
-            E::NoSuchGroup(name) => no_such_group(name),
-            E::GroupExists(name) => {
-                already_exists(format!("Group with name {name} already exists."))
-            }
+            E::NoSuchEntity { kind, name } => no_such_entity(*kind, name),
+            E::EntityExists { kind, name } => already_exists(match kind {
+                EntityKind::User => format!("User with name {name} already exists."),
+                EntityKind::Group => format!("Group with name {name} already exists."),
+                EntityKind::Role => format!("Role with name {name} already exists."),
+                EntityKind::InstanceProfile => format!("Instance Profile {name} already exists."),
+            }),
             E::NotMember { user, group } => {
-                no_such_entity(format!("User {user} is not in group {group}."))
+                missing(format!("User {user} is not in group {group}."))
             }
             E::NoSuchKey(id) => no_such_key(id),
             E::LimitExceeded {
@@ -54,17 +56,17 @@ impl From<iam::Error> for Error {
                 "LimitExceeded",
                 format!("Cannot exceed quota for AccessKeysPerUser: {limit}"),
             ),
-            E::NoSuchInlinePolicy { .. } | E::NoSuchPolicyVersion { .. } => {
-                no_such_entity(error.to_string())
-            }
-            E::NotAttached(arn) => no_such_entity(format!("Policy {arn} was not found.")),
+            E::NoSuchInlinePolicy { .. }
+            | E::NoSuchPolicyVersion { .. }
+            | E::NotInProfile { .. } => missing(error.to_string()),
+            E::NotAttached(arn) => missing(format!("Policy {arn} was not found.")),
             E::Policy(iam::PolicyError::TooLong { limit }) => conflict(
                 "LimitExceeded",
                 format!("Cannot exceed quota for PolicySize: {limit}"),
             ),
             E::Policy(why) => malformed_policy(why),
             E::NotAttachable(arn) => {
-                no_such_entity(format!("Policy {arn} does not exist or is not attachable."))
+                missing(format!("Policy {arn} does not exist or is not attachable."))
             }
             E::NoSuchPolicy(arn) => no_such_policy(arn),
             E::PolicyExists(_) => already_exists(error.to_string()),
@@ -78,6 +80,11 @@ impl From<iam::Error> for Error {
             E::DeleteConflict(_) | E::PolicyInUse(_) => {
                 conflict("DeleteConflict", error.to_string())
             }
+            E::ServiceLinkedRole(_) => {
+                Fault::sender("UnmodifiableEntity", error.to_string()).into()
+            }
+            E::ServicePolicy => Fault::sender("PolicyNotAttachable", error.to_string()).into(),
+            E::ReservedPath => invalid_input(error.to_string()),
             error if error.is_unavailable() => {
                 Fault::unavailable(Family::Query).with_cause(error).into()
             }
@@ -86,29 +93,41 @@ impl From<iam::Error> for Error {
     }
 }
 
-/// AWS says no more than the first sentence; the cause is added.
+/// AWS's own words where it has some for the cause; else its first sentence, and the cause.
 fn malformed_policy(why: &iam::PolicyError) -> Error {
-    let message = format!("Syntax errors in policy. {why}");
+    use iam::PolicyError as P;
+    let message = match why {
+        P::PrincipalNotFound(name) => format!("Invalid principal in policy: \"AWS\":\"{name}\""),
+        P::NotAssumeRole => why.to_string(),
+        P::NotAllowed { element } if element.ends_with("Resource") => {
+            format!("Has prohibited field {element}")
+        }
+        P::Missing {
+            element: element @ "Principal",
+        } => format!("Missing required field {element}"),
+        why => format!("Syntax errors in policy. {why}"),
+    };
     Fault::sender("MalformedPolicyDocument", message).into()
 }
 
-pub(super) fn no_such_user(name: &str) -> Error {
-    no_such_entity(format!("The user with name {name} cannot be found."))
-}
-
-pub(super) fn no_such_group(name: &str) -> Error {
-    no_such_entity(format!("The group with name {name} cannot be found."))
+pub(super) fn no_such_entity(kind: EntityKind, name: &str) -> Error {
+    missing(match kind {
+        EntityKind::User | EntityKind::Group | EntityKind::Role => {
+            format!("The {} with name {name} cannot be found.", kind.as_str())
+        }
+        EntityKind::InstanceProfile => format!("Instance Profile {name} cannot be found."),
+    })
 }
 
 pub(super) fn no_such_key(id: &str) -> Error {
-    no_such_entity(format!("The Access Key with id {id} cannot be found."))
+    missing(format!("The Access Key with id {id} cannot be found."))
 }
 
 pub(super) fn no_such_policy(arn: &str) -> Error {
-    no_such_entity(format!("Policy {arn} was not found."))
+    missing(format!("Policy {arn} was not found."))
 }
 
-fn no_such_entity(message: String) -> Error {
+fn missing(message: String) -> Error {
     Fault::sender("NoSuchEntity", message)
         .with_status(404)
         .into()

@@ -1,86 +1,19 @@
-//! `CreateGroup`, `GetGroup`, `ListGroups`, `UpdateGroup`, `DeleteGroup`.
+//! Groups and their members: `GetGroup`, `AddUserToGroup`, `RemoveUserFromGroup`,
+//! `ListGroupsForUser`.
 
 use serde::{Deserialize, Serialize};
-use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
-use wharfinger_iam::Group;
+use wharfinger_api_core::{Context, Operation, RequestScope};
 
+use crate::iam::entity_view::{EntitiesOutput, EntityView};
+use crate::iam::kinds::{Group, Kind as _, Named, User};
 use crate::iam::paging::{PageEnd, Paging};
-use crate::iam::resource::{EntityKind, IamResourceId};
-use crate::iam::users::{UserView, path_or_root};
-use crate::iam::views::date;
+use crate::iam::resource::IamResourceId;
 use crate::iam::{IamService, Result};
 
-/// A group in responses.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct GroupView {
-    path: String,
-    group_name: String,
-    group_id: String,
-    arn: String,
-    create_date: String,
-}
-
-impl GroupView {
-    pub(super) fn of(group: Group) -> Self {
-        Self {
-            path: group.name.path,
-            group_name: group.name.name,
-            group_id: group.name.id,
-            arn: group.arn.to_string(),
-            create_date: date(group.created_at),
-        }
-    }
-}
-
-/// The group of a request.
-pub(super) fn group_id(scope: &RequestScope, name: &str) -> IamResourceId {
-    IamResourceId::Group(scope.account, name.to_owned())
-}
-
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct CreateGroup {
-    group_name: String,
-    path: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct CreateGroupOutput {
-    group: GroupView,
-}
-
-impl Operation for CreateGroup {
-    type Service = IamService;
-    type Output = CreateGroupOutput;
-
-    const NAME: &'static str = "CreateGroup";
-
-    fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
-        Ok(IamResourceId::Named {
-            account: scope.account,
-            kind: EntityKind::Group,
-            path: path_or_root(self.path.as_ref()),
-            name: self.group_name.clone(),
-        })
-    }
-
-    async fn run(self, cx: &Context<IamService>) -> Result<CreateGroupOutput> {
-        let path = path_or_root(self.path.as_ref());
-        let users = cx.state().iam.users();
-        let account = cx.scope().account;
-        let group = users.create_group(account, self.group_name, path).await?;
-        Ok(CreateGroupOutput {
-            group: GroupView::of(group),
-        })
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
 pub(super) struct GetGroup {
-    group_name: String,
+    #[serde(flatten)]
+    group: Named<Group>,
     #[serde(flatten)]
     paging: Paging,
 }
@@ -88,8 +21,8 @@ pub(super) struct GetGroup {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct GetGroupOutput {
-    group: GroupView,
-    users: Vec<UserView>,
+    group: EntityView<Group>,
+    users: Vec<EntityView<User>>,
     #[serde(flatten)]
     end: PageEnd,
 }
@@ -101,133 +34,113 @@ impl Operation for GetGroup {
     const NAME: &'static str = "GetGroup";
 
     fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
-        Ok(group_id(scope, &self.group_name))
+        Ok(self.group.id(scope))
     }
 
     async fn run(self, cx: &Context<IamService>) -> Result<GetGroupOutput> {
-        let group = cx.resource().group()?;
+        let group = Group::of(cx)?;
         let after = self.paging.after(Self::NAME)?;
-        let users = cx.state().iam.users();
+        let entities = cx.state().iam.entities();
         let (account, limit) = (cx.scope().account, self.paging.limit());
-        let page = users
+        let page = entities
             .members(account, &group.name, after.as_deref(), limit)
             .await?;
         Ok(GetGroupOutput {
-            group: GroupView::of(group.clone()),
+            group: EntityView::of(group.clone()),
             end: PageEnd::of(Self::NAME, page.next.as_deref()),
-            users: page.items.into_iter().map(UserView::of).collect(),
+            users: page.items.into_iter().map(EntityView::of).collect(),
         })
     }
+}
+
+/// A group, and the user who becomes its member or ceases to be one.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Membership {
+    #[serde(flatten)]
+    group: Named<Group>,
+    user_name: String,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct ListGroups {
-    path_prefix: Option<String>,
-    #[serde(flatten)]
-    paging: Paging,
-}
+#[serde(transparent)]
+pub(super) struct AddUserToGroup(Membership);
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct ListGroupsOutput {
-    groups: Vec<GroupView>,
-    #[serde(flatten)]
-    end: PageEnd,
-}
-
-impl Operation for ListGroups {
-    type Service = IamService;
-    type Output = ListGroupsOutput;
-
-    const NAME: &'static str = "ListGroups";
-
-    fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
-        Ok(IamResourceId::Named {
-            account: scope.account,
-            kind: EntityKind::Group,
-            path: path_or_root(self.path_prefix.as_ref()),
-            name: String::new(),
-        })
-    }
-
-    async fn run(self, cx: &Context<IamService>) -> Result<ListGroupsOutput> {
-        let after = self.paging.after(Self::NAME)?;
-        let prefix = path_or_root(self.path_prefix.as_ref());
-        let users = cx.state().iam.users();
-        let (account, limit) = (cx.scope().account, self.paging.limit());
-        let page = users
-            .list_groups(account, &prefix, after.as_deref(), limit)
-            .await?;
-        Ok(ListGroupsOutput {
-            end: PageEnd::of(Self::NAME, page.next.as_deref()),
-            groups: page.items.into_iter().map(GroupView::of).collect(),
-        })
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct UpdateGroup {
-    group_name: String,
-    new_group_name: Option<String>,
-    new_path: Option<String>,
-}
-
-impl Operation for UpdateGroup {
+impl Operation for AddUserToGroup {
     type Service = IamService;
     type Output = ();
 
-    const NAME: &'static str = "UpdateGroup";
+    const NAME: &'static str = "AddUserToGroup";
 
     fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
-        Ok(group_id(scope, &self.group_name))
-    }
-
-    /// The group as it is, and as it shall be named (IAM API reference, `UpdateGroup`).
-    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
-        let renamed = IamResourceId::Renamed {
-            account: scope.account,
-            kind: EntityKind::Group,
-            name: self.group_name.clone(),
-            new_name: self.new_group_name.clone(),
-            new_path: self.new_path.clone(),
-        };
-        let resources = [self.resource(scope)?, renamed];
-        let demands = resources.map(|resource| Demand::new(Self::ACTION, resource));
-        Ok(Vec::from(demands))
+        Ok(self.0.group.id(scope))
     }
 
     async fn run(self, cx: &Context<IamService>) -> Result<()> {
-        let group = cx.resource().group()?;
-        let users = cx.state().iam.users();
+        let group = Group::of(cx)?;
+        let entities = cx.state().iam.entities();
         let account = cx.scope().account;
-        users
-            .rename_group(account, &group.name, self.new_group_name, self.new_path)
+        entities
+            .add_member(account, &group.name, &self.0.user_name)
             .await?;
         Ok(())
     }
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct DeleteGroup {
-    group_name: String,
-}
+#[serde(transparent)]
+pub(super) struct RemoveUserFromGroup(Membership);
 
-impl Operation for DeleteGroup {
+impl Operation for RemoveUserFromGroup {
     type Service = IamService;
     type Output = ();
 
-    const NAME: &'static str = "DeleteGroup";
+    const NAME: &'static str = "RemoveUserFromGroup";
 
     fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
-        Ok(group_id(scope, &self.group_name))
+        Ok(self.0.group.id(scope))
     }
 
     async fn run(self, cx: &Context<IamService>) -> Result<()> {
-        let group = cx.resource().group()?;
-        let users = cx.state().iam.users();
-        Ok(users.remove_group(cx.scope().account, &group.name).await?)
+        let group = Group::of(cx)?;
+        let entities = cx.state().iam.entities();
+        let account = cx.scope().account;
+        entities
+            .remove_member(account, &group.name, &self.0.user_name)
+            .await?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ListGroupsForUser {
+    #[serde(flatten)]
+    user: Named<User>,
+    #[serde(flatten)]
+    paging: Paging,
+}
+
+impl Operation for ListGroupsForUser {
+    type Service = IamService;
+    type Output = EntitiesOutput<Group>;
+
+    const NAME: &'static str = "ListGroupsForUser";
+
+    fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
+        Ok(self.user.id(scope))
+    }
+
+    async fn run(self, cx: &Context<IamService>) -> Result<EntitiesOutput<Group>> {
+        let user = User::of(cx)?;
+        let entities = cx.state().iam.entities();
+        let mut groups = entities.groups_of(cx.scope().account, &user.name).await?;
+        groups.sort_by(|a, b| a.name.name.cmp(&b.name.name));
+        let (groups, end) = self
+            .paging
+            .page(Self::NAME, groups, |group| &group.name.name)?;
+        Ok(EntitiesOutput {
+            entities: groups.into_iter().map(EntityView::of).collect(),
+            end,
+        })
     }
 }

@@ -10,7 +10,7 @@ use wharfinger_iam::{
 };
 
 use crate::iam::paging::{PageEnd, Paging};
-use crate::iam::resource::{EntityKind, IamResourceId};
+use crate::iam::resource::{IamResourceId, POLICY};
 use crate::iam::views::{TagView, checked_tags, date};
 use crate::iam::{IamService, Result, error};
 
@@ -91,7 +91,7 @@ impl Operation for CreatePolicy {
     fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
         Ok(IamResourceId::Named {
             account: scope.account,
-            kind: EntityKind::Policy,
+            kind: POLICY,
             path: self.path.clone().unwrap_or_else(|| "/".to_owned()),
             name: self.policy_name.clone(),
         })
@@ -215,7 +215,7 @@ impl Operation for ListPolicies {
     fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
         Ok(IamResourceId::Named {
             account: scope.account,
-            kind: EntityKind::Policy,
+            kind: POLICY,
             path: self.path_prefix.clone().unwrap_or_else(|| "/".to_owned()),
             name: String::new(),
         })
@@ -259,9 +259,8 @@ impl Operation for DeletePolicy {
 
     async fn run(self, cx: &Context<IamService>) -> Result<()> {
         let policies = cx.state().iam.managed_policies();
-        Ok(policies
-            .delete(cx.scope().account, &self.policy_arn)
-            .await?)
+        let policy = cx.resource().policy()?;
+        Ok(policies.delete(cx.scope().account, policy).await?)
     }
 }
 

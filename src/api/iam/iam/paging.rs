@@ -1,5 +1,6 @@
 //! `Marker` and `MaxItems` of IAM's listings.
 
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
 use wharfinger_base::{Page, PageToken};
 
@@ -72,6 +73,12 @@ impl PageEnd {
             is_truncated: next.is_some(),
             marker: next.map(|next| PageToken::encode(listing, &[next])),
         }
+    }
+
+    /// Writes the members into a response that is a map.
+    pub(super) fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        map.serialize_entry("IsTruncated", &self.is_truncated)?;
+        map.serialize_entry("Marker", &self.marker)
     }
 }
 

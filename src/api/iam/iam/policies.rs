@@ -1,32 +1,17 @@
-//! The operations on the policies of users and of groups: `Put…Policy`, `Get…Policy`,
+//! The operations on the policies of users, groups and roles: `Put…Policy`, `Get…Policy`,
 //! `List…Policies`, `Delete…Policy`, `Attach…Policy`, `Detach…Policy`, `ListAttached…Policies`.
-//!
-//! Each pair differs in the member that names the identity and in nothing else.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
-use wharfinger_iam::PolicyOwner;
 
-use crate::iam::groups::group_id;
+use crate::iam::kinds::{Group, Kind, Named, Role, User};
 use crate::iam::paging::{PageEnd, Paging};
 use crate::iam::resource::{IamResource, IamResourceId, PERMISSIONS_BOUNDARY};
-use crate::iam::users::user_id;
+use crate::iam::views::encoded;
 use crate::iam::{IamService, Result, error};
-
-/// What RFC 3986 leaves as it is, which is how the IAM API encodes documents.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// The condition key with the ARN of a policy that is attached or detached.
 const POLICY_ARN: &str = "iam:PolicyARN";
-
-pub(super) fn encoded(document: &str) -> String {
-    utf8_percent_encode(document, RESERVED).to_string()
-}
 
 /// Checks the form of a policy's ARN.
 fn checked_arn(arn: String) -> Result<String> {
@@ -38,65 +23,60 @@ fn checked_arn(arn: String) -> Result<String> {
     }
 }
 
-/// The request of an operation on the policies of a user.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct UserRef {
-    user_name: String,
+/// A kind whose entities have policies.
+pub(super) trait PolicyOwner: Kind {
+    const PUT: &'static str;
+    const GET: &'static str;
+    const LIST_INLINE: &'static str;
+    const DELETE_INLINE: &'static str;
+    const ATTACH: &'static str;
+    const DETACH: &'static str;
+    const LIST_ATTACHED: &'static str;
 }
 
-impl UserRef {
-    fn id(&self, scope: &RequestScope) -> IamResourceId {
-        user_id(scope, &self.user_name)
-    }
+impl PolicyOwner for User {
+    const PUT: &'static str = "PutUserPolicy";
+    const GET: &'static str = "GetUserPolicy";
+    const LIST_INLINE: &'static str = "ListUserPolicies";
+    const DELETE_INLINE: &'static str = "DeleteUserPolicy";
+    const ATTACH: &'static str = "AttachUserPolicy";
+    const DETACH: &'static str = "DetachUserPolicy";
+    const LIST_ATTACHED: &'static str = "ListAttachedUserPolicies";
 }
 
-/// The request of an operation on the policies of a group.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct GroupRef {
-    group_name: String,
+impl PolicyOwner for Group {
+    const PUT: &'static str = "PutGroupPolicy";
+    const GET: &'static str = "GetGroupPolicy";
+    const LIST_INLINE: &'static str = "ListGroupPolicies";
+    const DELETE_INLINE: &'static str = "DeleteGroupPolicy";
+    const ATTACH: &'static str = "AttachGroupPolicy";
+    const DETACH: &'static str = "DetachGroupPolicy";
+    const LIST_ATTACHED: &'static str = "ListAttachedGroupPolicies";
 }
 
-impl GroupRef {
-    fn id(&self, scope: &RequestScope) -> IamResourceId {
-        group_id(scope, &self.group_name)
-    }
+impl PolicyOwner for Role {
+    const PUT: &'static str = "PutRolePolicy";
+    const GET: &'static str = "GetRolePolicy";
+    const LIST_INLINE: &'static str = "ListRolePolicies";
+    const DELETE_INLINE: &'static str = "DeleteRolePolicy";
+    const ATTACH: &'static str = "AttachRolePolicy";
+    const DETACH: &'static str = "DetachRolePolicy";
+    const LIST_ATTACHED: &'static str = "ListAttachedRolePolicies";
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct InlineDocument {
-    policy_name: String,
-    policy_document: String,
+/// A change of the policies of an entity: the boundary of the entity is a condition key (Service
+/// Authorization Reference, `PutUserPolicy` and others).
+fn change<K: Kind>(action: &str, named: &Named<K>, scope: &RequestScope) -> Demand<IamService> {
+    Demand::new(action, named.id(scope))
+        .with_key_of_resource(PERMISSIONS_BOUNDARY, IamResource::boundary)
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct InlineName {
-    policy_name: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ManagedArn {
-    policy_arn: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct AttachedRequest {
-    path_prefix: Option<String>,
+/// An inline policy in a response.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase", bound = "")]
+pub(super) struct InlinePolicyOutput<K: Kind> {
     #[serde(flatten)]
-    paging: Paging,
-}
-
-/// An inline policy in a response; the identity has its name.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct InlinePolicyOutput {
-    user_name: Option<String>,
-    group_name: Option<String>,
+    named: Named<K>,
     policy_name: String,
     policy_document: String,
 }
@@ -140,295 +120,232 @@ impl AttachedPolicy {
     }
 }
 
-fn attached(
-    operation: &str,
-    request: &AttachedRequest,
-    arns: Vec<String>,
-) -> Result<AttachedPoliciesOutput> {
-    let prefix = request.path_prefix.as_deref().unwrap_or("/");
-    let policies = arns.into_iter().map(AttachedPolicy::of);
-    let policies = policies.filter(|policy| policy.is_under(prefix));
-    let (attached_policies, end) = request
-        .paging
-        .page(operation, policies, |policy| &policy.policy_arn)?;
-    Ok(AttachedPoliciesOutput {
-        attached_policies,
-        end,
-    })
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", bound = "")]
+pub(super) struct PutPolicy<K: Kind> {
+    #[serde(flatten)]
+    named: Named<K>,
+    policy_name: String,
+    policy_document: String,
 }
 
-/// The demand of an operation that changes the policies of an identity, which may depend on the
-/// identity's permissions boundary.
-fn change<O>(operation: &O, scope: &RequestScope) -> Result<Demand<IamService>>
-where
-    O: Operation<Service = IamService>,
-{
-    let demand = Demand::new(O::ACTION, operation.resource(scope)?);
-    Ok(demand.with_key_of_resource(PERMISSIONS_BOUNDARY, IamResource::boundary))
+impl<K: PolicyOwner> Operation for PutPolicy<K> {
+    type Service = IamService;
+    type Output = ();
+
+    const NAME: &'static str = K::PUT;
+
+    fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
+        Ok(self.named.id(scope))
+    }
+
+    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
+        Ok(vec![change(Self::ACTION, &self.named, scope)])
+    }
+
+    async fn run(self, cx: &Context<IamService>) -> Result<()> {
+        let owner = &K::of(cx)?.name;
+        let (entities, account) = (cx.state().iam.entities(), cx.scope().account);
+        entities
+            .put_inline_policy(account, owner, self.policy_name, self.policy_document)
+            .await?;
+        Ok(())
+    }
 }
 
-fn user_owner(cx: &Context<IamService>) -> Result<PolicyOwner> {
-    Ok(PolicyOwner::User(cx.resource().user()?.name.clone()))
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", bound = "")]
+pub(super) struct GetPolicy<K: Kind> {
+    #[serde(flatten)]
+    named: Named<K>,
+    policy_name: String,
 }
 
-fn group_owner(cx: &Context<IamService>) -> Result<PolicyOwner> {
-    Ok(PolicyOwner::Group(cx.resource().group()?.name.clone()))
+impl<K: PolicyOwner> Operation for GetPolicy<K> {
+    type Service = IamService;
+    type Output = InlinePolicyOutput<K>;
+
+    const NAME: &'static str = K::GET;
+
+    fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
+        Ok(self.named.id(scope))
+    }
+
+    async fn run(self, cx: &Context<IamService>) -> Result<InlinePolicyOutput<K>> {
+        let owner = &K::of(cx)?.name;
+        let (entities, account) = (cx.state().iam.entities(), cx.scope().account);
+        let document = entities
+            .inline_policy(account, owner, self.policy_name.clone())
+            .await?;
+        Ok(InlinePolicyOutput {
+            named: Named::new(owner.name.clone()),
+            policy_name: self.policy_name,
+            policy_document: encoded(&document),
+        })
+    }
 }
 
-/// Defines the seven operations for one kind of identity.
-macro_rules! policy_operations {
-    ($reference:ty, $owner:expr, $user_name:expr, $group_name:expr,
-     $put:ident, $get:ident, $list:ident, $delete:ident,
-     $attach:ident, $detach:ident, $list_attached:ident $(,)?) => {
-        #[derive(Debug, Deserialize)]
-        pub(super) struct $put {
-            #[serde(flatten)]
-            identity: $reference,
-            #[serde(flatten)]
-            policy: InlineDocument,
-        }
-
-        impl Operation for $put {
-            type Service = IamService;
-            type Output = ();
-
-            const NAME: &'static str = stringify!($put);
-
-            fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
-                Ok(self.identity.id(scope))
-            }
-
-            fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
-                Ok(vec![change(self, scope)?])
-            }
-
-            async fn run(self, cx: &Context<IamService>) -> Result<()> {
-                let (users, account) = (cx.state().iam.users(), cx.scope().account);
-                let InlineDocument {
-                    policy_name: name,
-                    policy_document: document,
-                } = self.policy;
-                let owner = $owner(cx)?;
-                users
-                    .put_inline_policy(account, owner, name, document)
-                    .await?;
-                Ok(())
-            }
-        }
-
-        #[derive(Debug, Deserialize)]
-        pub(super) struct $get {
-            #[serde(flatten)]
-            identity: $reference,
-            #[serde(flatten)]
-            policy: InlineName,
-        }
-
-        impl Operation for $get {
-            type Service = IamService;
-            type Output = InlinePolicyOutput;
-
-            const NAME: &'static str = stringify!($get);
-
-            fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
-                Ok(self.identity.id(scope))
-            }
-
-            async fn run(self, cx: &Context<IamService>) -> Result<InlinePolicyOutput> {
-                let (users, account) = (cx.state().iam.users(), cx.scope().account);
-                let (owner, name) = ($owner(cx)?, self.policy.policy_name);
-                let (user_name, group_name) = ($user_name(&owner), $group_name(&owner));
-                let document = users.inline_policy(account, owner, name.clone()).await?;
-                Ok(InlinePolicyOutput {
-                    user_name,
-                    group_name,
-                    policy_name: name,
-                    policy_document: encoded(&document),
-                })
-            }
-        }
-
-        #[derive(Debug, Deserialize)]
-        pub(super) struct $list {
-            #[serde(flatten)]
-            identity: $reference,
-            #[serde(flatten)]
-            paging: Paging,
-        }
-
-        impl Operation for $list {
-            type Service = IamService;
-            type Output = PolicyNamesOutput;
-
-            const NAME: &'static str = stringify!($list);
-
-            fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
-                Ok(self.identity.id(scope))
-            }
-
-            async fn run(self, cx: &Context<IamService>) -> Result<PolicyNamesOutput> {
-                let (users, account) = (cx.state().iam.users(), cx.scope().account);
-                let names = users.inline_policy_names(account, $owner(cx)?).await?;
-                let (policy_names, end) = self.paging.page(Self::NAME, names, |name| name)?;
-                Ok(PolicyNamesOutput { policy_names, end })
-            }
-        }
-
-        #[derive(Debug, Deserialize)]
-        pub(super) struct $delete {
-            #[serde(flatten)]
-            identity: $reference,
-            #[serde(flatten)]
-            policy: InlineName,
-        }
-
-        impl Operation for $delete {
-            type Service = IamService;
-            type Output = ();
-
-            const NAME: &'static str = stringify!($delete);
-
-            fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
-                Ok(self.identity.id(scope))
-            }
-
-            fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
-                Ok(vec![change(self, scope)?])
-            }
-
-            async fn run(self, cx: &Context<IamService>) -> Result<()> {
-                let (users, account) = (cx.state().iam.users(), cx.scope().account);
-                let (owner, name) = ($owner(cx)?, self.policy.policy_name);
-                Ok(users.delete_inline_policy(account, owner, name).await?)
-            }
-        }
-
-        #[derive(Debug, Deserialize)]
-        pub(super) struct $attach {
-            #[serde(flatten)]
-            identity: $reference,
-            #[serde(flatten)]
-            policy: ManagedArn,
-        }
-
-        impl Operation for $attach {
-            type Service = IamService;
-            type Output = ();
-
-            const NAME: &'static str = stringify!($attach);
-
-            fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
-                Ok(self.identity.id(scope))
-            }
-
-            fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
-                let demand = change(self, scope)?;
-                Ok(vec![demand.with_key(POLICY_ARN, &self.policy.policy_arn)])
-            }
-
-            async fn run(self, cx: &Context<IamService>) -> Result<()> {
-                let (users, account) = (cx.state().iam.users(), cx.scope().account);
-                let (owner, arn) = ($owner(cx)?, checked_arn(self.policy.policy_arn)?);
-                Ok(users.attach_policy(account, owner, arn).await?)
-            }
-        }
-
-        #[derive(Debug, Deserialize)]
-        pub(super) struct $detach {
-            #[serde(flatten)]
-            identity: $reference,
-            #[serde(flatten)]
-            policy: ManagedArn,
-        }
-
-        impl Operation for $detach {
-            type Service = IamService;
-            type Output = ();
-
-            const NAME: &'static str = stringify!($detach);
-
-            fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
-                Ok(self.identity.id(scope))
-            }
-
-            fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
-                let demand = change(self, scope)?;
-                Ok(vec![demand.with_key(POLICY_ARN, &self.policy.policy_arn)])
-            }
-
-            async fn run(self, cx: &Context<IamService>) -> Result<()> {
-                let (users, account) = (cx.state().iam.users(), cx.scope().account);
-                let (owner, arn) = ($owner(cx)?, checked_arn(self.policy.policy_arn)?);
-                Ok(users.detach_policy(account, owner, arn).await?)
-            }
-        }
-
-        #[derive(Debug, Deserialize)]
-        pub(super) struct $list_attached {
-            #[serde(flatten)]
-            identity: $reference,
-            #[serde(flatten)]
-            request: AttachedRequest,
-        }
-
-        impl Operation for $list_attached {
-            type Service = IamService;
-            type Output = AttachedPoliciesOutput;
-
-            const NAME: &'static str = stringify!($list_attached);
-
-            fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
-                Ok(self.identity.id(scope))
-            }
-
-            async fn run(self, cx: &Context<IamService>) -> Result<AttachedPoliciesOutput> {
-                let (users, account) = (cx.state().iam.users(), cx.scope().account);
-                let arns = users.attached_policies(account, $owner(cx)?).await?;
-                attached(Self::NAME, &self.request, arns)
-            }
-        }
-    };
+#[derive(Deserialize)]
+#[serde(bound = "")]
+pub(super) struct ListPolicies<K: Kind> {
+    #[serde(flatten)]
+    named: Named<K>,
+    #[serde(flatten)]
+    paging: Paging,
 }
 
-policy_operations!(
-    UserRef,
-    user_owner,
-    |owner: &PolicyOwner| Some(owner.name().to_owned()),
-    |_: &PolicyOwner| None,
-    PutUserPolicy,
-    GetUserPolicy,
-    ListUserPolicies,
-    DeleteUserPolicy,
-    AttachUserPolicy,
-    DetachUserPolicy,
-    ListAttachedUserPolicies,
-);
+impl<K: PolicyOwner> Operation for ListPolicies<K> {
+    type Service = IamService;
+    type Output = PolicyNamesOutput;
 
-policy_operations!(
-    GroupRef,
-    group_owner,
-    |_: &PolicyOwner| None,
-    |owner: &PolicyOwner| Some(owner.name().to_owned()),
-    PutGroupPolicy,
-    GetGroupPolicy,
-    ListGroupPolicies,
-    DeleteGroupPolicy,
-    AttachGroupPolicy,
-    DetachGroupPolicy,
-    ListAttachedGroupPolicies,
-);
+    const NAME: &'static str = K::LIST_INLINE;
+
+    fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
+        Ok(self.named.id(scope))
+    }
+
+    async fn run(self, cx: &Context<IamService>) -> Result<PolicyNamesOutput> {
+        let owner = &K::of(cx)?.name;
+        let (entities, account) = (cx.state().iam.entities(), cx.scope().account);
+        let names = entities.inline_policy_names(account, owner).await?;
+        let (policy_names, end) = self.paging.page(Self::NAME, names, |name| name)?;
+        Ok(PolicyNamesOutput { policy_names, end })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", bound = "")]
+pub(super) struct DeletePolicy<K: Kind> {
+    #[serde(flatten)]
+    named: Named<K>,
+    policy_name: String,
+}
+
+impl<K: PolicyOwner> Operation for DeletePolicy<K> {
+    type Service = IamService;
+    type Output = ();
+
+    const NAME: &'static str = K::DELETE_INLINE;
+
+    fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
+        Ok(self.named.id(scope))
+    }
+
+    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
+        Ok(vec![change(Self::ACTION, &self.named, scope)])
+    }
+
+    async fn run(self, cx: &Context<IamService>) -> Result<()> {
+        let owner = &K::of(cx)?.name;
+        let (entities, account) = (cx.state().iam.entities(), cx.scope().account);
+        Ok(entities
+            .delete_inline_policy(account, owner, self.policy_name)
+            .await?)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", bound = "")]
+pub(super) struct AttachPolicy<K: Kind> {
+    #[serde(flatten)]
+    named: Named<K>,
+    policy_arn: String,
+}
+
+impl<K: PolicyOwner> Operation for AttachPolicy<K> {
+    type Service = IamService;
+    type Output = ();
+
+    const NAME: &'static str = K::ATTACH;
+
+    fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
+        Ok(self.named.id(scope))
+    }
+
+    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
+        let demand = change(Self::ACTION, &self.named, scope);
+        Ok(vec![demand.with_key(POLICY_ARN, &self.policy_arn)])
+    }
+
+    async fn run(self, cx: &Context<IamService>) -> Result<()> {
+        let owner = &K::of(cx)?.name;
+        let (entities, account) = (cx.state().iam.entities(), cx.scope().account);
+        let arn = checked_arn(self.policy_arn)?;
+        Ok(entities.attach_policy(account, owner, arn).await?)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", bound = "")]
+pub(super) struct DetachPolicy<K: Kind> {
+    #[serde(flatten)]
+    named: Named<K>,
+    policy_arn: String,
+}
+
+impl<K: PolicyOwner> Operation for DetachPolicy<K> {
+    type Service = IamService;
+    type Output = ();
+
+    const NAME: &'static str = K::DETACH;
+
+    fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
+        Ok(self.named.id(scope))
+    }
+
+    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<IamService>>> {
+        let demand = change(Self::ACTION, &self.named, scope);
+        Ok(vec![demand.with_key(POLICY_ARN, &self.policy_arn)])
+    }
+
+    async fn run(self, cx: &Context<IamService>) -> Result<()> {
+        let owner = &K::of(cx)?.name;
+        let (entities, account) = (cx.state().iam.entities(), cx.scope().account);
+        let arn = checked_arn(self.policy_arn)?;
+        Ok(entities.detach_policy(account, owner, arn).await?)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", bound = "")]
+pub(super) struct ListAttached<K: Kind> {
+    #[serde(flatten)]
+    named: Named<K>,
+    path_prefix: Option<String>,
+    #[serde(flatten)]
+    paging: Paging,
+}
+
+impl<K: PolicyOwner> Operation for ListAttached<K> {
+    type Service = IamService;
+    type Output = AttachedPoliciesOutput;
+
+    const NAME: &'static str = K::LIST_ATTACHED;
+
+    fn resource(&self, scope: &RequestScope) -> Result<IamResourceId> {
+        Ok(self.named.id(scope))
+    }
+
+    async fn run(self, cx: &Context<IamService>) -> Result<AttachedPoliciesOutput> {
+        let owner = &K::of(cx)?.name;
+        let (entities, account) = (cx.state().iam.entities(), cx.scope().account);
+        let arns = entities.attached_policies(account, owner).await?;
+        let prefix = self.path_prefix.as_deref().unwrap_or("/");
+        let policies = arns.into_iter().map(AttachedPolicy::of);
+        let policies = policies.filter(|policy| policy.is_under(prefix));
+        let (attached_policies, end) = self
+            .paging
+            .page(Self::NAME, policies, |policy| &policy.policy_arn)?;
+        Ok(AttachedPoliciesOutput {
+            attached_policies,
+            end,
+        })
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn documents_are_encoded_as_in_a_url() {
-        assert_eq!(
-            encoded(r#"{"a": "b-c_d.~"}"#),
-            "%7B%22a%22%3A%20%22b-c_d.~%22%7D"
-        );
-    }
 
     #[test]
     fn a_policy_has_its_name_and_path_from_its_arn() {

@@ -8,9 +8,8 @@ use wharfinger_iam::ManagedPolicyVersion;
 
 use crate::iam::managed_policies::policy_id;
 use crate::iam::paging::{PageEnd, Paging};
-use crate::iam::policies::encoded;
 use crate::iam::resource::IamResourceId;
-use crate::iam::views::date;
+use crate::iam::views::{date, encoded};
 use crate::iam::{IamService, Result};
 
 #[derive(Debug, Serialize)]
@@ -64,7 +63,7 @@ impl Operation for CreatePolicyVersion {
         let version = policies
             .create_version(
                 cx.scope().account,
-                &self.policy_arn,
+                cx.resource().policy()?,
                 self.policy_document,
                 self.set_as_default,
             )
@@ -95,7 +94,11 @@ impl Operation for GetPolicyVersion {
     async fn run(self, cx: &Context<IamService>) -> Result<PolicyVersionOutput> {
         let policies = cx.state().iam.managed_policies();
         let version = policies
-            .version(cx.scope().account, &self.policy_arn, &self.version_id)
+            .version(
+                cx.scope().account,
+                cx.resource().policy()?,
+                &self.version_id,
+            )
             .await?;
         let document = Some(encoded(&version.document));
         Ok(PolicyVersionOutput {
@@ -135,8 +138,8 @@ impl Operation for ListPolicyVersions {
 
     async fn run(self, cx: &Context<IamService>) -> Result<ListPolicyVersionsOutput> {
         let policies = cx.state().iam.managed_policies();
-        let account = cx.scope().account;
-        let mut versions = policies.versions(account, &self.policy_arn).await?;
+        let (account, policy) = (cx.scope().account, cx.resource().policy()?);
+        let mut versions = policies.versions(account, policy).await?;
         if let Some(after) = self.paging.after(Self::NAME)? {
             let known = versions.iter().position(|version| version.id == after);
             versions.drain(..known.map_or(0, |at| at + 1));
@@ -172,9 +175,9 @@ impl Operation for DeletePolicyVersion {
 
     async fn run(self, cx: &Context<IamService>) -> Result<()> {
         let policies = cx.state().iam.managed_policies();
-        let account = cx.scope().account;
+        let (account, policy) = (cx.scope().account, cx.resource().policy()?);
         Ok(policies
-            .delete_version(account, &self.policy_arn, &self.version_id)
+            .delete_version(account, policy, &self.version_id)
             .await?)
     }
 }
@@ -198,9 +201,9 @@ impl Operation for SetDefaultPolicyVersion {
 
     async fn run(self, cx: &Context<IamService>) -> Result<()> {
         let policies = cx.state().iam.managed_policies();
-        let account = cx.scope().account;
+        let (account, policy) = (cx.scope().account, cx.resource().policy()?);
         Ok(policies
-            .set_default_version(account, &self.policy_arn, &self.version_id)
+            .set_default_version(account, policy, &self.version_id)
             .await?)
     }
 }

@@ -4,38 +4,16 @@ use std::borrow::Cow;
 
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_iam::{
-    Caller, Group, Iam, KeyOwner, ManagedPolicy, Principal, Resource, User, Users,
+    Caller, Entity, EntityKind, Iam, KeyOwner, ManagedPolicy, Principal, Resource,
 };
 
 use crate::iam::{Error, Result, error};
 
+/// Managed policies, as [`EntityKind::as_str`] names entities.
+pub(super) const POLICY: &str = "policy";
 /// The condition key with the ARN of a permissions boundary: the one that a request sets, else that
-/// of the user (Service Authorization Reference, "AWS Identity and Access Management").
+/// of the user or role (Service Authorization Reference, "AWS Identity and Access Management").
 pub(super) const PERMISSIONS_BOUNDARY: &str = "iam:PermissionsBoundary";
-
-/// The kinds of entities, named as in their ARNs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EntityKind {
-    Policy,
-    User,
-    Group,
-}
-
-impl EntityKind {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Policy => "policy",
-            Self::User => "user",
-            Self::Group => "group",
-        }
-    }
-
-    /// `arn:aws:iam::<account>:<kind><path><name>`.
-    fn arn(self, account: AccountId, path: &str, name: &str) -> Arn {
-        let resource = format!("{}{path}{name}", self.as_str());
-        Arn::new("aws", "iam", "", account.as_str(), &resource)
-    }
-}
 
 /// The name of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,17 +22,17 @@ pub enum IamResourceId {
     Policy(AccountId, Arn),
     /// The user or root that calls, where a request names nobody.
     Caller(AccountId),
-    /// What has this path and name whether it exists or not: an entity that a request creates, or
-    /// with an empty name all entities under a path.
+    /// What has this path and name whether it exists or not: what a request creates, or with an
+    /// empty name all of the kind under a path.
     Named {
         account: AccountId,
-        kind: EntityKind,
+        /// The kind in ARNs.
+        kind: &'static str,
         path: String,
         name: String,
     },
-    User(AccountId, String),
-    Group(AccountId, String),
-    /// A user or group under the name and path that it shall get; those that stay are its own.
+    Entity(AccountId, EntityKind, String),
+    /// An entity under the name and path that it shall get; those that stay are its own.
     Renamed {
         account: AccountId,
         kind: EntityKind,
@@ -72,21 +50,19 @@ pub struct IamResource {
     account: AccountId,
     arn: Arn,
     tags: Vec<(String, String)>,
-    entity: Entity,
+    loaded: Loaded,
 }
 
 #[derive(Clone, Debug)]
-enum Entity {
+enum Loaded {
     /// Nothing that was loaded.
     Named,
     Root,
-    User {
+    /// Absent where it does not exist.
+    Entity {
+        kind: EntityKind,
         name: String,
-        found: Option<User>,
-    },
-    Group {
-        name: String,
-        found: Option<Group>,
+        found: Option<Entity>,
     },
     /// Absent where it does not exist.
     Policy(Option<ManagedPolicy>),
@@ -94,10 +70,17 @@ enum Entity {
 
 impl IamResource {
     pub(super) async fn load(iam: &Iam, id: &IamResourceId, caller: &Caller) -> Result<Self> {
-        let users = iam.users();
         match id {
             IamResourceId::Caller(account) => match &caller.principal {
-                Principal::User(user) => Self::user_of(users, *account, &user.name).await,
+                Principal::User(user) => {
+                    let found = iam.entities().find_by_id(*account, &user.id).await?;
+                    Ok(Self::entity_of(
+                        *account,
+                        EntityKind::User,
+                        &user.name,
+                        found,
+                    ))
+                }
                 Principal::Root => Ok(Self::root(*account)),
                 Principal::AssumedRole { .. }
                 | Principal::WebIdentity { .. }
@@ -111,8 +94,10 @@ impl IamResource {
                 kind,
                 path,
                 name,
-            } => Ok(Self::named(*account, *kind, path, name)),
-            IamResourceId::User(account, name) => Self::user_of(users, *account, name).await,
+            } => Ok(Self::named(*account, kind, path, name)),
+            IamResourceId::Entity(account, kind, name) => {
+                Self::named_entity(iam, *account, *kind, name).await
+            }
             IamResourceId::Policy(account, arn) => {
                 let found = iam.managed_policies().find(*account, arn.as_str()).await?;
                 let (policy, tags) =
@@ -122,10 +107,9 @@ impl IamResource {
                     account: arn.account_id().unwrap_or(*account),
                     arn: arn.clone(),
                     tags,
-                    entity: Entity::Policy(policy),
+                    loaded: Loaded::Policy(policy),
                 })
             }
-            IamResourceId::Group(account, name) => Self::group_of(users, *account, name).await,
             IamResourceId::Renamed {
                 account,
                 kind,
@@ -133,32 +117,24 @@ impl IamResource {
                 new_name,
                 new_path,
             } => {
-                let own = match kind {
-                    EntityKind::User => {
-                        let found = users.find_user(*account, name).await?;
-                        found.map(|user| (user.name.path, user.name.name))
-                    }
-                    EntityKind::Policy => None,
-                    EntityKind::Group => {
-                        let found = users.find_group(*account, name).await?;
-                        found.map(|group| (group.name.path, group.name.name))
-                    }
-                };
+                let own = iam.entities().find(*account, *kind, name).await?;
+                let own = own.map(|entity| (entity.name.path, entity.name.name));
                 let (own_path, own_name) = own.unwrap_or_else(|| ("/".to_owned(), name.clone()));
                 let path = new_path.as_deref().unwrap_or(&own_path);
                 let name = new_name.as_deref().unwrap_or(&own_name);
-                Ok(Self::named(*account, *kind, path, name))
+                Ok(Self::named(*account, kind.as_str(), path, name))
             }
-            IamResourceId::KeyOwner(account, key) => Self::key_owner_of(users, *account, key).await,
+            IamResourceId::KeyOwner(account, key) => Self::key_owner_of(iam, *account, key).await,
         }
     }
 
-    fn named(account: AccountId, kind: EntityKind, path: &str, name: &str) -> Self {
+    fn named(account: AccountId, kind: &str, path: &str, name: &str) -> Self {
+        let resource = format!("{kind}{path}{name}");
         Self {
             account,
-            arn: kind.arn(account, path, name),
+            arn: Arn::new("aws", "iam", "", account.as_str(), &resource),
             tags: Vec::new(),
-            entity: Entity::Named,
+            loaded: Loaded::Named,
         }
     }
 
@@ -167,90 +143,90 @@ impl IamResource {
             account,
             arn: account.root_arn(),
             tags: Vec::new(),
-            entity: Entity::Root,
+            loaded: Loaded::Root,
         }
     }
 
-    async fn key_owner_of(users: &Users, account: AccountId, key: &str) -> Result<Self> {
-        match users.key_record(account, key).await? {
-            None => Ok(Self::named(account, EntityKind::User, "/", "")),
+    async fn key_owner_of(iam: &Iam, account: AccountId, key: &str) -> Result<Self> {
+        match iam.users().key_record(account, key).await? {
+            None => Ok(Self::named(account, EntityKind::User.as_str(), "/", "")),
             Some(record) => match record.user {
                 Some(name) => {
-                    let mut owner = Self::user_of(users, account, &name).await?;
-                    if let Entity::User { name, .. } = &mut owner.entity {
-                        // The request does not name the user.
-                        name.clear();
-                    }
-                    Ok(owner)
+                    let found = iam
+                        .entities()
+                        .find(account, EntityKind::User, &name)
+                        .await?;
+                    // The request does not name the user.
+                    Ok(Self::entity_of(account, EntityKind::User, "", found))
                 }
                 None => Ok(Self::root(account)),
             },
         }
     }
 
-    async fn user_of(users: &Users, account: AccountId, name: &str) -> Result<Self> {
-        let found = users.find_user(account, name).await?;
+    async fn named_entity(
+        iam: &Iam,
+        account: AccountId,
+        kind: EntityKind,
+        name: &str,
+    ) -> Result<Self> {
+        let found = iam.entities().find(account, kind, name).await?;
+        Ok(Self::entity_of(account, kind, name, found))
+    }
+
+    fn entity_of(account: AccountId, kind: EntityKind, name: &str, found: Option<Entity>) -> Self {
         let (arn, tags) = match &found {
-            Some(user) => (user.arn.clone(), user.tags.clone()),
-            None => (EntityKind::User.arn(account, "/", name), Vec::new()),
+            Some(entity) => (entity.arn.clone(), entity.tags.clone()),
+            None => (kind.arn(account, "/", name), Vec::new()),
         };
-        let name = name.to_owned();
-        Ok(Self {
+        Self {
             account,
             arn,
             tags,
-            entity: Entity::User { name, found },
-        })
+            loaded: Loaded::Entity {
+                kind,
+                name: name.to_owned(),
+                found,
+            },
+        }
     }
 
-    async fn group_of(users: &Users, account: AccountId, name: &str) -> Result<Self> {
-        let found = users.find_group(account, name).await?;
-        let arn = match &found {
-            Some(group) => group.arn.clone(),
-            None => EntityKind::Group.arn(account, "/", name),
-        };
-        let name = name.to_owned();
-        Ok(Self {
-            account,
-            arn,
-            tags: Vec::new(),
-            entity: Entity::Group { name, found },
-        })
-    }
-
-    /// The user.
+    /// The entity of this kind.
     ///
     /// # Errors
     /// `NoSuchEntity`.
-    pub(super) fn user(&self) -> Result<&User> {
-        match &self.entity {
-            Entity::User { name, found } => found.as_ref().ok_or_else(|| error::no_such_user(name)),
-            Entity::Named | Entity::Policy(_) | Entity::Root | Entity::Group { .. } => {
+    pub(super) fn entity(&self, kind: EntityKind) -> Result<&Entity> {
+        match &self.loaded {
+            Loaded::Entity {
+                kind: loaded,
+                name,
+                found,
+            } if *loaded == kind => found
+                .as_ref()
+                .ok_or_else(|| error::no_such_entity(kind, name)),
+            Loaded::Named | Loaded::Root | Loaded::Entity { .. } | Loaded::Policy(_) => {
                 Err(Error::wrong_resource())
             }
         }
     }
 
-    /// The ARN of the user's permissions boundary.
-    pub(super) fn boundary(&self) -> Option<&str> {
-        match &self.entity {
-            Entity::User { found, .. } => found.as_ref()?.boundary.as_deref(),
-            Entity::Named | Entity::Policy(_) | Entity::Root | Entity::Group { .. } => None,
+    /// The entity, whatever its kind; `None` for anything else.
+    pub(super) const fn any_entity(&self) -> Option<&Entity> {
+        match &self.loaded {
+            Loaded::Entity { found, .. } => found.as_ref(),
+            Loaded::Named | Loaded::Root | Loaded::Policy(_) => None,
         }
     }
 
-    /// The group.
+    /// Checks that a policy or an entity exists.
     ///
     /// # Errors
     /// `NoSuchEntity`.
-    pub(super) fn group(&self) -> Result<&Group> {
-        match &self.entity {
-            Entity::Group { name, found } => {
-                found.as_ref().ok_or_else(|| error::no_such_group(name))
-            }
-            Entity::Named | Entity::Policy(_) | Entity::Root | Entity::User { .. } => {
-                Err(Error::wrong_resource())
-            }
+    pub(super) fn check_exists(&self) -> Result<()> {
+        match &self.loaded {
+            Loaded::Entity { kind, .. } => self.entity(*kind).map(drop),
+            Loaded::Policy(_) => self.policy().map(drop),
+            Loaded::Named | Loaded::Root => Err(Error::wrong_resource()),
         }
     }
 
@@ -262,7 +238,7 @@ impl IamResource {
         if self.is_root() {
             return Ok(KeyOwner::Root);
         }
-        Ok(KeyOwner::User(&self.user()?.name))
+        Ok(KeyOwner::User(&self.entity(EntityKind::User)?.name))
     }
 
     /// The managed policy.
@@ -270,16 +246,21 @@ impl IamResource {
     /// # Errors
     /// `NoSuchEntity`.
     pub(super) fn policy(&self) -> Result<&ManagedPolicy> {
-        match &self.entity {
-            Entity::Policy(Some(policy)) => Ok(policy),
-            Entity::Policy(None) => Err(error::no_such_policy(self.arn.as_str())),
-            _ => Err(Error::wrong_resource()),
+        match &self.loaded {
+            Loaded::Policy(Some(policy)) => Ok(policy),
+            Loaded::Policy(None) => Err(error::no_such_policy(self.arn.as_str())),
+            Loaded::Named | Loaded::Root | Loaded::Entity { .. } => Err(Error::wrong_resource()),
         }
     }
 
     /// Whether it is the root of the account.
     pub(super) const fn is_root(&self) -> bool {
-        matches!(self.entity, Entity::Root)
+        matches!(self.loaded, Loaded::Root)
+    }
+
+    /// The ARN of the permissions boundary of a user or role.
+    pub(super) fn boundary(&self) -> Option<&str> {
+        self.any_entity()?.boundary.as_deref()
     }
 }
 
@@ -290,11 +271,10 @@ impl Resource for IamResource {
 
     /// Without the path, in the case of the request, and without the owner of a key.
     fn shown_arn(&self) -> Option<Cow<'_, Arn>> {
-        let (kind, name) = match &self.entity {
-            Entity::User { name, .. } => (EntityKind::User, name.as_str()),
-            Entity::Group { name, .. } => (EntityKind::Group, name.as_str()),
-            Entity::Root => (EntityKind::User, ""),
-            Entity::Named | Entity::Policy(_) => return Some(Cow::Borrowed(&self.arn)),
+        let (kind, name) = match &self.loaded {
+            Loaded::Entity { kind, name, .. } => (*kind, name.as_str()),
+            Loaded::Root => (EntityKind::User, ""),
+            Loaded::Named | Loaded::Policy(_) => return Some(Cow::Borrowed(&self.arn)),
         };
         Some(Cow::Owned(kind.arn(self.account, "/", name)))
     }

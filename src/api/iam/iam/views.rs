@@ -1,9 +1,22 @@
 //! Structures that several IAM operations share.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use wharfinger_base::Timestamp;
 
 use crate::iam::{Result, error};
+
+/// What RFC 3986 leaves as it is, which is how the IAM API encodes documents.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A document as responses hold it.
+pub(super) fn encoded(document: &str) -> String {
+    utf8_percent_encode(document, RESERVED).to_string()
+}
 
 /// A time as the Query protocol writes it, in whole seconds.
 pub(super) fn date(time: Timestamp) -> String {
@@ -51,6 +64,14 @@ pub(super) fn checked_tags(tags: &[TagView]) -> Result<Vec<(String, String)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn documents_are_encoded_as_in_a_url() {
+        assert_eq!(
+            encoded(r#"{"a": "b-c_d.~"}"#),
+            "%7B%22a%22%3A%20%22b-c_d.~%22%7D"
+        );
+    }
 
     #[test]
     fn times_have_whole_seconds() {
