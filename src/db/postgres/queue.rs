@@ -62,12 +62,12 @@ impl Turn<'_> {
 pub(super) struct JobQueue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
-    room: Semaphore,
+    space: Semaphore,
 }
 
 struct Waiting {
     points: VecDeque<Box<dyn Job>>,
-    /// How many of the first ones were put back: they take no room.
+    /// How many of the first ones were put back: they take no space.
     put_back: usize,
     singles: VecDeque<Box<dyn Job>>,
     turn: Option<(u64, Instant)>,
@@ -100,14 +100,14 @@ impl JobQueue {
                 closed: false,
             }),
             changed: Condvar::new(),
-            room: Semaphore::new(QUEUE),
+            space: Semaphore::new(QUEUE),
         }
     }
 
     /// Lets the workers end once no job waits.
     pub(super) fn close(&self) {
         self.lock().closed = true;
-        self.room.close();
+        self.space.close();
         self.changed.notify_all();
     }
 
@@ -174,10 +174,10 @@ impl JobQueue {
         let work = match (waiting.has_points(), waiting.has_singles()) {
             (false, false) => return None,
             (true, singles) if !singles || !waiting.singles_next => {
-                let (jobs, room) = waiting.take_points();
+                let (jobs, space) = waiting.take_points();
                 let number = waiting.begin_turn();
                 waiting.singles_next = true;
-                self.room.add_permits(room);
+                self.space.add_permits(space);
                 let turn = Turn {
                     queue: self,
                     number,
@@ -188,7 +188,7 @@ impl JobQueue {
             _ => {
                 waiting.running_singles += 1;
                 waiting.singles_next = false;
-                self.room.add_permits(1);
+                self.space.add_permits(1);
                 Work::Single(waiting.singles.pop_front()?)
             }
         };
@@ -211,9 +211,9 @@ impl JobQueue {
 
 impl Queue for JobQueue {
     async fn push(&self, job: Box<dyn Job>) -> Result<()> {
-        let permit = match self.room.try_acquire() {
+        let permit = match self.space.try_acquire() {
             Ok(permit) => permit,
-            Err(_) => tokio::time::timeout(QUEUE_WAIT, self.room.acquire())
+            Err(_) => tokio::time::timeout(QUEUE_WAIT, self.space.acquire())
                 .await
                 .map_err(|_| full())?
                 .map_err(|_| closed())?,
@@ -247,12 +247,12 @@ impl Waiting {
         !self.points.is_empty() && self.turn.is_some() && !self.watched
     }
 
-    /// The first point reads, and how much room that leaves for others.
+    /// The first point reads, and how much space that leaves for others.
     fn take_points(&mut self) -> (VecDeque<Box<dyn Job>>, usize) {
         let count = self.points.len().min(BATCH_JOBS);
-        let without_room = self.put_back.min(count);
-        self.put_back -= without_room;
-        (self.points.drain(..count).collect(), count - without_room)
+        let without_space = self.put_back.min(count);
+        self.put_back -= without_space;
+        (self.points.drain(..count).collect(), count - without_space)
     }
 
     fn begin_turn(&mut self) -> u64 {

@@ -27,7 +27,7 @@ impl Job for Named {
 
 async fn push(queue: &JobQueue, kind: Kind, count: usize) {
     for _ in 0..count {
-        queue.push(Box::new(Named(kind))).await.expect("room");
+        queue.push(Box::new(Named(kind))).await.expect("space");
     }
 }
 
@@ -138,24 +138,24 @@ async fn jobs_of_a_slow_batch_go_to_idle_workers() {
 }
 
 #[tokio::test]
-async fn jobs_that_are_put_back_come_first_and_take_no_room() {
+async fn jobs_that_are_put_back_come_first_and_take_no_space() {
     let queue = JobQueue::new(1);
     push(&queue, Kind::Points, QUEUE).await;
-    assert_eq!(queue.room.available_permits(), 0);
+    assert_eq!(queue.space.available_permits(), 0);
     let mut finished = Finished::Nothing;
     for _ in 0..5 {
         let (jobs, turn) = points(queue.try_take(finished));
         queue.give_back(jobs);
         finished = Finished::Points(turn);
     }
-    assert_eq!(queue.room.available_permits(), BATCH_JOBS);
+    assert_eq!(queue.space.available_permits(), BATCH_JOBS);
     let mut taken = 0;
     while let Some(Work::Points(jobs, turn)) = queue.try_take(finished) {
         taken += jobs.len();
         finished = Finished::Points(turn);
     }
     assert_eq!(taken, QUEUE);
-    assert_eq!(queue.room.available_permits(), QUEUE);
+    assert_eq!(queue.space.available_permits(), QUEUE);
 }
 
 #[tokio::test]

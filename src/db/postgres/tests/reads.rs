@@ -245,7 +245,7 @@ async fn a_write_is_seen_by_every_later_read_while_sessions_are_lost() {
                        WHERE pid <> pg_backend_pid() AND application_name = \
                        current_setting('application_name')";
             let ended = db.read(|tx| tx.query_optional(all, params![], |row| Ok(row.integer(0))));
-            // The session that asks may be ended meanwhile by nobody else.
+            // Nobody else ends the session that this runs on.
             ended.await.expect("ends the others");
         }
         while let Err(error) = set_counter(&db, value).await {
