@@ -9,7 +9,15 @@ use crate::workspace::{Crate, all_rust, crates, dependencies, report, root};
 /// The layers from below. A crate depends on crates of lower layers only.
 const LAYERS: &[&[&str]] = &[
     &["base", "oci", "tls"],
-    &["aws", "blobs", "db", "http", "telemetry", "ecs-protocol"],
+    &[
+        "aws",
+        "blobs",
+        "db",
+        "http",
+        "oidc",
+        "telemetry",
+        "ecs-protocol",
+    ],
     &["iam", "reconcile"],
     // `api/core` serves every API and knows no domain, therefore it stands beside them.
     &[
