@@ -14,7 +14,7 @@ use wharfinger_aws::{Family, Fault, json, xml};
 use wharfinger_base::Timestamp;
 use wharfinger_iam::{Caller, EvaluationBudget, Policy, Resource};
 
-use crate::authorizer::{Authorizer, RequestFacts};
+use crate::authorizer::{AccessDenied, Authorizer, RequestFacts};
 use crate::body_budget::{BodyReservation, EncodedDocument};
 use crate::origin::Origin;
 use crate::scope::RequestScope;
@@ -82,6 +82,9 @@ pub trait Operation: DeserializeOwned + Send + Sync + 'static {
     const ACTION: &'static str = Self::NAME;
     /// The largest request body, in bytes.
     const MAX_BODY_BYTES: usize = MAX_BODY_BYTES;
+    /// Whether requests need no signature, because their members prove who sends them. For
+    /// operations of the Query protocol. Their caller is anonymous unless there is a signature.
+    const IS_UNSIGNED: bool = false;
 
     /// The resource that the operation works on.
     ///
@@ -166,6 +169,7 @@ impl<S: Service> Demand<S> {
 pub(crate) struct OperationFacts {
     pub(crate) name: &'static str,
     pub(crate) max_body_bytes: usize,
+    pub(crate) is_unsigned: bool,
 }
 
 /// A response in progress: the encoded body, or the fault.
@@ -186,6 +190,7 @@ impl<S: Service> OperationEntry<S> {
             facts: OperationFacts {
                 name: O::NAME,
                 max_body_bytes: O::MAX_BODY_BYTES,
+                is_unsigned: O::IS_UNSIGNED,
             },
             run: run::<O>,
         }
@@ -308,9 +313,17 @@ impl<S: Service> Call<S> {
     }
 
     fn authorizer<'a>(&'a self, budget: &'a EvaluationBudget) -> Authorizer<'a> {
+        self.authorizer_of(&self.head.caller, budget)
+    }
+
+    fn authorizer_of<'a>(
+        &'a self,
+        caller: &'a Caller,
+        budget: &'a EvaluationBudget,
+    ) -> Authorizer<'a> {
         let head = &self.head;
         Authorizer {
-            caller: &head.caller,
+            caller,
             origin: &head.origin,
             region: &head.scope.region,
             now: head.now,
@@ -346,6 +359,12 @@ impl<S: Service> Context<S> {
         &self.call.head.request_id
     }
 
+    /// When the request was received.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.call.head.now
+    }
+
     /// Charges `bytes` of the response to the memory budget of the server, until it was sent. For
     /// operations whose output may be large.
     ///
@@ -366,6 +385,23 @@ impl<S: Service> Context<S> {
     /// All resources that the operation demanded permissions on, in the order of its demands.
     pub fn resources(&self) -> impl Iterator<Item = &S::Resource> {
         std::iter::once(&self.resource).chain(&self.others)
+    }
+
+    /// Checks that `caller` may perform the service's action of this name on the resource of the
+    /// operation. For what only becomes known while the operation runs, such as whom the members of
+    /// a request prove to be its sender.
+    ///
+    /// # Errors
+    /// [`AccessDenied`].
+    pub fn check_as(
+        &self,
+        caller: &Caller,
+        action: &str,
+        facts: &RequestFacts,
+    ) -> Result<(), AccessDenied> {
+        let action = format!("{}:{action}", S::model().name);
+        let authorizer = self.call.authorizer_of(caller, &self.budget);
+        authorizer.check_with_facts(&action, &self.resource, facts)
     }
 
     /// Whether the caller could perform the service's action of this name on the resource if
