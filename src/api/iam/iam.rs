@@ -9,6 +9,7 @@ mod groups;
 mod instance_profiles;
 mod kinds;
 mod managed_policies;
+mod oidc_providers;
 mod paging;
 mod policies;
 mod policy_versions;
@@ -22,6 +23,7 @@ use std::sync::{Arc, LazyLock};
 
 pub use error::Error;
 use kinds::{Group, InstanceProfile, Named, Role, User};
+use oidc_providers::ProviderByArn;
 pub use resource::{IamResource, IamResourceId};
 use tags::PolicyByArn;
 use wharfinger_api_core::{OperationEntry, Service, ServiceModel, operations};
@@ -124,6 +126,16 @@ static OPERATIONS: &[OperationEntry<IamService>] = operations![
     tags::Tag<PolicyByArn>,
     tags::Untag<PolicyByArn>,
     tags::ListTags<PolicyByArn>,
+    oidc_providers::CreateOpenIDConnectProvider,
+    oidc_providers::GetOpenIDConnectProvider,
+    oidc_providers::ListOpenIDConnectProviders,
+    oidc_providers::DeleteOpenIDConnectProvider,
+    oidc_providers::AddClientIDToOpenIDConnectProvider,
+    oidc_providers::RemoveClientIDFromOpenIDConnectProvider,
+    oidc_providers::UpdateOpenIDConnectProviderThumbprint,
+    tags::Tag<ProviderByArn>,
+    tags::Untag<ProviderByArn>,
+    tags::ListTags<ProviderByArn>,
     policies::PutPolicy<User>,
     policies::GetPolicy<User>,
     policies::ListPolicies<User>,
