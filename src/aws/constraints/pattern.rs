@@ -29,6 +29,8 @@ const PATTERNS: &[(&str, Predicate)] = &[
     }),
     (r"[\w+=/:,.@-]*", |text| is_word(text, b"+=/:,.@-")),
     (r"[\w]+", |text| !text.is_empty() && is_word(text, b"")),
+    (r"[\w+=,.@-]*", |text| is_word(text, b"+=,.@-")),
+    (r"[\w+=,.@:/-]*", |text| is_word(text, b"+=,.@:/-")),
     (r"[\w+=,.@-]+", |text| {
         !text.is_empty() && is_word(text, b"+=,.@-")
     }),
