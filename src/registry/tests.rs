@@ -2,7 +2,6 @@
 
 mod failover;
 mod listings;
-mod replicas;
 mod repositories;
 mod repository_cache;
 mod tag_quota;

@@ -1,8 +1,6 @@
 //! PostgreSQL that goes away, comes back, or takes no writes. Each test passes where
 //! `WHARFINGER_TEST_POSTGRES_URL` names no server.
 
-mod reads;
-
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -11,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use wharfinger_base::Secret;
 
-use crate::postgres::worker::Connections;
+use crate::postgres::{Outage, connect};
 use crate::testing::postgres_config;
 use crate::tls::Connector;
 use crate::{DatabaseConfig, Db, Error, OpenError, Result, Upgrade, params};
@@ -127,7 +125,7 @@ fn a_later_session_that_acknowledges_early_is_not_used() {
         return;
     };
     let connector = Connector::from_url(url.reveal()).expect("a URL");
-    match Connections::new(connector).connect() {
+    match connect(&connector, &Outage::default()) {
         Err(Error::Unavailable(why)) => assert!(why.contains("synchronous_commit=off"), "{why}"),
         other => panic!("{:?}", other.map(drop)),
     }
