@@ -60,9 +60,10 @@ impl<'a> Tx<'a> {
     }
 
     /// The number of the state that the transaction reads, for caches of what it read: two
-    /// transactions with the same number find the same rows in every table that only the serving
-    /// process writes. `None` where that is not known: in write transactions, on PostgreSQL, and
-    /// while a commit is under way.
+    /// transactions of one [`Db`](crate::Db) with the same number find the same rows, on
+    /// PostgreSQL in every table, on SQLite in those that only the serving process writes. `None`
+    /// where that is not known: in write transactions, in scans on SQLite and while a commit is
+    /// under way there, and on a PostgreSQL server in recovery.
     #[must_use]
     pub fn version(&self) -> Option<u64> {
         self.version

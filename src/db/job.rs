@@ -10,16 +10,26 @@ use crate::engine::Tx;
 use crate::error::{Error, Result};
 
 /// How long a caller waits while the queue is full.
-const QUEUE_WAIT: Duration = Duration::from_secs(10);
+pub(super) const QUEUE_WAIT: Duration = Duration::from_secs(10);
 
 /// How long a caller waits for its result: longer than the longest page of a listing takes, so what
 /// takes this long hangs. A write may still be committed afterwards.
 const RESULT_WAIT: Duration = Duration::from_secs(30);
 
+/// What a job needs of its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Reads by key: short, so that several may share a transaction.
+    Points,
+    /// Reads of any length.
+    Scan,
+    /// A transaction of its own that can write.
+    Write,
+}
+
 /// A closure as a connection thread runs it.
 pub(super) trait Job: Send {
-    /// Whether it needs a transaction that can write.
-    fn writes(&self) -> bool;
+    fn kind(&self) -> Kind;
     /// Whether the caller has stopped waiting for the result; such a job is skipped if it has not
     /// begun.
     fn abandoned(&self) -> bool;
@@ -30,11 +40,45 @@ pub(super) trait Job: Send {
     fn send_result(self: Box<Self>, fate: Result<()>);
 }
 
-pub(super) type Queue = mpsc::Sender<Box<dyn Job>>;
+/// Where jobs wait for a connection thread.
+pub(super) trait Queue: Sync {
+    /// Adds the job; waits for a bounded time while the queue is full.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the queue stays full or is closed.
+    fn push(&self, job: Box<dyn Job>) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// The queue of threads that take jobs in their order.
+pub(super) struct Sender(mpsc::Sender<Box<dyn Job>>);
+
+pub(super) type Receiver = mpsc::Receiver<Box<dyn Job>>;
+
+/// A queue in which so many jobs may wait.
+pub(super) fn queue(capacity: usize) -> (Sender, Receiver) {
+    let (sender, receiver) = mpsc::channel(capacity);
+    (Sender(sender), receiver)
+}
+
+impl Queue for Sender {
+    async fn push(&self, job: Box<dyn Job>) -> Result<()> {
+        match self.0.try_send(job) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(job)) => {
+                match tokio::time::timeout(QUEUE_WAIT, self.0.send(job)).await {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(_)) => Err(closed()),
+                    Err(_) => Err(full()),
+                }
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(closed()),
+        }
+    }
+}
 
 struct Call<F, T, E> {
     work: F,
-    writes: bool,
+    kind: Kind,
     outcome: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
 }
@@ -45,8 +89,8 @@ where
     T: Send,
     E: From<Error> + Send,
 {
-    fn writes(&self) -> bool {
-        self.writes
+    fn kind(&self) -> Kind {
+        self.kind
     }
 
     fn abandoned(&self) -> bool {
@@ -101,7 +145,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Queues the closure and waits for its result.
-pub(super) async fn submit<F, T, E>(queue: &Queue, writes: bool, work: F) -> Result<T, E>
+pub(super) async fn submit<F, T, E>(queue: &impl Queue, kind: Kind, work: F) -> Result<T, E>
 where
     F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     T: Send + 'static,
@@ -110,25 +154,11 @@ where
     let (reply, result) = oneshot::channel();
     let job: Box<dyn Job> = Box::new(Call {
         work,
-        writes,
+        kind,
         outcome: None,
         reply,
     });
-    match queue.try_send(job) {
-        Ok(()) => {}
-        Err(mpsc::error::TrySendError::Full(job)) => {
-            match tokio::time::timeout(QUEUE_WAIT, queue.send(job)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(E::from(closed())),
-                Err(_) => {
-                    return Err(E::from(Error::Unavailable(
-                        "too many transactions are waiting".to_owned(),
-                    )));
-                }
-            }
-        }
-        Err(mpsc::error::TrySendError::Closed(_)) => return Err(E::from(closed())),
-    }
+    queue.push(job).await?;
     match tokio::time::timeout(RESULT_WAIT, result).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(E::from(closed())),
@@ -138,6 +168,10 @@ where
     }
 }
 
-fn closed() -> Error {
+pub(super) fn closed() -> Error {
     Error::Unavailable("the index is closed".to_owned())
+}
+
+pub(super) fn full() -> Error {
+    Error::Unavailable("too many transactions are waiting".to_owned())
 }

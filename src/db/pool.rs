@@ -9,7 +9,7 @@ use wharfinger_base::{Durability, Secret};
 
 use crate::engine::Tx;
 use crate::error::{Error, OpenError};
-use crate::job::{attempt, submit};
+use crate::job::{Kind, attempt, submit};
 use crate::migrate::{Migration, Upgrade};
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
@@ -105,7 +105,8 @@ impl Db {
     }
 
     /// Point reads by key, in one snapshot. On SQLite they run at once on the calling thread: a hop
-    /// costs more than the read.
+    /// costs more than the read. On PostgreSQL several of them share a transaction that begins
+    /// after all of them were requested.
     pub async fn get<F, T, E>(&self, work: F) -> Result<T, E>
     where
         F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -115,9 +116,9 @@ impl Db {
         match &*self.side {
             Side::Sqlite(sqlite) => match sqlite.inline(|tx| attempt(&work, tx)) {
                 Some(result) => result.unwrap_or_else(|error| Err(E::from(error))),
-                None => submit(sqlite.reads(), false, work).await,
+                None => submit(sqlite.reads(), Kind::Points, work).await,
             },
-            Side::Postgres(postgres) => submit(postgres.queue(), false, work).await,
+            Side::Postgres(postgres) => submit(postgres.queue(), Kind::Points, work).await,
         }
     }
 
@@ -129,8 +130,8 @@ impl Db {
         E: From<Error> + Send + 'static,
     {
         match &*self.side {
-            Side::Sqlite(sqlite) => submit(sqlite.reads(), false, work).await,
-            Side::Postgres(postgres) => submit(postgres.queue(), false, work).await,
+            Side::Sqlite(sqlite) => submit(sqlite.reads(), Kind::Scan, work).await,
+            Side::Postgres(postgres) => submit(postgres.queue(), Kind::Scan, work).await,
         }
     }
 
@@ -145,8 +146,8 @@ impl Db {
         E: From<Error> + Send + 'static,
     {
         match &*self.side {
-            Side::Sqlite(sqlite) => submit(sqlite.writes(), true, work).await,
-            Side::Postgres(postgres) => submit(postgres.queue(), true, work).await,
+            Side::Sqlite(sqlite) => submit(sqlite.writes(), Kind::Write, work).await,
+            Side::Postgres(postgres) => submit(postgres.queue(), Kind::Write, work).await,
         }
     }
 

@@ -12,13 +12,12 @@ use std::time::Duration;
 use refinery::Migrate;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use tokio::sync::mpsc;
 use wharfinger_base::{Durability, Ids};
 
 use crate::checkpoint::{self, Wal};
 use crate::engine::Tx;
 use crate::error::{OpenError, Result};
-use crate::job::{Job, Queue};
+use crate::job::{Receiver, Sender, queue};
 use crate::migrate::{Dialect, HISTORY, Migration, Schema, Upgrade, failed, lock_file};
 use crate::recovery::{Directory, rewrite_log};
 use crate::sqlite::point_readers::PointReaders;
@@ -53,9 +52,9 @@ pub(super) struct Sqlite {
     // Dropped in this order: all other connections are closed before those of the writer and the
     // checkpointer, and closing the last one copies what is left of the log.
     point_readers: Arc<PointReaders>,
-    reads: Queue,
+    reads: Sender,
     _reader_threads: Threads,
-    writes: Queue,
+    writes: Sender,
     _writer_threads: Threads,
     _temporary: Option<TemporaryFolder>,
 }
@@ -115,8 +114,8 @@ impl Sqlite {
             path: file.path.clone(),
             why: error.to_string(),
         };
-        let (writes, jobs) = mpsc::channel(WRITE_QUEUE);
-        let (reads, read_jobs) = mpsc::channel(READ_QUEUE);
+        let (writes, jobs) = queue(WRITE_QUEUE);
+        let (reads, read_jobs) = queue(READ_QUEUE);
         let mut reader_threads = Threads::default();
         let mut writer_threads = Threads::default();
         let point_readers = Arc::new(PointReaders::new({
@@ -159,11 +158,11 @@ impl Sqlite {
         })
     }
 
-    pub(super) fn writes(&self) -> &Queue {
+    pub(super) fn writes(&self) -> &Sender {
         &self.writes
     }
 
-    pub(super) fn reads(&self) -> &Queue {
+    pub(super) fn reads(&self) -> &Sender {
         &self.reads
     }
 
@@ -191,7 +190,7 @@ fn snapshot<T>(connection: &Connection, work: impl FnOnce(&mut Tx<'_>) -> T) -> 
     Ok(value)
 }
 
-fn run_reader(connection: &Connection, jobs: &Mutex<mpsc::Receiver<Box<dyn Job>>>) {
+fn run_reader(connection: &Connection, jobs: &Mutex<Receiver>) {
     loop {
         // Idle readers wait for this lock.
         let next = jobs

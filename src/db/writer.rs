@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::mpsc;
 
 use crate::checkpoint::Wal;
 use crate::engine::Tx;
 use crate::error::{Error, Result};
-use crate::job::Job;
+use crate::job::{Job, Receiver};
 use crate::sqlite::point_readers::{Commits, PointReaders};
 use crate::sqlite::session::{Session, command, fault};
 
@@ -19,12 +18,7 @@ const BATCH_JOBS: usize = 64;
 const BATCH_TIME: Duration = Duration::from_millis(20);
 
 /// Runs until the queue is closed and empty.
-pub(super) fn run(
-    connection: &Connection,
-    mut jobs: mpsc::Receiver<Box<dyn Job>>,
-    wal: &Wal,
-    readers: &PointReaders,
-) {
+pub(super) fn run(connection: &Connection, mut jobs: Receiver, wal: &Wal, readers: &PointReaders) {
     let mut done = Vec::with_capacity(BATCH_JOBS);
     while let Some(first) = jobs.blocking_recv() {
         let started = Instant::now();
@@ -48,7 +42,7 @@ pub(super) fn run(
 fn run_batch(
     connection: &Connection,
     first: Box<dyn Job>,
-    jobs: &mut mpsc::Receiver<Box<dyn Job>>,
+    jobs: &mut Receiver,
     done: &mut Vec<Box<dyn Job>>,
     commits: &Commits,
 ) -> Result<()> {

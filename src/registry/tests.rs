@@ -2,6 +2,7 @@
 
 mod failover;
 mod listings;
+mod replicas;
 mod repositories;
 mod repository_cache;
 mod tag_quota;

@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use postgres::types::Type;
-use postgres::{Client, IsolationLevel, SimpleQueryMessage, Statement, Transaction};
+use postgres::{Client, SimpleQueryMessage, SimpleQueryRow, Statement};
 use wharfinger_base::Timestamp;
 
 use crate::engine::{Engine, Tx};
 use crate::error::{Error, OpenError, Result};
 use crate::job::Job;
 use crate::postgres::fault::{chain, ends_session, fault};
+use crate::postgres::queue::Turn;
+use crate::postgres::snapshots::Snapshots;
 use crate::postgres::values::{as_params, type_of, with_dollars};
 use crate::row::Row;
 use crate::value::Value;
@@ -24,6 +27,14 @@ const STATEMENT_WAIT: Duration = Duration::from_secs(30);
 
 /// Milliseconds since the epoch, at the moment of the statement.
 const SERVER_TIME: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+
+/// Whether commits are durable, what names the server, and whether it is in recovery.
+const DESCRIBE_SERVER: &str = "SELECT current_setting('synchronous_commit'), concat_ws(' ', \
+    inet_server_addr(), inet_server_port(), EXTRACT(EPOCH FROM pg_postmaster_start_time())), \
+    pg_is_in_recovery()";
+const BEGIN_READ: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_current_snapshot()::text";
+const BEGIN_WRITE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE";
 
 /// How one run of a job ended.
 pub(super) enum Run {
@@ -57,7 +68,14 @@ pub(super) struct Session {
     client: Client,
     /// A failure that a new connection may not have.
     useless: bool,
+    /// A transaction of reads has not been ended: their results do not depend on how it ends, and
+    /// its end travels with the beginning of the next one.
+    open: bool,
+    /// Statements that were sent.
+    statements: u64,
     prepared: Prepared,
+    /// What names the server among others and among its own restarts; `None` for one in recovery.
+    server: Option<Arc<str>>,
 }
 
 impl Session {
@@ -66,21 +84,24 @@ impl Session {
     /// # Errors
     /// Also where its commits would not be durable: the setting of a role, of a database or of the
     /// server a failover leads to may have changed since the first session was opened.
-    pub(super) fn new(mut client: Client) -> Result<Self, SessionError> {
+    pub(super) fn new(mut client: Client, snapshots: &Snapshots) -> Result<Self, SessionError> {
         let messages = client.simple_query(&format!(
-            "SET statement_timeout = '{}s'; SHOW synchronous_commit",
+            "SET statement_timeout = '{}s'; {DESCRIBE_SERVER}",
             STATEMENT_WAIT.as_secs()
         ))?;
-        let early = messages.iter().any(
-            |message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("off")),
-        );
-        if early {
+        let column = |column| first_row(&messages).and_then(|row| row.get(column));
+        if column(0) == Some("off") {
             return Err(SessionError::SynchronousCommit);
         }
+        let server = column(1).filter(|_| column(2) == Some("f")).map(Arc::from);
+        snapshots.raise_epoch();
         Ok(Self {
             client,
             useless: false,
+            open: false,
+            statements: 0,
             prepared: Prepared::default(),
+            server,
         })
     }
 
@@ -89,46 +110,99 @@ impl Session {
         self.useless || self.client.is_closed()
     }
 
-    /// One transaction, begun and ended.
-    pub(super) fn run(&mut self, job: &mut dyn Job) -> Run {
-        let builder = self.client.build_transaction();
-        let builder = if job.writes() {
-            builder.isolation_level(IsolationLevel::Serializable)
-        } else {
-            builder
-                .isolation_level(IsolationLevel::RepeatableRead)
-                .read_only(true)
+    /// Whether a transaction of reads can take another job.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// How many statements were sent, to compare.
+    pub(super) const fn statements(&self) -> u64 {
+        self.statements
+    }
+
+    /// Begins a transaction for [`Self::read`] and takes its snapshot, in one round trip that also
+    /// ends the last transaction. Returns the number of the snapshot, if it has one.
+    pub(super) fn begin_read(&mut self, snapshots: &Snapshots) -> Result<Option<u64>> {
+        let epoch = snapshots.epoch();
+        let messages = self.begin(BEGIN_READ)?;
+        self.open = true;
+        let text = first_row(&messages).and_then(|row| row.get(0));
+        let number = |(server, text)| snapshots.number(epoch, server, text);
+        Ok(self.server.as_ref().zip(text).map(number))
+    }
+
+    /// Runs a job that only reads in the open transaction, which ends where a statement fails.
+    /// The turn ends with the first statement.
+    pub(super) fn read(
+        &mut self,
+        job: &mut dyn Job,
+        snapshot: Option<u64>,
+        turn: Option<&mut Turn<'_>>,
+    ) -> Run {
+        let mut transaction = Transaction {
+            session: self,
+            turn,
+            session_ended: false,
         };
-        let mut open = match builder.start() {
-            Ok(transaction) => Open {
-                transaction,
-                prepared: &mut self.prepared,
-                session_ended: false,
-            },
-            Err(error) => {
-                self.useless = true;
-                return Run::Disconnected(fault(&error));
-            }
+        let mut tx = Tx::at(&mut transaction, snapshot);
+        job.run(&mut tx);
+        let failure = tx.failure().cloned();
+        let session_ended = transaction.session_ended;
+        match failure {
+            Some(failure) => self.roll_back(Some(failure), session_ended),
+            None => Run::Done(Ok(())),
+        }
+    }
+
+    /// Runs a job in a transaction of its own that can write.
+    pub(super) fn write(&mut self, job: &mut dyn Job) -> Run {
+        if let Err(error) = self.begin(BEGIN_WRITE) {
+            return Run::Disconnected(error);
+        }
+        let mut transaction = Transaction {
+            session: self,
+            turn: None,
+            session_ended: false,
         };
-        let mut tx = Tx::new(&mut open);
+        let mut tx = Tx::new(&mut transaction);
         let keep = job.run(&mut tx);
         let failure = tx.failure().cloned();
-        if keep {
-            let Open { transaction, .. } = open;
-            return match transaction.commit() {
-                Ok(()) => Run::Done(Ok(())),
-                Err(error) => {
-                    self.useless = ends_session(&error);
-                    after_commit(&error, job.writes())
-                }
-            };
+        let session_ended = transaction.session_ended;
+        if !keep {
+            return self.roll_back(failure, session_ended);
         }
-        let Open {
-            transaction,
-            session_ended,
-            ..
-        } = open;
-        let rolled_back = transaction.rollback().is_ok();
+        match self.client.batch_execute("COMMIT") {
+            Ok(()) => Run::Done(Ok(())),
+            Err(error) => {
+                self.useless = ends_session(&error);
+                after_commit(&error)
+            }
+        }
+    }
+
+    /// Ends the open transaction of reads, if there is one: it would keep the server from removing
+    /// old rows.
+    pub(super) fn end(&mut self) {
+        if self.open {
+            self.open = false;
+            self.useless |= self.client.batch_execute("COMMIT").is_err();
+        }
+    }
+
+    fn begin(&mut self, beginning: &str) -> Result<Vec<SimpleQueryMessage>> {
+        let end = if self.open { "COMMIT; " } else { "" };
+        self.open = false;
+        let messages = self.client.simple_query(&format!("{end}{beginning}"));
+        messages.map_err(|error| {
+            self.useless = true;
+            fault(&error)
+        })
+    }
+
+    /// Rolls the transaction back that the job did not complete; `failure` is what lost it.
+    fn roll_back(&mut self, failure: Option<Error>, session_ended: bool) -> Run {
+        self.open = false;
+        let rolled_back = self.client.batch_execute("ROLLBACK").is_ok();
         self.useless = session_ended || !rolled_back;
         match failure {
             Some(Error::Conflict) => Run::Raced,
@@ -138,38 +212,50 @@ impl Session {
     }
 }
 
-fn after_commit(error: &postgres::Error, writes: bool) -> Run {
+fn first_row(messages: &[SimpleQueryMessage]) -> Option<&SimpleQueryRow> {
+    messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    })
+}
+
+fn after_commit(error: &postgres::Error) -> Run {
     match fault(error) {
         Error::Conflict => Run::Raced,
-        // Whether a write was committed is not known: it must not run again.
-        error @ Error::Unavailable(_) if !writes => Run::Disconnected(error),
+        // Whether it was committed may not be known: it must not run again.
         error => Run::Done(Err(error)),
     }
 }
 
-/// An open transaction with the statements its connection has prepared.
-struct Open<'a> {
-    transaction: Transaction<'a>,
-    prepared: &'a mut Prepared,
+/// A session in a transaction.
+struct Transaction<'a, 't> {
+    session: &'a mut Session,
+    /// What another worker waits for.
+    turn: Option<&'a mut Turn<'t>>,
     /// A statement failed in a way that [`ends_session`].
     session_ended: bool,
 }
 
-impl Open<'_> {
+impl Transaction<'_, '_> {
     fn note(&mut self, error: &postgres::Error) -> Error {
         self.session_ended |= ends_session(error);
         fault(error)
     }
 
     fn prepare(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<Statement> {
-        let prepared = self.prepared.get(&mut self.transaction, sql, params);
+        if let Some(turn) = &mut self.turn {
+            turn.end();
+        }
+        let session = &mut *self.session;
+        session.statements += 1;
+        let prepared = session.prepared.get(&mut session.client, sql, params);
         let statement = prepared.map_err(|error| self.note(&error))?;
         check_count(params, statement.params().len())?;
         Ok(statement)
     }
 }
 
-impl Engine for Open<'_> {
+impl Engine for Transaction<'_, '_> {
     fn query(
         &mut self,
         sql: &'static str,
@@ -177,7 +263,7 @@ impl Engine for Open<'_> {
         each: &mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         let statement = self.prepare(sql, params)?;
-        let rows = self.transaction.query(&statement, &as_params(params));
+        let rows = self.session.client.query(&statement, &as_params(params));
         for row in rows.map_err(|error| self.note(&error))? {
             if each(Row::postgres(&row))?.is_break() {
                 break;
@@ -188,7 +274,7 @@ impl Engine for Open<'_> {
 
     fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64> {
         let statement = self.prepare(sql, params)?;
-        let changed = self.transaction.execute(&statement, &as_params(params));
+        let changed = self.session.client.execute(&statement, &as_params(params));
         changed.map_err(|error| self.note(&error))
     }
 
@@ -213,7 +299,7 @@ struct Prepared(HashMap<&'static str, Statement>);
 impl Prepared {
     fn get(
         &mut self,
-        transaction: &mut Transaction<'_>,
+        client: &mut Client,
         sql: &'static str,
         params: &[Value<'_>],
     ) -> Result<Statement, postgres::Error> {
@@ -221,7 +307,7 @@ impl Prepared {
             return Ok(statement.clone());
         }
         let types: Vec<Type> = params.iter().map(type_of).collect();
-        let statement = transaction.prepare_typed(&with_dollars(sql), &types)?;
+        let statement = client.prepare_typed(&with_dollars(sql), &types)?;
         if self.0.len() >= STATEMENTS {
             self.0.clear();
         }

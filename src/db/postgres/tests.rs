@@ -1,6 +1,8 @@
 //! PostgreSQL that goes away, comes back, or takes no writes. Each test passes where
 //! `WHARFINGER_TEST_POSTGRES_URL` names no server.
 
+mod reads;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use wharfinger_base::Secret;
 
-use crate::postgres::{Outage, connect};
+use crate::postgres::worker::Connections;
 use crate::testing::postgres_config;
 use crate::tls::Connector;
 use crate::{DatabaseConfig, Db, Error, OpenError, Result, Upgrade, params};
@@ -125,7 +127,7 @@ fn a_later_session_that_acknowledges_early_is_not_used() {
         return;
     };
     let connector = Connector::from_url(url.reveal()).expect("a URL");
-    match connect(&connector, &Outage::default()) {
+    match Connections::new(connector).connect() {
         Err(Error::Unavailable(why)) => assert!(why.contains("synchronous_commit=off"), "{why}"),
         other => panic!("{:?}", other.map(drop)),
     }

@@ -71,7 +71,7 @@ async fn a_cached_policy_is_never_older_than_the_image_that_is_read_with_it() {
     }
 }
 
-fn deny(number: usize) -> String {
+pub(super) fn deny(number: usize) -> String {
     format!(
         r#"{{"Version":"2012-10-17","Id":"n{number}n","Statement":[{{"Effect":"Deny",
             "Principal":"*","Action":"ecr:*"}}]}}"#
@@ -79,7 +79,7 @@ fn deny(number: usize) -> String {
 }
 
 /// The number between two letters n.
-fn number_of(text: &str) -> usize {
+pub(super) fn number_of(text: &str) -> usize {
     let mut parts = text.split('n').filter_map(|part| part.parse().ok());
     parts.next().expect("a number")
 }
