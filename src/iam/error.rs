@@ -118,6 +118,15 @@ pub enum Error {
          by AWS"
     )]
     ServiceLinkedRole(String),
+    /// The words are IAM's own.
+    #[error("Cannot find Service Linked Role template for {0}")]
+    NoServiceRole(String),
+    /// The words are IAM's own.
+    #[error("Custom suffix is not allowed for {0}")]
+    ServiceRoleSuffix(String),
+    /// The words are IAM's own.
+    #[error("Service role name {0} has been taken in this account, please try a different suffix.")]
+    ServiceRoleTaken(String),
     #[error("The path /aws-service-role/ is reserved for service-linked roles.")]
     ReservedPath,
     /// The words are IAM's own.

@@ -9,6 +9,7 @@ pub(super) mod oidc_providers;
 pub(super) mod policies;
 pub(super) mod policy_entities;
 pub(super) mod reset;
+pub(super) mod role_deletions;
 pub(super) mod roles;
 pub(super) mod tags;
 

@@ -31,8 +31,11 @@ use crate::scope::RequestScope;
 use crate::service::CallHead;
 
 /// The largest body of a request whose head names no known operation, in bytes: a form of the Query
-/// protocol, or a request that fails.
-const MAX_FORM_BYTES: usize = 64 * 1024;
+/// protocol, or a request that fails. IAM's longest policy document, of 131,072 characters up to
+/// U+00FF, takes 786,432 bytes where every one is encoded.
+const MAX_FORM_BYTES: usize = 800 * 1024;
+/// The largest form without a signature, in bytes: it holds a token of an identity provider.
+const MAX_UNSIGNED_FORM_BYTES: usize = 64 * 1024;
 
 /// The services of the route, and what they share.
 pub struct Gateway {
@@ -143,7 +146,7 @@ impl Gateway {
         info: &mut ResponseInfo,
     ) -> Result<EncodedDocument, Fault> {
         let missing = |_| Fault::missing_authentication(Family::Query);
-        let received = self.receive(context, head, body, None, MAX_FORM_BYTES);
+        let received = self.receive(context, head, body, None, MAX_UNSIGNED_FORM_BYTES);
         let received = received.await?;
         let (operation, document) = self.form(head, &received.bytes, None).map_err(missing)?;
         info.operation = Some(operation.facts().name);

@@ -15,6 +15,7 @@ mod policies;
 mod policy_versions;
 mod resource;
 mod roles;
+mod service_roles;
 mod tags;
 mod users;
 mod views;
@@ -103,6 +104,9 @@ static OPERATIONS: &[OperationEntry<IamService>] = operations![
     roles::UpdateRole,
     roles::UpdateRoleDescription,
     roles::UpdateAssumeRolePolicy,
+    service_roles::CreateServiceLinkedRole,
+    service_roles::DeleteServiceLinkedRole,
+    service_roles::GetServiceLinkedRoleDeletionStatus,
     entities::Create<InstanceProfile>,
     entities::Get<InstanceProfile>,
     entities::List<InstanceProfile>,

@@ -86,7 +86,11 @@ impl From<iam::Error> for Error {
             E::ServicePolicy => Fault::sender("PolicyNotAttachable", error.to_string()).into(),
             E::InvalidProviderUrl(_) => validation("Invalid Open ID Connect Provider URL"),
             E::NoSuchProvider(arn) => no_such_provider(arn),
-            E::InvalidThumbprint(_) | E::ReservedPath => invalid_input(error.to_string()),
+            E::InvalidThumbprint(_)
+            | E::ReservedPath
+            | E::NoServiceRole(_)
+            | E::ServiceRoleSuffix(_)
+            | E::ServiceRoleTaken(_) => invalid_input(error.to_string()),
             error if error.is_unavailable() => {
                 Fault::unavailable(Family::Query).with_cause(error).into()
             }
@@ -131,6 +135,10 @@ pub(super) fn no_such_policy(arn: &str) -> Error {
 
 pub(super) fn no_such_provider(arn: &str) -> Error {
     missing(format!("OpenIDConnect Provider not found for arn {arn}"))
+}
+
+pub(super) fn no_such_deletion(task: &str) -> Error {
+    missing(format!("The deletion task {task} cannot be found."))
 }
 
 fn missing(message: String) -> Error {
