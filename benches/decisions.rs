@@ -82,6 +82,7 @@ fn caller(statement: fn(usize) -> String, last: Option<&str>) -> Caller {
             );
             NamedPolicy {
                 name: "own".into(),
+                owner: None,
                 policy: Arc::new(Policy::parse(&text, Grammar::Identity).expect("a policy")),
             }
         })

@@ -15,9 +15,8 @@ use wharfinger_base::{Clock, Timestamp};
 
 use crate::error::Error;
 use crate::grants::{LayerGrant, RegistryGrant};
-use crate::identities::Identities;
-use crate::owner::Identity;
-use crate::principal::{Caller, Principal};
+use crate::identities::{Identities, Identity};
+use crate::principal::Caller;
 use crate::sessions::Sessions;
 use crate::token::{Holder, MAX_TOKEN_BYTES, SignIn, SignInClaims, Tokens};
 
@@ -103,7 +102,7 @@ impl Weighter<[u8; 32], CachedSignIn> for SignInBytes {
 }
 
 pub(super) struct Authenticator {
-    identities: Arc<Identities>,
+    identities: Identities,
     sessions: Arc<Sessions>,
     tokens: Arc<Tokens>,
     clock: Clock,
@@ -115,7 +114,7 @@ pub(super) struct Authenticator {
 
 impl Authenticator {
     pub(super) fn new(
-        identities: Arc<Identities>,
+        identities: Identities,
         sessions: Arc<Sessions>,
         tokens: Arc<Tokens>,
         clock: Clock,
@@ -131,6 +130,10 @@ impl Authenticator {
             signing_keys: Cache::new(SIGNING_KEYS),
             dev,
         }
+    }
+
+    pub(super) const fn identities(&self) -> &Identities {
+        &self.identities
     }
 
     pub(super) const fn is_dev(&self) -> bool {
@@ -190,8 +193,7 @@ impl Authenticator {
         let identity = self.identity(key, token.as_deref()).await?;
         // Without MFA, sessions of users do not manage identities (STS API reference,
         // `GetSessionToken`).
-        let of_role = matches!(identity.caller.principal, Principal::AssumedRole { .. });
-        if token.is_some() && !of_role && claim.credential.service == "iam" {
+        if token.is_some() && claim.credential.service == "iam" {
             return Err(Error::UnknownKey);
         }
         Ok(identity)

@@ -50,11 +50,49 @@ pub struct ConditionContext<'a> {
     pub removed_tags: &'a [String],
     /// Keys of a single service, by their full name.
     pub extra: &'a [(&'a str, &'a [String])],
+    /// For a simulation: values in place of those of a request. The keys of the time and of the
+    /// connection then have no others.
+    pub simulated: Option<&'a SimulatedContext>,
+}
+
+/// The values of condition keys that a simulation is given.
+#[derive(Clone, Debug, Default)]
+pub struct SimulatedContext(Vec<(Key, Vec<String>)>);
+
+impl SimulatedContext {
+    /// Gives a key its values, in place of those that it had.
+    pub fn set(&mut self, key: &str, values: Vec<String>) {
+        let key = Key::of(key);
+        self.0.retain(|(known, _)| *known != key);
+        self.0.push((key, values));
+    }
+
+    /// Whether the key was given values.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.get(&Key::of(key)).is_some()
+    }
+
+    fn get(&self, key: &Key) -> Option<&[String]> {
+        let found = self.0.iter().find(|(known, _)| known == key)?;
+        Some(&found.1)
+    }
 }
 
 impl<'a> AccessRequest<'a> {
     /// The values for a condition key; none where the request lacks it.
     pub(super) fn values(&self, key: &Key) -> Vec<Cow<'a, str>> {
+        let Some(simulated) = self.context.simulated else {
+            return self.own_values(key);
+        };
+        match simulated.get(key) {
+            Some(values) => values.iter().map(|value| value.as_str().into()).collect(),
+            None if key.is_of_connection() => Vec::new(),
+            None => self.own_values(key),
+        }
+    }
+
+    fn own_values(&self, key: &Key) -> Vec<Cow<'a, str>> {
         // Keys of tags differ by case, and condition keys do not: all such tags are values.
         let tags = |tags: &'a [(String, String)], wanted: &str| {
             tags.iter()
@@ -198,6 +236,7 @@ mod tests {
             request_tags: &tags,
             removed_tags: &removed,
             extra: &[("ecr:Thing", &extra)],
+            simulated: None,
         };
         let request = AccessRequest {
             caller: &caller,
@@ -285,5 +324,37 @@ mod tests {
         }
         let tag = request.variable("aws:PrincipalTag/TEAM");
         assert_eq!(tag.as_deref(), Some("red"));
+    }
+
+    #[test]
+    fn a_simulation_has_its_own_values() {
+        let mut simulated = SimulatedContext::default();
+        simulated.set("aws:SourceIp", vec!["10.0.0.1".into()]);
+        simulated.set("AWS:sourceip", vec!["10.0.0.2".into()]);
+        simulated.set("aws:PrincipalArn", vec!["other".into()]);
+        let caller = Caller::root(AccountId::DEV);
+        let request = AccessRequest {
+            caller: &caller,
+            action: "ecr:PutImage",
+            resource: None,
+            resource_account: AccountId::DEV,
+            context: ConditionContext {
+                user_agent: Some("curl"),
+                simulated: Some(&simulated),
+                ..ConditionContext::default()
+            },
+            budget: &EvaluationBudget::default(),
+        };
+        for (key, expected) in [
+            ("aws:SourceIp", "10.0.0.2"),
+            ("aws:PrincipalArn", "other"),
+            ("aws:PrincipalType", "Account"),
+            ("aws:UserAgent", ""),
+            ("aws:CurrentTime", ""),
+            ("aws:SecureTransport", ""),
+        ] {
+            assert_eq!(request.values(&Key::of(key)).join(","), expected, "{key}");
+        }
+        assert!(simulated.has("AWS:SourceIP") && !simulated.has("aws:UserAgent"));
     }
 }

@@ -22,6 +22,19 @@ pub enum PolicyKind {
 }
 
 impl PolicyKind {
+    /// The word for the kind in records and explanations.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Resource => "resource",
+            Self::Registry => "registry",
+            Self::Boundary => "boundary",
+            Self::Session => "session",
+            Self::Trust => "trust",
+        }
+    }
+
     /// The name in AWS's error messages, with its article.
     const fn words(self) -> (&'static str, &'static str) {
         match self {
@@ -46,6 +59,8 @@ pub struct MatchedStatement {
     pub kind: PolicyKind,
     /// The policy's name, where it is attached to an identity by name.
     pub policy: Option<Arc<str>>,
+    /// The identity that the policy is attached to, as [`crate::NamedPolicy::owner`] has it.
+    pub owner: Option<Arc<str>>,
     /// Index of the statement within its policy, from 0.
     pub statement: usize,
     pub sid: Option<Arc<str>>,
@@ -77,6 +92,32 @@ pub enum Denial {
 }
 
 impl Decision {
+    /// The word of AWS's policy simulator.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Allow { .. } => "allowed",
+            Self::Deny {
+                reason: Denial::ExplicitDeny(_),
+            } => "explicitDeny",
+            Self::Deny { .. } => "implicitDeny",
+        }
+    }
+
+    /// The statement that decided, where one did.
+    #[must_use]
+    pub const fn statement(&self) -> Option<&MatchedStatement> {
+        match self {
+            Self::Allow {
+                by: Grant::Statement(statement),
+            }
+            | Self::Deny {
+                reason: Denial::ExplicitDeny(statement),
+            } => Some(statement),
+            Self::Allow { .. } | Self::Deny { .. } => None,
+        }
+    }
+
     #[must_use]
     pub const fn is_allow(&self) -> bool {
         matches!(self, Self::Allow { .. })

@@ -28,62 +28,24 @@ use crate::effect::Effect;
 use crate::key::{ContextValues, Key};
 use crate::pattern::{ArnFields, ArnPattern, Pattern, PatternMatch, Variables, arn_fields};
 use crate::policy::{Listed, NamedPrincipal, Policy, Statement};
+use crate::policy_set::{PolicySet, TrustPolicy};
 use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal};
 
 /// Steps counted for a statement besides its patterns and conditions.
-const STATEMENT_STEPS: usize = 16;
-
-/// All policies that apply to a request.
-#[derive(Clone, Copy, Debug)]
-pub struct PolicySet<'a> {
-    pub identity: &'a IdentityPolicies,
-    pub resource: Option<&'a Policy>,
-    pub registry: Option<&'a Policy>,
-    /// That of the role which the caller wants to assume.
-    pub trust: TrustPolicy<'a>,
-    pub boundary: Option<&'a NamedPolicy>,
-    /// One of them must allow; `None` where the session has none.
-    pub session: Option<&'a IdentityPolicies>,
-}
-
-impl<'a> PolicySet<'a> {
-    /// The caller's own policies with their limits, and the policy of the resource where it has
-    /// one.
-    #[must_use]
-    pub fn of(caller: &'a Caller, resource: Option<&'a Policy>) -> Self {
-        Self {
-            identity: &caller.policies,
-            resource,
-            registry: None,
-            trust: TrustPolicy::NotNeeded,
-            boundary: caller.boundary.as_ref(),
-            session: caller.session_policies.as_deref(),
-        }
-    }
-}
-
-/// The trust policy in a decision.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum TrustPolicy<'a> {
-    /// The action does not assume a role.
-    NotNeeded,
-    /// There is no such role, so that nobody may assume it.
-    Missing,
-    Of(&'a Policy),
-}
+pub(super) const STATEMENT_STEPS: usize = 16;
 
 /// One decision under way.
-struct Evaluation<'a> {
-    request: &'a AccessRequest<'a>,
+pub(super) struct Evaluation<'a> {
+    pub(super) request: &'a AccessRequest<'a>,
     /// The action in lower case, as action patterns are compiled.
     action: String,
     /// The fields of the resource's ARN; `None` for an action without a resource.
     resource: Option<ArnFields<'a>>,
-    meter: Meter<'a>,
+    pub(super) meter: Meter<'a>,
 }
 
 impl<'a> Evaluation<'a> {
-    fn new(request: &'a AccessRequest<'a>) -> Self {
+    pub(super) fn new(request: &'a AccessRequest<'a>) -> Self {
         Self {
             request,
             action: request.action.to_ascii_lowercase(),
@@ -148,9 +110,8 @@ struct Scans {
 
 impl Scans {
     fn of(evaluation: &Evaluation<'_>, policies: &PolicySet<'_>) -> Self {
-        let named = |kind, named: &NamedPolicy| {
-            Scan::of(evaluation, kind, Some(&named.name), &named.policy)
-        };
+        let named =
+            |kind, named: &NamedPolicy| Scan::of(evaluation, kind, Some(named), &named.policy);
         let all = |kind, policies: &IdentityPolicies| {
             let scans = policies.policies.iter().map(|policy| named(kind, policy));
             scans.reduce(Scan::or).unwrap_or_default()
@@ -170,10 +131,7 @@ impl Scans {
             identity,
             shared: of_resource(PolicyKind::Resource, policies.resource)
                 .or(of_resource(PolicyKind::Registry, policies.registry)),
-            trust: match policies.trust {
-                TrustPolicy::Of(policy) => of_resource(PolicyKind::Trust, Some(policy)),
-                TrustPolicy::NotNeeded | TrustPolicy::Missing => Scan::default(),
-            },
+            trust: of_resource(PolicyKind::Trust, policies.trust.policy()),
             limits: [
                 (boundary, policies.boundary.map(|one| named(boundary, one))),
                 (session, policies.session.map(|some| all(session, some))),
@@ -272,7 +230,7 @@ fn combine_trust(request: &AccessRequest<'_>, scans: Scans) -> Decision {
 
 /// How strongly a statement's principal names the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Strength {
+pub(super) enum Strength {
     /// It names the caller's account: within that account, identity policies must allow as well.
     Delegates,
     /// It names the caller's role: the boundary and the session policies must allow as well.
@@ -292,7 +250,7 @@ impl Scan {
     fn of(
         evaluation: &Evaluation<'_>,
         kind: PolicyKind,
-        name: Option<&Arc<str>>,
+        named: Option<&NamedPolicy>,
         policy: &Policy,
     ) -> Self {
         let mut scan = Self::default();
@@ -307,12 +265,13 @@ impl Scan {
             if adds_nothing {
                 continue;
             }
-            let Some(strength) = applies(statement, evaluation) else {
+            let Ok(strength) = compare(statement, evaluation) else {
                 continue;
             };
             let matched = MatchedStatement {
                 kind,
-                policy: name.cloned(),
+                policy: named.map(|named| Arc::clone(&named.name)),
+                owner: named.and_then(|named| named.owner.clone()),
                 statement: at,
                 sid: statement.sid.clone(),
             };
@@ -338,8 +297,24 @@ impl Scan {
     }
 }
 
+/// The first part of a statement that keeps it from applying to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mismatch {
+    Action,
+    Resource,
+    Principal,
+    /// The condition with this index, from 0.
+    Condition(usize),
+}
+
 /// Whether the statement applies to the request, and how strongly it names the caller.
-fn applies(statement: &Statement, evaluation: &Evaluation<'_>) -> Option<Strength> {
+///
+/// # Errors
+/// What keeps it from applying.
+pub(super) fn compare(
+    statement: &Statement,
+    evaluation: &Evaluation<'_>,
+) -> Result<Strength, Mismatch> {
     let lists_action = |patterns: &[Pattern]| {
         patterns
             .iter()
@@ -349,11 +324,12 @@ fn applies(statement: &Statement, evaluation: &Evaluation<'_>) -> Option<Strengt
         Listed::Is(patterns) => lists_action(patterns),
         Listed::Not(patterns) => !lists_action(patterns),
     };
+    if !action {
+        return Err(Mismatch::Action);
+    }
     let resource = statement.resource.as_ref();
-    if !action
-        || !resource.is_none_or(|resource| names_resource(resource, statement.effect, evaluation))
-    {
-        return None;
+    if !resource.is_none_or(|resource| names_resource(resource, statement.effect, evaluation)) {
+        return Err(Mismatch::Resource);
     }
     let caller = evaluation.request.caller;
     let strength = match &statement.principal {
@@ -362,18 +338,19 @@ fn applies(statement: &Statement, evaluation: &Evaluation<'_>) -> Option<Strengt
             names
                 .iter()
                 .filter_map(|name| names_caller(name, caller))
-                .max()?
+                .max()
+                .ok_or(Mismatch::Principal)?
         }
         Some(Listed::Not(names)) if is_excepted(names, statement.effect, caller) => {
-            return None;
+            return Err(Mismatch::Principal);
         }
         Some(Listed::Not(_)) | None => Strength::Grants,
     };
-    statement
-        .conditions
-        .iter()
-        .all(|condition| condition.holds(statement.effect, evaluation))
-        .then_some(strength)
+    let mut conditions = statement.conditions.iter();
+    match conditions.position(|condition| !condition.holds(statement.effect, evaluation)) {
+        Some(failed) => Err(Mismatch::Condition(failed)),
+        None => Ok(strength),
+    }
 }
 
 /// A pattern whose variable has no value never matches. Within the `NotResource` of an Allow it

@@ -88,6 +88,19 @@ impl Key {
         }
     }
 
+    /// Whether the value comes from the time or the connection of a request.
+    pub(super) const fn is_of_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::CurrentTime
+                | Self::EpochTime
+                | Self::SourceIp
+                | Self::SecureTransport
+                | Self::UserAgent
+                | Self::RequestedRegion
+        )
+    }
+
     /// Whether the values are those of tags, of which several may differ from the key only in case.
     pub(super) const fn is_tag(&self) -> bool {
         matches!(

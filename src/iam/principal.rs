@@ -9,7 +9,6 @@ use wharfinger_base::{Secret, Timestamp};
 use crate::entity::{EntityKind, EntityName};
 use crate::grants::RegistryGrant;
 use crate::policy::Policy;
-use crate::session_claims::RoleSession;
 
 /// An identity within an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,10 +96,13 @@ impl From<EntityName> for RoleName {
     }
 }
 
-/// A policy as it is attached to an identity: under its managed name or its inline name.
+/// A policy as it is attached to an identity: under its ARN or its inline name.
 #[derive(Clone, Debug)]
 pub struct NamedPolicy {
     pub name: Arc<str>,
+    /// The identity that it is attached to, as in ARNs: `user/ann`, `group/team/ops`. `None` for
+    /// boundaries and the policies of a session.
+    pub owner: Option<Arc<str>>,
     pub policy: Arc<Policy>,
 }
 
@@ -116,8 +118,6 @@ pub struct IdentityPolicies {
 pub(super) struct TemporaryCredentials {
     pub(super) token: Secret<String>,
     pub(super) expires_at: Timestamp,
-    /// Of the session of a role.
-    pub(super) role: Option<RoleSession>,
 }
 
 /// An authenticated caller, shared in an `Arc`: built at most once a second for each credential in

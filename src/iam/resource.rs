@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use wharfinger_aws::{AccountId, Arn};
 
-use crate::evaluate::TrustPolicy;
 use crate::policy::Policy;
+use crate::policy_set::TrustPolicy;
 
 /// A resource that policies protect. Each domain implements it for its own types, so that a
 /// decision uses the resource that was loaded rather than an ARN to look up.

@@ -3,9 +3,7 @@
 
 mod identities;
 mod managed_policies;
-mod oidc_providers;
 mod reset;
-mod role_sessions;
 mod roles;
 mod sessions;
 mod tokens;
@@ -343,7 +341,7 @@ async fn a_change_counts_within_a_second() {
     let caller = iam.authenticate_header(Some(&header)).await.expect("in");
     assert_eq!(
         &*caller.policies.policies[0].name,
-        "AmazonEC2ContainerRegistryReadOnly"
+        "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly"
     );
 
     other

@@ -47,17 +47,20 @@ pub(crate) fn of_owner(
     })
 }
 
-/// The policies of all groups that the user belongs to.
+/// The policies of all groups that the user belongs to, each with the path and the name of its
+/// group.
 pub(crate) fn of_groups(
     tx: &mut Tx<'_>,
     account: AccountId,
     user_id: &str,
-) -> Result<Vec<PolicyRow>> {
-    let sql = "SELECT p.name, p.document FROM group_members m
+) -> Result<Vec<(PolicyRow, String)>> {
+    let sql = "SELECT p.name, p.document, e.path, e.name FROM group_members m
         JOIN identity_policies p ON p.account = m.account AND p.owner_id = m.group_id
+        JOIN entities e ON e.entity_id = m.group_id
         WHERE m.account = ?1 AND m.user_id = ?2 ORDER BY m.group_id, p.kind, p.name";
     tx.query(sql, params![account.as_str(), user_id], |row| {
-        Ok(policy_row(row))
+        let group = format!("{}{}", row.text(2), row.text(3));
+        Ok((policy_row(row), group))
     })
 }
 

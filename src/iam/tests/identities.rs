@@ -94,14 +94,17 @@ async fn members_have_the_policies_of_their_groups() {
             .policies
             .policies
             .iter()
-            .map(|named| &*named.name)
+            .map(|named| (named.owner.as_deref(), &*named.name))
             .collect();
         assert_eq!(
             names,
             [
-                "AdministratorAccess",
-                "no",
-                "AmazonEC2ContainerRegistryReadOnly"
+                (
+                    Some("user/ci"),
+                    "arn:aws:iam::aws:policy/AdministratorAccess"
+                ),
+                (Some("group/Dev"), "no"),
+                (Some("group/Dev"), READ_ONLY)
             ]
         );
         let members = entities.members(account, &group, None, 9).await;

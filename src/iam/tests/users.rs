@@ -297,7 +297,7 @@ async fn both_engines_keep_users_alike() {
                 .iter()
                 .map(|named| &*named.name)
                 .collect::<Vec<_>>(),
-            ["no", "AdministratorAccess"]
+            ["no", "arn:aws:iam::aws:policy/AdministratorAccess"]
         );
         assert!(signs_in(&checked, &root).await.is_ok());
         users.detach(account, "ci", "no").await.expect("detached");

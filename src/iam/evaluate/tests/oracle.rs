@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::explain::{Applicability, Explainer};
 
 const NAMES: [&str; 4] = ["root", "ann", "bob", "run"];
 const ACTIONS: [&str; 4] = ["*", "ecr:*", "ecr:Put*", "ecr:GetRepositoryPolicy"];
@@ -165,6 +166,12 @@ impl World {
     }
 
     fn decided(&self) -> Decision {
+        let (caller, hung) = self.policies();
+        decide(&caller, "ecr:PutImage", &hung).0
+    }
+
+    /// The caller with its policies, and the statements of the resource policy.
+    fn policies(&self) -> (Caller, Vec<Value>) {
         let json = |drawn: &[Drawn], identity| -> Vec<_> {
             drawn.iter().map(|drawn| drawn.json(identity)).collect()
         };
@@ -184,7 +191,7 @@ impl World {
             let policies = policies.collect();
             caller.session_policies = Some(Arc::new(IdentityPolicies { policies }));
         }
-        decide(&caller, "ecr:PutImage", &hung).0
+        (caller, hung)
     }
 
     /// Adds a statement to the policies of one kind; to identity policies where the caller has no
@@ -291,6 +298,56 @@ proptest! {
         more.deny = true;
         world.add(kind, more);
         prop_assert!(before || !world.decided().is_allow());
+    }
+
+    /// The statement that decided applies, one of each effect decides at most, and no other kind of
+    /// decision is explained than the one that is made.
+    #[test]
+    fn explanations_agree_with_decisions(world in world()) {
+        let (caller, hung) = world.policies();
+        let hung = (!hung.is_empty()).then(|| policy(Grammar::Repository, &hung));
+        let arn = format!("arn:aws:ecr:us-east-1:{HOME}:repository/web");
+        let arn: Arn = arn.parse().expect("an ARN");
+        let request = AccessRequest {
+            caller: &caller,
+            action: "ecr:PutImage",
+            resource: Some(&arn),
+            resource_account: account(HOME),
+            context: ConditionContext { secure_transport: true, ..ConditionContext::default() },
+            budget: &EvaluationBudget::default(),
+        };
+        let policies = PolicySet::of(&caller, hung.as_ref());
+        let explained = Explainer::new(policies).explain(&request);
+        prop_assert_eq!(&explained.decision, &world.decided());
+        let applying = |effect| {
+            let mut policies = explained.policies.iter();
+            policies.any(|policy| policy.applying(effect).next().is_some())
+        };
+        match &explained.decision {
+            Decision::Allow { by: Grant::AccountRoot } => prop_assert!(!applying(Effect::Deny)),
+            Decision::Allow { by: Grant::Statement(by) } => {
+                prop_assert!(!applying(Effect::Deny));
+                let applies = explained.policies.iter().any(|policy| {
+                    let mut allowing = policy.applying(Effect::Allow);
+                    policy.kind == by.kind && allowing.any(|one| one.index == by.statement)
+                });
+                prop_assert!(applies);
+            }
+            Decision::Deny { reason: Denial::ExplicitDeny(by) } => {
+                let applies = explained.policies.iter().any(|policy| {
+                    let mut denying = policy.applying(Effect::Deny);
+                    policy.kind == by.kind && denying.any(|one| one.index == by.statement)
+                });
+                prop_assert!(applies);
+            }
+            Decision::Deny { reason: Denial::NoAllow(kind) } => {
+                prop_assert!(!applying(Effect::Deny));
+                let allows = explained.policies.iter().filter(|policy| policy.kind == *kind);
+                let mut allows = allows.flat_map(|policy| policy.applying(Effect::Allow));
+                prop_assert!(allows.all(|one| one.applicability == Applicability::Delegates));
+            }
+            Decision::Deny { reason: Denial::Limit(_) } => prop_assert!(false),
+        }
     }
 
     #[test]

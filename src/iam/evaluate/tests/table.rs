@@ -63,6 +63,7 @@ fn decided(fields: &[&str]) -> String {
             request_tags: &case.request_tags,
             removed_tags: &case.removed_tags,
             extra: &extra,
+            simulated: None,
         },
         budget: &EvaluationBudget::default(),
     };
@@ -223,6 +224,7 @@ fn identity_policy(kind: &str, text: &str) -> NamedPolicy {
     };
     NamedPolicy {
         name: kind.into(),
+        owner: None,
         policy: Arc::new(policy),
     }
 }
