@@ -10,11 +10,11 @@ use crate::workspace::{Crate, all_rust, crates, dependencies, report, root};
 const LAYERS: &[&[&str]] = &[
     &["base", "oci", "tls"],
     &[
+        "audit",
         "aws",
         "blobs",
         "db",
         "http",
-        "oidc",
         "telemetry",
         "ecs-protocol",
     ],
