@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wharfinger_api_ecr as ecr;
 use wharfinger_api_iam::iam;
+use wharfinger_audit::AuditLog;
 use wharfinger_base::{Clock, Ids};
 use wharfinger_db::Db;
 use wharfinger_iam::Iam;
@@ -19,6 +20,8 @@ pub struct App {
     pub db: Db,
     pub iam: Arc<Iam>,
     pub registry: Registry,
+    /// Off except in a server.
+    pub audit: AuditLog,
     pub config: Config,
 }
 

@@ -7,9 +7,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
+use wharfinger_audit::AuditLog;
 use wharfinger_base::{Chain, Clock, Ids};
 use wharfinger_blobs::{self as blobs, BlobStore};
 use wharfinger_db::{self as db, Db, Migration, ServingError, ServingLock, Upgrade};
@@ -23,6 +26,9 @@ use crate::api::routes::http_service;
 use crate::app::App;
 use crate::config::Config;
 use crate::data_folder;
+
+/// Time for the last records of the audit log when the server stops.
+const AUDIT_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +91,16 @@ impl Server {
         let listener = Listener::bind(config.listen, tls, config.limits.clone()).map_err(failed)?;
         config.listen = listener.address().map_err(failed)?;
         config.names.follow_port(config.listen.port());
-        let app = Arc::new(open(config, Upgrade::Apply).await?);
+        let mut app = open(config, Upgrade::Apply).await?;
+        if let Some(audit) = &app.config.audit {
+            let started = AuditLog::start(audit, app.clock.clone(), app.ids.clone());
+            let path = &audit.folder;
+            app.audit = started.map_err(|source| StartError::Folder {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        let app = Arc::new(app);
         app.iam.claim_index().await?;
         app.registry.claim_blob_store(app.ids.uuid()).await?;
         advertise(&app.config)?;
@@ -118,7 +133,9 @@ impl Server {
         let mut driver = Driver::new(self.app.clock.clone());
         driver.run(UploadSweep(self.app.registry.uploads.clone()));
         driver.run(self.app.registry.repositories.cleanup());
-        let service = http_service(&self.app, readings(&self.listener.traffic()))?;
+        let mut readings = readings(&self.listener.traffic());
+        readings.extend(audit_readings(&self.app.audit));
+        let service = http_service(&self.app, readings)?;
         let config = &self.app.config;
         tracing::info!(
             address = %config.listen,
@@ -144,6 +161,12 @@ impl Server {
         };
         reloading.abort();
         driver.stop().await;
+        if timeout(AUDIT_CLOSE_TIMEOUT, self.app.audit.close())
+            .await
+            .is_err()
+        {
+            tracing::error!("the last records of the audit log were not written");
+        }
         tracing::info!(cut = drained.cut, "stopped");
         Ok(drained)
     }
@@ -174,7 +197,6 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let identities = iam::Config {
         account: config.names.account,
         registry_token_ttl: config.registry_token_ttl,
-        oidc_key_sets: config.oidc_key_sets.clone(),
         dev: config.dev,
     };
     let iam = Iam::open(db.clone(), &master, clock.clone(), ids.clone(), identities).await?;
@@ -186,6 +208,7 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
         db,
         iam: Arc::new(iam),
         registry,
+        audit: AuditLog::off(),
         config,
     })
 }
@@ -288,6 +311,31 @@ fn raise_open_files() {
     {
         tracing::warn!(%error, ?current, "the limit of open files stays as it was");
     }
+}
+
+/// The numbers of the audit log, for `/metrics`.
+fn audit_readings(audit: &AuditLog) -> [Reading; 2] {
+    let reading = |name, help, read: fn((u64, u64)) -> u64| {
+        let audit = audit.clone();
+        Reading {
+            name,
+            help,
+            kind: Kind::Counter,
+            read: Box::new(move || read(audit.counts())),
+        }
+    };
+    [
+        reading(
+            "audit_events",
+            "Events written to the audit log",
+            |(written, _)| written,
+        ),
+        reading(
+            "audit_events_lost",
+            "Events that the audit log has not, since its queue was full or the disk failed",
+            |(_, lost)| lost,
+        ),
+    ]
 }
 
 /// The listener's numbers, for `/metrics`.

@@ -4,10 +4,11 @@
 use wharfinger_aws::Region;
 use wharfinger_base::Timestamp;
 use wharfinger_iam::{
-    AccessRequest, Caller, ConditionContext, EvaluationBudget, Policy, PolicySet, Resource,
-    evaluate,
+    AccessRequest, Caller, ConditionContext, Decision, EvaluationBudget, Policy, PolicySet,
+    Resource, evaluate,
 };
 
+use crate::audit_trail::AuditTrail;
 use crate::origin::Origin;
 
 /// Decides by the policies of one caller, in the circumstances of one request.
@@ -20,6 +21,8 @@ pub struct Authorizer<'a> {
     pub now: Timestamp,
     /// The work that all decisions of the request may do together.
     pub budget: &'a EvaluationBudget,
+    /// Where decisions are reported for the audit log.
+    pub trail: &'a AuditTrail,
 }
 
 /// What the members of a request give to conditions: its tags, and values of the service's keys.
@@ -47,12 +50,7 @@ impl Authorizer<'_> {
     /// # Errors
     /// [`AccessDenied`].
     pub fn check<R: Resource>(&self, action: &str, resource: &R) -> Result<(), AccessDenied> {
-        self.decide(
-            action,
-            resource,
-            resource.policy(),
-            &RequestFacts::default(),
-        )
+        self.check_with_facts(action, resource, &RequestFacts::default())
     }
 
     /// The same for a request whose members give values to conditions.
@@ -65,29 +63,54 @@ impl Authorizer<'_> {
         resource: &R,
         facts: &RequestFacts,
     ) -> Result<(), AccessDenied> {
-        self.decide(action, resource, resource.policy(), facts)
+        let policy = resource.policy();
+        self.decide(action, resource, policy, facts, |request, decision| {
+            let on = (action, request.resource);
+            self.trail
+                .note_decision(self.caller, self.region, on, &decision);
+            if decision.is_allow() {
+                return Ok(());
+            }
+            let shown = resource.shown_arn();
+            let message = decision.message(&AccessRequest {
+                resource: shown.as_deref(),
+                ..*request
+            });
+            Err(AccessDenied { message })
+        })
+    }
+
+    /// Whether the caller could perform `action` on `resource`: for choosing what a response shows.
+    /// It is no decision about the request, and not reported as one.
+    pub fn would_allow<R: Resource>(&self, action: &str, resource: &R) -> bool {
+        let (policy, facts) = (resource.policy(), RequestFacts::default());
+        self.decide(action, resource, policy, &facts, |_, decision| {
+            decision.is_allow()
+        })
     }
 
     /// The same as if `policy` were the resource's: for a policy that is about to be set.
-    ///
-    /// # Errors
-    /// [`AccessDenied`].
-    pub fn check_under_policy<R: Resource>(
+    pub fn would_allow_under_policy<R: Resource>(
         &self,
         action: &str,
         resource: &R,
         policy: &Policy,
-    ) -> Result<(), AccessDenied> {
-        self.decide(action, resource, Some(policy), &RequestFacts::default())
+    ) -> bool {
+        let facts = RequestFacts::default();
+        self.decide(action, resource, Some(policy), &facts, |_, decision| {
+            decision.is_allow()
+        })
     }
 
-    fn decide<R: Resource>(
+    /// Decides, and hands the request and the decision to `then`.
+    fn decide<R: Resource, T>(
         &self,
         action: &str,
         resource: &R,
         policy: Option<&Policy>,
         facts: &RequestFacts,
-    ) -> Result<(), AccessDenied> {
+        then: impl FnOnce(&AccessRequest<'_>, Decision) -> T,
+    ) -> T {
         let keys = facts.keys.iter();
         let keys: Vec<_> = keys
             .map(|(key, values)| (*key, values.as_slice()))
@@ -102,6 +125,7 @@ impl Authorizer<'_> {
             resource_tags: resource.tags(),
             request_tags: &facts.set,
             removed_tags: &facts.removed,
+            simulated: None,
         };
         let request = AccessRequest {
             caller: self.caller,
@@ -115,15 +139,6 @@ impl Authorizer<'_> {
             trust: resource.trust_policy(),
             ..PolicySet::of(self.caller, policy)
         };
-        let decision = evaluate(&request, &policies);
-        if decision.is_allow() {
-            return Ok(());
-        }
-        let shown = resource.shown_arn();
-        let message = decision.message(&AccessRequest {
-            resource: shown.as_deref(),
-            ..request
-        });
-        Err(AccessDenied { message })
+        then(&request, evaluate(&request, &policies))
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! A request passes these steps in this order: its operation is found by its head, its key and time
 //! are checked, its body is received within bounds, its signature is verified, its document is
-//! parsed, and the operation decodes, authorises, runs and encodes. A request without a signature
-//! reaches only operations that need none.
+//! parsed, and the operation decodes, authorises, runs and encodes.
 
 use std::sync::Arc;
 
@@ -16,26 +15,26 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 use tokio::sync::Mutex;
+use wharfinger_audit::AuditLog;
 use wharfinger_aws::sigv4::{self, SignatureError};
 use wharfinger_aws::{Family, Fault, json, query};
 use wharfinger_base::Clock;
-use wharfinger_iam::{self as iam, Caller, Iam, Principal, Signed};
+use wharfinger_iam::{self as iam, Iam, SigV4Claim, Signed};
 
-use crate::aws_errors::{DEFAULT_NAMESPACE, TARGET, aws_response, family, fault_response};
+use crate::audit_trail::{AuditTrail, AuditedRequest};
+use crate::aws_errors::{TARGET, aws_response, family, fault_response};
 use crate::body_budget::{EncodedDocument, ReceiveBodyError, ReceivedBody};
 use crate::mounted::{MountedOperation, MountedService};
 use crate::names::Names;
 use crate::observation::ResponseInfo;
+use crate::operation_kind::reads;
 use crate::request_context::RequestContext;
 use crate::scope::RequestScope;
 use crate::service::CallHead;
 
 /// The largest body of a request whose head names no known operation, in bytes: a form of the Query
-/// protocol, or a request that fails. IAM's longest policy document, of 131,072 characters up to
-/// U+00FF, takes 786,432 bytes where every one is encoded.
-const MAX_FORM_BYTES: usize = 800 * 1024;
-/// The largest form without a signature, in bytes: it holds a token of an identity provider.
-const MAX_UNSIGNED_FORM_BYTES: usize = 64 * 1024;
+/// protocol, or a request that fails.
+const MAX_FORM_BYTES: usize = 64 * 1024;
 
 /// The services of the route, and what they share.
 pub struct Gateway {
@@ -43,6 +42,15 @@ pub struct Gateway {
     pub iam: Arc<Iam>,
     pub names: Arc<Names>,
     pub clock: Clock,
+    pub audit: AuditLog,
+}
+
+/// What is known of a request when it ends.
+#[derive(Default)]
+struct Outline {
+    info: ResponseInfo,
+    operation: Option<MountedOperation>,
+    trail: Arc<AuditTrail>,
 }
 
 impl Gateway {
@@ -67,8 +75,10 @@ async fn serve(
 ) -> Response<Body> {
     let (head, mut body) = request.into_parts();
     let family = family(&head.headers);
-    let mut info = ResponseInfo::default();
-    let outcome = Box::pin(state.handle(&context, &head, &mut body, &mut info)).await;
+    let mut outline = Outline::default();
+    let outcome = Box::pin(state.handle(&context, &head, &mut body, &mut outline)).await;
+    state.audit(&context, &outline, outcome.as_ref().err());
+    let mut info = outline.info;
     let response = match outcome {
         Ok(document) => aws_response(StatusCode::OK, family, context.request_id(), document),
         Err(fault) => {
@@ -81,8 +91,7 @@ async fn serve(
                 );
             }
             info.error_code = Some(fault.code.to_string());
-            let namespace = state.namespace(&head, &info);
-            fault_response(&fault, family, namespace, context.request_id())
+            fault_response(&fault, family, context.request_id())
         }
     };
     info.attach(response)
@@ -94,31 +103,26 @@ impl Gateway {
         context: &RequestContext,
         head: &Parts,
         body: &mut Body,
-        info: &mut ResponseInfo,
+        outline: &mut Outline,
     ) -> Result<EncodedDocument, Fault> {
         let family = family(&head.headers);
         let iam = &self.iam;
         let target = self.target(head);
-        info.operation = target.as_ref().map(|operation| operation.facts().name);
-        let claim = match iam.check_sigv4_head(&signed_parts(head, "")).await {
-            Ok(claim) => claim,
-            Err(iam::Error::MissingCredentials) if family == Family::Query => {
-                return self.handle_unsigned(context, head, body, info).await;
-            }
-            Err(error) => return Err(authentication_fault(&error, family)),
-        };
+        outline.set_operation(target.clone());
+        let claim = iam
+            .check_sigv4_head(&signed_parts(head, ""))
+            .await
+            .map_err(|error| outline.authentication_fault(&error, head, family))?;
         let max_bytes = target
             .as_ref()
             .map_or(MAX_FORM_BYTES, |operation| operation.facts().max_body_bytes);
-        let budget_id = claim.budget_id();
-        let received = self.receive(context, head, body, budget_id, max_bytes);
-        let received = received.await?;
+        let received = self.receive(context, head, body, &claim, max_bytes).await?;
         let body_hash = sigv4::body_hash(&received.bytes);
         let signed = iam
             .authenticate_sigv4(claim, &signed_parts(head, &body_hash))
             .await
-            .map_err(|error| authentication_fault(&error, family))?;
-        info.caller = Some(signed.caller.arn().to_string());
+            .map_err(|error| outline.authentication_fault(&error, head, family))?;
+        outline.info.caller = Some(signed.caller.arn().to_string());
         context
             .admit_caller(&signed.caller)
             .map_err(|_| Fault::throttled(family))?;
@@ -127,58 +131,16 @@ impl Gateway {
                 let operation = target.ok_or_else(|| unknown_target(head))?;
                 (operation, json::document(&received.bytes)?)
             }
-            Family::Query => self.form(head, &received.bytes, signed.service.as_deref())?,
+            Family::Query => self.form(head, &received.bytes, &signed)?,
         };
-        info.operation = Some(operation.facts().name);
-        info.service = Some(operation.model().name);
+        outline.set_operation(Some(operation.clone()));
         self.check_signed_service(&operation, &signed)?;
-        let call = self.call_head(context, signed);
-        drop(received.bytes);
-        operation.run(call, document).await
-    }
-
-    /// Handles a form without a signature. Its sender is charged by its address alone.
-    async fn handle_unsigned(
-        &self,
-        context: &RequestContext,
-        head: &Parts,
-        body: &mut Body,
-        info: &mut ResponseInfo,
-    ) -> Result<EncodedDocument, Fault> {
-        let missing = |_| Fault::missing_authentication(Family::Query);
-        let received = self.receive(context, head, body, None, MAX_UNSIGNED_FORM_BYTES);
-        let received = received.await?;
-        let (operation, document) = self.form(head, &received.bytes, None).map_err(missing)?;
-        info.operation = Some(operation.facts().name);
-        info.service = Some(operation.model().name);
-        if !operation.facts().is_unsigned {
-            return Err(Fault::missing_authentication(Family::Query));
+        let call = self.call_head(context, signed, &outline.trail);
+        if operation.facts().is_audited {
+            outline.trail.note_caller(&call.caller, &call.scope.region);
         }
-        let anonymous = Caller::new(self.iam.account(), Principal::Anonymous, Arc::default());
-        let call = self.call_head(
-            context,
-            Signed {
-                caller: Arc::new(anonymous),
-                region: None,
-                service: None,
-            },
-        );
         drop(received.bytes);
         operation.run(call, document).await
-    }
-
-    /// The XML namespace for a fault: that of the operation's service, else of the service that the
-    /// request is signed for, rightly or not.
-    fn namespace(&self, head: &Parts, info: &ResponseInfo) -> &'static str {
-        let signed_for = || {
-            let claim = sigv4::Claim::read(&signed_parts(head, ""));
-            Some(claim.ok()??.credential.service)
-        };
-        let service = info.service.map(ToOwned::to_owned).or_else(signed_for);
-        let mut models = self.services.iter().map(MountedService::model);
-        models
-            .find(|model| model.family == Family::Query && service.as_deref() == Some(model.name))
-            .map_or(DEFAULT_NAMESPACE, |model| model.namespace)
     }
 
     /// The operation that the target header of a JSON request names.
@@ -193,12 +155,12 @@ impl Gateway {
     }
 
     /// Operation and members of a form. The service is the one that the request is signed for; an
-    /// unsigned request gets the first one with such an operation.
+    /// unsigned request (under `--dev`) gets the first one with such an operation.
     fn form(
         &self,
         head: &Parts,
         body: &[u8],
-        signed_service: Option<&str>,
+        signed: &Signed,
     ) -> Result<(MountedOperation, Value), Fault> {
         let form = if head.method == Method::GET || body.is_empty() {
             head.uri.query().unwrap_or_default().as_bytes()
@@ -206,7 +168,12 @@ impl Gateway {
             body
         };
         let request = query::decode(form)?;
-        let is_signed_for = |name| signed_service.is_none_or(|signed| signed == name);
+        let is_signed_for = |name| {
+            signed
+                .service
+                .as_deref()
+                .is_none_or(|signed| signed == name)
+        };
         let operation = self
             .services
             .iter()
@@ -236,7 +203,27 @@ impl Gateway {
         }
     }
 
-    fn call_head(&self, context: &RequestContext, signed: Signed) -> CallHead {
+    /// Records a request that has ended, where the audit log has it.
+    fn audit(&self, context: &RequestContext, outline: &Outline, fault: Option<&Fault>) {
+        let operation = outline.operation.as_ref();
+        let name = operation.map_or("Unknown", |operation| operation.facts().name);
+        let request = AuditedRequest {
+            service: operation.map_or("aws", |operation| operation.model().name),
+            operation: name,
+            read_only: reads(name),
+            request: None,
+            error: fault.map(|fault| (&*fault.code, fault.message.as_str())),
+            now: self.clock.now(),
+        };
+        outline.trail.record(&self.audit, context, &request);
+    }
+
+    fn call_head(
+        &self,
+        context: &RequestContext,
+        signed: Signed,
+        trail: &Arc<AuditTrail>,
+    ) -> CallHead {
         let region = signed.region;
         let memory = context.reserve_response(signed.caller.budget_id());
         CallHead {
@@ -249,6 +236,7 @@ impl Gateway {
             memory: Mutex::new(memory),
             request_id: context.request_id().to_owned(),
             now: self.clock.now(),
+            trail: Arc::clone(trail),
         }
     }
 
@@ -258,7 +246,7 @@ impl Gateway {
         context: &RequestContext,
         head: &Parts,
         body: &mut Body,
-        budget_id: Option<&str>,
+        claim: &SigV4Claim,
         max_bytes: usize,
     ) -> Result<ReceivedBody, Fault> {
         let family = family(&head.headers);
@@ -267,7 +255,7 @@ impl Gateway {
         if declared.is_some_and(|length| length > max_bytes) {
             return Err(Fault::too_large(max_bytes));
         }
-        let received = context.receive_body(body, max_bytes, budget_id);
+        let received = context.receive_body(body, max_bytes, claim.budget_id());
         received.await.map_err(|error| match error {
             ReceiveBodyError::TooLarge => Fault::too_large(max_bytes),
             ReceiveBodyError::Exhausted => Fault::unavailable(family),
@@ -292,6 +280,34 @@ fn unknown_target(head: &Parts) -> Fault {
     let target = head.headers.get(TARGET);
     let name = target.and_then(|target| target.to_str().ok());
     Fault::unknown_operation(Family::Json, name.unwrap_or_default())
+}
+
+impl Outline {
+    fn set_operation(&mut self, operation: Option<MountedOperation>) {
+        let facts = operation.as_ref().map(MountedOperation::facts);
+        self.info.operation = facts.map(|facts| facts.name);
+        self.trail = Arc::new(AuditTrail::new(facts.is_some_and(|facts| facts.is_audited)));
+        self.operation = operation;
+    }
+
+    /// The fault for a request whose sender is not known. Credentials that are not valid are noted
+    /// for the audit log.
+    fn authentication_fault(&self, error: &iam::Error, head: &Parts, family: Family) -> Fault {
+        if !error.is_internal() && *error != iam::Error::MissingCredentials {
+            self.trail.note_failed_sign_in(named_access_key(head));
+        }
+        authentication_fault(error, family)
+    }
+}
+
+/// The access key id that the signature of a request names.
+fn named_access_key(head: &Parts) -> Option<&str> {
+    let header = head.headers.get(http::header::AUTHORIZATION);
+    let credential = match header {
+        Some(header) => header.to_str().ok()?.split_once("Credential=")?.1,
+        None => head.uri.query()?.split_once("X-Amz-Credential=")?.1,
+    };
+    credential.split(['/', '%', ',']).next()
 }
 
 fn authentication_fault(error: &iam::Error, family: Family) -> Fault {

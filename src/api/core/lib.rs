@@ -2,6 +2,8 @@
 //! authorizer, the AWS gateway with its `Service` and `Operation` traits, and response helpers.
 //! Knows no service and no domain.
 
+mod audit_record;
+mod audit_trail;
 mod authorizer;
 mod aws_errors;
 mod body_budget;
@@ -13,6 +15,7 @@ mod middleware;
 mod mounted;
 mod names;
 mod observation;
+mod operation_kind;
 mod origin;
 mod rate_limit;
 mod repository_uri;
@@ -23,6 +26,7 @@ mod scope;
 mod service;
 mod service_error;
 
+pub use audit_trail::{AuditTrail, AuditedRequest};
 pub use authorizer::{AccessDenied, Authorizer, RequestFacts};
 pub use body_budget::{ReceiveBodyError, ReceivedBody};
 pub use gateway::Gateway;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use crate::operation_kind::reads;
+
 /// Which requests are logged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestLog {
@@ -90,11 +92,7 @@ fn changes(line: &Line<'_>) -> bool {
     {
         return false;
     }
-    let reads = ["Describe", "List", "Get", "BatchGet", "BatchCheck"];
-    line.path != "/"
-        || line
-            .operation
-            .is_some_and(|name| !reads.iter().any(|verb| name.starts_with(verb)))
+    line.path != "/" || line.operation.is_some_and(|name| !reads(name))
 }
 
 #[cfg(test)]

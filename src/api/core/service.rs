@@ -14,8 +14,10 @@ use wharfinger_aws::{Family, Fault, json, xml};
 use wharfinger_base::Timestamp;
 use wharfinger_iam::{Caller, EvaluationBudget, Policy, Resource};
 
-use crate::authorizer::{AccessDenied, Authorizer, RequestFacts};
+use crate::audit_trail::AuditTrail;
+use crate::authorizer::{Authorizer, RequestFacts};
 use crate::body_budget::{BodyReservation, EncodedDocument};
+use crate::operation_kind::reads;
 use crate::origin::Origin;
 use crate::scope::RequestScope;
 
@@ -82,9 +84,10 @@ pub trait Operation: DeserializeOwned + Send + Sync + 'static {
     const ACTION: &'static str = Self::NAME;
     /// The largest request body, in bytes.
     const MAX_BODY_BYTES: usize = MAX_BODY_BYTES;
-    /// Whether requests need no signature, because their members prove who sends them. For
-    /// operations of the Query protocol. Their caller is anonymous unless there is a signature.
-    const IS_UNSIGNED: bool = false;
+    /// Whether the audit log has every call of the operation, or only those that are denied: by
+    /// default it has those of operations that change something. One that issues credentials
+    /// overrides it.
+    const IS_AUDITED: bool = !reads(Self::NAME);
 
     /// The resource that the operation works on.
     ///
@@ -169,7 +172,7 @@ impl<S: Service> Demand<S> {
 pub(crate) struct OperationFacts {
     pub(crate) name: &'static str,
     pub(crate) max_body_bytes: usize,
-    pub(crate) is_unsigned: bool,
+    pub(crate) is_audited: bool,
 }
 
 /// A response in progress: the encoded body, or the fault.
@@ -190,7 +193,7 @@ impl<S: Service> OperationEntry<S> {
             facts: OperationFacts {
                 name: O::NAME,
                 max_body_bytes: O::MAX_BODY_BYTES,
-                is_unsigned: O::IS_UNSIGNED,
+                is_audited: O::IS_AUDITED,
             },
             run: run::<O>,
         }
@@ -240,6 +243,7 @@ pub(crate) struct CallHead {
     pub(crate) memory: Mutex<BodyReservation>,
     pub(crate) request_id: String,
     pub(crate) now: Timestamp,
+    pub(crate) trail: Arc<AuditTrail>,
 }
 
 impl CallHead {
@@ -313,21 +317,14 @@ impl<S: Service> Call<S> {
     }
 
     fn authorizer<'a>(&'a self, budget: &'a EvaluationBudget) -> Authorizer<'a> {
-        self.authorizer_of(&self.head.caller, budget)
-    }
-
-    fn authorizer_of<'a>(
-        &'a self,
-        caller: &'a Caller,
-        budget: &'a EvaluationBudget,
-    ) -> Authorizer<'a> {
         let head = &self.head;
         Authorizer {
-            caller,
+            caller: &head.caller,
             origin: &head.origin,
             region: &head.scope.region,
             now: head.now,
             budget,
+            trail: &head.trail,
         }
     }
 }
@@ -359,12 +356,6 @@ impl<S: Service> Context<S> {
         &self.call.head.request_id
     }
 
-    /// When the request was received.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        self.call.head.now
-    }
-
     /// Charges `bytes` of the response to the memory budget of the server, until it was sent. For
     /// operations whose output may be large.
     ///
@@ -387,23 +378,6 @@ impl<S: Service> Context<S> {
         std::iter::once(&self.resource).chain(&self.others)
     }
 
-    /// Checks that `caller` may perform the service's action of this name on the resource of the
-    /// operation. For what only becomes known while the operation runs, such as whom the members of
-    /// a request prove to be its sender.
-    ///
-    /// # Errors
-    /// [`AccessDenied`].
-    pub fn check_as(
-        &self,
-        caller: &Caller,
-        action: &str,
-        facts: &RequestFacts,
-    ) -> Result<(), AccessDenied> {
-        let action = format!("{}:{action}", S::model().name);
-        let authorizer = self.call.authorizer_of(caller, &self.budget);
-        authorizer.check_with_facts(&action, &self.resource, facts)
-    }
-
     /// Whether the caller could perform the service's action of this name on the resource if
     /// `policy` were the resource's. For an operation that sets a policy and must not lock its
     /// caller out.
@@ -412,8 +386,7 @@ impl<S: Service> Context<S> {
         let action = format!("{}:{action}", S::model().name);
         self.call
             .authorizer(&self.budget)
-            .check_under_policy(&action, &self.resource, policy)
-            .is_ok()
+            .would_allow_under_policy(&action, &self.resource, policy)
     }
 }
 

@@ -52,12 +52,16 @@ impl<'a> IncomingRequest<'a> {
                 return Err(DistributionError::of_authentication(&error));
             }
             Err(error @ iam::Error::PasswordExpired) => {
+                self.trail.note_failed_sign_in(None);
                 return Err(DistributionError::new(Code::Denied, error.to_string()));
             }
             Err(iam::Error::MissingCredentials) => {
                 return Err(self.unauthorized("authentication required", None));
             }
-            Err(error) => return Err(self.unauthorized(error.to_string(), Some("invalid_token"))),
+            Err(error) => {
+                self.trail.note_failed_sign_in(None);
+                return Err(self.unauthorized(error.to_string(), Some("invalid_token")));
+            }
         };
         let registry = self.registry(&caller)?;
         Ok((caller, registry))
@@ -104,6 +108,7 @@ impl<'a> IncomingRequest<'a> {
             }
             Err(error) if error.is_internal() => Err(DistributionError::of_authentication(&error)),
             Ok(_) | Err(_) => {
+                self.trail.note_failed_sign_in(None);
                 let message = iam::Error::InvalidTicket.to_string();
                 Err(DistributionError::new(Code::Denied, message))
             }
@@ -145,6 +150,7 @@ impl<'a> IncomingRequest<'a> {
                 region: &registry.region,
                 now: self.state.clock.now(),
                 budget: &budget,
+                trail: self.trail,
             };
             let required = self.permissions;
             let more_actions = (required.more_actions)(&RequestTraits { query, has_body });
@@ -291,7 +297,7 @@ impl AuthorizedRequest<'_> {
 #[cfg(test)]
 mod tests {
     use http::StatusCode;
-    use wharfinger_api_core::Origin;
+    use wharfinger_api_core::{AuditTrail, Origin};
     use wharfinger_base::{Clock, Timestamp};
     use wharfinger_registry::Registry;
 
@@ -330,6 +336,7 @@ mod tests {
             region: &registry.region,
             now: state.clock.now(),
             budget: &EvaluationBudget::default(),
+            trail: &AuditTrail::default(),
         };
         let actions = [START_UPLOAD].into_iter();
         match create_for_push(repositories, &authorizer, actions, &missing).await {

@@ -39,8 +39,8 @@ pub(crate) async fn list(
         let page = repositories.page(&request.registry, &after, rest).await?;
         for repository in page.items {
             let resource = RepositoryResource::from(repository);
-            let decision = request.authorizer().check(DESCRIBE_REPOSITORIES, &resource);
-            if decision.is_ok() {
+            let authorizer = request.authorizer();
+            if authorizer.would_allow(DESCRIBE_REPOSITORIES, &resource) {
                 names.push(resource.name.to_string());
             }
         }

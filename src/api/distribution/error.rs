@@ -233,10 +233,10 @@ impl DistributionError {
         self
     }
 
-    /// The first (nearly always the only) code of the response.
-    #[must_use]
-    pub(crate) fn code(&self) -> &'static str {
-        self.0.errors.first().map_or("", |item| item.code)
+    /// Code and message of the first (nearly always the only) error of the response.
+    pub(crate) fn first(&self) -> (&'static str, &str) {
+        let first = self.0.errors.first();
+        first.map_or(("", ""), |item| (item.code, &*item.message))
     }
 
     /// The response. The cause of an internal error is logged here and nowhere else.

@@ -36,13 +36,13 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::routing::any;
 use http::{HeaderName, HeaderValue, Method, Response};
-use wharfinger_api_core::{RequestContext, ResponseInfo};
+use wharfinger_api_core::{AuditTrail, AuditedRequest, RequestContext, ResponseInfo};
 
 pub use crate::challenge::ChallengeScheme;
 use crate::endpoints::{ENDPOINTS, Endpoint};
 use crate::error::DistributionError;
 pub use crate::error::DistributionErrors;
-use crate::permissions::RequiredPermissions;
+use crate::permissions::{ECR, RequestTraits, RequiredPermissions};
 use crate::query::Query;
 use crate::request::IncomingRequest;
 use crate::route::{Route, RouteError};
@@ -77,6 +77,8 @@ async fn serve(
     let parsed = parse(&head.method, head.uri.path());
     let query = Query::parse(head.uri.query());
     let endpoint = parsed.as_ref().map(|(_, endpoint)| *endpoint);
+    let audited = audited_action(endpoint.ok(), query.as_ref().ok());
+    let trail = AuditTrail::new(audited.is_some());
     let incoming = IncomingRequest {
         state: &state,
         context: &context,
@@ -84,9 +86,21 @@ async fn serve(
         route: parsed.as_ref().map(|(route, _)| route),
         permissions: endpoint.map_or(&RequiredPermissions::NONE, |found| &found.permissions),
         query: query.as_ref(),
+        trail: &trail,
     };
     let outcome = respond(&incoming, endpoint, body).await;
-    let error_code = outcome.as_ref().err().map(|error| error.code().to_owned());
+    let error = outcome.as_ref().err();
+    let name = endpoint.map_or("Unknown", |endpoint| endpoint.name);
+    let request = AuditedRequest {
+        service: ECR,
+        operation: audited.unwrap_or(name),
+        read_only: audited.is_none(),
+        request: Some((head.method.as_str(), head.uri.path())),
+        error: error.map(DistributionError::first),
+        now: state.clock.now(),
+    };
+    trail.record(&state.audit, &context, &request);
+    let error_code = error.map(|error| error.first().0.to_owned());
     let mut response = outcome.unwrap_or_else(DistributionError::into_response);
     response
         .headers_mut()
@@ -103,6 +117,16 @@ fn parse(method: &Method, path: &str) -> Result<(Route, &'static Endpoint), Rout
     let route = Route::parse(path)?;
     let endpoint = Endpoint::find(route.form, method)?;
     Ok((route, endpoint))
+}
+
+/// The action under which the audit log has the request in any case.
+fn audited_action(endpoint: Option<&Endpoint>, query: Option<&Query<'_>>) -> Option<&'static str> {
+    // Whether there is a body decides about adding a part, which is not recorded.
+    let traits = RequestTraits {
+        query: query?,
+        has_body: false,
+    };
+    endpoint?.permissions.audited_action(&traits)
 }
 
 async fn respond(

@@ -5,6 +5,9 @@ use wharfinger_iam::ScopeAction;
 
 use crate::query::Query;
 
+/// The service that the actions belong to.
+pub(crate) const ECR: &str = "ecr";
+
 pub(crate) const CHECK_LAYER: &str = "ecr:BatchCheckLayerAvailability";
 pub(crate) const READ_LAYER: &str = "ecr:GetDownloadUrlForLayer";
 pub(crate) const READ_IMAGE: &str = "ecr:BatchGetImage";
@@ -38,7 +41,19 @@ pub(crate) struct RequestTraits<'a> {
     pub(crate) has_body: bool,
 }
 
+/// The actions by which content becomes visible or is gone. The parts of an upload are not: nobody
+/// sees them before its end.
+const AUDITED: [&str; 3] = [PUT_IMAGE, DELETE_IMAGE, FINISH_UPLOAD];
+
 impl RequiredPermissions {
+    /// The action of a request that the audit log has in any case, without the service's prefix;
+    /// `None` for a request that it has only where it is denied.
+    pub(crate) fn audited_action(&self, request: &RequestTraits<'_>) -> Option<&'static str> {
+        let mut actions = self.actions.iter().chain((self.more_actions)(request));
+        let audited = actions.find(|action| AUDITED.contains(action))?;
+        audited.split_once(':').map(|(_, name)| name)
+    }
+
     /// Any valid credentials are enough.
     pub(crate) const NONE: Self = Self {
         actions: &[],

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use uuid::Uuid;
-use wharfinger_api_core::{Authorizer, Origin, RequestContext};
+use wharfinger_api_core::{AuditTrail, Authorizer, Origin, RequestContext};
 use wharfinger_iam::{Caller, EvaluationBudget};
 use wharfinger_oci::{Digest, Reference, RepositoryName};
 use wharfinger_registry::{
@@ -30,6 +30,7 @@ pub(crate) struct IncomingRequest<'a> {
     pub(crate) route: Result<&'a Route, &'a RouteError>,
     pub(crate) permissions: &'static RequiredPermissions,
     pub(crate) query: Result<&'a Query<'a>, &'a QueryError>,
+    pub(crate) trail: &'a AuditTrail,
 }
 
 /// A request whose caller was found to be allowed to send it; only
@@ -69,6 +70,7 @@ impl<'a> AuthorizedRequest<'a> {
             region: &self.registry.region,
             now: self.state().clock.now(),
             budget: &self.budget,
+            trail: self.incoming.trail,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wharfinger_api_core::Names;
+use wharfinger_audit::AuditLog;
 use wharfinger_base::Clock;
 use wharfinger_iam::Iam;
 use wharfinger_registry::Registry;
@@ -27,5 +28,6 @@ pub struct DistributionState {
     pub clock: Clock,
     pub names: Names,
     pub metrics: Arc<Metrics>,
+    pub audit: AuditLog,
     pub config: DistributionConfig,
 }

@@ -6,6 +6,7 @@ mod expired_credentials;
 use std::sync::Arc;
 
 use wharfinger_api_core::Names;
+use wharfinger_audit::AuditLog;
 use wharfinger_base::{Clock, Durability, Ids};
 use wharfinger_blobs::{BlobStore, BlobsConfig};
 use wharfinger_db::Db;
@@ -44,6 +45,7 @@ pub(crate) async fn state(clock: Clock, dev: bool) -> DistributionState {
             uri_is_derived: false,
         },
         metrics: Arc::new(Metrics::new([], Vec::new()).expect("metrics")),
+        audit: AuditLog::off(),
         config: DistributionConfig {
             create_on_push: true,
             ..DistributionConfig::default()

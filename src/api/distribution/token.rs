@@ -15,7 +15,8 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 use wharfinger_api_core::response::{JSON, document};
 use wharfinger_api_core::{
-    Authorizer, ReceiveBodyError, ReceivedBody, RequestContext, ResponseInfo,
+    AuditTrail, AuditedRequest, Authorizer, ReceiveBodyError, ReceivedBody, RequestContext,
+    ResponseInfo,
 };
 use wharfinger_iam::{
     Caller, Error, EvaluationBudget, PASSWORD_USER, RegistryGrant, ScopeAction, ScopeActions,
@@ -27,6 +28,7 @@ use wharfinger_registry::RegistryId;
 use crate::endpoints::actions_of;
 use crate::error::{Code, DistributionError};
 use crate::manifests::no_memory;
+use crate::permissions::ECR;
 use crate::state::DistributionState;
 
 /// The label in metrics and logs.
@@ -67,8 +69,19 @@ pub(crate) async fn serve(
     request: Request,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let outcome = issue(&state, &context, &head, body).await;
-    let error_code = outcome.as_ref().err().map(|error| error.code().to_owned());
+    let trail = AuditTrail::default();
+    let outcome = issue(&state, &context, &head, body, &trail).await;
+    let error = outcome.as_ref().err();
+    let request = AuditedRequest {
+        service: ECR,
+        operation: OPERATION,
+        read_only: true,
+        request: Some((head.method.as_str(), head.uri.path())),
+        error: error.map(DistributionError::first),
+        now: state.clock.now(),
+    };
+    trail.record(&state.audit, &context, &request);
+    let error_code = error.map(|error| error.first().0.to_owned());
     let info = ResponseInfo {
         error_code,
         ..ResponseInfo::of(OPERATION)
@@ -81,6 +94,7 @@ async fn issue(
     context: &RequestContext,
     head: &Parts,
     body: Body,
+    trail: &AuditTrail,
 ) -> Result<Response<Body>, DistributionError> {
     let mut request = TokenRequest::default();
     request.read(head.uri.query().unwrap_or_default().as_bytes());
@@ -91,9 +105,9 @@ async fn issue(
     }
     let authentication = authenticate(state, head, &request).await;
     let (caller, password) =
-        authentication.map_err(|error| authentication_error(state, context, error))?;
+        authentication.map_err(|error| authentication_error(state, context, error, trail))?;
     context.admit_caller(&caller)?;
-    let granted = grant(state, context, &caller, &request).await?;
+    let granted = grant(state, context, &caller, &request, trail).await?;
     let issued = state
         .iam
         .registry_token(&caller, &granted)
@@ -213,6 +227,7 @@ async fn grant(
     context: &RequestContext,
     caller: &Caller,
     request: &TokenRequest,
+    trail: &AuditTrail,
 ) -> Result<RegistryGrant, DistributionError> {
     let requested = TokenScopes::parse(&request.scopes);
     let requested = requested.map_err(|error| bad_request(error.to_string()))?;
@@ -230,6 +245,7 @@ async fn grant(
         region: &registry.region,
         now: state.clock.now(),
         budget: &budget,
+        trail,
     };
     let mut granted = Vec::new();
     for TokenScope { target, actions } in requested.as_slice() {
@@ -273,7 +289,7 @@ async fn repository_actions(
         requested.contains(*scope)
             && actions_of(*scope)
                 .iter()
-                .any(|action| authorizer.check(action, &*resource).is_ok())
+                .any(|action| authorizer.would_allow(action, &*resource))
     };
     let scopes = [ScopeAction::Pull, ScopeAction::Push, ScopeAction::Delete];
     Ok(ScopeActions::of(scopes.into_iter().filter(allowed)))
@@ -283,6 +299,7 @@ fn authentication_error(
     state: &DistributionState,
     context: &RequestContext,
     error: AuthenticationError,
+    trail: &AuditTrail,
 ) -> DistributionError {
     let error = match error {
         AuthenticationError::Form => return invalid_form(),
@@ -291,6 +308,9 @@ fn authentication_error(
         }
         AuthenticationError::Credentials(error) => error,
     };
+    if error != Error::MissingCredentials {
+        trail.note_failed_sign_in(None);
+    }
     let base_url = context.origin().base_url(&state.names);
     let header = HeaderValue::try_from(format!("Basic realm=\"{base_url}/token\""))
         .unwrap_or_else(|_| HeaderValue::from_static("Basic realm=\"registry\""));

@@ -43,8 +43,7 @@ pub(crate) async fn start(
         return Ok(created(&repository.name, &digest));
     }
     let algorithm = algorithm.unwrap_or_default();
-    // All sessions of a role count as one caller: whoever assumes it chooses their names.
-    let owner = request.caller.principal_arn().to_string();
+    let owner = request.caller.arn().to_string();
     let upload = uploads.start(repository.id, algorithm, &owner).await?;
     Ok(progress(StatusCode::ACCEPTED, &repository.name, &upload))
 }
@@ -154,7 +153,7 @@ async fn mount_sources(
     let mut readable = Vec::new();
     for candidate in candidates {
         let resource = RepositoryResource::from(candidate);
-        if request.authorizer().check(READ_LAYER, &resource).is_err() {
+        if !request.authorizer().would_allow(READ_LAYER, &resource) {
             continue;
         }
         if request.scopes_allow_pull(&resource.name) {

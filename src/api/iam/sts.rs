@@ -1,12 +1,9 @@
 //! AWS STS: who a caller is, and temporary credentials.
 
 mod access_key;
-mod assume_role;
 mod caller;
 mod credentials;
 mod error;
-mod session;
-mod web_identity;
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,7 +11,7 @@ pub use error::Error;
 use wharfinger_api_core::{OperationEntry, Service, ServiceModel, operations};
 use wharfinger_aws::constraints::Limits;
 use wharfinger_aws::{AccountId, Arn, Family};
-use wharfinger_iam::{Caller, Iam, Resource, TargetRole, TrustPolicy};
+use wharfinger_iam::{Caller, Iam, Resource};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -38,68 +35,23 @@ pub struct State {
     pub iam: Arc<Iam>,
 }
 
-/// The name of a resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StsResourceId {
-    /// The caller's account, for operations that work on nothing else.
-    Account(AccountId),
-    /// A role that shall be assumed.
-    Role(Arn),
-}
+/// The caller's account, which is all that these operations work on.
+pub struct Account(AccountId);
 
-/// A resource as decisions and operations use it.
-pub enum StsResource {
-    Account(AccountId),
-    Role(Box<TargetRole>),
-}
-
-impl StsResource {
-    /// The role.
-    ///
-    /// # Errors
-    /// An internal one for an operation that did not name a role.
-    fn role(&self) -> Result<&TargetRole> {
-        match self {
-            Self::Role(role) => Ok(role),
-            Self::Account(_) => Err(Error::wrong_resource()),
-        }
-    }
-}
-
-impl Resource for StsResource {
+impl Resource for Account {
     fn arn(&self) -> Option<&Arn> {
-        match self {
-            Self::Account(_) => None,
-            Self::Role(role) => role.arn(),
-        }
+        None
     }
 
     fn account(&self) -> AccountId {
-        match self {
-            Self::Account(account) => *account,
-            Self::Role(role) => role.account(),
-        }
-    }
-
-    fn trust_policy(&self) -> TrustPolicy<'_> {
-        match self {
-            Self::Account(_) => TrustPolicy::NotNeeded,
-            Self::Role(role) => role.trust_policy(),
-        }
-    }
-
-    fn tags(&self) -> &[(String, String)] {
-        match self {
-            Self::Account(_) => &[],
-            Self::Role(role) => role.tags(),
-        }
+        self.0
     }
 }
 
 impl Service for Sts {
     type State = State;
-    type ResourceId = StsResourceId;
-    type Resource = StsResource;
+    type ResourceId = AccountId;
+    type Resource = Account;
     type Error = Error;
 
     fn model() -> &'static ServiceModel {
@@ -110,21 +62,13 @@ impl Service for Sts {
         OPERATIONS
     }
 
-    async fn load(state: &State, id: &StsResourceId, _caller: &Caller) -> Result<StsResource> {
-        match id {
-            StsResourceId::Account(account) => Ok(StsResource::Account(*account)),
-            StsResourceId::Role(arn) => {
-                let role = state.iam.role_sessions().role(arn).await?;
-                Ok(StsResource::Role(Box::new(role)))
-            }
-        }
+    async fn load(_state: &State, account: &AccountId, _caller: &Caller) -> Result<Account> {
+        Ok(Account(*account))
     }
 }
 
 /// In the order of their names, as the limits are.
 static OPERATIONS: &[OperationEntry<Sts>] = operations![
-    assume_role::AssumeRole,
-    web_identity::AssumeRoleWithWebIdentity,
     access_key::GetAccessKeyInfo,
     caller::GetCallerIdentity,
     credentials::GetSessionToken,

@@ -62,6 +62,7 @@ pub fn http_service(app: &Arc<App>, readings: Vec<Reading>) -> Result<HttpServic
         iam: Arc::clone(&app.iam),
         names: Arc::new(app.config.names.clone()),
         clock: app.clock.clone(),
+        audit: app.audit.clone(),
     };
     let operations = gateway.operation_names().chain(OTHER_OPERATIONS);
     let operations = operations.chain(distribution::operations());
@@ -96,6 +97,7 @@ fn distribution_routes(app: &App, metrics: &Arc<Metrics>) -> Router {
         clock: app.clock.clone(),
         names: app.config.names.clone(),
         metrics: Arc::clone(metrics),
+        audit: app.audit.clone(),
         config: app.config.distribution,
     }))
 }

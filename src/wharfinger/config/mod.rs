@@ -1,11 +1,13 @@
 //! The configuration: [`Settings`] as they are written, and the checked [`Config`], which holds the
 //! configurations of all parts.
 
+mod audit;
 mod names;
 mod network;
 mod problems;
 mod resolve;
 mod settings;
+pub(crate) mod units;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +16,7 @@ use std::time::Duration;
 pub use settings::Settings;
 use wharfinger_api_core::{HttpServiceConfig, Names};
 use wharfinger_api_distribution::DistributionConfig;
+use wharfinger_audit::AuditConfig;
 use wharfinger_base::Durability;
 use wharfinger_blobs::BlobsConfig;
 use wharfinger_db::DatabaseConfig;
@@ -43,11 +46,11 @@ pub struct Config {
     pub distribution: DistributionConfig,
     /// How long a Bearer token of `/token` holds.
     pub registry_token_ttl: Duration,
-    /// A file with key sets of OIDC providers, which are not fetched then.
-    pub oidc_key_sets: Option<PathBuf>,
     pub registry: registry::Config,
     pub logs: LogsConfig,
     pub traces: Option<TracesConfig>,
+    /// `None`: nothing is recorded.
+    pub audit: Option<AuditConfig>,
 }
 
 /// A setting that is not valid: the key, and what is wrong with its value.

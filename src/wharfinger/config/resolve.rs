@@ -13,6 +13,7 @@ use wharfinger_iam as iam;
 use wharfinger_registry as registry;
 use wharfinger_telemetry::{LogFormat, LogsConfig, TracesConfig, check_level};
 
+use crate::config::audit::audit;
 use crate::config::names::names;
 use crate::config::network::{limits, listen, rate, tls};
 use crate::config::problems::Problems;
@@ -69,6 +70,7 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
             durability,
         ),
         blobs: blobs(&mut problems, settings, &data_dir),
+        audit: audit(&mut problems, settings, &data_dir),
         durability,
         key_file: settings
             .key_file
@@ -77,7 +79,6 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         data_dir,
         names,
         distribution: distribution(&mut problems, settings, dev),
-        oidc_key_sets: settings.oidc_key_sets.as_ref().map(PathBuf::from),
         registry_token_ttl: registry_token_ttl(&mut problems, settings.registry_token_seconds),
         registry: registry(&mut problems, settings),
         logs: logs(&mut problems, settings),

@@ -92,10 +92,6 @@ pub struct Settings {
         value_name = "SECONDS"
     )]
     pub registry_token_seconds: Option<u64>,
-    /// File with the key sets of OIDC providers that the server cannot reach: a JSON object of
-    /// issuers and key sets [default: none; key sets are fetched]
-    #[arg(long, env = "WHARFINGER_OIDC_KEY_SETS", value_name = "FILE")]
-    pub oidc_key_sets: Option<String>,
     /// Make a missing repository when someone who may create it pushes to it [default: false; true
     /// with --dev]
     #[arg(
@@ -231,6 +227,21 @@ pub struct Settings {
     /// Milliseconds from which a request counts as slow and is logged [default: 1000]
     #[arg(long, env = "WHARFINGER_SLOW_REQUEST_MS", value_name = "MILLISECONDS")]
     pub slow_request_ms: Option<u64>,
+    /// Keep an audit log of what is changed and refused, under the data folder [default: true]
+    #[arg(
+        long,
+        env = "WHARFINGER_AUDIT",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "true|false"
+    )]
+    pub audit: Option<bool>,
+    /// Size of the audit log, such as 512MiB; the oldest records are deleted [default: 256MiB]
+    #[arg(long, env = "WHARFINGER_AUDIT_MAX_SIZE", value_name = "SIZE")]
+    pub audit_max_size: Option<String>,
+    /// Age up to which audit records are kept, such as 12h or 365d [default: 90d]
+    #[arg(long, env = "WHARFINGER_AUDIT_MAX_AGE", value_name = "TIME")]
+    pub audit_max_age: Option<String>,
     /// Collector of OpenTelemetry traces over HTTP [default: `OTEL_EXPORTER_OTLP_ENDPOINT`; none:
     /// no traces]
     #[arg(long, env = "WHARFINGER_OTEL_ENDPOINT", value_name = "URL")]
