@@ -1,9 +1,11 @@
 //! The program itself: what it prints, what it refuses to start on, and how it stops.
 
+mod audit;
 mod blob_stores;
 mod errors;
 mod http;
 mod keys;
+mod policy;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod audit;
 mod check;
 mod configured;
 mod exports;
@@ -8,6 +9,7 @@ mod healthcheck;
 mod key;
 mod operations;
 mod output;
+mod policy;
 mod serve;
 mod user;
 
@@ -35,6 +37,11 @@ enum Command {
     /// Create, list, disable, rotate and delete access keys, also of the account's root
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Explain what policies decide
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Show the audit log: what was changed and refused, by whom and why
+    Audit(audit::AuditArguments),
     /// Check a configuration and print what is wrong with it
     Check(Box<Configured>),
     /// Check whether the server on this machine is ready; for container health checks
@@ -50,6 +57,8 @@ impl Cli {
             Command::Serve(configured) => serve::run(configured.load()?),
             Command::User(command) => user::run(command),
             Command::Key(command) => key::run(command),
+            Command::Policy(command) => policy::run(command),
+            Command::Audit(arguments) => audit::run(arguments),
             Command::Check(configured) => check::run(*configured),
             Command::Healthcheck(configured) => healthcheck::run(&configured.load()?),
             Command::Operations(how) => operations::run(&how).map(|()| ExitCode::SUCCESS),
