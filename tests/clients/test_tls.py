@@ -1,25 +1,12 @@
 """TLS: Docker's clients over a certificate of their own authority, HTTP/2, and a certificate that is replaced while connections live."""
 
-import os
 import socket
 import ssl
 import time
 
 import pytest
-from harness.process import run
+from harness.certificates import make_certificate
 from harness.server import Server
-
-
-def make_certificate(folder, name):
-    """A certificate for localhost and for registries' host names, signed by itself."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    new_key, new_certificate = folder / "key.new", folder / "certificate.new"
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    names = "subjectAltName=DNS:localhost,DNS:*.dkr.ecr.us-east-1.localhost,IP:127.0.0.1"
-    run([*words, "-subj", f"/CN={name}", "-addext", names, "-keyout", new_key, "-out", new_certificate])
-    os.replace(new_key, key)
-    os.replace(new_certificate, certificate)
-    return key, certificate
 
 
 @pytest.fixture(scope="module")
