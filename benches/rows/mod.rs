@@ -6,5 +6,6 @@ pub(crate) mod lists;
 pub(crate) mod manifests;
 pub(crate) mod push;
 pub(crate) mod replicas;
+pub(crate) mod sessions;
 pub(crate) mod small;
 pub(crate) mod start;

@@ -38,26 +38,48 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
 
 /// A signed AWS JSON 1.1 call of ECR's `operation` with this body.
 pub(crate) fn ecr_call(key: &AccessKey, operation: &str, body: String) -> Request {
+    let target = format!("AmazonEC2ContainerRegistry_V20150921.{operation}");
+    let headers = [
+        ("Content-Type", "application/x-amz-json-1.1"),
+        ("X-Amz-Target", target.as_str()),
+    ];
+    call(key, "ecr", &headers, body)
+}
+
+/// A signed call of a service of the Query protocol: `Action` and its members as a form.
+pub(crate) fn query_call(key: &AccessKey, service: &str, form: String) -> Request {
+    let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+    call(key, service, &headers, form)
+}
+
+/// A signed POST with these headers, which are in the order of their names.
+fn call(key: &AccessKey, service: &str, headers: &[(&str, &str)], body: String) -> Request {
     let time = basic_format(Clock::System.now());
     let (day, region) = (&time[..8], &key.region);
-    let target = format!("AmazonEC2ContainerRegistry_V20150921.{operation}");
     let body_hash = hex::encode(Sha256::digest(&body));
-    let signed = "content-type;host;x-amz-date;x-amz-target";
-    let canonical = format!(
-        "POST\n/\n\ncontent-type:application/x-amz-json-1.1\n\
-         host:127.0.0.1\nx-amz-date:{time}\nx-amz-target:{target}\n\n{signed}\n{body_hash}"
-    );
-    let scope = format!("{day}/{region}/ecr/aws4_request");
+    let mut all = vec![("Host", "127.0.0.1"), ("X-Amz-Date", &time)];
+    all.extend(headers);
+    all.sort_by_key(|(name, _)| name.to_ascii_lowercase());
+    let (mut names, mut values, mut lines) = (Vec::new(), String::new(), String::new());
+    for (name, value) in all {
+        let lower = name.to_ascii_lowercase();
+        values.extend([lower.as_str(), ":", value, "\n"]);
+        names.push(lower);
+        if name != "Host" {
+            lines.extend([name, ": ", value, "\r\n"]);
+        }
+    }
+    let signed = names.join(";");
+    let canonical = format!("POST\n/\n\n{values}\n{signed}\n{body_hash}");
+    let scope = format!("{day}/{region}/{service}/aws4_request");
     let to_sign = format!(
         "AWS4-HMAC-SHA256\n{time}\n{scope}\n{}",
         hex::encode(Sha256::digest(&canonical))
     );
     let day_key = mac(format!("AWS4{}", key.secret).as_bytes(), day);
-    let signing_key = mac(&mac(&mac(&day_key, region), "ecr"), "aws4_request");
+    let signing_key = mac(&mac(&mac(&day_key, region), service), "aws4_request");
     let headers = format!(
-        "Content-Type: application/x-amz-json-1.1\r\nX-Amz-Date: {time}\r\nX-Amz-Target: \
-         {target}\r\n\
-         Authorization: AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, \
+        "{lines}Authorization: AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, \
          Signature={}\r\n",
         key.id,
         hex::encode(mac(&signing_key, &to_sign))

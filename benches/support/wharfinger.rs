@@ -14,7 +14,7 @@ use super::content::{BIG, SMALL, sha256};
 use super::process::Process;
 use super::seed;
 use super::server::{Server, free_address};
-use super::sign::{AccessKey, ecr_call};
+use super::sign::{AccessKey, ecr_call, query_call};
 use super::stores::Stores;
 
 const TERMS: &str = "Basic + user and repository policy; fsync of file and folder, SQLite FULL";
@@ -113,6 +113,40 @@ pub(crate) fn start_empty(folder: &Path) -> anyhow::Result<Server> {
     let key = exported_key(&fs::read_to_string(folder.join("output"))?)?;
     server.headers = format!("Authorization: Basic {}\r\n", password(&server, &key)?);
     Ok(server)
+}
+
+/// A role that its account may assume, and the policy of a user who may assume every role.
+const TRUST_POLICY: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
+  "Principal":{"AWS":"123456789012"},"Action":["sts:AssumeRole","sts:TagSession"]}}"#;
+const ASSUME_POLICY: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
+  "Action":["sts:AssumeRole","sts:TagSession"],"Resource":"*"}}"#;
+
+/// A server with nothing but the role `bench`, and the key of a user who may assume it.
+pub(crate) fn start_with_role(folder: &Path) -> anyhow::Result<(Server, AccessKey)> {
+    let server = start_empty(folder)?;
+    let root = exported_key(&fs::read_to_string(folder.join("output"))?)?;
+    let form = form_urlencoded::Serializer::new(String::new())
+        .append_pair("Action", "CreateRole")
+        .append_pair("RoleName", "bench")
+        .append_pair("AssumeRolePolicyDocument", TRUST_POLICY)
+        .finish();
+    server.must(&query_call(&root, "iam", form))?;
+    let policy = folder.join("policy.json");
+    fs::write(&policy, ASSUME_POLICY)?;
+    let mut command = Command::new(binary());
+    command
+        .args(["user", "create", "bench", "--policy-file"])
+        .arg(&policy)
+        .arg("--data-dir")
+        .arg(folder.join("data"));
+    let output = command.output()?;
+    ensure!(
+        output.status.success(),
+        "`wharfinger user create` failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let key = exported_key(&String::from_utf8_lossy(&output.stdout))?;
+    Ok((server, key))
 }
 
 /// `user:password` in base64, from `GetAuthorizationToken`.
