@@ -20,7 +20,7 @@ use crate::error::{OpenError, Result};
 use crate::job::{Receiver, Sender, queue};
 use crate::migrate::{Dialect, HISTORY, Migration, Schema, Upgrade, failed, lock_file};
 use crate::recovery::{Directory, rewrite_log};
-use crate::sqlite::point_readers::PointReaders;
+use crate::sqlite::point_readers::{Commits, PointReaders};
 use crate::sqlite::session::{Session, command, fault};
 use crate::threads::Threads;
 use crate::writer;
@@ -145,8 +145,10 @@ impl Sqlite {
             let reader = file
                 .connect(Role::Reader)
                 .map_err(|error| trouble(&error))?;
-            let jobs = Arc::clone(&read_jobs);
-            reader_threads.start("db-reader", move || run_reader(&reader, &jobs))?;
+            let (jobs, readers) = (Arc::clone(&read_jobs), Arc::clone(&point_readers));
+            reader_threads.start("db-reader", move || {
+                run_reader(&reader, &jobs, readers.commits());
+            })?;
         }
         Ok(Self {
             writes,
@@ -190,7 +192,7 @@ fn snapshot<T>(connection: &Connection, work: impl FnOnce(&mut Tx<'_>) -> T) -> 
     Ok(value)
 }
 
-fn run_reader(connection: &Connection, jobs: &Mutex<Receiver>) {
+fn run_reader(connection: &Connection, jobs: &Mutex<Receiver>, commits: &Commits) {
     loop {
         // Idle readers wait for this lock.
         let next = jobs
@@ -200,6 +202,7 @@ fn run_reader(connection: &Connection, jobs: &Mutex<Receiver>) {
         let Some(mut job) = next else { return };
         if !job.abandoned() {
             let fate = snapshot(connection, |tx| job.run(tx)).map(|_| ());
+            commits.note_snapshot();
             job.send_result(fate);
         }
     }

@@ -15,8 +15,9 @@ use wharfinger_base::{Clock, Timestamp};
 
 use crate::error::Error;
 use crate::grants::{LayerGrant, RegistryGrant};
-use crate::identities::{Identities, Identity};
-use crate::principal::Caller;
+use crate::identities::Identities;
+use crate::owner::Identity;
+use crate::principal::{Caller, Principal};
 use crate::sessions::Sessions;
 use crate::token::{Holder, MAX_TOKEN_BYTES, SignIn, SignInClaims, Tokens};
 
@@ -102,7 +103,7 @@ impl Weighter<[u8; 32], CachedSignIn> for SignInBytes {
 }
 
 pub(super) struct Authenticator {
-    identities: Identities,
+    identities: Arc<Identities>,
     sessions: Arc<Sessions>,
     tokens: Arc<Tokens>,
     clock: Clock,
@@ -114,7 +115,7 @@ pub(super) struct Authenticator {
 
 impl Authenticator {
     pub(super) fn new(
-        identities: Identities,
+        identities: Arc<Identities>,
         sessions: Arc<Sessions>,
         tokens: Arc<Tokens>,
         clock: Clock,
@@ -132,7 +133,7 @@ impl Authenticator {
         }
     }
 
-    pub(super) const fn identities(&self) -> &Identities {
+    pub(super) fn identities(&self) -> &Identities {
         &self.identities
     }
 
@@ -193,7 +194,8 @@ impl Authenticator {
         let identity = self.identity(key, token.as_deref()).await?;
         // Without MFA, sessions of users do not manage identities (STS API reference,
         // `GetSessionToken`).
-        if token.is_some() && claim.credential.service == "iam" {
+        let of_role = matches!(identity.caller.principal, Principal::AssumedRole { .. });
+        if token.is_some() && !of_role && claim.credential.service == "iam" {
             return Err(Error::UnknownKey);
         }
         Ok(identity)

@@ -12,6 +12,7 @@ use crate::policy_lookup::check_policy;
 use crate::principal_ids;
 use crate::store;
 use crate::store::entities::EntityRow;
+use crate::store::policies::PolicyRow;
 use crate::tags::{remove_tags, set_tags};
 use crate::unique_ids::unique_id;
 
@@ -62,10 +63,16 @@ impl Entities {
         if new.kind == EntityKind::Role && new.path.starts_with(SERVICE_LINKED_PATH) {
             return Err(Error::ReservedPath);
         }
-        self.insert(account, new).await
+        self.insert(account, new, None).await
     }
 
-    pub(super) async fn insert(&self, account: AccountId, new: NewEntity) -> Result<Entity, Error> {
+    /// Creates an entity, in whichever path, with this managed policy attached.
+    pub(super) async fn insert(
+        &self,
+        account: AccountId,
+        new: NewEntity,
+        attached: Option<String>,
+    ) -> Result<Entity, Error> {
         let row = EntityRow {
             name: EntityName {
                 kind: new.kind,
@@ -79,6 +86,10 @@ impl Entities {
             role: new.role.map(NewRole::checked).transpose()?,
         };
         let tags = new.tags;
+        let attached = attached.map(|name| PolicyRow {
+            name,
+            document: None,
+        });
         self.db
             .write(move |tx| {
                 let mut row = row.clone();
@@ -90,6 +101,9 @@ impl Entities {
                 }
                 insert(tx, account, &row)?;
                 set_tags(tx, account, &row.name.id, &tags, row.name.kind.tags_quota())?;
+                if let Some(policy) = &attached {
+                    store::policies::put(tx, account, &row.name.id, policy, row.created_at)?;
+                }
                 let mut made = shown(tx, account, row)?;
                 made.tags.clone_from(&tags);
                 Ok(made)

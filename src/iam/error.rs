@@ -58,6 +58,39 @@ pub enum Error {
     /// The words are STS's own.
     #[error("Cannot call GetSessionToken with session credentials")]
     SessionOfSession,
+    /// The words of the following are STS's own where AWS documents them.
+    #[error("There is no role {0}")]
+    NoSuchRole(String),
+    #[error("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")]
+    SessionTooLong,
+    #[error(
+        "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role \
+         chaining"
+    )]
+    ChainedSessionTooLong,
+    #[error("A session can have up to 10 managed session policies.")]
+    TooManySessionPolicies,
+    #[error("{0}")]
+    SessionTags(&'static str),
+    #[error("{0}")]
+    SourceIdentity(&'static str),
+    #[error(
+        "Packed policy consumes {percent}% of allotted space, please use smaller policy or fewer \
+         session tags."
+    )]
+    PackedPolicyTooLarge { percent: usize },
+
+    #[error("Invalid Open ID Connect Provider URL: {0}")]
+    InvalidProviderUrl(String),
+    #[error("Invalid thumbprint: {0}")]
+    InvalidThumbprint(String),
+    #[error("Provider with url {0} already exists.")]
+    ProviderExists(String),
+    #[error("OpenIDConnect Provider not found for arn {0}")]
+    NoSuchProvider(String),
+    /// The file of configured key sets cannot be used.
+    #[error("{0}")]
+    KeySetFile(String),
     #[error(transparent)]
     Signature(#[from] SignatureError),
     /// A user name other than `AWS`, or a password or Bearer token that this server never signed.
@@ -85,6 +118,15 @@ pub enum Error {
          by AWS"
     )]
     ServiceLinkedRole(String),
+    /// The words are IAM's own.
+    #[error("Cannot find Service Linked Role template for {0}")]
+    NoServiceRole(String),
+    /// The words are IAM's own.
+    #[error("Custom suffix is not allowed for {0}")]
+    ServiceRoleSuffix(String),
+    /// The words are IAM's own.
+    #[error("Service role name {0} has been taken in this account, please try a different suffix.")]
+    ServiceRoleTaken(String),
     #[error("The path /aws-service-role/ is reserved for service-linked roles.")]
     ReservedPath,
     /// The words are IAM's own.

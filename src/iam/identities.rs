@@ -11,12 +11,13 @@ use wharfinger_base::{Clock, Secret, Timestamp};
 use wharfinger_db::{Db, Tx};
 
 use crate::compiled::CompiledPolicies;
-use crate::entity::EntityKind;
+use crate::entity::{EntityKind, RoleUse};
 use crate::error::Error;
 use crate::managed::managed_policy;
-use crate::policy::{Grammar, Policy};
-use crate::policy_lookup::load_documents;
-use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName};
+use crate::owner::{AssumableRole, Identity, Owner, OwnerKind, Used};
+use crate::policy::Grammar;
+use crate::policy_lookup::{check_policy, load_documents};
+use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal};
 use crate::seal::Seal;
 use crate::store;
 use crate::store::access_keys::{self, KeyRow, KeyUse};
@@ -37,97 +38,6 @@ const MAX_KEY_ID_BYTES: usize = 128;
 const USE_PERIOD: Duration = Duration::from_hours(1);
 /// Longest name of a service that is recorded, far longer than those of AWS.
 const MAX_SERVICE_BYTES: usize = 64;
-
-/// The owner of a key.
-pub(super) struct Identity {
-    pub(super) caller: Arc<Caller>,
-    pub(super) secret: Secret<String>,
-    /// The key or its owner is disabled.
-    pub(super) disabled: bool,
-    /// The time of the last recorded use, in milliseconds; 0 for none.
-    last_used_ms: AtomicI64,
-}
-
-impl Identity {
-    /// The holder of temporary credentials, whose use is not recorded.
-    pub(super) const fn of_session(
-        caller: Arc<Caller>,
-        secret: Secret<String>,
-        disabled: bool,
-    ) -> Self {
-        Self {
-            caller,
-            secret,
-            disabled,
-            last_used_ms: AtomicI64::new(i64::MAX),
-        }
-    }
-}
-
-/// A root, user or role as its sessions use it, read at most one second ago.
-pub(super) struct Owner {
-    account: AccountId,
-    kind: OwnerKind,
-    policies: Arc<IdentityPolicies>,
-    boundary: Option<NamedPolicy>,
-    tags: Vec<(String, String)>,
-    pub(super) disabled: bool,
-}
-
-/// Whose the sessions are.
-enum OwnerKind {
-    Root,
-    User(UserName),
-    Role(AssumableRole),
-}
-
-/// A role as it is assumed.
-#[cfg_attr(not(test), expect(dead_code, reason = "for AssumeRole"))]
-pub(super) struct AssumableRole {
-    pub(super) name: RoleName,
-    /// Who may assume it. It names principals by their unique ids.
-    pub(super) trust_policy: Arc<Policy>,
-    pub(super) max_session: Duration,
-}
-
-impl Owner {
-    fn root(account: AccountId) -> Self {
-        Self {
-            account,
-            kind: OwnerKind::Root,
-            policies: Arc::default(),
-            boundary: None,
-            tags: Vec::new(),
-            disabled: false,
-        }
-    }
-
-    /// The caller of a session: with the owner's policies, boundary and tags. The name is that of a
-    /// role's session and means nothing for others.
-    pub(super) fn caller(&self, session_name: &str) -> Caller {
-        let principal = match &self.kind {
-            OwnerKind::Root => Principal::Root,
-            OwnerKind::User(user) => Principal::User(user.clone()),
-            OwnerKind::Role(role) => Principal::AssumedRole {
-                role: role.name.clone(),
-                session_name: session_name.to_owned(),
-            },
-        };
-        let mut caller = Caller::new(self.account, principal, Arc::clone(&self.policies));
-        caller.boundary.clone_from(&self.boundary);
-        caller.tags.clone_from(&self.tags);
-        caller
-    }
-
-    /// The role; `None` for a root or user.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for AssumeRole"))]
-    pub(super) const fn role(&self) -> Option<&AssumableRole> {
-        match &self.kind {
-            OwnerKind::Role(role) => Some(role),
-            OwnerKind::Root | OwnerKind::User(_) => None,
-        }
-    }
-}
 
 /// What the index said about a key or an owner, and when.
 struct Cached<T> {
@@ -255,7 +165,6 @@ impl Identities {
     }
 
     /// The role of this name, as [`Identities::owner`] returns it; `None` where there is none.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for AssumeRole"))]
     pub(super) async fn role(
         &self,
         account: AccountId,
@@ -294,6 +203,7 @@ impl Identities {
                     .get(&role.trust_policy, Grammar::Trust)
                     .map_err(|_| corrupt("of trust"))?,
                 max_session: role.max_session,
+                last_used_ms: AtomicI64::new(role.last_use.map_or(0, |used| used.at.as_ms())),
                 name: row.name.into(),
             }),
             _ => return Ok(None),
@@ -308,9 +218,46 @@ impl Identities {
         }))
     }
 
-    /// Records that a key signed a request, at most once in [`USE_PERIOD`] and in the background:
-    /// the request does not wait for it. A record that fails is tried again by a later request,
-    /// once the key was read again.
+    /// The managed policies of a session that still exist, as they stand now.
+    pub(super) async fn session_policies(
+        &self,
+        account: AccountId,
+        arns: &[String],
+    ) -> Result<Vec<NamedPolicy>, Error> {
+        if arns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let arns = arns.to_vec();
+        let rows = self.db.get(move |tx| existing_policies(tx, account, &arns));
+        rows.await?
+            .iter()
+            .map(|row| self.named(row, None))
+            .collect()
+    }
+
+    /// Checks that sessions in the account can have these managed policies.
+    ///
+    /// # Errors
+    /// [`Error::NotAttachable`].
+    pub(super) async fn check_policies(
+        &self,
+        account: AccountId,
+        arns: &[String],
+    ) -> Result<(), Error> {
+        if arns.is_empty() {
+            return Ok(());
+        }
+        let arns = arns.to_vec();
+        let checked = self.db.get(move |tx| {
+            let mut arns = arns.iter();
+            arns.try_for_each(|arn| check_policy(tx, account, arn))
+        });
+        checked.await
+    }
+
+    /// Records that a key signed a request, or a session of a role did, at most once in
+    /// [`USE_PERIOD`] and in the background: the request does not wait for it. A record that fails
+    /// is tried again by a later request, once the key or role was read again.
     pub(super) fn note_use(
         &self,
         identity: &Identity,
@@ -322,32 +269,36 @@ impl Identities {
             return;
         }
         let now = self.clock.now();
-        let last = identity.last_used_ms.load(Ordering::Relaxed);
-        if now.since(Timestamp::from_ms(last)) < USE_PERIOD {
-            return;
-        }
-        let claimed = identity.last_used_ms.compare_exchange(
-            last,
-            now.as_ms(),
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        if claimed.is_err() {
-            return;
-        }
-        let (db, id) = (self.db.clone(), access_key_id.to_owned());
-        let used = KeyUse {
-            at: now,
-            region: region.to_owned(),
-            service: service.to_owned(),
-        };
-        tokio::spawn(async move {
-            let since = used.at.minus(USE_PERIOD);
-            let written = db.write(move |tx| access_keys::record_use(tx, &id, &used, since));
-            if let Err(error) = written.await {
-                tracing::warn!(%error, "the last use of an access key was not recorded");
+        let since = now.minus(USE_PERIOD);
+        let (db, region) = (self.db.clone(), region.to_owned());
+        match &identity.used {
+            Used::Key(last) if claims_use(last, now) => {
+                let (id, service) = (access_key_id.to_owned(), service.to_owned());
+                let used = KeyUse {
+                    at: now,
+                    region,
+                    service,
+                };
+                tokio::spawn(async move {
+                    let record =
+                        move |tx: &mut Tx<'_>| access_keys::record_use(tx, &id, &used, since);
+                    warn_of_lost_use(db.write(record).await);
+                });
             }
-        });
+            Used::Owner(owner) => {
+                let role = owner.role();
+                let Some(role) = role.filter(|role| claims_use(&role.last_used_ms, now)) else {
+                    return;
+                };
+                let (id, used) = (role.name.id.clone(), RoleUse { at: now, region });
+                tokio::spawn(async move {
+                    let record =
+                        move |tx: &mut Tx<'_>| store::roles::record_use(tx, &id, &used, since);
+                    warn_of_lost_use(db.write(record).await);
+                });
+            }
+            Used::Key(_) => {}
+        }
     }
 
     async fn load(&self, access_key_id: &str) -> Result<Option<Arc<Identity>>, Error> {
@@ -402,7 +353,7 @@ impl Identities {
             caller: Arc::new(caller),
             secret: Secret::new(secret),
             disabled: key.disabled || owner_disabled,
-            last_used_ms: AtomicI64::new(last_used_ms),
+            used: Used::Key(AtomicI64::new(last_used_ms)),
         })
     }
 
@@ -454,6 +405,43 @@ impl Identities {
             policy,
         })
     }
+}
+
+/// Whether a use now is to be recorded, by the caller of this: none was for [`USE_PERIOD`].
+fn claims_use(last_used_ms: &AtomicI64, now: Timestamp) -> bool {
+    let last = last_used_ms.load(Ordering::Relaxed);
+    let (relaxed, now_ms) = (Ordering::Relaxed, now.as_ms());
+    now.since(Timestamp::from_ms(last)) >= USE_PERIOD
+        && last_used_ms
+            .compare_exchange(last, now_ms, relaxed, relaxed)
+            .is_ok()
+}
+
+fn warn_of_lost_use(written: Result<(), wharfinger_db::Error>) {
+    if let Err(error) = written {
+        tracing::warn!(%error, "the last use of an access key or role was not recorded");
+    }
+}
+
+/// Those of the managed policies that exist, with the documents of the account's own.
+fn existing_policies(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    arns: &[String],
+) -> Result<Vec<PolicyRow>, Error> {
+    let mut rows = Vec::with_capacity(arns.len());
+    for name in arns {
+        match check_policy(tx, account, name) {
+            Ok(()) => rows.push(PolicyRow {
+                name: name.clone(),
+                document: None,
+            }),
+            Err(Error::NotAttachable(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    load_documents(tx, account, rows.iter_mut())?;
+    Ok(rows)
 }
 
 fn corrupt(policy: &str) -> Error {

@@ -30,8 +30,11 @@ mod managed;
 mod managed_policies;
 mod members;
 mod new_role;
+mod new_session;
+mod oidc_providers;
 mod outline;
 mod owned_keys;
+mod owner;
 mod pattern;
 mod policy;
 mod policy_listings;
@@ -41,18 +44,24 @@ mod principal;
 mod principal_ids;
 mod reset;
 mod resource;
+mod role_sessions;
 mod roles;
 mod scopes;
 mod seal;
+mod service_roles;
+mod session_claims;
 mod session_keys;
 mod sessions;
 mod store;
 mod strict_json;
 mod tags;
+mod target_role;
 mod token;
 mod unique_ids;
 mod users;
+mod web_identity;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +84,8 @@ pub use managed_policies::{
     ManagedPolicies, ManagedPolicy, ManagedPolicyVersion, NewManagedPolicy,
 };
 pub use new_role::NewRole;
+pub use new_session::{Inherited, NewRoleSession, inherited};
+pub use oidc_providers::{NewOidcProvider, OidcProvider, OidcProviders};
 pub use outline::TextPosition;
 pub use owned_keys::{KeyOwner, KeyRecord};
 pub use policy::{Grammar, Policy};
@@ -82,20 +93,25 @@ pub use policy_listings::{EntityFilter, PolicyFilter, PolicyUsage};
 pub use policy_set::{PolicySet, TrustPolicy};
 pub use principal::{Caller, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName};
 pub use resource::Resource;
+pub use role_sessions::{AssumedRole, RoleSessions};
 pub use roles::RoleChange;
 pub use scopes::{ScopeAction, ScopeActions, ScopeError, ScopeTarget, TokenScope, TokenScopes};
 use seal::Seal;
 pub use seal::{KeyFileError, MasterKey};
+pub use service_roles::{ServiceRole, service_role, service_role_path};
 pub use sessions::NewSession;
 use sessions::Sessions;
 pub use store::access_keys::{AccessKeySummary, KeyUse};
 pub use store::policy_entities::PolicyEntity;
+pub use target_role::TargetRole;
 pub use token::{IssuedToken, install_crypto_provider};
 use token::{SignIn, Tokens};
 pub use users::{MAX_POLICIES, NewAccessKey, PolicyAttachment, UserSummary, Users};
+pub use web_identity::{FederatedCaller, WebIdentities, WebIdentityError};
 use wharfinger_aws::{AccountId, sigv4};
 use wharfinger_base::{Clock, Ids, Timestamp};
 use wharfinger_db::{Db, Migration};
+pub use wharfinger_oidc::TokenError;
 
 /// The tables of accounts, users, keys and policies.
 pub const MIGRATIONS: &[Migration] = &[
@@ -105,6 +121,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0010__identities"),
     wharfinger_db::migration!("V0011__managed_policies"),
     wharfinger_db::migration!("V0012__entities"),
+    wharfinger_db::migration!("V0013__oidc_providers"),
 ];
 
 /// How long the password of `GetAuthorizationToken` holds (ECR's own figure).
@@ -127,6 +144,8 @@ pub struct Config {
     pub registry_token_ttl: Duration,
     /// Whether any credentials are accepted (`--dev`).
     pub dev: bool,
+    /// A file with key sets of OIDC providers that the server does not fetch.
+    pub oidc_key_sets: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -135,6 +154,7 @@ impl Default for Config {
             account: AccountId::DEV,
             registry_token_ttl: Duration::from_mins(5),
             dev: false,
+            oidc_key_sets: None,
         }
     }
 }
@@ -142,6 +162,8 @@ impl Default for Config {
 /// Authentication, tokens and users over one index.
 pub struct Iam {
     authenticator: Authenticator,
+    role_sessions: RoleSessions,
+    web_identities: WebIdentities,
     sessions: Arc<Sessions>,
     tokens: Arc<Tokens>,
     users: Users,
@@ -167,7 +189,15 @@ impl Iam {
         prove_master_key(&db, &seal, clock.now()).await?;
         let tokens = Arc::new(Tokens::new(master));
         let identities = Identities::new(db.clone(), Arc::clone(&seal), clock.clone());
+        let identities = Arc::new(identities);
+        let key_sets = config.oidc_key_sets.as_deref();
+        let web_identities = WebIdentities::new(&db, &clock, key_sets, config.dev)?;
         let sessions = Arc::new(Sessions::new(master, clock.clone(), ids.clone()));
+        let role_sessions = RoleSessions {
+            identities: Arc::clone(&identities),
+            sessions: Arc::clone(&sessions),
+            dev: config.dev,
+        };
         let authenticator = Authenticator::new(
             identities,
             Arc::clone(&sessions),
@@ -193,6 +223,8 @@ impl Iam {
         };
         Ok(Self {
             authenticator,
+            role_sessions,
+            web_identities,
             sessions,
             tokens,
             users,
@@ -265,6 +297,20 @@ impl Iam {
         &self.entities
     }
 
+    pub const fn oidc_providers(&self) -> &OidcProviders {
+        &self.web_identities.providers
+    }
+
+    /// Verifies the tokens of OIDC providers.
+    pub const fn web_identities(&self) -> &WebIdentities {
+        &self.web_identities
+    }
+
+    /// Issues the sessions of roles.
+    pub const fn role_sessions(&self) -> &RoleSessions {
+        &self.role_sessions
+    }
+
     pub const fn managed_policies(&self) -> &ManagedPolicies {
         &self.managed_policies
     }
@@ -326,8 +372,9 @@ impl Iam {
         &self,
         caller: &Caller,
         duration: Option<Duration>,
+        min_token_bytes: usize,
     ) -> Result<NewSession, Error> {
-        self.sessions.issue(caller, duration)
+        self.sessions.issue(caller, duration, min_token_bytes)
     }
 
     /// The account that an access key belongs to, of a user, a root or a session; `None` for no

@@ -55,8 +55,11 @@ macro_rules! published {
     };
 }
 
-/// In the order of the names. AWS never published the id of `…PullOnly`; the one here is made up.
-static PUBLISHED: [Published; 16] = published![
+/// In the order of the names. AWS never published the ids of `…PullOnly` and
+/// `ECRReplication…`; the ones here are made up.
+static PUBLISHED: [Published; 18] = published![
+    "/aws-service-role/" "AWSApplicationAutoscalingECSServicePolicy" "ANPAJFXLLV7AKH5PSFOYG" "v1"
+        "2017-10-25T23:53:08Z" "2017-10-25T23:53:08Z",
     "/" "AWSCodeDeployRoleForECS" "ANPAIIL3KXEKRGEN2HFIO" "v3"
         "2018-11-27T20:40:57Z" "2019-09-23T22:37:46Z",
     "/" "AdministratorAccess" "ANPAIWMBCKSKIEE64ZLYK" "v1"
@@ -81,6 +84,8 @@ static PUBLISHED: [Published; 16] = published![
         "2017-11-16T18:48:22Z" "2017-11-16T18:48:22Z",
     "/" "AmazonECS_FullAccess" "ANPAJ7S7AN6YQPTJC7IFS" "v21"
         "2017-11-07T21:36:54Z" "2024-08-13T19:39:37Z",
+    "/aws-service-role/" "ECRReplicationServiceRolePolicy" "ANPAZKAPJZG4ECRREPL22" "v1"
+        "2020-12-04T22:11:04Z" "2020-12-04T22:11:04Z",
     "/" "IAMFullAccess" "ANPAI7XKCFMBPM3QQRRVQ" "v2"
         "2015-02-06T18:40:38Z" "2019-06-21T19:40:00Z",
     "/" "IAMReadOnlyAccess" "ANPAJKSO7NDY4T57MWDSQ" "v4"
@@ -131,6 +136,13 @@ pub fn managed_policy(name: &str) -> Option<NamedPolicy> {
         .iter()
         .find(|managed| &*managed.policy.name == name || managed.arn.as_str() == name)?;
     Some(found.policy.clone())
+}
+
+/// The ARN of the policy of AWS with this name or ARN.
+pub(super) fn managed_policy_arn(name: &str) -> Option<String> {
+    let mut policies = aws_managed_policies().iter();
+    let found = policies.find(|known| &*known.policy.name == name || known.arn.as_str() == name)?;
+    Some(found.arn.to_string())
 }
 
 /// The names of all managed policies, in order.

@@ -9,6 +9,7 @@ use wharfinger_base::{Secret, Timestamp};
 use crate::entity::{EntityKind, EntityName};
 use crate::grants::RegistryGrant;
 use crate::policy::Policy;
+use crate::session_claims::RoleSession;
 
 /// An identity within an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +119,8 @@ pub struct IdentityPolicies {
 pub(super) struct TemporaryCredentials {
     pub(super) token: Secret<String>,
     pub(super) expires_at: Timestamp,
+    /// Of the session of a role.
+    pub(super) role: Option<RoleSession>,
 }
 
 /// An authenticated caller, shared in an `Arc`: built at most once a second for each credential in

@@ -10,6 +10,8 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::hkdf;
 use wharfinger_base::{Ids, Secret};
 
+/// Bytes of the tag at the end of a sealed text (NIST SP 800-38D).
+const TAG_BYTES: usize = 16;
 /// Bytes of the master key.
 const KEY_BYTES: usize = 32;
 
@@ -202,6 +204,11 @@ impl SessionSeal {
     pub(super) fn new(master: &MasterKey, ids: Ids) -> Self {
         let key = extract(master);
         Self { key, ids }
+    }
+
+    /// Bytes that a sealed text is longer than the text.
+    pub(super) const fn overhead() -> usize {
+        NONCE_LEN + TAG_BYTES
     }
 
     pub(super) fn seal(&self, access_key_id: &str, text: &[u8]) -> Vec<u8> {

@@ -10,19 +10,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use wharfinger_aws::AccountId;
 use wharfinger_base::{Clock, Ids, Secret, Timestamp};
 
 use crate::error::Error;
-use crate::identities::{Identities, Identity, Owner};
-use crate::principal::{Caller, Principal, TemporaryCredentials};
+use crate::identities::Identities;
+use crate::new_session::{CheckedSession, percent};
+use crate::owner::{Identity, Owner};
+use crate::policy::{Grammar, Policy};
+use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal, TemporaryCredentials};
 use crate::seal::{MasterKey, SessionSeal};
+use crate::session_claims::{RoleSession, SessionClaims};
 use crate::session_keys;
 use crate::store;
 
-/// Longest session token that is read, in bytes.
+/// Longest session token that is issued or read, in bytes. The password of `docker login` holds it
+/// in Base64, in a header in Base64 again.
 const MAX_TOKEN_BYTES: usize = 4_096;
 /// Sessions in use that are expected, which are remembered so that a token is opened once.
 const SESSIONS: usize = 8_192;
@@ -30,6 +34,10 @@ const SESSIONS: usize = 8_192;
 const SESSION_BYTES: u64 = 16 * 1024 * 1024;
 /// Memory of one session besides its token and what that holds, in bytes.
 const SESSION_ENTRY_BYTES: u64 = 1_024;
+/// Memory of a compiled policy for each byte of its text.
+const POLICY_FACTOR: u64 = 10;
+/// The name of an inline session policy among the policies of a session.
+const INLINE_POLICY: &str = "inline session policy";
 /// How long the session of a user lasts unless its request says so (STS API reference,
 /// `GetSessionToken`).
 const USER_SESSION: Duration = Duration::from_hours(12);
@@ -47,16 +55,12 @@ pub struct NewSession {
     pub expires_at: Timestamp,
 }
 
-/// What a session token holds.
-#[derive(Serialize, Deserialize)]
-struct SessionClaims {
-    secret: String,
-    account: AccountId,
-    /// The unique id of the user, or `root`.
-    owner: String,
-    /// Seconds since the epoch.
-    issued: i64,
-    expires: i64,
+impl NewSession {
+    /// How much of the longest session token this one is, in percent.
+    #[must_use]
+    pub fn token_utilization(&self) -> usize {
+        percent(self.session_token.reveal().len(), MAX_TOKEN_BYTES)
+    }
 }
 
 /// A session whose token was opened.
@@ -64,6 +68,8 @@ struct OpenedSession {
     claims: SessionClaims,
     access_key_id: Arc<str>,
     credentials: Arc<TemporaryCredentials>,
+    /// The inline session policy.
+    policy: Option<NamedPolicy>,
     /// The session for one state of its owner.
     current: ArcSwapOption<(Arc<Owner>, Arc<Identity>)>,
 }
@@ -74,7 +80,10 @@ struct SessionWeight;
 
 impl Weighter<[u8; 32], Arc<OpenedSession>> for SessionWeight {
     fn weight(&self, _: &[u8; 32], session: &Arc<OpenedSession>) -> u64 {
-        SESSION_ENTRY_BYTES + 4 * session.credentials.token.reveal().len() as u64
+        let policy = session.policy.as_ref();
+        let policy = policy.map_or(0, |named| named.policy.text().len() as u64);
+        let token = session.credentials.token.reveal().len() as u64;
+        SESSION_ENTRY_BYTES + 4 * token + POLICY_FACTOR * policy
     }
 }
 
@@ -104,6 +113,7 @@ impl Sessions {
         &self,
         caller: &Caller,
         duration: Option<Duration>,
+        min_token_bytes: usize,
     ) -> Result<NewSession, Error> {
         let (owner, duration) = match &caller.principal {
             _ if caller.temporary.is_some() => return Err(Error::SessionOfSession),
@@ -117,17 +127,59 @@ impl Sessions {
                 return Err(Error::MissingCredentials);
             }
         };
+        self.seal(caller.account, owner, duration, None, min_token_bytes)
+    }
+
+    /// Issues the credentials of a session of a role.
+    ///
+    /// # Errors
+    /// [`Error::PackedPolicyTooLarge`] for a session that does not fit into a token.
+    pub(super) fn issue_for_role(
+        &self,
+        owner: &Owner,
+        session: CheckedSession,
+        min_token_bytes: usize,
+    ) -> Result<NewSession, Error> {
+        let role = owner.role().ok_or(Error::Signing)?;
+        let (account, role) = (owner.account, role.name.id.as_str());
+        self.seal(
+            account,
+            role,
+            session.duration,
+            Some(session.role),
+            min_token_bytes,
+        )
+    }
+
+    fn seal(
+        &self,
+        account: AccountId,
+        owner: &str,
+        duration: Duration,
+        role: Option<RoleSession>,
+        min_token_bytes: usize,
+    ) -> Result<NewSession, Error> {
         let now = self.clock.now();
         let claims = SessionClaims {
             secret: session_keys::new_secret(&self.ids),
-            account: caller.account,
+            account,
             owner: owner.to_owned(),
             issued: now.as_ms().div_euclid(1000),
             expires: now.plus(duration).as_ms().div_euclid(1000),
+            role,
         };
-        let access_key_id = session_keys::new_id(caller.account, &self.ids);
-        let text = serde_json::to_vec(&claims).map_err(|_| Error::Signing)?;
+        let access_key_id = session_keys::new_id(account, &self.ids);
+        let mut text = serde_json::to_vec(&claims).map_err(|_| Error::Signing)?;
+        // Blanks at the end of the document make the token as long as the caller wants it.
+        let wanted = min_token_bytes.min(MAX_TOKEN_BYTES) / 4 * 3;
+        let padded = wanted.saturating_sub(SessionSeal::overhead());
+        text.resize(text.len().max(padded), b' ');
         let token = STANDARD.encode(self.seal.seal(&access_key_id, &text));
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Error::PackedPolicyTooLarge {
+                percent: percent(token.len(), MAX_TOKEN_BYTES),
+            });
+        }
         Ok(NewSession {
             access_key_id,
             expires_at: claims.expires_at(),
@@ -153,7 +205,17 @@ impl Sessions {
         }
         let claims = &session.claims;
         let owner = identities.owner(claims.account, &claims.owner).await?;
-        Ok(session.identity(owner.ok_or(Error::UnknownKey)?))
+        let owner = owner.ok_or(Error::UnknownKey)?;
+        if let Some(current) = session.current(&owner) {
+            return Ok(current);
+        }
+        // They are read after the owner and used as long, so they are no older.
+        let arns = claims
+            .role
+            .as_ref()
+            .map_or(&[][..], |role| &role.policy_arns);
+        let policies = identities.session_policies(claims.account, arns).await?;
+        Ok(session.identity(owner, policies))
     }
 
     fn open(&self, access_key_id: &str, token: &str) -> Result<Arc<OpenedSession>, Error> {
@@ -173,11 +235,20 @@ impl Sessions {
         let text = text.map_err(|_broken| Error::UnknownKey)?;
         let claims: SessionClaims =
             serde_json::from_slice(text.reveal()).map_err(|_| Error::UnknownKey)?;
+        let policy = claims.role.as_ref().and_then(|role| role.policy.as_ref());
+        let policy = policy.map(|text| Policy::parse(text.get(), Grammar::Identity));
+        let policy = policy.transpose().map_err(|_| Error::UnknownKey)?;
         let opened = Arc::new(OpenedSession {
             access_key_id: access_key_id.into(),
             credentials: Arc::new(TemporaryCredentials {
                 token: Secret::new(token.to_owned()),
                 expires_at: claims.expires_at(),
+                role: claims.role.clone(),
+            }),
+            policy: policy.map(|policy| NamedPolicy {
+                owner: None,
+                name: INLINE_POLICY.into(),
+                policy: Arc::new(policy),
             }),
             claims,
             current: ArcSwapOption::empty(),
@@ -187,29 +258,35 @@ impl Sessions {
     }
 }
 
-impl SessionClaims {
-    const fn expires_at(&self) -> Timestamp {
-        Timestamp::from_ms(self.expires.saturating_mul(1000))
-    }
-}
-
 impl OpenedSession {
-    fn identity(&self, owner: Arc<Owner>) -> Arc<Identity> {
+    /// The session for this state of its owner, where it is known.
+    fn current(&self, owner: &Arc<Owner>) -> Option<Arc<Identity>> {
         let current = self.current.load();
         let current = current.as_deref();
-        if let Some((_, identity)) = current.filter(|(known, _)| Arc::ptr_eq(known, &owner)) {
-            return Arc::clone(identity);
-        }
+        let current = current.filter(|(known, _)| Arc::ptr_eq(known, owner));
+        current.map(|(_, identity)| Arc::clone(identity))
+    }
+
+    /// The session for this state of its owner and of its managed session policies.
+    fn identity(&self, owner: Arc<Owner>, mut policies: Vec<NamedPolicy>) -> Arc<Identity> {
+        let role = self.claims.role.as_ref();
         let mut caller = owner
-            .caller("")
+            .caller(role.map_or("", |role| &role.name))
             .with_access_key(Arc::clone(&self.access_key_id))
             .with_temporary_credentials(Arc::clone(&self.credentials));
-        let issued_at = self.claims.issued.saturating_mul(1000);
-        caller.issued_at = Some(Timestamp::from_ms(issued_at));
+        caller.issued_at = Some(self.claims.issued_at());
+        if let Some(role) = role {
+            // A managed policy that was deleted allows nothing, and still limits the session.
+            let limited = self.policy.is_some() || !role.policy_arns.is_empty();
+            policies.extend(self.policy.clone());
+            caller.session_policies = limited.then(|| Arc::new(IdentityPolicies { policies }));
+            caller.tags = role.tags_over(&caller.tags);
+            caller.session_keys = role.condition_keys().into();
+        }
         let identity = Arc::new(Identity::of_session(
             Arc::new(caller),
             Secret::new(self.claims.secret.clone()),
-            owner.disabled,
+            Arc::clone(&owner),
         ));
         let current = (owner, Arc::clone(&identity));
         self.current.store(Some(Arc::new(current)));
@@ -228,7 +305,7 @@ mod tests {
         let sessions = Sessions::new(&MasterKey::random(&ids), Clock::System, ids);
         let root = Caller::root(AccountId::DEV);
         for _ in 0..15_000 {
-            let session = sessions.issue(&root, None).expect("a session");
+            let session = sessions.issue(&root, None, 0).expect("a session");
             let token = session.session_token.reveal();
             assert!(sessions.open(&session.access_key_id, token).is_ok());
         }

@@ -5,9 +5,11 @@ pub(super) mod entities;
 pub(super) mod instance_profiles;
 pub(super) mod managed_policies;
 pub(super) mod members;
+pub(super) mod oidc_providers;
 pub(super) mod policies;
 pub(super) mod policy_entities;
 pub(super) mod reset;
+pub(super) mod role_deletions;
 pub(super) mod roles;
 pub(super) mod tags;
 

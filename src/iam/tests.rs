@@ -3,7 +3,9 @@
 
 mod identities;
 mod managed_policies;
+mod oidc_providers;
 mod reset;
+mod role_sessions;
 mod roles;
 mod sessions;
 mod tokens;

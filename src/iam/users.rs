@@ -10,7 +10,7 @@ use wharfinger_db::{Db, Tx};
 use crate::entities::{existing, insert};
 use crate::entity::{EntityKind, EntityName};
 use crate::error::Error;
-use crate::managed::aws_managed_policies;
+use crate::managed::managed_policy_arn;
 use crate::policy::{Grammar, Policy};
 use crate::policy_lookup::check_policy;
 use crate::seal::Seal;
@@ -57,7 +57,7 @@ impl PolicyAttachment {
                 document: None,
             }));
         }
-        let arn = managed_arn(name).ok_or_else(|| Error::NoSuchPolicy(name.to_owned()))?;
+        let arn = managed_policy_arn(name).ok_or_else(|| Error::NoSuchPolicy(name.to_owned()))?;
         Ok(Self(PolicyRow {
             name: arn,
             document: None,
@@ -241,7 +241,7 @@ impl Users {
 
     /// Detaches a policy (managed or inline, by name or ARN) from the user.
     pub async fn detach(&self, account: AccountId, name: &str, policy: &str) -> Result<(), Error> {
-        let managed = managed_arn(policy);
+        let managed = managed_policy_arn(policy);
         let policy = policy.to_owned();
         self.change(account, name, move |tx, row| {
             let inline = Some((INLINE, &policy));
@@ -291,13 +291,6 @@ impl Users {
             })
             .await
     }
-}
-
-/// The ARN of the policy of AWS with this name or ARN.
-fn managed_arn(name: &str) -> Option<String> {
-    let mut policies = aws_managed_policies().iter();
-    let found = policies.find(|known| &*known.policy.name == name || known.arn.as_str() == name)?;
-    Some(found.arn.to_string())
 }
 
 /// The policy's name without the ARN that managed ones are stored under.

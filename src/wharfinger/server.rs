@@ -197,6 +197,7 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let identities = iam::Config {
         account: config.names.account,
         registry_token_ttl: config.registry_token_ttl,
+        oidc_key_sets: config.oidc_key_sets.clone(),
         dev: config.dev,
     };
     let iam = Iam::open(db.clone(), &master, clock.clone(), ids.clone(), identities).await?;

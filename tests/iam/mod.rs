@@ -1,9 +1,15 @@
-//! The identity APIs: users, groups, keys and policies, who a caller is, and temporary credentials.
+//! The identity APIs: users, groups, roles, instance profiles, keys and policies, who a caller is,
+//! and temporary credentials.
 
 mod access_keys;
+mod assume_role;
 mod boundaries;
 mod groups;
+mod instance_profiles;
 mod managed_policies;
+mod oidc_providers;
 mod policies;
+mod roles;
+mod service_roles;
 mod sessions;
 mod users;

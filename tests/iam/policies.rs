@@ -1,5 +1,6 @@
 //! Inline and attached policies of users and groups.
 
+use crate::iam::roles::TRUST;
 use crate::support::{ACCOUNT, Setup, TestServer};
 
 const ALLOW: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ecr:*",
@@ -8,8 +9,20 @@ const ADMIN: &str = "arn:aws:iam::aws:policy/AdministratorAccess";
 const READ_ONLY: &str = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly";
 
 /// Kind, member that names the identity, and the most characters of its inline policies.
-const KINDS: [(&str, &str, usize); 2] =
-    [("User", "UserName", 2_048), ("Group", "GroupName", 5_120)];
+const KINDS: [(&str, &str, usize); 3] = [
+    ("User", "UserName", 2_048),
+    ("Group", "GroupName", 5_120),
+    ("Role", "RoleName", 10_240),
+];
+
+/// What the creation of the kind needs besides the name.
+fn members<'a>(kind: &str, name: (&'a str, &'a str)) -> Vec<(&'a str, &'a str)> {
+    let trust = ("AssumeRolePolicyDocument", TRUST);
+    match kind {
+        "Role" => vec![name, trust],
+        _ => vec![name],
+    }
+}
 
 #[tokio::test]
 async fn inline_policies_are_set_read_and_deleted() {
@@ -19,7 +32,8 @@ async fn inline_policies_are_set_read_and_deleted() {
         let name = (member, "x");
         let policy = |name: &'static str| ("PolicyName", name);
         let put = format!("Put{kind}Policy");
-        root.iam_ok(&format!("Create{kind}"), &[name]).await;
+        root.iam_ok(&format!("Create{kind}"), &members(kind, name))
+            .await;
         for called in ["b", "a", "a"] {
             root.iam_ok(&put, &[name, policy(called), ("PolicyDocument", ALLOW)])
                 .await;
@@ -73,7 +87,8 @@ async fn managed_policies_are_attached_and_detached() {
         let name = (member, "x");
         let (attach, detach) = (format!("Attach{kind}Policy"), format!("Detach{kind}Policy"));
         let list = format!("ListAttached{kind}Policies");
-        root.iam_ok(&format!("Create{kind}"), &[name]).await;
+        root.iam_ok(&format!("Create{kind}"), &members(kind, name))
+            .await;
         for arn in [READ_ONLY, ADMIN, ADMIN] {
             root.iam_ok(&attach, &[name, ("PolicyArn", arn)]).await;
         }
@@ -140,4 +155,32 @@ async fn a_user_with_a_boundary_has_no_more_than_it_allows() {
         "AccessDenied",
         "because no permissions boundary allows the iam:ListUsers action",
     );
+}
+
+/// IAM takes documents of up to 131,072 characters, and its quotas refuse them.
+#[tokio::test]
+async fn a_long_document_gets_the_error_of_iam() {
+    let server = TestServer::start(Setup::default()).await;
+    let root = server.aws();
+    root.iam_ok("CreateUser", &[("UserName", "x")]).await;
+    let named = [("UserName", "x"), ("PolicyName", "p")];
+    for (chars, status, code, message) in [
+        (70_000, 409, "LimitExceeded", "Maximum policy size of 2048"),
+        (131_072, 409, "LimitExceeded", "Maximum policy size of 2048"),
+        (
+            131_073,
+            400,
+            "ValidationError",
+            "length less than or equal to 131072",
+        ),
+    ] {
+        let long = "{".repeat(chars);
+        let put = [named[0], named[1], ("PolicyDocument", long.as_str())];
+        let refused = root.iam("PutUserPolicy", &put).await;
+        refused.assert_fault(status, code, message);
+    }
+    let long = "\u{e9}".repeat(131_072);
+    let policy = [("PolicyName", "p"), ("PolicyDocument", long.as_str())];
+    let refused = root.iam("CreatePolicy", &policy).await;
+    refused.assert_fault(409, "LimitExceeded", "PolicySize: 6144");
 }

@@ -12,4 +12,5 @@ pub(crate) use aws::{Aws, now, on, seconds};
 pub(crate) use client::{Client, Response};
 pub(crate) use content::{digest_of, image, index, sha512_of};
 pub(crate) use process::{Process, command, run, run_ok, stderr};
+pub(crate) use query::QueryOutcome;
 pub(crate) use server::{ACCOUNT, Setup, TestServer};

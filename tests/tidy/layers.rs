@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
         "blobs",
         "db",
         "http",
+        "oidc",
         "telemetry",
         "ecs-protocol",
     ],

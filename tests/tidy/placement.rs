@@ -100,6 +100,22 @@ fn sql_stands_in_stores() {
     report("only `store` files hold SQL", &broken);
 }
 
+/// What a server reads of the registry is cached until that server itself commits
+/// (`registry::state_cache`), so that a policy which a command set beside it would not be in force.
+#[test]
+fn commands_leave_the_registry_to_the_server() {
+    let commands = sources().filter(|file| file.path.starts_with("src/wharfinger/cli/"));
+    let commands: Vec<_> = commands.collect();
+    assert!(commands.len() > 5, "the folder of the commands");
+    let mut broken = Vec::new();
+    for file in commands {
+        let mut names = file.identifiers().into_iter();
+        let found = names.find(|(_, name)| matches!(*name, "registry" | "wharfinger_registry"));
+        broken.extend(found.map(|(at, _)| format!("{}:{}", file.path, file.line(at))));
+    }
+    report("commands do not use the registry", &broken);
+}
+
 /// What one of the two engines does not know, or knows differently.
 const UNCOMMON: &[&str] = &[
     " LIKE ",

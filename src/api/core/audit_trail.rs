@@ -81,11 +81,13 @@ impl AuditTrail {
     }
 
     /// Notes that the credentials of the request are not valid, with the access key id that it
-    /// names.
+    /// names. A sender that is known stays as it is.
     pub fn note_failed_sign_in(&self, access_key_id: Option<&str>) {
         let mut noted = self.noted();
-        noted.is_failed_sign_in = true;
-        noted.identity = Some(unknown_identity(access_key_id));
+        if noted.identity.is_none() {
+            noted.is_failed_sign_in = true;
+            noted.identity = Some(unknown_identity(access_key_id));
+        }
     }
 
     /// Records the request if it belongs into the log: one that is recorded in any case, once its

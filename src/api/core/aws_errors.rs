@@ -14,7 +14,7 @@ pub(crate) const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
 /// The XML namespace of a fault whose service is not known: that of STS, which clients of the Query
 /// protocol call first.
-const DEFAULT_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
+pub(crate) const DEFAULT_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 /// Errors in the protocol family of the request.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ impl ErrorFormat for AwsErrors {
             ServiceError::TimedOut => Fault::unavailable(family),
             ServiceError::Internal => Fault::internal(family),
         };
-        fault_response(&fault, family, request_id)
+        fault_response(&fault, family, DEFAULT_NAMESPACE, request_id)
     }
 }
 
@@ -54,13 +54,18 @@ pub(crate) fn family(headers: &HeaderMap) -> Family {
     }
 }
 
-/// The response for a fault.
-pub(crate) fn fault_response(fault: &Fault, family: Family, request_id: &str) -> Response<Body> {
+/// The response for a fault. `namespace` is that of its service, for XML.
+pub(crate) fn fault_response(
+    fault: &Fault,
+    family: Family,
+    namespace: &str,
+    request_id: &str,
+) -> Response<Body> {
     let status = StatusCode::from_u16(fault.status());
     let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = match family {
         Family::Json => json::fault(fault),
-        Family::Query => xml::fault(fault, DEFAULT_NAMESPACE, request_id),
+        Family::Query => xml::fault(fault, namespace, request_id),
     };
     let mut response = aws_response(status, family, request_id, body);
     if matches!(

@@ -2,7 +2,8 @@
 //!
 //! A request passes these steps in this order: its operation is found by its head, its key and time
 //! are checked, its body is received within bounds, its signature is verified, its document is
-//! parsed, and the operation decodes, authorises, runs and encodes.
+//! parsed, and the operation decodes, authorises, runs and encodes. A request without a signature
+//! reaches only operations that need none.
 
 use std::sync::Arc;
 
@@ -17,12 +18,12 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use wharfinger_audit::AuditLog;
 use wharfinger_aws::sigv4::{self, SignatureError};
-use wharfinger_aws::{Family, Fault, json, query};
+use wharfinger_aws::{Family, Fault, Side, json, query};
 use wharfinger_base::Clock;
-use wharfinger_iam::{self as iam, Iam, SigV4Claim, Signed};
+use wharfinger_iam::{self as iam, Caller, Iam, Principal, Signed};
 
 use crate::audit_trail::{AuditTrail, AuditedRequest};
-use crate::aws_errors::{TARGET, aws_response, family, fault_response};
+use crate::aws_errors::{DEFAULT_NAMESPACE, TARGET, aws_response, family, fault_response};
 use crate::body_budget::{EncodedDocument, ReceiveBodyError, ReceivedBody};
 use crate::mounted::{MountedOperation, MountedService};
 use crate::names::Names;
@@ -33,8 +34,11 @@ use crate::scope::RequestScope;
 use crate::service::CallHead;
 
 /// The largest body of a request whose head names no known operation, in bytes: a form of the Query
-/// protocol, or a request that fails.
-const MAX_FORM_BYTES: usize = 64 * 1024;
+/// protocol, or a request that fails. IAM's longest policy document, of 131,072 characters up to
+/// U+00FF, takes 786,432 bytes where every one is encoded.
+const MAX_FORM_BYTES: usize = 800 * 1024;
+/// The largest form without a signature, in bytes: it holds a token of an identity provider.
+const MAX_UNSIGNED_FORM_BYTES: usize = 64 * 1024;
 
 /// The services of the route, and what they share.
 pub struct Gateway {
@@ -91,7 +95,8 @@ async fn serve(
                 );
             }
             info.error_code = Some(fault.code.to_string());
-            fault_response(&fault, family, context.request_id())
+            let namespace = state.namespace(&head, &info);
+            fault_response(&fault, family, namespace, context.request_id())
         }
     };
     info.attach(response)
@@ -109,14 +114,19 @@ impl Gateway {
         let iam = &self.iam;
         let target = self.target(head);
         outline.set_operation(target.clone());
-        let claim = iam
-            .check_sigv4_head(&signed_parts(head, ""))
-            .await
-            .map_err(|error| outline.authentication_fault(&error, head, family))?;
+        let claim = match iam.check_sigv4_head(&signed_parts(head, "")).await {
+            Ok(claim) => claim,
+            Err(iam::Error::MissingCredentials) if family == Family::Query => {
+                return self.handle_unsigned(context, head, body, outline).await;
+            }
+            Err(error) => return Err(outline.authentication_fault(&error, head, family)),
+        };
         let max_bytes = target
             .as_ref()
             .map_or(MAX_FORM_BYTES, |operation| operation.facts().max_body_bytes);
-        let received = self.receive(context, head, body, &claim, max_bytes).await?;
+        let budget_id = claim.budget_id();
+        let received = self.receive(context, head, body, budget_id, max_bytes);
+        let received = received.await?;
         let body_hash = sigv4::body_hash(&received.bytes);
         let signed = iam
             .authenticate_sigv4(claim, &signed_parts(head, &body_hash))
@@ -131,7 +141,7 @@ impl Gateway {
                 let operation = target.ok_or_else(|| unknown_target(head))?;
                 (operation, json::document(&received.bytes)?)
             }
-            Family::Query => self.form(head, &received.bytes, &signed)?,
+            Family::Query => self.form(head, &received.bytes, signed.service.as_deref())?,
         };
         outline.set_operation(Some(operation.clone()));
         self.check_signed_service(&operation, &signed)?;
@@ -141,6 +151,55 @@ impl Gateway {
         }
         drop(received.bytes);
         operation.run(call, document).await
+    }
+
+    /// Handles a form without a signature. Its sender is charged by its address alone.
+    async fn handle_unsigned(
+        &self,
+        context: &RequestContext,
+        head: &Parts,
+        body: &mut Body,
+        outline: &mut Outline,
+    ) -> Result<EncodedDocument, Fault> {
+        let missing = |_| Fault::missing_authentication(Family::Query);
+        let received = self.receive(context, head, body, None, MAX_UNSIGNED_FORM_BYTES);
+        let received = received.await?;
+        let (operation, document) = self.form(head, &received.bytes, None).map_err(missing)?;
+        outline.set_operation(Some(operation.clone()));
+        if !operation.facts().is_unsigned {
+            return Err(Fault::missing_authentication(Family::Query));
+        }
+        let anonymous = Caller::new(self.iam.account(), Principal::Anonymous, Arc::default());
+        let signed = Signed {
+            caller: Arc::new(anonymous),
+            region: None,
+            service: None,
+        };
+        let call = self.call_head(context, signed, &outline.trail);
+        drop(received.bytes);
+        let outcome = operation.run(call, document).await;
+        if outcome
+            .as_ref()
+            .is_err_and(|fault| fault.side == Side::Sender)
+        {
+            // Unless a decision was made about the sender, its token proves nothing.
+            outline.trail.note_failed_sign_in(None);
+        }
+        outcome
+    }
+
+    /// The XML namespace for a fault: that of the operation's service, else of the service that the
+    /// request is signed for, rightly or not.
+    fn namespace(&self, head: &Parts, info: &ResponseInfo) -> &'static str {
+        let signed_for = || {
+            let claim = sigv4::Claim::read(&signed_parts(head, ""));
+            Some(claim.ok()??.credential.service)
+        };
+        let service = info.service.map(ToOwned::to_owned).or_else(signed_for);
+        let mut models = self.services.iter().map(MountedService::model);
+        models
+            .find(|model| model.family == Family::Query && service.as_deref() == Some(model.name))
+            .map_or(DEFAULT_NAMESPACE, |model| model.namespace)
     }
 
     /// The operation that the target header of a JSON request names.
@@ -155,12 +214,12 @@ impl Gateway {
     }
 
     /// Operation and members of a form. The service is the one that the request is signed for; an
-    /// unsigned request (under `--dev`) gets the first one with such an operation.
+    /// unsigned request gets the first one with such an operation.
     fn form(
         &self,
         head: &Parts,
         body: &[u8],
-        signed: &Signed,
+        signed_service: Option<&str>,
     ) -> Result<(MountedOperation, Value), Fault> {
         let form = if head.method == Method::GET || body.is_empty() {
             head.uri.query().unwrap_or_default().as_bytes()
@@ -168,12 +227,7 @@ impl Gateway {
             body
         };
         let request = query::decode(form)?;
-        let is_signed_for = |name| {
-            signed
-                .service
-                .as_deref()
-                .is_none_or(|signed| signed == name)
-        };
+        let is_signed_for = |name| signed_service.is_none_or(|signed| signed == name);
         let operation = self
             .services
             .iter()
@@ -246,7 +300,7 @@ impl Gateway {
         context: &RequestContext,
         head: &Parts,
         body: &mut Body,
-        claim: &SigV4Claim,
+        budget_id: Option<&str>,
         max_bytes: usize,
     ) -> Result<ReceivedBody, Fault> {
         let family = family(&head.headers);
@@ -255,7 +309,7 @@ impl Gateway {
         if declared.is_some_and(|length| length > max_bytes) {
             return Err(Fault::too_large(max_bytes));
         }
-        let received = context.receive_body(body, max_bytes, claim.budget_id());
+        let received = context.receive_body(body, max_bytes, budget_id);
         received.await.map_err(|error| match error {
             ReceiveBodyError::TooLarge => Fault::too_large(max_bytes),
             ReceiveBodyError::Exhausted => Fault::unavailable(family),
@@ -286,6 +340,9 @@ impl Outline {
     fn set_operation(&mut self, operation: Option<MountedOperation>) {
         let facts = operation.as_ref().map(MountedOperation::facts);
         self.info.operation = facts.map(|facts| facts.name);
+        let service = operation.as_ref().map(|operation| operation.model().name);
+        // The head of a request of the Query protocol does not name it.
+        self.info.service = service;
         self.trail = Arc::new(AuditTrail::new(facts.is_some_and(|facts| facts.is_audited)));
         self.operation = operation;
     }

@@ -18,6 +18,8 @@ use crate::request_log::{Line, RequestLog};
 pub struct ResponseInfo {
     /// The operation, by a name from a table; `None` for a request that names none.
     pub operation: Option<&'static str>,
+    /// The AWS service of the operation, where it is known.
+    pub service: Option<&'static str>,
     /// The authenticated caller.
     pub caller: Option<String>,
     /// The error code of the response.

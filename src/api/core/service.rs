@@ -15,7 +15,7 @@ use wharfinger_base::Timestamp;
 use wharfinger_iam::{Caller, EvaluationBudget, Policy, Resource};
 
 use crate::audit_trail::AuditTrail;
-use crate::authorizer::{Authorizer, RequestFacts};
+use crate::authorizer::{AccessDenied, Authorizer, RequestFacts};
 use crate::body_budget::{BodyReservation, EncodedDocument};
 use crate::operation_kind::reads;
 use crate::origin::Origin;
@@ -88,6 +88,9 @@ pub trait Operation: DeserializeOwned + Send + Sync + 'static {
     /// default it has those of operations that change something. One that issues credentials
     /// overrides it.
     const IS_AUDITED: bool = !reads(Self::NAME);
+    /// Whether requests need no signature, because their members prove who sends them. For
+    /// operations of the Query protocol. Their caller is anonymous unless there is a signature.
+    const IS_UNSIGNED: bool = false;
 
     /// The resource that the operation works on.
     ///
@@ -173,6 +176,7 @@ pub(crate) struct OperationFacts {
     pub(crate) name: &'static str,
     pub(crate) max_body_bytes: usize,
     pub(crate) is_audited: bool,
+    pub(crate) is_unsigned: bool,
 }
 
 /// A response in progress: the encoded body, or the fault.
@@ -194,6 +198,7 @@ impl<S: Service> OperationEntry<S> {
                 name: O::NAME,
                 max_body_bytes: O::MAX_BODY_BYTES,
                 is_audited: O::IS_AUDITED,
+                is_unsigned: O::IS_UNSIGNED,
             },
             run: run::<O>,
         }
@@ -317,9 +322,17 @@ impl<S: Service> Call<S> {
     }
 
     fn authorizer<'a>(&'a self, budget: &'a EvaluationBudget) -> Authorizer<'a> {
+        self.authorizer_of(&self.head.caller, budget)
+    }
+
+    fn authorizer_of<'a>(
+        &'a self,
+        caller: &'a Caller,
+        budget: &'a EvaluationBudget,
+    ) -> Authorizer<'a> {
         let head = &self.head;
         Authorizer {
-            caller: &head.caller,
+            caller,
             origin: &head.origin,
             region: &head.scope.region,
             now: head.now,
@@ -356,6 +369,12 @@ impl<S: Service> Context<S> {
         &self.call.head.request_id
     }
 
+    /// When the request was received.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.call.head.now
+    }
+
     /// Charges `bytes` of the response to the memory budget of the server, until it was sent. For
     /// operations whose output may be large.
     ///
@@ -376,6 +395,23 @@ impl<S: Service> Context<S> {
     /// All resources that the operation demanded permissions on, in the order of its demands.
     pub fn resources(&self) -> impl Iterator<Item = &S::Resource> {
         std::iter::once(&self.resource).chain(&self.others)
+    }
+
+    /// Checks that `caller` may perform the service's action of this name on the resource of the
+    /// operation. For what only becomes known while the operation runs, such as whom the members of
+    /// a request prove to be its sender.
+    ///
+    /// # Errors
+    /// [`AccessDenied`].
+    pub fn check_as(
+        &self,
+        caller: &Caller,
+        action: &str,
+        facts: &RequestFacts,
+    ) -> Result<(), AccessDenied> {
+        let action = format!("{}:{action}", S::model().name);
+        let authorizer = self.call.authorizer_of(caller, &self.budget);
+        authorizer.check_with_facts(&action, &self.resource, facts)
     }
 
     /// Whether the caller could perform the service's action of this name on the resource if

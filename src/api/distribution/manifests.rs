@@ -131,9 +131,8 @@ async fn receive_manifest(
     if declared.is_some_and(|declared| declared > max_bytes as u64) {
         return Err(body_error(ReceiveBodyError::TooLarge));
     }
-    let caller = request.caller.arn().to_string();
     let context = request.incoming.context;
-    let received = context.receive_body(body, max_bytes, Some(&caller));
+    let received = context.receive_body(body, max_bytes, request.caller.budget_id());
     received.await.map_err(body_error)
 }
 

@@ -43,7 +43,8 @@ pub(crate) async fn start(
         return Ok(created(&repository.name, &digest));
     }
     let algorithm = algorithm.unwrap_or_default();
-    let owner = request.caller.arn().to_string();
+    // All sessions of a role count as one caller: whoever assumes it chooses their names.
+    let owner = request.caller.principal_arn().to_string();
     let upload = uploads.start(repository.id, algorithm, &owner).await?;
     Ok(progress(StatusCode::ACCEPTED, &repository.name, &upload))
 }

@@ -228,11 +228,11 @@ impl Operation for InitiateLayerUpload {
 
     async fn run(self, cx: &Context<Ecr>) -> Result<InitiateLayerUploadOutput> {
         let repository = cx.resource().repository()?;
-        let upload = cx
-            .state()
-            .registry
-            .uploads
-            .start(repository.id, Algorithm::Sha256, cx.caller().arn().as_str())
+        // All sessions of a role count as one caller: whoever assumes it chooses their names.
+        let owner = cx.caller().principal_arn().as_str();
+        let uploads = &cx.state().registry.uploads;
+        let upload = uploads
+            .start(repository.id, Algorithm::Sha256, owner)
             .await?;
         Ok(InitiateLayerUploadOutput {
             upload_id: UploadId(upload.id),

@@ -9,11 +9,13 @@ mod groups;
 mod instance_profiles;
 mod kinds;
 mod managed_policies;
+mod oidc_providers;
 mod paging;
 mod policies;
 mod policy_versions;
 mod resource;
 mod roles;
+mod service_roles;
 mod tags;
 mod users;
 mod views;
@@ -22,6 +24,7 @@ use std::sync::{Arc, LazyLock};
 
 pub use error::Error;
 use kinds::{Group, InstanceProfile, Named, Role, User};
+use oidc_providers::ProviderByArn;
 pub use resource::{IamResource, IamResourceId};
 use tags::PolicyByArn;
 use wharfinger_api_core::{OperationEntry, Service, ServiceModel, operations};
@@ -101,6 +104,9 @@ static OPERATIONS: &[OperationEntry<IamService>] = operations![
     roles::UpdateRole,
     roles::UpdateRoleDescription,
     roles::UpdateAssumeRolePolicy,
+    service_roles::CreateServiceLinkedRole,
+    service_roles::DeleteServiceLinkedRole,
+    service_roles::GetServiceLinkedRoleDeletionStatus,
     entities::Create<InstanceProfile>,
     entities::Get<InstanceProfile>,
     entities::List<InstanceProfile>,
@@ -124,6 +130,16 @@ static OPERATIONS: &[OperationEntry<IamService>] = operations![
     tags::Tag<PolicyByArn>,
     tags::Untag<PolicyByArn>,
     tags::ListTags<PolicyByArn>,
+    oidc_providers::CreateOpenIDConnectProvider,
+    oidc_providers::GetOpenIDConnectProvider,
+    oidc_providers::ListOpenIDConnectProviders,
+    oidc_providers::DeleteOpenIDConnectProvider,
+    oidc_providers::AddClientIDToOpenIDConnectProvider,
+    oidc_providers::RemoveClientIDFromOpenIDConnectProvider,
+    oidc_providers::UpdateOpenIDConnectProviderThumbprint,
+    tags::Tag<ProviderByArn>,
+    tags::Untag<ProviderByArn>,
+    tags::ListTags<ProviderByArn>,
     policies::PutPolicy<User>,
     policies::GetPolicy<User>,
     policies::ListPolicies<User>,

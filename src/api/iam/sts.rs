@@ -1,9 +1,12 @@
 //! AWS STS: who a caller is, and temporary credentials.
 
 mod access_key;
+mod assume_role;
 mod caller;
 mod credentials;
 mod error;
+mod session;
+mod web_identity;
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,7 +14,7 @@ pub use error::Error;
 use wharfinger_api_core::{OperationEntry, Service, ServiceModel, operations};
 use wharfinger_aws::constraints::Limits;
 use wharfinger_aws::{AccountId, Arn, Family};
-use wharfinger_iam::{Caller, Iam, Resource};
+use wharfinger_iam::{Caller, Iam, Resource, TargetRole, TrustPolicy};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -35,23 +38,68 @@ pub struct State {
     pub iam: Arc<Iam>,
 }
 
-/// The caller's account, which is all that these operations work on.
-pub struct Account(AccountId);
+/// The name of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StsResourceId {
+    /// The caller's account, for operations that work on nothing else.
+    Account(AccountId),
+    /// A role that shall be assumed.
+    Role(Arn),
+}
 
-impl Resource for Account {
+/// A resource as decisions and operations use it.
+pub enum StsResource {
+    Account(AccountId),
+    Role(Box<TargetRole>),
+}
+
+impl StsResource {
+    /// The role.
+    ///
+    /// # Errors
+    /// An internal one for an operation that did not name a role.
+    fn role(&self) -> Result<&TargetRole> {
+        match self {
+            Self::Role(role) => Ok(role),
+            Self::Account(_) => Err(Error::wrong_resource()),
+        }
+    }
+}
+
+impl Resource for StsResource {
     fn arn(&self) -> Option<&Arn> {
-        None
+        match self {
+            Self::Account(_) => None,
+            Self::Role(role) => role.arn(),
+        }
     }
 
     fn account(&self) -> AccountId {
-        self.0
+        match self {
+            Self::Account(account) => *account,
+            Self::Role(role) => role.account(),
+        }
+    }
+
+    fn trust_policy(&self) -> TrustPolicy<'_> {
+        match self {
+            Self::Account(_) => TrustPolicy::NotNeeded,
+            Self::Role(role) => role.trust_policy(),
+        }
+    }
+
+    fn tags(&self) -> &[(String, String)] {
+        match self {
+            Self::Account(_) => &[],
+            Self::Role(role) => role.tags(),
+        }
     }
 }
 
 impl Service for Sts {
     type State = State;
-    type ResourceId = AccountId;
-    type Resource = Account;
+    type ResourceId = StsResourceId;
+    type Resource = StsResource;
     type Error = Error;
 
     fn model() -> &'static ServiceModel {
@@ -62,13 +110,21 @@ impl Service for Sts {
         OPERATIONS
     }
 
-    async fn load(_state: &State, account: &AccountId, _caller: &Caller) -> Result<Account> {
-        Ok(Account(*account))
+    async fn load(state: &State, id: &StsResourceId, _caller: &Caller) -> Result<StsResource> {
+        match id {
+            StsResourceId::Account(account) => Ok(StsResource::Account(*account)),
+            StsResourceId::Role(arn) => {
+                let role = state.iam.role_sessions().role(arn).await?;
+                Ok(StsResource::Role(Box::new(role)))
+            }
+        }
     }
 }
 
 /// In the order of their names, as the limits are.
 static OPERATIONS: &[OperationEntry<Sts>] = operations![
+    assume_role::AssumeRole,
+    web_identity::AssumeRoleWithWebIdentity,
     access_key::GetAccessKeyInfo,
     caller::GetCallerIdentity,
     credentials::GetSessionToken,

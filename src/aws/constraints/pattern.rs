@@ -29,6 +29,8 @@ const PATTERNS: &[(&str, Predicate)] = &[
     }),
     (r"[\w+=/:,.@-]*", |text| is_word(text, b"+=/:,.@-")),
     (r"[\w]+", |text| !text.is_empty() && is_word(text, b"")),
+    (r"[\w+=,.@-]*", |text| is_word(text, b"+=,.@-")),
+    (r"[\w+=,.@:/-]*", |text| is_word(text, b"+=,.@:/-")),
     (r"[\w+=,.@-]+", |text| {
         !text.is_empty() && is_word(text, b"+=,.@-")
     }),
@@ -42,6 +44,9 @@ const PATTERNS: &[(&str, Predicate)] = &[
     (r"[\u0009\u000A\u000D\u0020-\u00FF]+", |text| {
         let legal = |character| is_latin(character) || "\t\n\r".contains(character);
         !text.is_empty() && text.chars().all(legal)
+    }),
+    (r"[\u0009\u000A\u000D\u0020-\u007E\u00A1-\u00FF]*", |text| {
+        text.chars().all(is_description_character)
     }),
     (r"[\p{L}\p{Z}\p{N}_.:/=+\-@]+", |text| {
         !text.is_empty() && text.chars().all(is_tag_character)
@@ -76,6 +81,11 @@ fn is_word(text: &str, more: &[u8]) -> bool {
 /// A character of Latin-1 that is no control of ASCII.
 const fn is_latin(character: char) -> bool {
     matches!(character, ' '..='\u{FF}')
+}
+
+/// A printable character of Latin-1 without the no-break space, a tab or the end of a line.
+const fn is_description_character(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..='~' | '\u{A1}'..='\u{FF}')
 }
 
 /// A `/`, then characters from `!` to `last`.
@@ -189,6 +199,11 @@ mod tests {
                 is_policy_path,
                 &["/", "/a/", "/a.b/c=d/"],
                 &["", "a", "/a", "//", "/a//b/", "/a b/"],
+            ),
+            (
+                |text| text.chars().all(is_description_character),
+                &["", "for CI\n\u{e9}~"],
+                &["\u{A0}", "\u{7F}", "\u{100}", "\0"],
             ),
             (
                 |text| is_path(text, 0x7E),

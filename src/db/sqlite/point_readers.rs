@@ -24,33 +24,48 @@ const TAKE_SNAPSHOT: &str = "SELECT 1 FROM sqlite_schema LIMIT 1";
 /// Counts the commits of this process: odd while one is under way. Two snapshots that were taken
 /// while it had the same even value are the same state.
 #[derive(Debug, Default)]
-pub(crate) struct Commits(AtomicU64);
+pub(crate) struct Commits {
+    count: AtomicU64,
+    /// The newest commit that a reader may have seen while it was under way, as its count then.
+    /// Snapshots from before are not used any more: a change that was seen stays.
+    seen: AtomicU64,
+}
 
 impl Commits {
     /// Runs a commit. Its result may be sent once this has returned: no read that begins later
     /// uses an older snapshot.
     pub(crate) fn during<T>(&self, commit: impl FnOnce() -> T) -> T {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.count.fetch_add(1, Ordering::SeqCst);
         let result = commit();
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.count.fetch_add(1, Ordering::SeqCst);
         result
     }
 
     /// Makes all snapshots outdated.
     fn skip(&self) {
-        self.0.fetch_add(2, Ordering::SeqCst);
+        self.count.fetch_add(2, Ordering::SeqCst);
     }
 
     /// The count; `None` while a commit is under way.
     fn settled(&self) -> Option<u64> {
-        let count = self.0.load(Ordering::SeqCst);
+        let count = self.count.load(Ordering::SeqCst);
         count.is_multiple_of(2).then_some(count)
     }
 
+    /// Notes that a reader has taken a new snapshot, before its result is used: it may hold the
+    /// commit that is under way.
+    pub(crate) fn note_snapshot(&self) {
+        let count = self.count.load(Ordering::SeqCst);
+        if !count.is_multiple_of(2) {
+            self.seen.fetch_max(count, Ordering::SeqCst);
+        }
+    }
+
     /// Whether no commit has ended since the count was `version`. One that is under way is not
-    /// acknowledged yet.
+    /// acknowledged yet, and counts only if it may have been seen.
     fn is_current(&self, version: u64) -> bool {
-        self.0.load(Ordering::SeqCst) & !1 == version
+        let count = self.count.load(Ordering::SeqCst);
+        count & !1 == version && (count == version || self.seen.load(Ordering::SeqCst) < count)
     }
 }
 
@@ -107,6 +122,9 @@ impl PointReader {
             version: before.filter(|_| commits.settled() == before),
             taken_at,
         };
+        if snapshot.version.is_none() {
+            commits.note_snapshot();
+        }
         self.snapshot = Some(snapshot);
         Ok(snapshot)
     }

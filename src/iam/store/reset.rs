@@ -4,7 +4,7 @@ use wharfinger_aws::AccountId;
 use wharfinger_db::{self as db, Tx, params};
 
 /// What is removed. The keys of the account's root stay.
-const STATEMENTS: [&str; 10] = [
+const STATEMENTS: [&str; 11] = [
     "DELETE FROM access_keys WHERE account = ?1 AND owner_id <> 'root'",
     "DELETE FROM identity_policies WHERE account = ?1",
     "DELETE FROM identity_tags WHERE account = ?1",
@@ -15,6 +15,7 @@ const STATEMENTS: [&str; 10] = [
     "DELETE FROM managed_policy_versions WHERE policy_id IN (SELECT policy_id FROM \
      managed_policies WHERE account = ?1)",
     "DELETE FROM managed_policies WHERE account = ?1",
+    "DELETE FROM oidc_providers WHERE account = ?1",
     "DELETE FROM entities WHERE account = ?1",
 ];
 

@@ -57,7 +57,6 @@ fn seconds(role: &RoleRow) -> i64 {
 }
 
 /// Records a use of the role, unless one at `since` or later is recorded.
-#[cfg_attr(not(test), expect(dead_code, reason = "for sessions of roles"))]
 pub(crate) fn record_use(
     tx: &mut Tx<'_>,
     role_id: &str,

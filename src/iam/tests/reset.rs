@@ -19,6 +19,14 @@ async fn nothing_is_left_but_the_root() {
         let (profile, role) = (profile.expect("made"), role.expect("made"));
         let added = iam.entities().add_role(account, &profile.name, &role.name);
         added.await.expect("added");
+        let provider = NewOidcProvider {
+            url: "https://ci.example.com".to_owned(),
+            client_ids: Vec::new(),
+            thumbprints: Vec::new(),
+            tags: Vec::new(),
+        };
+        let provider = iam.oidc_providers().create(account, provider);
+        provider.await.expect("a provider");
         let policy = NewManagedPolicy {
             name: "Pull".to_owned(),
             path: "/".to_owned(),

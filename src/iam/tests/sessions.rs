@@ -18,7 +18,9 @@ async fn a_session_stands_for_its_user_until_it_ends() {
     let iam = world.open().await;
     let key = user(&iam, "ci", &["AdministratorAccess"]).await;
     let caller = signs_in(&iam, &key).await.expect("in").caller;
-    let session = iam.session_token(&caller, Some(SHORT)).expect("a session");
+    let session = iam
+        .session_token(&caller, Some(SHORT), 0)
+        .expect("a session");
     assert_eq!(session.expires_at, Timestamp::from_ms(NOON + 900_000));
     let again = uses(&iam, &session).await.expect("in").caller;
     assert_eq!(
@@ -36,7 +38,7 @@ async fn a_session_stands_for_its_user_until_it_ends() {
         "all sessions share what one may use"
     );
     assert_eq!(
-        iam.session_token(&again, None).err(),
+        iam.session_token(&again, None, 0).err(),
         Some(Error::SessionOfSession)
     );
     let (most, rest) = (Duration::from_millis(899_999), Duration::from_millis(1));
@@ -55,7 +57,7 @@ async fn key_secret_and_token_belong_together() {
     let iam = world.open().await;
     let key = user(&iam, "ci", &[]).await;
     let caller = signs_in(&iam, &key).await.expect("in").caller;
-    let issue = || iam.session_token(&caller, None).expect("a session");
+    let issue = || iam.session_token(&caller, None, 0).expect("a session");
     let (session, other) = (issue(), issue());
     let (id, secret) = (
         session.access_key_id.as_str(),
@@ -100,7 +102,7 @@ async fn a_session_ends_with_its_user() {
     let iam = world.open().await;
     let key = user(&iam, "ci", &[]).await;
     let caller = signs_in(&iam, &key).await.expect("in").caller;
-    let session = iam.session_token(&caller, None).expect("a session");
+    let session = iam.session_token(&caller, None, 0).expect("a session");
     assert!(uses(&iam, &session).await.is_ok());
     let users = iam.users();
     users.disable(AccountId::DEV, "ci").await.expect("disabled");
@@ -127,7 +129,7 @@ async fn sessions_of_users_last_twelve_hours_and_of_roots_one() {
     let user = signs_in(&iam, &key).await.expect("in").caller;
     let root = Caller::root(AccountId::DEV);
     let lasts = |caller: &Caller, wanted: Option<u64>| {
-        let session = iam.session_token(caller, wanted.map(Duration::from_secs));
+        let session = iam.session_token(caller, wanted.map(Duration::from_secs), 0);
         let session = session.expect("a session");
         session.expires_at.since(world.clock.now()).as_secs()
     };
@@ -136,7 +138,7 @@ async fn sessions_of_users_last_twelve_hours_and_of_roots_one() {
     assert_eq!(lasts(&root, None), 3_600);
     assert_eq!(lasts(&root, Some(900)), 900);
     assert_eq!(lasts(&root, Some(129_600)), 3_600);
-    let session = iam.session_token(&root, None).expect("a session");
+    let session = iam.session_token(&root, None, 0).expect("a session");
     let caller = uses(&iam, &session).await.expect("in").caller;
     assert_eq!(caller.principal, Principal::Root);
 }
@@ -147,7 +149,9 @@ async fn nothing_that_a_session_gets_lives_longer() {
     let iam = world.open().await;
     let key = user(&iam, "ci", &[]).await;
     let caller = signs_in(&iam, &key).await.expect("in").caller;
-    let session = iam.session_token(&caller, Some(SHORT)).expect("a session");
+    let session = iam
+        .session_token(&caller, Some(SHORT), 0)
+        .expect("a session");
     let caller = uses(&iam, &session).await.expect("in").caller;
     let end = session.expires_at;
     world.after(Duration::from_mins(12));
@@ -184,7 +188,7 @@ async fn every_key_id_names_its_account() {
     let iam = world.open().await;
     let key = user(&iam, "ci", &[]).await;
     let caller = signs_in(&iam, &key).await.expect("in").caller;
-    let session = iam.session_token(&caller, None).expect("a session");
+    let session = iam.session_token(&caller, None, 0).expect("a session");
     for id in [&key.access_key_id, &session.access_key_id] {
         assert_eq!(iam.account_of_key(id).await, Ok(Some(AccountId::DEV)));
     }

@@ -46,6 +46,8 @@ pub struct Config {
     pub distribution: DistributionConfig,
     /// How long a Bearer token of `/token` holds.
     pub registry_token_ttl: Duration,
+    /// A file with key sets of OIDC providers, which are not fetched then.
+    pub oidc_key_sets: Option<PathBuf>,
     pub registry: registry::Config,
     pub logs: LogsConfig,
     pub traces: Option<TracesConfig>,

@@ -79,6 +79,7 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         data_dir,
         names,
         distribution: distribution(&mut problems, settings, dev),
+        oidc_key_sets: settings.oidc_key_sets.as_ref().map(PathBuf::from),
         registry_token_ttl: registry_token_ttl(&mut problems, settings.registry_token_seconds),
         registry: registry(&mut problems, settings),
         logs: logs(&mut problems, settings),

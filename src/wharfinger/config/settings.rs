@@ -92,6 +92,10 @@ pub struct Settings {
         value_name = "SECONDS"
     )]
     pub registry_token_seconds: Option<u64>,
+    /// File with the key sets of OIDC providers that the server cannot reach: a JSON object of
+    /// issuers and key sets [default: none; key sets are fetched]
+    #[arg(long, env = "WHARFINGER_OIDC_KEY_SETS", value_name = "FILE")]
+    pub oidc_key_sets: Option<String>,
     /// Make a missing repository when someone who may create it pushes to it [default: false; true
     /// with --dev]
     #[arg(

@@ -69,7 +69,7 @@ impl From<iam::Error> for Error {
                 missing(format!("Policy {arn} does not exist or is not attachable."))
             }
             E::NoSuchPolicy(arn) => no_such_policy(arn),
-            E::PolicyExists(_) => already_exists(error.to_string()),
+            E::PolicyExists(_) | E::ProviderExists(_) => already_exists(error.to_string()),
             E::AwsManagedPolicy(_) => {
                 let fault = Fault::sender("AccessDenied", error.to_string());
                 fault.with_status(403).into()
@@ -84,7 +84,13 @@ impl From<iam::Error> for Error {
                 Fault::sender("UnmodifiableEntity", error.to_string()).into()
             }
             E::ServicePolicy => Fault::sender("PolicyNotAttachable", error.to_string()).into(),
-            E::ReservedPath => invalid_input(error.to_string()),
+            E::InvalidProviderUrl(_) => validation("Invalid Open ID Connect Provider URL"),
+            E::NoSuchProvider(arn) => no_such_provider(arn),
+            E::InvalidThumbprint(_)
+            | E::ReservedPath
+            | E::NoServiceRole(_)
+            | E::ServiceRoleSuffix(_)
+            | E::ServiceRoleTaken(_) => invalid_input(error.to_string()),
             error if error.is_unavailable() => {
                 Fault::unavailable(Family::Query).with_cause(error).into()
             }
@@ -125,6 +131,14 @@ pub(super) fn no_such_key(id: &str) -> Error {
 
 pub(super) fn no_such_policy(arn: &str) -> Error {
     missing(format!("Policy {arn} was not found."))
+}
+
+pub(super) fn no_such_provider(arn: &str) -> Error {
+    missing(format!("OpenIDConnect Provider not found for arn {arn}"))
+}
+
+pub(super) fn no_such_deletion(task: &str) -> Error {
+    missing(format!("The deletion task {task} cannot be found."))
 }
 
 fn missing(message: String) -> Error {

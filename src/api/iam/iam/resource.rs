@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_iam::{
-    Caller, Entity, EntityKind, Iam, KeyOwner, ManagedPolicy, Principal, Resource,
+    Caller, Entity, EntityKind, Iam, KeyOwner, ManagedPolicy, OidcProvider, Principal, Resource,
 };
 
 use crate::iam::{Error, Result, error};
@@ -32,6 +32,7 @@ pub enum IamResourceId {
         name: String,
     },
     Entity(AccountId, EntityKind, String),
+    OidcProvider(Arn),
     /// An entity under the name and path that it shall get; those that stay are its own.
     Renamed {
         account: AccountId,
@@ -66,6 +67,8 @@ enum Loaded {
     },
     /// Absent where it does not exist.
     Policy(Option<ManagedPolicy>),
+    /// Absent where it does not exist.
+    OidcProvider(Option<OidcProvider>),
 }
 
 impl IamResource {
@@ -108,6 +111,17 @@ impl IamResource {
                     arn: arn.clone(),
                     tags,
                     loaded: Loaded::Policy(policy),
+                })
+            }
+            IamResourceId::OidcProvider(arn) => {
+                let account = arn.account_id().unwrap_or(caller.account);
+                let found = iam.oidc_providers().find(account, arn).await?;
+                let tags = found.as_ref().map(|provider| provider.tags.clone());
+                Ok(Self {
+                    account,
+                    arn: arn.clone(),
+                    tags: tags.unwrap_or_default(),
+                    loaded: Loaded::OidcProvider(found),
                 })
             }
             IamResourceId::Renamed {
@@ -204,9 +218,11 @@ impl IamResource {
             } if *loaded == kind => found
                 .as_ref()
                 .ok_or_else(|| error::no_such_entity(kind, name)),
-            Loaded::Named | Loaded::Root | Loaded::Entity { .. } | Loaded::Policy(_) => {
-                Err(Error::wrong_resource())
-            }
+            Loaded::Named
+            | Loaded::Root
+            | Loaded::Entity { .. }
+            | Loaded::Policy(_)
+            | Loaded::OidcProvider(_) => Err(Error::wrong_resource()),
         }
     }
 
@@ -214,7 +230,7 @@ impl IamResource {
     pub(super) const fn any_entity(&self) -> Option<&Entity> {
         match &self.loaded {
             Loaded::Entity { found, .. } => found.as_ref(),
-            Loaded::Named | Loaded::Root | Loaded::Policy(_) => None,
+            Loaded::Named | Loaded::Root | Loaded::Policy(_) | Loaded::OidcProvider(_) => None,
         }
     }
 
@@ -226,6 +242,7 @@ impl IamResource {
         match &self.loaded {
             Loaded::Entity { kind, .. } => self.entity(*kind).map(drop),
             Loaded::Policy(_) => self.policy().map(drop),
+            Loaded::OidcProvider(_) => self.oidc_provider().map(drop),
             Loaded::Named | Loaded::Root => Err(Error::wrong_resource()),
         }
     }
@@ -249,8 +266,34 @@ impl IamResource {
         match &self.loaded {
             Loaded::Policy(Some(policy)) => Ok(policy),
             Loaded::Policy(None) => Err(error::no_such_policy(self.arn.as_str())),
-            Loaded::Named | Loaded::Root | Loaded::Entity { .. } => Err(Error::wrong_resource()),
+            Loaded::Named | Loaded::Root | Loaded::Entity { .. } | Loaded::OidcProvider(_) => {
+                Err(Error::wrong_resource())
+            }
         }
+    }
+
+    /// The OIDC provider.
+    ///
+    /// # Errors
+    /// `NoSuchEntity`.
+    pub(super) fn oidc_provider(&self) -> Result<&OidcProvider> {
+        match &self.loaded {
+            Loaded::OidcProvider(Some(provider)) => Ok(provider),
+            Loaded::OidcProvider(None) => Err(error::no_such_provider(self.arn.as_str())),
+            Loaded::Named | Loaded::Root | Loaded::Entity { .. } | Loaded::Policy(_) => {
+                Err(Error::wrong_resource())
+            }
+        }
+    }
+
+    /// Whether it is an OIDC provider, there or not.
+    pub(super) const fn is_oidc_provider(&self) -> bool {
+        matches!(self.loaded, Loaded::OidcProvider(_))
+    }
+
+    /// The account and the ARN.
+    pub(super) const fn place(&self) -> (AccountId, &Arn) {
+        (self.account, &self.arn)
     }
 
     /// Whether it is the root of the account.
@@ -274,7 +317,9 @@ impl Resource for IamResource {
         let (kind, name) = match &self.loaded {
             Loaded::Entity { kind, name, .. } => (*kind, name.as_str()),
             Loaded::Root => (EntityKind::User, ""),
-            Loaded::Named | Loaded::Policy(_) => return Some(Cow::Borrowed(&self.arn)),
+            Loaded::Named | Loaded::Policy(_) | Loaded::OidcProvider(_) => {
+                return Some(Cow::Borrowed(&self.arn));
+            }
         };
         Some(Cow::Owned(kind.arn(self.account, "/", name)))
     }

@@ -7,6 +7,7 @@ use wharfinger_iam::Resource as _;
 
 use crate::iam::kinds::{InstanceProfile, Kind, Named, Role, User};
 use crate::iam::managed_policies::policy_id;
+use crate::iam::oidc_providers::ProviderByArn;
 use crate::iam::paging::{PageEnd, Paging};
 use crate::iam::resource::IamResourceId;
 use crate::iam::views::{TagView, checked_tags};
@@ -73,6 +74,16 @@ impl Tagged for PolicyByArn {
     }
 }
 
+impl Tagged for ProviderByArn {
+    const TAG: &'static str = "TagOpenIDConnectProvider";
+    const UNTAG: &'static str = "UntagOpenIDConnectProvider";
+    const LIST_TAGS: &'static str = "ListOpenIDConnectProviderTags";
+
+    fn id(&self, _scope: &RequestScope) -> Result<IamResourceId> {
+        self.id()
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", bound = "")]
 pub(super) struct Tag<T: Tagged> {
@@ -103,6 +114,10 @@ impl<T: Tagged> Operation for Tag<T> {
         let (iam, account) = (&cx.state().iam, cx.scope().account);
         if let Some(entity) = cx.resource().any_entity() {
             return Ok(iam.entities().tag(account, &entity.name, tags).await?);
+        }
+        if cx.resource().is_oidc_provider() {
+            let (account, arn) = cx.resource().place();
+            return Ok(iam.oidc_providers().tag(account, arn, tags).await?);
         }
         let policy = cx.resource().policy()?;
         Ok(iam.managed_policies().tag(account, policy, tags).await?)
@@ -138,6 +153,11 @@ impl<T: Tagged> Operation for Untag<T> {
         if let Some(entity) = cx.resource().any_entity() {
             let entities = iam.entities();
             return Ok(entities.untag(account, &entity.name, self.tag_keys).await?);
+        }
+        if cx.resource().is_oidc_provider() {
+            let (account, arn) = cx.resource().place();
+            let providers = iam.oidc_providers();
+            return Ok(providers.untag(account, arn, self.tag_keys).await?);
         }
         let policy = cx.resource().policy()?;
         let policies = iam.managed_policies();

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_aws::AccountId;
 
-use crate::sts::{Error, Result, Sts};
+use crate::sts::{Error, Result, Sts, StsResourceId};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -24,8 +24,8 @@ impl Operation for GetAccessKeyInfo {
 
     const NAME: &'static str = "GetAccessKeyInfo";
 
-    fn resource(&self, scope: &RequestScope) -> Result<AccountId> {
-        Ok(scope.account)
+    fn resource(&self, scope: &RequestScope) -> Result<StsResourceId> {
+        Ok(StsResourceId::Account(scope.account))
     }
 
     async fn run(self, cx: &Context<Sts>) -> Result<GetAccessKeyInfoOutput> {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_aws::AccountId;
 
-use crate::sts::{Result, Sts};
+use crate::sts::{Result, Sts, StsResourceId};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct GetCallerIdentity {}
@@ -23,8 +23,8 @@ impl Operation for GetCallerIdentity {
 
     const NAME: &'static str = "GetCallerIdentity";
 
-    fn resource(&self, scope: &RequestScope) -> Result<AccountId> {
-        Ok(scope.account)
+    fn resource(&self, scope: &RequestScope) -> Result<StsResourceId> {
+        Ok(StsResourceId::Account(scope.account))
     }
 
     /// The operation needs no permission, and no policy can deny it (STS API reference).

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
-use wharfinger_aws::AccountId;
 use wharfinger_iam::NewSession;
 
-use crate::sts::{Error, Result, Sts};
+use crate::sts::{Error, Result, Sts, StsResourceId};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -29,18 +28,39 @@ impl From<NewSession> for Credentials {
     }
 }
 
+/// The length of a session token, in bytes and in percent of the longest.
+#[derive(Serialize)]
+pub(super) struct TokenSize {
+    #[serde(rename = "SessionTokenUtilization")]
+    utilization: usize,
+    #[serde(rename = "SessionTokenSize")]
+    bytes: usize,
+}
+
+impl TokenSize {
+    pub(super) fn of(session: &NewSession) -> Self {
+        Self {
+            utilization: session.token_utilization(),
+            bytes: session.session_token.reveal().len(),
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct GetSessionToken {
     duration_seconds: Option<u64>,
     serial_number: Option<String>,
     token_code: Option<String>,
+    minimum_session_token_size: Option<usize>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct GetSessionTokenOutput {
     credentials: Credentials,
+    #[serde(flatten)]
+    size: TokenSize,
 }
 
 impl Operation for GetSessionToken {
@@ -50,8 +70,8 @@ impl Operation for GetSessionToken {
     const NAME: &'static str = "GetSessionToken";
     const IS_AUDITED: bool = true;
 
-    fn resource(&self, scope: &RequestScope) -> Result<AccountId> {
-        Ok(scope.account)
+    fn resource(&self, scope: &RequestScope) -> Result<StsResourceId> {
+        Ok(StsResourceId::Account(scope.account))
     }
 
     /// The operation needs no permission, and no policy can control it (IAM user guide,
@@ -66,8 +86,11 @@ impl Operation for GetSessionToken {
             return Err(Error::invalid_mfa_code());
         }
         let duration = self.duration_seconds.map(Duration::from_secs);
-        let session = cx.state().iam.session_token(cx.caller(), duration)?;
+        let min_bytes = self.minimum_session_token_size.unwrap_or_default();
+        let iam = &cx.state().iam;
+        let session = iam.session_token(cx.caller(), duration, min_bytes)?;
         Ok(GetSessionTokenOutput {
+            size: TokenSize::of(&session),
             credentials: session.into(),
         })
     }

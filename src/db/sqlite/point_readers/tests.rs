@@ -94,6 +94,19 @@ fn a_commit_under_way_leaves_the_old_snapshot_in_use_and_numbers_no_new_one() {
 }
 
 #[test]
+fn once_a_commit_under_way_was_seen_no_later_read_misses_it() {
+    let index = index();
+    assert_eq!(index.read().1, 0);
+    index.readers.commits().during(|| {
+        index.set(1);
+        // The connection with the old snapshot is lent meanwhile.
+        let seen = index.readers.read(|_| index.read());
+        assert_eq!(seen.expect("a connection").expect("a snapshot"), (None, 1));
+        assert_eq!(index.read(), (None, 1));
+    });
+}
+
+#[test]
 fn a_commit_of_another_process_is_seen_after_the_longest_age_of_a_snapshot() {
     let index = index();
     assert_eq!(index.read().1, 0);

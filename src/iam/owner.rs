@@ -1,0 +1,110 @@
+//! The owners of access keys and sessions, as they were read from the index.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use wharfinger_aws::AccountId;
+use wharfinger_base::Secret;
+
+use crate::policy::Policy;
+use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName};
+
+/// The owner of a key.
+pub(super) struct Identity {
+    pub(super) caller: Arc<Caller>,
+    pub(super) secret: Secret<String>,
+    /// The key or its owner is disabled.
+    pub(super) disabled: bool,
+    /// Whose use is recorded.
+    pub(super) used: Used,
+}
+
+/// Whose use a signature is.
+pub(super) enum Used {
+    /// That of an access key, with the time of the last recorded use, in milliseconds; 0 for none.
+    Key(AtomicI64),
+    /// That of the role of a session; those of other sessions are not recorded.
+    Owner(Arc<Owner>),
+}
+
+impl Identity {
+    /// The holder of temporary credentials.
+    pub(super) fn of_session(
+        caller: Arc<Caller>,
+        secret: Secret<String>,
+        owner: Arc<Owner>,
+    ) -> Self {
+        Self {
+            caller,
+            secret,
+            disabled: owner.disabled,
+            used: Used::Owner(owner),
+        }
+    }
+}
+
+/// A root, user or role as its sessions use it, read at most one second ago.
+pub(super) struct Owner {
+    pub(super) account: AccountId,
+    pub(super) kind: OwnerKind,
+    pub(super) policies: Arc<IdentityPolicies>,
+    pub(super) boundary: Option<NamedPolicy>,
+    pub(super) tags: Vec<(String, String)>,
+    pub(super) disabled: bool,
+}
+
+/// Whose the sessions are.
+pub(super) enum OwnerKind {
+    Root,
+    User(UserName),
+    Role(AssumableRole),
+}
+
+/// A role as it is assumed.
+pub(super) struct AssumableRole {
+    pub(super) name: RoleName,
+    /// Who may assume it. It names principals by their unique ids.
+    pub(super) trust_policy: Arc<Policy>,
+    pub(super) max_session: Duration,
+    /// The time of the last recorded use, in milliseconds; 0 for none.
+    pub(super) last_used_ms: AtomicI64,
+}
+
+impl Owner {
+    pub(super) fn root(account: AccountId) -> Self {
+        Self {
+            account,
+            kind: OwnerKind::Root,
+            policies: Arc::default(),
+            boundary: None,
+            tags: Vec::new(),
+            disabled: false,
+        }
+    }
+
+    /// The caller of a session: with the owner's policies, boundary and tags. The name is that of a
+    /// role's session and means nothing for others.
+    pub(super) fn caller(&self, session_name: &str) -> Caller {
+        let principal = match &self.kind {
+            OwnerKind::Root => Principal::Root,
+            OwnerKind::User(user) => Principal::User(user.clone()),
+            OwnerKind::Role(role) => Principal::AssumedRole {
+                role: role.name.clone(),
+                session_name: session_name.to_owned(),
+            },
+        };
+        let mut caller = Caller::new(self.account, principal, Arc::clone(&self.policies));
+        caller.boundary.clone_from(&self.boundary);
+        caller.tags.clone_from(&self.tags);
+        caller
+    }
+
+    /// The role; `None` for a root or user.
+    pub(super) const fn role(&self) -> Option<&AssumableRole> {
+        match &self.kind {
+            OwnerKind::Role(role) => Some(role),
+            OwnerKind::Root | OwnerKind::User(_) => None,
+        }
+    }
+}
