@@ -5,10 +5,11 @@ use std::sync::Arc;
 use wharfinger_api_ecr as ecr;
 use wharfinger_api_iam::iam;
 use wharfinger_audit::AuditLog;
+use wharfinger_aws::Arn;
 use wharfinger_base::{Clock, Ids};
 use wharfinger_db::Db;
 use wharfinger_iam::Iam;
-use wharfinger_registry::Registry;
+use wharfinger_registry::{self as registry, Registry, RegistryId, RepositoryResource};
 
 use crate::config::Config;
 
@@ -26,6 +27,25 @@ pub struct App {
 }
 
 impl App {
+    /// The repository that an ARN names, with the policy and tags that decide about it, also where
+    /// there is none of the name; `None` for anything else than a repository. For commands, which
+    /// only read the registry.
+    pub(super) async fn repository(
+        &self,
+        arn: &Arn,
+    ) -> Result<Option<Arc<RepositoryResource>>, registry::Error> {
+        let name = arn.resource().strip_prefix("repository/");
+        let (Some(name), "ecr", Some(account)) = (name, arn.service(), arn.account_id()) else {
+            return Ok(None);
+        };
+        let (Ok(name), Ok(region)) = (name.parse(), arn.region().parse()) else {
+            return Ok(None);
+        };
+        let registry = RegistryId { account, region };
+        let found = self.registry.repositories.load_resource(&registry, &name);
+        found.await.map(Some)
+    }
+
     pub(super) fn ecr_state(&self) -> ecr::State {
         ecr::State {
             registry: self.registry.clone(),

@@ -13,7 +13,6 @@ use wharfinger_iam::{
     AccessRequest, Caller, ConditionContext, EntityKind, EvaluationBudget, Explainer, Grammar,
     Policy, PolicyError, PolicySet, Resource as _, SimulatedContext,
 };
-use wharfinger_registry::{RegistryId, RepositoryResource};
 
 use crate::app::App;
 use crate::cli::admin;
@@ -87,7 +86,7 @@ async fn explain(app: &App, question: &Question) -> anyhow::Result<()> {
     let arn = question.resource.as_deref().map(str::parse::<Arn>);
     let arn = arn.transpose().context("--resource is not an ARN")?;
     let repository = match &arn {
-        Some(arn) => repository(app, arn).await?,
+        Some(arn) => app.repository(arn).await?,
         None => None,
     };
     let given = question.resource_policy.as_deref();
@@ -136,21 +135,6 @@ async fn caller(app: &App, wanted: &CallerArguments) -> anyhow::Result<Caller> {
     };
     let caller = app.iam.caller_of_entity(account, kind, name).await?;
     caller.with_context(|| format!("there is no {} {name}", kind.as_str()))
-}
-
-/// The repository that an ARN names, also where there is none of the name.
-async fn repository(app: &App, arn: &Arn) -> anyhow::Result<Option<RepositoryResource>> {
-    let name = arn.resource().strip_prefix("repository/");
-    let (Some(name), "ecr", Some(account)) = (name, arn.service(), arn.account_id()) else {
-        return Ok(None);
-    };
-    let (Ok(name), Ok(region)) = (name.parse(), arn.region().parse()) else {
-        return Ok(None);
-    };
-    let registry = RegistryId { account, region };
-    let repositories = &app.registry.repositories;
-    let found = repositories.load_resource(&registry, &name).await?;
-    Ok(Some((*found).clone()))
 }
 
 fn policy_in(path: &Path) -> anyhow::Result<Policy> {
