@@ -3,6 +3,7 @@
 pytest, and not Rust: half of these clients are Python themselves (both AWS CLIs, boto3, the service model), the rest are processes.
 """
 
+import json
 import pathlib
 import re
 import sys
@@ -12,6 +13,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from harness import images  # noqa: E402
+from harness.aws import cli_one, cli_two  # noqa: E402
 from harness.engine import Engine  # noqa: E402
 from harness.process import clean_environment, end_in_order, run, tool  # noqa: E402
 from harness.server import Server  # noqa: E402
@@ -43,6 +45,20 @@ def home(tmp_path):
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(params=["cli1", "cli2"])
+def aws(request, server, home):
+    """Runs one of the two CLIs with just the four variables that the server printed."""
+    program = cli_one() if request.param == "cli1" else cli_two(server)
+    env = clean_environment({**server.client_environment(), "HOME": home, "AWS_PAGER": ""})
+
+    def call(*words, check=True, plain=False):
+        done = run([*program, *words], env=env, cwd=home, check=check)
+        return done if plain or not check else json.loads(done.stdout)
+
+    call.name = request.param
+    return call
 
 
 @pytest.fixture

@@ -1,38 +1,9 @@
 """Both AWS CLIs do what the README shows: create, sign in, push by docker, describe, pull."""
 
 import json
-import pathlib
 import shlex
 
-import pytest
-from harness.process import MissingTool, TOOLS, clean_environment, run, tool
-
-
-def cli_one():
-    """AWS CLI 1, from PyPI."""
-    return [str(TOOLS / "venv" / "bin" / "aws")]
-
-
-def cli_two(server):
-    """AWS CLI 2 of Debian, old enough to need `--endpoint-url`."""
-    program = pathlib.Path("/usr/bin/aws")
-    if not program.exists():
-        raise MissingTool("awscli (2.x of Debian) is not installed: run `make tools`")
-    return [str(program), "--endpoint-url", server.url]
-
-
-@pytest.fixture(params=["cli1", "cli2"])
-def aws(request, server, home):
-    """Runs one of the two CLIs with just the four variables that the server printed."""
-    program = cli_one() if request.param == "cli1" else cli_two(server)
-    env = clean_environment({**server.client_environment(), "HOME": home, "AWS_PAGER": ""})
-
-    def call(*words, check=True, plain=False):
-        done = run([*program, *words], env=env, cwd=home, check=check)
-        return done if plain or not check else json.loads(done.stdout)
-
-    call.name = request.param
-    return call
+from harness.process import run, tool
 
 
 def login(aws, engine, home, server):

@@ -12,22 +12,11 @@ import botocore.config
 import botocore.exceptions
 import pytest
 from harness import images
+from harness.aws import make_client, refused
 
 MISSING = "sha256:" + "0" * 64
 # Layer parts other than the last are at least this long, as in ECR.
 LEAST_PART = 5 * 1024 * 1024
-
-
-def make_client(server, service, credentials=None, region=None):
-    who = server.client_environment(credentials)
-    return boto3.client(
-        service,
-        endpoint_url=server.url,
-        region_name=region or who["AWS_DEFAULT_REGION"],
-        aws_access_key_id=who["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=who["AWS_SECRET_ACCESS_KEY"],
-        config=botocore.config.Config(retries={"total_max_attempts": 1}),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -38,17 +27,6 @@ def ecr(server):
 @pytest.fixture(scope="module")
 def account(server):
     return make_client(server, "sts").get_caller_identity()["Account"]
-
-
-def refused(code, call, status=400, **members):
-    """The call fails with that code and HTTP status; returns the message."""
-    with pytest.raises(botocore.exceptions.ClientError) as caught:
-        call(**members)
-    error = caught.value.response["Error"]
-    assert error["Code"] == code, error
-    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
-    assert caught.value.response["ResponseMetadata"]["RequestId"]
-    return error["Message"]
 
 
 def upload(ecr, repository, data, part=None):
