@@ -39,13 +39,13 @@ impl<K: Kind> EntityView<K> {
     }
 }
 
-/// Leaves out what listings of roles do not show: the boundary and the last use (IAM API reference,
-/// `ListRoles`). Tags were not loaded.
+/// Leaves out what listings do not show: the boundary, and of a role the last use (IAM API
+/// reference, `ListUsers` and `ListRoles`). Tags were not loaded.
 pub(super) fn listed<K>(mut views: Vec<EntityView<K>>) -> Vec<EntityView<K>> {
     for view in &mut views {
+        view.entity.boundary = None;
         if let Some(role) = &mut view.entity.role {
             role.last_use = None;
-            view.entity.boundary = None;
         }
     }
     views

@@ -58,6 +58,25 @@ impl Paging {
     }
 }
 
+impl Paging {
+    /// The page of a whole listing whose keys may be longer than a marker: its marker counts the
+    /// items before.
+    ///
+    /// # Errors
+    /// As [`Paging::after`].
+    pub(super) fn counted<T: Clone>(&self, listing: &str, all: &[T]) -> Result<(Vec<T>, PageEnd)> {
+        let shown = self.after(listing)?;
+        let shown = shown
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0_usize);
+        let end = shown.saturating_add(self.limit());
+        let page = all.get(shown..end.min(all.len())).unwrap_or_default();
+        let next = (end < all.len()).then(|| end.to_string());
+        let end = PageEnd::of(listing, next.as_deref());
+        Ok((page.to_vec(), end))
+    }
+}
+
 /// The members of a listing's response that say whether it is whole.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -102,6 +121,22 @@ mod tests {
         }
         let expected = [("ab", true), ("cd", true), ("e", false)];
         assert_eq!(seen, expected.map(|(items, more)| (items.to_owned(), more)));
+    }
+
+    /// The model allows markers of 320 characters.
+    #[test]
+    fn the_marker_of_long_keys_is_short() {
+        let mut paging = Paging {
+            marker: None,
+            max_items: Some(2),
+        };
+        let all = ["a", "b", "c"].map(|key| key.repeat(2_000));
+        let (first, end) = paging.counted("ListAttached", &all).expect("a page");
+        assert_eq!(first, all[..2]);
+        assert!(end.marker.as_ref().is_some_and(|marker| marker.len() < 320));
+        paging.marker = end.marker;
+        let (rest, end) = paging.counted("ListAttached", &all).expect("a page");
+        assert_eq!((rest.as_slice(), end.is_truncated), (&all[2..], false));
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub(super) struct AttachedPoliciesOutput {
     end: PageEnd,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct AttachedPolicy {
     policy_name: String,
@@ -333,9 +333,8 @@ impl<K: PolicyOwner> Operation for ListAttached<K> {
         let prefix = self.path_prefix.as_deref().unwrap_or("/");
         let policies = arns.into_iter().map(AttachedPolicy::of);
         let policies = policies.filter(|policy| policy.is_under(prefix));
-        let (attached_policies, end) = self
-            .paging
-            .page(Self::NAME, policies, |policy| &policy.policy_arn)?;
+        let policies: Vec<_> = policies.collect();
+        let (attached_policies, end) = self.paging.counted(Self::NAME, &policies)?;
         Ok(AttachedPoliciesOutput {
             attached_policies,
             end,

@@ -194,18 +194,10 @@ impl<T: Tagged> Operation for ListTags<T> {
 
     async fn run(self, cx: &Context<IamService>) -> Result<ListTagsOutput> {
         cx.resource().check_exists()?;
-        // A key may be longer than a marker, so that the marker counts the tags before it.
-        let shown = self.paging.after(Self::NAME)?;
-        let shown = shown
-            .and_then(|count| count.parse().ok())
-            .unwrap_or(0_usize);
-        let end = shown.saturating_add(self.paging.limit());
-        let all = cx.resource().tags();
-        let page = all.get(shown..end.min(all.len())).unwrap_or_default();
-        let next = (end < all.len()).then(|| end.to_string());
+        let (tags, end) = self.paging.counted(Self::NAME, cx.resource().tags())?;
         Ok(ListTagsOutput {
-            end: PageEnd::of(Self::NAME, next.as_deref()),
-            tags: page.iter().cloned().map(TagView::from_pair).collect(),
+            tags: tags.into_iter().map(TagView::from_pair).collect(),
+            end,
         })
     }
 }
