@@ -165,6 +165,33 @@ async fn keys_and_policies_are_counted() {
         .expect("detached");
 }
 
+/// Keys belong to the user that the caller was authorised for, not to a successor of its name.
+#[tokio::test]
+async fn keys_are_those_of_the_user_that_was_decided_about() {
+    let world = World::new();
+    let (iam, account) = (world.open().await, AccountId::DEV);
+    let (users, entities) = (iam.users(), iam.entities());
+    let new = || NewEntity::new(EntityKind::User, "ci");
+    let first = entities.create(account, new()).await.expect("a user").name;
+    let owner = KeyOwner::User(&first);
+    let key = users.add_owned_key(account, owner).await.expect("a key");
+    let listed = users.owned_keys(account, owner).await.expect("keys");
+    assert_eq!(listed[0].access_key_id, key.access_key_id);
+    users.delete(account, "ci").await.expect("deleted");
+    entities.create(account, new()).await.expect("a user");
+    let theirs = users.add_key(account, Some("ci")).await.expect("a key");
+    let gone = || missing(EntityKind::User, "ci");
+    let added = users.add_owned_key(account, owner).await;
+    assert_eq!(added.err(), Some(gone()));
+    assert_eq!(users.owned_keys(account, owner).await, Err(gone()));
+    let id = &theirs.access_key_id;
+    let disabled = users.set_key_disabled(account, owner, id, true).await;
+    assert_eq!(disabled, Err(gone()));
+    let removed = users.remove_key(account, owner, id).await;
+    assert_eq!(removed, Err(gone()));
+    assert!(signs_in(&iam, &theirs).await.is_ok());
+}
+
 /// Creating a user does not count as the first start.
 #[tokio::test]
 async fn the_root_gets_a_key_whenever_it_has_none() {
