@@ -46,6 +46,8 @@ const ROWS: [(&str, On, Row); 9] = [
     ("lists", On::Both, rows::lists::run),
     ("sessions", On::Local, rows::sessions::run),
     ("replicas", On::Remote, rows::replicas::run),
+    // The last, since it deletes the repository that other rows use.
+    ("deletion", On::Both, rows::deletion::run),
 ];
 
 /// The servers, all running at once: those without requests use no processor.

@@ -1,6 +1,7 @@
 //! The rows of the table, in its order.
 
 pub(crate) mod crowd;
+pub(crate) mod deletion;
 pub(crate) mod download;
 pub(crate) mod lists;
 pub(crate) mod manifests;

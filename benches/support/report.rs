@@ -15,6 +15,7 @@ pub(crate) struct Sample {
     pub(crate) rate: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
+    pub(crate) longest_ms: f64,
     /// Server's processor time for one counted response, in microseconds.
     pub(crate) cpu_us: f64,
     /// Throughput of bodies, in MB (10^6 bytes) a second.
@@ -33,6 +34,7 @@ impl Sample {
             rate: outcome.tally.responses as f64 / seconds,
             p50_ms: outcome.tally.latencies.percentile_ms(0.5),
             p99_ms: outcome.tally.latencies.percentile_ms(0.99),
+            longest_ms: outcome.tally.latencies.percentile_ms(1.0),
             cpu_us: cpu * 1e6 / responses,
             mb_per_s: bytes / 1e6 / seconds,
             cpu_s_per_gib: cpu / (bytes / GIB),
@@ -86,6 +88,7 @@ impl Sample {
             rate: middle(|s| s.rate),
             p50_ms: middle(|s| s.p50_ms),
             p99_ms: middle(|s| s.p99_ms),
+            longest_ms: middle(|s| s.longest_ms),
             cpu_us: middle(|s| s.cpu_us),
             mb_per_s: middle(|s| s.mb_per_s),
             cpu_s_per_gib: middle(|s| s.cpu_s_per_gib),

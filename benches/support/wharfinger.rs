@@ -106,6 +106,11 @@ pub(crate) fn start_replica(
     Ok(replica)
 }
 
+/// The key of the root of a server that was seeded under `folder`.
+pub(crate) fn root_key(folder: &Path) -> anyhow::Result<AccessKey> {
+    exported_key(&fs::read_to_string(folder.join("root"))?)
+}
+
 /// A server with nothing in it, for comparison: not signed in.
 pub(crate) fn start_empty(folder: &Path) -> anyhow::Result<Server> {
     fs::create_dir_all(folder)?;
@@ -216,7 +221,9 @@ fn fill(arguments: &Arguments, folder: &Path) -> anyhow::Result<()> {
 /// Lets the server make its folder, a user and the repositories that rows push to; then stops it.
 fn prepare(stores: &Stores, folder: &Path, data: &Path) -> anyhow::Result<()> {
     let server = start_on(stores, data)?;
-    let root = exported_key(&fs::read_to_string(folder.join("output"))?)?;
+    // The output of later starts replaces this one.
+    fs::copy(folder.join("output"), folder.join("root"))?;
+    let root = root_key(folder)?;
     let mut command = Command::new(binary());
     command
         .args([
