@@ -112,29 +112,31 @@ class Minio:
         return objects, uploads
 
     def ready(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        """Whether it serves signed requests: its own readiness check says so some moments earlier."""
         try:
-            connection.request("GET", "/minio/health/ready")
-            return connection.getresponse().status == 200
+            return self.request("GET", "/", timeout=2)[0] == 200
         except OSError:
             return False
-        finally:
-            connection.close()
 
     def bucket(self, name):
         """Makes a bucket and returns the `--blobs` URL of a prefix in it."""
+        status, body = self.request("PUT", f"/{name}", timeout=10)
+        if status != 200:
+            raise RuntimeError(f"MinIO refused the bucket: {status} {body}")
+        return f"s3://{name}/registry?endpoint={self.url}&region=us-east-1"
+
+    def request(self, method, path, timeout):
+        """Sends a signed request without a body; returns the status and the body of the response."""
         nothing = {"x-amz-content-sha256": hashlib.sha256(b"").hexdigest()}
         host = f"127.0.0.1:{self.port}"
-        headers = sigv4.sign(KEY_ID, SECRET, "us-east-1", "s3", host, b"", nothing, method="PUT", path=f"/{name}")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        headers = sigv4.sign(KEY_ID, SECRET, "us-east-1", "s3", host, b"", nothing, method=method, path=path)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            connection.request("PUT", f"/{name}", headers=headers)
+            connection.request(method, path, headers=headers)
             response = connection.getresponse()
-            if response.status != 200:
-                raise RuntimeError(f"MinIO refused the bucket: {response.status} {response.read()}")
+            return response.status, response.read()
         finally:
             connection.close()
-        return f"s3://{name}/registry?endpoint={self.url}&region=us-east-1"
 
     def environment(self):
         """The keys, as the server wants them."""
