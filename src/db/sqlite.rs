@@ -49,8 +49,8 @@ const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// The index in a file.
 pub(super) struct Sqlite {
-    // Dropped in this order: all other connections are closed before those of the writer and the
-    // checkpointer, and closing the last one copies what is left of the log.
+    // Dropped in this order: all other connections are closed before those of the writer and of the
+    // checkpointer, in turn, and closing the last one copies what is left of the log.
     point_readers: Arc<PointReaders>,
     reads: Sender,
     _reader_threads: Threads,
@@ -126,9 +126,16 @@ impl Sqlite {
             .connect(Role::Writer)
             .map_err(|error| trouble(&error))?;
         let (wal, wakes) = Wal::watch(&mut connection).map_err(|error| trouble(&error))?;
+        // The checkpointer hears of the writer's end while the writer's connection is being closed,
+        // and connections that are closed at the same time leave the log behind.
+        let (writer_open, writer_closed) = std::sync::mpsc::channel::<()>();
         writer_threads.start("db-writer", {
             let (wal, readers) = (wal.clone(), Arc::clone(&point_readers));
-            move || writer::run(&connection, jobs, &wal, &readers)
+            move || {
+                writer::run(&connection, jobs, &wal, &readers);
+                drop(connection);
+                drop(writer_open);
+            }
         })?;
         let checkpointer = file
             .connect(Role::Checkpointer)
@@ -138,7 +145,11 @@ impl Sqlite {
             .map_err(|error| trouble(&error))?;
         writer_threads.start("db-checkpoint", {
             let readers = Arc::clone(&point_readers);
-            move || checkpoint::run(&checkpointer, &wal, &wakes, &readers)
+            move || {
+                checkpoint::run(&checkpointer, &wal, &wakes, &readers);
+                // Ends with an error once the writer's connection is closed.
+                let _ = writer_closed.recv();
+            }
         })?;
         let read_jobs = Arc::new(Mutex::new(read_jobs));
         for _ in 0..READERS {
