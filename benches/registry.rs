@@ -36,7 +36,7 @@ enum On {
     Remote,
 }
 
-const ROWS: [(&str, On, Row); 9] = [
+const ROWS: [(&str, On, Row); 10] = [
     ("start", On::Local, rows::start::run),
     ("small", On::Both, rows::small::run),
     ("download", On::Both, rows::download::run),
