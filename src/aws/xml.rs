@@ -12,6 +12,17 @@ use crate::fault::{Fault, Side};
 /// The `Content-Type` of responses.
 pub const CONTENT_TYPE: &str = "text/xml";
 
+/// An entry of a map in a response. A map is a structure whose only member, `entry`, lists them.
+#[derive(Debug, Serialize)]
+pub struct MapEntry<K, V> {
+    pub key: K,
+    pub value: V,
+}
+
+/// The member of a map that lists its entries. No structure of a service model has a member of this
+/// name.
+const MAP_ENTRIES: &str = "entry";
+
 /// The response of `action`: its result inside `<ActionResponse>`, with the request's id.
 pub fn encode<T: Serialize>(
     action: &str,
@@ -55,6 +66,12 @@ pub fn fault(fault: &Fault, namespace: &str, request_id: &str) -> Vec<u8> {
 /// element.
 fn element(text: &mut String, name: &str, value: &Value) {
     if value.is_null() {
+        return;
+    }
+    if let (MAP_ENTRIES, Value::Array(entries)) = (name, value) {
+        for entry in entries {
+            element(text, name, entry);
+        }
         return;
     }
     text.push('<');
@@ -111,6 +128,19 @@ mod tests {
              <L><member>1</member><member>true</member></L></GetXResult>\
              <ResponseMetadata><RequestId>id</RequestId></ResponseMetadata></GetXResponse>"
         );
+    }
+
+    #[test]
+    fn the_entries_of_a_map_are_not_members_of_a_list() {
+        let entry = [MapEntry {
+            key: "Users",
+            value: 2,
+        }];
+        let output = json!({"Map": {"entry": entry}});
+        let bytes = encode("GetX", "https://x/", &output, "id").expect("text");
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        let map = "<Map><entry><key>Users</key><value>2</value></entry></Map>";
+        assert!(text.contains(map), "{text}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::store;
 use crate::store::policies::{INLINE, MANAGED, PolicyRow};
 
 /// Most managed policies of one identity (the IAM quota).
-const MAX_ATTACHED: usize = 10;
+pub(super) const MAX_ATTACHED: usize = 10;
 
 impl Entities {
     /// Sets an inline policy, or replaces the one of the same name.

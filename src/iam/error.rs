@@ -142,6 +142,15 @@ pub enum Error {
     PolicyExists(String),
     #[error("Policy {arn} version {version} does not exist or is not attachable.")]
     NoSuchPolicyVersion { arn: String, version: String },
+    /// The words are IAM's own.
+    #[error("No report is present for this account.")]
+    NoReport,
+    #[error("The credential report has expired. Generate a new one.")]
+    ReportExpired,
+    #[error("The account alias {0} already exists.")]
+    AliasExists(String),
+    #[error("The account alias {0} cannot be found.")]
+    NoSuchAlias(String),
     /// What stands against the deletion of a managed policy or of a version of it.
     #[error("{0}")]
     PolicyInUse(&'static str),

@@ -5,13 +5,16 @@
 //! perform an action, and gives the reason. [`Users`] manages users and access keys.
 
 mod access_keys;
+mod account;
 mod attachments;
 mod authenticate;
+mod authorization_details;
 mod aws_policies;
 mod budget;
 mod compiled;
 mod condition;
 mod context;
+mod credential_report;
 mod decision;
 mod effect;
 mod entities;
@@ -66,8 +69,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use access_keys::MAX_KEYS;
+pub use account::Accounts;
 use authenticate::Authenticator;
 pub use authenticate::{PASSWORD_USER, SigV4Claim, Signed};
+pub use authorization_details::{AccountDetail, DetailKind, EntityDetail};
 pub use budget::{EvaluationBudget, EvaluationLimit};
 pub use context::{AccessRequest, ConditionContext, SimulatedContext};
 pub use decision::{Decision, Denial, Grant, MatchedStatement, PolicyKind};
@@ -102,6 +107,7 @@ pub use service_roles::{ServiceRole, service_role, service_role_path};
 pub use sessions::NewSession;
 use sessions::Sessions;
 pub use store::access_keys::{AccessKeySummary, KeyUse};
+pub use store::account::CredentialReport;
 pub use store::policy_entities::PolicyEntity;
 pub use target_role::TargetRole;
 pub use token::{IssuedToken, install_crypto_provider};
@@ -122,6 +128,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0011__managed_policies"),
     wharfinger_db::migration!("V0012__entities"),
     wharfinger_db::migration!("V0013__oidc_providers"),
+    wharfinger_db::migration!("V0014__account"),
 ];
 
 /// How long the password of `GetAuthorizationToken` holds (ECR's own figure).
@@ -169,6 +176,7 @@ pub struct Iam {
     users: Users,
     entities: Entities,
     managed_policies: ManagedPolicies,
+    accounts: Accounts,
     clock: Clock,
     config: Config,
 }
@@ -215,6 +223,10 @@ impl Iam {
             clock: clock.clone(),
             ids: ids.clone(),
         };
+        let accounts = Accounts {
+            db: db.clone(),
+            clock: clock.clone(),
+        };
         let users = Users {
             db,
             seal,
@@ -230,6 +242,7 @@ impl Iam {
             users,
             entities,
             managed_policies,
+            accounts,
             clock,
             config,
         })
@@ -309,6 +322,11 @@ impl Iam {
     /// Issues the sessions of roles.
     pub const fn role_sessions(&self) -> &RoleSessions {
         &self.role_sessions
+    }
+
+    /// Aliases and reports of accounts.
+    pub const fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     pub const fn managed_policies(&self) -> &ManagedPolicies {

@@ -18,9 +18,9 @@ use crate::tags::{remove_tags, set_tags};
 use crate::unique_ids::unique_id;
 
 /// Most customer managed policies of an account (the IAM quota).
-const MAX_POLICIES: usize = 1_500;
+pub(super) const MAX_POLICIES: usize = 1_500;
 /// Most versions of a policy that are kept (the IAM quota).
-const MAX_VERSIONS: usize = 5;
+pub(super) const MAX_VERSIONS: usize = 5;
 /// The name of the quota for tags.
 const TAGS_QUOTA: &str = "TagsPerPolicy";
 
@@ -196,23 +196,7 @@ impl ManagedPolicies {
         policy: &ManagedPolicy,
     ) -> Result<Vec<ManagedPolicyVersion>, Error> {
         let policy = policy.clone();
-        self.db
-            .read(move |tx| {
-                if let Some(policy) = aws_policies::find(policy.arn.as_str()) {
-                    return Ok(vec![ManagedPolicyVersion {
-                        id: policy.version.to_owned(),
-                        is_default: true,
-                        document: policy.policy.policy.text().to_owned(),
-                        created_at: policy.updated_at,
-                    }]);
-                }
-                let row = current(tx, account, &policy)?;
-                let versions = rows::versions(tx, &row.id)?.into_iter();
-                Ok(versions
-                    .map(|version| shown(version, row.default_version))
-                    .collect())
-            })
-            .await
+        self.db.read(move |tx| versions(tx, account, &policy)).await
     }
 
     /// The version of a policy with this id.
@@ -330,6 +314,27 @@ fn current(
     } else {
         Err(Error::NoSuchPolicy(policy.arn.to_string()))
     }
+}
+
+/// All versions of a policy, the newest first.
+pub(super) fn versions(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    policy: &ManagedPolicy,
+) -> Result<Vec<ManagedPolicyVersion>, Error> {
+    if let Some(policy) = aws_policies::find(policy.arn.as_str()) {
+        return Ok(vec![ManagedPolicyVersion {
+            id: policy.version.to_owned(),
+            is_default: true,
+            document: policy.policy.policy.text().to_owned(),
+            created_at: policy.updated_at,
+        }]);
+    }
+    let row = current(tx, account, policy)?;
+    let versions = rows::versions(tx, &row.id)?.into_iter();
+    Ok(versions
+        .map(|version| shown(version, row.default_version))
+        .collect())
 }
 
 /// A policy of the account, with its uses.

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::store;
 
 /// Most groups of a user (the IAM quota).
-const MAX_GROUPS_OF_USER: usize = 10;
+pub(super) const MAX_GROUPS_OF_USER: usize = 10;
 
 impl Entities {
     /// Adds a user to the group; a member stays one.

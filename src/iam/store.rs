@@ -1,6 +1,7 @@
 //! The SQL of accounts, entities, access keys, policies and tags.
 
 pub(super) mod access_keys;
+pub(super) mod account;
 pub(super) mod entities;
 pub(super) mod instance_profiles;
 pub(super) mod managed_policies;

@@ -2,6 +2,7 @@
 //! and temporary credentials.
 
 mod access_keys;
+mod account;
 mod assume_role;
 mod boundaries;
 mod groups;

@@ -1,7 +1,10 @@
 //! AWS IAM: users, groups, roles, instance profiles, access keys and policies.
 
 mod access_keys;
+mod account;
+mod authorization_details;
 mod boundaries;
+mod credential_report;
 mod entities;
 mod entity_view;
 mod error;
@@ -166,6 +169,13 @@ static OPERATIONS: &[OperationEntry<IamService>] = operations![
     access_keys::UpdateAccessKey,
     access_keys::DeleteAccessKey,
     access_keys::GetAccessKeyLastUsed,
+    account::CreateAccountAlias,
+    account::DeleteAccountAlias,
+    account::ListAccountAliases,
+    account::GetAccountSummary,
+    authorization_details::GetAccountAuthorizationDetails,
+    credential_report::GenerateCredentialReport,
+    credential_report::GetCredentialReport,
 ];
 
 #[cfg(test)]

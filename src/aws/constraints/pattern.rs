@@ -56,6 +56,10 @@ const PATTERNS: &[(&str, Predicate)] = &[
     }),
     (r"((/[A-Za-z0-9\.,\+@=_-]+)*)/", is_policy_path),
     (r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?", is_version_id),
+    (
+        r"^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$",
+        is_account_alias,
+    ),
 ];
 
 /// Does `text` satisfy `pattern`? A pattern that is not in the table refuses everything (a test
@@ -121,6 +125,13 @@ fn is_version_id(text: &str) -> bool {
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     digits && !number.starts_with('0') && suffix.bytes().all(legal)
+}
+
+/// 3 to 63 lower-case letters, digits and dashes: no dash at an end, nor two in a row.
+fn is_account_alias(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let part = |part: &str| !part.is_empty() && part.bytes().all(legal);
+    (3..=63).contains(&text.len()) && text.split('-').all(part)
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`

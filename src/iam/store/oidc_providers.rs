@@ -50,6 +50,13 @@ pub(crate) fn all(tx: &mut Tx<'_>, account: AccountId) -> Result<Vec<OidcProvide
     tx.query(sql, params![account.as_str()], provider)
 }
 
+/// How many providers the account has.
+pub(crate) fn count(tx: &mut Tx<'_>, account: AccountId) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM oidc_providers WHERE account = ?1";
+    let count = tx.query_optional(sql, params![account.as_str()], |row| Ok(row.integer(0)))?;
+    Ok(count.unwrap_or_default())
+}
+
 /// Writes client ids and thumbprints.
 pub(crate) fn update(tx: &mut Tx<'_>, account: AccountId, row: &OidcProviderRow) -> Result<()> {
     let sql = "UPDATE oidc_providers SET client_ids = ?3, thumbprints = ?4

@@ -4,7 +4,7 @@ use wharfinger_aws::AccountId;
 use wharfinger_db::{self as db, Tx, params};
 
 /// What is removed. The keys of the account's root stay.
-const STATEMENTS: [&str; 11] = [
+const STATEMENTS: [&str; 13] = [
     "DELETE FROM access_keys WHERE account = ?1 AND owner_id <> 'root'",
     "DELETE FROM identity_policies WHERE account = ?1",
     "DELETE FROM identity_tags WHERE account = ?1",
@@ -17,6 +17,8 @@ const STATEMENTS: [&str; 11] = [
     "DELETE FROM managed_policies WHERE account = ?1",
     "DELETE FROM oidc_providers WHERE account = ?1",
     "DELETE FROM entities WHERE account = ?1",
+    "DELETE FROM account_aliases WHERE account = ?1",
+    "DELETE FROM credential_reports WHERE account = ?1",
 ];
 
 /// Removes the entities and managed policies of the account.

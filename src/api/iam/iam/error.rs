@@ -58,7 +58,8 @@ impl From<iam::Error> for Error {
             ),
             E::NoSuchInlinePolicy { .. }
             | E::NoSuchPolicyVersion { .. }
-            | E::NotInProfile { .. } => missing(error.to_string()),
+            | E::NotInProfile { .. }
+            | E::NoSuchAlias(_) => missing(error.to_string()),
             E::NotAttached(arn) => missing(format!("Policy {arn} was not found.")),
             E::Policy(iam::PolicyError::TooLong { limit }) => conflict(
                 "LimitExceeded",
@@ -69,7 +70,11 @@ impl From<iam::Error> for Error {
                 missing(format!("Policy {arn} does not exist or is not attachable."))
             }
             E::NoSuchPolicy(arn) => no_such_policy(arn),
-            E::PolicyExists(_) | E::ProviderExists(_) => already_exists(error.to_string()),
+            E::PolicyExists(_) | E::ProviderExists(_) | E::AliasExists(_) => {
+                already_exists(error.to_string())
+            }
+            E::NoReport => gone("ReportNotPresent", error.to_string()),
+            E::ReportExpired => gone("ReportExpired", error.to_string()),
             E::AwsManagedPolicy(_) => {
                 let fault = Fault::sender("AccessDenied", error.to_string());
                 fault.with_status(403).into()
@@ -153,6 +158,10 @@ fn already_exists(message: String) -> Error {
 
 fn conflict(code: &'static str, message: String) -> Error {
     Fault::sender(code, message).with_status(409).into()
+}
+
+fn gone(code: &'static str, message: String) -> Error {
+    Fault::sender(code, message).with_status(410).into()
 }
 
 /// A member that breaks a rule which only its operation can check.

@@ -17,7 +17,7 @@ use crate::iam::{IamService, Result, error};
 /// A policy without its documents.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct PolicyView {
+pub(super) struct PolicyView {
     policy_name: String,
     policy_id: String,
     arn: String,
@@ -33,6 +33,14 @@ struct PolicyView {
 }
 
 impl PolicyView {
+    /// The view with the description.
+    pub(super) fn detailed(policy: &ManagedPolicy) -> Self {
+        Self {
+            description: policy.description.clone(),
+            ..Self::listed(policy)
+        }
+    }
+
     /// The view in listings, which has neither description nor tags.
     fn listed(policy: &ManagedPolicy) -> Self {
         Self {
@@ -152,9 +160,8 @@ impl Operation for GetPolicy {
         let tags = cx.resource().tags().iter().cloned();
         Ok(PolicyOutput {
             policy: PolicyView {
-                description: policy.description.clone(),
                 tags: Some(tags.map(TagView::from_pair).collect()),
-                ..PolicyView::listed(policy)
+                ..PolicyView::detailed(policy)
             },
         })
     }

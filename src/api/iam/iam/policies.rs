@@ -99,14 +99,14 @@ pub(super) struct AttachedPoliciesOutput {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct AttachedPolicy {
+pub(super) struct AttachedPolicy {
     policy_name: String,
     policy_arn: String,
 }
 
 impl AttachedPolicy {
     /// The policy's name is the last part of its ARN, the path what precedes it.
-    fn of(policy_arn: String) -> Self {
+    pub(super) fn of(policy_arn: String) -> Self {
         let name = policy_arn.rsplit('/').next().unwrap_or_default();
         Self {
             policy_name: name.to_owned(),

@@ -43,6 +43,8 @@ pub enum IamResourceId {
     },
     /// The user or root that owns an access key.
     KeyOwner(AccountId, String),
+    /// All of the account: what operations work on that name no resource.
+    Account(AccountId),
 }
 
 /// A resource as decisions and operations use it.
@@ -58,6 +60,7 @@ pub struct IamResource {
 enum Loaded {
     /// Nothing that was loaded.
     Named,
+    Account,
     Root,
     /// Absent where it does not exist.
     Entity {
@@ -139,6 +142,10 @@ impl IamResource {
                 Ok(Self::named(*account, kind.as_str(), path, name))
             }
             IamResourceId::KeyOwner(account, key) => Self::key_owner_of(iam, *account, key).await,
+            IamResourceId::Account(account) => Ok(Self {
+                loaded: Loaded::Account,
+                ..Self::root(*account)
+            }),
         }
     }
 
@@ -219,6 +226,7 @@ impl IamResource {
                 .as_ref()
                 .ok_or_else(|| error::no_such_entity(kind, name)),
             Loaded::Named
+            | Loaded::Account
             | Loaded::Root
             | Loaded::Entity { .. }
             | Loaded::Policy(_)
@@ -230,7 +238,11 @@ impl IamResource {
     pub(super) const fn any_entity(&self) -> Option<&Entity> {
         match &self.loaded {
             Loaded::Entity { found, .. } => found.as_ref(),
-            Loaded::Named | Loaded::Root | Loaded::Policy(_) | Loaded::OidcProvider(_) => None,
+            Loaded::Named
+            | Loaded::Account
+            | Loaded::Root
+            | Loaded::Policy(_)
+            | Loaded::OidcProvider(_) => None,
         }
     }
 
@@ -243,7 +255,7 @@ impl IamResource {
             Loaded::Entity { kind, .. } => self.entity(*kind).map(drop),
             Loaded::Policy(_) => self.policy().map(drop),
             Loaded::OidcProvider(_) => self.oidc_provider().map(drop),
-            Loaded::Named | Loaded::Root => Err(Error::wrong_resource()),
+            Loaded::Named | Loaded::Account | Loaded::Root => Err(Error::wrong_resource()),
         }
     }
 
@@ -266,9 +278,11 @@ impl IamResource {
         match &self.loaded {
             Loaded::Policy(Some(policy)) => Ok(policy),
             Loaded::Policy(None) => Err(error::no_such_policy(self.arn.as_str())),
-            Loaded::Named | Loaded::Root | Loaded::Entity { .. } | Loaded::OidcProvider(_) => {
-                Err(Error::wrong_resource())
-            }
+            Loaded::Named
+            | Loaded::Account
+            | Loaded::Root
+            | Loaded::Entity { .. }
+            | Loaded::OidcProvider(_) => Err(Error::wrong_resource()),
         }
     }
 
@@ -280,9 +294,11 @@ impl IamResource {
         match &self.loaded {
             Loaded::OidcProvider(Some(provider)) => Ok(provider),
             Loaded::OidcProvider(None) => Err(error::no_such_provider(self.arn.as_str())),
-            Loaded::Named | Loaded::Root | Loaded::Entity { .. } | Loaded::Policy(_) => {
-                Err(Error::wrong_resource())
-            }
+            Loaded::Named
+            | Loaded::Account
+            | Loaded::Root
+            | Loaded::Entity { .. }
+            | Loaded::Policy(_) => Err(Error::wrong_resource()),
         }
     }
 
@@ -309,7 +325,7 @@ impl IamResource {
 
 impl Resource for IamResource {
     fn arn(&self) -> Option<&Arn> {
-        Some(&self.arn)
+        (!matches!(self.loaded, Loaded::Account)).then_some(&self.arn)
     }
 
     /// Without the path, in the case of the request, and without the owner of a key.
@@ -317,6 +333,7 @@ impl Resource for IamResource {
         let (kind, name) = match &self.loaded {
             Loaded::Entity { kind, name, .. } => (*kind, name.as_str()),
             Loaded::Root => (EntityKind::User, ""),
+            Loaded::Account => return None,
             Loaded::Named | Loaded::Policy(_) | Loaded::OidcProvider(_) => {
                 return Some(Cow::Borrowed(&self.arn));
             }
