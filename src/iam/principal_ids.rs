@@ -28,16 +28,19 @@ const MAX_PRINCIPALS: usize = 256;
 /// valid resource policy by unique ids. The rest of the text stays as it is.
 ///
 /// # Errors
-/// [`PolicyError::PrincipalNotFound`] for a user or role that does not exist.
+/// [`PolicyError::PrincipalNotFound`] for a user or role that does not exist, also by its id.
 pub(super) fn bind(tx: &mut Tx<'_>, policy: &str) -> Result<String, Error> {
     replace_principals(policy, |principal| {
+        let missing = || PolicyError::PrincipalNotFound(principal.to_owned());
         let Some(named) = NamedEntity::of(principal) else {
+            if is_unique_id(principal) && arn_of_id(tx, principal)?.is_none() {
+                return Err(missing().into());
+            }
             return Ok(None);
         };
         let found = store::entities::find(tx, named.account, named.kind, named.name)?
             .map(|row| row.name)
             .filter(|name| named.is(name));
-        let missing = || PolicyError::PrincipalNotFound(principal.to_owned());
         Ok(Some(named.bound(found.ok_or_else(missing)?.id)))
     })
 }
@@ -46,32 +49,38 @@ pub(super) fn bind(tx: &mut Tx<'_>, policy: &str) -> Result<String, Error> {
 /// a stored policy by ARNs. The ids of deleted users and roles stay.
 pub(super) fn show(tx: &mut Tx<'_>, policy: &str) -> Result<String, Error> {
     replace_principals(policy, |principal| {
-        let is_id = [EntityKind::User, EntityKind::Role]
-            .iter()
-            .any(|kind| principal.starts_with(kind.id_prefix()));
-        if !is_id {
-            return Ok(None);
+        if is_unique_id(principal) {
+            arn_of_id(tx, principal)
+        } else {
+            Ok(None)
         }
-        let (id, session) = match principal.split_once(':') {
-            Some((id, session)) => (id, Some(session)),
-            None => (principal, None),
-        };
-        let Some((account, name)) = store::entities::place_of(tx, id)? else {
-            return Ok(None);
-        };
-        let account = account
-            .parse()
-            .map_err(|_| Error::Corrupt("entities.account".to_owned()))?;
-        Ok(match (session, name.kind) {
-            (None, EntityKind::User | EntityKind::Role) => Some(name.arn(account).to_string()),
-            (Some(session), EntityKind::Role) => Some(
-                RoleName::from(name)
-                    .session_arn(account, session)
-                    .to_string(),
-            ),
-            _ => None,
-        })
     })
+}
+
+/// Whether a principal is the unique id of a user or role, with the name of a session or without.
+fn is_unique_id(principal: &str) -> bool {
+    let starts = |kind: &EntityKind| principal.starts_with(kind.id_prefix());
+    [EntityKind::User, EntityKind::Role].iter().any(starts)
+}
+
+/// The ARN of the user, role or session with this unique id; `None` after it was deleted.
+fn arn_of_id(tx: &mut Tx<'_>, principal: &str) -> Result<Option<String>, Error> {
+    let (id, session) = match principal.split_once(':') {
+        Some((id, session)) => (id, Some(session)),
+        None => (principal, None),
+    };
+    let Some((account, name)) = store::entities::place_of(tx, id)? else {
+        return Ok(None);
+    };
+    let account = account
+        .parse()
+        .map_err(|_| Error::Corrupt("entities.account".to_owned()))?;
+    let arn = match (session, name.kind) {
+        (None, EntityKind::User | EntityKind::Role) => name.arn(account),
+        (Some(session), EntityKind::Role) => RoleName::from(name).session_arn(account, session),
+        _ => return Ok(None),
+    };
+    Ok(Some(arn.to_string()))
 }
 
 /// Applies `replacement` to each distinct principal of the policy.

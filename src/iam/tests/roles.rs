@@ -217,6 +217,8 @@ async fn policies_name_roles_by_their_unique_ids() {
         };
         for (stored, allowed) in [(&bound, [true, true]), (&bound_session, [true, false])] {
             assert_eq!(iam.show_principals(stored).await.as_ref(), Ok(stored));
+            let again = iam.bind_principals(stored).await;
+            assert!(again.is_err(), "the id of a deleted role: {again:?}");
             let text = stored.replace("sts:AssumeRole", "ecr:PutImage");
             let compiled = Policy::parse(&text, Grammar::Repository).expect("a policy");
             let allows = |caller: &Caller| {
