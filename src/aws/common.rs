@@ -73,6 +73,16 @@ impl Fault {
         }
     }
 
+    /// An operation of the service's model that means nothing on this server.
+    #[must_use]
+    pub fn unsupported_operation(name: &str) -> Self {
+        Self::sender(
+            "NotImplemented",
+            format!("This server does not support the operation {name}"),
+        )
+        .with_status(501)
+    }
+
     /// More requests than the rate limit allows.
     #[must_use]
     pub fn throttled(family: Family) -> Self {

@@ -216,6 +216,33 @@ async fn only_operations_that_need_no_signature_run_without_one() {
 }
 
 #[tokio::test]
+async fn operations_without_meaning_here_say_so() {
+    let server = TestServer::start(Setup::default()).await;
+    let root = server.aws();
+    let message = "does not support the operation";
+    for operation in [
+        "AssumeRoot",
+        "GetFederationToken",
+        "DecodeAuthorizationMessage",
+    ] {
+        let refused = root.sts(operation, &[]).await;
+        refused.assert_fault(501, "NotImplemented", message);
+    }
+    for operation in [
+        "CreateSAMLProvider",
+        "EnableMFADevice",
+        "UploadSSHPublicKey",
+    ] {
+        let refused = root.iam(operation, &[]).await;
+        refused.assert_fault(501, "NotImplemented", message);
+        let elsewhere = root.sts(operation, &[]).await;
+        elsewhere.assert_fault(400, "InvalidAction", "Could not find operation");
+    }
+    let refused = unsigned(&server, "Action=AssumeRoleWithSAML&SAMLAssertion=x").await;
+    refused.assert_fault(501, "NotImplemented", message);
+}
+
+#[tokio::test]
 async fn faults_have_the_namespace_of_their_service() {
     let server = TestServer::start(Setup::default()).await;
     let root = server.aws();

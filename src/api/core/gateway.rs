@@ -161,7 +161,13 @@ impl Gateway {
         body: &mut Body,
         outline: &mut Outline,
     ) -> Result<EncodedDocument, Fault> {
-        let missing = |_| Fault::missing_authentication(Family::Query);
+        let missing = |fault: Fault| {
+            if fault.status() == StatusCode::NOT_IMPLEMENTED.as_u16() {
+                fault
+            } else {
+                Fault::missing_authentication(Family::Query)
+            }
+        };
         let received = self.receive(context, head, body, None, MAX_UNSIGNED_FORM_BYTES);
         let received = received.await?;
         let (operation, document) = self.form(head, &received.bytes, None).map_err(missing)?;
@@ -228,13 +234,21 @@ impl Gateway {
         };
         let request = query::decode(form)?;
         let is_signed_for = |name| signed_service.is_none_or(|signed| signed == name);
-        let operation = self
-            .services
-            .iter()
+        let services = self.services.iter();
+        let mut services = services
             .filter(|service| service.model().family == Family::Query)
-            .filter(|service| is_signed_for(service.model().name))
+            .filter(|service| is_signed_for(service.model().name));
+        let operation = services
+            .clone()
             .find_map(|service| service.find(&request.action))
-            .ok_or_else(|| Fault::unknown_operation(Family::Query, &request.action))?;
+            .ok_or_else(|| {
+                let action = request.action.as_str();
+                if services.any(|service| service.model().unsupported.contains(&action)) {
+                    Fault::unsupported_operation(action)
+                } else {
+                    Fault::unknown_operation(Family::Query, action)
+                }
+            })?;
         if !request.version.is_empty() && request.version != operation.model().version {
             let name = format!("{} for version {}", request.action, request.version);
             return Err(Fault::unknown_operation(Family::Query, &name));

@@ -34,6 +34,8 @@ pub struct ServiceModel {
     pub namespace: &'static str,
     /// What requests may contain.
     pub limits: &'static LazyLock<Limits>,
+    /// Operations of the published model that mean nothing on this server.
+    pub unsupported: &'static [&'static str],
 }
 
 /// An AWS API: ECR, IAM, STS and others. Each is a crate that implements this trait once and

@@ -34,6 +34,7 @@ pub static MODEL: ServiceModel = ServiceModel {
     version: "2015-09-21",
     namespace: "http://ecr.amazonaws.com/doc/2015-09-21/",
     limits: &LIMITS,
+    unsupported: &[],
 };
 
 static LIMITS: LazyLock<Limits> = LazyLock::new(|| Limits::read(include_str!("limits.toml")));

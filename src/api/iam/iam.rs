@@ -20,6 +20,7 @@ mod resource;
 mod roles;
 mod service_roles;
 mod tags;
+mod unsupported;
 mod users;
 mod views;
 
@@ -45,6 +46,7 @@ pub static MODEL: ServiceModel = ServiceModel {
     version: "2010-05-08",
     namespace: "https://iam.amazonaws.com/doc/2010-05-08/",
     limits: &LIMITS,
+    unsupported: unsupported::OPERATIONS,
 };
 
 static LIMITS: LazyLock<Limits> = LazyLock::new(|| Limits::read(include_str!("iam_limits.toml")));
