@@ -1,5 +1,5 @@
-//! Operations of IAM that mean nothing on this server, which has no SAML, no MFA devices, no console
-//! with passwords, no certificates and keys of other services, and no organizations.
+//! Operations of IAM that mean nothing on this server, which has no SAML, no MFA devices, no
+//! console with passwords, no certificates and keys of other services, and no organizations.
 
 /// In the order of their names.
 pub(super) const OPERATIONS: &[&str] = &[
