@@ -50,7 +50,7 @@ pub struct KeySets {
 #[derive(Default)]
 struct Slot {
     current: ArcSwapOption<Fetched>,
-    /// When the last fetch began. It is held during a fetch, so that there is one at a time.
+    /// When the last fetch ended. It is held during a fetch, so that there is one at a time.
     last_fetch: Mutex<Option<Timestamp>>,
 }
 
@@ -96,9 +96,10 @@ impl KeySets {
             return Ok(keys);
         }
         let now = self.clock.now();
-        let may_fetch = last_fetch.is_none_or(|last| now.since(last) >= FETCH_INTERVAL);
+        // After the clock was set back, a time may be from the future.
+        let may_fetch =
+            last_fetch.is_none_or(|last| now.since(last) >= FETCH_INTERVAL || last > now);
         if may_fetch {
-            *last_fetch = Some(now);
             match fetch::key_set(provider.url, provider.thumbprints, self.loopback).await {
                 Ok(keys) => {
                     let keys = Arc::new(keys);
@@ -111,6 +112,10 @@ impl KeySets {
                     "the keys of an identity provider were not retrieved"
                 ),
             }
+        }
+        if may_fetch {
+            // The end counts: who waited for a provider that does not respond does not request again.
+            *last_fetch = Some(self.clock.now());
         }
         drop(last_fetch);
         let current = slot.current.load();
@@ -132,7 +137,8 @@ impl KeySets {
     fn usable(&self, slot: &Slot, token: &UnverifiedToken<'_>) -> Option<Arc<KeySet>> {
         let current = slot.current.load();
         let known = current.as_deref()?;
-        let young = self.clock.now().since(known.at) < REFRESH_AGE;
+        let now = self.clock.now();
+        let young = now.since(known.at) < REFRESH_AGE && known.at <= now;
         (young && token.has_key_in(&known.keys)).then(|| Arc::clone(&known.keys))
     }
 }

@@ -29,6 +29,8 @@ struct Responses {
     document: Vec<u8>,
     keys: Vec<u8>,
     status: &'static str,
+    /// Each request takes eleven seconds on this clock.
+    slow: Option<Clock>,
 }
 
 impl Issuer {
@@ -59,6 +61,7 @@ impl Issuer {
             document: document.to_string().into_bytes(),
             keys: key.set(),
             status: "200 OK",
+            slow: None,
         }));
         let requests = Arc::new(AtomicUsize::new(0));
         let (current, count) = (Arc::clone(&responses), Arc::clone(&requests));
@@ -74,6 +77,9 @@ impl Issuer {
                     while let Ok(length @ 1..) = stream.read(&mut head).await {
                         count.fetch_add(1, Ordering::SeqCst);
                         let current = current.lock().expect("no panic").clone();
+                        if let Some(clock) = &current.slow {
+                            clock.advance(Duration::from_secs(11));
+                        }
                         let body = if head[..length].starts_with(b"GET /keys ") {
                             current.keys
                         } else {
@@ -187,6 +193,24 @@ async fn requests_at_the_same_time_wait_for_one_fetch() {
     let (a, b, c, d) = tokio::join!(get(), get(), get(), get());
     assert!(a && b && c && d);
     assert_eq!(issuer.fetches(), 1);
+}
+
+#[tokio::test]
+async fn requests_that_waited_for_a_slow_provider_do_not_wait_again() {
+    let key = SigningKey::es256("one");
+    let issuer = Issuer::start(&key, false).await;
+    let registered = [issuer.thumbprint.clone()];
+    let clock = clock();
+    issuer.set(|responses| {
+        responses.slow = Some(clock.clone());
+        responses.status = "503 Service Unavailable";
+    });
+    let sets = KeySets::new(None, clock, false);
+    let token = key.sign(&claims());
+    let get = || gets(&sets, &issuer, &registered, &token);
+    let (a, b, c, d) = tokio::join!(get(), get(), get(), get());
+    assert!(!a && !b && !c && !d);
+    assert_eq!(issuer.requests.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
