@@ -296,7 +296,52 @@ impl OpenedSession {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::session_claims::SessionTag;
+
+    proptest! {
+        /// A session that fits is opened as it was sealed, by its own key id only.
+        #[test]
+        fn sessions_of_roles_are_opened_as_they_were_sealed(
+            name in "[a-z]{2,64}",
+            tags in proptest::collection::vec(("\\PC{1,64}", "\\PC{0,128}"), 0..40),
+            arns in proptest::collection::vec("[a-z]{20,200}", 0..10),
+            min_token_bytes in 0_usize..5_000,
+        ) {
+            let ids = Ids::default();
+            let sessions = Sessions::new(&MasterKey::random(&ids), Clock::System, ids);
+            let tag = |(key, value): (String, String)| SessionTag {
+                transitive: value.len() % 2 == 0,
+                key,
+                value,
+            };
+            let mut role = RoleSession::named(&name);
+            role.tags = tags.into_iter().map(tag).collect();
+            role.policy_arns = arns;
+            let (account, hour) = (AccountId::DEV, Duration::from_hours(1));
+            let made = sessions.seal(account, "AROA1", hour, Some(role.clone()), min_token_bytes);
+            let session = match made {
+                Err(Error::PackedPolicyTooLarge { percent }) => {
+                    prop_assert!(percent > 100);
+                    return Ok(());
+                }
+                made => made.expect("a session"),
+            };
+            let token = session.session_token.reveal();
+            prop_assert!(token.len() <= MAX_TOKEN_BYTES && session.token_utilization() <= 100);
+            prop_assert!(token.len() + 4 > min_token_bytes.min(MAX_TOKEN_BYTES));
+            let opened = sessions.open(&session.access_key_id, token).expect("opened");
+            let found = opened.claims.role.as_ref().expect("a role");
+            prop_assert_eq!(&found.tags, &role.tags);
+            prop_assert_eq!(&found.policy_arns, &role.policy_arns);
+            prop_assert_eq!(&found.name, &name);
+            prop_assert_eq!(&opened.claims.owner, "AROA1");
+            let other = session_keys::new_id(account, &sessions.ids);
+            prop_assert!(sessions.open(&other, token).is_err());
+        }
+    }
 
     /// Whoever may issue sessions can present as many valid tokens as it likes.
     #[test]
