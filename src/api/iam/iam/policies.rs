@@ -122,14 +122,14 @@ impl AttachedPolicy {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", bound = "")]
-pub(super) struct PutPolicy<K: Kind> {
+pub(super) struct PutInline<K: Kind> {
     #[serde(flatten)]
     named: Named<K>,
     policy_name: String,
     policy_document: String,
 }
 
-impl<K: PolicyOwner> Operation for PutPolicy<K> {
+impl<K: PolicyOwner> Operation for PutInline<K> {
     type Service = IamService;
     type Output = ();
 
@@ -155,13 +155,13 @@ impl<K: PolicyOwner> Operation for PutPolicy<K> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", bound = "")]
-pub(super) struct GetPolicy<K: Kind> {
+pub(super) struct GetInline<K: Kind> {
     #[serde(flatten)]
     named: Named<K>,
     policy_name: String,
 }
 
-impl<K: PolicyOwner> Operation for GetPolicy<K> {
+impl<K: PolicyOwner> Operation for GetInline<K> {
     type Service = IamService;
     type Output = InlinePolicyOutput<K>;
 
@@ -187,14 +187,14 @@ impl<K: PolicyOwner> Operation for GetPolicy<K> {
 
 #[derive(Deserialize)]
 #[serde(bound = "")]
-pub(super) struct ListPolicies<K: Kind> {
+pub(super) struct ListInline<K: Kind> {
     #[serde(flatten)]
     named: Named<K>,
     #[serde(flatten)]
     paging: Paging,
 }
 
-impl<K: PolicyOwner> Operation for ListPolicies<K> {
+impl<K: PolicyOwner> Operation for ListInline<K> {
     type Service = IamService;
     type Output = PolicyNamesOutput;
 
@@ -215,13 +215,13 @@ impl<K: PolicyOwner> Operation for ListPolicies<K> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", bound = "")]
-pub(super) struct DeletePolicy<K: Kind> {
+pub(super) struct DeleteInline<K: Kind> {
     #[serde(flatten)]
     named: Named<K>,
     policy_name: String,
 }
 
-impl<K: PolicyOwner> Operation for DeletePolicy<K> {
+impl<K: PolicyOwner> Operation for DeleteInline<K> {
     type Service = IamService;
     type Output = ();
 
@@ -246,13 +246,13 @@ impl<K: PolicyOwner> Operation for DeletePolicy<K> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", bound = "")]
-pub(super) struct AttachPolicy<K: Kind> {
+pub(super) struct Attach<K: Kind> {
     #[serde(flatten)]
     named: Named<K>,
     policy_arn: String,
 }
 
-impl<K: PolicyOwner> Operation for AttachPolicy<K> {
+impl<K: PolicyOwner> Operation for Attach<K> {
     type Service = IamService;
     type Output = ();
 
@@ -277,13 +277,13 @@ impl<K: PolicyOwner> Operation for AttachPolicy<K> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", bound = "")]
-pub(super) struct DetachPolicy<K: Kind> {
+pub(super) struct Detach<K: Kind> {
     #[serde(flatten)]
     named: Named<K>,
     policy_arn: String,
 }
 
-impl<K: PolicyOwner> Operation for DetachPolicy<K> {
+impl<K: PolicyOwner> Operation for Detach<K> {
     type Service = IamService;
     type Output = ();
 
