@@ -96,7 +96,7 @@ async fn all_identities_are_listed_with_their_policies() {
     assert_eq!(all.one("InstanceProfileName"), "host");
     let policies = all.all("PolicyName");
     assert!(policies.contains(&"read") && policies.contains(&"own"));
-    assert_eq!(policies.len(), 2 + 16, "{policies:?}");
+    assert_eq!(policies.len(), 2 + 18, "{policies:?}");
     assert_eq!(all.one("IsTruncated"), "false");
 
     let mut seen = Vec::new();
