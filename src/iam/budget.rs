@@ -42,6 +42,14 @@ impl Default for EvaluationBudget {
 }
 
 impl EvaluationBudget {
+    /// A budget of so many steps, at about a nanosecond each.
+    #[must_use]
+    pub const fn of_steps(steps: u64) -> Self {
+        Self {
+            steps_left: AtomicU64::new(steps),
+        }
+    }
+
     /// Whether no steps are left, so that decisions were given up.
     pub fn is_spent(&self) -> bool {
         self.steps_left.load(Ordering::Relaxed) == 0

@@ -57,24 +57,27 @@ pub struct ConditionContext<'a> {
 
 /// The values of condition keys that a simulation is given.
 #[derive(Clone, Debug, Default)]
-pub struct SimulatedContext(Vec<(Key, Vec<String>)>);
+pub struct SimulatedContext {
+    entries: Vec<(Key, Vec<String>)>,
+    hides_caller: bool,
+}
 
 impl SimulatedContext {
     /// Gives a key its values, in place of those that it had.
     pub fn set(&mut self, key: &str, values: Vec<String>) {
         let key = Key::of(key);
-        self.0.retain(|(known, _)| *known != key);
-        self.0.push((key, values));
+        self.entries.retain(|(known, _)| *known != key);
+        self.entries.push((key, values));
     }
 
-    /// Whether the key was given values.
-    #[must_use]
-    pub fn has(&self, key: &str) -> bool {
-        self.get(&Key::of(key)).is_some()
+    /// Leaves the keys about the caller without a value unless they are given one: nobody in
+    /// particular is the caller.
+    pub const fn hide_caller(&mut self) {
+        self.hides_caller = true;
     }
 
     fn get(&self, key: &Key) -> Option<&[String]> {
-        let found = self.0.iter().find(|(known, _)| known == key)?;
+        let found = self.entries.iter().find(|(known, _)| known == key)?;
         Some(&found.1)
     }
 }
@@ -88,6 +91,7 @@ impl<'a> AccessRequest<'a> {
         match simulated.get(key) {
             Some(values) => values.iter().map(|value| value.as_str().into()).collect(),
             None if key.is_of_connection() => Vec::new(),
+            None if simulated.hides_caller && key.is_of_caller() => Vec::new(),
             None => self.own_values(key),
         }
     }
@@ -355,6 +359,18 @@ mod tests {
         ] {
             assert_eq!(request.values(&Key::of(key)).join(","), expected, "{key}");
         }
-        assert!(simulated.has("AWS:SourceIP") && !simulated.has("aws:UserAgent"));
+        let arn = request.values(&Key::of("aws:userid"));
+        assert_eq!(arn, ["123456789012"]);
+        let mut hidden = simulated.clone();
+        hidden.hide_caller();
+        let request = AccessRequest {
+            context: ConditionContext {
+                simulated: Some(&hidden),
+                ..request.context
+            },
+            ..request
+        };
+        assert!(request.values(&Key::of("aws:userid")).is_empty());
+        assert_eq!(request.values(&Key::of("aws:PrincipalArn")), ["other"]);
     }
 }

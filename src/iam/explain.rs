@@ -85,7 +85,6 @@ impl Applicability {
 
 impl ExplainedPolicy {
     /// The statements with this effect that apply.
-    #[cfg(test)]
     pub fn applying(&self, effect: Effect) -> impl Iterator<Item = &ExplainedStatement> {
         let wanted =
             move |one: &&ExplainedStatement| one.effect == effect && one.applicability.applies();
@@ -96,7 +95,6 @@ impl ExplainedPolicy {
 impl Explanation {
     /// Whether the policies of one kind allow the action and do not deny it; `None` where there are
     /// no such policies.
-    #[cfg(test)]
     #[must_use]
     pub fn allowed_by(&self, kind: PolicyKind) -> Option<bool> {
         let mut of_kind = self.policies.iter().filter(|policy| policy.kind == kind);
@@ -107,6 +105,18 @@ impl Explanation {
         let allowed = any(Effect::Allow) && !any(Effect::Deny);
         of_kind.next().map(|_| allowed)
     }
+}
+
+/// The condition keys that a policy uses, as it writes them, each once.
+#[must_use]
+pub fn context_keys(policy: &Policy) -> Vec<String> {
+    let mut keys: Vec<String> = Vec::new();
+    for key in outline(policy.text()).into_iter().flat_map(|one| one.keys) {
+        if keys.iter().all(|known| !known.eq_ignore_ascii_case(&key)) {
+            keys.push(key);
+        }
+    }
+    keys
 }
 
 /// Policies that are prepared for many explanations.

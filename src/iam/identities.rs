@@ -180,6 +180,23 @@ impl Identities {
         }
     }
 
+    /// The policies of a group; `None` where there is none of this name.
+    pub(super) async fn group(
+        &self,
+        account: AccountId,
+        name: &str,
+    ) -> Result<Option<Arc<IdentityPolicies>>, Error> {
+        let name = name.to_owned();
+        let found = self.db.get(move |tx| -> Result<_, Error> {
+            let found = store::entities::find(tx, account, EntityKind::Group, &name)?;
+            found.map(|row| Attached::of(tx, account, &row)).transpose()
+        });
+        let attached = found.await?;
+        attached
+            .map(|attached| self.policies(&attached.policies))
+            .transpose()
+    }
+
     async fn load_owner(&self, account: AccountId, owner_id: &str) -> Result<Option<Owner>, Error> {
         if owner_id == store::ROOT {
             return Ok(Some(Owner::root(account)));

@@ -101,6 +101,21 @@ impl Key {
         )
     }
 
+    /// Whether the value tells who the caller is.
+    pub(super) const fn is_of_caller(&self) -> bool {
+        matches!(
+            self,
+            Self::PrincipalArn
+                | Self::PrincipalAccount
+                | Self::PrincipalType
+                | Self::PrincipalTag(_)
+                | Self::Username
+                | Self::UserId
+                | Self::TokenIssueTime
+                | Self::MultiFactorAuthPresent
+        )
+    }
+
     /// Whether the values are those of tags, of which several may differ from the key only in case.
     pub(super) const fn is_tag(&self) -> bool {
         matches!(

@@ -81,9 +81,12 @@ pub use entities::{Entities, NewEntity};
 pub use entity::{Entity, EntityKind, EntityName, RoleSettings, RoleUse};
 pub use error::{Error, PolicyError};
 pub use evaluate::evaluate;
-pub use explain::{Applicability, ExplainedPolicy, ExplainedStatement, Explainer, Explanation};
+pub use explain::{
+    Applicability, ExplainedPolicy, ExplainedStatement, Explainer, Explanation, context_keys,
+};
 pub use grants::{LayerGrant, RegistryGrant};
 use identities::Identities;
+pub use inspect::AttachedPolicies;
 pub use managed::{AwsManagedPolicy, aws_managed_policies, managed_policy, managed_policy_names};
 pub use managed_policies::{
     ManagedPolicies, ManagedPolicy, ManagedPolicyVersion, NewManagedPolicy,

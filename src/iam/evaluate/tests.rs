@@ -6,18 +6,17 @@ mod limits;
 mod oracle;
 mod rules;
 mod table;
+mod written;
 
 use serde_json::{Value, json};
 use wharfinger_aws::{AccountId, Arn};
+use written::{AWAY, HOME};
 
 use super::*;
 use crate::budget::EvaluationBudget;
 use crate::context::ConditionContext;
 use crate::policy::Grammar;
 use crate::principal::{NamedPolicy, RoleName, UserName};
-
-const HOME: &str = "111111111111";
-const AWAY: &str = "222222222222";
 
 fn account(id: &str) -> AccountId {
     id.parse().expect("an account")
