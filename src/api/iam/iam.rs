@@ -4,6 +4,7 @@ mod access_keys;
 mod account;
 mod authorization_details;
 mod boundaries;
+mod context_keys;
 mod credential_report;
 mod entities;
 mod entity_view;
@@ -19,6 +20,7 @@ mod policy_versions;
 mod resource;
 mod roles;
 mod service_roles;
+mod simulator;
 mod tags;
 mod unsupported;
 mod users;
@@ -178,6 +180,10 @@ static OPERATIONS: &[OperationEntry<IamService>] = operations![
     authorization_details::GetAccountAuthorizationDetails,
     credential_report::GenerateCredentialReport,
     credential_report::GetCredentialReport,
+    context_keys::GetContextKeysForCustomPolicy,
+    context_keys::GetContextKeysForPrincipalPolicy,
+    simulator::SimulateCustomPolicy,
+    simulator::SimulatePrincipalPolicy,
 ];
 
 #[cfg(test)]
