@@ -13,4 +13,5 @@ mod policies;
 mod roles;
 mod service_roles;
 mod sessions;
+mod simulator;
 mod users;
