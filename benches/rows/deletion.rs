@@ -13,8 +13,8 @@ use crate::support::wharfinger;
 const WRITERS: usize = 8;
 const LAYERS: u64 = 10;
 
-/// How many windows are measured once the deletion was acknowledged. The work that it leaves goes on
-/// through all of them.
+/// How many windows are measured once the deletion was acknowledged. The work that it leaves goes
+/// on through all of them.
 const WINDOWS: u32 = 5;
 
 pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
@@ -66,7 +66,7 @@ fn report(samples: [(&str, Sample); 2], response_time: Duration, size: &str) -> 
         title: format!("Deletion of a repository with {size}"),
         how: format!(
             "{WRITERS} connections put new manifests into another repository. DeleteRepository was \
-             acknowledged after {} ms; its rows were being removed while the second line was taken.",
+             acknowledged after {} ms; its rows were removed while the second line was taken.",
             digits(milliseconds)
         ),
         header: vec![

@@ -127,7 +127,7 @@ impl Sqlite {
             .map_err(|error| trouble(&error))?;
         let (wal, wakes) = Wal::watch(&mut connection).map_err(|error| trouble(&error))?;
         // The checkpointer hears of the writer's end while the writer's connection is being closed,
-        // and connections that are closed at the same time leave the log behind.
+        // and connections that are closed at the same time do not remove the log.
         let (writer_open, writer_closed) = std::sync::mpsc::channel::<()>();
         writer_threads.start("db-writer", {
             let (wal, readers) = (wal.clone(), Arc::clone(&point_readers));
