@@ -17,6 +17,7 @@ async fn a_boundary_limits_what_policies_allow() {
     root.iam_ok("PutUserPermissionsBoundary", &bounded).await;
     let shown = ann.iam_ok("GetUser", &[("UserName", "ann")]).await;
     assert_eq!(shown.one("PermissionsBoundaryArn"), READING);
+    assert_eq!(shown.one("PermissionsBoundaryType"), "Policy");
     let denied = ann.iam("ListUsers", &[]).await;
     denied.assert_fault(
         403,

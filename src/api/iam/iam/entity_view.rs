@@ -136,7 +136,8 @@ impl<K: Kind> Serialize for EntityView<K> {
         }
         if let Some(arn) = &entity.boundary {
             let view = BoundaryView {
-                permissions_boundary_type: "PermissionsBoundaryPolicy",
+                // The API reference documents this value; that of the model is not sent.
+                permissions_boundary_type: "Policy",
                 permissions_boundary_arn: arn,
             };
             map.serialize_entry("PermissionsBoundary", &view)?;
