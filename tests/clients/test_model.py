@@ -3,10 +3,15 @@
 import json
 import pathlib
 
-import botocore.loaders
-import botocore.model
+import botocore
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
+import botocore.httpsession
 import pytest
+from harness.command_line import CommandLine
 from harness.process import run
+from harness.sample_requests import service_model as model
 from harness.server import binary
 
 # What is known to differ, as data: {"ecr": {"missing": ["…"]}}.
@@ -18,11 +23,6 @@ def ours():
     """`wharfinger operations` prints what the server supports: service, operation, members."""
     listed = json.loads(run([binary(), "operations", "--json"]).stdout)
     return {(entry["service"], entry["operation"]): entry for entry in listed}
-
-
-def model(service):
-    description = botocore.loaders.Loader().load_service_model(service, "service-2")
-    return botocore.model.ServiceModel(description, service)
 
 
 @pytest.mark.parametrize("service", ["ecr", "iam", "sts"])
@@ -54,3 +54,34 @@ def test_members(ours, service):
         if set(entry["required"]) != required:
             wrong.append(f"{operation}: required members {sorted(set(entry['required']) ^ required)} differ")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("service", ["iam", "sts"])
+def test_what_is_missing_says_so(server, service):
+    """NotImplemented, whatever the request holds: 501, so that no client tries again."""
+    wrong = []
+    for operation in GAPS[service]["missing"]:
+        status, said = send(server, service, {"Action": operation, "Version": model(service).api_version})
+        message = f"<Code>NotImplemented</Code><Message>This server does not support the operation {operation}</Message>"
+        if status != 501 or message not in said:
+            wrong.append(f"{operation}: {status} {said}")
+    assert not wrong, "\n".join(wrong)
+
+
+def send(server, service, form):
+    """Sends a form that the root signs, without botocore's checks of its members: HTTP status and body."""
+    request = botocore.awsrequest.AWSRequest("POST", server.url + "/", data=form)
+    key = botocore.credentials.Credentials(server.credentials["AWS_ACCESS_KEY_ID"], server.credentials["AWS_SECRET_ACCESS_KEY"])
+    botocore.auth.SigV4Auth(key, service, "us-east-1").add_auth(request)
+    response = botocore.httpsession.URLLib3Session().send(request.prepare())
+    return response.status_code, response.text
+
+
+@pytest.mark.parametrize("program", ["cli1", "cli2"])
+def test_the_clis_show_what_is_missing(server, home, program):
+    line = CommandLine(program, server, home)
+    for operation in ("ListMFADevices", "ListSAMLProviders", "GetAccountPasswordPolicy", "ListServerCertificates", "ListVirtualMFADevices"):
+        code, _, said = line.run("iam", botocore.xform_name(operation, "-"))
+        assert code != 0 and "(NotImplemented)" in said, said
+        assert f"This server does not support the operation {operation}" in said
+    line.stop()

@@ -1,5 +1,6 @@
 //! Operations of IAM that mean nothing on this server, which has no SAML, no MFA devices, no
-//! console with passwords, no certificates and keys of other services, and no organizations.
+//! console with passwords, no certificates and keys of other services, no organizations, no
+//! properties of accounts, and no record of which services somebody used.
 
 /// In the order of their names.
 pub(super) const OPERATIONS: &[&str] = &[
@@ -29,7 +30,9 @@ pub(super) const OPERATIONS: &[&str] = &[
     "EnableOrganizationsRootSessions",
     "EnableOutboundWebIdentityFederation",
     "GenerateOrganizationsAccessReport",
+    "GenerateServiceLastAccessedDetails",
     "GetAccountPasswordPolicy",
+    "GetAccountProperties",
     "GetDelegationRequest",
     "GetHumanReadableSummary",
     "GetLoginProfile",
@@ -40,10 +43,13 @@ pub(super) const OPERATIONS: &[&str] = &[
     "GetSAMLProvider",
     "GetSSHPublicKey",
     "GetServerCertificate",
+    "GetServiceLastAccessedDetails",
+    "GetServiceLastAccessedDetailsWithEntities",
     "ListDelegationRequests",
     "ListMFADeviceTags",
     "ListMFADevices",
     "ListOrganizationsFeatures",
+    "ListPoliciesGrantingServiceAccess",
     "ListSAMLProviderTags",
     "ListSAMLProviders",
     "ListSSHPublicKeys",
@@ -52,6 +58,7 @@ pub(super) const OPERATIONS: &[&str] = &[
     "ListServiceSpecificCredentials",
     "ListSigningCertificates",
     "ListVirtualMFADevices",
+    "PutAccountProperties",
     "RejectDelegationRequest",
     "ResetServiceSpecificCredential",
     "ResyncMFADevice",
