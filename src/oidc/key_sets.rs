@@ -50,7 +50,8 @@ pub struct KeySets {
 #[derive(Default)]
 struct Slot {
     current: ArcSwapOption<Fetched>,
-    /// When the last fetch ended. It is held during a fetch, so that there is one at a time.
+    /// When the last fetch ended, or began where the request for it was given up. It is held
+    /// during a fetch, so that there is one at a time.
     last_fetch: Mutex<Option<Timestamp>>,
 }
 
@@ -100,6 +101,8 @@ impl KeySets {
         let may_fetch =
             last_fetch.is_none_or(|last| now.since(last) >= FETCH_INTERVAL || last > now);
         if may_fetch {
+            // Whoever closes the connection meanwhile ends here.
+            *last_fetch = Some(now);
             match fetch::key_set(provider.url, provider.thumbprints, self.loopback).await {
                 Ok(keys) => {
                     let keys = Arc::new(keys);

@@ -213,6 +213,44 @@ async fn requests_that_waited_for_a_slow_provider_do_not_wait_again() {
     assert_eq!(issuer.requests.load(Ordering::SeqCst), 1);
 }
 
+/// Otherwise clients that close their connections could make any number of requests to a provider.
+#[tokio::test]
+async fn a_fetch_that_was_given_up_is_not_begun_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let requested = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requested);
+    tokio::spawn(async move {
+        let mut silent = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            silent.push(stream);
+        }
+    });
+    let sets = KeySets::new(None, clock(), false);
+    let text = SigningKey::es256("one").sign(&claims());
+    let token = UnverifiedToken::read(&text).expect("a token");
+    let url = format!("https://127.0.0.1:{port}");
+    let get = || {
+        let provider = Provider {
+            url: &url,
+            thumbprints: &[],
+        };
+        sets.of(provider, &token)
+    };
+    let given_up = async {
+        while requested.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = get() => panic!("the provider is silent"),
+        () = given_up => {}
+    }
+    assert_eq!(get().await.err(), Some(UnreachableKeys));
+    assert_eq!(requested.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test]
 async fn old_keys_are_used_for_an_hour_while_the_provider_fails() {
     let key = SigningKey::es256("one");
