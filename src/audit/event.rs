@@ -12,6 +12,8 @@ const VERSION: &str = "1.08";
 /// Longest text of an event, in characters: an ARN's limit is 2,048 bytes, and nothing else is
 /// worth more.
 const MAX_CHARS: usize = 2_048;
+/// Longest Sid of a statement, in characters. Policies of repositories may hold far longer ones.
+const MAX_SID_CHARS: usize = 256;
 /// Longest `userAgent`, in characters. Real ones stay under 500 bytes.
 const MAX_USER_AGENT_CHARS: usize = 512;
 /// Most decisions and most resources of one event: an operation demands a few.
@@ -207,6 +209,9 @@ impl Event {
         cut_optional(&mut self.user_agent, MAX_USER_AGENT_CHARS);
         cut_optional(&mut self.error_message, MAX_CHARS);
         cut_optional(&mut data.request, MAX_CHARS);
+        for decision in &mut data.decisions {
+            cut_optional(&mut decision.sid, MAX_SID_CHARS);
+        }
         let resources = self.resources.iter_mut().map(|resource| &mut resource.arn);
         let decided = data.decisions.iter_mut();
         let decided = decided.filter_map(|decision| decision.resource.as_mut());
@@ -300,7 +305,11 @@ mod tests {
             event.error_message = Some(long.clone());
             event.additional_event_data.request = Some(long.clone());
             event.resources = vec![ResourceName { arn: long.clone() }; count];
-            let decision = DecisionRecord { resource: Some(long), ..DecisionRecord::default() };
+            let decision = DecisionRecord {
+                resource: Some(long.clone()),
+                sid: Some(long),
+                ..DecisionRecord::default()
+            };
             event.additional_event_data.decisions = vec![decision; count];
             let event = event.bounded();
             let line = event.line().expect("JSON");

@@ -20,6 +20,13 @@ use crate::segments::Segments;
 const QUEUE: usize = 8_192;
 /// Events written at once.
 const BATCH: usize = 256;
+/// The names of the records about events that were not recorded.
+const SIGN_INS_OMITTED: &str = "SignInFailuresOmitted";
+const REFUSALS_OMITTED: &str = "RefusalsOmitted";
+/// Failed sign-ins recorded in a minute.
+const SIGN_IN_FAILURES: u64 = 60;
+/// Requests of one sender recorded in a minute that no policy allowed: some 400 KB.
+const REFUSALS: u64 = 300;
 /// How often old files are looked for, and what is lost or omitted is written down.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(30);
 
@@ -40,7 +47,8 @@ pub struct AuditLog(Option<Arc<Shared>>);
 struct Shared {
     queue: mpsc::Sender<Message>,
     counts: Arc<Counts>,
-    failures: Mutex<FailureBound>,
+    sign_ins: Mutex<FailureBound>,
+    refusals: Mutex<FailureBound>,
 }
 
 #[derive(Default)]
@@ -51,8 +59,8 @@ struct Counts {
 
 enum Message {
     Event(Box<Event>),
-    /// Failed sign-ins beyond those that are recorded.
-    Omitted(u64),
+    /// Events beyond those that are recorded, and the name of the record about them.
+    Omitted(&'static str, u64),
     Close(oneshot::Sender<()>),
 }
 
@@ -84,7 +92,8 @@ impl AuditLog {
         Ok(Self(Some(Arc::new(Shared {
             queue: sender,
             counts,
-            failures: Mutex::default(),
+            sign_ins: Mutex::new(FailureBound::new(SIGN_IN_FAILURES)),
+            refusals: Mutex::new(FailureBound::new(REFUSALS)),
         }))))
     }
 
@@ -107,13 +116,14 @@ impl AuditLog {
         let Some(shared) = &self.0 else {
             return;
         };
-        let failures = shared.failures.lock();
-        let admitted = failures.unwrap_or_else(PoisonError::into_inner).admit(now);
-        if admitted.omitted > 0 {
-            shared.send(Message::Omitted(admitted.omitted));
-        }
-        if admitted.is_recorded {
-            shared.send(Message::Event(Box::new(event)));
+        shared.admit((&shared.sign_ins, SIGN_INS_OMITTED), "", event, now);
+    }
+
+    /// Takes the event of a request that no policy allowed, of a known sender. Only so many of one
+    /// sender are kept in a minute; a record tells how many were not.
+    pub fn record_refusal(&self, sender: &str, event: Event, now: Timestamp) {
+        if let Some(shared) = &self.0 {
+            shared.admit((&shared.refusals, REFUSALS_OMITTED), sender, event, now);
         }
     }
 
@@ -132,12 +142,15 @@ impl AuditLog {
         let Some(shared) = &self.0 else {
             return;
         };
-        let failures = shared.failures.lock();
-        let omitted = failures
-            .unwrap_or_else(PoisonError::into_inner)
-            .take_omitted();
-        if omitted > 0 {
-            shared.send(Message::Omitted(omitted));
+        for (bound, name) in [
+            (&shared.sign_ins, SIGN_INS_OMITTED),
+            (&shared.refusals, REFUSALS_OMITTED),
+        ] {
+            let bound = bound.lock();
+            let omitted = bound.unwrap_or_else(PoisonError::into_inner).take_omitted();
+            if omitted > 0 {
+                shared.send(Message::Omitted(name, omitted));
+            }
         }
         let (done, closed) = oneshot::channel();
         if shared.queue.send(Message::Close(done)).await.is_ok() {
@@ -148,6 +161,26 @@ impl AuditLog {
 }
 
 impl Shared {
+    /// Sends the event where the bound admits it, and what the bound kept out before.
+    fn admit(
+        &self,
+        (bound, omitted): (&Mutex<FailureBound>, &'static str),
+        sender: &str,
+        event: Event,
+        now: Timestamp,
+    ) {
+        let bound = bound.lock();
+        let admitted = bound
+            .unwrap_or_else(PoisonError::into_inner)
+            .admit(sender, now);
+        if admitted.omitted > 0 {
+            self.send(Message::Omitted(omitted, admitted.omitted));
+        }
+        if admitted.is_recorded {
+            self.send(Message::Event(Box::new(event)));
+        }
+    }
+
     fn send(&self, message: Message) {
         if self.queue.try_send(message).is_err() {
             self.counts.lost.fetch_add(1, Ordering::Relaxed);
@@ -215,7 +248,7 @@ impl Writer {
                     event.event_id = self.ids.uuid().to_string();
                     add(event);
                 }
-                Message::Omitted(count) => add(self.omission("SignInFailuresOmitted", count, now)),
+                Message::Omitted(name, count) => add(self.omission(name, count, now)),
                 Message::Close(done) => closing = Some(done),
             }
         }
@@ -358,6 +391,23 @@ mod tests {
             names.last().map(String::as_str),
             Some("SignInFailuresOmitted")
         );
+    }
+
+    #[tokio::test]
+    async fn refusals_are_bounded_by_sender() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path());
+        let log = AuditLog::start(&config, Clock::default(), Ids::default()).expect("started");
+        for _ in 0..400 {
+            log.record_refusal("ann", event("Ann"), Timestamp::from_ms(1_000));
+        }
+        log.record_refusal("bob", event("Bob"), Timestamp::from_ms(1_000));
+        log.record(event("Put"));
+        log.close().await;
+        let names = names(&config);
+        let count = |wanted: &str| names.iter().filter(|name| *name == wanted).count();
+        assert_eq!((count("Ann"), count("Bob"), count("Put")), (300, 1, 1));
+        assert_eq!(names.last().map(String::as_str), Some("RefusalsOmitted"));
     }
 
     #[tokio::test]

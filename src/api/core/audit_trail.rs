@@ -109,10 +109,29 @@ impl AuditTrail {
         context.request_id().clone_into(&mut event.request_id);
         if is_failed_sign_in {
             log.record_failed_sign_in(event, now);
-        } else {
+        } else if is_permitted(&event) {
             log.record(event);
+        } else {
+            let sender = sender(&event.user_identity).to_owned();
+            log.record_refusal(&sender, event, now);
         }
     }
+}
+
+/// Whether policies allowed anything of the request. Others may be sent by anybody with a key, as
+/// often as the server takes them.
+fn is_permitted(event: &Event) -> bool {
+    let data = &event.additional_event_data;
+    let mut decisions = data.decisions.iter();
+    data.outcome != Outcome::Denied && decisions.any(|made| made.decision == "allowed")
+}
+
+/// What the requests of one sender are counted by: all sessions of a role together.
+fn sender(identity: &UserIdentity) -> &str {
+    let session = identity.session_context.as_ref();
+    let role = session.map(|session| session.session_issuer.arn.as_str());
+    let name = role.or(identity.arn.as_deref());
+    name.unwrap_or(&identity.r#type)
 }
 
 /// Logs why a request was refused, at debug level.
@@ -246,6 +265,27 @@ mod tests {
             let decisions = event.additional_event_data.decisions.len();
             assert_eq!(decisions, if keeps_allowed { made.len() } else { 1 });
         }
+    }
+
+    #[test]
+    fn only_what_a_policy_allowed_is_recorded_without_a_bound() {
+        let permitted = |made: &[Decision], error| {
+            let trail = AuditTrail::new(true);
+            let (root, region) = (Caller::root(AccountId::DEV), "us-east-1".parse());
+            let region: Region = region.expect("a region");
+            trail.note_caller(&root, &region);
+            for made in made {
+                trail.note_decision(&root, &region, ("ecr:PutImage", None), made);
+            }
+            let error = Some(("Code", "message")).filter(|_| error);
+            let noted = std::mem::take(&mut *trail.noted());
+            let event = noted.event(true, &request(error)).expect("recorded");
+            assert_eq!(sender(&event.user_identity), root.arn().as_str());
+            is_permitted(&event)
+        };
+        assert!(permitted(&[ALLOW], false) && permitted(&[ALLOW], true));
+        assert!(!permitted(&[ALLOW, DENY], true));
+        assert!(!permitted(&[], false), "nothing was decided");
     }
 
     #[test]
