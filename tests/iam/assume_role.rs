@@ -113,6 +113,11 @@ async fn a_session_policy_limits_every_api() {
             "ecr:DescribeRepositories",
             "because no session policy allows the ecr:DescribeRepositories action",
         );
+    // The name of the member is `arn`: the session must not be without its limit.
+    let wrong = [("PolicyArns.member.1.Arn", POWER_USER)];
+    assume(&ann, ROLE, &wrong)
+        .await
+        .assert_fault(400, "ValidationError", "PolicyArns");
     let docker = server.client().with_password(&password(&session).await);
     assert_eq!(docker.get("/v2/web/tags/list").await.status, StatusCode::OK);
     let started = docker.post("/v2/web/blobs/uploads/", "").await;

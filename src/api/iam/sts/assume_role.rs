@@ -42,7 +42,7 @@ impl Operation for AssumeRole {
             return Err(Error::root_assumes_role());
         }
         let tags = self.tags.unwrap_or_default();
-        let mut session = self.session.session();
+        let mut session = self.session.session()?;
         session.tags = tags.iter().map(Tag::pair).collect();
         session.transitive_keys = self.transitive_tag_keys.unwrap_or_default();
         session.source_identity = self.source_identity;

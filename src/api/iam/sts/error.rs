@@ -25,6 +25,10 @@ impl Error {
         validation(format!("{arn} is invalid"))
     }
 
+    pub(super) fn session_policy_without_arn() -> Self {
+        validation("A member of PolicyArns has no arn.")
+    }
+
     /// The words are STS's own.
     pub(super) fn root_assumes_role() -> Self {
         Self::denied("Roles may not be assumed by root accounts.")

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use wharfinger_api_core::RequestFacts;
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_iam::{AssumedRole, Inherited, NewRoleSession};
 
 use crate::sts::credentials::{Credentials, TokenSize};
-use crate::sts::{Error, Result, StsResourceId};
+use crate::sts::{Error, MODEL, Result, StsResourceId};
 
 /// What a request says of the session that it wants.
 #[derive(Debug, Deserialize)]
@@ -56,7 +57,7 @@ impl SessionMembers {
         account.ok_or_else(|| Error::invalid_role_arn(&self.role_arn))
     }
 
-    fn role_arn(&self) -> Result<Arn> {
+    pub(super) fn role_arn(&self) -> Result<Arn> {
         let arn = self.role_arn.parse::<Arn>().ok().filter(|arn| {
             let is_role = arn.resource().strip_prefix("role/");
             arn.service() == "iam"
@@ -67,17 +68,42 @@ impl SessionMembers {
     }
 
     /// The session, without tags and source identity.
-    pub(super) fn session(self) -> NewRoleSession {
-        let arns = self.policy_arns.unwrap_or_default();
-        NewRoleSession {
+    ///
+    /// # Errors
+    /// `ValidationError` for a managed session policy without an ARN: the session would lack a
+    /// limit that its caller wants.
+    pub(super) fn session(self) -> Result<NewRoleSession> {
+        let arns = self.policy_arns.into_iter().flatten().map(|one| one.arn);
+        let arns: Option<Vec<String>> = arns.collect();
+        Ok(NewRoleSession {
             name: self.role_session_name,
             duration: self.duration_seconds.map(Duration::from_secs),
             policy: self.policy,
-            policy_arns: arns.into_iter().filter_map(|one| one.arn).collect(),
+            policy_arns: arns.ok_or_else(Error::session_policy_without_arn)?,
             min_token_bytes: self.minimum_session_token_size.unwrap_or_default(),
             ..NewRoleSession::default()
-        }
+        })
     }
+}
+
+/// Checks the tags and the source identity that a token brings for a session of this role: they
+/// have the limits of the members of `AssumeRole`.
+///
+/// # Errors
+/// `ValidationError`.
+pub(super) fn check_claims(role: &Arn, session: &NewRoleSession) -> Result<()> {
+    let tags = session.tags.iter();
+    let tags: Vec<_> = tags
+        .map(|(key, value)| json!({"Key": key, "Value": value}))
+        .collect();
+    let members = json!({
+        "RoleArn": role.as_str(),
+        "RoleSessionName": session.name,
+        "Tags": tags,
+        "TransitiveTagKeys": session.transitive_keys,
+        "SourceIdentity": session.source_identity,
+    });
+    Ok(MODEL.limits.check("AssumeRole", &members)?)
 }
 
 /// What the tags and the source identity of a session give to conditions. Those that it inherits
@@ -165,5 +191,43 @@ pub(super) fn refuse_mfa(serial_number: Option<&String>, code: Option<&String>) 
         Err(Error::invalid_mfa_code())
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wharfinger_aws::Fault;
+
+    use super::*;
+
+    #[test]
+    fn tags_and_source_identity_of_a_token_have_the_limits_of_a_request() {
+        let role = "arn:aws:iam::123456789012:role/deploy".parse::<Arn>();
+        let role = role.expect("an ARN");
+        let check = |key: &str, value: &str, source_identity: Option<&str>| {
+            let session = NewRoleSession {
+                name: "run".to_owned(),
+                tags: vec![(key.to_owned(), value.to_owned())],
+                source_identity: source_identity.map(ToOwned::to_owned),
+                ..NewRoleSession::default()
+            };
+            check_claims(&role, &session).map_err(|error| Fault::from(error).message)
+        };
+        assert_eq!(check("team", "", None), Ok(()));
+        assert_eq!(check("team", "red", Some("ann")), Ok(()));
+        let long = "x".repeat(257);
+        for (key, value, source_identity, member) in [
+            ("", "red", None, "key"),
+            (&long[..129], "red", None, "key"),
+            ("team\n", "red", None, "key"),
+            ("team", "*", None, "value"),
+            ("team", &long, None, "value"),
+            ("team", "red", Some("a"), "sourceIdentity"),
+            ("team", "red", Some("ann\u{1}"), "sourceIdentity"),
+            ("team", "red", Some(&long[..65]), "sourceIdentity"),
+        ] {
+            let error = check(key, value, source_identity).expect_err("refused");
+            assert!(error.contains(member), "{error}");
+        }
     }
 }

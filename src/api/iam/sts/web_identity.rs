@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_iam::Inherited;
 
-use crate::sts::session::{SessionMembers, SessionOutput, facts, further_actions};
+use crate::sts::session::{SessionMembers, SessionOutput, check_claims, facts, further_actions};
 use crate::sts::{Error, Result, Sts, StsResourceId};
 
 #[derive(Deserialize)]
@@ -56,10 +56,12 @@ impl Operation for AssumeRoleWithWebIdentity {
         let identity = verified
             .await
             .map_err(|error| Error::of_web_identity(error, cx.now()))?;
-        let mut session = self.session.session();
+        let role = self.session.role_arn()?;
+        let mut session = self.session.session()?;
         session.tags = identity.tags;
         session.transitive_keys = identity.transitive_keys;
         session.source_identity = identity.source_identity;
+        check_claims(&role, &session)?;
         let inherited = Inherited::default();
         let facts = facts(&session, &inherited, None);
         let actions = further_actions(&session, &inherited);
