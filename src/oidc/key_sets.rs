@@ -117,7 +117,7 @@ impl KeySets {
             }
         }
         if may_fetch {
-            // The end counts: who waited for a provider that does not respond does not request again.
+            // The end counts: who waited for a provider that does not respond does not fetch again.
             *last_fetch = Some(self.clock.now());
         }
         drop(last_fetch);
