@@ -5,6 +5,7 @@
 //! "Amazon ECR".
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use wharfinger_aws::{AccountId, Arn};
@@ -58,16 +59,14 @@ pub struct ConditionContext<'a> {
 /// The values of condition keys that a simulation is given.
 #[derive(Clone, Debug, Default)]
 pub struct SimulatedContext {
-    entries: Vec<(Key, Vec<String>)>,
+    entries: HashMap<Key, Vec<String>>,
     hides_caller: bool,
 }
 
 impl SimulatedContext {
     /// Gives a key its values, in place of those that it had.
     pub fn set(&mut self, key: &str, values: Vec<String>) {
-        let key = Key::of(key);
-        self.entries.retain(|(known, _)| *known != key);
-        self.entries.push((key, values));
+        self.entries.insert(Key::of(key), values);
     }
 
     /// Leaves the keys about the caller without a value unless they are given one: nobody in
@@ -77,8 +76,7 @@ impl SimulatedContext {
     }
 
     fn get(&self, key: &Key) -> Option<&[String]> {
-        let found = self.entries.iter().find(|(known, _)| known == key)?;
-        Some(&found.1)
+        self.entries.get(key).map(Vec::as_slice)
     }
 }
 

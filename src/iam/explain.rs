@@ -2,6 +2,7 @@
 //! keeps it from that if it does not. For people and for the policy simulator; requests are decided
 //! by [`evaluate`] alone, which explanations call too. PURE.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::context::AccessRequest;
@@ -17,6 +18,10 @@ use crate::principal::{NamedPolicy, Principal};
 /// Steps counted for a statement that is explained, besides those of comparing it: for the texts
 /// about it.
 const EXPLAINED_STEPS: usize = 1_000;
+/// Steps counted for a key that may be missing, and for a value that is shown, besides those for
+/// their bytes.
+const KEY_STEPS: usize = 100;
+const VALUE_STEPS: usize = 50;
 
 /// Why a request is decided as it is.
 #[derive(Clone, Debug)]
@@ -168,7 +173,7 @@ impl<'a> Explainer<'a> {
     pub fn explain(&self, request: &AccessRequest<'_>) -> Explanation {
         let decision = evaluate(request, &self.policies);
         let evaluation = Evaluation::new(request);
-        let mut missing_keys = Vec::new();
+        let mut missing_keys = MissingKeys::default();
         // Identity policies do not apply to a root.
         let is_root = request.caller.principal == Principal::Root;
         let applicable = |read: &&ReadPolicy<'_>| !is_root || read.kind != PolicyKind::Identity;
@@ -186,16 +191,25 @@ impl<'a> Explainer<'a> {
         Explanation {
             decision,
             policies,
-            missing_keys,
+            missing_keys: missing_keys.names,
         }
     }
+}
+
+/// The keys for which a request has no value.
+#[derive(Default)]
+struct MissingKeys {
+    /// As policies write them.
+    names: Vec<String>,
+    /// All keys that were looked at, in lower case.
+    seen: HashSet<String>,
 }
 
 impl ReadPolicy<'_> {
     fn explain(
         &self,
         evaluation: &Evaluation<'_>,
-        missing_keys: &mut Vec<String>,
+        missing_keys: &mut MissingKeys,
     ) -> Vec<ExplainedStatement> {
         let statements = self.policy.statements.iter().zip(&self.outline);
         let explained = statements.enumerate().map(|(index, (statement, outline))| {
@@ -239,6 +253,11 @@ fn applicability(
         Err(Mismatch::Condition(index)) => {
             let (operator, key) = outline.conditions.get(index).cloned().unwrap_or_default();
             let values = evaluation.request.values(&Key::of(&key));
+            // They are copied for each statement.
+            let bytes = values.iter().map(|value| VALUE_STEPS + value.len()).sum();
+            if !evaluation.meter.spend(bytes) {
+                return Applicability::NotCompared;
+            }
             let values = values.into_iter().map(std::borrow::Cow::into_owned);
             Applicability::ConditionFails {
                 operator,
@@ -250,11 +269,14 @@ fn applicability(
 }
 
 /// Adds the keys for which the request has no value.
-fn note_missing(keys: &[String], evaluation: &Evaluation<'_>, missing: &mut Vec<String>) {
+fn note_missing(keys: &[String], evaluation: &Evaluation<'_>, missing: &mut MissingKeys) {
     for key in keys {
-        let known = missing.iter().any(|known| known.eq_ignore_ascii_case(key));
-        if !known && evaluation.request.values(&Key::of(key)).is_empty() {
-            missing.push(key.clone());
+        if !evaluation.meter.spend(KEY_STEPS + 2 * key.len()) {
+            return;
+        }
+        let is_new = missing.seen.insert(key.to_ascii_lowercase());
+        if is_new && evaluation.request.values(&Key::of(key)).is_empty() {
+            missing.names.push(key.clone());
         }
     }
 }

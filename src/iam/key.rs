@@ -12,7 +12,7 @@ pub(super) trait ContextValues: Variables {
 
 /// A condition key. Names are compared without regard to case, tag keys within them too, as AWS
 /// does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     CurrentTime,
     EpochTime,

@@ -170,3 +170,44 @@ fn explanations_take_from_the_budget_of_the_request() {
     }
     assert!(count > 1_000, "{count}");
 }
+
+/// Each explanation looks at all keys, and copies the values of each condition that fails.
+#[test]
+fn missing_keys_and_copied_values_take_from_the_budget() {
+    let explained = |condition: &Value| {
+        let one = json!({
+            "Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition,
+        });
+        let policies = (0..20).map(|_| named("own", None, &one)).collect();
+        let mut caller = ann();
+        caller.policies = Arc::new(IdentityPolicies { policies });
+        let mut context = SimulatedContext::default();
+        context.set("test:there", vec!["x".repeat(2_000); 100]);
+        let budget = EvaluationBudget::default();
+        let request = AccessRequest {
+            caller: &caller,
+            action: "ecr:PutImage",
+            resource: None,
+            resource_account: AccountId::DEV,
+            context: ConditionContext {
+                simulated: Some(&context),
+                ..ConditionContext::default()
+            },
+            budget: &budget,
+        };
+        let explainer = Explainer::new(PolicySet::of(&caller, None));
+        let mut count = 0;
+        while !budget.is_spent() && count < 1_000 {
+            let _ = explainer.explain(&request);
+            count += 1;
+        }
+        count
+    };
+    let keys: serde_json::Map<_, _> = (0..120)
+        .map(|at| (format!("test:{at:030}"), json!("x")))
+        .collect();
+    let count = explained(&json!({"StringNotEquals": keys}));
+    assert!(count < 50, "{count} explanations with 2,400 keys");
+    let count = explained(&json!({"Null": {"test:there": "true"}}));
+    assert!(count < 5, "{count} explanations with 4 MB of values");
+}

@@ -26,6 +26,8 @@ const MAX_STEPS: u64 = 8_000_000;
 /// About how much of a response a result and a statement take, in bytes.
 const RESULT_BYTES: usize = 800;
 const STATEMENT_BYTES: usize = 300;
+/// The same of a missing key, besides its name.
+const KEY_BYTES: usize = 100;
 
 /// What is simulated.
 pub(super) struct Simulation {
@@ -52,7 +54,11 @@ pub(super) async fn simulate(
     let statements: usize = results
         .map(|result| 2 * result.matched_statements.len())
         .sum();
-    let bytes = output.evaluation_results.len() * RESULT_BYTES + statements * STATEMENT_BYTES;
+    let results = output.evaluation_results.iter();
+    let missing = results.flat_map(EvaluationResult::missing_keys);
+    let missing: usize = missing.map(|key| KEY_BYTES + 2 * key.len()).sum();
+    let results = output.evaluation_results.len() * RESULT_BYTES;
+    let bytes = results + statements * STATEMENT_BYTES + missing;
     cx.charge_response(bytes).await?;
     Ok(output)
 }

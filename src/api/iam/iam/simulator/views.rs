@@ -25,6 +25,15 @@ pub(super) struct EvaluationResult {
     pub(super) resource_specific_results: Vec<ResourceSpecificResult>,
 }
 
+impl EvaluationResult {
+    /// The condition keys that it names, each time that it does.
+    pub(super) fn missing_keys(&self) -> impl Iterator<Item = &String> {
+        let specific = self.resource_specific_results.iter();
+        let specific = specific.flat_map(|one| &one.missing_context_values);
+        self.missing_context_values.iter().chain(specific)
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ResourceSpecificResult {
