@@ -199,6 +199,9 @@ pub enum Error {
     /// A row that cannot be read never authenticates or authorizes a request.
     #[error("a stored credential or policy cannot be read: {0}")]
     Corrupt(String),
+    /// Not an authorization message, or one of another account or deployment.
+    #[error("Invalid authorization message.")]
+    AuthorizationMessage,
     #[error("a token could not be signed")]
     Signing,
     #[error("the requested scopes do not fit into one token: request fewer")]

@@ -9,6 +9,7 @@ mod account;
 mod attachments;
 mod authenticate;
 mod authorization_details;
+mod authorization_messages;
 mod aws_policies;
 mod budget;
 mod compiled;
@@ -73,6 +74,7 @@ pub use account::Accounts;
 use authenticate::Authenticator;
 pub use authenticate::{PASSWORD_USER, SigV4Claim, Signed};
 pub use authorization_details::{AccountDetail, DetailKind, EntityDetail};
+pub use authorization_messages::AuthorizationMessages;
 pub use budget::{EvaluationBudget, EvaluationLimit};
 pub use context::{AccessRequest, ConditionContext, SimulatedContext};
 pub use decision::{Decision, Denial, Grant, MatchedStatement, PolicyKind};
@@ -180,6 +182,7 @@ pub struct Iam {
     entities: Entities,
     managed_policies: ManagedPolicies,
     accounts: Accounts,
+    authorization_messages: AuthorizationMessages,
     clock: Clock,
     config: Config,
 }
@@ -226,6 +229,7 @@ impl Iam {
             clock: clock.clone(),
             ids: ids.clone(),
         };
+        let authorization_ids = ids.clone();
         let accounts = Accounts {
             db: db.clone(),
             clock: clock.clone(),
@@ -246,6 +250,7 @@ impl Iam {
             entities,
             managed_policies,
             accounts,
+            authorization_messages: AuthorizationMessages::new(master, authorization_ids),
             clock,
             config,
         })
@@ -325,6 +330,11 @@ impl Iam {
     /// Issues the sessions of roles.
     pub const fn role_sessions(&self) -> &RoleSessions {
         &self.role_sessions
+    }
+
+    /// Seals why requests were denied.
+    pub const fn authorization_messages(&self) -> &AuthorizationMessages {
+        &self.authorization_messages
     }
 
     /// Aliases and reports of accounts.

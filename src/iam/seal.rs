@@ -111,6 +111,7 @@ pub(super) enum Purpose {
     RegistryToken,
     LayerTicket,
     SessionToken,
+    AuthorizationMessage,
     /// Not a key: the name by which a master key is known in the index.
     KeyId,
 }
@@ -123,6 +124,7 @@ impl Purpose {
             Self::RegistryToken => b"wharfinger/1 registry token",
             Self::LayerTicket => b"wharfinger/1 layer ticket",
             Self::SessionToken => b"wharfinger/1 session token",
+            Self::AuthorizationMessage => b"wharfinger/1 authorization message",
             Self::KeyId => b"wharfinger/1 key id",
         }
     }
@@ -193,17 +195,21 @@ impl Seal {
     }
 }
 
-/// Seals session tokens, each under a key of its own that is derived from the access key id: one
-/// key would be used up by the sessions of some weeks.
-pub(super) struct SessionSeal {
+/// Seals texts that are not stored, each under a key of its own that is derived from an id of the
+/// text: one key would be used up within weeks.
+pub(super) struct TokenSeal {
     key: hkdf::Prk,
+    purpose: Purpose,
     ids: Ids,
 }
 
-impl SessionSeal {
-    pub(super) fn new(master: &MasterKey, ids: Ids) -> Self {
-        let key = extract(master);
-        Self { key, ids }
+impl TokenSeal {
+    pub(super) fn new(master: &MasterKey, purpose: Purpose, ids: Ids) -> Self {
+        Self {
+            key: extract(master),
+            purpose,
+            ids,
+        }
     }
 
     /// Bytes that a sealed text is longer than the text.
@@ -211,20 +217,16 @@ impl SessionSeal {
         NONCE_LEN + TAG_BYTES
     }
 
-    pub(super) fn seal(&self, access_key_id: &str, text: &[u8]) -> Vec<u8> {
-        seal_with(&self.key_of(access_key_id), &self.ids, no_aad(), text)
+    pub(super) fn seal(&self, id: &str, text: &[u8]) -> Vec<u8> {
+        seal_with(&self.key_of(id), &self.ids, no_aad(), text)
     }
 
-    pub(super) fn open(
-        &self,
-        access_key_id: &str,
-        sealed: &[u8],
-    ) -> Result<Secret<Vec<u8>>, SealBroken> {
-        open_with(&self.key_of(access_key_id), no_aad(), sealed)
+    pub(super) fn open(&self, id: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, SealBroken> {
+        open_with(&self.key_of(id), no_aad(), sealed)
     }
 
-    fn key_of(&self, access_key_id: &str) -> LessSafeKey {
-        let info = [Purpose::SessionToken.label(), access_key_id.as_bytes()];
+    fn key_of(&self, id: &str) -> LessSafeKey {
+        let info = [self.purpose.label(), id.as_bytes()];
         aes_key(&expand(&self.key, &info))
     }
 }

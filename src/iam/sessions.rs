@@ -20,7 +20,7 @@ use crate::new_session::{CheckedSession, percent};
 use crate::owner::{Identity, Owner};
 use crate::policy::{Grammar, Policy};
 use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal, TemporaryCredentials};
-use crate::seal::{MasterKey, SessionSeal};
+use crate::seal::{MasterKey, Purpose, TokenSeal};
 use crate::session_claims::{RoleSession, SessionClaims};
 use crate::session_keys;
 use crate::store;
@@ -89,7 +89,7 @@ impl Weighter<[u8; 32], Arc<OpenedSession>> for SessionWeight {
 
 /// Issues session tokens and opens them.
 pub(super) struct Sessions {
-    seal: SessionSeal,
+    seal: TokenSeal,
     clock: Clock,
     ids: Ids,
     opened: Cache<[u8; 32], Arc<OpenedSession>, SessionWeight>,
@@ -98,7 +98,7 @@ pub(super) struct Sessions {
 impl Sessions {
     pub(super) fn new(master: &MasterKey, clock: Clock, ids: Ids) -> Self {
         Self {
-            seal: SessionSeal::new(master, ids.clone()),
+            seal: TokenSeal::new(master, Purpose::SessionToken, ids.clone()),
             clock,
             ids,
             opened: Cache::with_weighter(SESSIONS, SESSION_BYTES, SessionWeight),
@@ -172,7 +172,7 @@ impl Sessions {
         let mut text = serde_json::to_vec(&claims).map_err(|_| Error::Signing)?;
         // Blanks at the end of the document make the token as long as the caller wants it.
         let wanted = min_token_bytes.min(MAX_TOKEN_BYTES) / 4 * 3;
-        let padded = wanted.saturating_sub(SessionSeal::overhead());
+        let padded = wanted.saturating_sub(TokenSeal::overhead());
         text.resize(text.len().max(padded), b' ');
         let token = STANDARD.encode(self.seal.seal(&access_key_id, &text));
         if token.len() > MAX_TOKEN_BYTES {

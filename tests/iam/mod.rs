@@ -4,6 +4,7 @@
 mod access_keys;
 mod account;
 mod assume_role;
+mod authorization_messages;
 mod boundaries;
 mod groups;
 mod instance_profiles;

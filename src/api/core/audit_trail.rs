@@ -90,6 +90,14 @@ impl AuditTrail {
         }
     }
 
+    /// The first decision against the request, with the caller.
+    pub(crate) fn denial(&self) -> Option<(UserIdentity, DecisionRecord)> {
+        let noted = self.noted();
+        let denied = noted.decisions.iter();
+        let denied = denied.clone().find(|made| made.decision != "allowed")?;
+        Some((noted.identity.clone()?, denied.clone()))
+    }
+
     /// Records the request if it belongs into the log: one that is recorded in any case, once its
     /// sender is known, and every one that policies or credentials did not allow.
     pub fn record(&self, log: &AuditLog, context: &RequestContext, request: &AuditedRequest<'_>) {

@@ -13,16 +13,17 @@ use axum::extract::State;
 use axum::routing::post;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use wharfinger_audit::AuditLog;
 use wharfinger_aws::sigv4::{self, SignatureError};
-use wharfinger_aws::{Family, Fault, Side, json, query};
+use wharfinger_aws::{AccountId, Family, Fault, Side, json, query};
 use wharfinger_base::Clock;
 use wharfinger_iam::{self as iam, Caller, Iam, Principal, Signed};
 
 use crate::audit_trail::{AuditTrail, AuditedRequest};
+use crate::authorization_message::message;
 use crate::aws_errors::{DEFAULT_NAMESPACE, TARGET, aws_response, family, fault_response};
 use crate::body_budget::{EncodedDocument, ReceiveBodyError, ReceivedBody};
 use crate::mounted::{MountedOperation, MountedService};
@@ -39,6 +40,11 @@ use crate::service::CallHead;
 const MAX_FORM_BYTES: usize = 800 * 1024;
 /// The largest form without a signature, in bytes: it holds a token of an identity provider.
 const MAX_UNSIGNED_FORM_BYTES: usize = 64 * 1024;
+
+/// The header of a denial with the message for `DecodeAuthorizationMessage`. AWS appends such
+/// messages to the texts of some services' errors; those of ECR, IAM and STS have none there.
+const AUTHORIZATION_MESSAGE: HeaderName =
+    HeaderName::from_static("x-wharfinger-authorization-message");
 
 /// The services of the route, and what they share.
 pub struct Gateway {
@@ -81,6 +87,9 @@ async fn serve(
     let family = family(&head.headers);
     let mut outline = Outline::default();
     let outcome = Box::pin(state.handle(&context, &head, &mut body, &mut outline)).await;
+    let denial = outcome
+        .is_err()
+        .then(|| state.authorization_message(&outline));
     state.audit(&context, &outline, outcome.as_ref().err());
     let mut info = outline.info;
     let response = match outcome {
@@ -96,7 +105,12 @@ async fn serve(
             }
             info.error_code = Some(fault.code.to_string());
             let namespace = state.namespace(&head, &info);
-            fault_response(&fault, family, namespace, context.request_id())
+            let mut response = fault_response(&fault, family, namespace, context.request_id());
+            if let Some(message) = denial.flatten() {
+                let headers = response.headers_mut();
+                headers.insert(AUTHORIZATION_MESSAGE, message);
+            }
+            response
         }
     };
     info.attach(response)
@@ -269,6 +283,16 @@ impl Gateway {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Why the request was denied, sealed for `DecodeAuthorizationMessage`; `None` where no
+    /// decision was against it.
+    fn authorization_message(&self, outline: &Outline) -> Option<HeaderValue> {
+        let (caller, denied) = outline.trail.denial()?;
+        let account: AccountId = caller.account_id.as_deref()?.parse().ok()?;
+        let messages = self.iam.authorization_messages();
+        let encoded = messages.encode(account, &message(&caller, &denied));
+        HeaderValue::from_str(&encoded).ok()
     }
 
     /// Records a request that has ended, where the audit log has it.

@@ -4,6 +4,7 @@
 
 mod audit_record;
 mod audit_trail;
+mod authorization_message;
 mod authorizer;
 mod aws_errors;
 mod body_budget;

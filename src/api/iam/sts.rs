@@ -2,6 +2,7 @@
 
 mod access_key;
 mod assume_role;
+mod authorization_message;
 mod caller;
 mod credentials;
 mod error;
@@ -26,12 +27,10 @@ pub static MODEL: ServiceModel = ServiceModel {
     version: "2011-06-15",
     namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
     limits: &LIMITS,
-    // SAML, the root's sessions of organizations, tokens for others, federated users, and messages
-    // that no API here encodes.
+    // SAML, the root's sessions of organizations, tokens for others, and federated users.
     unsupported: &[
         "AssumeRoleWithSAML",
         "AssumeRoot",
-        "DecodeAuthorizationMessage",
         "GetDelegatedAccessToken",
         "GetFederationToken",
         "GetWebIdentityToken",
@@ -135,6 +134,7 @@ impl Service for Sts {
 static OPERATIONS: &[OperationEntry<Sts>] = operations![
     assume_role::AssumeRole,
     web_identity::AssumeRoleWithWebIdentity,
+    authorization_message::DecodeAuthorizationMessage,
     access_key::GetAccessKeyInfo,
     caller::GetCallerIdentity,
     credentials::GetSessionToken,

@@ -137,6 +137,10 @@ impl From<iam::Error> for Error {
             | iam::Error::TooManySessionPolicies
             | iam::Error::SourceIdentity(_)
             | iam::Error::NotAttachable(_) => validation(error.to_string()),
+            iam::Error::AuthorizationMessage => {
+                let code = "InvalidAuthorizationMessageException";
+                Fault::sender(code, error.to_string()).into()
+            }
             iam::Error::SessionTags(_) => {
                 Fault::sender("InvalidParameterValue", error.to_string()).into()
             }
