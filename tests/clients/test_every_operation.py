@@ -48,6 +48,7 @@ FAULTS = {
     "CreateUser": ("ValidationError", {"UserName": "not valid"}),
     # It succeeds for a provider that does not exist (IAM API reference).
     "DeleteOpenIDConnectProvider": ("ValidationError", {"OpenIDConnectProviderArn": f"arn:aws:iam::{ACCOUNT}:user/nobody"}),
+    "DecodeAuthorizationMessage": ("InvalidAuthorizationMessageException", {}),
     "DeleteServiceLinkedRole": ("NoSuchEntity", {"RoleName": "nobody"}),
     "GetAccessKeyInfo": ("ValidationError", {}),
     "GetAccountAuthorizationDetails": ("ValidationError", {"Filter": ["Nobody"]}),
@@ -163,13 +164,30 @@ def test_every_operation_fails(calls):
     assert not wrong, "\n".join(wrong)
 
 
-def test_every_operation_succeeds(calls):
+@pytest.fixture(scope="module")
+def encoded_message(server):
+    """What the server tells of a denial to a user who may decode it, in a header that the CLIs do not show."""
+    iam = make_client(server, "iam")
+    iam.create_user(UserName="every-denied")
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]})
+    iam.put_user_policy(UserName="every-denied", PolicyName="sts", PolicyDocument=document)
+    key = iam.create_access_key(UserName="every-denied")["AccessKey"]
+    credentials = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        make_client(server, "iam", credentials).list_users()
+    return caught.value.response["ResponseMetadata"]["HTTPHeaders"].get("x-wharfinger-authorization-message")
+
+
+def test_every_operation_succeeds(calls, encoded_message):
     users_and_groups(calls)
     managed_policies(calls)
     roles(calls)
     providers(calls)
     account(calls)
     simulators(calls)
+    if "DecodeAuthorizationMessage" in calls.served:
+        decoded = calls.ok("DecodeAuthorizationMessage", EncodedMessage=encoded_message)["DecodedMessage"]
+        assert json.loads(decoded)["context"]["action"] == "iam:ListUsers"
     assert set(calls.served) - calls.succeeded == SUCCEED_ELSEWHERE
 
 

@@ -20,6 +20,7 @@ OF_MEMBERS = {
     "AWSServiceName": "ecs.amazonaws.com",
     "ActionNames": ["ecr:PutImage"],
     "AssumeRolePolicyDocument": TRUST,
+    "EncodedMessage": "nothing",
     "GroupName": NAME,
     "InstanceProfileName": NAME,
     "OpenIDConnectProviderArn": f"arn:aws:iam::{ACCOUNT}:oidc-provider/sample.example.com",
