@@ -36,7 +36,7 @@ enum On {
     Remote,
 }
 
-const ROWS: [(&str, On, Row); 10] = [
+const ROWS: [(&str, On, Row); 11] = [
     ("start", On::Local, rows::start::run),
     ("small", On::Both, rows::small::run),
     ("download", On::Both, rows::download::run),
@@ -44,6 +44,7 @@ const ROWS: [(&str, On, Row); 10] = [
     ("push", On::Both, rows::push::run),
     ("manifests", On::Both, rows::manifests::run),
     ("lists", On::Both, rows::lists::run),
+    ("identities", On::Local, rows::identities::run),
     ("sessions", On::Local, rows::sessions::run),
     ("replicas", On::Remote, rows::replicas::run),
     // The last, since it deletes the repository that other rows use.

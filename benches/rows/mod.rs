@@ -3,6 +3,7 @@
 pub(crate) mod crowd;
 pub(crate) mod deletion;
 pub(crate) mod download;
+pub(crate) mod identities;
 pub(crate) mod lists;
 pub(crate) mod manifests;
 pub(crate) mod push;

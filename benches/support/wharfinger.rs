@@ -128,8 +128,7 @@ const ASSUME_POLICY: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Al
 
 /// A server with nothing but the role `bench`, and the key of a user who may assume it.
 pub(crate) fn start_with_role(folder: &Path) -> anyhow::Result<(Server, AccessKey)> {
-    let server = start_empty(folder)?;
-    let root = exported_key(&fs::read_to_string(folder.join("output"))?)?;
+    let (server, root) = start_with_root(folder)?;
     let form = form_urlencoded::Serializer::new(String::new())
         .append_pair("Action", "CreateRole")
         .append_pair("RoleName", "bench")
@@ -152,6 +151,13 @@ pub(crate) fn start_with_role(folder: &Path) -> anyhow::Result<(Server, AccessKe
     );
     let key = exported_key(&String::from_utf8_lossy(&output.stdout))?;
     Ok((server, key))
+}
+
+/// A server with nothing in it, and the key of its root.
+pub(crate) fn start_with_root(folder: &Path) -> anyhow::Result<(Server, AccessKey)> {
+    let server = start_empty(folder)?;
+    let root = exported_key(&fs::read_to_string(folder.join("output"))?)?;
+    Ok((server, root))
 }
 
 /// `user:password` in base64, from `GetAuthorizationToken`.
