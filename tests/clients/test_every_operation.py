@@ -185,9 +185,8 @@ def test_every_operation_succeeds(calls, encoded_message):
     providers(calls)
     account(calls)
     simulators(calls)
-    if "DecodeAuthorizationMessage" in calls.served:
-        decoded = calls.ok("DecodeAuthorizationMessage", EncodedMessage=encoded_message)["DecodedMessage"]
-        assert json.loads(decoded)["context"]["action"] == "iam:ListUsers"
+    decoded = calls.ok("DecodeAuthorizationMessage", EncodedMessage=encoded_message)["DecodedMessage"]
+    assert json.loads(decoded)["context"]["action"] == "iam:ListUsers"
     assert set(calls.served) - calls.succeeded == SUCCEED_ELSEWHERE
 
 
