@@ -57,8 +57,8 @@ impl Account<'_> {
         Ok(String::from_utf8(response.body)?)
     }
 
-    /// Makes what is missing. Each user has a key, and a customer managed policy that allows what is
-    /// measured.
+    /// Makes what is missing. Each user has a key, and a customer managed policy that allows the
+    /// measured operation.
     fn grow(&mut self, wanted: Count) -> anyhow::Result<()> {
         for number in self.has.policies..wanted.policies {
             let name = format!("policy-{number}");
@@ -149,8 +149,8 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     Ok(Section {
         title: "Requests among many identities".into(),
         how: format!(
-            "{CONNECTIONS} connections, signed DescribeRepositories of all users in turn; each user \
-             has one customer managed policy."
+            "{CONNECTIONS} connections, signed DescribeRepositories of all users in turn; each has \
+             one customer managed policy."
         ),
         header: vec![
             "users",
