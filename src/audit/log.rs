@@ -64,6 +64,17 @@ enum Message {
     Close(oneshot::Sender<()>),
 }
 
+impl Message {
+    /// How many events are lost with it.
+    const fn events(&self) -> u64 {
+        match self {
+            Self::Event(_) => 1,
+            Self::Omitted(_, count) => *count,
+            Self::Close(_) => 0,
+        }
+    }
+}
+
 impl AuditLog {
     /// A log that keeps nothing.
     #[must_use]
@@ -182,15 +193,16 @@ impl Shared {
     }
 
     fn send(&self, message: Message) {
+        let events = message.events();
         if self.queue.try_send(message).is_err() {
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+            self.counts.lost.fetch_add(events, Ordering::Relaxed);
         }
     }
 }
 
 /// Writes the log.
 struct Writer {
-    /// `None` while a thread writes.
+    /// `None` while a thread writes, and after one has panicked.
     segments: Option<Segments>,
     clock: Clock,
     ids: Ids,
@@ -232,7 +244,9 @@ impl Writer {
         batch: &mut Vec<Message>,
         is_upkeep: bool,
     ) -> Option<oneshot::Sender<()>> {
-        let mut segments = self.segments.take()?;
+        let Some(mut segments) = self.segments.take() else {
+            return self.discard(batch);
+        };
         let now = self.clock.now();
         let (mut lines, mut events, mut closing) = (Vec::new(), 0, None);
         let mut add = |event: Event| {
@@ -267,6 +281,20 @@ impl Writer {
         };
         self.segments = Some(segments);
         self.note(written, events, lost);
+        closing
+    }
+
+    /// Counts a batch as lost. Returns who waits for the end.
+    fn discard(&self, batch: &mut Vec<Message>) -> Option<oneshot::Sender<()>> {
+        let mut closing = None;
+        for message in batch.drain(..) {
+            self.counts
+                .lost
+                .fetch_add(message.events(), Ordering::Relaxed);
+            if let Message::Close(done) = message {
+                closing = Some(done);
+            }
+        }
         closing
     }
 
@@ -374,6 +402,50 @@ mod tests {
             names.iter().filter(|name| **name == "EventsLost").count(),
             1
         );
+    }
+
+    /// Omitted events whose record does not fit into the queue are lost, each of them.
+    #[tokio::test]
+    async fn omitted_events_are_not_counted_as_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = config(folder.path());
+        let log = AuditLog::start(&config, Clock::default(), Ids::default()).expect("started");
+        for _ in 0..QUEUE {
+            log.record(event("Put"));
+        }
+        for _ in 0..100 {
+            log.record_refusal("ann", event("Ann"), Timestamp::from_ms(1_000));
+        }
+        assert_eq!(log.counts().1, 100);
+        let shared = log.0.as_ref().expect("on");
+        shared.send(Message::Omitted(REFUSALS_OMITTED, 40));
+        assert_eq!(log.counts().1, 140);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_panicked_keeps_nothing_and_can_be_closed() {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let counts = Arc::<Counts>::default();
+        let writer = Writer {
+            segments: None,
+            clock: Clock::default(),
+            ids: Ids::default(),
+            counts: Arc::clone(&counts),
+            lost_written: 0,
+            is_failing: false,
+        };
+        let task = tokio::spawn(writer.run(receiver));
+        for _ in 0..3 {
+            let put = Message::Event(Box::new(event("Put")));
+            assert!(sender.send(put).await.is_ok());
+        }
+        let (done, closed) = oneshot::channel();
+        assert!(sender.send(Message::Close(done)).await.is_ok());
+        let limit = Duration::from_secs(5);
+        let ended = tokio::time::timeout(limit, closed).await;
+        assert!(ended.is_ok_and(|closed| closed.is_ok()));
+        task.await.expect("no panic");
+        assert_eq!(counts.lost.load(Ordering::Relaxed), 3);
     }
 
     #[tokio::test]
