@@ -1,0 +1,1 @@
+//! Logs of containers, stored in bounded segments on disk.

@@ -1,0 +1,34 @@
+//! Overrides of a task.
+
+use serde::{Deserialize, Serialize};
+use serde_with::skip_serializing_none;
+
+use super::{EnvironmentFile, EphemeralStorage, KeyValuePair, ResourceRequirement};
+
+/// `TaskOverride` of the service model.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskOverride {
+    pub container_overrides: Option<Vec<ContainerOverride>>,
+    pub cpu: Option<String>,
+    pub execution_role_arn: Option<String>,
+    pub memory: Option<String>,
+    pub task_role_arn: Option<String>,
+    pub ephemeral_storage: Option<EphemeralStorage>,
+}
+
+/// `ContainerOverride` of the service model.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerOverride {
+    pub name: Option<String>,
+    pub command: Option<Vec<String>>,
+    pub environment: Option<Vec<KeyValuePair>>,
+    pub environment_files: Option<Vec<EnvironmentFile>>,
+    pub cpu: Option<i32>,
+    pub memory: Option<i32>,
+    pub memory_reservation: Option<i32>,
+    pub resource_requirements: Option<Vec<ResourceRequirement>>,
+}

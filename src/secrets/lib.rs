@@ -1,0 +1,1 @@
+//! Secrets and parameters that tasks get as environment variables.
