@@ -30,8 +30,9 @@ const SIGN_INS: usize = 8_192;
 const SIGN_IN_BYTES: u64 = 16 * 1024 * 1024;
 /// Memory of one sign-in besides its claims, in bytes.
 const SIGN_IN_ENTRY_BYTES: u64 = 512;
-/// Derived signing keys remembered: one for each key, day, region and service in use.
-const SIGNING_KEYS: usize = 1_024;
+/// Derived signing keys remembered: one for each key, day, region and service in use, at about 500
+/// bytes each. To derive one costs as much as the rest of a verification.
+const SIGNING_KEYS: usize = 8_192;
 /// Longest credential scope whose signing key is remembered, in bytes: a secret of 40, and names
 /// far longer than those of any service.
 const MAX_REMEMBERED_SCOPE_BYTES: usize = 256;
