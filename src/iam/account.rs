@@ -4,12 +4,12 @@
 
 use wharfinger_aws::AccountId;
 use wharfinger_base::Clock;
-use wharfinger_db::Db;
 
 use crate::access_keys::MAX_KEYS;
 use crate::attachments::MAX_ATTACHED;
 use crate::entity::EntityKind;
 use crate::error::Error;
+use crate::identity_db::IdentityDb;
 use crate::managed_policies::{MAX_POLICIES, MAX_VERSIONS};
 use crate::members::MAX_GROUPS_OF_USER;
 use crate::policy::Grammar;
@@ -26,7 +26,7 @@ const TOKEN_VERSION: i64 = 2;
 /// The accounts of the index.
 #[derive(Clone)]
 pub struct Accounts {
-    pub(super) db: Db,
+    pub(super) db: IdentityDb,
     pub(super) clock: Clock,
 }
 

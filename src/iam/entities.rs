@@ -3,10 +3,11 @@
 
 use wharfinger_aws::AccountId;
 use wharfinger_base::{Clock, Ids, Page};
-use wharfinger_db::{Db, Tx};
+use wharfinger_db::Tx;
 
 use crate::entity::{Entity, EntityKind, EntityName, RoleSettings, SERVICE_LINKED_PATH};
 use crate::error::Error;
+use crate::identity_db::IdentityDb;
 use crate::new_role::NewRole;
 use crate::policy_lookup::check_policy;
 use crate::principal_ids;
@@ -48,7 +49,7 @@ impl NewEntity {
 /// The entities of all accounts in the index.
 #[derive(Clone)]
 pub struct Entities {
-    pub(super) db: Db,
+    pub(super) db: IdentityDb,
     pub(super) clock: Clock,
     pub(super) ids: Ids,
 }

@@ -1,18 +1,20 @@
-//! The owners of access keys and of sessions. Each is read from the index at most once a second, so
-//! that a change by any process takes effect within one second.
+//! The owners of access keys and of sessions. Each is kept in memory for as long as no process
+//! changes any identity, and a change takes effect within one second.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use wharfinger_aws::AccountId;
 use wharfinger_base::{Clock, Secret, Timestamp};
-use wharfinger_db::{Db, Tx};
+use wharfinger_db::Tx;
 
 use crate::compiled::CompiledPolicies;
 use crate::entity::{EntityKind, RoleUse};
 use crate::error::Error;
+use crate::freshness::{Entry, Freshness, Generation};
+use crate::identity_db::IdentityDb;
 use crate::managed::managed_policy;
 use crate::owner::{AssumableRole, Identity, Owner, OwnerKind, Used};
 use crate::policy::Grammar;
@@ -24,11 +26,6 @@ use crate::store::access_keys::{self, KeyRow, KeyUse};
 use crate::store::entities::EntityRow;
 use crate::store::policies::PolicyRow;
 
-/// Longest time that an entry is used.
-const MAX_AGE: Duration = Duration::from_secs(1);
-/// From this age on, one caller reads the key again while the others still use the entry, so that
-/// they do not all read at the same time.
-const REFRESH_AGE: Duration = Duration::from_millis(500);
 /// Keys remembered, known and unknown ones, at about 500 bytes each. Policies are shared. The cache
 /// keeps those in use when many unknown ids are tried.
 const CAPACITY: usize = 4_096;
@@ -38,34 +35,6 @@ const MAX_KEY_ID_BYTES: usize = 128;
 const USE_PERIOD: Duration = Duration::from_hours(1);
 /// Longest name of a service that is recorded, far longer than those of AWS.
 const MAX_SERVICE_BYTES: usize = 64;
-
-/// What the index said about a key or an owner, and when.
-struct Cached<T> {
-    at: Timestamp,
-    being_refreshed: AtomicBool,
-    value: Option<Arc<T>>,
-}
-
-impl<T> Cached<T> {
-    /// `at` is from before the read, so that what changed meanwhile is still seen within
-    /// [`MAX_AGE`].
-    fn new(at: Timestamp, value: Option<Arc<T>>) -> Arc<Self> {
-        Arc::new(Self {
-            at,
-            being_refreshed: AtomicBool::new(false),
-            value,
-        })
-    }
-
-    /// Whether the value may be used now; if not, the caller of this reads it again.
-    fn is_usable(&self, now: Timestamp) -> bool {
-        // After the clock was set back, an entry may be from the future: read again rather than
-        // trust it for long.
-        let age = now.since(self.at);
-        let usable = age < MAX_AGE && self.at <= now;
-        usable && (age < REFRESH_AGE || self.being_refreshed.swap(true, Ordering::Relaxed))
-    }
-}
 
 /// What is attached to a user or role.
 #[derive(Default)]
@@ -108,21 +77,23 @@ impl Attached {
 }
 
 pub(super) struct Identities {
-    db: Db,
+    db: IdentityDb,
     seal: Arc<Seal>,
     clock: Clock,
     policies: CompiledPolicies,
-    known: Cache<Box<str>, Arc<Cached<Identity>>>,
-    owners: Cache<(AccountId, Box<str>), Arc<Cached<Owner>>>,
+    freshness: Freshness,
+    known: Cache<Box<str>, Arc<Entry<Identity>>>,
+    owners: Cache<(AccountId, Box<str>), Arc<Entry<Owner>>>,
 }
 
 impl Identities {
-    pub(super) fn new(db: Db, seal: Arc<Seal>, clock: Clock) -> Self {
+    pub(super) fn new(db: IdentityDb, seal: Arc<Seal>, clock: Clock) -> Self {
         Self {
             db,
             seal,
             clock,
             policies: CompiledPolicies::new(),
+            freshness: Freshness::default(),
             known: Cache::new(CAPACITY),
             owners: Cache::new(CAPACITY),
         }
@@ -134,14 +105,14 @@ impl Identities {
         if access_key_id.len() > MAX_KEY_ID_BYTES {
             return Ok(None);
         }
-        if let Some(cached) = self.known.get(access_key_id)
-            && cached.is_usable(now)
+        if let Some(entry) = self.known.get(access_key_id)
+            && self.freshness.stands(&self.db, now, &entry).await?
         {
-            return Ok(cached.value.clone());
+            return Ok(entry.value.clone());
         }
-        let identity = self.load(access_key_id).await?;
-        let cached = Cached::new(now, identity.clone());
-        self.known.insert(access_key_id.into(), cached);
+        let (generation, identity) = self.load(access_key_id).await?;
+        let entry = self.freshness.entry(now, generation, identity.clone());
+        self.known.insert(access_key_id.into(), entry);
         Ok(identity)
     }
 
@@ -154,13 +125,15 @@ impl Identities {
     ) -> Result<Option<Arc<Owner>>, Error> {
         let now = self.clock.now();
         let key = (account, Box::from(owner_id));
-        if let Some(cached) = self.owners.get(&key)
-            && cached.is_usable(now)
+        if let Some(entry) = self.owners.get(&key)
+            && self.freshness.stands(&self.db, now, &entry).await?
         {
-            return Ok(cached.value.clone());
+            return Ok(entry.value.clone());
         }
-        let owner = self.load_owner(account, owner_id).await?.map(Arc::new);
-        self.owners.insert(key, Cached::new(now, owner.clone()));
+        let (generation, owner) = self.load_owner(account, owner_id).await?;
+        let owner = owner.map(Arc::new);
+        let entry = self.freshness.entry(now, generation, owner.clone());
+        self.owners.insert(key, entry);
         Ok(owner)
     }
 
@@ -197,21 +170,39 @@ impl Identities {
             .transpose()
     }
 
-    async fn load_owner(&self, account: AccountId, owner_id: &str) -> Result<Option<Owner>, Error> {
-        if owner_id == store::ROOT {
-            return Ok(Some(Owner::root(account)));
-        }
+    async fn load_owner(
+        &self,
+        account: AccountId,
+        owner_id: &str,
+    ) -> Result<(Generation, Option<Owner>), Error> {
+        let is_root = owner_id == store::ROOT;
         let id = owner_id.to_owned();
         let found = self.db.get(move |tx| -> Result<_, Error> {
+            let generation = Generation::of(tx)?;
+            if is_root {
+                return Ok((generation, None));
+            }
             let Some(row) = store::entities::find_by_id(tx, account, &id)? else {
-                return Ok(None);
+                return Ok((generation, None));
             };
             let attached = Attached::of(tx, account, &row)?;
-            Ok(Some((row, attached)))
+            Ok((generation, Some((row, attached))))
         });
-        let Some((row, attached)) = found.await? else {
-            return Ok(None);
+        let (generation, found) = found.await?;
+        let owner = match found {
+            None => is_root.then(|| Owner::root(account)),
+            Some((row, attached)) => self.owner_of(account, row, attached)?,
         };
+        Ok((generation, owner))
+    }
+
+    /// A user or role as an owner of sessions; `None` for another entity.
+    fn owner_of(
+        &self,
+        account: AccountId,
+        row: EntityRow,
+        attached: Attached,
+    ) -> Result<Option<Owner>, Error> {
         let kind = match (row.name.kind, row.role) {
             (EntityKind::User, _) => OwnerKind::User(row.name.into()),
             (EntityKind::Role, Some(role)) => OwnerKind::Role(AssumableRole {
@@ -299,7 +290,7 @@ impl Identities {
                 tokio::spawn(async move {
                     let record =
                         move |tx: &mut Tx<'_>| access_keys::record_use(tx, &id, &used, since);
-                    warn_of_lost_use(db.write(record).await);
+                    warn_of_lost_use(db.note(record).await);
                 });
             }
             Used::Owner(owner) => {
@@ -311,18 +302,22 @@ impl Identities {
                 tokio::spawn(async move {
                     let record =
                         move |tx: &mut Tx<'_>| store::roles::record_use(tx, &id, &used, since);
-                    warn_of_lost_use(db.write(record).await);
+                    warn_of_lost_use(db.note(record).await);
                 });
             }
             Used::Key(_) => {}
         }
     }
 
-    async fn load(&self, access_key_id: &str) -> Result<Option<Arc<Identity>>, Error> {
+    async fn load(
+        &self,
+        access_key_id: &str,
+    ) -> Result<(Generation, Option<Arc<Identity>>), Error> {
         let id = access_key_id.to_owned();
         let found = self.db.get(move |tx| -> Result<_, Error> {
+            let generation = Generation::of(tx)?;
             let Some(key) = access_keys::find(tx, &id)? else {
-                return Ok(None);
+                return Ok((generation, None));
             };
             let account: AccountId = key
                 .account
@@ -332,15 +327,14 @@ impl Identities {
                 Some(row) => Attached::of(tx, account, row)?,
                 None => Attached::default(),
             };
-            Ok(Some((account, key, attached)))
+            Ok((generation, Some((account, key, attached))))
         });
-        found
-            .await?
-            .map(|(account, key, attached)| {
-                self.identity(access_key_id, account, key, attached)
-                    .map(Arc::new)
-            })
-            .transpose()
+        let (generation, found) = found.await?;
+        let identity = found.map(|(account, key, attached)| {
+            self.identity(access_key_id, account, key, attached)
+                .map(Arc::new)
+        });
+        Ok((generation, identity.transpose()?))
     }
 
     fn identity(

@@ -1,9 +1,8 @@
 //! Records in the index whether it belongs to development servers only, so that no server under
 //! `--dev`, which anybody may use and empty, opens an index with real images and users.
 
-use wharfinger_db::Db;
-
 use crate::error::Error;
+use crate::identity_db::IdentityDb;
 use crate::store;
 
 const SETTING: &str = "mode";
@@ -16,8 +15,8 @@ const PRODUCTION: &str = "production";
 /// # Errors
 /// [`Error::NotDevIndex`] under `--dev` for an index that was served without it, or that holds
 /// access keys and was never served.
-pub(super) async fn claim(db: &Db, dev: bool) -> Result<(), Error> {
-    db.write(move |tx| {
+pub(super) async fn claim(db: &IdentityDb, dev: bool) -> Result<(), Error> {
+    db.note(move |tx| {
         let known = store::setting(tx, SETTING)?;
         let development = match known.as_deref() {
             Some(mode) => mode == DEVELOPMENT,

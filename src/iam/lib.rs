@@ -23,15 +23,18 @@ mod entity;
 mod error;
 mod evaluate;
 mod explain;
+mod freshness;
 mod glob;
 mod grants;
 mod identities;
+mod identity_db;
 mod index_mode;
 mod inspect;
 mod instance_profiles;
 mod key;
 mod managed;
 mod managed_policies;
+mod master_key_proof;
 mod members;
 mod new_role;
 mod new_session;
@@ -88,6 +91,7 @@ pub use explain::{
 };
 pub use grants::{LayerGrant, RegistryGrant};
 use identities::Identities;
+use identity_db::IdentityDb;
 pub use inspect::AttachedPolicies;
 pub use managed::{AwsManagedPolicy, aws_managed_policies, managed_policy, managed_policy_names};
 pub use managed_policies::{
@@ -120,7 +124,7 @@ use token::{SignIn, Tokens};
 pub use users::{MAX_POLICIES, NewAccessKey, PolicyAttachment, UserSummary, Users};
 pub use web_identity::{FederatedCaller, WebIdentities, WebIdentityError};
 use wharfinger_aws::{AccountId, sigv4};
-use wharfinger_base::{Clock, Ids, Timestamp};
+use wharfinger_base::{Clock, Ids};
 use wharfinger_db::{Db, Migration};
 pub use wharfinger_oidc::TokenError;
 
@@ -134,6 +138,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0012__entities"),
     wharfinger_db::migration!("V0013__oidc_providers"),
     wharfinger_db::migration!("V0014__account"),
+    wharfinger_db::migration!("V0015__identity_generation"),
 ];
 
 /// How long the password of `GetAuthorizationToken` holds (ECR's own figure).
@@ -200,7 +205,8 @@ impl Iam {
         config: Config,
     ) -> Result<Self, Error> {
         let seal = Arc::new(Seal::new(master, ids.clone()));
-        prove_master_key(&db, &seal, clock.now()).await?;
+        let db = IdentityDb::new(db, ids.clone());
+        master_key_proof::prove(&db, &seal, clock.now()).await?;
         let tokens = Arc::new(Tokens::new(master));
         let identities = Identities::new(db.clone(), Arc::clone(&seal), clock.clone());
         let identities = Arc::new(identities);
@@ -458,40 +464,6 @@ impl Iam {
     ) -> Result<(Arc<Caller>, LayerGrant), Error> {
         self.authenticator.ticket(ticket).await
     }
-}
-
-/// Compares the key file with the proof in the index; writes the proof where the index is new.
-async fn prove_master_key(db: &Db, seal: &Arc<Seal>, now: Timestamp) -> Result<(), Error> {
-    const PROOF: &[u8] = b"wharfinger";
-    let (id, proof) = (seal.key_id().to_owned(), seal.seal("master key", PROOF));
-    let mut known = db.read(store::master_keys).await?;
-    if known.is_empty() {
-        // Two servers may start at once: the first proof stands, and both compare with it.
-        known = db
-            .write(move |tx| {
-                if store::master_keys(tx)?.is_empty() {
-                    store::insert_master_key(tx, &id, &proof, now)?;
-                }
-                store::master_keys(tx)
-            })
-            .await?;
-    }
-    let ours = known.iter().find(|(id, _)| id == seal.key_id());
-    if ours.is_some_and(|(_, proof)| {
-        seal.open("master key", proof)
-            .is_ok_and(|text| text.reveal() == PROOF)
-    }) {
-        return Ok(());
-    }
-    let known = known
-        .into_iter()
-        .map(|(id, _)| id)
-        .collect::<Vec<_>>()
-        .join(", ");
-    Err(Error::WrongMasterKey {
-        known,
-        found: seal.key_id().to_owned(),
-    })
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_base::{Clock, Ids, Timestamp};
-use wharfinger_db::{Db, Tx};
+use wharfinger_db::Tx;
 
 use crate::aws_policies;
 use crate::error::Error;
+use crate::identity_db::IdentityDb;
 use crate::managed::AwsManagedPolicy;
 use crate::policy::{Grammar, Policy};
 use crate::policy_lookup::own_policy;
@@ -73,7 +74,7 @@ pub struct NewManagedPolicy {
 /// The managed policies of all accounts in the index.
 #[derive(Clone)]
 pub struct ManagedPolicies {
-    pub(super) db: Db,
+    pub(super) db: IdentityDb,
     pub(super) clock: Clock,
     pub(super) ids: Ids,
 }

@@ -5,9 +5,10 @@
 
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_base::{Clock, Timestamp};
-use wharfinger_db::{Db, Tx};
+use wharfinger_db::Tx;
 
 use crate::error::Error;
+use crate::identity_db::IdentityDb;
 use crate::store::oidc_providers::{self as rows, OidcProviderRow};
 use crate::store::tags as tag_rows;
 use crate::tags::{remove_tags, set_tags};
@@ -48,7 +49,7 @@ pub struct NewOidcProvider {
 /// The providers of all accounts in the index.
 #[derive(Clone)]
 pub struct OidcProviders {
-    pub(super) db: Db,
+    pub(super) db: IdentityDb,
     pub(super) clock: Clock,
     /// Whether a provider may have an `http` URL (`--dev`).
     pub(super) plain_http: bool,

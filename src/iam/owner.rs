@@ -44,7 +44,7 @@ impl Identity {
     }
 }
 
-/// A root, user or role as its sessions use it, read at most one second ago.
+/// A root, user or role as its sessions use it, as it stood at most one second ago.
 pub(super) struct Owner {
     pub(super) account: AccountId,
     pub(super) kind: OwnerKind,

@@ -123,8 +123,8 @@ pub(super) struct TemporaryCredentials {
     pub(super) role: Option<RoleSession>,
 }
 
-/// An authenticated caller, shared in an `Arc`: built at most once a second for each credential in
-/// use.
+/// An authenticated caller, shared in an `Arc`: built for each credential in use once identities
+/// have changed.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub account: AccountId,

@@ -3,6 +3,7 @@
 pub(super) mod access_keys;
 pub(super) mod account;
 pub(super) mod entities;
+pub(super) mod generation;
 pub(super) mod instance_profiles;
 pub(super) mod managed_policies;
 pub(super) mod members;

@@ -1,9 +1,11 @@
 //! Tests over a real index: first start, sign-in by every kind of credential, users, and how soon a
 //! change takes effect.
 
+mod generation;
 mod identities;
 mod managed_policies;
 mod oidc_providers;
+mod replicas;
 mod reset;
 mod role_sessions;
 mod roles;
@@ -17,6 +19,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
 use wharfinger_aws::sigv4::{Request, SignatureError, body_hash};
+use wharfinger_base::Timestamp;
 
 use super::*;
 use crate::tests::tokens::registry_grant;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_base::{Clock, Ids, Page, Secret, Timestamp};
-use wharfinger_db::{Db, Tx};
+use wharfinger_db::Tx;
 
 use crate::entities::{existing, insert};
 use crate::entity::{EntityKind, EntityName};
 use crate::error::Error;
+use crate::identity_db::IdentityDb;
 use crate::managed::managed_policy_arn;
 use crate::policy::{Grammar, Policy};
 use crate::policy_lookup::check_policy;
@@ -101,7 +102,7 @@ pub struct UserSummary {
 /// Users, access keys and attached policies of all accounts in the index.
 #[derive(Clone)]
 pub struct Users {
-    pub(super) db: Db,
+    pub(super) db: IdentityDb,
     pub(super) seal: Arc<Seal>,
     pub(super) clock: Clock,
     pub(super) ids: Ids,

@@ -10,12 +10,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use wharfinger_aws::AccountId;
 use wharfinger_base::{Chain, Clock};
-use wharfinger_db::Db;
 use wharfinger_oidc::{
     ConfiguredKeySets, Expected, KeySets, Provider, TokenError, UnverifiedToken, WebIdentity,
 };
 
 use crate::error::Error;
+use crate::identity_db::IdentityDb;
 use crate::oidc_providers::OidcProviders;
 use crate::principal::{Caller, Principal};
 
@@ -96,7 +96,7 @@ impl WebIdentities {
     /// # Errors
     /// [`Error::KeySetFile`].
     pub(super) fn new(
-        db: &Db,
+        db: &IdentityDb,
         clock: &Clock,
         key_sets: Option<&Path>,
         dev: bool,

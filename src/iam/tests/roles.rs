@@ -150,7 +150,8 @@ async fn sessions_of_a_role_see_changes_within_a_second() {
     let role = entities.create(account, new_role("deploy")).await;
     let role = role.expect("a role").name;
     let seal = Arc::new(Seal::new(&world.master, Ids::default()));
-    let identities = Identities::new(world.db.clone(), seal, world.clock.clone());
+    let db = IdentityDb::new(world.db.clone(), Ids::default());
+    let identities = Identities::new(db, seal, world.clock.clone());
     let documents = async || {
         let owner = identities.owner(account, &role.id).await.expect("read");
         let caller = owner?.caller("run");
