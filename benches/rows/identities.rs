@@ -34,6 +34,23 @@ const MANY: Count = Count {
 /// Most times that a request may cost more among many.
 const LIMIT: f64 = 1.3;
 
+/// Who sends requests.
+#[derive(Clone, Copy)]
+enum Active {
+    One,
+    All,
+}
+
+impl Active {
+    /// How many of these users send requests.
+    const fn count(self, users: usize) -> usize {
+        match self {
+            Self::One => 1,
+            Self::All => users,
+        }
+    }
+}
+
 const TRUST_POLICY: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
   "Principal":{"AWS":"123456789012"},"Action":"sts:AssumeRole"}}"#;
 const POLICY: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
@@ -91,10 +108,55 @@ impl Account<'_> {
         Ok(())
     }
 
-    /// A request of each user.
-    fn requests(&self) -> Vec<Request> {
+    /// A request of each user that is active.
+    fn requests(&self, active: Active) -> Vec<Request> {
         let request = |key| ecr_call(key, "DescribeRepositories", "{}".into());
-        self.keys.iter().map(request).collect()
+        let count = active.count(self.keys.len());
+        self.keys.iter().take(count).map(request).collect()
+    }
+
+    /// Measures the requests of these users, which come in turn.
+    fn measure(&self, bench: &Bench, active: Active) -> anyhow::Result<Line> {
+        let requests = self.requests(active);
+        let mut samples = Vec::new();
+        for _ in 0..bench.arguments.rounds {
+            let mut number = 0;
+            let mut script = Made(|| {
+                number += 1;
+                requests.get(number % requests.len()).cloned()
+            });
+            let load = bench.arguments.load(CONNECTIONS);
+            samples.push(Sample::take(self.server, load, &mut script)?);
+        }
+        Ok(Line {
+            active: requests.len(),
+            has: self.has,
+            sample: Sample::median(&samples),
+        })
+    }
+}
+
+/// What was measured of an account.
+struct Line {
+    active: usize,
+    has: Count,
+    sample: Sample,
+}
+
+impl Line {
+    /// The columns; costs are compared with those of `few`.
+    fn columns(&self, few: &Self) -> Vec<String> {
+        let Self { has, sample, .. } = self;
+        vec![
+            self.active.to_string(),
+            has.users.to_string(),
+            has.roles.to_string(),
+            has.policies.to_string(),
+            digits(sample.rate),
+            digits(sample.p99_ms),
+            digits(sample.cpu_us),
+            ratio(sample.cpu_us, Some(few.sample.cpu_us)),
+        ]
     }
 }
 
@@ -117,42 +179,25 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
         },
         keys: Vec::new(),
     };
-    let mut measured = Vec::new();
-    for wanted in [FEW, MANY] {
-        account.grow(wanted)?;
-        let requests = account.requests();
-        let mut samples = Vec::new();
-        for _ in 0..bench.arguments.rounds {
-            let mut number = 0;
-            let mut script = Made(|| {
-                number += 1;
-                requests.get(number % requests.len()).cloned()
-            });
-            let load = bench.arguments.load(CONNECTIONS);
-            samples.push(Sample::take(&server, load, &mut script)?);
-        }
-        measured.push((wanted, Sample::median(&samples)));
-    }
-    let few = measured[0].1.cpu_us;
-    let lines = measured.iter().map(|(count, sample)| {
-        vec![
-            count.users.to_string(),
-            count.roles.to_string(),
-            count.policies.to_string(),
-            digits(sample.rate),
-            digits(sample.p99_ms),
-            digits(sample.cpu_us),
-            ratio(sample.cpu_us, Some(few)),
-        ]
-    });
-    let many = measured[1].1.cpu_us;
+    account.grow(FEW)?;
+    let one_of_few = account.measure(bench, Active::One)?;
+    let all_of_few = account.measure(bench, Active::All)?;
+    account.grow(MANY)?;
+    let one_of_many = account.measure(bench, Active::One)?;
+    let all_of_many = account.measure(bench, Active::All)?;
+    let verdict = |what: &str, many: &Line, few: &Line| {
+        let times = many.sample.cpu_us / few.sample.cpu_us;
+        Verdict::at_most(what, " times", times, LIMIT)
+    };
     Ok(Section {
         title: "Requests among many identities".into(),
         how: format!(
-            "{CONNECTIONS} connections, signed DescribeRepositories of all users in turn; each has \
-             one customer managed policy."
+            "{CONNECTIONS} connections, signed DescribeRepositories of one user or of all in turn; \
+             each has one customer managed policy. A line is compared with that of as many among \
+             10 users."
         ),
         header: vec![
+            "active",
             "users",
             "roles",
             "policies",
@@ -161,12 +206,23 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
             "CPU µs",
             "÷ few",
         ],
-        lines: lines.collect(),
-        verdicts: vec![Verdict::at_most(
-            "CPU of a request among 1,000 users, against 10",
-            " times",
-            many / few,
-            LIMIT,
-        )],
+        lines: vec![
+            one_of_few.columns(&one_of_few),
+            one_of_many.columns(&one_of_few),
+            all_of_few.columns(&all_of_few),
+            all_of_many.columns(&all_of_few),
+        ],
+        verdicts: vec![
+            verdict(
+                "CPU of a request of one user among 1,000, against 10",
+                &one_of_many,
+                &one_of_few,
+            ),
+            verdict(
+                "CPU of a request of 1,000 users in turn, against 10",
+                &all_of_many,
+                &all_of_few,
+            ),
+        ],
     })
 }
