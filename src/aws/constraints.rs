@@ -8,6 +8,7 @@
 mod pattern;
 mod typed;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -52,6 +53,9 @@ struct Shape {
     values: Vec<String>,
     /// The shape of a list's items.
     item: Option<String>,
+    /// The shapes of a map's keys and values.
+    key: Option<String>,
+    value: Option<String>,
     #[serde(default)]
     members: Members,
 }
@@ -64,7 +68,12 @@ enum Type {
     Boolean,
     Integer,
     Long,
+    Float,
+    Double,
+    /// Seconds since 1970 as a number, as the JSON protocols write times.
+    Timestamp,
     List,
+    Map,
     Structure,
 }
 
@@ -72,7 +81,25 @@ enum Type {
 struct Check<'a> {
     limits: &'a Limits,
     path: String,
+    words: Words,
     broken: Option<Fault>,
+}
+
+/// What a broken rule is told of.
+#[derive(Clone, Copy)]
+enum Words {
+    OfMembers,
+    OfMapKeys,
+}
+
+impl Shape {
+    /// How many of `count` items are checked. A list that is too long is refused whatever it
+    /// holds; only its types still matter, and those of the first items tell.
+    fn looked_at(&self, count: usize) -> usize {
+        self.max
+            .and_then(|max| usize::try_from(max).ok())
+            .map_or(count, |max| count.min(max))
+    }
 }
 
 impl Limits {
@@ -99,6 +126,7 @@ impl Limits {
         let mut check = Check {
             limits: self,
             path: String::new(),
+            words: Words::OfMembers,
             broken: None,
         };
         check.structure(members, object)?;
@@ -109,12 +137,13 @@ impl Limits {
     /// `constraint`.
     #[must_use]
     pub fn refusal(&self, member: &str, constraint: &str) -> Fault {
-        let wording = self.fault.message.as_str();
-        let constraint = if wording.contains("Member {constraint}") {
-            constraint.trim_start_matches("Member ")
-        } else {
-            constraint
-        };
+        let mut wording = self.fault.message.clone();
+        let mut constraint = constraint;
+        if constraint.starts_with("Map ") {
+            wording = wording.replace("Member {constraint}", "{constraint}");
+        } else if wording.contains("Member {constraint}") {
+            constraint = constraint.trim_start_matches("Member ");
+        }
         let message = wording
             .replace("{member}", member)
             .replace("{camelMember}", &camel_case(member))
@@ -162,6 +191,7 @@ impl Check<'_> {
         match (shape.r#type, value) {
             (Type::Structure, Value::Object(object)) => self.structure(&shape.members, object)?,
             (Type::List, Value::Array(items)) => self.list(shape, items)?,
+            (Type::Map, Value::Object(entries)) => self.map(shape, entries)?,
             (Type::String, Value::String(text)) => self.text(shape, text),
             (Type::Blob, Value::String(text)) => self.length(shape, decoded_length(text)),
             (Type::Boolean, Value::Bool(_)) => {}
@@ -171,7 +201,13 @@ impl Check<'_> {
                 let Some(number) = number.as_i64().filter(fits) else {
                     return Err(self.wrong_type(shape.r#type, value));
                 };
-                self.range(shape, number);
+                self.range(shape, |limit| Some(number.cmp(&limit)));
+            }
+            (Type::Float | Type::Double | Type::Timestamp, Value::Number(number)) => {
+                let Some(number) = number.as_f64() else {
+                    return Err(self.wrong_type(shape.r#type, value));
+                };
+                self.range(shape, |limit| number.partial_cmp(&float(limit)));
             }
             (kind, value) => return Err(self.wrong_type(kind, value)),
         }
@@ -179,14 +215,8 @@ impl Check<'_> {
     }
 
     fn list(&mut self, shape: &Shape, items: &[Value]) -> Result<(), Fault> {
-        let count = items.len();
-        self.length(shape, count);
-        // A list that is too long is refused whatever it holds; only its types still matter, and
-        // those of the first items tell.
-        let looked_at = shape
-            .max
-            .and_then(|max| usize::try_from(max).ok())
-            .map_or(count, |max| count.min(max));
+        self.length(shape, items.len());
+        let looked_at = shape.looked_at(items.len());
         let Some(item) = &shape.item else {
             return Ok(());
         };
@@ -200,6 +230,34 @@ impl Check<'_> {
             self.path.truncate(depth);
         }
         Ok(())
+    }
+
+    fn map(&mut self, shape: &Shape, entries: &Map<String, Value>) -> Result<(), Fault> {
+        self.length(shape, entries.len());
+        for (key, value) in entries.iter().take(shape.looked_at(entries.len())) {
+            if let Some(of_keys) = &shape.key {
+                self.map_key(of_keys, key);
+            }
+            let depth = self.path.len();
+            let _ = write!(self.path, ".{key}.member");
+            match (value, &shape.value) {
+                (Value::Null, _) => self.breaks("must not be null"),
+                (value, Some(of_values)) => self.member(of_values, value)?,
+                (_, None) => {}
+            }
+            self.path.truncate(depth);
+        }
+        Ok(())
+    }
+
+    /// A key has no path of its own: what it breaks is told of its map.
+    fn map_key(&mut self, shape: &str, key: &str) {
+        let Some(shape) = self.limits.shapes.get(shape) else {
+            return;
+        };
+        self.words = Words::OfMapKeys;
+        self.text(shape, key);
+        self.words = Words::OfMembers;
     }
 
     fn text(&mut self, shape: &Shape, text: &str) {
@@ -229,18 +287,27 @@ impl Check<'_> {
         }
     }
 
-    fn range(&mut self, shape: &Shape, value: i64) {
-        if let Some(min) = shape.min.filter(|min| value < *min) {
+    /// `compare` compares the value with a limit.
+    fn range(&mut self, shape: &Shape, compare: impl Fn(i64) -> Option<Ordering>) {
+        let is = |limit: &i64, order| compare(*limit) == Some(order);
+        if let Some(min) = shape.min.filter(|min| is(min, Ordering::Less)) {
             self.breaks(&format!("must have value greater than or equal to {min}"));
         }
-        if let Some(max) = shape.max.filter(|max| value > *max) {
+        if let Some(max) = shape.max.filter(|max| is(max, Ordering::Greater)) {
             self.breaks(&format!("must have value less than or equal to {max}"));
         }
     }
 
     fn breaks(&mut self, constraint: &str) {
         if self.broken.is_none() {
-            self.broken = Some(self.limits.refusal(&self.path, constraint));
+            let constraint = match self.words {
+                Words::OfMembers => constraint.to_owned(),
+                Words::OfMapKeys => format!(
+                    "Map keys must satisfy constraint: [Member {}]",
+                    constraint.trim_start_matches("Member ")
+                ),
+            };
+            self.broken = Some(self.limits.refusal(&self.path, &constraint));
         }
     }
 
@@ -260,6 +327,10 @@ impl Check<'_> {
             Type::Boolean => "Boolean",
             Type::Integer => "Integer",
             Type::Long => "Long",
+            Type::Float => "Float",
+            Type::Double => "Double",
+            Type::Timestamp => "Timestamp",
+            Type::Map => "Map",
             Type::List => "List",
             Type::Structure => "Structure",
         };
@@ -268,6 +339,11 @@ impl Check<'_> {
             self.path
         ))
     }
+}
+
+/// A limit of fractions, which the models keep far below the range of `i32`.
+fn float(limit: i64) -> f64 {
+    i32::try_from(limit).map_or(f64::NAN, f64::from)
 }
 
 /// A path with a small initial for each of its names.
@@ -291,190 +367,4 @@ fn decoded_length(text: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::LazyLock;
-
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    static ECR: LazyLock<Limits> =
-        LazyLock::new(|| Limits::read(include_str!("../api/ecr/limits.toml")));
-    static STS: LazyLock<Limits> =
-        LazyLock::new(|| Limits::read(include_str!("../api/iam/sts_limits.toml")));
-    static IAM: LazyLock<Limits> =
-        LazyLock::new(|| Limits::read(include_str!("../api/iam/iam_limits.toml")));
-
-    fn refused(operation: &str, document: &Value) -> String {
-        ECR.check(operation, document)
-            .expect_err("refused")
-            .to_string()
-    }
-
-    #[test]
-    fn the_built_in_limits_are_whole() {
-        for limits in [&*ECR, &*STS, &*IAM] {
-            let used = limits
-                .operations
-                .values()
-                .chain(limits.shapes.values().map(|shape| &shape.members))
-                .flat_map(BTreeMap::values);
-            let items = limits
-                .shapes
-                .values()
-                .filter_map(|shape| shape.item.as_ref());
-            for name in used.chain(items) {
-                assert!(
-                    limits.shapes.contains_key(name.trim_end_matches('*')),
-                    "no shape {name}"
-                );
-            }
-            for pattern in limits
-                .shapes
-                .values()
-                .filter_map(|shape| shape.pattern.as_deref())
-            {
-                assert!(pattern::is_known(pattern), "no matcher for {pattern}");
-            }
-        }
-        assert_eq!(ECR.operations().count(), 24);
-    }
-
-    #[test]
-    fn refusals_in_ecrs_words() {
-        for (operation, document, message) in [
-            (
-                "CreateRepository",
-                json!({}),
-                "'repositoryName' failed to satisfy constraint: 'must not be null'",
-            ),
-            (
-                "CreateRepository",
-                json!({"repositoryName": null}),
-                "'repositoryName' failed to satisfy constraint: 'must not be null'",
-            ),
-            (
-                "CreateRepository",
-                json!({"repositoryName": "a"}),
-                "'repositoryName' failed to satisfy constraint: 'must have length greater than or \
-                 equal to 2'",
-            ),
-            (
-                "CreateRepository",
-                json!({"repositoryName": "Web"}),
-                "'repositoryName' failed to satisfy constraint: 'must satisfy regular expression \
-                 '[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(\\/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*''",
-            ),
-            (
-                "ListImages",
-                json!({"repositoryName": "web", "maxResults": 1001}),
-                "'maxResults' failed to satisfy constraint: 'must have value less than or equal \
-                 to 1000'",
-            ),
-            (
-                "ListImages",
-                json!({"repositoryName": "web", "filter": {"tagStatus": "SOME"}}),
-                "'filter.tagStatus' failed to satisfy constraint: 'Member must satisfy enum value \
-                 set: [TAGGED, UNTAGGED, ANY]'",
-            ),
-            (
-                "BatchGetImage",
-                json!({"repositoryName": "web", "imageIds": [{}, {"imageTag": ""}]}),
-                "'imageIds.2.member.imageTag' failed to satisfy constraint: 'must have length \
-                 greater than or equal to 1'",
-            ),
-            (
-                "BatchGetImage",
-                json!({"repositoryName": "web", "imageIds": vec![json!({}); 101]}),
-                "'imageIds' failed to satisfy constraint: 'must have length less than or equal to \
-                 100'",
-            ),
-            (
-                "ListImages",
-                json!({"repositoryName": "web", "registryId": "１２３４５６７８９０１２"}),
-                "'registryId' failed to satisfy constraint: 'must satisfy regular expression \
-                 '[0-9]{12}''",
-            ),
-        ] {
-            assert_eq!(
-                refused(operation, &document),
-                format!("InvalidParameterException: Invalid parameter at {message}")
-            );
-        }
-    }
-
-    #[test]
-    fn a_wrong_type_is_named_before_any_broken_rule() {
-        for (document, message) in [
-            (
-                json!({"repositoryName": 7}),
-                "NUMBER_VALUE can not be converted to String at 'repositoryName'",
-            ),
-            (
-                json!({"repositoryName": "A", "tags": {}}),
-                "START_OBJECT can not be converted to List at 'tags'",
-            ),
-            (
-                json!({"repositoryName": "web", "tags": ["a"]}),
-                "STRING_VALUE can not be converted to Structure at 'tags.1.member'",
-            ),
-            (json!([]), "The body is not a JSON object"),
-        ] {
-            assert_eq!(
-                refused("CreateRepository", &document),
-                format!("SerializationException: {message}")
-            );
-        }
-        let document = json!({"repositoryName": "web", "maxResults": 1.5});
-        assert_eq!(
-            refused("ListImages", &document),
-            "SerializationException: NUMBER_VALUE can not be converted to Integer at 'maxResults'"
-        );
-    }
-
-    #[test]
-    fn members_that_nobody_knows_are_skipped() {
-        assert_eq!(
-            ECR.check(
-                "CreateRepository",
-                &json!({"repositoryName": "web", "unheardOf": {"a": [1]}})
-            ),
-            Ok(())
-        );
-        assert_eq!(ECR.check("NoSuchOperation", &json!({})), Ok(()));
-    }
-
-    fn documents() -> impl Strategy<Value = Value> {
-        let names = "repositoryName|registryId|imageIds|imageTag|tags|Key|filter|tagStatus|maxResu\
-                     lts\
-                     |force|layerPartBlob|x";
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<f64>().prop_map(Value::from),
-            "\\PC{0,5}|web|ANY".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(4, 40, 6, move |inner| {
-            prop_oneof![
-                proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-                proptest::collection::btree_map(names, inner, 0..6)
-                    .prop_map(|members| Value::Object(members.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        /// No document makes the check panic, and what it refuses it refuses with one of two codes.
-        #[test]
-        fn any_document_is_checked(document in documents()) {
-            for (operation, _) in ECR.operations() {
-                if let Err(fault) = ECR.check(operation, &document) {
-                    let codes = ["SerializationException", "InvalidParameterException"];
-                    prop_assert!(codes.contains(&fault.code.as_ref()), "{}", fault);
-                }
-            }
-        }
-    }
-}
+mod tests;

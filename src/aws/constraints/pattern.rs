@@ -54,6 +54,13 @@ const PATTERNS: &[(&str, Predicate)] = &[
     (r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*", |text| {
         text.chars().all(is_tag_character)
     }),
+    (r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)", |text| {
+        text.chars().all(is_tag_character)
+    }),
+    (r"[a-zA-Z0-9\.\*\-]+", |text| {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".*-".contains(&byte);
+        !text.is_empty() && text.bytes().all(legal)
+    }),
     (r"((/[A-Za-z0-9\.,\+@=_-]+)*)/", is_policy_path),
     (r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?", is_version_id),
     (

@@ -1,6 +1,6 @@
 //! Types for the values of a Query request, which are all text. PURE.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use crate::constraints::{Limits, Members, Type};
 
@@ -28,6 +28,11 @@ impl Limits {
         match (shape.r#type, &mut *value) {
             (Type::Integer | Type::Long, Value::String(text)) => {
                 if let Ok(number) = text.parse::<i64>() {
+                    *value = number.into();
+                }
+            }
+            (Type::Float | Type::Double, Value::String(text)) => {
+                if let Some(number) = text.parse().ok().and_then(Number::from_f64) {
                     *value = number.into();
                 }
             }
@@ -63,12 +68,14 @@ mod tests {
             fault = { code = "ValidationError", message = "{member} {constraint}" }
             [shapes]
             number = { type = "integer", max = 9 }
+            share = { type = "double" }
             switch = { type = "boolean" }
             text = { type = "string" }
             tag = { type = "structure", members = { Key = "text*", Size = "number" } }
             tags = { type = "list", item = "tag" }
             [operations.Do]
             Number = "number*"
+            Share = "share"
             Switch = "switch"
             Text = "text"
             Tags = "tags"
@@ -76,14 +83,14 @@ mod tests {
             "#,
         );
         let mut document = json!({
-            "Number": "7", "Switch": "false", "Text": "7", "None": "", "Other": "7",
+            "Number": "7", "Share": "0.5", "Switch": "false", "Text": "7", "None": "", "Other": "7",
             "Tags": [{"Key": "1", "Size": "2"}],
         });
         limits.type_values("Do", &mut document);
         assert_eq!(
             document,
             json!({
-                "Number": 7, "Switch": false, "Text": "7", "None": [], "Other": "7",
+                "Number": 7, "Share": 0.5, "Switch": false, "Text": "7", "None": [], "Other": "7",
                 "Tags": [{"Key": "1", "Size": 2}],
             })
         );
