@@ -1,6 +1,8 @@
 //! The orchestrator: clusters, container instances, task definitions, tasks and services.
 
 pub mod model;
+#[allow(dead_code, reason = "its callers are being written")]
+mod store;
 
 use wharfinger_db::{Migration, migration};
 

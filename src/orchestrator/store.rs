@@ -1,0 +1,29 @@
+//! The SQL of the orchestrator: rows in, model types out. No decisions.
+
+pub(crate) mod client_tokens;
+pub(crate) mod tasks;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wharfinger_db as db;
+
+/// A text of a column that was a value of its type when it was stored.
+fn parsed<T: std::str::FromStr>(stored: &str) -> db::Result<T> {
+    let value = stored.parse();
+    value.map_err(|_| db::Error::other("a stored value of an enumeration"))
+}
+
+/// The JSON document of a `details` column.
+fn from_document<T: DeserializeOwned>(stored: &str) -> db::Result<T> {
+    serde_json::from_str(stored).map_err(db::Error::other)
+}
+
+/// What a `details` column holds.
+fn document<T: Serialize>(details: &T) -> db::Result<String> {
+    serde_json::to_string(details).map_err(db::Error::other)
+}
+
+/// A number of rows as a parameter.
+fn row_count(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
