@@ -3,6 +3,8 @@
 pub mod model;
 #[allow(dead_code, reason = "its callers are being written")]
 mod store;
+#[allow(dead_code, unused_imports, reason = "its callers are being written")]
+mod task_definition;
 
 use wharfinger_db::{Migration, migration};
 
