@@ -1,6 +1,7 @@
 //! The SQL of the orchestrator: rows in, model types out. No decisions.
 
 pub(crate) mod client_tokens;
+pub(crate) mod task_definitions;
 pub(crate) mod tasks;
 
 use serde::Serialize;
