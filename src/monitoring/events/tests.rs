@@ -1,0 +1,219 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use wharfinger_base::{Clock, Ids};
+use wharfinger_db::Db;
+use wharfinger_reconcile::Reconciler as _;
+
+use super::*;
+
+const NOW: i64 = 1_800_000_000_000;
+
+fn account() -> Account {
+    Account {
+        id: "123456789012".parse().expect("an account"),
+        region: "us-east-1".parse().expect("a region"),
+    }
+}
+
+async fn logs(streams: &[&str]) -> (Logs, Clock) {
+    let clock = Clock::manual(Timestamp::from_ms(NOW));
+    let db = Db::memory(crate::MIGRATIONS).expect("a database");
+    let logs = Logs::new(db, clock.clone(), Ids::seeded(1));
+    logs.create_group(&account(), "g", "STANDARD", BTreeMap::new())
+        .await
+        .expect("a group");
+    for stream in streams {
+        logs.create_stream(&account(), "g", stream)
+            .await
+            .expect("a stream");
+    }
+    (logs, clock)
+}
+
+fn event(at: i64, message: &str) -> NewEvent {
+    NewEvent {
+        at,
+        message: message.to_owned(),
+    }
+}
+
+async fn put(logs: &Logs, stream: &str, events: Vec<NewEvent>) -> Stored {
+    logs.put(&account(), "g", stream, events)
+        .await
+        .expect("stored events")
+}
+
+fn everything(direction: Direction, limit: usize) -> FilterEvents {
+    FilterEvents {
+        streams: Vec::new(),
+        stream_prefix: None,
+        from: 0,
+        to: i64::MAX,
+        pattern: FilterPattern::parse("").expect("a pattern"),
+        direction,
+        after: None,
+        limit,
+    }
+}
+
+/// All pages of a group.
+async fn all(logs: &Logs, mut request: FilterEvents) -> Vec<(i64, String)> {
+    let mut found = Vec::new();
+    loop {
+        let (page, names) = logs
+            .filter(&account(), "g", request.clone())
+            .await
+            .expect("a page");
+        assert_eq!(page.events.len(), names.len());
+        let mut events: Vec<_> = page
+            .events
+            .iter()
+            .map(|e| (e.key.at, e.message.clone()))
+            .collect();
+        if request.direction == Direction::Backward {
+            events.reverse();
+        }
+        found.extend(events);
+        match page.next {
+            Some(next) => request.after = Some(next),
+            None => return found,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_checked() {
+    let (logs, _) = logs(&["s"]).await;
+    let refused = |events| {
+        let logs = logs.clone();
+        async move {
+            logs.put(&account(), "g", "s", events)
+                .await
+                .expect_err("a refusal")
+        }
+    };
+    assert!(matches!(
+        refused(vec![event(NOW, "a"), event(NOW - 1, "b")]).await,
+        Error::OutOfOrder
+    ));
+    let far = vec![event(NOW - 86_400_001, "a"), event(NOW, "b")];
+    assert!(matches!(refused(far).await, Error::LongSpan));
+    let large = vec![event(NOW, &"x".repeat(1024 * 1024))];
+    assert!(matches!(refused(large).await, Error::BatchTooLarge { .. }));
+    let missing = logs
+        .put(&account(), "g", "none", vec![event(NOW, "a")])
+        .await;
+    assert!(matches!(missing, Err(Error::NoSuchStream)));
+}
+
+#[tokio::test]
+async fn events_of_other_times_are_rejected_and_the_rest_is_stored() {
+    let (logs, _) = logs(&["s"]).await;
+    let hour = 3_600_000;
+    let stored = put(
+        &logs,
+        "s",
+        vec![event(NOW, "now"), event(NOW + 2 * hour + 1, "new")],
+    )
+    .await;
+    assert_eq!(stored.rejected.too_new_from, Some(1));
+    assert_eq!(stored.next_sequence, 1);
+    let old = NOW - 14 * 24 * hour;
+    let stored = put(&logs, "s", vec![event(old - 1, "old"), event(old, "just")]).await;
+    assert_eq!(
+        stored.rejected,
+        Rejected {
+            too_old_to: Some(1),
+            ..Rejected::default()
+        }
+    );
+    logs.set_retention(&account(), "g", Some(1))
+        .await
+        .expect("a retention");
+    let day = NOW - 24 * hour;
+    let stored = put(
+        &logs,
+        "s",
+        vec![event(day - 1, "expired"), event(day, "just")],
+    )
+    .await;
+    assert_eq!(
+        stored.rejected,
+        Rejected {
+            expired_to: Some(1),
+            ..Rejected::default()
+        }
+    );
+}
+
+#[tokio::test]
+async fn retention_removes_events_and_deletion_frees_the_name() {
+    let (logs, clock) = logs(&["s"]).await;
+    put(&logs, "s", vec![event(NOW, "first")]).await;
+    logs.set_retention(&account(), "g", Some(1))
+        .await
+        .expect("a retention");
+    clock.advance(Duration::from_secs(86_401));
+    assert_eq!(all(&logs, everything(Direction::Forward, 10)).await, []);
+    let mut retention = logs.retention();
+    assert_eq!(retention.pass(clock.now()).await.expect("a pass").done, 1);
+    assert_eq!(retention.pass(clock.now()).await.expect("a pass").done, 0);
+    put(&logs, "s", vec![event(NOW + 86_401_000, "second")]).await;
+    logs.delete_group(&account(), "g")
+        .await
+        .expect("a deletion");
+    logs.create_group(&account(), "g", "STANDARD", BTreeMap::new())
+        .await
+        .expect("a group");
+    assert_eq!(all(&logs, everything(Direction::Forward, 10)).await, []);
+    assert!(retention.pass(clock.now()).await.expect("a pass").done > 0);
+    let left = logs
+        .db
+        .read(|tx| Ok::<_, Error>(crate::store::removals::first(tx)?));
+    assert_eq!(left.await.expect("a read"), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Batches of two streams at random times: every page size and direction finds each event
+    /// once, in the order of their times.
+    #[test]
+    fn pages_hold_every_event_once_and_in_order(
+        batches in proptest::collection::vec(
+            (any::<bool>(), proptest::collection::vec((0i64..200_000, 1usize..30_000), 1..6)), 1..12),
+        limit in 1usize..7,
+        is_forward in any::<bool>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            let (logs, _) = logs(&["a", "b"]).await;
+            let mut expected = Vec::new();
+            let mut number = 0;
+            for (is_first, times) in batches {
+                let mut times = times;
+                times.sort_unstable();
+                let events: Vec<NewEvent> = times
+                    .into_iter()
+                    .map(|(at, length)| {
+                        number += 1;
+                        event(NOW - 300_000 + at, &format!("{number} {}", "x".repeat(length)))
+                    })
+                    .collect();
+                expected.extend(events.iter().map(|e| (e.at, e.message.clone())));
+                put(&logs, if is_first { "a" } else { "b" }, events).await;
+            }
+            let direction = if is_forward { Direction::Forward } else { Direction::Backward };
+            let mut found = all(&logs, everything(direction, limit)).await;
+            if !is_forward {
+                found.reverse();
+            }
+            assert!(found.is_sorted_by_key(|(at, _)| *at));
+            found.sort();
+            expected.sort();
+            assert_eq!(found, expected);
+        });
+    }
+}

@@ -1,0 +1,6 @@
+//! SQL of logs.
+
+pub(super) mod groups;
+pub(super) mod removals;
+pub(super) mod segments;
+pub(super) mod streams;
