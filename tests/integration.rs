@@ -3,5 +3,6 @@
 mod distribution;
 mod ecr;
 mod iam;
+mod logs;
 mod process;
 mod support;

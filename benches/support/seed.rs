@@ -24,7 +24,11 @@ const BATCH: u64 = 1_000;
 pub(crate) fn fill(database: &DatabaseConfig, scale: Scale) -> anyhow::Result<()> {
     let started = Instant::now();
     // Opening blocks, so it happens outside the runtime.
-    let db = Db::open(database, &wharfinger::server::migrations(), Upgrade::Apply)?;
+    let db = Db::open(
+        database,
+        &wharfinger::server::migrations(database),
+        Upgrade::Apply,
+    )?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -9,6 +9,7 @@ use wharfinger_aws::Arn;
 use wharfinger_base::{Clock, Ids};
 use wharfinger_db::Db;
 use wharfinger_iam::Iam;
+use wharfinger_monitoring::Logs;
 use wharfinger_registry::{self as registry, Registry, RegistryId, RepositoryResource};
 
 use crate::config::Config;
@@ -21,6 +22,7 @@ pub struct App {
     pub db: Db,
     pub iam: Arc<Iam>,
     pub registry: Registry,
+    pub logs: Logs,
     /// Off except in a server.
     pub audit: AuditLog,
     pub config: Config,

@@ -15,9 +15,12 @@ use tokio::time::timeout;
 use wharfinger_audit::AuditLog;
 use wharfinger_base::{Chain, Clock, Ids};
 use wharfinger_blobs::{self as blobs, BlobStore};
-use wharfinger_db::{self as db, Db, Migration, ServingError, ServingLock, Upgrade};
+use wharfinger_db::{
+    self as db, DatabaseConfig, Db, Migration, ServingError, ServingLock, Upgrade,
+};
 use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError, Traffic};
 use wharfinger_iam::{self as iam, Iam, KeyFileError, MasterKey, NewAccessKey};
+use wharfinger_monitoring::{self as monitoring, Logs};
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{BlobStoreError, Registry, UploadSweep};
 use wharfinger_telemetry::{Kind, MetricsError, Reading};
@@ -29,6 +32,9 @@ use crate::data_folder;
 
 /// Time for the last records of the audit log when the server stops.
 const AUDIT_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The SQLite file of logs, beside the index.
+const LOGS_FILE: &str = "logs.sqlite";
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +139,7 @@ impl Server {
         let mut driver = Driver::new(self.app.clock.clone());
         driver.run(UploadSweep(self.app.registry.uploads.clone()));
         driver.run(self.app.registry.repositories.cleanup());
+        driver.run(self.app.logs.retention());
         let mut readings = readings(&self.listener.traffic());
         readings.extend(audit_readings(&self.app.audit));
         let service = http_service(&self.app, readings)?;
@@ -173,8 +180,25 @@ impl Server {
 }
 
 /// The tables of all crates that use the index.
-pub fn migrations() -> Vec<Migration> {
-    [wharfinger_registry::MIGRATIONS, iam::MIGRATIONS].concat()
+pub fn migrations(database: &DatabaseConfig) -> Vec<Migration> {
+    let mut all = [wharfinger_registry::MIGRATIONS, iam::MIGRATIONS].concat();
+    if let DatabaseConfig::Postgres { .. } = database {
+        all.extend(monitoring::MIGRATIONS);
+    }
+    all
+}
+
+/// Opens the database of logs: PostgreSQL with the index, so that every server finds them, or a
+/// SQLite file of their own, so that containers that write much do not hold up pushes.
+fn open_logs(database: &DatabaseConfig, index: &Db, upgrade: Upgrade) -> Result<Db, StartError> {
+    let DatabaseConfig::Sqlite { path, durability } = database else {
+        return Ok(index.clone());
+    };
+    let database = DatabaseConfig::Sqlite {
+        path: path.with_file_name(LOGS_FILE),
+        durability: *durability,
+    };
+    Ok(Db::open(&database, monitoring::MIGRATIONS, upgrade)?)
 }
 
 /// Opens index, keys and blobs, and assembles the application. Does not take the serving lock:
@@ -188,10 +212,12 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let making_key = ids.clone();
     // Both block: migrations may take a while, and the key file is synced to the disk.
     let opened = tokio::task::spawn_blocking(move || {
-        let db = Db::open(&database, &migrations(), upgrade)?;
-        Ok::<_, StartError>((db, MasterKey::open_or_create(&key_file, &making_key)?))
+        let db = Db::open(&database, &migrations(&database), upgrade)?;
+        let logs = open_logs(&database, &db, upgrade)?;
+        let master = MasterKey::open_or_create(&key_file, &making_key)?;
+        Ok::<_, StartError>((db, logs, master))
     });
-    let (db, master) = opened
+    let (db, logs, master) = opened
         .await
         .map_err(|panic| StartError::Signals(io::Error::other(panic)))??;
     let identities = iam::Config {
@@ -203,12 +229,14 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let iam = Iam::open(db.clone(), &master, clock.clone(), ids.clone(), identities).await?;
     let blobs = BlobStore::open(&config.blobs, config.durability, ids.clone()).await?;
     let registry = Registry::new(&db, &blobs, &clock, &ids, config.registry.clone());
+    let logs = Logs::new(logs, clock.clone(), ids.clone());
     Ok(App {
         clock,
         ids,
         db,
         iam: Arc::new(iam),
         registry,
+        logs,
         audit: AuditLog::off(),
         config,
     })

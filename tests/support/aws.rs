@@ -56,12 +56,25 @@ impl Aws {
 
     /// Calls an operation of ECR.
     pub(crate) async fn ecr(&self, operation: &str, document: Value) -> Outcome {
-        let target = format!("{TARGET}.{operation}");
+        self.json("ecr", TARGET, operation, document).await
+    }
+
+    /// Calls an operation of a service that speaks JSON.
+    pub(crate) async fn json(
+        &self,
+        service: &str,
+        target: &str,
+        operation: &str,
+        document: Value,
+    ) -> Outcome {
+        let target = format!("{target}.{operation}");
         let headers = [
             ("content-type", "application/x-amz-json-1.1"),
             ("x-amz-target", &target),
         ];
-        let response = self.post(&headers, &document.to_string()).await;
+        let mut signer = self.clone();
+        service.clone_into(&mut signer.service);
+        let response = signer.post(&headers, &document.to_string()).await;
         Outcome {
             status: response.status,
             document: serde_json::from_slice(&response.body).expect("JSON"),

@@ -8,7 +8,7 @@ mod query;
 mod server;
 mod signature;
 
-pub(crate) use aws::{Aws, now, on, seconds};
+pub(crate) use aws::{Aws, Outcome, now, on, seconds};
 pub(crate) use client::{Client, Response};
 pub(crate) use content::{digest_of, image, index, sha512_of};
 pub(crate) use process::{Process, command, run, run_ok, stderr};

@@ -61,6 +61,21 @@ const PATTERNS: &[(&str, Predicate)] = &[
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".*-".contains(&byte);
         !text.is_empty() && text.bytes().all(legal)
     }),
+    (r"^\d{12}$", |text| {
+        text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+    }),
+    (r"[\w#+=/:,.@-]*", |text| is_word(text, b"#+=/:,.@-")),
+    (r"[\.\-_/#A-Za-z0-9]+", |text| {
+        !text.is_empty() && is_word(text, b".-/#")
+    }),
+    (r"[\.\-_/#A-Za-z0-9]*", |text| is_word(text, b".-/#")),
+    ("[^:*]*", |text| !text.contains([':', '*'])),
+    (r"^([\p{L}\p{Z}\p{N}_.:/=+\-@]+)$", |text| {
+        !text.is_empty() && text.chars().all(is_tag_character)
+    }),
+    (r"^([\p{L}\p{Z}\p{N}_.:/=+\-@]*)$", |text| {
+        text.chars().all(is_tag_character)
+    }),
     (r"((/[A-Za-z0-9\.,\+@=_-]+)*)/", is_policy_path),
     (r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?", is_version_id),
     (

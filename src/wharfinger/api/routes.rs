@@ -15,6 +15,7 @@ use wharfinger_api_core::{
 use wharfinger_api_distribution::{self as distribution, DistributionErrors, DistributionState};
 use wharfinger_api_ecr as ecr;
 use wharfinger_api_iam::{iam, sts};
+use wharfinger_api_logs as logs;
 use wharfinger_db::Db;
 use wharfinger_telemetry::{Metrics, MetricsError, Reading};
 
@@ -28,7 +29,7 @@ pub struct AwsService {
 }
 
 /// Every AWS API. Adding one adds its crate and a line here.
-pub static AWS_SERVICES: [AwsService; 3] = [
+pub static AWS_SERVICES: &[AwsService] = &[
     AwsService {
         model: &ecr::MODEL,
         mount: |app| MountedService::new::<ecr::Ecr>(app.ecr_state()),
@@ -42,6 +43,13 @@ pub static AWS_SERVICES: [AwsService; 3] = [
         mount: |app| {
             let iam = Arc::clone(&app.iam);
             MountedService::new::<sts::Sts>(sts::State { iam })
+        },
+    },
+    AwsService {
+        model: &logs::MODEL,
+        mount: |app| {
+            let logs = app.logs.clone();
+            MountedService::new::<logs::LogsService>(logs::State { logs })
         },
     },
 ];
