@@ -29,6 +29,8 @@ pub struct Connection {
     head_begun: AtomicBool,
     /// Whether a response was sent before the request's body was read to its end.
     body_unread: AtomicBool,
+    /// Whether the connection has left HTTP.
+    upgraded: AtomicBool,
     /// Streams that the peer reset, less the requests that were completed.
     excess_resets: AtomicI64,
     closing: Notify,
@@ -49,6 +51,7 @@ impl Connection {
             write_waits: AtomicBool::new(false),
             head_begun: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
+            upgraded: AtomicBool::new(false),
             excess_resets: AtomicI64::new(0),
             closing: Notify::new(),
             head: Mutex::default(),
@@ -124,6 +127,15 @@ impl Connection {
 
     pub(crate) fn note_unread_body(&self) {
         self.body_unread.store(true, Relaxed);
+    }
+
+    /// Notes that what follows is no HTTP.
+    pub(crate) fn note_upgrade(&self) {
+        self.upgraded.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Relaxed)
     }
 
     /// Whether the peer may still be sending what nobody will read: the rest of a body, or of a

@@ -17,6 +17,7 @@ mod stall;
 mod stream;
 mod tls;
 mod traffic;
+mod upgrade;
 mod watchdog;
 
 pub use connection::Connection;
@@ -27,6 +28,7 @@ pub use sendfile::{SendfileBody, SendfileQueue};
 pub use serve::Handler;
 pub use tls::{Certificates, RELOAD_INTERVAL, TlsError, TlsFiles};
 pub use traffic::Traffic;
+pub use upgrade::{Upgrade, UpgradedStream};
 
 #[cfg(test)]
 mod tests;

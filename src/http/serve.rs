@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT};
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -196,11 +196,16 @@ async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                         let headers = response.headers_mut();
                         headers.insert(CONNECTION, HeaderValue::from_static("close"));
                     }
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        connection.note_upgrade();
+                    }
                     Ok::<_, Infallible>(response.map(|content| Http1Body::new(content, in_flight)))
                 }
             });
-            let serving = shared.http1.serve_connection(io, service);
-            let retire = http1::Connection::graceful_shutdown;
+            // After an upgrade this ends, and the stream belongs to whoever took the upgrade: with
+            // limits of its own, and not counted here any more.
+            let serving = shared.http1.serve_connection(io, service).with_upgrades();
+            let retire = http1::UpgradeableConnection::graceful_shutdown;
             drive(shared, serving, retire, connection, protocol, order).await;
         }
         Protocol::Http2 => {

@@ -84,6 +84,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
         let arrived = &buffer.filled()[before..];
         if let Some(connection) = &this.capture
             && !arrived.is_empty()
+            && !connection.is_upgraded()
         {
             let idle = connection.is_idle();
             if idle {

@@ -6,3 +6,4 @@ mod lifecycle;
 mod slow_peers;
 mod support;
 mod tls;
+mod upgrade;

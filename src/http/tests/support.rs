@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -18,7 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     Certificates, Connection, ConnectionLimits, Drained, Handler, Listener, RequestBody,
-    RequestBodyError, Traffic,
+    RequestBodyError, Traffic, Upgrade,
 };
 
 /// Longer than anything that a test waits for.
@@ -30,6 +31,7 @@ pub(super) const LARGE: usize = 64 * 1024 * 1024;
 /// - `/early`: 401 without reading the body
 /// - `/slow`: as all others, after 300 ms
 /// - `/large`: [`LARGE`] bytes
+/// - `/upgrade`: 101, and then what arrives is sent back
 /// - all others: the length of the request's body, or why it could not be read
 #[derive(Clone)]
 struct TestHandler;
@@ -39,14 +41,16 @@ impl Handler for TestHandler {
 
     fn handle(
         &self,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         _connection: &Arc<Connection>,
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
+        let upgrade = Upgrade::take(request.extensions_mut());
         async move {
             let path = request.uri().path().to_owned();
             match path.as_str() {
                 "/early" => return respond(StatusCode::UNAUTHORIZED, "no"),
                 "/large" => return Response::new(Body::from(vec![b'a'; LARGE])),
+                "/upgrade" => return echo(upgrade.expect("HTTP/1.1")),
                 "/slow" => sleep(Duration::from_millis(300)).await,
                 _ => {}
             }
@@ -66,6 +70,21 @@ impl Handler for TestHandler {
             }
         }
     }
+}
+
+/// Switches to a protocol that sends back what arrives.
+fn echo(upgrade: Upgrade) -> Response<Body> {
+    tokio::spawn(async move {
+        let stream = upgrade.stream().await.expect("upgraded");
+        let (mut reading, mut writing) = tokio::io::split(stream);
+        let _ = tokio::io::copy(&mut reading, &mut writing).await;
+        let _ = writing.shutdown().await;
+    });
+    let mut response = respond(StatusCode::SWITCHING_PROTOCOLS, "");
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("echo"));
+    response
 }
 
 fn respond(status: StatusCode, text: &str) -> Response<Body> {
