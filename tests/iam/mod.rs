@@ -6,6 +6,7 @@ mod account;
 mod assume_role;
 mod authorization_messages;
 mod boundaries;
+mod decisions;
 mod groups;
 mod instance_profiles;
 mod managed_policies;
@@ -16,3 +17,7 @@ mod service_roles;
 mod sessions;
 mod simulator;
 mod users;
+
+/// The texts of the table of decisions.
+#[path = "../../src/iam/evaluate/tests/written.rs"]
+mod written;

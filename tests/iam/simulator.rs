@@ -1,15 +1,11 @@
 //! The policy simulator: every decision of the table, and its own members.
 
-#[path = "../../src/iam/evaluate/tests/written.rs"]
-mod written;
-
 use std::collections::BTreeSet;
 use std::fs;
 
-use serde_json::json;
-use written::{AWAY, HOME, ROLE_ID, cases, resource_named, statement};
-
+use crate::iam::written::{AWAY, HOME, ROLE_ID, cases, resource_named, statement};
 use crate::support::{Aws, QueryOutcome, Setup, TestServer};
+use serde_json::json;
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
     "Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}}"#;

@@ -112,6 +112,12 @@ impl QueryOutcome {
             .to_owned()
     }
 
+    /// The message, where the caller was denied permission.
+    pub(crate) fn denial(&self) -> Option<String> {
+        let is_denied = self.all("Code") == ["AccessDenied"];
+        is_denied.then(|| self.text("Message"))
+    }
+
     #[track_caller]
     pub(crate) fn assert_fault(&self, status: u16, code: &str, message: &str) {
         assert_eq!(

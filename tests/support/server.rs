@@ -134,6 +134,13 @@ impl TestServer {
         Aws::new(self, &self.create_user(account, name, &[policy]))
     }
 
+    /// The AWS APIs, signed by a new key of the root of another account.
+    pub(crate) fn aws_root(&self, account: &str) -> Aws {
+        let account = format!("--account={account}");
+        let printed = self.command(&["key", "create", &account]);
+        Aws::new(self, &AccessKey::from_exports(&printed))
+    }
+
     /// The AWS APIs, signed by this key.
     pub(crate) fn aws_with(&self, id: &str, secret: &str) -> Aws {
         let (id, secret) = (id.to_owned(), secret.to_owned());
