@@ -12,6 +12,7 @@ mod instance_profiles;
 mod managed_policies;
 mod oidc_providers;
 mod policies;
+mod replacement;
 mod roles;
 mod service_roles;
 mod sessions;
