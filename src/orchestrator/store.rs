@@ -1,6 +1,9 @@
 //! The SQL of the orchestrator: rows in, model types out. No decisions.
 
 pub(crate) mod client_tokens;
+pub(crate) mod clusters;
+pub(crate) mod counts;
+pub(crate) mod instances;
 pub(crate) mod task_definitions;
 pub(crate) mod tasks;
 

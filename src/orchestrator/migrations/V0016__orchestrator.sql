@@ -70,7 +70,8 @@ CREATE TABLE tasks (
     version         BIGINT NOT NULL,
     details         TEXT   NOT NULL
 ) {without_rowid};
-CREATE INDEX tasks_by_cluster ON tasks (cluster_id, desired_status, task_id);
+-- With the state and launch type, so that counting the tasks of a cluster reads no row.
+CREATE INDEX tasks_by_cluster ON tasks (cluster_id, desired_status, task_id, last_status, launch_type);
 -- With task_group, so that counting the groups of an instance reads no row.
 CREATE INDEX tasks_by_instance ON tasks (instance_id, last_status, task_group, task_id);
 CREATE INDEX tasks_by_service ON tasks (service_id, last_status, task_id);
