@@ -1,15 +1,35 @@
 //! The orchestrator: clusters, container instances, task definitions, tasks and services.
 
+mod clusters;
+mod error;
+pub mod identifiers;
 pub mod model;
 #[allow(dead_code, reason = "its callers are being written")]
 mod store;
 #[allow(dead_code, unused_imports, reason = "its callers are being written")]
 mod task_definition;
 
-use wharfinger_db::{Migration, migration};
+pub use clusters::{ClusterCounts, Clusters, LaunchCounts};
+pub use error::Error;
+use wharfinger_base::{Clock, Ids};
+use wharfinger_db::{Db, Migration, migration};
 
 /// The tables of this crate.
 pub const MIGRATIONS: &[Migration] = &[migration!("V0016__orchestrator")];
+
+/// All operations of the orchestrator.
+#[derive(Clone)]
+pub struct Orchestrator {
+    pub clusters: Clusters,
+}
+
+impl Orchestrator {
+    pub fn new(db: &Db, clock: &Clock, ids: &Ids) -> Self {
+        Self {
+            clusters: Clusters::new(db.clone(), clock.clone(), ids.clone()),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
