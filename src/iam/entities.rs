@@ -231,7 +231,7 @@ impl Entities {
     /// Sets tags of the entity. One replaces those whose keys differ from its own by case alone.
     ///
     /// # Errors
-    /// [`Error::Quota`].
+    /// [`Error::Quota`], [`Error::ServiceLinkedRole`].
     pub async fn tag(
         &self,
         account: AccountId,
@@ -239,6 +239,7 @@ impl Entities {
         tags: Vec<(String, String)>,
     ) -> Result<(), Error> {
         self.change(account, entity, move |tx, row| {
+            check_changeable(&row.name)?;
             let quota = row.name.kind.tags_quota();
             set_tags(tx, account, &row.name.id, &tags, quota)
         })
@@ -246,6 +247,9 @@ impl Entities {
     }
 
     /// Removes the tags with these keys, whatever their case.
+    ///
+    /// # Errors
+    /// [`Error::ServiceLinkedRole`].
     pub async fn untag(
         &self,
         account: AccountId,
@@ -253,6 +257,7 @@ impl Entities {
         keys: Vec<String>,
     ) -> Result<(), Error> {
         self.change(account, entity, move |tx, row| {
+            check_changeable(&row.name)?;
             let keys = keys.iter().map(String::as_str);
             remove_tags(tx, account, &row.name.id, keys)
         })

@@ -70,6 +70,15 @@ async fn only_its_service_changes_the_role() {
         ("PutRolePermissionsBoundary", &[ROLE, boundary]),
         ("AddRoleToInstanceProfile", &[profile, ROLE]),
         (
+            "TagRole",
+            &[
+                ROLE,
+                ("Tags.member.1.Key", "team"),
+                ("Tags.member.1.Value", "red"),
+            ],
+        ),
+        ("UntagRole", &[ROLE, ("TagKeys.member.1", "team")]),
+        (
             "PutRolePolicy",
             &[ROLE, ("PolicyName", "p"), ("PolicyDocument", document)],
         ),
