@@ -150,9 +150,9 @@ fn check_plain_size(policy: Option<&str>, policy_arns: &[String]) -> Result<(), 
 /// The tags of the session with those that it inherits, which it may not replace.
 fn tags(new: &NewRoleSession, inherited: &Inherited) -> Result<Vec<SessionTag>, Error> {
     let wrong = |why| Err(Error::SessionTags(why));
-    let same = |one: &str, other: &str| one.to_lowercase() == other.to_lowercase();
+    let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
     for (at, (key, _)) in new.tags.iter().enumerate() {
-        if key.to_lowercase().starts_with("aws:") {
+        if key.to_ascii_lowercase().starts_with("aws:") {
             return wrong("aws: prefixed tag key names are not allowed for external use.");
         }
         if new.tags[..at].iter().any(|(other, _)| same(key, other)) {
@@ -190,7 +190,7 @@ fn source_identity(
     inherited: Option<String>,
 ) -> Result<Option<String>, Error> {
     match (wanted, inherited) {
-        (Some(wanted), _) if wanted.to_lowercase().starts_with("aws:") => Err(
+        (Some(wanted), _) if wanted.to_ascii_lowercase().starts_with("aws:") => Err(
             Error::SourceIdentity("aws: prefixed values are not allowed for external use."),
         ),
         (Some(wanted), Some(known)) if wanted != known => Err(Error::SourceIdentity(

@@ -101,8 +101,8 @@ impl RoleSession {
     /// The tags of the role with those of the session in place of equal keys.
     pub(super) fn tags_over(&self, role: &[(String, String)]) -> Vec<(String, String)> {
         let is_replaced = |key: &str| {
-            let key = key.to_lowercase();
-            self.tags.iter().any(|tag| tag.key.to_lowercase() == key)
+            let mut tags = self.tags.iter();
+            tags.any(|tag| tag.key.eq_ignore_ascii_case(key))
         };
         let kept = role.iter().filter(|(key, _)| !is_replaced(key)).cloned();
         kept.chain(self.tags.iter().map(SessionTag::pair)).collect()

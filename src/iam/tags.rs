@@ -1,4 +1,5 @@
-//! The tags of identities. Keys are compared without regard to case and kept as they were set.
+//! The tags of identities. Keys are compared without regard to the case of the letters A to Z, as
+//! conditions compare them, and kept as they were set.
 //!
 //! Source: IAM user guide, "Tags for IAM resources".
 
@@ -46,9 +47,12 @@ pub(super) fn remove_tags<'a>(
     owner_id: &str,
     keys: impl Iterator<Item = &'a str>,
 ) -> Result<(), Error> {
-    let keys: Vec<String> = keys.map(str::to_lowercase).collect();
+    let keys: Vec<&str> = keys.collect();
     for (key, _) in store::tags::of_owner(tx, account, owner_id)? {
-        if keys.contains(&key.to_lowercase()) {
+        if keys
+            .iter()
+            .any(|removed| removed.eq_ignore_ascii_case(&key))
+        {
             store::tags::delete(tx, account, owner_id, &key)?;
         }
     }

@@ -70,6 +70,32 @@ async fn both_engines_keep_entities_and_tags_alike() {
     }
 }
 
+/// The Kelvin sign is not the letter k, neither where tags are set nor where conditions read them.
+#[tokio::test]
+async fn keys_of_tags_differ_by_all_but_the_case_of_letters() {
+    let world = World::new();
+    let (iam, account) = (world.open().await, AccountId::DEV);
+    let entities = iam.entities();
+    let made = entities
+        .create(account, new_user("ci"))
+        .await
+        .expect("made");
+    let tags = ["KEY", "\u{212A}ey", "key"].map(|key| (key.to_owned(), key.to_owned()));
+    let tagged = entities.tag(account, &made.name, tags.to_vec()).await;
+    tagged.expect("tagged");
+    let untagged = entities.untag(account, &made.name, vec!["TEAM".to_owned()]);
+    untagged.await.expect("untagged");
+    let keys = async || {
+        let found = entities.find(account, EntityKind::User, "ci").await;
+        let tags = found.expect("read").expect("a user").tags;
+        tags.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys().await, ["KEY", "key", "\u{212A}ey"]);
+    let untagged = entities.untag(account, &made.name, vec!["Key".to_owned()]);
+    untagged.await.expect("untagged");
+    assert_eq!(keys().await, ["\u{212A}ey"]);
+}
+
 /// Group policies are part of the member's identity policies, read with them in one snapshot.
 #[tokio::test]
 async fn members_have_the_policies_of_their_groups() {

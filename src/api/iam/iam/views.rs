@@ -46,7 +46,8 @@ impl TagView {
 /// # Errors
 /// `InvalidInput` for keys that differ by case alone, or that AWS reserves.
 pub(super) fn checked_tags(tags: &[TagView]) -> Result<Vec<(String, String)>> {
-    let mut folded: Vec<String> = tags.iter().map(|tag| tag.key.to_lowercase()).collect();
+    let folded = tags.iter().map(|tag| tag.key.to_ascii_lowercase());
+    let mut folded: Vec<String> = folded.collect();
     if folded.iter().any(|key| key.starts_with("aws:")) {
         return Err(error::invalid_input(
             "aws: prefixed tag key names are not allowed for external use.",
