@@ -6,6 +6,7 @@ mod deployment;
 mod error;
 pub mod identifiers;
 pub mod model;
+pub mod payload;
 #[allow(dead_code, reason = "its callers are being written")]
 mod store;
 #[allow(dead_code, unused_imports, reason = "its callers are being written")]

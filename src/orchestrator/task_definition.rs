@@ -28,6 +28,8 @@ use std::collections::BTreeSet;
 pub(crate) use error::InvalidTaskDefinition;
 use error::{Checked, refuse};
 pub(crate) use reference::TaskDefinitionName;
+pub(crate) use secrets::secret_provider;
+pub(crate) use sizes::{cpu_units, memory_mib};
 use wharfinger_aws::Arn;
 
 use crate::model::{AccountRegion, Compatibility, TaskDefinitionDocument};

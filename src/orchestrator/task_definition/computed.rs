@@ -5,8 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Attribute, Compatibility, ContainerDefinition, NetworkMode, PidMode, TaskDefinitionDocument,
-    VolumeScope,
+    Attribute, Compatibility, ContainerDefinition, NetworkMode, TaskDefinitionDocument, VolumeScope,
 };
 use crate::task_definition::names::is_ecr_image;
 use crate::task_definition::secrets::secret_provider;
@@ -16,8 +15,6 @@ use crate::task_definition::{fargate, logging, network};
 const EARLY: &str = "com.amazonaws.ecs.capability.";
 /// The prefix of the later ones.
 const LATER: &str = "ecs.capability.";
-/// The CPU units above which a task needs an agent without the early limit of 10 vCPUs.
-const EARLY_CPU_LIMIT: u32 = 10_240;
 
 /// Fills in the attributes and compatibilities of a valid task definition.
 pub(super) fn fill(document: &mut TaskDefinitionDocument) {
@@ -67,19 +64,6 @@ fn required(document: &TaskDefinitionDocument) -> Vec<Attribute> {
     );
     let sized = document.cpu.is_some() || document.memory.is_some();
     names.later(sized, "task-cpu-mem-limit");
-    let cpu = document
-        .cpu
-        .as_deref()
-        .and_then(|cpu| cpu.parse::<u32>().ok());
-    names.later(
-        cpu.is_some_and(|cpu| cpu > EARLY_CPU_LIMIT),
-        "increased-task-cpu-limit",
-    );
-    let shared = document.pid_mode == Some(PidMode::Task) || document.ipc_mode.is_some();
-    names.later(
-        shared || document.pid_mode.is_some(),
-        "pid-ipc-namespace-sharing",
-    );
     for volume in &document.volumes {
         if let Some(docker) = &volume.docker_volume_configuration {
             let driver = docker.driver.as_deref().unwrap_or("local");
@@ -137,10 +121,6 @@ fn require(names: &mut Names, container: &ContainerDefinition, has_role: bool) {
         let awslogs = logs.log_driver == crate::model::LogDriver::Awslogs;
         names.early(awslogs, "docker-remote-api.1.19");
         names.later(awslogs && has_role, "execution-role-awslogs");
-        for secret in logs.secret_options.iter().flatten() {
-            let provider = secret_provider(&secret.value_from);
-            names.later(true, &format!("secrets.{provider}.bootstrap.log-driver"));
-        }
     }
     let checked = container.health_check.is_some();
     names.later(checked, "container-health-check");
@@ -173,8 +153,4 @@ fn require(names: &mut Names, container: &ContainerDefinition, has_role: bool) {
     );
     let private = container.repository_credentials.is_some();
     names.later(private, "private-registry-authentication.secretsmanager");
-    for option in container.docker_security_options.iter().flatten() {
-        names.early(option.starts_with("apparmor:"), "apparmor");
-        names.early(option.starts_with("label:"), "selinux");
-    }
 }

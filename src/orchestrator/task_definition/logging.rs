@@ -1,7 +1,5 @@
 //! Log configurations.
 
-use std::collections::BTreeSet;
-
 use crate::model::{LogConfiguration, LogDriver};
 use crate::task_definition::error::Checked;
 use crate::task_definition::error::refuse;
@@ -25,18 +23,6 @@ pub(super) fn check(logs: &LogConfiguration) -> Checked {
     {
         return Err(refuse(format!("Log mode '{mode}' is not valid.")));
     }
-    let mut secrets = BTreeSet::new();
-    for secret in logs.secret_options.iter().flatten() {
-        if secret.name.is_empty() || secret.value_from.is_empty() {
-            return Err(refuse("Log secret options must have a name and a value."));
-        }
-        if option(&secret.name).is_some() || !secrets.insert(&secret.name) {
-            let name = &secret.name;
-            return Err(refuse(format!(
-                "The log option '{name}' is set more than once."
-            )));
-        }
-    }
     if logs.log_driver == LogDriver::Awslogs {
         check_awslogs(logs)
     } else {
@@ -46,12 +32,8 @@ pub(super) fn check(logs: &LogConfiguration) -> Checked {
 
 fn check_awslogs(logs: &LogConfiguration) -> Checked {
     let options = logs.options.iter().flatten();
-    let secrets = logs.secret_options.iter().flatten();
-    let names = options
-        .map(|(name, _)| name)
-        .chain(secrets.map(|secret| &secret.name));
-    let unknown: Vec<_> = names
-        .map(String::as_str)
+    let unknown: Vec<_> = options
+        .map(|(name, _)| name.as_str())
         .filter(|name| !AWSLOGS_OPTIONS.contains(name))
         .collect();
     if !unknown.is_empty() {

@@ -33,12 +33,7 @@ pub(super) fn check(document: &TaskDefinitionDocument) -> Checked {
                 return Err(refuse("Secret valueFrom should not be null or empty."));
             }
         }
-        let logs = container.log_configuration.as_ref();
-        let log_secrets = logs
-            .into_iter()
-            .flat_map(|logs| logs.secret_options.iter().flatten());
-        let secrets = container.secrets.iter().flatten().chain(log_secrets);
-        if !has_role && secrets.count() > 0 {
+        if !has_role && container.secrets.iter().flatten().next().is_some() {
             return Err(refuse(
                 "When you are specifying container secrets, you must also specify a value for \
                  'executionRoleArn'.",
