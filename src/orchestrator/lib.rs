@@ -9,11 +9,14 @@ pub mod model;
 pub mod payload;
 #[allow(dead_code, reason = "its callers are being written")]
 mod store;
-#[allow(dead_code, unused_imports, reason = "its callers are being written")]
 mod task_definition;
+mod task_definitions;
 
 pub use clusters::{ClusterCounts, Clusters, LaunchCounts};
 pub use error::Error;
+pub use task_definitions::{
+    DeletionFailure, Deletions, FamilyStatus, MAX_DELETIONS, TaskDefinitionListing, TaskDefinitions,
+};
 use wharfinger_base::{Clock, Ids};
 use wharfinger_db::{Db, Migration, migration};
 
@@ -24,12 +27,14 @@ pub const MIGRATIONS: &[Migration] = &[migration!("V0016__orchestrator")];
 #[derive(Clone)]
 pub struct Orchestrator {
     pub clusters: Clusters,
+    pub task_definitions: TaskDefinitions,
 }
 
 impl Orchestrator {
     pub fn new(db: &Db, clock: &Clock, ids: &Ids) -> Self {
         Self {
             clusters: Clusters::new(db.clone(), clock.clone(), ids.clone()),
+            task_definitions: TaskDefinitions::new(db.clone(), clock.clone()),
         }
     }
 }

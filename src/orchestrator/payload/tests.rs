@@ -256,7 +256,7 @@ fn images_of_registries_get_their_credentials() {
     }
     let private = container(
         json!({ "image": "quay.io/a/b", "repositoryCredentials":
-            { "credentialsParameter": "arn:aws:secretsmanager:eu-north-1:1:secret:login-a1b2c3" } }),
+            { "credentialsParameter": "arn:aws:secretsmanager:eu-north-1:1:secret:login-a1b2" } }),
         json!({}),
     );
     let data = private
@@ -297,7 +297,7 @@ fn a_configured_domain_excludes_other_ones() {
 fn secrets_name_their_store_and_region() {
     let members = json!({ "secrets": [
         { "name": "A", "valueFrom": "/db/password" },
-        { "name": "B", "valueFrom": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b-a1b2c3" },
+        { "name": "B", "valueFrom": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:b-a1b2" },
     ] });
     let secrets = container(members, json!({})).secrets;
     let found: Vec<_> = secrets
