@@ -1,6 +1,6 @@
 //! What one request leaves for the audit log: its sender, the decisions about it, and how it ended.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use wharfinger_audit::{AuditLog, DecisionRecord, Event, Outcome, ResourceName, UserIdentity};
 use wharfinger_aws::{Arn, Region};
@@ -10,12 +10,13 @@ use wharfinger_iam::{Caller, Decision};
 use crate::audit_record::{decision, identity, unknown_identity};
 use crate::request_context::RequestContext;
 
-/// Collects what the decisions about one request were. One that allows costs nothing unless the
-/// request is to be recorded in any case.
+/// Collects what the decisions about one request were. A request that is allowed, and that is not
+/// to be recorded in any case, notes nothing: it allocates no memory and takes no lock here.
 #[derive(Debug, Default)]
 pub struct AuditTrail {
     keeps_allowed: bool,
-    noted: Mutex<Noted>,
+    /// Made by what is noted first.
+    noted: OnceLock<Box<Mutex<Noted>>>,
 }
 
 #[derive(Debug, Default)]
@@ -49,13 +50,19 @@ impl AuditTrail {
     pub fn new(keeps_allowed: bool) -> Self {
         Self {
             keeps_allowed,
-            noted: Mutex::default(),
+            noted: OnceLock::new(),
         }
     }
 
+    /// What is noted, for adding to it.
     fn noted(&self) -> MutexGuard<'_, Noted> {
-        // What was noted before a panic is still right.
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(self.noted.get_or_init(Box::default))
+    }
+
+    /// Takes what was noted; `None` where nothing was.
+    fn take(&self) -> Option<Noted> {
+        let noted = self.noted.get()?;
+        Some(std::mem::take(&mut *lock(noted)))
     }
 
     /// Notes the sender of a request that no decision is made about.
@@ -92,22 +99,30 @@ impl AuditTrail {
 
     /// The first decision against the request, with the caller.
     pub(crate) fn denial(&self) -> Option<(UserIdentity, DecisionRecord)> {
-        let noted = self.noted();
-        let denied = noted.decisions.iter();
-        let denied = denied.clone().find(|made| made.decision != "allowed")?;
+        let noted = lock(self.noted.get()?);
+        let denied = noted.first_denial()?;
         Some((noted.identity.clone()?, denied.clone()))
     }
 
     /// Records the request if it belongs into the log: one that is recorded in any case, once its
-    /// sender is known, and every one that policies or credentials did not allow.
-    pub fn record(&self, log: &AuditLog, context: &RequestContext, request: &AuditedRequest<'_>) {
-        let noted = std::mem::take(&mut *self.noted());
+    /// sender is known, and every one that policies or credentials did not allow. Only then is
+    /// `request` called.
+    pub fn record<'a>(
+        &self,
+        log: &AuditLog,
+        context: &RequestContext,
+        request: impl FnOnce() -> AuditedRequest<'a>,
+    ) {
+        let Some(noted) = self.take() else {
+            return;
+        };
         log_denials(context.request_id(), &noted);
         if !log.is_on() {
             return;
         }
+        let request = request();
         let (is_failed_sign_in, now) = (noted.is_failed_sign_in, request.now);
-        let Some(mut event) = noted.event(self.keeps_allowed, request) else {
+        let Some(mut event) = noted.event(self.keeps_allowed, &request) else {
             return;
         };
         let origin = context.origin();
@@ -124,6 +139,11 @@ impl AuditTrail {
             log.record_refusal(&sender, event, now);
         }
     }
+}
+
+fn lock(noted: &Mutex<Noted>) -> MutexGuard<'_, Noted> {
+    // What was noted before a panic is still right.
+    noted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether policies allowed anything of the request. Others may be sent by anybody with a key, as
@@ -172,17 +192,19 @@ impl Noted {
         }
     }
 
+    fn first_denial(&self) -> Option<&DecisionRecord> {
+        let mut decisions = self.decisions.iter();
+        decisions.find(|made| made.decision != "allowed")
+    }
+
     /// The event of the request; `None` where it does not belong into the log. PURE.
-    fn event(self, keeps_allowed: bool, request: &AuditedRequest<'_>) -> Option<Event> {
-        let identity = self.identity?;
+    fn event(mut self, keeps_allowed: bool, request: &AuditedRequest<'_>) -> Option<Event> {
+        let identity = self.identity.take()?;
         let is_denied = self.is_refused || self.is_failed_sign_in;
         if !keeps_allowed && !is_denied {
             return None;
         }
-        let denied = self
-            .decisions
-            .iter()
-            .find(|made| made.decision != "allowed");
+        let denied = self.first_denial();
         let denied = denied.and_then(|denied| denied.action.split_once(':'));
         let (service, operation) = denied
             .filter(|_| request.request.is_some())
@@ -252,7 +274,19 @@ mod tests {
             trail.note_decision(&root, &region, ("ecr:PutImage", Some(&arn)), made);
         }
         let error = error.then_some(("Code", "message"));
-        std::mem::take(&mut *trail.noted()).event(keeps_allowed, &request(error))
+        trail.take()?.event(keeps_allowed, &request(error))
+    }
+
+    #[test]
+    fn an_allowed_read_notes_nothing() {
+        let trail = AuditTrail::new(false);
+        let root = Caller::root(AccountId::DEV);
+        let region = "us-east-1".parse().expect("a region");
+        trail.note_decision(&root, &region, ("ecr:BatchGetImage", None), &ALLOW);
+        assert!(trail.denial().is_none() && trail.take().is_none());
+        assert!(trail.noted.get().is_none(), "nothing was allocated");
+        trail.note_decision(&root, &region, ("ecr:BatchGetImage", None), &DENY);
+        assert!(trail.denial().is_some() && trail.take().is_some());
     }
 
     #[test]
@@ -286,7 +320,7 @@ mod tests {
                 trail.note_decision(&root, &region, ("ecr:PutImage", None), made);
             }
             let error = Some(("Code", "message")).filter(|_| error);
-            let noted = std::mem::take(&mut *trail.noted());
+            let noted = trail.take().expect("something is noted");
             let event = noted.event(true, &request(error)).expect("recorded");
             assert_eq!(sender(&event.user_identity), root.arn().as_str());
             is_permitted(&event)
@@ -300,7 +334,7 @@ mod tests {
     fn a_failed_sign_in_is_recorded_as_one() {
         let trail = AuditTrail::new(false);
         trail.note_failed_sign_in(Some("AKIAIOSFODNN7EXAMPLE"));
-        let noted = std::mem::take(&mut *trail.noted());
+        let noted = trail.take().expect("something is noted");
         let event = noted.event(false, &request(Some(("Code", "message"))));
         let event = event.expect("recorded");
         assert_eq!(event.user_identity.r#type, "Unknown");

@@ -299,7 +299,7 @@ impl Gateway {
     fn audit(&self, context: &RequestContext, outline: &Outline, fault: Option<&Fault>) {
         let operation = outline.operation.as_ref();
         let name = operation.map_or("Unknown", |operation| operation.facts().name);
-        let request = AuditedRequest {
+        let request = || AuditedRequest {
             service: operation.map_or("aws", |operation| operation.model().name),
             operation: name,
             read_only: reads(name),
@@ -307,7 +307,7 @@ impl Gateway {
             error: fault.map(|fault| (&*fault.code, fault.message.as_str())),
             now: self.clock.now(),
         };
-        outline.trail.record(&self.audit, context, &request);
+        outline.trail.record(&self.audit, context, request);
     }
 
     fn call_head(

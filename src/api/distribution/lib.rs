@@ -91,7 +91,7 @@ async fn serve(
     let outcome = respond(&incoming, endpoint, body).await;
     let error = outcome.as_ref().err();
     let name = endpoint.map_or("Unknown", |endpoint| endpoint.name);
-    let request = AuditedRequest {
+    let request = || AuditedRequest {
         service: ECR,
         operation: audited.unwrap_or(name),
         read_only: audited.is_none(),
@@ -99,7 +99,7 @@ async fn serve(
         error: error.map(DistributionError::first),
         now: state.clock.now(),
     };
-    trail.record(&state.audit, &context, &request);
+    trail.record(&state.audit, &context, request);
     let error_code = error.map(|error| error.first().0.to_owned());
     let mut response = outcome.unwrap_or_else(DistributionError::into_response);
     response

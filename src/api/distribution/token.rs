@@ -72,7 +72,7 @@ pub(crate) async fn serve(
     let trail = AuditTrail::default();
     let outcome = issue(&state, &context, &head, body, &trail).await;
     let error = outcome.as_ref().err();
-    let request = AuditedRequest {
+    let request = || AuditedRequest {
         service: ECR,
         operation: OPERATION,
         read_only: true,
@@ -80,7 +80,7 @@ pub(crate) async fn serve(
         error: error.map(DistributionError::first),
         now: state.clock.now(),
     };
-    trail.record(&state.audit, &context, &request);
+    trail.record(&state.audit, &context, request);
     let error_code = error.map(|error| error.first().0.to_owned());
     let info = ResponseInfo {
         error_code,
