@@ -3,7 +3,8 @@
 //!
 //! `cargo bench --bench registry -- [ROW…] [--quick] [--remote] [--rounds N] [--seed N]`
 //! (`make bench`, and `make bench-remote` over PostgreSQL and MinIO); the table goes to
-//! `build/bench/table.md` or `build/bench/remote.md`.
+//! `build/bench/table.md` or `build/bench/remote.md`. With `--against BINARY`, another build of
+//! this server is measured in place of the other registries, in turn with this one.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -56,7 +57,7 @@ pub(crate) struct Bench {
     pub(crate) arguments: Arguments,
     pub(crate) folder: PathBuf,
     pub(crate) nginx: Server,
-    /// distribution, and zot where there is one.
+    /// distribution, and zot where there is one; or only the other build of our server.
     pub(crate) peers: Vec<Server>,
     pub(crate) ours: Server,
 }
@@ -83,12 +84,15 @@ fn main() -> anyhow::Result<()> {
 fn measure(arguments: Arguments, folder: &Path) -> anyhow::Result<()> {
     let mut bench = Bench {
         nginx: nginx::start(&folder.join("nginx"))?,
-        peers: std::iter::once(peers::start_distribution(
-            &arguments.stores,
-            &folder.join("distribution"),
-        )?)
-        .chain(peers::start_zot(&folder.join("zot"))?)
-        .collect(),
+        peers: match &arguments.against {
+            Some(binary) => vec![wharfinger::start_other(&arguments, binary, folder)?],
+            None => std::iter::once(peers::start_distribution(
+                &arguments.stores,
+                &folder.join("distribution"),
+            )?)
+            .chain(peers::start_zot(&folder.join("zot"))?)
+            .collect(),
+        },
         ours: wharfinger::start(&arguments, &folder.join("wharfinger"))?,
         folder: folder.to_owned(),
         arguments,
@@ -111,6 +115,7 @@ fn measure(arguments: Arguments, folder: &Path) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{targets}")?;
     let tables: String = sections.iter().map(Section::markdown).collect();
     let file = match (bench.arguments.quick, bench.arguments.stores.are_remote()) {
+        _ if bench.arguments.against.is_some() => "against.md",
         (true, _) => "quick.md",
         (false, true) => "remote.md",
         (false, false) => "table.md",

@@ -80,7 +80,10 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
             .map(|((server, _), samples)| (*server, Sample::median(samples)))
             .collect();
         let nginx = medians[0].1;
-        let distribution = medians[1].1;
+        let distribution = medians
+            .iter()
+            .find(|(server, _)| server.name == "distribution");
+        let distribution = distribution.map(|(_, sample)| sample.cpu_s_per_gib);
         for (server, sample) in &medians {
             lines.push(vec![
                 size_name(size),
@@ -91,7 +94,7 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
                 ratio(sample.mb_per_s, Some(nginx.mb_per_s)),
                 digits(sample.cpu_s_per_gib),
                 ratio(sample.cpu_s_per_gib, Some(nginx.cpu_s_per_gib)),
-                ratio(sample.cpu_s_per_gib, Some(distribution.cpu_s_per_gib)),
+                ratio(sample.cpu_s_per_gib, distribution),
                 milliseconds(sample.p50_ms),
                 milliseconds(sample.p99_ms),
                 digits(sample.peak_mb),

@@ -9,6 +9,7 @@ use crate::support::report::{Sample, Section, Verdict, digits, ratio};
 use crate::support::request::{Request, Script};
 use crate::support::scripts::{Made, Same};
 use crate::support::server::{Server, get_manifest};
+use crate::support::wharfinger::OTHER;
 
 const CONNECTIONS: usize = 32;
 
@@ -66,10 +67,20 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     for server in bench.peers.iter().chain([&bench.ours]) {
         small_repository(server, &mut cases)?;
     }
-    big_repository(bench, &mut cases)?;
+    let others = bench.peers.iter().filter(|peer| peer.name == OTHER);
+    for server in others.chain([&bench.ours]) {
+        big_repository(bench, server, &mut cases)?;
+    }
+    if bench.arguments.against.is_some() {
+        // The same request to both builds, one after the other.
+        cases[1..].sort_by_key(|case| (case.place, case.what));
+    }
     for _ in 0..bench.arguments.rounds {
         if !bench.arguments.stores.are_remote() {
             read_through(&bench.folder.join("wharfinger/data"))?;
+        }
+        if bench.arguments.against.is_some() {
+            read_through(&bench.folder.join(OTHER).join("data"))?;
         }
         for case in &mut cases {
             case.samples.push(Sample::take(
@@ -127,8 +138,12 @@ fn small_repository<'a>(server: &'a Server, cases: &mut Vec<Case<'a>>) -> anyhow
 }
 
 /// The repository of a million tags, requested at random.
-fn big_repository<'a>(bench: &'a Bench, cases: &mut Vec<Case<'a>>) -> anyhow::Result<()> {
-    let (server, scale, seed) = (&bench.ours, bench.arguments.scale, bench.arguments.seed);
+fn big_repository<'a>(
+    bench: &Bench,
+    server: &'a Server,
+    cases: &mut Vec<Case<'a>>,
+) -> anyhow::Result<()> {
+    let (scale, seed) = (bench.arguments.scale, bench.arguments.seed);
     let place = "big";
     let image = server.push_image(BIG, "pushed", SEEDED_LAYERS)?;
     let blob = format!("/v2/{BIG}/blobs/{}", image.blobs[1].digest);

@@ -1,5 +1,6 @@
 //! The command line:
-//! `cargo bench --bench registry -- [ROW…] [--quick] [--remote] [--rounds N] [--seed N]`.
+//! `cargo bench --bench registry -- [ROW…] [--quick] [--remote] [--rounds N] [--seed N]
+//! [--against BINARY]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(crate) struct Arguments {
     /// Size of one pushed blob; four are pushed.
     pub(crate) push_size: usize,
     pub(crate) stores: Stores,
+    /// Another build of our server, to be compared with.
+    pub(crate) against: Option<PathBuf>,
     /// Where caches, run folders and the table go.
     pub(crate) build: PathBuf,
 }
@@ -72,10 +75,14 @@ impl Arguments {
                         .and_then(|n| n.parse().ok())
                         .context("--seed takes a number")?;
                 }
+                "--against" => {
+                    let binary = words.next().context("--against takes a path")?;
+                    arguments.compare_with(binary.into());
+                }
                 row if known.contains(&row) => arguments.rows.push(word),
                 other => bail!(
                     "unknown argument {other}; rows are {}, options --quick, --remote, --rounds N, \
-                     --seed N",
+                     --seed N, --against BINARY",
                     known.join(", ")
                 ),
             }
@@ -119,6 +126,7 @@ impl Arguments {
             crowd: 500,
             push_size: 256 * MIB,
             stores: Stores::Local,
+            against: None,
             build: super::root().join("build/bench"),
         }
     }
@@ -138,6 +146,14 @@ impl Arguments {
         };
         self.downloads = vec![(MIB, 8), (64 * MIB, 8), (256 * MIB, 1)];
         self.push_size = 64 * MIB;
+    }
+
+    /// Many short measurements in turn: the machine's own changes then meet both builds.
+    fn compare_with(&mut self, binary: PathBuf) {
+        self.against = Some(binary);
+        self.rounds = 9;
+        self.window = Duration::from_secs(1);
+        self.warm_up = Duration::from_millis(200);
     }
 
     /// Everything small: says whether the programs work, and nothing about speed.

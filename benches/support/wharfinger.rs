@@ -39,6 +39,9 @@ const REPOSITORY_POLICY: &str = r#"{"Version":"2012-10-17","Statement":[
       "ecr:BatchDeleteImage"],
    "Condition":{"StringNotEquals":{"aws:PrincipalAccount":"123456789012"}}}]}"#;
 
+/// The name of another build of our server in tables, and of its folder.
+pub(crate) const OTHER: &str = "other";
+
 /// The binary under measurement: `WHARFINGER_BENCH_BINARY`, else the one that Cargo built for this
 /// program.
 fn binary() -> PathBuf {
@@ -48,6 +51,15 @@ fn binary() -> PathBuf {
 
 /// Starts the server on `data`; what it prints goes beside that folder.
 fn start_on(stores: &Stores, data: &Path) -> anyhow::Result<Server> {
+    launch("wharfinger", binary(), stores, data)
+}
+
+fn launch(
+    name: &'static str,
+    binary: PathBuf,
+    stores: &Stores,
+    data: &Path,
+) -> anyhow::Result<Server> {
     let address = free_address()?;
     let folder = data
         .parent()
@@ -56,7 +68,7 @@ fn start_on(stores: &Stores, data: &Path) -> anyhow::Result<Server> {
     let (data, log, output) = (data.to_owned(), folder.join("log"), folder.join("output"));
     let options = stores.options();
     let launch = move || {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(&binary);
         // All defaults: no rate limit, no access log.
         command
             .args(["serve", "--listen", &address.to_string(), "--data-dir"])
@@ -70,7 +82,7 @@ fn start_on(stores: &Stores, data: &Path) -> anyhow::Result<Server> {
     } else {
         TERMS
     };
-    Server::start("wharfinger", terms, address, "/v2/", Box::new(launch))
+    Server::start(name, terms, address, "/v2/", Box::new(launch))
 }
 
 /// A server over a seeded index, signed in as the benchmark's user. On local stores the seeded
@@ -80,7 +92,29 @@ pub(crate) fn start(arguments: &Arguments, folder: &Path) -> anyhow::Result<Serv
         Stores::Local => copy_folder(&seeded_folder(arguments)?, folder)?,
         Stores::Remote(_) => fill(arguments, folder)?,
     }
-    let mut server = start_on(&arguments.stores, &folder.join("data"))?;
+    sign_in(start_on(&arguments.stores, &folder.join("data"))?, folder)
+}
+
+/// Another build of the server, over a copy of the seeded index: on local stores only.
+pub(crate) fn start_other(
+    arguments: &Arguments,
+    binary: &Path,
+    folder: &Path,
+) -> anyhow::Result<Server> {
+    ensure!(!arguments.stores.are_remote(), "--against has no --remote");
+    let folder = folder.join(OTHER);
+    copy_folder(&seeded_folder(arguments)?, &folder)?;
+    let server = launch(
+        OTHER,
+        binary.into(),
+        &arguments.stores,
+        &folder.join("data"),
+    )?;
+    sign_in(server, &folder)
+}
+
+/// Signs in as the benchmark's user, whose key is in a file of the seeded folder.
+fn sign_in(mut server: Server, folder: &Path) -> anyhow::Result<Server> {
     let key = exported_key(&fs::read_to_string(folder.join("user"))?)?;
     server.headers = format!("Authorization: Basic {}\r\n", password(&server, &key)?);
     server.must(&server.request("GET", "/v2/", 200))?;
