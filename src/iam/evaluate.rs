@@ -89,34 +89,34 @@ fn decide(evaluation: &Evaluation<'_>, policies: &PolicySet<'_>) -> Decision {
     let scans = Scans::of(evaluation, policies);
     if let Some(statement) = scans.deny() {
         return Decision::Deny {
-            reason: Denial::ExplicitDeny(statement.clone()),
+            reason: Denial::ExplicitDeny(statement.into()),
         };
     }
     if policies.trust != TrustPolicy::NotNeeded {
-        return combine_trust(evaluation.request, scans);
+        return combine_trust(evaluation.request, &scans);
     }
-    combine(evaluation.request, scans)
+    combine(evaluation.request, &scans)
 }
 
 /// What each kind of policy says.
-struct Scans {
-    identity: Scan,
+struct Scans<'a> {
+    identity: Scan<'a>,
     /// The policies of the resource and of the registry together.
-    shared: Scan,
-    trust: Scan,
+    shared: Scan<'a>,
+    trust: Scan<'a>,
     /// Boundary and session policies, where there are such.
-    limits: [(PolicyKind, Option<Scan>); 2],
+    limits: [(PolicyKind, Option<Scan<'a>>); 2],
 }
 
-impl Scans {
-    fn of(evaluation: &Evaluation<'_>, policies: &PolicySet<'_>) -> Self {
+impl<'a> Scans<'a> {
+    fn of(evaluation: &Evaluation<'_>, policies: &PolicySet<'a>) -> Self {
         let named =
-            |kind, named: &NamedPolicy| Scan::of(evaluation, kind, Some(named), &named.policy);
-        let all = |kind, policies: &IdentityPolicies| {
+            |kind, named: &'a NamedPolicy| Scan::of(evaluation, kind, Some(named), &named.policy);
+        let all = |kind, policies: &'a IdentityPolicies| {
             let scans = policies.policies.iter().map(|policy| named(kind, policy));
             scans.reduce(Scan::or).unwrap_or_default()
         };
-        let of_resource = |kind, policy: Option<&Policy>| {
+        let of_resource = |kind, policy: Option<&'a Policy>| {
             policy.map_or_else(Scan::default, |policy| {
                 Scan::of(evaluation, kind, None, policy)
             })
@@ -140,12 +140,12 @@ impl Scans {
     }
 
     /// A statement that denies, of the first kind that has one.
-    fn deny(&self) -> Option<&MatchedStatement> {
+    fn deny(&self) -> Option<Applied<'a>> {
         let limits = self.limits.iter().filter_map(|(_, scan)| scan.as_ref());
         [&self.identity, &self.shared, &self.trust]
             .into_iter()
             .chain(limits)
-            .find_map(|scan| scan.deny.as_ref())
+            .find_map(|scan| scan.deny)
     }
 
     /// The first limit that does not allow the action.
@@ -158,12 +158,12 @@ impl Scans {
 }
 
 /// Rules 2 to 5, which apply where no statement denies.
-fn combine(request: &AccessRequest<'_>, scans: Scans) -> Decision {
+fn combine(request: &AccessRequest<'_>, scans: &Scans<'_>) -> Decision {
     let caller = request.caller;
     let root = caller.principal == Principal::Root;
     let missing_limit = if root { None } else { scans.missing_limit() };
-    let allow = |statement| Decision::Allow {
-        by: Grant::Statement(statement),
+    let allow = |statement: Applied<'_>| Decision::Allow {
+        by: Grant::Statement(statement.into()),
     };
     let refuse = |kind| Decision::Deny {
         reason: Denial::NoAllow(kind),
@@ -196,18 +196,16 @@ fn combine(request: &AccessRequest<'_>, scans: Scans) -> Decision {
 
 /// Rule 6, where no statement denies. A caller without permission of its own is told so whether the
 /// role exists or not.
-fn combine_trust(request: &AccessRequest<'_>, scans: Scans) -> Decision {
+fn combine_trust(request: &AccessRequest<'_>, scans: &Scans<'_>) -> Decision {
     let caller = request.caller;
     let missing_limit = scans.missing_limit();
     let refuse = |kind| Decision::Deny {
         reason: Denial::NoAllow(kind),
     };
-    let within_limits = |statement| {
-        let allow = Decision::Allow {
-            by: Grant::Statement(statement),
-        };
-        missing_limit.map_or(allow, refuse)
+    let allow = |statement: Applied<'_>| Decision::Allow {
+        by: Grant::Statement(statement.into()),
     };
+    let within_limits = |statement| missing_limit.map_or_else(|| allow(statement), refuse);
     let has_policies = match caller.principal {
         Principal::WebIdentity { .. } | Principal::Service(_) => false,
         Principal::Root
@@ -218,9 +216,7 @@ fn combine_trust(request: &AccessRequest<'_>, scans: Scans) -> Decision {
     let same_account = caller.account == request.resource_account;
     let identity = caller.principal == Principal::Root || scans.identity.allow.is_some();
     match scans.trust.allow {
-        Some((Strength::Grants, statement)) if same_account || !has_policies => Decision::Allow {
-            by: Grant::Statement(statement),
-        },
+        Some((Strength::Grants, statement)) if same_account || !has_policies => allow(statement),
         Some((Strength::GrantsWithinLimits, statement)) if same_account => within_limits(statement),
         _ if has_policies && !identity => refuse(PolicyKind::Identity),
         Some((_, statement)) if has_policies => within_limits(statement),
@@ -239,19 +235,43 @@ pub(super) enum Strength {
     Grants,
 }
 
-/// The first statement of each effect that applies to a request, and the strongest allow.
-#[derive(Default)]
-struct Scan {
-    deny: Option<MatchedStatement>,
-    allow: Option<(Strength, MatchedStatement)>,
+/// A statement that applies to a request.
+#[derive(Clone, Copy)]
+struct Applied<'a> {
+    kind: PolicyKind,
+    named: Option<&'a NamedPolicy>,
+    /// Index of the statement within its policy, from 0.
+    at: usize,
+    statement: &'a Statement,
 }
 
-impl Scan {
+impl From<Applied<'_>> for MatchedStatement {
+    fn from(applied: Applied<'_>) -> Self {
+        let named = applied.named;
+        Self {
+            kind: applied.kind,
+            policy: named.map(|named| Arc::clone(&named.name)),
+            owner: named.and_then(|named| named.owner.clone()),
+            statement: applied.at,
+            sid: applied.statement.sid.clone(),
+        }
+    }
+}
+
+/// The first statement of each effect that applies to a request, and the strongest allow. Nothing
+/// is copied before the decision is made.
+#[derive(Clone, Copy, Default)]
+struct Scan<'a> {
+    deny: Option<Applied<'a>>,
+    allow: Option<(Strength, Applied<'a>)>,
+}
+
+impl<'a> Scan<'a> {
     fn of(
         evaluation: &Evaluation<'_>,
         kind: PolicyKind,
-        named: Option<&NamedPolicy>,
-        policy: &Policy,
+        named: Option<&'a NamedPolicy>,
+        policy: &'a Policy,
     ) -> Self {
         let mut scan = Self::default();
         for (at, statement) in policy.statements.iter().enumerate() {
@@ -268,17 +288,16 @@ impl Scan {
             let Ok(strength) = compare(statement, evaluation) else {
                 continue;
             };
-            let matched = MatchedStatement {
+            let applied = Applied {
                 kind,
-                policy: named.map(|named| Arc::clone(&named.name)),
-                owner: named.and_then(|named| named.owner.clone()),
-                statement: at,
-                sid: statement.sid.clone(),
+                named,
+                at,
+                statement,
             };
-            let known = scan.allow.as_ref().map(|(known, _)| *known);
+            let known = scan.allow.map(|(known, _)| known);
             match statement.effect {
-                Effect::Deny => scan.deny = Some(matched),
-                Effect::Allow if known < Some(strength) => scan.allow = Some((strength, matched)),
+                Effect::Deny => scan.deny = Some(applied),
+                Effect::Allow if known < Some(strength) => scan.allow = Some((strength, applied)),
                 Effect::Allow => {}
             }
         }
