@@ -31,6 +31,7 @@ use rustix::io::ReadWriteFlags;
 use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Largest piece in bytes. One call sends this much at most, so that one download does not keep a
@@ -46,6 +47,10 @@ const PROBE_STEP: u64 = 128 * 1024;
 const TOUCH_STEP: u64 = 16 * 1024;
 /// Bytes after a cold piece that the kernel is advised to read too.
 const READ_AHEAD: u64 = 4 * 1024 * 1024;
+
+/// From this size in bytes on, another worker is woken before a piece is sent: sending it takes
+/// some 20 times as long as that does.
+const HAND_OVER: usize = 256 * 1024;
 
 /// Zeros that are never read: they take address space, but no memory.
 static REGION: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; NAMES + PIECE]);
@@ -258,6 +263,9 @@ impl SendfileIo {
             let mut state = self.queue.lock();
             let piece = state.first(marker)?;
             let mut offset = piece.offset;
+            if piece.left >= HAND_OVER {
+                wake_idle_worker();
+            }
             let sent = self.stream.try_io(Interest::WRITABLE, || {
                 rustix::fs::sendfile(&self.stream, &piece.file, Some(&mut offset), piece.left)
                     .map_err(io::Error::from)
@@ -351,6 +359,22 @@ impl State {
         if piece.left == 0 {
             self.pieces.pop_front();
         }
+    }
+}
+
+/// Wakes a worker of the runtime that is idle, if there is one, to wait for events.
+///
+/// The worker that ran out of tasks last waits for events, and the others sleep. When an event
+/// comes, it runs that task, and until it is done no worker waits for the next event, although the
+/// others are idle (`enable_eager_driver_handoff` of tokio, not stable yet, is about the same).
+fn wake_idle_worker() {
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    // The first task gets the slot of what this worker runs next, which wakes nobody. The second
+    // one moves it to the queue, and tokio wakes an idle worker for that.
+    for _ in 0..2 {
+        runtime.spawn(std::future::ready(()));
     }
 }
 

@@ -341,3 +341,48 @@ async fn a_plain_write_of_a_marker_sends_the_file_too() {
     assert_eq!(&read[..6], b"before");
     assert_same(&read[6..], 10..1_010);
 }
+
+/// One task occupies a worker until an event was handled that only another worker can receive.
+#[test]
+fn events_are_received_while_a_worker_is_occupied() {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (busy, is_busy) = std::sync::mpsc::channel();
+    let (handled, is_handled) = std::sync::mpsc::channel();
+    let (first, second) = runtime.block_on(async {
+        let ((first, mut occupying), (second, mut other)) = (pair().await, pair().await);
+        tokio::spawn(async move {
+            occupying.read_u8().await.expect("a byte");
+            wake_idle_worker();
+            busy.send(()).expect("somebody waits");
+            is_handled
+                .recv_timeout(PATIENCE)
+                .expect("the event was handled");
+            busy.send(()).expect("somebody waits");
+        });
+        tokio::spawn(async move {
+            other.read_u8().await.expect("a byte");
+            handled.send(()).expect("a task waits");
+        });
+        (first, second)
+    });
+    for mut stream in [first, second] {
+        stream.write_all(b"x").expect("written");
+        is_busy
+            .recv_timeout(2 * PATIENCE)
+            .expect("the task goes on");
+    }
+}
+
+/// A blocking socket and its other end.
+async fn pair() -> (std::net::TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let client = std::net::TcpStream::connect(address).expect("connected");
+    let (server, _) = listener.accept().await.expect("accepted");
+    (client, server)
+}
