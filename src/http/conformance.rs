@@ -82,14 +82,23 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Malformed> {
 /// `uri-host [ ":" port ]`, which may be empty.
 fn is_host(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    // Most hosts; the complete grammar takes a copy.
-    bytes.iter().all(is_plain)
+    // The complete grammar takes a copy.
+    is_plain_host(value)
         || !bytes.contains(&b'@')
             && Authority::try_from(bytes).is_ok_and(|authority| {
                 let port = &authority.as_str()[authority.host().len()..];
                 !authority.host().is_empty() && is_port(port)
             })
+}
+
+/// Letters, digits, dots and hyphens, with or without a port: what most hosts consist of.
+fn is_plain_host(value: &HeaderValue) -> bool {
+    let Ok(host) = value.to_str() else {
+        return false;
+    };
+    let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    name.bytes().all(is_plain) && (port.is_empty() || !name.is_empty()) && is_port(port)
 }
 
 /// Nothing, or a colon and the decimal number of a port, which may be empty.
@@ -149,6 +158,8 @@ mod tests {
             (&["a/b"], Err(Malformed::Host)),
             (&["user@a"], Err(Malformed::Host)),
             (&["a:x"], Err(Malformed::Host)),
+            (&["a.b-c:65535"], Ok(())),
+            (&["a:65536"], Err(Malformed::Host)),
             (&["a:99999"], Err(Malformed::Host)),
             (&[":80"], Err(Malformed::Host)),
         ] {
