@@ -135,33 +135,47 @@ impl Digest {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// The value of a hexadecimal digit in lower case.
+const fn value_of_digit(digit: u8) -> Result<u8, DigestError> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(DigestError::Malformed),
+    }
+}
+
 impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let (name, encoded) = text.split_once(':').ok_or(DigestError::Malformed)?;
         let algorithm: Algorithm = name.parse()?;
-        if encoded.len() != 2 * algorithm.size()
-            || encoded
-                .bytes()
-                .any(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        {
+        if encoded.len() != 2 * algorithm.size() {
             return Err(DigestError::Malformed);
         }
         let mut hash = [0; 64];
-        hex::decode_to_slice(encoded, &mut hash[..algorithm.size()])
-            .map_err(|_| DigestError::Malformed)?;
+        let (pairs, _) = encoded.as_bytes().as_chunks::<2>();
+        for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
+            let (high, low) = (value_of_digit(*high)?, value_of_digit(*low)?);
+            *byte = high << 4 | low;
+        }
         Ok(Self { algorithm, hash })
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Every response about content has a digest: `write!` and the crate `hex` take several
+        // times as long.
         let mut buffer = [0_u8; 128];
-        let encoded = &mut buffer[..2 * self.algorithm.size()];
-        hex::encode_to_slice(self.hash(), encoded).map_err(|_| fmt::Error)?;
+        let (pairs, _) = buffer.as_chunks_mut::<2>();
+        for (pair, byte) in pairs.iter_mut().zip(self.hash()) {
+            *pair = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+        }
+        let encoded = &buffer[..2 * self.algorithm.size()];
         let encoded = std::str::from_utf8(encoded).map_err(|_| fmt::Error)?;
-        // Every response about content has a digest: `write!` takes several times as long.
         formatter.write_str(self.algorithm.name())?;
         formatter.write_str(":")?;
         formatter.write_str(encoded)

@@ -4,9 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION, RANGE,
-};
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 use wharfinger_api_core::ResponseInfo;
@@ -14,7 +12,7 @@ use wharfinger_api_core::response::empty;
 use wharfinger_registry::Blob;
 
 use crate::error::{Code, DistributionError};
-use crate::preconditions::{Preconditions, check_preconditions, entity_tag, range_applies};
+use crate::preconditions::{Preconditions, check_preconditions, range_applies, set_digest_headers};
 use crate::range::ByteRange;
 use crate::request::AuthorizedRequest;
 use crate::response::{DOCKER_CONTENT_DIGEST, ascii, digest_header};
@@ -92,8 +90,7 @@ fn head(headers: &HeaderMap, blob: &Blob) -> Response<Body> {
     }
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&blob.digest));
-    headers.insert(ETAG, entity_tag(&blob.digest));
+    set_digest_headers(headers, &blob.digest);
     if preconditions == Preconditions::NotModified {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;

@@ -184,15 +184,15 @@ impl Endpoint {
     /// # Errors
     /// [`RouteError::Method`] with the methods that the path has.
     pub(crate) fn find(path: PathForm, method: &Method) -> Result<&'static Self, RouteError> {
-        let mut allowed = Vec::new();
-        for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.path == path) {
-            if endpoint.methods.contains(method) {
-                return Ok(endpoint);
+        let of_path = || ENDPOINTS.iter().filter(|endpoint| endpoint.path == path);
+        let mut endpoints = of_path();
+        let found = endpoints.find(|endpoint| endpoint.methods.contains(method));
+        found.ok_or_else(|| {
+            let methods = of_path().flat_map(|endpoint| endpoint.methods);
+            let allowed: Vec<_> = methods.map(Method::as_str).collect();
+            RouteError::Method {
+                allowed: allowed.join(", "),
             }
-            allowed.extend(endpoint.methods.iter().map(Method::as_str));
-        }
-        Err(RouteError::Method {
-            allowed: allowed.join(", "),
         })
     }
 }

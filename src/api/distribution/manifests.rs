@@ -1,7 +1,7 @@
 //! `/v2/NAME/manifests/REFERENCE`: manifests read, pushed and deleted. The bytes are never changed.
 
 use axum::body::Body;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use wharfinger_api_core::response::empty;
 use wharfinger_api_core::{ReceiveBodyError, ReceivedBody};
@@ -9,7 +9,7 @@ use wharfinger_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Tag
 use wharfinger_registry::{Image, Push, StoredManifest};
 
 use crate::error::{Code, DistributionError};
-use crate::preconditions::{Preconditions, check_preconditions, entity_tag};
+use crate::preconditions::{Preconditions, check_preconditions, set_digest_headers};
 use crate::request::AuthorizedRequest;
 use crate::response::{DOCKER_CONTENT_DIGEST, ascii, digest_header};
 
@@ -93,8 +93,7 @@ fn head(headers: &HeaderMap, image: &Image) -> Response<Body> {
     }
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    headers.insert(DOCKER_CONTENT_DIGEST, digest_header(&image.digest));
-    headers.insert(ETAG, entity_tag(&image.digest));
+    set_digest_headers(headers, &image.digest);
     if preconditions == Preconditions::NotModified {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;

@@ -3,9 +3,15 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+use http::header::{ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use wharfinger_oci::Digest;
+
+use crate::response::DOCKER_CONTENT_DIGEST;
+
+/// The longest entity tag: a SHA-512 digest in quotes.
+const MAX_ENTITY_TAG_BYTES: usize = 2 + "sha512:".len() + 128;
 
 /// The outcome of the preconditions of a GET or HEAD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +57,19 @@ pub(crate) fn range_applies(headers: &HeaderMap, digest: &Digest) -> bool {
     })
 }
 
-/// The entity tag of content: its digest in quotes.
-#[must_use]
-pub(crate) fn entity_tag(digest: &Digest) -> HeaderValue {
-    let mut text = String::with_capacity(140);
+/// Sets the headers that name content: its digest, and its entity tag, which is the digest in
+/// quotes. Nearly every response has both, so they share one text.
+pub(crate) fn set_digest_headers(headers: &mut HeaderMap, digest: &Digest) {
+    let mut text = String::with_capacity(MAX_ENTITY_TAG_BYTES);
     // Writing to a String does not fail, and a digest has only visible characters.
     let _ = write!(text, "\"{digest}\"");
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"\""))
+    let quoted = Bytes::from(text);
+    let opaque = quoted.slice(1..quoted.len() - 1);
+    for (name, value) in [(DOCKER_CONTENT_DIGEST, opaque), (ETAG, quoted)] {
+        if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+            headers.insert(name, value);
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,7 +112,11 @@ mod tests {
     #[test]
     fn entity_tags_are_compared_as_rfc_9110_says() {
         let digest = Digest::of(Algorithm::Sha256, b"x");
-        let tag = entity_tag(&digest).to_str().expect("visible").to_owned();
+        let mut headers = HeaderMap::new();
+        set_digest_headers(&mut headers, &digest);
+        let text = |name| headers[name].to_str().expect("visible").to_owned();
+        assert_eq!(text(DOCKER_CONTENT_DIGEST), digest.to_string());
+        let tag = text(ETAG);
         assert_eq!(tag, format!("\"{digest}\""));
         let none = |value: &str| check_preconditions(&with(IF_NONE_MATCH, value), &digest);
         assert_eq!(none(&tag), Preconditions::NotModified);
