@@ -154,7 +154,9 @@ pub(crate) struct PointReaders {
 
 #[derive(Default)]
 struct Lent {
-    idle: Vec<PointReader>,
+    // Boxed: a connection is some hundred bytes, which each read would copy twice.
+    #[expect(clippy::vec_box, reason = "moved out and in by each read")]
+    idle: Vec<Box<PointReader>>,
     opened: usize,
 }
 
@@ -201,7 +203,7 @@ impl PointReaders {
         self.lock().idle.clear();
     }
 
-    fn take(&self) -> Option<Result<PointReader>> {
+    fn take(&self) -> Option<Result<Box<PointReader>>> {
         {
             let mut lent = self.lock();
             if let Some(reader) = lent.idle.pop() {
@@ -216,13 +218,15 @@ impl PointReaders {
         if opened.is_err() {
             self.lock().opened -= 1;
         }
-        Some(opened.map(|connection| PointReader {
-            connection,
-            snapshot: None,
+        Some(opened.map(|connection| {
+            Box::new(PointReader {
+                connection,
+                snapshot: None,
+            })
         }))
     }
 
-    fn give_back(&self, reader: PointReader) {
+    fn give_back(&self, reader: Box<PointReader>) {
         let mut lent = self.lock();
         // One that stays in a transaction that it could not end would never see later changes.
         if reader.snapshot.is_none() && !reader.connection.is_autocommit() {
