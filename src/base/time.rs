@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,16 @@ impl Timestamp {
     }
 }
 
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => ms(since),
+            Err(before) => -ms(before.duration()),
+        })
+    }
+}
+
 impl fmt::Debug for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.to_rfc3339())
@@ -92,7 +102,7 @@ impl Clock {
     )]
     pub fn now(&self) -> Timestamp {
         match self {
-            Self::System => Timestamp(jiff::Timestamp::now().as_millisecond()),
+            Self::System => Timestamp::from(SystemTime::now()),
             Self::Manual(ms) => Timestamp(ms.load(Ordering::SeqCst)),
         }
     }
@@ -126,6 +136,14 @@ mod tests {
             Timestamp::from_ms(1).since(Timestamp::from_ms(5)),
             Duration::ZERO
         );
+    }
+
+    #[test]
+    fn the_time_of_the_system_is_in_milliseconds_of_the_epoch() {
+        let half = Duration::from_micros(1_500);
+        let epoch = SystemTime::UNIX_EPOCH;
+        assert_eq!(Timestamp::from(epoch + half), Timestamp::from_ms(1));
+        assert_eq!(Timestamp::from(epoch - half), Timestamp::from_ms(-1));
     }
 
     #[test]
