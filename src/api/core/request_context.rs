@@ -16,7 +16,7 @@ use crate::rate_limit::Admission;
 use crate::service_error::ServiceError;
 
 /// The context of one request, made by the HTTP service's middleware. Handlers take it as an
-/// extractor.
+/// extractor, once: it is moved, since a copy would cost several counters that threads share.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
     request_id: RequestId,
@@ -100,6 +100,6 @@ impl<S: Sync> FromRequestParts<S> for RequestContext {
 
     async fn from_request_parts(head: &mut Parts, _state: &S) -> Result<Self, ServiceError> {
         // The middleware wraps every route.
-        head.extensions.get().cloned().ok_or(ServiceError::Internal)
+        head.extensions.remove().ok_or(ServiceError::Internal)
     }
 }
