@@ -17,6 +17,7 @@ mod pull_cache;
 mod pull_records;
 mod pull_target;
 mod pulls;
+mod recent_keys;
 mod referrers;
 mod repositories;
 mod repository_cache;

@@ -1,5 +1,7 @@
 //! What tags and digests name, in memory for one state of the index.
 
+use std::sync::Arc;
+
 use quick_cache::Equivalent;
 use wharfinger_db::Tx;
 
@@ -7,11 +9,16 @@ use crate::error::Error;
 use crate::manifest_cache::{self, FoundImage, ManifestCache};
 use crate::model::RepositoryId;
 use crate::pull_target::{LinkedBlob, PullTarget, Pulled};
+use crate::recent_keys::RecentKeys;
 use crate::state_cache::StateCache;
 use crate::store;
+use crate::store::images;
 
 /// Targets in memory, at some 300 bytes each.
 const CAPACITY: usize = 8_192;
+/// Targets of which it is known that they were requested a short time ago: several times as many,
+/// since of those that come again, some take the slots of others.
+const RECENT_KEYS: u32 = 32 * 1_024;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -40,10 +47,15 @@ enum Found {
 
 /// A cache of what targets name. The bytes of manifests are in the [`ManifestCache`], whatever the
 /// state of the index.
+///
+/// Neither keeps what is requested for the first time. Among very many targets most are requested
+/// once, and then to keep one costs about as much as a quarter of the read and takes the place of
+/// another one.
 #[derive(Clone)]
 pub(super) struct PullCache {
     found: StateCache<Key, Found>,
     manifests: ManifestCache,
+    recent: Arc<RecentKeys>,
 }
 
 impl PullCache {
@@ -51,6 +63,7 @@ impl PullCache {
         Self {
             found: StateCache::new(CAPACITY),
             manifests,
+            recent: Arc::new(RecentKeys::new(RECENT_KEYS)),
         }
     }
 
@@ -61,15 +74,25 @@ impl PullCache {
         repository: RepositoryId,
         target: &PullTarget,
     ) -> Result<Pulled, Error> {
-        let found = match self.found.get(tx, &BorrowedKey { repository, target }) {
+        let key = BorrowedKey { repository, target };
+        let found = match self.found.get(tx, &key) {
             Some(found) => found,
             None => {
+                let is_repeated = self.recent.note(&key);
+                if !is_repeated
+                    && let PullTarget::Manifest(reference) = target
+                    && let Some(manifest) = images::stored(tx, repository, reference)?
+                {
+                    return Ok(Pulled::Manifest(Arc::new(manifest)));
+                }
                 let Some(found) = find(tx, repository, target)? else {
                     return Ok(Pulled::Nothing);
                 };
-                let target = target.clone();
-                self.found
-                    .insert(tx, Key { repository, target }, found.clone());
+                if is_repeated {
+                    let target = target.clone();
+                    self.found
+                        .insert(tx, Key { repository, target }, found.clone());
+                }
                 found
             }
         };

@@ -2,6 +2,7 @@
 
 mod failover;
 mod listings;
+mod pull_cache;
 mod replicas;
 mod repositories;
 mod repository_cache;

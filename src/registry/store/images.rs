@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Row, Tx, params};
-use wharfinger_oci::{ChildKind, Digest, Manifest, MediaType};
+use wharfinger_oci::{ChildKind, Digest, Manifest, MediaType, Reference};
 
 use crate::model::{Image, RepositoryId, StoredManifest};
 use crate::store::{digest, signed, tags, unsigned};
@@ -163,6 +163,32 @@ pub(crate) fn id_by_digest(
         params![repository.0, digest.to_stored()],
         |row| Ok(row.integer(0)),
     )
+}
+
+/// The manifest that a tag or digest names, by one statement.
+pub(crate) fn stored(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    reference: &Reference,
+) -> db::Result<Option<StoredManifest>> {
+    match reference {
+        Reference::Tag(tag) => tx.query_optional(
+            select_images!(
+                ", i.manifest",
+                "JOIN tags t ON t.image_id = i.id WHERE t.repository_id = ?1 AND t.name = ?2"
+            ),
+            params![repository.0, tag.as_str()],
+            read_stored,
+        ),
+        Reference::Digest(digest) => tx.query_optional(
+            select_images!(
+                ", i.manifest",
+                "WHERE i.repository_id = ?1 AND i.digest = ?2"
+            ),
+            params![repository.0, digest.to_stored()],
+            read_stored,
+        ),
+    }
 }
 
 pub(crate) fn stored_by_id(tx: &mut Tx<'_>, id: i64) -> db::Result<Option<StoredManifest>> {
