@@ -7,6 +7,7 @@ mod error;
 pub mod identifiers;
 pub mod model;
 pub mod payload;
+pub mod placement;
 #[allow(dead_code, reason = "its callers are being written")]
 mod store;
 mod task_definition;

@@ -63,7 +63,7 @@ pub struct Capacity {
 }
 
 /// What tasks take of an instance.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Reservation {
     pub cpu: i64,

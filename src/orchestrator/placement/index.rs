@@ -1,0 +1,190 @@
+//! Decisions on the instances of a cluster, kept ranked from one to the next. PURE.
+
+mod ranking;
+mod slots;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ranking::Ranking;
+use slots::Slots;
+
+use super::{Needs, Node, Refusal, Strategies};
+use crate::model::InstanceId;
+
+/// Most instances in all rankings of a cluster together; one takes some 150 bytes. Rankings beyond
+/// are forgotten, the one that was used least recently first.
+const MAX_RANKED: usize = 500_000;
+
+/// Why a task fits on no instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unplaced {
+    /// The cluster has no active instance that the task could be on.
+    NoInstances,
+    /// The first reason against each instance, in the order of the instances.
+    Refused(Vec<(InstanceId, Refusal)>),
+}
+
+impl Unplaced {
+    /// The instance that fitted best, and why it did not fit.
+    pub fn closest(&self) -> Option<(&InstanceId, Refusal)> {
+        let Self::Refused(all) = self else {
+            return None;
+        };
+        let closest = all.iter().max_by_key(|(_, refusal)| *refusal);
+        closest.map(|(instance, refusal)| (instance, *refusal))
+    }
+}
+
+/// What a task needs, and how instances are ranked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    pub needs: Needs,
+    pub strategies: Strategies,
+}
+
+/// The instances of a cluster.
+#[derive(Debug)]
+pub struct ClusterNodes {
+    slots: Slots,
+    fargate_instances: usize,
+    /// Each with the number of its last use.
+    rankings: HashMap<Arc<Wanted>, (Ranking, u64)>,
+    /// Grows with each use of a ranking.
+    uses: u64,
+    random: u64,
+}
+
+impl ClusterNodes {
+    /// A cluster without instances. `seed` decides among instances that are equally good.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            slots: Slots::default(),
+            fargate_instances: 0,
+            rankings: HashMap::new(),
+            uses: 0,
+            random: seed,
+        }
+    }
+
+    /// Takes over a snapshot of an instance.
+    pub fn put(&mut self, node: Node) {
+        self.forget_kind(&node.id);
+        self.fargate_instances += usize::from(node.is_fargate);
+        self.slots.put(node);
+    }
+
+    pub fn remove(&mut self, id: &InstanceId) {
+        self.forget_kind(id);
+        self.slots.remove(id);
+    }
+
+    fn forget_kind(&mut self, id: &InstanceId) {
+        let was_fargate = self.get(id).is_some_and(|node| node.is_fargate);
+        self.fargate_instances -= usize::from(was_fargate);
+    }
+
+    pub fn get(&self, id: &InstanceId) -> Option<&Node> {
+        let slot = self.slots.find(id)?;
+        self.slots.get(slot).map(|(node, _)| node)
+    }
+
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.slots.nodes()
+    }
+
+    /// Whether some instances serve Fargate tasks only.
+    pub fn has_fargate_instances(&self) -> bool {
+        self.fargate_instances > 0
+    }
+
+    /// Chooses an instance for one task and takes what it needs of the snapshot.
+    ///
+    /// # Errors
+    /// [`Unplaced`], after the instances were looked at one by one.
+    pub fn place(&mut self, wanted: &Arc<Wanted>) -> Result<InstanceId, Unplaced> {
+        let needs = &wanted.needs;
+        let best = self.ranking(wanted).best();
+        let placed = best.and_then(|slot| {
+            let id = self.slots.get(slot)?.0.id.clone();
+            self.slots
+                .change(slot, |node| node.take(&needs.reservation, &needs.group));
+            Some(id)
+        });
+        placed.ok_or_else(|| self.unplaced(needs))
+    }
+
+    /// Takes what a task needs of the snapshot of an instance that was chosen by somebody else.
+    ///
+    /// # Errors
+    /// Why the task does not fit.
+    pub fn take(&mut self, id: &InstanceId, needs: &Needs) -> Result<(), Refusal> {
+        let slot = self.slots.find(id).ok_or(Refusal::Missing)?;
+        let node = self.get(id).ok_or(Refusal::Missing)?;
+        if let Some(refusal) = Refusal::of(needs, node) {
+            return Err(refusal);
+        }
+        let (reservation, group) = (&needs.reservation, &needs.group);
+        self.slots
+            .change(slot, |node| node.take(reservation, group));
+        Ok(())
+    }
+
+    /// Notes the version that the instance's row got when the taken resources were stored.
+    pub fn set_version(&mut self, id: &InstanceId, version: i64) {
+        if let Some(slot) = self.slots.find(id) {
+            self.slots.set_version(slot, version);
+        }
+    }
+
+    fn unplaced(&self, needs: &Needs) -> Unplaced {
+        let refused = self.nodes().filter_map(|node| {
+            let refusal = Refusal::of(needs, node)?;
+            refusal.is_told().then(|| (node.id.clone(), refusal))
+        });
+        let mut refused: Vec<_> = refused.collect();
+        if refused.is_empty() {
+            return Unplaced::NoInstances;
+        }
+        refused.sort_unstable();
+        Unplaced::Refused(refused)
+    }
+
+    /// The ranking for these tasks, up to date.
+    fn ranking(&mut self, wanted: &Arc<Wanted>) -> &Ranking {
+        self.uses += 1;
+        if !self.rankings.contains_key(wanted) {
+            self.make_room();
+        }
+        let (slots, uses) = (&self.slots, self.uses);
+        let entry = self.rankings.entry(Arc::clone(wanted));
+        let (ranking, last_use) = entry.or_insert_with(|| {
+            self.random = next_random(self.random);
+            (Ranking::new(Arc::clone(wanted), slots, self.random), uses)
+        });
+        *last_use = uses;
+        ranking.catch_up(slots);
+        ranking
+    }
+
+    /// Forgets rankings until there is room for one more.
+    fn make_room(&mut self) {
+        let most = (MAX_RANKED / self.slots.len().max(1)).max(1);
+        while self.rankings.len() >= most {
+            let oldest = self.rankings.iter().min_by_key(|(_, (_, used))| *used);
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else {
+                return;
+            };
+            self.rankings.remove(&key);
+        }
+    }
+}
+
+/// The next state of a sequence of random numbers (`SplitMix64`, finalised): decisions draw from it
+/// so that they repeat with their seed.
+pub(super) fn next_random(state: u64) -> u64 {
+    let mut mixed = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}

@@ -1,0 +1,286 @@
+//! The parser of the cluster query language. PURE.
+
+use std::cmp::Ordering;
+use std::vec::IntoIter;
+
+use regex::RegexBuilder;
+use wharfinger_base::Timestamp;
+
+use super::token::{Token, tokens};
+use super::{Comparison, MAX_CHARACTERS, QueryError, Subject, Term, Test, Version};
+
+/// How deep parentheses and negations may stand in each other.
+const MAX_DEPTH: u32 = 64;
+
+/// Largest compiled regular expression, in bytes: many times what a pattern for names and types
+/// takes.
+const MAX_REGEX_BYTES: usize = 256 * 1024;
+
+pub(super) fn parse(text: &str) -> Result<Term, QueryError> {
+    if text.chars().count() > MAX_CHARACTERS {
+        return Err(QueryError::TooLong);
+    }
+    let mut parser = Parser {
+        tokens: tokens(text)?.into_iter(),
+        next: None,
+    };
+    parser.advance();
+    let term = parser.any(0)?;
+    match parser.next {
+        None => Ok(term),
+        Some(token) => Err(unexpected(&token)),
+    }
+}
+
+struct Parser {
+    tokens: IntoIter<Token>,
+    /// The token that is read next.
+    next: Option<Token>,
+}
+
+impl Parser {
+    fn advance(&mut self) -> Option<Token> {
+        std::mem::replace(&mut self.next, self.tokens.next())
+    }
+
+    /// Takes the next token if it is this symbol or keyword.
+    fn takes(&mut self, symbol: &str, keyword: &str) -> bool {
+        let found = match &self.next {
+            Some(Token::Symbol(next)) => *next == symbol,
+            Some(Token::Word(next)) => next.eq_ignore_ascii_case(keyword),
+            _ => false,
+        };
+        if found {
+            self.advance();
+        }
+        found
+    }
+
+    fn any(&mut self, depth: u32) -> Result<Term, QueryError> {
+        let mut terms = vec![self.all(depth)?];
+        while self.takes("||", "or") {
+            terms.push(self.all(depth)?);
+        }
+        Ok(only(&mut terms).unwrap_or(Term::Any(terms)))
+    }
+
+    fn all(&mut self, depth: u32) -> Result<Term, QueryError> {
+        let mut terms = vec![self.unary(depth)?];
+        while self.takes("&&", "and") {
+            terms.push(self.unary(depth)?);
+        }
+        Ok(only(&mut terms).unwrap_or(Term::All(terms)))
+    }
+
+    fn unary(&mut self, depth: u32) -> Result<Term, QueryError> {
+        if depth > MAX_DEPTH {
+            return Err(QueryError::TooDeep);
+        }
+        if self.takes("!", "not") {
+            return Ok(Term::Not(Box::new(self.unary(depth + 1)?)));
+        }
+        if self.next == Some(Token::Open) {
+            self.advance();
+            let term = self.any(depth + 1)?;
+            return match self.advance() {
+                Some(Token::Close) => Ok(term),
+                other => Err(unexpected_or_end(other)),
+            };
+        }
+        self.test()
+    }
+
+    /// A subject with its operator and argument.
+    fn test(&mut self) -> Result<Term, QueryError> {
+        let subject = match self.advance() {
+            Some(Token::Word(name)) => subject(&name)?,
+            other => return Err(unexpected_or_end(other)),
+        };
+        let operator = self.operator()?;
+        let (test, is_negated) = match operator {
+            Operator::Exists => (Test::Exists, false),
+            Operator::NotExists => (Test::Exists, true),
+            Operator::In => (Test::Any(self.list(&subject)?), false),
+            Operator::NotIn => (Test::Any(self.list(&subject)?), true),
+            Operator::Matches => (self.regex(&subject)?, false),
+            Operator::NotMatches => (self.regex(&subject)?, true),
+            Operator::Equals => (Test::Any(vec![self.operand(&subject)?]), false),
+            Operator::NotEquals => (Test::Any(vec![self.operand(&subject)?]), true),
+            Operator::Ordered(orderings) => {
+                if matches!(subject, Subject::AgentConnected | Subject::TaskGroup) {
+                    return Err(QueryError::Operator(subject.to_string()));
+                }
+                (Test::Ordered(orderings, self.operand(&subject)?), false)
+            }
+        };
+        let term = Term::Test(subject, test);
+        Ok(if is_negated {
+            Term::Not(Box::new(term))
+        } else {
+            term
+        })
+    }
+
+    fn operator(&mut self) -> Result<Operator, QueryError> {
+        use Ordering::{Equal, Greater, Less};
+        let token = self.advance();
+        let text = match &token {
+            Some(Token::Symbol("!")) => match self.advance() {
+                Some(Token::Word(word)) => format!("!{}", word.to_ascii_lowercase()),
+                other => return Err(unexpected_or_end(other)),
+            },
+            Some(Token::Symbol(symbol)) => (*symbol).to_owned(),
+            Some(Token::Word(word)) => word.to_ascii_lowercase(),
+            _ => return Err(unexpected_or_end(token)),
+        };
+        Ok(match text.as_str() {
+            "==" | "equals" => Operator::Equals,
+            "!=" | "not_equals" => Operator::NotEquals,
+            ">" | "greater_than" => Operator::Ordered(&[Greater]),
+            ">=" | "greater_than_equal" => Operator::Ordered(&[Greater, Equal]),
+            "<" | "less_than" => Operator::Ordered(&[Less]),
+            "<=" | "less_than_equal" => Operator::Ordered(&[Less, Equal]),
+            "in" => Operator::In,
+            "!in" | "not_in" => Operator::NotIn,
+            "=~" | "matches" => Operator::Matches,
+            "!~" | "not_matches" => Operator::NotMatches,
+            "exists" => Operator::Exists,
+            "!exists" | "not_exists" => Operator::NotExists,
+            _ => return Err(QueryError::Unexpected(text)),
+        })
+    }
+
+    fn value(&mut self) -> Result<String, QueryError> {
+        match self.advance() {
+            Some(Token::Word(value) | Token::Quoted(value)) => Ok(value),
+            other => Err(unexpected_or_end(other)),
+        }
+    }
+
+    fn operand(&mut self, subject: &Subject) -> Result<Comparison, QueryError> {
+        let value = self.value()?;
+        comparison(subject, value)
+    }
+
+    fn list(&mut self, subject: &Subject) -> Result<Vec<Comparison>, QueryError> {
+        match self.advance() {
+            Some(Token::OpenList) => {}
+            other => return Err(unexpected_or_end(other)),
+        }
+        let mut values = vec![self.operand(subject)?];
+        loop {
+            match self.advance() {
+                Some(Token::Comma) => values.push(self.operand(subject)?),
+                Some(Token::CloseList) => return Ok(values),
+                other => return Err(unexpected_or_end(other)),
+            }
+        }
+    }
+
+    /// A regular expression that must match the whole value.
+    fn regex(&mut self, subject: &Subject) -> Result<Test, QueryError> {
+        let is_text = matches!(
+            subject,
+            Subject::Attribute(_)
+                | Subject::Ec2InstanceId
+                | Subject::AgentVersion
+                | Subject::TaskGroup
+        );
+        if !is_text {
+            return Err(QueryError::Operator(subject.to_string()));
+        }
+        let pattern = self.value()?;
+        let compile = |pattern: &str| {
+            let mut builder = RegexBuilder::new(pattern);
+            builder
+                .size_limit(MAX_REGEX_BYTES)
+                .dfa_size_limit(MAX_REGEX_BYTES)
+                .build()
+        };
+        // First by itself: `a)|(b` would be an expression within the parentheses only.
+        let regex = compile(&pattern).and_then(|_| compile(&format!("^(?:{pattern})$")));
+        regex
+            .map(Test::Matches)
+            .map_err(|_| QueryError::Regex(pattern))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Operator {
+    Equals,
+    NotEquals,
+    Ordered(&'static [Ordering]),
+    In,
+    NotIn,
+    Matches,
+    NotMatches,
+    Exists,
+    NotExists,
+}
+
+fn subject(name: &str) -> Result<Subject, QueryError> {
+    if let Some(attribute) = name.strip_prefix("attribute:") {
+        return if attribute.is_empty() {
+            Err(QueryError::Subject(name.to_owned()))
+        } else {
+            Ok(Subject::Attribute(attribute.to_owned()))
+        };
+    }
+    Ok(match name {
+        "ec2InstanceId" => Subject::Ec2InstanceId,
+        "agentVersion" => Subject::AgentVersion,
+        "agentConnected" => Subject::AgentConnected,
+        "registeredAt" => Subject::RegisteredAt,
+        "runningTasksCount" => Subject::RunningTasksCount,
+        "task:group" => Subject::TaskGroup,
+        _ => return Err(QueryError::Subject(name.to_owned())),
+    })
+}
+
+/// The value as the subject's type has it.
+fn comparison(subject: &Subject, value: String) -> Result<Comparison, QueryError> {
+    let parsed = match subject {
+        Subject::Attribute(_) | Subject::Ec2InstanceId | Subject::TaskGroup => {
+            return Ok(Comparison::Text(value));
+        }
+        Subject::AgentVersion => Version::parse(&value).map(Comparison::Version),
+        Subject::AgentConnected => value.parse().ok().map(Comparison::Flag),
+        Subject::RunningTasksCount => value.parse().ok().map(Comparison::Count),
+        Subject::RegisteredAt => time(&value).map(Comparison::Time),
+    };
+    parsed.ok_or(QueryError::Value {
+        subject: subject.to_string(),
+        value,
+    })
+}
+
+/// A date, which means its first instant in UTC, or a date with a time and perhaps an offset.
+fn time(text: &str) -> Option<Timestamp> {
+    let instant = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let civil = text.parse::<jiff::civil::DateTime>().ok()?;
+        jiff::tz::Offset::UTC.to_timestamp(civil).ok()
+    });
+    instant.map(|instant| Timestamp::from_ms(instant.as_millisecond()))
+}
+
+/// The only term of a list, which needs none around it.
+fn only(terms: &mut Vec<Term>) -> Option<Term> {
+    if terms.len() == 1 { terms.pop() } else { None }
+}
+
+fn unexpected(token: &Token) -> QueryError {
+    let text = match token {
+        Token::Word(text) | Token::Quoted(text) => text,
+        Token::Symbol(symbol) => *symbol,
+        Token::Open => "(",
+        Token::Close => ")",
+        Token::OpenList => "[",
+        Token::CloseList => "]",
+        Token::Comma => ",",
+    };
+    QueryError::Unexpected(text.to_owned())
+}
+
+fn unexpected_or_end(token: Option<Token>) -> QueryError {
+    token.map_or(QueryError::End, |token| unexpected(&token))
+}
