@@ -7,18 +7,22 @@
 //!
 //! Source: ECS developer guide, "How Amazon ECS places tasks on container instances".
 
+mod capacity_split;
 mod index;
 mod needs;
 mod node;
 mod query;
 mod refusal;
+mod scale_in;
 mod strategies;
 #[cfg(test)]
 mod tests;
 
+pub use capacity_split::next_provider;
 pub use index::{ClusterNodes, Unplaced, Wanted};
 pub use needs::{LaunchKind, Needs, reservation};
 pub use node::Node;
 pub use query::{Expression, QueryError};
 pub use refusal::Refusal;
+pub use scale_in::{Candidate, choose_for_scale_in};
 pub use strategies::{Strategies, StrategyError};

@@ -213,7 +213,7 @@ fn text_passes(value: &str, test: &Test) -> bool {
         Test::Matches(regex) => regex.is_match(value),
         Test::Any(operands) => operands
             .iter()
-            .any(|operand| matches!(operand, Comparison::Text(text) if text == value)),
+            .any(|operand| matches!(operand, Comparison::Text(one) if one == value)),
         Test::Ordered(orderings, Comparison::Text(operand)) => {
             orderings.contains(&compare_texts(value, operand))
         }

@@ -194,18 +194,18 @@ pub(crate) fn groups_of_instance(
             'STOPPING', 'DEPROVISIONING')
          GROUP BY instance_id, task_group ORDER BY task_group",
         params![&instance.0],
-        read_count,
+        |row| Ok(read_count(row)),
     )
 }
 
-fn read_count(row: &Row<'_>) -> db::Result<GroupCount> {
+fn read_count(row: &Row<'_>) -> GroupCount {
     let count = |column: usize| u32::try_from(row.integer(column)).unwrap_or(u32::MAX);
-    Ok(GroupCount {
+    GroupCount {
         instance: InstanceId(row.text(0).to_owned()),
         group: row.text(1).to_owned(),
         tasks: count(2),
         pending: count(3),
-    })
+    }
 }
 
 /// Which tasks a listing is about.
@@ -348,12 +348,12 @@ mod tests {
                 let [first, second, third] = tasks;
 
                 let instance = InstanceId("i".to_owned());
-                let both = [first.clone(), second.clone()];
+                let both = [first, second.clone()];
                 assert_eq!(of_instance(tx, &instance)?, both);
-                assert_eq!(of_service(tx, &service)?, [second.clone()]);
+                assert_eq!(of_service(tx, &service)?, [second]);
                 let since = Timestamp::from_ms(7);
                 let stopped = stopped_of_service(tx, &service, since, 5)?;
-                assert_eq!(stopped, [third.clone()]);
+                assert_eq!(stopped, [third]);
                 let later = Timestamp::from_ms(8);
                 assert_eq!(stopped_of_service(tx, &service, later, 5)?, []);
                 let groups = groups_of_instance(tx, &instance)?;
