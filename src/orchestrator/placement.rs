@@ -20,7 +20,8 @@ mod tests;
 
 pub use capacity_split::next_provider;
 pub use index::{ClusterNodes, Unplaced, Wanted};
-pub use needs::{LaunchKind, Needs, reservation};
+pub(crate) use needs::size_of_text;
+pub use needs::{LaunchKind, Needs};
 pub use node::Node;
 pub use query::{Expression, QueryError};
 pub use refusal::Refusal;

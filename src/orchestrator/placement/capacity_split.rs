@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use crate::model::CapacityProviderStrategyItem;
 
 /// The provider of the next task, where `counts` tasks of the same service or request belong to
-/// providers already: first the one whose base is not reached, then the one that is furthest behind
-/// its weight. A provider without weight gets its base only. `None` where no provider has weight
+/// providers already: first the one whose base is not reached, then the one that is furthest from
+/// its share. A provider without weight gets its base only. `None` where no provider has weight
 /// and every base is reached.
 pub fn next_provider<'a>(
     strategy: &'a [CapacityProviderStrategyItem],

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use ranking::Ranking;
 use slots::Slots;
 
-use super::{Needs, Node, Refusal, Strategies};
 use crate::model::InstanceId;
+use crate::placement::{Needs, Node, Refusal, Strategies};
 
 /// Most instances in all rankings of a cluster together; one takes some 150 bytes. Rankings beyond
 /// are forgotten, the one that was used least recently first.
@@ -154,7 +154,7 @@ impl ClusterNodes {
     fn ranking(&mut self, wanted: &Arc<Wanted>) -> &Ranking {
         self.uses += 1;
         if !self.rankings.contains_key(wanted) {
-            self.make_room();
+            self.forget_rankings();
         }
         let (slots, uses) = (&self.slots, self.uses);
         let entry = self.rankings.entry(Arc::clone(wanted));
@@ -167,8 +167,8 @@ impl ClusterNodes {
         ranking
     }
 
-    /// Forgets rankings until there is room for one more.
-    fn make_room(&mut self) {
+    /// Forgets rankings until one more does not exceed the limit.
+    fn forget_rankings(&mut self) {
         let most = (MAX_RANKED / self.slots.len().max(1)).max(1);
         while self.rankings.len() >= most {
             let oldest = self.rankings.iter().min_by_key(|(_, (_, used))| *used);

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Expression, QueryError};
 use crate::model::{
     ContainerDefinition, ContainerOverride, LaunchType, NetworkMode, PlacementConstraint,
     PlacementConstraintType, PortMapping, Reservation, ResourceType, TaskDefinitionDocument,
     TaskOverride, TransportProtocol,
 };
+use crate::placement::{Expression, QueryError};
 
 /// CPU units of a virtual CPU, and MiB of a GB as task definitions mean it.
 const UNITS: f64 = 1024.0;
@@ -97,7 +97,7 @@ impl LaunchKind {
 
 /// What a task takes of its instance: the sizes of the task where it has some, else the sums over
 /// its containers (the reserved memory of one that has it, else its limit), and static host ports.
-pub fn reservation(definition: &TaskDefinitionDocument, overrides: &TaskOverride) -> Reservation {
+fn reservation(definition: &TaskDefinitionDocument, overrides: &TaskOverride) -> Reservation {
     let override_of = |container: &ContainerDefinition| -> Option<&ContainerOverride> {
         let all = overrides.container_overrides.iter().flatten();
         all.into_iter().find(|one| one.name == container.name)
@@ -179,7 +179,7 @@ fn gpus(definition: &TaskDefinitionDocument, overrides: &TaskOverride) -> u32 {
 
 /// A size as task definitions and overrides write it: a number of CPU units or MiB, or a number of
 /// vCPU or GB with that `unit` after it.
-pub(super) fn size_of_text(text: &str, unit: &str) -> Option<i64> {
+pub(crate) fn size_of_text(text: &str, unit: &str) -> Option<i64> {
     let text = text.trim().to_ascii_lowercase();
     match text.strip_suffix(unit) {
         None => text.parse().ok(),
@@ -248,7 +248,8 @@ mod tests {
 
     #[test]
     fn only_static_host_ports_are_reserved() {
-        let text = r#"{"networkMode": "MODE", "containerDefinitions": [{"name": "a", "portMappings": [
+        let text = r#"{"networkMode": "MODE", "containerDefinitions": [{"name": "a",
+            "portMappings": [
             {"containerPort": 80, "hostPort": 8080, "protocol": "tcp"},
             {"containerPort": 53, "hostPort": 53, "protocol": "udp"},
             {"containerPort": 81, "hostPort": 0},

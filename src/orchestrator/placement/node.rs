@@ -113,7 +113,7 @@ impl Node {
         }
     }
 
-    /// Whether what [`Refusal::of_static`](super::Refusal) looks at is the same in both.
+    /// Whether what `Refusal::of_static` looks at is the same in both.
     pub(super) fn is_statically_equal(&self, other: &Self) -> bool {
         self.status == other.status
             && self.is_fargate == other.is_fargate

@@ -17,10 +17,10 @@ use std::hash::{Hash, Hasher};
 use regex::Regex;
 use wharfinger_base::Timestamp;
 
-use super::Node;
+use crate::placement::Node;
 
 /// Most characters of an expression (ECS API reference, `PlacementConstraint`).
-pub(super) const MAX_CHARACTERS: usize = 2000;
+const MAX_CHARACTERS: usize = 2000;
 
 /// Why a text is no expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Why a task cannot be placed on an instance. PURE.
 
-use super::{LaunchKind, Needs, Node};
 use crate::model::InstanceStatus;
+use crate::placement::{LaunchKind, Needs, Node};
 
 /// Most host ports that an instance can reserve, with those of the host (ECS API reference,
 /// `PortMapping`: "up to 100 reserved ports at a time").

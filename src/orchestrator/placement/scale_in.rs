@@ -8,13 +8,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::Node;
-use super::index::next_random;
-use super::strategies::{Strategies, Strategy};
+use wharfinger_base::Timestamp;
+
 use crate::model::{
     Capacity, DeploymentId, HealthStatus, InstanceId, Reservation, Task, TaskId, TaskStatus,
 };
-use wharfinger_base::Timestamp;
+use crate::placement::Node;
+use crate::placement::index::next_random;
+use crate::placement::strategies::{Strategies, Strategy};
 
 /// A task that could be stopped.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Placement strategies: by what instances are ranked. PURE.
 
-use super::node::ZONE;
 use crate::model::{PlacementStrategy, PlacementStrategyType};
+use crate::placement::node::ZONE;
 
 /// Most strategies of a task (ECS API reference, `RunTask`).
 pub(super) const MAX_STRATEGIES: usize = 5;

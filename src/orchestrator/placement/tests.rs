@@ -208,12 +208,14 @@ proptest! {
                     match cluster.place(wanted) {
                         Ok(id) => {
                             prop_assert!(best.contains(&id), "{id:?} is not among {best:?}");
-                            let old = before.iter().find(|node| node.id == id).expect("it is known");
+                            let old = before.iter().find(|node| node.id == id);
+                            let old = old.expect("it is known");
                             let new = cluster.get(&id).expect("it is known");
                             let reservation = &wanted.needs.reservation;
                             let left = old.remaining.cpu - reservation.cpu;
                             prop_assert_eq!(new.remaining.cpu, left);
-                            prop_assert_eq!(new.tasks_of("service:web"), old.tasks_of("service:web") + 1);
+                            let tasks = |node: &Node| node.tasks_of("service:web");
+                            prop_assert_eq!(tasks(new), tasks(old) + 1);
                             prop_assert!(new.tcp_ports.is_superset(&reservation.tcp_ports));
                         }
                         Err(unplaced) => {

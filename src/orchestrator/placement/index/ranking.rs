@@ -1,4 +1,4 @@
-//! The instances that a task of certain needs fits on, in the order of its strategies. PURE.
+//! The instances that a task of certain needs fits on, in the order of its strategies.
 //!
 //! Instances are held in buckets by the values of the attributes that the strategies spread over,
 //! so by zone in the common case. Within a bucket they differ only in what an instance knows by
@@ -7,7 +7,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::slots::{Slot, Slots};
+use crate::placement::index::next_random;
+use crate::placement::index::slots::{Slot, Slots};
 use crate::placement::strategies::{MAX_STRATEGIES, Strategy};
 use crate::placement::{Node, Refusal, Wanted};
 
@@ -195,7 +196,7 @@ impl Ranking {
     }
 
     fn draw(&mut self) -> u32 {
-        self.random = super::next_random(self.random);
+        self.random = next_random(self.random);
         u32::try_from(self.random >> 32).unwrap_or_default()
     }
 }

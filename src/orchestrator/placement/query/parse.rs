@@ -6,8 +6,10 @@ use std::vec::IntoIter;
 use regex::RegexBuilder;
 use wharfinger_base::Timestamp;
 
-use super::token::{Token, tokens};
-use super::{Comparison, MAX_CHARACTERS, QueryError, Subject, Term, Test, Version};
+use crate::placement::query::token::{Token, tokens};
+use crate::placement::query::{
+    Comparison, MAX_CHARACTERS, QueryError, Subject, Term, Test, Version,
+};
 
 /// How deep parentheses and negations may stand in each other.
 const MAX_DEPTH: u32 = 64;

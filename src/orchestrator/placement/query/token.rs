@@ -1,6 +1,6 @@
 //! The tokens of the cluster query language. PURE.
 
-use super::QueryError;
+use crate::placement::query::QueryError;
 
 /// A token.
 #[derive(Clone, Debug, PartialEq, Eq)]
