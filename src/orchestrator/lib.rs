@@ -6,17 +6,24 @@ mod deployment;
 mod error;
 pub mod identifiers;
 pub mod model;
+mod nodes;
 pub mod payload;
 pub mod placement;
 #[allow(dead_code, reason = "its callers are being written")]
 mod store;
 mod task_definition;
 mod task_definitions;
+mod tasks;
 
 pub use clusters::{ClusterCounts, Clusters, LaunchCounts};
 pub use error::Error;
+use nodes::Nodes;
 pub use task_definitions::{
     DeletionFailure, Deletions, FamilyStatus, MAX_DELETIONS, TaskDefinitionListing, TaskDefinitions,
+};
+pub use tasks::{
+    ClientToken, Launch, Placement, Protection, ProtectionFailure, StartTasks, StartedTasks,
+    TaskFilter, Tasks, check_expression, check_launch, check_overrides, check_placement,
 };
 use wharfinger_base::{Clock, Ids};
 use wharfinger_db::{Db, Migration, migration};
@@ -29,13 +36,16 @@ pub const MIGRATIONS: &[Migration] = &[migration!("V0016__orchestrator")];
 pub struct Orchestrator {
     pub clusters: Clusters,
     pub task_definitions: TaskDefinitions,
+    pub tasks: Tasks,
 }
 
 impl Orchestrator {
     pub fn new(db: &Db, clock: &Clock, ids: &Ids) -> Self {
+        let nodes = Nodes::new(db.clone(), clock.clone(), ids.clone());
         Self {
             clusters: Clusters::new(db.clone(), clock.clone(), ids.clone()),
             task_definitions: TaskDefinitions::new(db.clone(), clock.clone()),
+            tasks: Tasks::new(db.clone(), clock.clone(), ids.clone(), nodes),
         }
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod client_tokens;
 pub(crate) mod clusters;
 pub(crate) mod counts;
 pub(crate) mod instances;
+pub(crate) mod nodes;
 pub(crate) mod task_definitions;
 pub(crate) mod tasks;
 

@@ -4,6 +4,7 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Tx, params};
 
 use crate::model::ClusterId;
+use crate::store::row_count;
 
 /// A client token in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub(crate) fn delete_before(tx: &mut Tx<'_>, before: Timestamp, limit: usize) ->
         "DELETE FROM client_tokens WHERE (cluster_id, operation, token) IN
          (SELECT cluster_id, operation, token FROM client_tokens WHERE created_at < ?1
           ORDER BY created_at LIMIT ?2)",
-        params![before, super::row_count(limit)],
+        params![before, row_count(limit)],
     )
 }
 

@@ -3,10 +3,10 @@
 use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Row, Tx, params};
 
-use super::{document, from_document, parsed, row_count};
 use crate::model::{
     ClusterId, DeploymentId, DesiredStatus, FamilyRevision, InstanceId, ServiceId, Task, TaskId,
 };
+use crate::store::{document, from_document, parsed, row_count};
 
 /// A statement that selects tasks, with conditions as given. [`read`] reads its columns.
 macro_rules! select_tasks {
@@ -156,6 +156,21 @@ pub(crate) fn waiting(tx: &mut Tx<'_>, cluster: &ClusterId, limit: usize) -> db:
         "AND desired_status = 'RUNNING' ORDER BY created_at, task_id LIMIT ?2"
     );
     tx.query(sql, params![&cluster.0, row_count(limit)], read)
+}
+
+/// How many tasks of a cluster wait for capacity; counts up to `limit`.
+pub(crate) fn count_waiting(
+    tx: &mut Tx<'_>,
+    cluster: &ClusterId,
+    limit: usize,
+) -> db::Result<usize> {
+    let rows = tx.query(
+        "SELECT 1 FROM tasks WHERE instance_id IS NULL AND last_status = 'PROVISIONING' AND \
+         cluster_id = ?1 AND desired_status = 'RUNNING' LIMIT ?2",
+        params![&cluster.0, row_count(limit)],
+        |_| Ok(()),
+    )?;
+    Ok(rows.len())
 }
 
 /// Up to `limit` tasks that stopped before `before`, the oldest first.

@@ -1,0 +1,201 @@
+//! The instances of each cluster in memory, for placement.
+//!
+//! The index holds the truth: what is placed is stored only where the versions of the instances'
+//! rows are the ones that were decided on. Snapshots are read again when a change of this server is
+//! noted, when they are old, since other servers make changes too, and before a task is refused.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::OwnedMutexGuard;
+use wharfinger_base::{Clock, Ids, Timestamp};
+use wharfinger_db::{self as db, Db, Tx};
+
+use crate::model::{ClusterId, InstanceId};
+use crate::placement::{ClusterNodes, Node};
+use crate::store;
+
+/// How old snapshots may be before changes of other servers are looked for.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// Instances that one read loads.
+const LOADED: usize = 500;
+
+/// Clusters that are kept in memory. Those beyond that nobody works on are read again at their
+/// next use.
+const MAX_CLUSTERS: usize = 256;
+
+/// The clusters in memory. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Nodes {
+    db: Db,
+    clock: Clock,
+    ids: Ids,
+    clusters: Arc<Mutex<HashMap<ClusterId, Arc<NodesOfCluster>>>>,
+}
+
+/// One cluster in memory.
+pub(crate) struct NodesOfCluster {
+    /// Instances that were changed since they were read.
+    changed: Mutex<BTreeSet<InstanceId>>,
+    loaded: Arc<tokio::sync::Mutex<Loaded>>,
+}
+
+/// The instances as they were read. Whoever holds the lock may decide.
+pub(crate) struct Loaded {
+    pub(crate) nodes: ClusterNodes,
+    /// When all versions were compared last.
+    compared_at: Option<Timestamp>,
+}
+
+impl Nodes {
+    pub(crate) fn new(db: Db, clock: Clock, ids: Ids) -> Self {
+        Self {
+            db,
+            clock,
+            ids,
+            clusters: Arc::default(),
+        }
+    }
+
+    /// Notes that this server changed an instance or its tasks. To be called after the commit.
+    pub(crate) fn note(&self, cluster: &ClusterId, instance: &InstanceId) {
+        let clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = clusters.get(cluster) {
+            cluster.note(instance);
+        }
+    }
+
+    /// The instances of a cluster, as they are now as far as this server knows.
+    pub(crate) async fn lock(
+        &self,
+        cluster: &ClusterId,
+    ) -> db::Result<(Arc<NodesOfCluster>, OwnedMutexGuard<Loaded>)> {
+        let of_cluster = self.cluster(cluster);
+        let mut loaded = Arc::clone(&of_cluster.loaded).lock_owned().await;
+        let now = self.clock.now();
+        let is_old = loaded
+            .compared_at
+            .is_none_or(|compared| now.since(compared) >= MAX_AGE);
+        if is_old {
+            self.compare(cluster, &of_cluster, &mut loaded).await?;
+        } else {
+            self.read_changed(cluster, &of_cluster, &mut loaded).await?;
+        }
+        Ok((of_cluster, loaded))
+    }
+
+    /// Reads each instance whose version is not that of its snapshot, and those that were noted.
+    pub(crate) async fn compare(
+        &self,
+        cluster: &ClusterId,
+        of_cluster: &NodesOfCluster,
+        loaded: &mut Loaded,
+    ) -> db::Result<()> {
+        let now = self.clock.now();
+        let id = cluster.clone();
+        let read = move |tx: &mut Tx<'_>| store::nodes::versions(tx, &id);
+        let versions: BTreeMap<_, _> = self.db.read(read).await?.into_iter().collect();
+        let gone = loaded.nodes.nodes().map(|node| &node.id);
+        let gone = gone.filter(|id| !versions.contains_key(id)).cloned();
+        let gone: Vec<InstanceId> = gone.collect();
+        for id in gone {
+            loaded.nodes.remove(&id);
+        }
+        for (id, version) in versions {
+            let known = loaded.nodes.get(&id).map(|node| node.version);
+            if known != Some(version) {
+                of_cluster.note(&id);
+            }
+        }
+        self.read_changed(cluster, of_cluster, loaded).await?;
+        loaded.compared_at = Some(now);
+        Ok(())
+    }
+
+    /// Reads the instances that were noted.
+    async fn read_changed(
+        &self,
+        cluster: &ClusterId,
+        of_cluster: &NodesOfCluster,
+        loaded: &mut Loaded,
+    ) -> db::Result<()> {
+        loop {
+            let ids = of_cluster.take_changed();
+            if ids.is_empty() {
+                return Ok(());
+            }
+            let read = {
+                let (cluster, ids) = (cluster.clone(), ids.clone());
+                move |tx: &mut Tx<'_>| {
+                    let ids = ids.iter();
+                    ids.map(|id| store::nodes::node(tx, &cluster, id))
+                        .collect::<db::Result<Vec<Option<Node>>>>()
+                }
+            };
+            let found = match self.db.get(read).await {
+                Ok(found) => found,
+                Err(error) => {
+                    for id in &ids {
+                        of_cluster.note(id);
+                    }
+                    return Err(error);
+                }
+            };
+            for (id, node) in ids.iter().zip(found) {
+                match node {
+                    Some(node) => loaded.nodes.put(node),
+                    None => loaded.nodes.remove(id),
+                }
+            }
+        }
+    }
+
+    fn cluster(&self, id: &ClusterId) -> Arc<NodesOfCluster> {
+        let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = clusters.get(id) {
+            return Arc::clone(cluster);
+        }
+        if clusters.len() >= MAX_CLUSTERS {
+            clusters.retain(|_, cluster| Arc::strong_count(cluster) > 1);
+        }
+        let seed = u64::from_le_bytes(self.ids.bytes());
+        let made = Arc::new(NodesOfCluster {
+            changed: Mutex::default(),
+            loaded: Arc::new(tokio::sync::Mutex::new(Loaded {
+                nodes: ClusterNodes::new(seed),
+                compared_at: None,
+            })),
+        });
+        clusters.insert(id.clone(), Arc::clone(&made));
+        made
+    }
+}
+
+impl Loaded {
+    /// Whether all versions were compared after this time.
+    pub(crate) fn is_compared_after(&self, time: Option<Timestamp>) -> bool {
+        self.compared_at > time
+    }
+}
+
+impl NodesOfCluster {
+    /// Notes that an instance is to be read again.
+    pub(crate) fn note(&self, instance: &InstanceId) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.insert(instance.clone());
+    }
+
+    /// Some of the noted instances, which are noted no more.
+    fn take_changed(&self) -> Vec<InstanceId> {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = Vec::new();
+        while taken.len() < LOADED
+            && let Some(id) = changed.pop_first()
+        {
+            taken.push(id);
+        }
+        taken
+    }
+}

@@ -1,0 +1,152 @@
+//! Tasks: started, stopped, described, listed and protected.
+
+mod launch;
+mod listing;
+mod new_task;
+mod placing;
+mod prepared;
+mod protection;
+mod queue;
+mod request;
+mod start;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+use std::sync::Arc;
+
+pub use launch::{Launch, check_expression, check_launch, check_overrides, check_placement};
+pub use listing::TaskFilter;
+pub use protection::{Protection, ProtectionFailure};
+pub use request::{ClientToken, Placement, StartTasks, StartedTasks};
+use wharfinger_base::{Clock, Ids};
+use wharfinger_db::{self as db, Db, Tx};
+
+use crate::error::{Error, Result};
+use crate::model::{
+    ClusterId, Container, DesiredStatus, InstanceId, Task, TaskId, TaskStatus, TaskStopCode,
+};
+use crate::nodes::Nodes;
+use crate::store::tasks as store;
+
+/// Most characters of a reason that are kept (ECS API reference, `StopTask`).
+const MAX_REASON: usize = 1024;
+
+/// How often a change is tried again that lost a race with another one of the same task.
+const MAX_ATTEMPTS: usize = 8;
+
+/// Operations on tasks.
+#[derive(Clone)]
+pub struct Tasks {
+    db: Db,
+    clock: Clock,
+    ids: Ids,
+    nodes: Nodes,
+    starts: Arc<queue::Queues>,
+}
+
+impl Tasks {
+    pub(super) fn new(db: Db, clock: Clock, ids: Ids, nodes: Nodes) -> Self {
+        Self {
+            db,
+            clock,
+            ids,
+            nodes,
+            starts: Arc::default(),
+        }
+    }
+
+    /// The task of the cluster, if it is known: a stopped one is for a while.
+    pub async fn find(&self, cluster: &ClusterId, id: &TaskId) -> Result<Option<Task>> {
+        let mut found = self.find_all(cluster, std::slice::from_ref(id)).await?;
+        Ok(found.pop().flatten())
+    }
+
+    /// The tasks of the cluster with these identifiers, in their order.
+    pub async fn find_all(&self, cluster: &ClusterId, ids: &[TaskId]) -> Result<Vec<Option<Task>>> {
+        let (cluster, ids) = (cluster.clone(), ids.to_vec());
+        let read = move |tx: &mut Tx<'_>| {
+            let found = ids.iter().map(|id| {
+                let task = store::by_id(tx, id)?;
+                Ok(task.filter(|task| task.cluster == cluster))
+            });
+            found.collect::<db::Result<Vec<_>>>()
+        };
+        Ok(self.db.get(read).await?)
+    }
+
+    /// Tells a task to stop, and returns it. The first reason stays. A task that no instance has is
+    /// stopped at once; any other when its agent reports it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for a task that is not known.
+    pub async fn stop(&self, id: &TaskId, code: TaskStopCode, reason: &str) -> Result<Task> {
+        let reason: String = reason.chars().take(MAX_REASON).collect();
+        let now = self.clock.now();
+        let change = move |task: &mut Task| {
+            if task.desired_status == DesiredStatus::Stopped {
+                return false;
+            }
+            task.desired_status = DesiredStatus::Stopped;
+            let details = &mut task.details;
+            details.stop_code = details.stop_code.or(Some(code));
+            let kept = details.stopped_reason.take();
+            details.stopped_reason = Some(kept.unwrap_or_else(|| reason.clone()));
+            details.stopping_at = Some(now);
+            if task.instance.is_none() {
+                task.last_status = TaskStatus::Stopped;
+                task.stopped_at = Some(now);
+                for container in &mut details.containers {
+                    let status = TaskStatus::Stopped.as_str().to_owned();
+                    *container = Container {
+                        last_status: Some(status),
+                        ..std::mem::take(container)
+                    };
+                }
+            }
+            true
+        };
+        let (task, was_changed) = self.change(id, change).await?;
+        if was_changed {
+            self.announce(&task.cluster, task.instance.as_ref());
+        }
+        Ok(task)
+    }
+
+    /// Changes a task by a function that tells whether there is something to write. Returns the
+    /// task, and whether it was changed.
+    async fn change(
+        &self,
+        id: &TaskId,
+        change: impl Fn(&mut Task) -> bool + Clone + Send + 'static,
+    ) -> Result<(Task, bool)> {
+        for _ in 0..MAX_ATTEMPTS {
+            let (id, change) = (id.clone(), change.clone());
+            let work = move |tx: &mut Tx<'_>| -> Result<Option<(Task, bool)>> {
+                let missing =
+                    || Error::InvalidParameter("The referenced task was not found.".to_owned());
+                let mut task = store::by_id(tx, &id)?.ok_or_else(missing)?;
+                if !change(&mut task) {
+                    return Ok(Some((task, false)));
+                }
+                if !store::update(tx, &task)? {
+                    return Ok(None);
+                }
+                task.version += 1;
+                Ok(Some((task, true)))
+            };
+            if let Some(changed) = self.db.write(work).await? {
+                return Ok(changed);
+            }
+        }
+        Err(Error::Index(db::Error::Conflict))
+    }
+
+    /// Tells those that act on an instance's tasks that some changed. To be called after the
+    /// commit.
+    fn announce(&self, cluster: &ClusterId, instance: Option<&InstanceId>) {
+        if let Some(instance) = instance {
+            self.nodes.note(cluster, instance);
+        }
+    }
+}

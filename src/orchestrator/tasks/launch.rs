@@ -1,0 +1,310 @@
+//! Whether a task definition can be launched as a request says. PURE.
+
+use crate::error::{Error, Result};
+use crate::model::{
+    CapacityProviderStrategyItem, ClusterDetails, Compatibility, LaunchType, NetworkConfiguration,
+    NetworkMode, PlacementConstraint, PlacementStrategy, TaskDefinition, TaskDefinitionStatus,
+    TaskOverride,
+};
+use crate::placement::{Expression, Strategies};
+
+/// Most placement constraints of a task (ECS API reference, `RunTask`).
+const MAX_CONSTRAINTS: usize = 10;
+/// Most items of a capacity provider strategy (ECS API reference).
+const MAX_PROVIDERS: usize = 20;
+/// Most characters of overrides as JSON (ECS API reference, `TaskOverride`).
+const MAX_OVERRIDES: usize = 8192;
+
+/// By what tasks get their instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Launch {
+    Type(LaunchType),
+    /// Of these providers; tasks wait where there is no room.
+    Providers(LaunchType, Vec<CapacityProviderStrategyItem>),
+}
+
+impl Launch {
+    /// The launch type or capacity provider strategy of a request, or else what the cluster has as
+    /// its default.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`].
+    pub fn of(
+        cluster: &ClusterDetails,
+        launch_type: Option<LaunchType>,
+        strategy: &[CapacityProviderStrategyItem],
+    ) -> Result<Self> {
+        let given = match (launch_type, strategy) {
+            (Some(launch_type), []) => return Ok(Self::Type(launch_type)),
+            (Some(_), _) => {
+                return Err(refused(
+                    "Specifying both a launch type and capacity provider strategy is not \
+                     supported. Remove one and try again.",
+                ));
+            }
+            (None, []) => &cluster.default_capacity_provider_strategy[..],
+            (None, given) => given,
+        };
+        if given.is_empty() {
+            return Ok(Self::Type(LaunchType::Ec2));
+        }
+        check_providers(cluster, given)?;
+        let launch_type = if given.iter().any(is_fargate) {
+            LaunchType::Fargate
+        } else {
+            LaunchType::Ec2
+        };
+        Ok(Self::Providers(launch_type, given.to_vec()))
+    }
+
+    pub fn launch_type(&self) -> LaunchType {
+        match self {
+            Self::Type(launch_type) | Self::Providers(launch_type, _) => *launch_type,
+        }
+    }
+}
+
+fn is_fargate(item: &CapacityProviderStrategyItem) -> bool {
+    matches!(item.capacity_provider.as_str(), "FARGATE" | "FARGATE_SPOT")
+}
+
+fn check_providers(
+    cluster: &ClusterDetails,
+    strategy: &[CapacityProviderStrategyItem],
+) -> Result<()> {
+    if strategy.len() > MAX_PROVIDERS {
+        return Err(refused(format!(
+            "The capacity provider strategy cannot contain more than {MAX_PROVIDERS} capacity \
+             providers."
+        )));
+    }
+    let associated = |item: &CapacityProviderStrategyItem| {
+        cluster.capacity_providers.contains(&item.capacity_provider)
+    };
+    if !strategy.iter().all(associated) {
+        return Err(refused(
+            "The specified capacity provider strategy cannot contain a capacity provider that is \
+             not associated with the cluster. Associate the capacity provider with the cluster \
+             and try again.",
+        ));
+    }
+    let fargate = strategy.iter().filter(|item| is_fargate(item)).count();
+    if fargate > 0 && fargate < strategy.len() {
+        return Err(refused(
+            "The specified capacity provider strategy is not valid. Fargate capacity providers \
+             and Auto Scaling group capacity providers cannot be mixed.",
+        ));
+    }
+    if strategy.iter().filter(|item| item.base > Some(0)).count() > 1 {
+        return Err(refused(
+            "The specified capacity provider strategy is not valid. Only one capacity provider \
+             in a strategy can have a base value defined.",
+        ));
+    }
+    if strategy
+        .iter()
+        .all(|item| item.weight.unwrap_or_default() == 0)
+    {
+        return Err(refused(
+            "The specified capacity provider strategy is not valid. At least one capacity \
+             provider must have a weight greater than zero.",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that tasks of the definition can be launched so.
+///
+/// # Errors
+/// [`Error::InvalidParameter`]; [`Error::Client`] for an inactive definition.
+pub fn check_launch(
+    definition: &TaskDefinition,
+    launch_type: LaunchType,
+    network: Option<&NetworkConfiguration>,
+) -> Result<()> {
+    if definition.status != TaskDefinitionStatus::Active {
+        return Err(Error::Client("TaskDefinition is inactive".to_owned()));
+    }
+    check_compatible(definition, launch_type)?;
+    let network = network.and_then(|network| network.awsvpc_configuration.as_ref());
+    let is_awsvpc = definition.document.network_mode == Some(NetworkMode::Awsvpc);
+    match (is_awsvpc, network) {
+        (true, None) => Err(refused(
+            "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
+        )),
+        (false, Some(_)) => Err(refused(
+            "Network Configuration is not valid for the given networkMode of this task \
+             definition.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_compatible(definition: &TaskDefinition, launch_type: LaunchType) -> Result<()> {
+    let compatibility = match launch_type {
+        LaunchType::Ec2 => Compatibility::Ec2,
+        LaunchType::Fargate => Compatibility::Fargate,
+        LaunchType::External => Compatibility::External,
+        LaunchType::ManagedInstances => Compatibility::ManagedInstances,
+    };
+    let document = &definition.document;
+    let required = document.requires_compatibilities.iter().flatten();
+    let supports = document.compatibilities.contains(&compatibility)
+        || required.into_iter().any(|one| *one == compatibility);
+    if supports {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "Task definition does not support launch_type {launch_type}."
+    )))
+}
+
+/// Checks placement constraints and strategies, which Fargate tasks must not have.
+///
+/// # Errors
+/// [`Error::InvalidParameter`].
+pub fn check_placement(
+    launch_type: LaunchType,
+    constraints: &[PlacementConstraint],
+    strategy: &[PlacementStrategy],
+) -> Result<()> {
+    if launch_type == LaunchType::Fargate && !strategy.is_empty() {
+        return Err(refused(
+            "Placement strategies are not supported with FARGATE launch type.",
+        ));
+    }
+    if launch_type == LaunchType::Fargate && !constraints.is_empty() {
+        return Err(refused(
+            "Placement constraints are not supported with FARGATE launch type.",
+        ));
+    }
+    if constraints.len() > MAX_CONSTRAINTS {
+        return Err(refused(format!(
+            "At most {MAX_CONSTRAINTS} placement constraints can be specified."
+        )));
+    }
+    for constraint in constraints {
+        let expression = constraint.expression.as_deref();
+        match (constraint.kind, expression) {
+            (None, _) => return Err(refused("A placement constraint needs a type.")),
+            (Some(crate::model::PlacementConstraintType::DistinctInstance), _) => {}
+            (Some(crate::model::PlacementConstraintType::MemberOf), text) => {
+                check_expression(text.unwrap_or_default())?;
+            }
+        }
+    }
+    let strategies = Strategies::parse(strategy);
+    strategies.map(drop).map_err(|why| refused(why.to_string()))
+}
+
+/// Checks an expression of the cluster query language.
+///
+/// # Errors
+/// [`Error::InvalidParameter`].
+pub fn check_expression(text: &str) -> Result<Expression> {
+    Expression::parse(text).map_err(|why| {
+        refused(format!(
+            "The cluster query expression '{text}' is not valid: {why}"
+        ))
+    })
+}
+
+/// Checks the overrides of a request.
+///
+/// # Errors
+/// [`Error::InvalidParameter`].
+pub fn check_overrides(definition: &TaskDefinition, overrides: &TaskOverride) -> Result<()> {
+    let size = serde_json::to_string(overrides).map_or(0, |text| text.chars().count());
+    if size > MAX_OVERRIDES {
+        return Err(refused(format!(
+            "Overrides length must be at most {MAX_OVERRIDES}."
+        )));
+    }
+    for one in overrides.container_overrides.iter().flatten() {
+        let mut containers = definition.document.container_definitions.iter();
+        if !containers.any(|container| container.name == one.name) {
+            let name = one.name.as_deref().unwrap_or_default();
+            return Err(refused(format!(
+                "Override for container named {name} is not a container in the TaskDefinition."
+            )));
+        }
+    }
+    let sizes = [
+        (&overrides.cpu, "cpu", "vcpu"),
+        (&overrides.memory, "memory", "gb"),
+    ];
+    for (text, member, unit) in sizes {
+        let Some(text) = text else { continue };
+        if crate::placement::size_of_text(text, unit).is_none_or(|size| size < 1) {
+            return Err(refused(format!("Invalid setting for {member}: {text}")));
+        }
+    }
+    Ok(())
+}
+
+fn refused(message: impl Into<String>) -> Error {
+    Error::InvalidParameter(message.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use wharfinger_base::Timestamp;
+
+    use super::*;
+    use crate::model::{AccountRegion, FamilyRevision};
+
+    fn definition(document: &str) -> TaskDefinition {
+        TaskDefinition {
+            home: AccountRegion {
+                account: "123456789012".parse().expect("an account"),
+                region: "us-east-1".parse().expect("a region"),
+            },
+            name: FamilyRevision {
+                family: "web".to_owned(),
+                revision: 1,
+            },
+            status: TaskDefinitionStatus::Active,
+            registered_at: Timestamp::default(),
+            deregistered_at: None,
+            delete_requested_at: None,
+            registered_by: String::new(),
+            document: serde_json::from_str(document).expect("a document"),
+            tags: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn launches_are_checked_before_tasks_are_made() {
+        let message = |result: Result<()>| result.err().map(|error| error.to_string());
+        let mut bridge = definition(r#"{"containerDefinitions": [], "compatibilities": ["EC2"]}"#);
+        assert_eq!(message(check_launch(&bridge, LaunchType::Ec2, None)), None);
+        assert_eq!(
+            message(check_launch(&bridge, LaunchType::Fargate, None)).as_deref(),
+            Some("Task definition does not support launch_type FARGATE.")
+        );
+        bridge.document.requires_compatibilities = Some(vec![Compatibility::Fargate]);
+        assert_eq!(
+            message(check_launch(&bridge, LaunchType::Fargate, None)),
+            None
+        );
+        bridge.status = TaskDefinitionStatus::Inactive;
+        assert_eq!(
+            message(check_launch(&bridge, LaunchType::Ec2, None)).as_deref(),
+            Some("TaskDefinition is inactive")
+        );
+        let both = Launch::of(
+            &ClusterDetails::default(),
+            Some(LaunchType::Ec2),
+            &[CapacityProviderStrategyItem::default()],
+        );
+        assert!(message(both.map(drop)).is_some_and(|text| text.starts_with("Specifying both")));
+        let overrides = TaskOverride {
+            cpu: Some("some".to_owned()),
+            ..TaskOverride::default()
+        };
+        assert_eq!(
+            message(check_overrides(&bridge, &overrides)).as_deref(),
+            Some("Invalid setting for cpu: some")
+        );
+    }
+}

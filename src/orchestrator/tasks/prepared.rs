@@ -1,0 +1,79 @@
+//! What is known of a request for tasks before instances are looked at.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wharfinger_db::{self as db, Db, Tx};
+
+use crate::error::{Error, Result};
+use crate::model::{DesiredStatus, LaunchType};
+use crate::placement::{LaunchKind, Needs, Strategies};
+use crate::store;
+use crate::tasks::launch::Launch;
+use crate::tasks::request::StartTasks;
+
+/// Most tasks of a cluster that wait for capacity (ECS developer guide, "Amazon ECS service
+/// quotas").
+const MAX_PROVISIONING: usize = 500;
+
+/// A request with what is known before instances are looked at.
+pub(super) struct Prepared {
+    pub(super) request: Arc<StartTasks>,
+    /// Of tasks without a capacity provider, on instances of EC2.
+    pub(super) needs: Needs,
+    pub(super) strategies: Strategies,
+    /// The tasks that the same service has of each capacity provider.
+    pub(super) provider_counts: BTreeMap<String, i64>,
+    /// How many tasks may begin to wait for capacity.
+    pub(super) may_wait: usize,
+}
+
+impl Prepared {
+    /// Prepares a request.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for a constraint or strategy that is not valid.
+    pub(super) async fn new(db: &Db, request: StartTasks) -> Result<Self> {
+        let invalid = |why: String| Error::InvalidParameter(why);
+        let needs = Needs::of(
+            &request.definition.document,
+            &request.overrides,
+            &request.group(),
+            LaunchKind::of(request.launch.launch_type(), false),
+            &request.constraints,
+        );
+        let needs = needs.map_err(|(text, why)| {
+            invalid(format!(
+                "The cluster query expression '{text}' is not valid: {why}"
+            ))
+        })?;
+        let strategies = Strategies::parse(&request.strategy);
+        let mut prepared = Self {
+            needs,
+            strategies: strategies.map_err(|why| invalid(why.to_string()))?,
+            provider_counts: BTreeMap::new(),
+            may_wait: 0,
+            request: Arc::new(request),
+        };
+        let request = Arc::clone(&prepared.request);
+        if matches!(request.launch, Launch::Providers(LaunchType::Ec2, _)) {
+            let (cluster, service) = (request.cluster.id.clone(), request.service.clone());
+            let read = move |tx: &mut Tx<'_>| -> db::Result<_> {
+                let waiting = store::tasks::count_waiting(tx, &cluster, MAX_PROVISIONING)?;
+                let tasks = service.as_ref().map(|id| store::tasks::of_service(tx, id));
+                Ok((waiting, tasks.transpose()?.unwrap_or_default()))
+            };
+            let (waiting, tasks) = db.read(read).await?;
+            let deployment = request.deployment.clone();
+            prepared.may_wait = MAX_PROVISIONING.saturating_sub(waiting);
+            for task in tasks {
+                let counts =
+                    task.desired_status == DesiredStatus::Running && task.deployment == deployment;
+                if let (true, Some(provider)) = (counts, task.details.capacity_provider) {
+                    *prepared.provider_counts.entry(provider).or_default() += 1;
+                }
+            }
+        }
+        Ok(prepared)
+    }
+}

@@ -1,0 +1,81 @@
+//! Requests for tasks.
+
+use crate::model::{
+    Cluster, DeploymentId, InstanceId, NetworkConfiguration, PlacementConstraint,
+    PlacementStrategy, ServiceId, Tag, Task, TaskDefinition, TaskOverride,
+};
+use crate::placement::Unplaced;
+use crate::store::client_tokens::TokenKey;
+use crate::tasks::launch::Launch;
+
+/// Where tasks go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// So many tasks on instances that are chosen by the strategies.
+    Chosen(usize),
+    /// One task on each of these instances.
+    On(Vec<InstanceId>),
+}
+
+/// A client token, with what makes two requests the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientToken {
+    pub operation: &'static str,
+    pub token: String,
+    pub request: String,
+}
+
+/// A request for tasks. `check_launch`, `check_placement` and `check_overrides` were passed.
+#[derive(Clone, Debug)]
+pub struct StartTasks {
+    pub cluster: Cluster,
+    pub definition: TaskDefinition,
+    pub placement: Placement,
+    pub launch: Launch,
+    /// By default `family:` and the family of the definition.
+    pub group: Option<String>,
+    pub service: Option<ServiceId>,
+    pub deployment: Option<DeploymentId>,
+    pub started_by: Option<String>,
+    pub overrides: TaskOverride,
+    pub constraints: Vec<PlacementConstraint>,
+    pub strategy: Vec<PlacementStrategy>,
+    pub platform_version: Option<String>,
+    pub network_configuration: Option<NetworkConfiguration>,
+    pub enable_execute_command: bool,
+    pub tags: Vec<Tag>,
+    pub token: Option<ClientToken>,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartedTasks {
+    pub tasks: Vec<Task>,
+    /// Why there are fewer tasks than requested.
+    pub unplaced: Option<Unplaced>,
+}
+
+impl StartTasks {
+    /// The group of the tasks.
+    pub fn group(&self) -> String {
+        let family = &self.definition.name.family;
+        let group = self.group.clone();
+        group.unwrap_or_else(|| format!("family:{family}"))
+    }
+
+    pub(super) fn token_key(&self) -> Option<TokenKey> {
+        let token = self.token.as_ref()?;
+        Some(TokenKey {
+            cluster: self.cluster.id.clone(),
+            operation: token.operation,
+            token: token.token.clone(),
+        })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        match &self.placement {
+            Placement::Chosen(count) => *count,
+            Placement::On(instances) => instances.len(),
+        }
+    }
+}
