@@ -3,6 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
+/// The path of the ACS endpoint, below the URL of the control plane. Agents add `/ws` to an
+/// endpoint.
+pub const ACS_PATH: &str = "/acs";
+/// The path of the TCS endpoint.
+pub const TCS_PATH: &str = "/tcs";
+
 /// The query of `GET /ws` for ACS. An agent may leave out all but the two ARNs.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ mod task;
 pub mod tcs;
 mod volume;
 
-pub use connect::{AcsParameters, TcsParameters};
+pub use connect::{ACS_PATH, AcsParameters, TCS_PATH, TcsParameters};
 pub use container::{
     AsmAuthData, Container, ContainerDependency, DependencyCondition, DockerConfig, EcrAuthData,
     EnvironmentFile, FirelensConfiguration, LinuxParameters, ManagedAgent, MountPoint, PortMapping,

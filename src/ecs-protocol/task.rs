@@ -15,7 +15,8 @@ pub enum DesiredStatus {
     Stopped,
 }
 
-/// A task. One to be stopped has no containers.
+/// A task. One to be stopped has no containers; an agent that does not know it reports it as
+/// stopped.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

@@ -1,5 +1,7 @@
 //! The orchestrator: clusters, container instances, task definitions, tasks and services.
 
+mod agent_sessions;
+mod assignments;
 mod clusters;
 #[allow(dead_code, unused_imports, reason = "its caller is being written")]
 mod deployment;
@@ -9,15 +11,23 @@ pub mod model;
 mod nodes;
 pub mod payload;
 pub mod placement;
+mod reconcile;
+mod state_change;
 #[allow(dead_code, reason = "its callers are being written")]
 mod store;
+mod task_credentials;
 mod task_definition;
 mod task_definitions;
 mod tasks;
 
+pub use agent_sessions::{AgentSession, AgentSessions, SessionEvent};
+pub use assignments::{AssignedTask, Assignments, Reporter, TaskToRun, registrant};
 pub use clusters::{ClusterCounts, Clusters, LaunchCounts};
 pub use error::Error;
 use nodes::Nodes;
+pub use reconcile::{AgentPoll, InstanceReconciler};
+pub use state_change::{ContainerReport, ReportedStatus, TaskReport};
+pub use task_credentials::{CredentialsError, RENEWED_BEFORE, TaskCredentials};
 pub use task_definitions::{
     DeletionFailure, Deletions, FamilyStatus, MAX_DELETIONS, TaskDefinitionListing, TaskDefinitions,
 };
@@ -34,6 +44,7 @@ pub const MIGRATIONS: &[Migration] = &[migration!("V0016__orchestrator")];
 /// All operations of the orchestrator.
 #[derive(Clone)]
 pub struct Orchestrator {
+    pub assignments: Assignments,
     pub clusters: Clusters,
     pub task_definitions: TaskDefinitions,
     pub tasks: Tasks,
@@ -42,7 +53,9 @@ pub struct Orchestrator {
 impl Orchestrator {
     pub fn new(db: &Db, clock: &Clock, ids: &Ids) -> Self {
         let nodes = Nodes::new(db.clone(), clock.clone(), ids.clone());
+        let sessions = AgentSessions::default();
         Self {
+            assignments: Assignments::new(db.clone(), clock.clone(), sessions),
             clusters: Clusters::new(db.clone(), clock.clone(), ids.clone()),
             task_definitions: TaskDefinitions::new(db.clone(), clock.clone()),
             tasks: Tasks::new(db.clone(), clock.clone(), ids.clone(), nodes),

@@ -56,7 +56,7 @@ pub use settings::{
     TaskDefinitionPlacementConstraint, TaskDefinitionPlacementConstraintType, TaskDefinitionStatus,
     TaskStopCode,
 };
-pub use task::{DesiredStatus, Task, TaskDetails, TaskStatus};
+pub use task::{CredentialsIds, DesiredStatus, Task, TaskDetails, TaskStatus};
 pub use task_definition::{TaskDefinition, TaskDefinitionDocument};
 pub use volumes::{
     DockerVolumeConfiguration, EFSAuthorizationConfig, EFSVolumeConfiguration,

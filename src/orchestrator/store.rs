@@ -1,5 +1,6 @@
 //! The SQL of the orchestrator: rows in, model types out. No decisions.
 
+pub(crate) mod assignments;
 pub(crate) mod client_tokens;
 pub(crate) mod clusters;
 pub(crate) mod counts;

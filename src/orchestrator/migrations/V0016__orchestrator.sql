@@ -78,6 +78,9 @@ CREATE INDEX tasks_by_service ON tasks (service_id, last_status, task_id);
 CREATE INDEX tasks_by_family ON tasks (cluster_id, family, task_id);
 CREATE INDEX tasks_by_starter ON tasks (cluster_id, started_by, task_id);
 CREATE INDEX tasks_by_end ON tasks (stopped_at, task_id);
+-- Tasks that wait for their agent: few, whatever the number of tasks. Queries repeat the condition.
+CREATE INDEX tasks_waiting ON tasks (instance_id, task_id)
+    WHERE (last_status = 'PENDING' OR (desired_status = 'STOPPED' AND last_status <> 'STOPPED'));
 
 -- What a client token was used for: a repeated RunTask or CreateService returns what the first one made.
 CREATE TABLE client_tokens (

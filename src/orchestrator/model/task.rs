@@ -93,4 +93,15 @@ pub struct TaskDetails {
     pub placement_strategy: Vec<PlacementStrategy>,
     /// The digest that each container's tag had at the first task of the revision.
     pub image_digests: BTreeMap<String, String>,
+    /// For a task with roles, from its delivery to an agent.
+    pub credentials_ids: Option<CredentialsIds>,
+}
+
+/// The names of the credentials of a task's roles. Nobody can guess them: whoever knows one gets
+/// the credentials from the agent of the task's instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialsIds {
+    pub task_role: String,
+    pub execution_role: String,
 }

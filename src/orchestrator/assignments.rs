@@ -1,0 +1,265 @@
+//! What each instance should run, and what its agent reports of that.
+
+mod credentials_ids;
+mod reports;
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+use wharfinger_base::{Clock, Timestamp};
+use wharfinger_db::{self as db, Db, Tx};
+
+use crate::agent_sessions::{AgentSession, AgentSessions};
+use crate::error::Result;
+use crate::model::{
+    AccountRegion, Cluster, ContainerInstance, FamilyRevision, InstanceId, InstanceStatus, Task,
+    TaskDefinition, TaskId, TaskStopCode,
+};
+use crate::store;
+pub use crate::store::assignments::AssignedTask;
+pub(crate) use reports::stop_all;
+pub use reports::{Reporter, registrant};
+
+/// Instances whose sign of life one transaction records.
+const SEEN_BATCH: usize = 500;
+/// Instances that one statement of [`Assignments::poll`] reads.
+const POLLED: usize = 1_000;
+/// Task definitions that are kept in memory: of at most 64 KiB each.
+const DEFINITIONS: usize = 256;
+
+/// The assignments of instances. Clones share the sessions.
+#[derive(Clone)]
+pub struct Assignments {
+    db: Db,
+    clock: Clock,
+    sessions: AgentSessions,
+    definitions: Arc<Cache<DefinitionKey, Arc<TaskDefinition>>>,
+}
+
+/// A revision never changes in what is read of it here.
+type DefinitionKey = (AccountRegion, FamilyRevision);
+
+/// A task with its definition, for the payload of its agent.
+#[derive(Clone, Debug)]
+pub struct TaskToRun {
+    pub task: Task,
+    pub definition: Arc<TaskDefinition>,
+}
+
+impl Assignments {
+    pub(super) fn new(db: Db, clock: Clock, sessions: AgentSessions) -> Self {
+        Self {
+            db,
+            clock,
+            sessions,
+            definitions: Arc::new(Cache::new(DEFINITIONS)),
+        }
+    }
+
+    /// Begins the session of an instance's agent, after which tasks are placed there; `None` for an
+    /// instance that is deregistered. A session that it had here is told to end.
+    pub async fn connect(&self, instance: &InstanceId) -> Result<Option<AgentSession>> {
+        let (id, now) = (instance.clone(), self.clock.now());
+        // Begun first, so that no wake-up is lost.
+        let session = self.sessions.begin(instance, now);
+        let work = move |tx: &mut Tx<'_>| -> Result<bool> {
+            let found = store::instances::by_id(tx, &id)?;
+            if found.is_none_or(|found| found.status == InstanceStatus::Inactive) {
+                return Ok(false);
+            }
+            store::instances::set_connected(tx, &id, true, now)?;
+            Ok(true)
+        };
+        let is_active = self.db.write(work).await?;
+        Ok(is_active.then_some(session))
+    }
+
+    /// Ends a session. The instance gets no further tasks until its agent connects again, unless it
+    /// has done so already.
+    pub async fn disconnect(&self, session: AgentSession) -> Result<()> {
+        if session.is_replaced() {
+            return Ok(());
+        }
+        let (id, last_seen) = (session.instance().clone(), session.last_seen());
+        drop(session);
+        let work = move |tx: &mut Tx<'_>| store::assignments::set_disconnected(tx, &id, last_seen);
+        self.db.write(work).await?;
+        Ok(())
+    }
+
+    /// The instance of the cluster, also an inactive one.
+    pub async fn instance(
+        &self,
+        cluster: &Cluster,
+        id: &InstanceId,
+    ) -> Result<Option<ContainerInstance>> {
+        let (cluster, id) = (cluster.id.clone(), id.clone());
+        let read = move |tx: &mut Tx<'_>| store::instances::by_id(tx, &id);
+        let found = self.db.get::<_, _, db::Error>(read).await?;
+        Ok(found.filter(|found| found.cluster == cluster))
+    }
+
+    /// Whether the instance is registered: it was not deregistered.
+    pub async fn is_registered(&self, id: &InstanceId) -> Result<bool> {
+        let id = id.clone();
+        let read = move |tx: &mut Tx<'_>| store::instances::by_id(tx, &id);
+        let found = self.db.get::<_, _, db::Error>(read).await?;
+        Ok(found.is_some_and(|found| found.status != InstanceStatus::Inactive))
+    }
+
+    /// The agents that hold a connection to this server.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.count()
+    }
+
+    /// Records the signs of life that agents gave to this server since the last call.
+    pub(crate) async fn record_seen(&self) -> Result<()> {
+        let seen = self.sessions.take_seen();
+        for batch in seen.chunks(SEEN_BATCH) {
+            let batch = batch.to_vec();
+            let work = move |tx: &mut Tx<'_>| {
+                let mut batch = batch.iter();
+                batch.try_for_each(|(id, at)| {
+                    store::instances::set_connected(tx, id, true, *at).map(drop)
+                })
+            };
+            self.db.write::<_, (), db::Error>(work).await?;
+        }
+        Ok(())
+    }
+
+    /// Wakes the sessions of this server whose instances have tasks that wait for their agent:
+    /// for changes that other servers made.
+    pub(crate) async fn poll(&self) -> Result<usize> {
+        if self.sessions.count() == 0 {
+            return Ok(0);
+        }
+        let (mut after, mut found) = (String::new(), 0);
+        loop {
+            let from = after.clone();
+            let read =
+                move |tx: &mut Tx<'_>| store::assignments::instances_that_wait(tx, &from, POLLED);
+            let waiting = self.db.read::<_, _, db::Error>(read).await?;
+            for instance in &waiting {
+                self.sessions.wake(instance);
+            }
+            found += waiting.len();
+            match waiting.last() {
+                Some(last) if waiting.len() == POLLED => after.clone_from(&last.0),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Records that up to `limit` agents without a sign of life since `before` have no connection;
+    /// returns how many.
+    pub(crate) async fn disconnect_silent(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        let work = move |tx: &mut Tx<'_>| -> Result<usize> {
+            let silent = store::instances::silent_since(tx, before, limit)?;
+            for instance in &silent {
+                store::assignments::set_disconnected(tx, &instance.id, before)?;
+            }
+            Ok(silent.len())
+        };
+        self.db.write(work).await
+    }
+
+    /// Stops the tasks of up to `limit` instances without a connection since `before`; returns how
+    /// many instances there were.
+    pub(crate) async fn stop_lost(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        let read = move |tx: &mut Tx<'_>| store::assignments::lost_since(tx, before, limit);
+        let lost = self.db.read::<_, _, db::Error>(read).await?;
+        let now = self.clock.now();
+        for id in &lost {
+            let lost = id.clone();
+            let work = move |tx: &mut Tx<'_>| -> Result<usize> {
+                let id = &lost;
+                let Some(instance) = store::instances::by_id(tx, id)? else {
+                    return Ok(0);
+                };
+                if instance.agent_connected || instance.seen_at >= before {
+                    return Ok(0);
+                }
+                let host = instance
+                    .details
+                    .ec2_instance_id
+                    .unwrap_or_else(|| id.0.clone());
+                let reason = format!("Host EC2 (instance {host}) terminated.");
+                let code = Some(TaskStopCode::TerminationNotice);
+                stop_all(tx, id, code, &reason, now)
+            };
+            let stopped = self.db.write(work).await?;
+            tracing::warn!(instance = id.0, tasks = stopped, "an instance is lost");
+        }
+        Ok(lost.len())
+    }
+
+    /// The tasks of an instance about which its agent may have to be told.
+    pub async fn waiting(&self, instance: &InstanceId) -> Result<Vec<AssignedTask>> {
+        let id = instance.clone();
+        let read = move |tx: &mut Tx<'_>| store::assignments::waiting_of_instance(tx, &id);
+        Ok(self.db.get::<_, _, db::Error>(read).await?)
+    }
+
+    /// All tasks of an instance that are not stopped.
+    pub async fn manifest(&self, instance: &InstanceId) -> Result<Vec<AssignedTask>> {
+        let id = instance.clone();
+        let read = move |tx: &mut Tx<'_>| store::assignments::of_instance(tx, &id);
+        Ok(self.db.get::<_, _, db::Error>(read).await?)
+    }
+
+    /// Those of the tasks that the instance still has, with their definitions.
+    pub async fn tasks(
+        &self,
+        home: &AccountRegion,
+        instance: &InstanceId,
+        ids: &[TaskId],
+    ) -> Result<Vec<TaskToRun>> {
+        let (home, instance, ids) = (home.clone(), instance.clone(), ids.to_vec());
+        let definitions = Arc::clone(&self.definitions);
+        let read = move |tx: &mut Tx<'_>| -> Result<Vec<TaskToRun>> {
+            let mut found = Vec::with_capacity(ids.len());
+            for id in &ids {
+                let task = store::tasks::by_id(tx, id)?;
+                let Some(task) = task.filter(|task| is_of(task, &instance)) else {
+                    continue;
+                };
+                let definition = definition_of(tx, &definitions, &home, &task)?;
+                found.push(TaskToRun { task, definition });
+            }
+            Ok(found)
+        };
+        self.db.get(read).await
+    }
+}
+
+fn is_of(task: &Task, instance: &InstanceId) -> bool {
+    task.instance.as_ref() == Some(instance)
+}
+
+/// The definition of a task, which exists for as long as the task does.
+fn definition_of(
+    tx: &mut Tx<'_>,
+    known: &Cache<DefinitionKey, Arc<TaskDefinition>>,
+    home: &AccountRegion,
+    task: &Task,
+) -> Result<Arc<TaskDefinition>> {
+    let key = (home.clone(), task.definition.clone());
+    if let Some(definition) = known.get(&key) {
+        return Ok(definition);
+    }
+    let found = store::task_definitions::by_name(tx, home, &task.definition)?;
+    let missing = || {
+        db::Error::other(format!(
+            "the task definition {} is missing",
+            task.definition
+        ))
+    };
+    let definition = Arc::new(found.ok_or_else(missing)?);
+    known.insert(key, Arc::clone(&definition));
+    Ok(definition)
+}
+
+#[cfg(test)]
+mod tests;

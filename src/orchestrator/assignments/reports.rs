@@ -1,0 +1,228 @@
+//! What agents report of tasks, and tasks that stop without their agent.
+
+use std::sync::Arc;
+
+use wharfinger_base::Timestamp;
+use wharfinger_db::{self as db, Tx};
+use wharfinger_iam::Caller;
+
+use crate::assignments::{Assignments, definition_of, is_of};
+use crate::error::{Error, Result};
+use crate::model::{
+    Cluster, DesiredStatus, HealthStatus, InstanceId, Task, TaskId, TaskStatus, TaskStopCode,
+};
+use crate::state_change::{self, TaskReport};
+use crate::store;
+use crate::store::tasks::TaskScope;
+
+/// Tasks that one statement of a search for attachments reads.
+const SCANNED: usize = 500;
+
+/// Whom a report comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reporter<'a> {
+    /// A principal by its unique id: it may report for the instances that it registered.
+    Principal(&'a str),
+    /// One that policies allow to administer agents.
+    Administrator,
+    /// The agent of an instance, on a connection that was authorised: for its own tasks.
+    Instance(&'a InstanceId),
+}
+
+/// Whom a report must come from, as a transaction checks it.
+enum Allowed {
+    Principal(String),
+    Anybody,
+    Instance(InstanceId),
+}
+
+impl From<Reporter<'_>> for Allowed {
+    fn from(reporter: Reporter<'_>) -> Self {
+        match reporter {
+            Reporter::Principal(principal) => Self::Principal(principal.to_owned()),
+            Reporter::Administrator => Self::Anybody,
+            Reporter::Instance(instance) => Self::Instance(instance.clone()),
+        }
+    }
+}
+
+/// What a caller is known by as the one that registered an instance: a user or a role by its unique
+/// id, with all sessions of the role, and the root by its account.
+#[must_use]
+pub fn registrant(caller: &Caller) -> &str {
+    caller.unique_id().unwrap_or_else(|| caller.user_id())
+}
+
+impl Assignments {
+    /// The tasks of the cluster with these attachments, by identifier or ARN, each with the states
+    /// that are reported of its own.
+    pub async fn of_attachments(
+        &self,
+        cluster: &Cluster,
+        reported: &[(String, String)],
+    ) -> Result<Vec<(TaskId, Vec<(String, String)>)>> {
+        let (cluster, reported) = (cluster.id.clone(), reported.to_vec());
+        let mut after = String::new();
+        let mut found = Vec::new();
+        loop {
+            let (cluster, from) = (cluster.clone(), after.clone());
+            let read = move |tx: &mut Tx<'_>| {
+                let (scope, running) = (TaskScope::Cluster, DesiredStatus::Running);
+                store::tasks::page(tx, &cluster, &scope, running, &from, SCANNED)
+            };
+            let page = self.db.read::<_, _, db::Error>(read).await?;
+            for task in &page {
+                let attachments = task.details.attachments.iter();
+                let ids: Vec<&str> = attachments.filter_map(|one| one.id.as_deref()).collect();
+                let of_task = reported
+                    .iter()
+                    .filter(|(of, _)| ids.iter().any(|id| state_change::names_attachment(of, id)));
+                let of_task: Vec<_> = of_task.cloned().collect();
+                if !of_task.is_empty() {
+                    found.push((task.id.clone(), of_task));
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == SCANNED => after.clone_from(&last.id.0),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Records what an agent reports of a task.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for a task that is not known, which agents do not repeat;
+    /// [`Error::NotAllowed`].
+    pub async fn report(
+        &self,
+        cluster: &Cluster,
+        id: &TaskId,
+        reporter: Reporter<'_>,
+        report: TaskReport,
+    ) -> Result<()> {
+        let now = self.clock.now();
+        let change = move |_: &mut Tx<'_>, task: &Task| Ok(state_change::apply(task, &report, now));
+        self.change(cluster, id, reporter, change).await
+    }
+
+    /// Records the health of a task's containers, by name.
+    ///
+    /// # Errors
+    /// As [`Assignments::report`].
+    pub async fn report_health(
+        &self,
+        cluster: &Cluster,
+        id: &TaskId,
+        reporter: Reporter<'_>,
+        health: Vec<(String, HealthStatus)>,
+    ) -> Result<()> {
+        let (home, definitions) = (cluster.name.home.clone(), Arc::clone(&self.definitions));
+        let change = move |tx: &mut Tx<'_>, task: &Task| {
+            let definition = definition_of(tx, &definitions, &home, task)?;
+            let containers = &definition.document.container_definitions;
+            let is_essential = |name: &str| {
+                let mut containers = containers.iter();
+                let found = containers.find(|one| one.name.as_deref() == Some(name));
+                found.is_some_and(|one| one.essential.unwrap_or(true))
+            };
+            Ok(state_change::apply_health(task, &health, is_essential))
+        };
+        self.change(cluster, id, reporter, change).await
+    }
+
+    /// Stops a task that its agent cannot be told to run, such as one whose role cannot be assumed.
+    pub async fn fail(&self, id: &TaskId, reason: &str) -> Result<()> {
+        let (id, reason, now) = (id.clone(), reason.to_owned(), self.clock.now());
+        let work = move |tx: &mut Tx<'_>| -> Result<()> {
+            let Some(task) = store::tasks::by_id(tx, &id)? else {
+                return Ok(());
+            };
+            let code = Some(TaskStopCode::TaskFailedToStart);
+            let stopped = state_change::lost(&task, code, &reason, now);
+            stopped.map_or(Ok(()), |stopped| write(tx, &task, &stopped))
+        };
+        self.db.write(work).await
+    }
+
+    async fn change(
+        &self,
+        cluster: &Cluster,
+        id: &TaskId,
+        reporter: Reporter<'_>,
+        change: impl Fn(&mut Tx<'_>, &Task) -> Result<Option<Task>> + Send + Sync + 'static,
+    ) -> Result<()> {
+        let (cluster, id) = (cluster.id.clone(), id.clone());
+        let allowed = Allowed::from(reporter);
+        let work = move |tx: &mut Tx<'_>| -> Result<()> {
+            let task = store::tasks::by_id(tx, &id)?;
+            let task = task.filter(|task| task.cluster == cluster);
+            let task = task.ok_or_else(|| unknown_task(&id))?;
+            check_reporter(tx, &task, &allowed)?;
+            match change(tx, &task)? {
+                Some(changed) => write(tx, &task, &changed),
+                None => Ok(()),
+            }
+        };
+        self.db.write(work).await
+    }
+}
+
+/// Stops all tasks of an instance without its agent, because it is gone.
+pub(crate) fn stop_all(
+    tx: &mut Tx<'_>,
+    instance: &InstanceId,
+    code: Option<TaskStopCode>,
+    reason: &str,
+    now: Timestamp,
+) -> Result<usize> {
+    let tasks = store::tasks::of_instance(tx, instance)?;
+    for task in &tasks {
+        if let Some(stopped) = state_change::lost(task, code, reason, now) {
+            write(tx, task, &stopped)?;
+        }
+    }
+    Ok(tasks.len())
+}
+
+fn unknown_task(id: &TaskId) -> Error {
+    Error::InvalidParameter(format!("Could not find the task {}.", id.0))
+}
+
+/// Checks that a report comes from whom it must come from.
+fn check_reporter(tx: &mut Tx<'_>, task: &Task, allowed: &Allowed) -> Result<()> {
+    let is_allowed = match allowed {
+        Allowed::Anybody => true,
+        Allowed::Instance(instance) => is_of(task, instance),
+        Allowed::Principal(principal) => {
+            let instance = match &task.instance {
+                Some(instance) => store::instances::by_id(tx, instance)?,
+                None => None,
+            };
+            instance.is_some_and(|instance| instance.details.registered_by == *principal)
+        }
+    };
+    if is_allowed {
+        return Ok(());
+    }
+    Err(Error::NotAllowed(
+        "Only the principal that registered the container instance of a task may report for it."
+            .to_owned(),
+    ))
+}
+
+/// Writes a task as it was changed, and gives back what it took when it stopped.
+pub(super) fn write(tx: &mut Tx<'_>, before: &Task, changed: &Task) -> Result<()> {
+    // Read in this transaction: another change in between makes the transaction run again.
+    if !store::tasks::update(tx, changed)? {
+        return Err(Error::Index(db::Error::Conflict));
+    }
+    let stops = changed.last_status == TaskStatus::Stopped;
+    if let (true, Some(instance)) = (
+        stops && before.last_status != TaskStatus::Stopped,
+        &changed.instance,
+    ) {
+        store::instances::release(tx, instance, &changed.details.reservation)?;
+    }
+    Ok(())
+}

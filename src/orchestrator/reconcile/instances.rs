@@ -1,0 +1,60 @@
+//! Container instances whose agents are silent: first they get no further tasks, then their tasks
+//! count as stopped.
+
+use std::time::Duration;
+
+use wharfinger_base::Timestamp;
+use wharfinger_reconcile::{Pass, Reconciler};
+
+use crate::assignments::Assignments;
+
+/// An agent that gave no sign of life for so long has no connection any more. Signs of life are
+/// heartbeats, every 30 seconds, and are recorded with each pass of the reconciler.
+const SILENT_AFTER: Duration = Duration::from_secs(95);
+
+/// The tasks of an instance without a connection count as stopped after this long, and services
+/// replace them. Longer than the restart of a host or of an agent takes.
+const LOST_AFTER: Duration = Duration::from_mins(3);
+
+/// Instances that one pass handles; each may have hundreds of tasks.
+const AT_ONCE: usize = 20;
+
+/// Records signs of life, and finds instances that are lost.
+pub struct InstanceReconciler {
+    assignments: Assignments,
+    /// When the server began to listen to agents: silence before that says nothing.
+    started_at: Option<Timestamp>,
+}
+
+impl InstanceReconciler {
+    #[must_use]
+    pub const fn new(assignments: Assignments) -> Self {
+        Self {
+            assignments,
+            started_at: None,
+        }
+    }
+}
+
+impl Reconciler for InstanceReconciler {
+    const NAME: &'static str = "instances";
+    const EVERY: Duration = Duration::from_secs(5);
+
+    async fn pass(&mut self, now: Timestamp) -> anyhow::Result<Pass> {
+        let started_at = *self.started_at.get_or_insert(now);
+        self.assignments.record_seen().await?;
+        let up = now.since(started_at);
+        let mut pass = Pass::default();
+        if up >= SILENT_AFTER {
+            let before = now.minus(SILENT_AFTER);
+            pass.done += self.assignments.disconnect_silent(before, AT_ONCE).await?;
+        }
+        if up >= LOST_AFTER {
+            let before = now.minus(LOST_AFTER);
+            pass.done += self.assignments.stop_lost(before, AT_ONCE).await?;
+        }
+        pass.seen = pass.done;
+        pass.again = pass.done >= AT_ONCE;
+        Ok(pass)
+    }
+}
