@@ -1,0 +1,128 @@
+//! Where an image is pulled from, and with which token. PURE.
+
+/// How an image is pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PullSource {
+    /// What the engine pulls.
+    pub(crate) reference: String,
+    /// The registry of ECR that signs the engine in, if one does.
+    pub(crate) ecr: Option<EcrRegistry>,
+}
+
+/// A registry of an account in a region; what is not known is the server's default.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct EcrRegistry {
+    pub(crate) account: Option<String>,
+    pub(crate) region: Option<String>,
+}
+
+/// Decides how an image is pulled. `own_host` is the `host:port` of this product's server.
+///
+/// An image of Amazon's registry is pulled from the own one: that is what the name means to tasks
+/// of this control plane.
+pub(crate) fn pull_source(image: &str, own_host: &str) -> PullSource {
+    let Some((host, rest)) = registry_host(image) else {
+        return PullSource {
+            reference: image.to_owned(),
+            ecr: None,
+        };
+    };
+    if let Some((registry, domain)) = ecr_host(host) {
+        let amazons = domain == "amazonaws.com" || domain == "amazonaws.com.cn";
+        let own_is_amazons = own_host.ends_with(".amazonaws.com");
+        let reference = if amazons && !own_is_amazons {
+            format!("{own_host}/{rest}")
+        } else {
+            image.to_owned()
+        };
+        return PullSource {
+            reference,
+            ecr: Some(registry),
+        };
+    }
+    PullSource {
+        reference: image.to_owned(),
+        ecr: is_own(host, own_host).then(EcrRegistry::default),
+    }
+}
+
+/// The registry that a reference names, and the rest. `library/busybox` and `busybox` name none.
+fn registry_host(image: &str) -> Option<(&str, &str)> {
+    let (host, rest) = image.split_once('/')?;
+    let is_host = host.contains(['.', ':']) || host == "localhost";
+    is_host.then_some((host, rest))
+}
+
+/// Account and region of `<account>.dkr.ecr.<region>.<domain>`, and the domain.
+fn ecr_host(host: &str) -> Option<(EcrRegistry, &str)> {
+    let (account, rest) = host.split_once(".dkr.ecr.")?;
+    let (region, domain) = rest.split_once('.')?;
+    let digits = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| {
+        let registry = EcrRegistry {
+            account: Some(account.to_owned()),
+            region: Some(region.to_owned()),
+        };
+        (registry, domain)
+    })
+}
+
+/// Whether both name one server: all names of loopback are one.
+fn is_own(host: &str, own_host: &str) -> bool {
+    let split = |host: &str| {
+        let (name, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.contains(']') => (name, port),
+            _ => (host, ""),
+        };
+        let loopback = matches!(name, "localhost" | "[::1]") || name.starts_with("127.");
+        let name = if loopback { "localhost" } else { name };
+        (name.to_ascii_lowercase(), port.to_owned())
+    };
+    split(host) == split(own_host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "127.0.0.1:4566";
+
+    #[test]
+    fn images_of_other_registries_are_pulled_as_they_are_named() {
+        for image in [
+            "busybox",
+            "library/busybox:1",
+            "quay.io/a/b",
+            "localhost:5000/web",
+        ] {
+            let source = pull_source(image, OWN);
+            assert_eq!((source.reference.as_str(), source.ecr), (image, None));
+        }
+    }
+
+    #[test]
+    fn the_own_registry_signs_in_by_every_name_of_loopback() {
+        for host in ["localhost:4566", "127.0.0.1:4566", "[::1]:4566"] {
+            let source = pull_source(&format!("{host}/team/web:1"), OWN);
+            assert_eq!(source.reference, format!("{host}/team/web:1"));
+            assert_eq!(source.ecr, Some(EcrRegistry::default()), "{host}");
+        }
+        let source = pull_source("Registry.example/web", "registry.example");
+        assert!(source.ecr.is_some());
+    }
+
+    #[test]
+    fn amazons_names_are_pulled_from_the_own_registry() {
+        let image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/web@sha256:ab";
+        let source = pull_source(image, OWN);
+        assert_eq!(source.reference, "127.0.0.1:4566/web@sha256:ab");
+        let registry = source.ecr.expect("a registry");
+        assert_eq!(registry.account.as_deref(), Some("123456789012"));
+        assert_eq!(registry.region.as_deref(), Some("eu-west-1"));
+        let own_domain = "123456789012.dkr.ecr.eu-west-1.registry.example/web";
+        let source = pull_source(own_domain, "registry.example");
+        assert_eq!(source.reference, own_domain);
+        assert!(source.ecr.is_some());
+        assert_eq!(pull_source("1.dkr.ecr.x.amazonaws.com/web", OWN).ecr, None);
+    }
+}

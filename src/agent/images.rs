@@ -1,0 +1,318 @@
+//! Pulls images, with tokens of the registry of ECR.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, Semaphore};
+use url::Url;
+use wharfinger_base::{Clock, Secret, Timestamp};
+use wharfinger_ecs_protocol::{Container, Task};
+
+use crate::aws_client::{AwsClient, CallError, ECR, SECRETS, authority};
+use crate::image_cleanup::PulledImages;
+use crate::image_reference::{EcrRegistry, PullSource, pull_source};
+use crate::keys::{InstanceKeys, Keys};
+use crate::runtime::{ContainerRuntime, RegistryLogin, RuntimeError};
+
+/// Images that are pulled at once. Each is several layers at once already.
+const PULLS_AT_ONCE: usize = 4;
+/// Tokens that are kept: one for each role and registry.
+const MAX_TOKENS: usize = 100;
+/// A token is fetched again this long before it ends: the longest pull.
+const RENEW_BEFORE: Duration = Duration::from_mins(30);
+
+/// An image that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PulledImage {
+    /// The name that the runtime knows it by.
+    pub(crate) reference: String,
+    /// `sha256:…`, if the runtime tells it.
+    pub(crate) digest: Option<String>,
+}
+
+/// Why an image is not there: a reason as ECS gives it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PullError {
+    #[error("CannotPullECRContainerError: {0}")]
+    Token(CallError),
+    #[error("CannotPullContainerError: {0}")]
+    Credentials(String),
+    #[error("CannotPullContainerError: Error response from daemon: {0}")]
+    Runtime(RuntimeError),
+    #[error("CannotPullContainerAuthError: Error response from daemon: {0}")]
+    Unauthorized(RuntimeError),
+    #[error("DockerTimeoutError: Could not transition to pulled; {0}")]
+    TimedOut(RuntimeError),
+}
+
+/// Who pulls: the access key, and the registry.
+type TokenKey = (String, EcrRegistry, String);
+
+/// Pulls images for the tasks of an instance.
+pub(crate) struct Images {
+    runtime: Arc<dyn ContainerRuntime>,
+    client: AwsClient,
+    keys: Arc<InstanceKeys>,
+    clock: Clock,
+    slots: Semaphore,
+    pulled: PulledImages,
+    tokens: Mutex<BTreeMap<TokenKey, (RegistryLogin, Timestamp)>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenOutput {
+    authorization_data: Vec<AuthorizationData>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuthorizationData {
+    authorization_token: String,
+    expires_at: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SecretOutput {
+    secret_string: String,
+}
+
+#[derive(Deserialize)]
+struct PrivateLogin {
+    username: String,
+    password: String,
+}
+
+impl Images {
+    pub(crate) fn new(
+        runtime: Arc<dyn ContainerRuntime>,
+        client: AwsClient,
+        keys: Arc<InstanceKeys>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            pulled: PulledImages::new(Arc::clone(&runtime), clock.clone()),
+            runtime,
+            client,
+            keys,
+            clock,
+            slots: Semaphore::new(PULLS_AT_ONCE),
+            tokens: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Pulls the image of a container. An image that cannot be pulled is used as it lies here, if
+    /// it does, unless the registry refuses access: so does Amazon's agent.
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub(crate) async fn pull(
+        &self,
+        task: &Task,
+        container: &Container,
+    ) -> Result<PulledImage, PullError> {
+        let mut source = pull_source(&container.image, &authority(self.client.endpoint()));
+        if let Some(digest) = container.image_digest.as_deref() {
+            source.reference = with_digest(&source.reference, digest);
+        }
+        let login = self.login(task, container, &source).await?;
+        // The semaphore is never closed.
+        let _slot = self.slots.acquire().await.ok();
+        let pulled = self.runtime.pull(&source.reference, login.as_ref()).await;
+        let digest = match pulled {
+            Ok(digest) => {
+                self.pulled.note(&source.reference);
+                digest
+            }
+            Err(error @ RuntimeError::Unauthorized(_)) => {
+                return Err(PullError::Unauthorized(error));
+            }
+            Err(error) => {
+                let Ok(local) = self.runtime.local_image(&source.reference).await else {
+                    return Err(match error {
+                        RuntimeError::TimedOut(_) => PullError::TimedOut(error),
+                        error => PullError::Runtime(error),
+                    });
+                };
+                let image = &source.reference;
+                tracing::warn!(image, %error, "the image was not pulled; the local one is used");
+                Some(local).filter(|digest| !digest.is_empty())
+            }
+        };
+        Ok(PulledImage {
+            reference: source.reference,
+            digest,
+        })
+    }
+
+    /// Removes images that are not used any more, again and again.
+    pub(crate) async fn clean_up(&self) {
+        self.pulled.clean_up().await;
+    }
+
+    async fn login(
+        &self,
+        task: &Task,
+        container: &Container,
+        source: &PullSource,
+    ) -> Result<Option<RegistryLogin>, PullError> {
+        let stated = container.registry_authentication.as_ref();
+        if let Some(secret) = stated.and_then(|stated| stated.asm_auth_data.as_ref()) {
+            let keys = self.keys_of(task).await?;
+            let login = self.private_login(&keys, secret.credentials_parameter.as_str());
+            return login.await.map(Some);
+        }
+        let ecr = stated.and_then(|stated| stated.ecr_auth_data.as_ref());
+        let (registry, endpoint, by_role) = match (ecr, &source.ecr) {
+            (Some(data), _) => {
+                let known = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+                let registry = EcrRegistry {
+                    account: known(&data.registry_id),
+                    region: known(&data.region),
+                };
+                let endpoint = data.endpoint_override.as_deref();
+                let endpoint = endpoint.filter(|endpoint| !endpoint.is_empty());
+                let endpoint = endpoint.and_then(|endpoint| Url::parse(endpoint).ok());
+                (registry, endpoint, data.use_execution_role)
+            }
+            (None, Some(registry)) => (registry.clone(), None, true),
+            (None, None) => return Ok(None),
+        };
+        let keys = if by_role {
+            self.keys_of(task).await?
+        } else {
+            self.instance_keys().await?
+        };
+        self.token(&keys, registry, endpoint).await.map(Some)
+    }
+
+    /// The keys of the execution role, or those of the instance where the task has none.
+    async fn keys_of(&self, task: &Task) -> Result<Keys, PullError> {
+        match &task.execution_role_credentials {
+            Some(role) => Ok(Keys::of_role(role)),
+            None => self.instance_keys().await,
+        }
+    }
+
+    async fn instance_keys(&self) -> Result<Keys, PullError> {
+        self.keys.get().await.map_err(PullError::Credentials)
+    }
+
+    /// A token of ECR, fetched or known.
+    async fn token(
+        &self,
+        keys: &Keys,
+        registry: EcrRegistry,
+        endpoint: Option<Url>,
+    ) -> Result<RegistryLogin, PullError> {
+        let client = self.client.at(endpoint, registry.region.as_deref());
+        let key = (
+            keys.access_key_id.clone(),
+            registry,
+            client.endpoint().to_string(),
+        );
+        let now = self.clock.now();
+        {
+            let mut tokens = self.tokens.lock().await;
+            tokens.retain(|_, (_, expires)| *expires > now.plus(RENEW_BEFORE));
+            if let Some((login, _)) = tokens.get(&key) {
+                return Ok(login.clone());
+            }
+        }
+        let body = match &key.1.account {
+            Some(account) => json!({"registryIds": [account]}),
+            None => json!({}),
+        };
+        let output: TokenOutput = client
+            .call(keys, ECR, "GetAuthorizationToken", &body)
+            .await
+            .map_err(PullError::Token)?;
+        let unreadable = |what: &str| PullError::Token(CallError::Unreadable(what.to_owned()));
+        let data = output.authorization_data.into_iter().next();
+        let data = data.ok_or_else(|| unreadable("it holds no token"))?;
+        let decoded = STANDARD.decode(&data.authorization_token).ok();
+        let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+        let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
+        let (username, password) = pair.ok_or_else(|| unreadable("its token has no password"))?;
+        let login = RegistryLogin {
+            username: username.to_owned(),
+            password: Secret::new(password.to_owned()),
+        };
+        let expires = now.plus(lifetime(data.expires_at, now));
+        let mut tokens = self.tokens.lock().await;
+        if tokens.len() >= MAX_TOKENS {
+            tokens.pop_first();
+        }
+        tokens.insert(key, (login.clone(), expires));
+        Ok(login)
+    }
+
+    /// The user of another registry, out of a secret with `username` and `password`.
+    async fn private_login(&self, keys: &Keys, secret: &str) -> Result<RegistryLogin, PullError> {
+        let body: Value = json!({"SecretId": secret});
+        let output: Result<SecretOutput, CallError> = self
+            .client
+            .call(keys, SECRETS, "GetSecretValue", &body)
+            .await;
+        let output = output.map_err(|error| {
+            PullError::Credentials(format!("unable to pull secrets or registry auth: {error}"))
+        })?;
+        let login: PrivateLogin = serde_json::from_str(&output.secret_string).map_err(|_| {
+            PullError::Credentials("the secret has no `username` and `password`".to_owned())
+        })?;
+        Ok(RegistryLogin {
+            username: login.username,
+            password: Secret::new(login.password),
+        })
+    }
+}
+
+/// How long a token holds that ends at `expires` (in seconds since the epoch).
+fn lifetime(expires: f64, now: Timestamp) -> Duration {
+    let seconds = expires - now.as_epoch_seconds();
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// The reference with a digest in place of its tag.
+fn with_digest(reference: &str, digest: &str) -> String {
+    if reference.contains('@') {
+        return reference.to_owned();
+    }
+    let name = match reference.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => reference,
+    };
+    format!("{name}@{digest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_takes_the_place_of_the_tag() {
+        assert_eq!(
+            with_digest("a:4566/web:1", "sha256:ab"),
+            "a:4566/web@sha256:ab"
+        );
+        assert_eq!(
+            with_digest("a:4566/web", "sha256:ab"),
+            "a:4566/web@sha256:ab"
+        );
+        assert_eq!(with_digest("web@sha256:cd", "sha256:ab"), "web@sha256:cd");
+    }
+
+    #[test]
+    fn tokens_hold_until_they_end() {
+        let now = Timestamp::from_ms(10_000);
+        assert_eq!(lifetime(70.0, now), Duration::from_mins(1));
+        assert_eq!(lifetime(5.0, now), Duration::ZERO);
+        assert_eq!(lifetime(f64::NAN, now), Duration::ZERO);
+    }
+}
