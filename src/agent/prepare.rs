@@ -1,0 +1,105 @@
+//! Makes the containers of a task with all that they need, and removes them.
+
+use crate::container_config::{HostChoices, new_container};
+use crate::context::Context;
+use crate::logs::log_target;
+use crate::metadata;
+use crate::network::Namespace;
+use crate::record::TaskRecord;
+use crate::runtime::{Inspection, RuntimeError};
+
+/// How ECS begins the reason of a container that did not start.
+pub(crate) const START_FAILED: &str = "CannotStartContainerError: Error response from daemon";
+
+impl Context {
+    /// Makes a container and returns its id, and the task's network namespace.
+    ///
+    /// # Errors
+    /// A reason as ECS gives it.
+    pub(crate) async fn create_container(
+        &self,
+        record: &TaskRecord,
+        name: &str,
+    ) -> Result<(String, Option<Namespace>), String> {
+        let failed = |why: String| format!("CannotCreateContainerError: {why}");
+        let task = &record.task;
+        let definition = task.containers.iter().find(|one| one.name == name);
+        let (Some(definition), Some(container)) = (definition, record.containers.get(name)) else {
+            return Err(failed(format!("the task has no container {name}")));
+        };
+        let (network, namespace) = self.network(record).await?;
+        let volumes = self.make_volumes(task).await?;
+        let siblings = record.containers.iter();
+        let siblings = siblings.map(|(name, one)| (name.clone(), one.runtime_name.clone()));
+        let mut choices = HostChoices {
+            name: container.runtime_name.clone(),
+            image: container.image.clone().unwrap_or(definition.image.clone()),
+            cluster: self.cluster.clone(),
+            instance_arn: self.instance_arn.clone(),
+            bind_ip: self.bind_ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            file_environment: self.environment_files(task, definition).await?,
+            environment: self.secrets(task, definition).await?,
+            volumes,
+            siblings: siblings.collect(),
+            network,
+            cgroup_parent: None,
+            ships_output: log_target(task, definition).is_some(),
+        };
+        metadata::add_variables(&mut choices, record);
+        let new = new_container(task, definition, &choices).map_err(failed)?;
+        match self.runtime.create(new).await {
+            Ok(id) => Ok((id, namespace)),
+            Err(error @ RuntimeError::TimedOut(_)) => Err(format!(
+                "DockerTimeoutError: Could not transition to created; {error}"
+            )),
+            Err(error) => Err(failed(format!("Error response from daemon: {error}"))),
+        }
+    }
+
+    /// Starts a container and returns how it looks then.
+    ///
+    /// # Errors
+    /// A reason as ECS gives it.
+    pub(crate) async fn start_container(&self, id: &str) -> Result<Inspection, String> {
+        if let Err(error) = self.runtime.start(id).await {
+            return Err(match error {
+                RuntimeError::TimedOut(_) => {
+                    format!("DockerTimeoutError: Could not transition to started; {error}")
+                }
+                error => format!("{START_FAILED}: {error}"),
+            });
+        }
+        let seen = self.runtime.inspect(id).await;
+        seen.map_err(|error| format!("CannotInspectContainerError: {error}"))
+    }
+
+    /// Removes all that was made for a task.
+    pub(crate) async fn remove_task(&self, record: &TaskRecord) {
+        let containers = record.containers.values().map(|one| &one.runtime_name);
+        let namespace = record.namespace.iter().map(|one| &one.runtime_name);
+        for name in containers.chain(namespace) {
+            if let Err(error) = self.runtime.remove(name).await {
+                tracing::warn!(container = name, %error, "a container was not removed");
+            }
+        }
+        for container in record.containers.values() {
+            if let Err(error) = self.state.remove_log_position(&container.runtime_name) {
+                tracing::warn!(%error, "a position in a log was not removed");
+            }
+        }
+        self.remove_volumes(&record.task).await;
+        if let Err(error) = self.state.remove_task(record.id()) {
+            tracing::warn!(task = record.task.arn, %error, "the record of a task was not removed");
+        }
+    }
+
+    /// Ends the network namespace of a task whose containers have ended.
+    pub(crate) async fn end_namespace(&self, record: &TaskRecord) {
+        if let Some(namespace) = &record.namespace {
+            let name = &namespace.runtime_name;
+            if let Err(error) = self.runtime.remove(name).await {
+                tracing::warn!(container = name, %error, "a network namespace was not removed");
+            }
+        }
+    }
+}
