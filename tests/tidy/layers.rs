@@ -58,7 +58,15 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("object_store", &["blobs"]),
     (
         "rustix",
-        &["base", "blobs", "db", "http", "telemetry", "wharfinger"],
+        &[
+            "agent",
+            "base",
+            "blobs",
+            "db",
+            "http",
+            "telemetry",
+            "wharfinger",
+        ],
     ),
     (
         "hyper",
