@@ -1,0 +1,218 @@
+//! The agent's state on disk: the registration of the instance, and a file for each task.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::record::TaskRecord;
+
+/// Files of tasks end so.
+const EXTENSION: &str = "json";
+
+/// What an instance knows of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct InstanceRecord {
+    pub(crate) cluster: String,
+    pub(crate) instance_arn: String,
+    /// The timeline of the last task manifest.
+    #[serde(default)]
+    pub(crate) manifest_timeline: i64,
+    /// The number of the last payload.
+    #[serde(default)]
+    pub(crate) sequence_number: i64,
+}
+
+/// The folder of one instance:
+///
+/// ```text
+/// instance.json       its registration
+/// tasks/<id>.json     a task, with credentials: for the owner alone
+/// logs/<id>.json      how far the output of a container has been shipped
+/// ```
+#[derive(Clone, Debug)]
+pub(crate) struct StateFolder {
+    root: PathBuf,
+}
+
+impl StateFolder {
+    /// Opens the folder and makes what is missing.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        for folder in ["tasks", "logs"] {
+            fs::create_dir_all(root.join(folder))?;
+        }
+        Ok(Self {
+            root: root.to_owned(),
+        })
+    }
+
+    /// The registration; `None` before the first.
+    ///
+    /// # Errors
+    /// Those of the file system, and a file that cannot be read.
+    pub(crate) fn instance(&self) -> io::Result<Option<InstanceRecord>> {
+        read(&self.root.join("instance.json"))
+    }
+
+    /// Stores the registration.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn set_instance(&self, record: &InstanceRecord) -> io::Result<()> {
+        write(&self.root.join("instance.json"), record)
+    }
+
+    /// All tasks. A file that cannot be read is reported and left out.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn tasks(&self) -> io::Result<Vec<TaskRecord>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.root.join("tasks"))? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|ext| ext != EXTENSION) {
+                continue;
+            }
+            match read(&path) {
+                Ok(record) => found.extend(record),
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "a task was not read");
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Stores the record of a task, as JSON. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn set_task(&self, id: &str, record: &[u8]) -> io::Result<()> {
+        replace(&self.task_path(id), record)
+    }
+
+    /// Forgets a task. A missing one is fine.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn remove_task(&self, id: &str) -> io::Result<()> {
+        remove(&self.task_path(id))
+    }
+
+    /// How far the output of a container has been shipped.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn log_position<T: DeserializeOwned>(&self, id: &str) -> io::Result<Option<T>> {
+        read(&self.log_path(id))
+    }
+
+    /// Stores how far the output of a container has been shipped.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn set_log_position<T: Serialize>(&self, id: &str, position: &T) -> io::Result<()> {
+        write(&self.log_path(id), position)
+    }
+
+    /// Forgets a position. A missing one is fine.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) fn remove_log_position(&self, id: &str) -> io::Result<()> {
+        remove(&self.log_path(id))
+    }
+
+    fn task_path(&self, id: &str) -> PathBuf {
+        self.root.join("tasks").join(file_name(id))
+    }
+
+    fn log_path(&self, id: &str) -> PathBuf {
+        self.root.join("logs").join(file_name(id))
+    }
+}
+
+/// The file of an id. Ids are letters and digits; nothing else may reach the file system.
+fn file_name(id: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let name: String = id.chars().filter(|c| safe(*c)).collect();
+    format!("{name}.{EXTENSION}")
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    let text = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(io::Error::other)
+}
+
+fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    replace(path, &serde_json::to_vec(value)?)
+}
+
+/// Replaces a file: a reader, or a crash, finds the old or the new text.
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut file = File::create(&temporary)?;
+    file.write_all(text)?;
+    file.sync_data()?;
+    fs::rename(&temporary, path)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wharfinger_base::Ids;
+    use wharfinger_ecs_protocol::Task;
+
+    use super::*;
+
+    #[test]
+    fn records_are_found_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = StateFolder::open(folder.path()).expect("opened");
+        assert_eq!(state.instance().expect("read"), None);
+        let instance = InstanceRecord {
+            cluster: "demo".to_owned(),
+            instance_arn: "arn".to_owned(),
+            ..InstanceRecord::default()
+        };
+        state.set_instance(&instance).expect("written");
+        let task = Task {
+            arn: "arn:aws:ecs:us-east-1:1:task/demo/0a1b".to_owned(),
+            ..Task::default()
+        };
+        let record = TaskRecord::new(task, &Ids::seeded(1));
+        let text = serde_json::to_vec(&record).expect("JSON");
+        state.set_task(record.id(), &text).expect("written");
+        std::fs::write(folder.path().join("tasks/broken.json"), "{").expect("written");
+        let state = StateFolder::open(folder.path()).expect("opened");
+        assert_eq!(state.instance().expect("read"), Some(instance));
+        let tasks = state.tasks().expect("read");
+        assert_eq!(tasks.len(), 1);
+        assert_eq!(tasks[0].id(), "0a1b");
+        state.remove_task("0a1b").expect("removed");
+        state.remove_task("0a1b").expect("a missing one is fine");
+        assert!(state.tasks().expect("read").is_empty());
+    }
+
+    #[test]
+    fn an_id_cannot_leave_its_folder() {
+        assert_eq!(file_name("../../etc/passwd"), "etcpasswd.json");
+    }
+}
