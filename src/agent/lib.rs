@@ -1,1 +1,44 @@
 //! The container agent: registers a host, receives tasks over ACS and runs their containers.
+
+mod acs;
+mod agent;
+mod aws_client;
+mod backoff;
+mod container_config;
+mod context;
+mod default_keys;
+mod engine;
+mod image_cleanup;
+mod image_reference;
+mod images;
+mod inbox;
+mod instance;
+mod keys;
+mod labels;
+mod logs;
+mod metadata;
+mod namespace;
+mod network;
+mod pause_image;
+mod plan;
+mod prepare;
+mod record;
+mod registration;
+mod report;
+mod roles;
+mod runtime;
+mod secrets;
+mod shown;
+mod state_folder;
+mod step;
+mod submit;
+mod task_run;
+mod tcs;
+mod view;
+mod volumes;
+mod websocket;
+
+pub use agent::{Agent, AgentConfig, AgentError, ServerTrust};
+pub use default_keys::DefaultKeys;
+pub use instance::InstanceConfig;
+pub use keys::{KeySource, Keys};

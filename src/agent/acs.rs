@@ -1,0 +1,229 @@
+//! The client of ACS: the websocket that brings tasks, credentials and manifests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use rustls::ClientConfig;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{self, Message};
+use wharfinger_ecs_protocol::acs::{
+    AckRequest, AgentMessage, HeartbeatAckRequest, IamRoleCredentialsAckRequest, ServerMessage,
+    TaskManifestMessage, TaskStopVerificationMessage,
+};
+use wharfinger_ecs_protocol::limits::{PROTOCOL_VERSION, SERVER_FRAME_BYTES, SILENCE};
+use wharfinger_ecs_protocol::{DesiredStatus, FrameError, TaskIdentifier};
+
+use crate::engine::Engine;
+use crate::registration::{AGENT_HASH, AGENT_VERSION};
+use crate::state_folder::InstanceRecord;
+use crate::websocket::{Connect, ConnectError, Socket, connect};
+
+/// Time to write a message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionEnd {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the connection failed: {0}")]
+    Socket(Box<tungstenite::Error>),
+    #[error("nothing came for {}s", SILENCE.as_secs())]
+    Silence,
+    #[error("the server did not take a message within {}s", SEND_TIMEOUT.as_secs())]
+    Stalled,
+    #[error("a message cannot be read: {0}")]
+    Frame(#[from] FrameError),
+    #[error("the server closed the connection")]
+    Closed,
+    #[error("the instance is not registered any more")]
+    Inactive,
+}
+
+impl From<tungstenite::Error> for SessionEnd {
+    fn from(error: tungstenite::Error) -> Self {
+        Self::Socket(Box::new(error))
+    }
+}
+
+/// A connection to ACS.
+pub(crate) struct Session<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) tls: &'a Arc<ClientConfig>,
+    pub(crate) docker_version: &'a str,
+    pub(crate) instance: &'a mut InstanceRecord,
+}
+
+impl Session<'_> {
+    /// Connects and serves until the connection ends. `connected` is called once it stands.
+    pub(crate) async fn run(
+        &mut self,
+        endpoint: &str,
+        connected: impl FnOnce(),
+    ) -> Result<(), SessionEnd> {
+        let mut socket = match self.connect(endpoint).await {
+            Err(ConnectError::Refused { message, .. }) if message.contains("InactiveInstance") => {
+                return Err(SessionEnd::Inactive);
+            }
+            other => other?,
+        };
+        connected();
+        loop {
+            let next = timeout(SILENCE, socket.next()).await;
+            let Some(frame) = next.map_err(|_| SessionEnd::Silence)? else {
+                return Err(SessionEnd::Closed);
+            };
+            let text = match frame? {
+                Message::Text(text) => text,
+                Message::Close(_) => return Err(SessionEnd::Closed),
+                // The library answers pings when the socket is used next.
+                _ => continue,
+            };
+            if let Some(message) = ServerMessage::from_frame(&text)? {
+                self.take(&mut socket, message).await?;
+            }
+        }
+    }
+
+    async fn connect(&self, endpoint: &str) -> Result<Socket, ConnectError> {
+        let context = self.engine.context();
+        let keys = context.keys.get().await;
+        let keys = keys.map_err(crate::aws_client::CallError::NoKeys)?;
+        let (version, number) = (
+            PROTOCOL_VERSION.to_string(),
+            self.instance.sequence_number.max(1).to_string(),
+        );
+        let query = [
+            ("agentHash", AGENT_HASH),
+            ("agentVersion", AGENT_VERSION),
+            ("clusterArn", self.instance.cluster.as_str()),
+            ("containerInstanceArn", self.instance.instance_arn.as_str()),
+            ("dockerVersion", self.docker_version),
+            ("protocolVersion", &version),
+            ("sendCredentials", "true"),
+            ("seqNum", &number),
+        ];
+        let to = Connect {
+            endpoint,
+            query: &query,
+            keys: &keys,
+            region: context.client.region(),
+            clock: &context.clock,
+            tls: self.tls,
+            max_bytes: SERVER_FRAME_BYTES,
+        };
+        connect(&to).await
+    }
+
+    async fn take(
+        &mut self,
+        socket: &mut Socket,
+        message: ServerMessage,
+    ) -> Result<(), SessionEnd> {
+        match message {
+            ServerMessage::Heartbeat(heartbeat) => {
+                let message_id = heartbeat.message_id;
+                let ack = AgentMessage::HeartbeatAck(HeartbeatAckRequest { message_id });
+                send(socket, &ack).await
+            }
+            ServerMessage::Payload(payload) => {
+                for task in payload.tasks {
+                    let arn = task.arn.clone();
+                    if let Err(error) = self.engine.accept(task).await {
+                        // Without acknowledgement it comes again.
+                        tracing::error!(task = arn, %error, "a task was not stored");
+                        return Ok(());
+                    }
+                }
+                self.instance.sequence_number = self.instance.sequence_number.max(payload.seq_num);
+                self.store();
+                send(socket, &self.ack(payload.message_id)).await
+            }
+            ServerMessage::Credentials(message) => {
+                let credentials = message.role_credentials;
+                let ack = IamRoleCredentialsAckRequest {
+                    message_id: Some(message.message_id),
+                    credentials_id: Some(credentials.credentials_id.clone()),
+                    expiration: Some(credentials.expiration.clone()),
+                };
+                self.engine
+                    .credentials(&message.task_arn, message.role_type, credentials);
+                send(socket, &AgentMessage::CredentialsAck(ack)).await
+            }
+            ServerMessage::TaskManifest(manifest) => self.compare(socket, manifest).await,
+            ServerMessage::TaskStopVerificationAck(ack) => {
+                for task in ack.stop_tasks {
+                    tracing::info!(task = task.task_arn, "stopping a task that nobody wants");
+                    self.engine.stop(&task.task_arn);
+                }
+                Ok(())
+            }
+            ServerMessage::Error(error) => {
+                let message = error.message.unwrap_or_default();
+                tracing::warn!(message, "the control plane reports an error");
+                Ok(())
+            }
+            ServerMessage::Close(_) => Err(SessionEnd::Closed),
+            ServerMessage::InactiveInstance(_) => Err(SessionEnd::Inactive),
+        }
+    }
+
+    /// Compares what runs with what the control plane knows, and asks about the rest.
+    async fn compare(
+        &mut self,
+        socket: &mut Socket,
+        manifest: TaskManifestMessage,
+    ) -> Result<(), SessionEnd> {
+        send(socket, &self.ack(manifest.message_id.clone())).await?;
+        if manifest.timeline <= self.instance.manifest_timeline {
+            return Ok(());
+        }
+        self.instance.manifest_timeline = manifest.timeline;
+        self.store();
+        for task in &manifest.tasks {
+            if task.desired_status == DesiredStatus::Stopped {
+                self.engine.stop(&task.task_arn);
+            }
+        }
+        let wanted = |arn: &String| manifest.tasks.iter().any(|task| task.task_arn == *arn);
+        let running = self.engine.snapshots().into_iter();
+        let candidates = running
+            .filter(|(arn, snapshot)| !snapshot.stopped && !wanted(arn))
+            .map(|(task_arn, _)| TaskIdentifier {
+                task_arn,
+                task_cluster_arn: manifest.cluster_arn.clone(),
+                desired_status: DesiredStatus::Stopped,
+            });
+        let stop_candidates: Vec<_> = candidates.collect();
+        if stop_candidates.is_empty() {
+            return Ok(());
+        }
+        let question = AgentMessage::TaskStopVerification(TaskStopVerificationMessage {
+            message_id: manifest.message_id,
+            stop_candidates,
+        });
+        send(socket, &question).await
+    }
+
+    fn ack(&self, message_id: String) -> AgentMessage {
+        AgentMessage::Ack(AckRequest {
+            cluster: self.instance.cluster.clone(),
+            container_instance: self.instance.instance_arn.clone(),
+            message_id,
+        })
+    }
+
+    fn store(&self) {
+        if let Err(error) = self.engine.context().state.set_instance(self.instance) {
+            tracing::error!(%error, "the state of the instance was not stored");
+        }
+    }
+}
+
+async fn send(socket: &mut Socket, message: &AgentMessage) -> Result<(), SessionEnd> {
+    let frame = Message::text(message.to_frame()?);
+    let sent = timeout(SEND_TIMEOUT, socket.send(frame)).await;
+    sent.map_err(|_| SessionEnd::Stalled)??;
+    Ok(())
+}

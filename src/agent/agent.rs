@@ -1,0 +1,100 @@
+//! The agent of a host: one Docker Engine, one control plane, any number of instances.
+
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
+use url::Url;
+use wharfinger_base::{Clock, Ids};
+
+use crate::aws_client::AwsClient;
+use crate::instance::{self, InstanceConfig, Shared};
+use crate::keys::{InstanceKeys, KeySource};
+use crate::runtime::{ContainerRuntime as _, Docker, RuntimeError};
+
+/// Whom the agent takes for the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerTrust {
+    /// Whoever a certificate authority of the system vouches for.
+    System,
+    /// Whoever listens at the endpoint: only for the listener of this very process.
+    OwnListener,
+}
+
+/// What the instances of an agent share.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The control plane, which serves all APIs.
+    pub endpoint: Url,
+    pub region: String,
+    pub trust: ServerTrust,
+    /// The Docker Engine (`unix:///…`, `tcp://…`); that of the environment without.
+    pub docker_host: Option<String>,
+}
+
+/// Why an agent cannot run.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AgentError(String);
+
+/// An agent that has reached its Docker Engine. Cloning shares it.
+#[derive(Clone)]
+pub struct Agent(Shared);
+
+impl Agent {
+    /// Connects to the Docker Engine.
+    ///
+    /// # Errors
+    /// Where no Docker Engine answers, or TLS cannot be set up.
+    pub async fn connect(
+        config: AgentConfig,
+        keys: Arc<dyn KeySource>,
+        clock: Clock,
+        ids: Ids,
+    ) -> Result<Self, AgentError> {
+        let unreachable = |error: RuntimeError| AgentError(error.to_string());
+        let docker = Docker::connect(config.docker_host.as_deref()).await;
+        let docker = docker.map_err(unreachable)?;
+        let host = docker.info().await.map_err(unreachable)?;
+        let tls = tls(config.trust).await?;
+        let own = config.trust == ServerTrust::OwnListener;
+        let poll_endpoint = own.then(|| config.endpoint.as_str().trim_end_matches('/').to_owned());
+        let client = AwsClient::new(
+            config.endpoint,
+            config.region,
+            tls.as_ref().clone(),
+            clock.clone(),
+        );
+        Ok(Self(Shared {
+            runtime: Arc::new(docker),
+            host,
+            client: client.map_err(|error| AgentError(error.to_string()))?,
+            keys: Arc::new(InstanceKeys::new(keys, clock.clone())),
+            tls,
+            poll_endpoint,
+            clock,
+            ids,
+        }))
+    }
+
+    /// Runs one instance. Ends only where it is deregistered and told to end then, or its state
+    /// cannot be kept. Dropping the future ends the agent's work, and containers go on.
+    pub async fn run(&self, instance: InstanceConfig) {
+        instance::run(self.0.clone(), instance).await;
+    }
+}
+
+async fn tls(trust: ServerTrust) -> Result<Arc<ClientConfig>, AgentError> {
+    // It reads files.
+    let made = tokio::task::spawn_blocking(move || match trust {
+        ServerTrust::OwnListener => wharfinger_tls::unverified_client(),
+        ServerTrust::System => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            let builder = wharfinger_tls::client_builder()?;
+            Ok(builder.with_root_certificates(roots).with_no_client_auth())
+        }
+    });
+    let made = made.await.map_err(|panic| AgentError(panic.to_string()))?;
+    let config = made.map_err(|error| AgentError(format!("a TLS client cannot be made: {error}")));
+    Ok(Arc::new(config?))
+}

@@ -1,0 +1,283 @@
+//! One container instance: registers, connects, and runs its tasks until it is told to end.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use wharfinger_base::{Chain, Clock, Ids};
+
+use crate::acs::{Session, SessionEnd};
+use crate::aws_client::{AwsClient, CallError};
+use crate::backoff::Backoff;
+use crate::context::Context;
+use crate::engine::Engine;
+use crate::images::Images;
+use crate::keys::InstanceKeys;
+use crate::registration::{NewInstance, PollEndpoints, docker_version, poll_endpoints, register};
+use crate::runtime::{ContainerRuntime, HostInfo};
+use crate::state_folder::{InstanceRecord, StateFolder};
+use crate::tcs::Telemetry;
+
+/// Between attempts to register and to connect, as Amazon's agent waits.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LONGEST_RETRY: Duration = Duration::from_mins(2);
+/// How long a deregistered instance waits before it asks again, as Amazon's agent does.
+const INACTIVE_WAIT: Duration = Duration::from_hours(1);
+
+/// What one instance is.
+#[derive(Clone, Debug)]
+pub struct InstanceConfig {
+    /// The name of the cluster that it joins.
+    pub cluster: String,
+    /// The folder for its state. Two instances never share one.
+    pub state: PathBuf,
+    pub availability_zone: String,
+    /// The address that host ports are bound to; `None` for all.
+    pub bind_ip: Option<IpAddr>,
+    /// MiB of the host's memory that tasks do not get.
+    pub reserved_memory_mib: i64,
+    /// Attributes of the instance, with or without a value.
+    pub attributes: Vec<(String, Option<String>)>,
+    /// How long the containers of a stopped task are kept.
+    pub cleanup_wait: Duration,
+    /// Whether the instance ends when it is deregistered, or waits and asks again.
+    pub ends_when_inactive: bool,
+}
+
+/// What all instances of a process share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) runtime: Arc<dyn ContainerRuntime>,
+    pub(crate) host: HostInfo,
+    pub(crate) client: AwsClient,
+    pub(crate) keys: Arc<InstanceKeys>,
+    pub(crate) tls: Arc<ClientConfig>,
+    /// Where ACS is, if the control plane is not to be asked: no other server may be trusted as the
+    /// own one is.
+    pub(crate) poll_endpoint: Option<String>,
+    pub(crate) clock: Clock,
+    pub(crate) ids: Ids,
+}
+
+/// Runs an instance. Ends only where it is deregistered and told to end then, or its state cannot
+/// be stored; may be dropped at any time.
+pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
+    let state = match StateFolder::open(&config.state) {
+        Ok(state) => state,
+        Err(error) => {
+            let path = config.state.display();
+            tracing::error!(%path, %error, "the agent's folder cannot be used");
+            return;
+        }
+    };
+    let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY, shared.ids.clone());
+    let mut instance = loop {
+        match registered(&shared, &config, &state).await {
+            Ok(record) => break record,
+            Err(error) => {
+                let cluster = &config.cluster;
+                tracing::warn!(cluster, %error, "the instance was not registered; trying again");
+                shared.keys.forget().await;
+                backoff.wait().await;
+            }
+        }
+    };
+    let arn = &instance.instance_arn;
+    tracing::info!(cluster = config.cluster, instance = arn, "registered");
+    let context = Arc::new(context(&shared, &config, state, &instance));
+    let engine = match Engine::open(context).await {
+        Ok(engine) => engine,
+        Err(error) => {
+            tracing::error!(%error, "the agent's tasks cannot be read");
+            return;
+        }
+    };
+    tokio::select! {
+        () = engine.watch() => {}
+        () = engine.context().images.clean_up() => {}
+        () = serve(&shared, &config, &engine, &mut instance) => {}
+    }
+}
+
+/// Registers the instance, as the one that it was before if that is still known.
+async fn registered(
+    shared: &Shared,
+    config: &InstanceConfig,
+    state: &StateFolder,
+) -> Result<InstanceRecord, CallError> {
+    let known = state.instance().unwrap_or_else(|error| {
+        tracing::error!(%error, "the registration cannot be read; registering anew");
+        None
+    });
+    let known = known.filter(|known| known.cluster == config.cluster);
+    let keys = shared.keys.get().await.map_err(CallError::NoKeys)?;
+    let new = NewInstance {
+        cluster: config.cluster.clone(),
+        instance_arn: known.as_ref().map(|known| known.instance_arn.clone()),
+        client_token: shared.ids.uuid().to_string(),
+        availability_zone: config.availability_zone.clone(),
+        region: shared.client.region().to_owned(),
+        reserved_memory_mib: config.reserved_memory_mib,
+        attributes: config.attributes.clone(),
+    };
+    let arn = match register(&shared.client, &keys, &shared.host, &new).await {
+        Ok(arn) => arn,
+        // The instance, or the cluster that it was in, is gone: this is a new one.
+        Err(error) if known.is_some() && !error.is_transient() => {
+            tracing::warn!(%error, "the earlier instance cannot register again; a new one does");
+            let new = NewInstance {
+                instance_arn: None,
+                ..new
+            };
+            register(&shared.client, &keys, &shared.host, &new).await?
+        }
+        Err(error) => return Err(error),
+    };
+    let record = match known {
+        Some(known) if known.instance_arn == arn => known,
+        _ => InstanceRecord {
+            cluster: config.cluster.clone(),
+            instance_arn: arn,
+            ..InstanceRecord::default()
+        },
+    };
+    if let Err(error) = state.set_instance(&record) {
+        tracing::error!(%error, "the registration was not stored");
+    }
+    Ok(record)
+}
+
+fn context(
+    shared: &Shared,
+    config: &InstanceConfig,
+    state: StateFolder,
+    instance: &InstanceRecord,
+) -> Context {
+    Context {
+        runtime: Arc::clone(&shared.runtime),
+        client: shared.client.clone(),
+        keys: Arc::clone(&shared.keys),
+        images: Images::new(
+            Arc::clone(&shared.runtime),
+            shared.client.clone(),
+            Arc::clone(&shared.keys),
+            shared.clock.clone(),
+        ),
+        state,
+        clock: shared.clock.clone(),
+        ids: shared.ids.clone(),
+        cluster: config.cluster.clone(),
+        instance_arn: instance.instance_arn.clone(),
+        availability_zone: config.availability_zone.clone(),
+        bind_ip: config.bind_ip,
+        cleanup_wait: config.cleanup_wait,
+    }
+}
+
+/// Holds sessions with ACS and TCS, again and again. Ends where the instance was deregistered.
+async fn serve(
+    shared: &Shared,
+    config: &InstanceConfig,
+    engine: &Engine,
+    instance: &mut InstanceRecord,
+) {
+    let docker_version = docker_version(&shared.host);
+    let seen = instance.clone();
+    tokio::select! {
+        () = receive_tasks(shared, config, engine, instance, &docker_version) => {}
+        () = publish_health(shared, engine, &seen, &docker_version) => {}
+    }
+}
+
+/// Holds a session with ACS, again and again. Ends where the instance was deregistered.
+async fn receive_tasks(
+    shared: &Shared,
+    config: &InstanceConfig,
+    engine: &Engine,
+    instance: &mut InstanceRecord,
+    docker_version: &str,
+) {
+    let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY, shared.ids.clone());
+    loop {
+        let endpoint = match endpoints(shared, instance).await {
+            Ok(endpoints) => endpoints.endpoint,
+            Err(error) => {
+                tracing::warn!(%error, "the control plane's endpoint is not known");
+                shared.keys.forget().await;
+                backoff.wait().await;
+                continue;
+            }
+        };
+        let mut session = Session {
+            engine,
+            tls: &shared.tls,
+            docker_version,
+            instance,
+        };
+        let connected = || {
+            tracing::info!(endpoint, "connected to the control plane");
+            backoff.reset();
+        };
+        match session.run(&endpoint, connected).await {
+            Ok(()) | Err(SessionEnd::Closed) => {}
+            Err(SessionEnd::Inactive) if config.ends_when_inactive => {
+                tracing::info!(cluster = config.cluster, "the instance was deregistered");
+                return;
+            }
+            Err(SessionEnd::Inactive) => {
+                tracing::error!("the instance was deregistered; asking again in an hour");
+                tokio::time::sleep(INACTIVE_WAIT).await;
+            }
+            Err(error) => {
+                let error = Chain(&error).to_string();
+                tracing::warn!(error, "the connection to the control plane ended");
+                shared.keys.forget().await;
+            }
+        }
+        backoff.wait().await;
+    }
+}
+
+/// Holds a session with TCS, again and again.
+async fn publish_health(
+    shared: &Shared,
+    engine: &Engine,
+    instance: &InstanceRecord,
+    docker_version: &str,
+) {
+    let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY, shared.ids.clone());
+    loop {
+        let telemetry = Telemetry {
+            engine,
+            tls: &shared.tls,
+            docker_version,
+            instance,
+        };
+        // ACS reports why the control plane cannot be reached.
+        if let Ok(endpoints) = endpoints(shared, instance).await {
+            let connected = || backoff.reset();
+            let ended = telemetry
+                .run(&endpoints.telemetry_endpoint, connected)
+                .await;
+            if let Err(error) = ended {
+                let error = Chain(&error).to_string();
+                tracing::debug!(error, "the telemetry connection ended");
+            }
+        }
+        backoff.wait().await;
+    }
+}
+
+async fn endpoints(shared: &Shared, instance: &InstanceRecord) -> Result<PollEndpoints, CallError> {
+    if let Some(endpoint) = &shared.poll_endpoint {
+        return Ok(PollEndpoints {
+            endpoint: endpoint.clone(),
+            telemetry_endpoint: endpoint.clone(),
+        });
+    }
+    let keys = shared.keys.get().await.map_err(CallError::NoKeys)?;
+    let (cluster, arn) = (&instance.cluster, &instance.instance_arn);
+    poll_endpoints(&shared.client, &keys, cluster, arn).await
+}
