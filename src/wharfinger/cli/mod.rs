@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod agent;
 mod audit;
 mod check;
 mod configured;
@@ -31,6 +32,8 @@ pub struct Cli {
 enum Command {
     /// Run the server
     Serve(Box<Configured>),
+    /// Join this host to a cluster as a container instance
+    Agent(Box<agent::AgentArguments>),
     /// Create, list, disable and delete users, and attach policies to them
     #[command(subcommand)]
     User(user::UserCommand),
@@ -55,6 +58,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(configured) => serve::run(configured.load()?),
+            Command::Agent(arguments) => agent::run(*arguments),
             Command::User(command) => user::run(command),
             Command::Key(command) => key::run(command),
             Command::Policy(command) => policy::run(command),
