@@ -12,6 +12,8 @@ mod nodes;
 pub mod payload;
 pub mod placement;
 mod reconcile;
+#[allow(dead_code, reason = "its callers are being written")]
+mod service_wake;
 mod state_change;
 #[allow(dead_code, reason = "its callers are being written")]
 mod store;
@@ -26,6 +28,7 @@ pub use clusters::{ClusterCounts, Clusters, LaunchCounts};
 pub use error::Error;
 use nodes::Nodes;
 pub use reconcile::{AgentPoll, InstanceReconciler};
+pub use service_wake::ServiceWake;
 pub use state_change::{ContainerReport, ReportedStatus, TaskReport};
 pub use task_credentials::{CredentialsError, RENEWED_BEFORE, TaskCredentials};
 pub use task_definitions::{

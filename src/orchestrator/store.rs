@@ -4,8 +4,12 @@ pub(crate) mod assignments;
 pub(crate) mod client_tokens;
 pub(crate) mod clusters;
 pub(crate) mod counts;
+pub(crate) mod deployments;
 pub(crate) mod instances;
 pub(crate) mod nodes;
+pub(crate) mod service_events;
+pub(crate) mod service_tasks;
+pub(crate) mod services;
 pub(crate) mod task_definitions;
 pub(crate) mod tasks;
 

@@ -180,6 +180,22 @@ wire_enum! {
     }
 }
 
+impl ServiceDeploymentStatus {
+    /// Whether the deployment has not ended.
+    pub const fn is_under_way(self) -> bool {
+        match self {
+            Self::Pending
+            | Self::InProgress
+            | Self::StopRequested
+            | Self::RollbackRequested
+            | Self::RollbackInProgress => true,
+            Self::Successful | Self::Stopped | Self::RollbackSuccessful | Self::RollbackFailed => {
+                false
+            }
+        }
+    }
+}
+
 wire_enum! {
     /// `ServiceDeploymentRollbackMonitorsStatus` of the service model.
     pub enum ServiceDeploymentRollbackMonitorsStatus {
@@ -187,5 +203,16 @@ wire_enum! {
         Monitoring = "MONITORING",
         MonitoringComplete = "MONITORING_COMPLETE",
         Disabled = "DISABLED",
+    }
+}
+
+impl ServiceDeploymentRollbackMonitorsStatus {
+    /// The state after the deployment has ended without failures that trigger anything.
+    #[must_use]
+    pub const fn ended(self) -> Self {
+        match self {
+            Self::Monitoring => Self::MonitoringComplete,
+            Self::Triggered | Self::MonitoringComplete | Self::Disabled => self,
+        }
     }
 }

@@ -34,6 +34,13 @@ pub struct Service {
     pub details: ServiceDetails,
 }
 
+impl Service {
+    /// Whether it keeps a number of tasks, not one on each instance.
+    pub fn is_replicas(&self) -> bool {
+        self.details.scheduling_strategy == SchedulingStrategy::Replica
+    }
+}
+
 /// What `CreateService` and `UpdateService` set; one JSON document in the index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,8 +60,9 @@ pub struct ServiceDetails {
     pub tags: Vec<Tag>,
     /// What a new deployment would run; each deployment keeps its own.
     pub target: ServiceTarget,
-    /// Starts that failed in a row, and until when the next one waits.
+    /// Starts that failed in a row, when the last one did, and until when the next one waits.
     pub failed_starts: u32,
+    pub last_failed_at: Option<Timestamp>,
     pub throttled_until: Option<Timestamp>,
     /// Whether the steady state was reported since the last change.
     pub is_steady: bool,
@@ -108,20 +116,24 @@ pub struct DeploymentDetails {
     /// The revisions that it replaces.
     pub source_revision_ids: Vec<String>,
     pub desired_count: i64,
+    /// Failures that count for the circuit breaker.
     pub failed_tasks: i64,
+    /// How many tasks were healthy when they were counted last.
+    pub healthy_tasks: i64,
     pub rollout_state: DeploymentRolloutState,
     pub rollout_state_reason: String,
     pub deployment_status: ServiceDeploymentStatus,
     pub status_reason: Option<String>,
     pub circuit_breaker: ServiceDeploymentRollbackMonitorsStatus,
-    /// Whether a task of this deployment ever ran.
-    pub has_run: bool,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
     pub stopped_at: Option<Timestamp>,
     pub updated_at: Timestamp,
     /// For a deployment that was rolled back: why, when and to which revision.
     pub rollback: Option<DeploymentRollback>,
+    /// For a deployment that brings back an earlier revision: the one that it undoes. It is no
+    /// service deployment of its own.
+    pub undoes: Option<DeploymentId>,
 }
 
 /// The return to an earlier revision.

@@ -4,7 +4,8 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Row, Tx, params};
 
 use crate::model::{
-    ClusterId, DeploymentId, DesiredStatus, FamilyRevision, InstanceId, ServiceId, Task, TaskId,
+    ClusterId, DeploymentId, DesiredStatus, FamilyRevision, HealthStatus, InstanceId, ServiceId,
+    Task, TaskId,
 };
 use crate::store::{document, from_document, parsed, row_count};
 
@@ -64,8 +65,9 @@ pub(crate) fn insert(tx: &mut Tx<'_>, task: &Task) -> db::Result<()> {
     tx.execute(
         "INSERT INTO tasks (task_id, cluster_id, instance_id, service_id, deployment_id, family, \
          revision, task_group, started_by, launch_type, last_status, desired_status, created_at, \
-         stopped_at, protected_until, version, details)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+         stopped_at, protected_until, version, details, started_at, health)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
+         ?19)",
         params![
             &task.id.0,
             &task.cluster.0,
@@ -83,7 +85,9 @@ pub(crate) fn insert(tx: &mut Tx<'_>, task: &Task) -> db::Result<()> {
             task.stopped_at,
             task.protected_until,
             task.version,
-            document(&task.details)?
+            document(&task.details)?,
+            task.details.started_at,
+            task.details.health_status.map(HealthStatus::as_str)
         ],
     )?;
     Ok(())
@@ -95,7 +99,8 @@ pub(crate) fn insert(tx: &mut Tx<'_>, task: &Task) -> db::Result<()> {
 pub(crate) fn update(tx: &mut Tx<'_>, task: &Task) -> db::Result<bool> {
     let changed = tx.execute(
         "UPDATE tasks SET instance_id = ?3, last_status = ?4, desired_status = ?5, \
-         stopped_at = ?6, protected_until = ?7, version = ?2 + 1, details = ?8
+         stopped_at = ?6, protected_until = ?7, version = ?2 + 1, details = ?8, started_at = ?9, \
+         health = ?10
          WHERE task_id = ?1 AND version = ?2",
         params![
             &task.id.0,
@@ -105,7 +110,9 @@ pub(crate) fn update(tx: &mut Tx<'_>, task: &Task) -> db::Result<bool> {
             task.desired_status.as_str(),
             task.stopped_at,
             task.protected_until,
-            document(&task.details)?
+            document(&task.details)?,
+            task.details.started_at,
+            task.details.health_status.map(HealthStatus::as_str)
         ],
     )?;
     Ok(changed == 1)
