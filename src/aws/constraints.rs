@@ -35,6 +35,11 @@ pub struct Limits {
 struct Wording {
     code: String,
     message: String,
+    /// For a required member that is missing, where the service has other words for it. `{Member}`
+    /// is the last name of the path, with a capital initial.
+    missing: Option<String>,
+    /// For a text that is none of the shape's values. `{values}` are these.
+    values: Option<String>,
 }
 
 /// Member name to shape name, with a `*` after it where the member is required.
@@ -174,7 +179,7 @@ impl Check<'_> {
                 .strip_suffix('*')
                 .map_or((shape.as_str(), false), |shape| (shape, true));
             match object.get(name) {
-                None | Some(Value::Null) if required => self.breaks("must not be null"),
+                None | Some(Value::Null) if required => self.misses(),
                 None | Some(Value::Null) => {}
                 Some(value) => self.member(shape, value)?,
             }
@@ -224,7 +229,7 @@ impl Check<'_> {
             let depth = self.path.len();
             let _ = write!(self.path, ".{}.member", at + 1);
             match value {
-                Value::Null => self.breaks("must not be null"),
+                Value::Null => self.misses(),
                 value => self.member(item, value)?,
             }
             self.path.truncate(depth);
@@ -241,7 +246,7 @@ impl Check<'_> {
             let depth = self.path.len();
             let _ = write!(self.path, ".{key}.member");
             match (value, &shape.value) {
-                (Value::Null, _) => self.breaks("must not be null"),
+                (Value::Null, _) => self.misses(),
                 (value, Some(of_values)) => self.member(of_values, value)?,
                 (_, None) => {}
             }
@@ -270,10 +275,15 @@ impl Check<'_> {
             self.breaks(&format!("must satisfy regular expression '{pattern}'"));
         }
         if !shape.values.is_empty() && !shape.values.iter().any(|value| value == text) {
-            self.breaks(&format!(
-                "Member must satisfy enum value set: [{}]",
-                shape.values.join(", ")
-            ));
+            match &self.limits.fault.values {
+                Some(wording) => {
+                    self.breaks_as(&wording.replace("{values}", &shape.values.join(",")));
+                }
+                None => self.breaks(&format!(
+                    "Member must satisfy enum value set: [{}]",
+                    shape.values.join(", ")
+                )),
+            }
         }
     }
 
@@ -295,6 +305,27 @@ impl Check<'_> {
         }
         if let Some(max) = shape.max.filter(|max| is(max, Ordering::Greater)) {
             self.breaks(&format!("must have value less than or equal to {max}"));
+        }
+    }
+
+    /// A required member is not there.
+    fn misses(&mut self) {
+        match &self.limits.fault.missing {
+            Some(wording) => self.breaks_as(wording),
+            None => self.breaks("must not be null"),
+        }
+    }
+
+    /// A broken rule for which the service has words of its own.
+    fn breaks_as(&mut self, wording: &str) {
+        if self.broken.is_none() {
+            let named = |part: &&str| *part != "member" && part.parse::<usize>().is_err();
+            let name = self.path.rsplit('.').find(named).unwrap_or_default();
+            let message = wording
+                .replace("{member}", name)
+                .replace("{Member}", &capitalised(name));
+            let code = self.limits.fault.code.clone();
+            self.broken = Some(Fault::sender(code, message));
         }
     }
 
@@ -344,6 +375,14 @@ impl Check<'_> {
 /// A limit of fractions, which the models keep far below the range of `i32`.
 fn float(limit: i64) -> f64 {
     i32::try_from(limit).map_or(f64::NAN, f64::from)
+}
+
+fn capitalised(name: &str) -> String {
+    let mut characters = name.chars();
+    let initial = characters
+        .next()
+        .map(|initial| initial.to_ascii_uppercase());
+    initial.into_iter().chain(characters).collect()
 }
 
 /// A path with a small initial for each of its names.

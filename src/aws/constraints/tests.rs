@@ -11,6 +11,8 @@ static ECR: LazyLock<Limits> =
     LazyLock::new(|| Limits::read(include_str!("../../api/ecr/limits.toml")));
 static STS: LazyLock<Limits> =
     LazyLock::new(|| Limits::read(include_str!("../../api/iam/sts_limits.toml")));
+static ECS: LazyLock<Limits> =
+    LazyLock::new(|| Limits::read(include_str!("../../api/ecs/limits.toml")));
 static IAM: LazyLock<Limits> =
     LazyLock::new(|| Limits::read(include_str!("../../api/iam/iam_limits.toml")));
 
@@ -22,7 +24,7 @@ fn refused(operation: &str, document: &Value) -> String {
 
 #[test]
 fn the_built_in_limits_are_whole() {
-    for limits in [&*ECR, &*STS, &*IAM] {
+    for limits in [&*ECR, &*ECS, &*STS, &*IAM] {
         let used = limits
             .operations
             .values()
@@ -220,6 +222,35 @@ fn maps_and_fractions() {
         ),
     ] {
         assert_eq!(checked(document), Err(message.to_owned()));
+    }
+}
+
+#[test]
+fn a_service_may_have_its_own_words() {
+    let limits = Limits::read(
+        r#"
+        [fault]
+        code = "E"
+        message = "{member} {constraint}"
+        missing = "{Member} can not be blank."
+        values = "{member} should be one of [{values}]"
+        [shapes]
+        Kind = { type = "string", values = ["a", "b"] }
+        Kinds = { type = "list", item = "Kind" }
+        [operations.Do]
+        kinds = "Kinds*"
+        "#,
+    );
+    for (document, message) in [
+        (json!({}), "E: Kinds can not be blank."),
+        (json!({"kinds": [null]}), "E: Kinds can not be blank."),
+        (
+            json!({"kinds": ["a", "c"]}),
+            "E: kinds should be one of [a,b]",
+        ),
+    ] {
+        let refused = limits.check("Do", &document).expect_err("refused");
+        assert_eq!(refused.to_string(), message);
     }
 }
 
