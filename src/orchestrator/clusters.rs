@@ -3,13 +3,14 @@
 use wharfinger_base::{Clock, Ids, Page};
 use wharfinger_db::{Db, Tx};
 
+use crate::capacity_strategy::{check_providers, check_strategy, is_fargate};
 use crate::error::{Error, Result};
 use crate::identifiers::cluster_name;
 use crate::model::{
-    AccountRegion, CapacityProviderStrategyItem, Cluster, ClusterDetails, ClusterId, ClusterName,
-    ClusterStatus, LaunchType, ServiceStatus, TaskStatus, new_hex_id,
+    AccountRegion, CapacityProviderStatus, CapacityProviderStrategyItem, Cluster, ClusterDetails,
+    ClusterId, ClusterName, ClusterStatus, LaunchType, ServiceStatus, TaskStatus, new_hex_id,
 };
-use crate::store::{clusters as store, counts};
+use crate::store::{capacity_providers, clusters as store, counts};
 
 /// Operations on clusters.
 #[derive(Clone)]
@@ -63,8 +64,13 @@ impl Clusters {
     /// what it has. An inactive cluster of the name is replaced by a new one.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] for a request that differs from the cluster of this name.
+    /// [`Error::InvalidParameter`] for a request that differs from the cluster of this name, or
+    /// with capacity providers that break a rule or do not exist.
     pub async fn create(&self, name: &ClusterName, details: ClusterDetails) -> Result<Cluster> {
+        check_capacity(
+            &details.capacity_providers,
+            &details.default_capacity_provider_strategy,
+        )?;
         let new = Cluster {
             id: ClusterId(new_hex_id(&self.ids)),
             name: name.clone(),
@@ -79,6 +85,7 @@ impl Clusters {
                 }
                 store::delete(tx, &old.id)?;
             }
+            require_providers(tx, &new.name.home, &new.details.capacity_providers)?;
             store::insert(tx, &new)?;
             Ok(new.clone())
         };
@@ -117,7 +124,7 @@ impl Clusters {
     /// Changes the settings of an active cluster and returns it.
     ///
     /// # Errors
-    /// [`Error::ClusterNotFound`], [`Error::ClusterInactive`].
+    /// [`Error::ClusterNotFound`]; [`Error::Client`] for an inactive one.
     pub async fn update(
         &self,
         name: &ClusterName,
@@ -125,8 +132,44 @@ impl Clusters {
     ) -> Result<Cluster> {
         let name = name.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let mut cluster = active(store::by_name(tx, &name)?)?;
+            let mut cluster = changeable(store::by_name(tx, &name)?)?;
             change(&mut cluster.details);
+            store::update(tx, &cluster)?;
+            Ok(cluster)
+        };
+        self.db.write(work).await
+    }
+
+    /// Sets the capacity providers and the default strategy of an active cluster.
+    ///
+    /// # Errors
+    /// [`Error::ClusterNotFound`]; [`Error::Client`] for an inactive one;
+    /// [`Error::InvalidParameter`] for providers or a strategy that break a rule;
+    /// [`Error::ResourceInUse`] for a provider to remove that a service or task has.
+    pub async fn put_capacity_providers(
+        &self,
+        name: &ClusterName,
+        providers: Vec<String>,
+        strategy: Vec<CapacityProviderStrategyItem>,
+    ) -> Result<Cluster> {
+        check_capacity(&providers, &strategy)?;
+        let name = name.clone();
+        let work = move |tx: &mut Tx<'_>| {
+            let mut cluster = changeable(store::by_name(tx, &name)?)?;
+            require_providers(tx, &name.home, &providers)?;
+            let old = &cluster.details.capacity_providers;
+            for removed in old.iter().filter(|one| !providers.contains(one)) {
+                if counts::uses_capacity_provider(tx, &cluster.id, removed)? {
+                    let message =
+                        "The specified capacity provider is in use and cannot be removed.";
+                    return Err(Error::ResourceInUse(message.to_owned()));
+                }
+            }
+            cluster.details.capacity_providers.clone_from(&providers);
+            cluster
+                .details
+                .default_capacity_provider_strategy
+                .clone_from(&strategy);
             store::update(tx, &cluster)?;
             Ok(cluster)
         };
@@ -176,6 +219,32 @@ pub(super) fn active(cluster: Option<Cluster>) -> Result<Cluster> {
         ClusterStatus::Active => Ok(cluster),
         ClusterStatus::Inactive => Err(Error::ClusterInactive),
     }
+}
+
+/// The cluster, if it is there and its settings may change.
+fn changeable(cluster: Option<Cluster>) -> Result<Cluster> {
+    active(cluster).map_err(|error| match error {
+        Error::ClusterInactive => Error::Client("Cluster was not ACTIVE.".to_owned()),
+        error => error,
+    })
+}
+
+fn check_capacity(providers: &[String], strategy: &[CapacityProviderStrategyItem]) -> Result<()> {
+    check_providers(providers)?;
+    check_strategy(strategy, providers)
+}
+
+/// Checks that the account has these capacity providers.
+fn require_providers(tx: &mut Tx<'_>, home: &AccountRegion, providers: &[String]) -> Result<()> {
+    for provider in providers.iter().filter(|one| !is_fargate(one)) {
+        let found = capacity_providers::by_name(tx, home, provider)?;
+        if found.is_none_or(|found| found.status != CapacityProviderStatus::Active) {
+            let message = "The specified capacity provider does not exist. Specify a valid name \
+                           or ARN and try again.";
+            return Err(Error::InvalidParameter(message.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// An existing cluster, if a repeated request says nothing else than what it has.

@@ -227,6 +227,34 @@ pub enum NamedResource {
     CapacityProvider(AccountRegion, String),
 }
 
+impl NamedResource {
+    pub fn arn(&self) -> Arn {
+        match self {
+            Self::Cluster(name) => name.arn(),
+            Self::Instance(cluster, id) => cluster.instance_arn(id),
+            Self::Task(cluster, id) => cluster.task_arn(id),
+            Self::Service(cluster, name) => cluster.service_arn(name),
+            Self::TaskDefinition {
+                home,
+                family,
+                revision,
+            } => home.arn(&format!("task-definition/{family}:{revision}")),
+            Self::CapacityProvider(home, name) => home.arn(&format!("capacity-provider/{name}")),
+        }
+    }
+
+    /// The account and region of the resource.
+    pub const fn home(&self) -> &AccountRegion {
+        match self {
+            Self::Cluster(name)
+            | Self::Instance(name, _)
+            | Self::Task(name, _)
+            | Self::Service(name, _) => &name.home,
+            Self::TaskDefinition { home, .. } | Self::CapacityProvider(home, _) => home,
+        }
+    }
+}
+
 /// The resource that an ARN names.
 ///
 /// # Errors

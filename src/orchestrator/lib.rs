@@ -1,7 +1,10 @@
 //! The orchestrator: clusters, container instances, task definitions, tasks and services.
 
+pub mod account_settings;
 mod agent_sessions;
 mod assignments;
+mod capacity_providers;
+pub mod capacity_strategy;
 mod clusters;
 #[allow(dead_code, unused_imports, reason = "its caller is being written")]
 mod deployment;
@@ -17,19 +20,23 @@ mod service_wake;
 mod state_change;
 #[allow(dead_code, reason = "its callers are being written")]
 mod store;
+mod tags;
 mod task_credentials;
 mod task_definition;
 mod task_definitions;
 mod tasks;
 
+pub use account_settings::AccountSettings;
 pub use agent_sessions::{AgentSession, AgentSessions, SessionEvent};
 pub use assignments::{AssignedTask, Assignments, Reporter, TaskToRun, registrant};
+pub use capacity_providers::CapacityProviders;
 pub use clusters::{ClusterCounts, Clusters, LaunchCounts};
 pub use error::Error;
 use nodes::Nodes;
 pub use reconcile::{AgentPoll, InstanceReconciler};
 pub use service_wake::ServiceWake;
 pub use state_change::{ContainerReport, ReportedStatus, TaskReport};
+pub use tags::{Tags, check as check_tags};
 pub use task_credentials::{CredentialsError, RENEWED_BEFORE, TaskCredentials};
 pub use task_definitions::{
     DeletionFailure, Deletions, FamilyStatus, MAX_DELETIONS, TaskDefinitionListing, TaskDefinitions,
@@ -51,6 +58,9 @@ pub struct Orchestrator {
     pub clusters: Clusters,
     pub task_definitions: TaskDefinitions,
     pub tasks: Tasks,
+    pub capacity_providers: CapacityProviders,
+    pub settings: AccountSettings,
+    pub tags: Tags,
 }
 
 impl Orchestrator {
@@ -62,6 +72,9 @@ impl Orchestrator {
             clusters: Clusters::new(db.clone(), clock.clone(), ids.clone()),
             task_definitions: TaskDefinitions::new(db.clone(), clock.clone()),
             tasks: Tasks::new(db.clone(), clock.clone(), ids.clone(), nodes),
+            capacity_providers: CapacityProviders::new(db.clone(), clock.clone()),
+            settings: AccountSettings::new(db.clone()),
+            tags: Tags::new(db.clone()),
         }
     }
 }

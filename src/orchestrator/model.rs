@@ -1,6 +1,7 @@
 //! The types of the orchestrator. Shapes that the ECS API and the index share keep the form of the
 //! API.
 
+mod capacity_provider;
 mod cluster;
 mod container_definition;
 mod containers;
@@ -16,6 +17,10 @@ mod task_definition;
 mod volumes;
 mod wire_enum;
 
+pub use capacity_provider::{
+    AutoScalingGroupProvider, CapacityProvider, CapacityProviderDetails, CapacityProviderStatus,
+    CapacityProviderUpdateStatus, ManagedScaling, Switch,
+};
 pub use cluster::{Cluster, ClusterDetails, ClusterStatus};
 pub use container_definition::{
     ContainerCondition, ContainerDefinition, ContainerDependency, ContainerRestartPolicy, Device,

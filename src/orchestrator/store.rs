@@ -1,6 +1,8 @@
 //! The SQL of the orchestrator: rows in, model types out. No decisions.
 
+pub(crate) mod account_settings;
 pub(crate) mod assignments;
+pub(crate) mod capacity_providers;
 pub(crate) mod client_tokens;
 pub(crate) mod clusters;
 pub(crate) mod counts;
@@ -10,6 +12,7 @@ pub(crate) mod nodes;
 pub(crate) mod service_events;
 pub(crate) mod service_tasks;
 pub(crate) mod services;
+pub(crate) mod tags;
 pub(crate) mod task_definitions;
 pub(crate) mod tasks;
 

@@ -100,25 +100,26 @@ pub(crate) fn delete(tx: &mut Tx<'_>, id: &ClusterId) -> db::Result<()> {
     Ok(())
 }
 
-/// Whether an active cluster of the account and region is associated with the capacity provider.
-pub(crate) fn uses_capacity_provider(
+/// An active cluster of the account and region that is associated with the capacity provider.
+pub(crate) fn with_capacity_provider(
     tx: &mut Tx<'_>,
     home: &AccountRegion,
     provider: &str,
-) -> db::Result<bool> {
+) -> db::Result<Option<Cluster>> {
     let mut after = String::new();
     loop {
         let clusters = page(tx, home, &after, SCANNED)?;
+        match clusters.last() {
+            Some(last) if clusters.len() == SCANNED => after.clone_from(&last.name.name),
+            _ => after.clear(),
+        }
         let uses = |cluster: &Cluster| {
             let providers = &cluster.details.capacity_providers;
             providers.iter().any(|one| one == provider)
         };
-        if clusters.iter().any(uses) {
-            return Ok(true);
-        }
-        match clusters.last() {
-            Some(last) if clusters.len() == SCANNED => after.clone_from(&last.name.name),
-            _ => return Ok(false),
+        let found = clusters.into_iter().find(uses);
+        if found.is_some() || after.is_empty() {
+            return Ok(found);
         }
     }
 }
@@ -183,10 +184,11 @@ mod tests {
                 assert_eq!(page(tx, &home, "", 1)?, [first.clone()]);
                 assert_eq!(page(tx, &home, "a", 9)?, vec![other.clone()]);
                 assert_eq!(active_after(tx, "", 9)?, [other.clone(), first.clone()]);
-                assert!(uses_capacity_provider(tx, &home, "of-a")?);
+                let using = with_capacity_provider(tx, &home, "of-a")?;
+                assert_eq!(using.as_ref(), Some(&first));
                 first.status = ClusterStatus::Inactive;
                 update(tx, &first)?;
-                assert!(!uses_capacity_provider(tx, &home, "of-a")?);
+                assert_eq!(with_capacity_provider(tx, &home, "of-a")?, None);
                 assert_eq!(page(tx, &home, "", 9)?, [other]);
                 assert_eq!(by_name(tx, &first.name)?.as_ref(), Some(&first));
                 delete(tx, &first.id)?;

@@ -2,7 +2,9 @@
 
 use wharfinger_db::{self as db, Tx, params};
 
-use crate::model::{ClusterId, InstanceId, LaunchType, ServiceStatus, TaskStatus};
+use crate::model::{
+    CapacityProviderStrategyItem, ClusterId, InstanceId, LaunchType, ServiceStatus, TaskStatus,
+};
 use crate::store::{from_document, parsed};
 
 /// Tasks of a cluster in a state that are started in a way.
@@ -73,13 +75,62 @@ pub(crate) fn services_of_cluster(
     )
 }
 
-/// Active and draining instances of a cluster.
+/// Active and draining instances of a cluster, without those that serve Fargate.
 pub(crate) fn instances_of_cluster(tx: &mut Tx<'_>, cluster: &ClusterId) -> db::Result<i64> {
     let count = tx.query_optional(
-        "SELECT COUNT(*) FROM container_instances WHERE cluster_id = ?1
-         AND status IN ('ACTIVE', 'DRAINING')",
+        "SELECT COUNT(*) FROM container_instances WHERE cluster_id = ?1 \
+         AND status IN ('ACTIVE', 'DRAINING') AND details NOT LIKE '%\"isFargate\":true%'",
         params![&cluster.0],
         |row| Ok(row.integer(0)),
     )?;
     Ok(count.unwrap_or_default())
+}
+
+/// What is read of the `details` of services.
+#[derive(serde::Deserialize)]
+struct Strategies {
+    target: Strategy,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Strategy {
+    capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
+}
+
+/// What is read of the `details` of tasks.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Placed {
+    capacity_provider: Option<String>,
+}
+
+/// Whether a service or a task of the cluster that has not ended uses the capacity provider.
+pub(crate) fn uses_capacity_provider(
+    tx: &mut Tx<'_>,
+    cluster: &ClusterId,
+    provider: &str,
+) -> db::Result<bool> {
+    let of_services = tx.query(
+        "SELECT details FROM services WHERE cluster_id = ?1 AND status <> 'INACTIVE'",
+        params![&cluster.0],
+        |row| {
+            let Strategies { target } = from_document(row.text(0))?;
+            let mut items = target.capacity_provider_strategy.into_iter();
+            Ok(items.any(|item| item.capacity_provider == provider))
+        },
+    )?;
+    if of_services.contains(&true) {
+        return Ok(true);
+    }
+    let of_tasks = tx.query(
+        "SELECT details FROM tasks WHERE cluster_id = ?1 AND desired_status IN ('RUNNING', \
+         'STOPPED') AND last_status <> 'STOPPED'",
+        params![&cluster.0],
+        |row| {
+            let placed: Placed = from_document(row.text(0))?;
+            Ok(placed.capacity_provider.as_deref() == Some(provider))
+        },
+    )?;
+    Ok(of_tasks.contains(&true))
 }
