@@ -141,6 +141,17 @@ impl<S: Service> Demand<S> {
         }
     }
 
+    /// An action of another service by its full name, such as `iam:PassRole`.
+    #[must_use]
+    pub fn of_other_service(action: &str, resource: S::ResourceId) -> Self {
+        Self {
+            action: action.to_owned(),
+            resource,
+            facts: RequestFacts::default(),
+            keys_of_resource: Vec::new(),
+        }
+    }
+
     /// For an action with a condition key that the resource determines, such as
     /// `iam:PermissionsBoundary`. The request lacks the key where the resource has no value.
     #[must_use]
