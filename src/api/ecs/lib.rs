@@ -1,1 +1,100 @@
 //! Amazon ECS.
+
+mod capacity_providers;
+mod cluster_view;
+mod clusters;
+#[allow(dead_code, reason = "its callers are being written")]
+mod demands;
+mod error;
+mod paging;
+mod resource;
+mod settings;
+mod tags;
+mod views;
+
+use std::sync::{Arc, LazyLock};
+
+pub use error::Error;
+pub use resource::{EcsResource, ResourceId};
+use wharfinger_api_core::{OperationEntry, Service, ServiceModel, operations};
+use wharfinger_aws::Family;
+use wharfinger_aws::constraints::Limits;
+use wharfinger_iam::{Caller, Iam};
+use wharfinger_orchestrator::Orchestrator;
+
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Amazon ECS, API version 2014-11-13.
+pub static MODEL: ServiceModel = ServiceModel {
+    name: "ecs",
+    family: Family::Json,
+    target: "AmazonEC2ContainerServiceV20141113",
+    version: "2014-11-13",
+    namespace: "http://ecs.amazonaws.com/doc/2014-11-13/",
+    limits: &LIMITS,
+    unsupported: &[],
+};
+
+static LIMITS: LazyLock<Limits> = LazyLock::new(|| Limits::read(include_str!("limits.toml")));
+
+/// The service.
+pub struct Ecs;
+
+/// The handles that ECS's operations use.
+pub struct State {
+    pub orchestrator: Orchestrator,
+    pub iam: Arc<Iam>,
+}
+
+impl Service for Ecs {
+    type State = State;
+    type ResourceId = ResourceId;
+    type Resource = EcsResource;
+    type Error = Error;
+
+    fn model() -> &'static ServiceModel {
+        &MODEL
+    }
+
+    fn operations() -> &'static [OperationEntry<Self>] {
+        OPERATIONS
+    }
+
+    async fn load(state: &State, id: &ResourceId, _caller: &Caller) -> Result<EcsResource> {
+        EcsResource::load(state, id).await
+    }
+}
+
+static OPERATIONS: &[OperationEntry<Ecs>] = operations![
+    clusters::CreateCluster,
+    clusters::DescribeClusters,
+    clusters::ListClusters,
+    clusters::DeleteCluster,
+    clusters::UpdateCluster,
+    clusters::UpdateClusterSettings,
+    clusters::PutClusterCapacityProviders,
+    capacity_providers::CreateCapacityProvider,
+    capacity_providers::DescribeCapacityProviders,
+    capacity_providers::UpdateCapacityProvider,
+    capacity_providers::DeleteCapacityProvider,
+    settings::ListAccountSettings,
+    settings::PutAccountSetting,
+    settings::PutAccountSettingDefault,
+    settings::DeleteAccountSetting,
+    tags::TagResource,
+    tags::UntagResource,
+    tags::ListTagsForResource,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_has_limits_and_no_other_has() {
+        let mut served: Vec<&str> = OPERATIONS.iter().map(OperationEntry::name).collect();
+        served.sort_unstable();
+        let known: Vec<&str> = MODEL.limits.operations().map(|(name, _)| name).collect();
+        assert_eq!(served, known);
+    }
+}
