@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wharfinger_api_ecr as ecr;
+use wharfinger_api_ecs as ecs;
 use wharfinger_api_iam::iam;
 use wharfinger_audit::AuditLog;
 use wharfinger_aws::Arn;
@@ -10,6 +11,7 @@ use wharfinger_base::{Clock, Ids};
 use wharfinger_db::Db;
 use wharfinger_iam::Iam;
 use wharfinger_monitoring::Logs;
+use wharfinger_orchestrator::Orchestrator;
 use wharfinger_registry::{self as registry, Registry, RegistryId, RepositoryResource};
 
 use crate::config::Config;
@@ -22,6 +24,7 @@ pub struct App {
     pub db: Db,
     pub iam: Arc<Iam>,
     pub registry: Registry,
+    pub orchestrator: Orchestrator,
     pub logs: Logs,
     /// Off except in a server.
     pub audit: AuditLog,
@@ -54,6 +57,13 @@ impl App {
             iam: Arc::clone(&self.iam),
             names: Arc::new(self.config.names.clone()),
             presigned_downloads: self.config.distribution.presigned_redirects,
+        }
+    }
+
+    pub(super) fn ecs_state(&self) -> ecs::State {
+        ecs::State {
+            orchestrator: self.orchestrator.clone(),
+            iam: Arc::clone(&self.iam),
         }
     }
 

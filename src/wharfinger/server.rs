@@ -21,6 +21,7 @@ use wharfinger_db::{
 use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError, Traffic};
 use wharfinger_iam::{self as iam, Iam, KeyFileError, MasterKey, NewAccessKey};
 use wharfinger_monitoring::{self as monitoring, Logs};
+use wharfinger_orchestrator::Orchestrator;
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{BlobStoreError, Registry, UploadSweep};
 use wharfinger_telemetry::{Kind, MetricsError, Reading};
@@ -181,7 +182,12 @@ impl Server {
 
 /// The tables of all crates that use the index.
 pub fn migrations(database: &DatabaseConfig) -> Vec<Migration> {
-    let mut all = [wharfinger_registry::MIGRATIONS, iam::MIGRATIONS].concat();
+    let mut all = [
+        wharfinger_registry::MIGRATIONS,
+        iam::MIGRATIONS,
+        wharfinger_orchestrator::MIGRATIONS,
+    ]
+    .concat();
     if let DatabaseConfig::Postgres { .. } = database {
         all.extend(monitoring::MIGRATIONS);
     }
@@ -230,12 +236,14 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let blobs = BlobStore::open(&config.blobs, config.durability, ids.clone()).await?;
     let registry = Registry::new(&db, &blobs, &clock, &ids, config.registry.clone());
     let logs = Logs::new(logs, clock.clone(), ids.clone());
+    let orchestrator = Orchestrator::new(&db, &clock, &ids);
     Ok(App {
         clock,
         ids,
         db,
         iam: Arc::new(iam),
         registry,
+        orchestrator,
         logs,
         audit: AuditLog::off(),
         config,

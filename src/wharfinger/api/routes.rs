@@ -14,6 +14,7 @@ use wharfinger_api_core::{
 };
 use wharfinger_api_distribution::{self as distribution, DistributionErrors, DistributionState};
 use wharfinger_api_ecr as ecr;
+use wharfinger_api_ecs as ecs;
 use wharfinger_api_iam::{iam, sts};
 use wharfinger_api_logs as logs;
 use wharfinger_db::Db;
@@ -33,6 +34,10 @@ pub static AWS_SERVICES: &[AwsService] = &[
     AwsService {
         model: &ecr::MODEL,
         mount: |app| MountedService::new::<ecr::Ecr>(app.ecr_state()),
+    },
+    AwsService {
+        model: &ecs::MODEL,
+        mount: |app| MountedService::new::<ecs::Ecs>(app.ecs_state()),
     },
     AwsService {
         model: &iam::MODEL,
