@@ -2,6 +2,7 @@
 
 mod distribution;
 mod ecr;
+mod ecs;
 mod iam;
 mod logs;
 mod process;

@@ -3,6 +3,7 @@
 mod aws;
 mod client;
 mod content;
+mod ecs;
 mod process;
 mod query;
 mod server;
@@ -11,6 +12,7 @@ mod signature;
 pub(crate) use aws::{Aws, Outcome, now, on, seconds};
 pub(crate) use client::{Client, Response};
 pub(crate) use content::{digest_of, image, index, sha512_of};
+pub(crate) use ecs::Ecs;
 pub(crate) use process::{Process, command, run, run_ok, stderr};
 pub(crate) use query::QueryOutcome;
 pub(crate) use server::{ACCOUNT, Setup, TestServer};
