@@ -15,6 +15,7 @@ use crate::model::{
     AccountRegion, Cluster, ContainerInstance, FamilyRevision, InstanceId, InstanceStatus, Task,
     TaskDefinition, TaskId, TaskStopCode,
 };
+use crate::nodes::Nodes;
 use crate::store;
 pub use crate::store::assignments::AssignedTask;
 pub(crate) use reports::stop_all;
@@ -33,6 +34,7 @@ pub struct Assignments {
     db: Db,
     clock: Clock,
     sessions: AgentSessions,
+    nodes: Nodes,
     definitions: Arc<Cache<DefinitionKey, Arc<TaskDefinition>>>,
 }
 
@@ -47,11 +49,12 @@ pub struct TaskToRun {
 }
 
 impl Assignments {
-    pub(super) fn new(db: Db, clock: Clock, sessions: AgentSessions) -> Self {
+    pub(super) fn new(db: Db, clock: Clock, sessions: AgentSessions, nodes: Nodes) -> Self {
         Self {
             db,
             clock,
             sessions,
+            nodes,
             definitions: Arc::new(Cache::new(DEFINITIONS)),
         }
     }
@@ -71,6 +74,7 @@ impl Assignments {
             Ok(true)
         };
         let is_active = self.db.write(work).await?;
+        self.nodes.note(instance);
         Ok(is_active.then_some(session))
     }
 
@@ -82,8 +86,10 @@ impl Assignments {
         }
         let (id, last_seen) = (session.instance().clone(), session.last_seen());
         drop(session);
+        let instance = id.clone();
         let work = move |tx: &mut Tx<'_>| store::assignments::set_disconnected(tx, &id, last_seen);
         self.db.write(work).await?;
+        self.nodes.note(&instance);
         Ok(())
     }
 
@@ -155,14 +161,18 @@ impl Assignments {
     /// Records that up to `limit` agents without a sign of life since `before` have no connection;
     /// returns how many.
     pub(crate) async fn disconnect_silent(&self, before: Timestamp, limit: usize) -> Result<usize> {
-        let work = move |tx: &mut Tx<'_>| -> Result<usize> {
+        let work = move |tx: &mut Tx<'_>| -> Result<Vec<ContainerInstance>> {
             let silent = store::instances::silent_since(tx, before, limit)?;
             for instance in &silent {
                 store::assignments::set_disconnected(tx, &instance.id, before)?;
             }
-            Ok(silent.len())
+            Ok(silent)
         };
-        self.db.write(work).await
+        let silent = self.db.write(work).await?;
+        for instance in &silent {
+            self.nodes.note(&instance.id);
+        }
+        Ok(silent.len())
     }
 
     /// Stops the tasks of up to `limit` instances without a connection since `before`; returns how
@@ -190,6 +200,7 @@ impl Assignments {
                 stop_all(tx, id, code, &reason, now)
             };
             let stopped = self.db.write(work).await?;
+            self.nodes.note(id);
             tracing::warn!(instance = id.0, tasks = stopped, "an instance is lost");
         }
         Ok(lost.len())

@@ -68,10 +68,15 @@ impl Orchestrator {
         let nodes = Nodes::new(db.clone(), clock.clone(), ids.clone());
         let sessions = AgentSessions::default();
         Self {
-            assignments: Assignments::new(db.clone(), clock.clone(), sessions),
+            assignments: Assignments::new(
+                db.clone(),
+                clock.clone(),
+                sessions.clone(),
+                nodes.clone(),
+            ),
             clusters: Clusters::new(db.clone(), clock.clone(), ids.clone()),
             task_definitions: TaskDefinitions::new(db.clone(), clock.clone()),
-            tasks: Tasks::new(db.clone(), clock.clone(), ids.clone(), nodes),
+            tasks: Tasks::new(db.clone(), clock.clone(), ids.clone(), nodes, sessions),
             capacity_providers: CapacityProviders::new(db.clone(), clock.clone()),
             settings: AccountSettings::new(db.clone()),
             tags: Tags::new(db.clone()),

@@ -22,6 +22,9 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 /// Instances that one read loads.
 const LOADED: usize = 500;
 
+/// Instances that may be noted for a cluster on which nobody works.
+const MAX_NOTED: usize = 20_000;
+
 /// Clusters that are kept in memory. Those beyond that nobody works on are read again at their
 /// next use.
 const MAX_CLUSTERS: usize = 256;
@@ -60,9 +63,11 @@ impl Nodes {
     }
 
     /// Notes that this server changed an instance or its tasks. To be called after the commit.
-    pub(crate) fn note(&self, cluster: &ClusterId, instance: &InstanceId) {
+    /// Clusters that the instance does not belong to see that when they look.
+    pub(crate) fn note(&self, instance: &InstanceId) {
         let clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cluster) = clusters.get(cluster) {
+        #[expect(clippy::iter_over_hash_type, reason = "each cluster is on its own")]
+        for cluster in clusters.values() {
             cluster.note(instance);
         }
     }
@@ -184,7 +189,10 @@ impl NodesOfCluster {
     /// Notes that an instance is to be read again.
     pub(crate) fn note(&self, instance: &InstanceId) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        changed.insert(instance.clone());
+        // What is dropped is found when all versions are compared.
+        if changed.len() < MAX_NOTED {
+            changed.insert(instance.clone());
+        }
     }
 
     /// Some of the noted instances, which are noted no more.

@@ -22,10 +22,9 @@ pub use request::{ClientToken, Placement, StartTasks, StartedTasks};
 use wharfinger_base::{Clock, Ids};
 use wharfinger_db::{self as db, Db, Tx};
 
+use crate::agent_sessions::AgentSessions;
 use crate::error::{Error, Result};
-use crate::model::{
-    ClusterId, Container, DesiredStatus, InstanceId, Task, TaskId, TaskStatus, TaskStopCode,
-};
+use crate::model::{ClusterId, Container, DesiredStatus, Task, TaskId, TaskStatus, TaskStopCode};
 use crate::nodes::Nodes;
 use crate::store::tasks as store;
 
@@ -42,16 +41,24 @@ pub struct Tasks {
     clock: Clock,
     ids: Ids,
     nodes: Nodes,
+    sessions: AgentSessions,
     starts: Arc<queue::Queues>,
 }
 
 impl Tasks {
-    pub(super) fn new(db: Db, clock: Clock, ids: Ids, nodes: Nodes) -> Self {
+    pub(super) fn new(
+        db: Db,
+        clock: Clock,
+        ids: Ids,
+        nodes: Nodes,
+        sessions: AgentSessions,
+    ) -> Self {
         Self {
             db,
             clock,
             ids,
             nodes,
+            sessions,
             starts: Arc::default(),
         }
     }
@@ -107,8 +114,8 @@ impl Tasks {
             true
         };
         let (task, was_changed) = self.change(id, change).await?;
-        if was_changed {
-            self.announce(&task.cluster, task.instance.as_ref());
+        if let (true, Some(instance)) = (was_changed, &task.instance) {
+            self.sessions.wake(instance);
         }
         Ok(task)
     }
@@ -140,13 +147,5 @@ impl Tasks {
             }
         }
         Err(Error::Index(db::Error::Conflict))
-    }
-
-    /// Tells those that act on an instance's tasks that some changed. To be called after the
-    /// commit.
-    fn announce(&self, cluster: &ClusterId, instance: Option<&InstanceId>) {
-        if let Some(instance) = instance {
-            self.nodes.note(cluster, instance);
-        }
     }
 }

@@ -134,15 +134,19 @@ impl Assignments {
     /// Stops a task that its agent cannot be told to run, such as one whose role cannot be assumed.
     pub async fn fail(&self, id: &TaskId, reason: &str) -> Result<()> {
         let (id, reason, now) = (id.clone(), reason.to_owned(), self.clock.now());
-        let work = move |tx: &mut Tx<'_>| -> Result<()> {
+        let work = move |tx: &mut Tx<'_>| -> Result<Option<InstanceId>> {
             let Some(task) = store::tasks::by_id(tx, &id)? else {
-                return Ok(());
+                return Ok(None);
             };
             let code = Some(TaskStopCode::TaskFailedToStart);
-            let stopped = state_change::lost(&task, code, &reason, now);
-            stopped.map_or(Ok(()), |stopped| write(tx, &task, &stopped))
+            if let Some(stopped) = state_change::lost(&task, code, &reason, now) {
+                write(tx, &task, &stopped)?;
+            }
+            Ok(task.instance)
         };
-        self.db.write(work).await
+        let instance = self.db.write(work).await?;
+        self.note(instance.as_ref());
+        Ok(())
     }
 
     async fn change(
@@ -154,17 +158,27 @@ impl Assignments {
     ) -> Result<()> {
         let (cluster, id) = (cluster.id.clone(), id.clone());
         let allowed = Allowed::from(reporter);
-        let work = move |tx: &mut Tx<'_>| -> Result<()> {
+        let work = move |tx: &mut Tx<'_>| -> Result<Option<InstanceId>> {
             let task = store::tasks::by_id(tx, &id)?;
             let task = task.filter(|task| task.cluster == cluster);
             let task = task.ok_or_else(|| unknown_task(&id))?;
             check_reporter(tx, &task, &allowed)?;
-            match change(tx, &task)? {
-                Some(changed) => write(tx, &task, &changed),
-                None => Ok(()),
-            }
+            let Some(changed) = change(tx, &task)? else {
+                return Ok(None);
+            };
+            write(tx, &task, &changed)?;
+            Ok(changed.instance)
         };
-        self.db.write(work).await
+        let instance = self.db.write(work).await?;
+        self.note(instance.as_ref());
+        Ok(())
+    }
+
+    /// Tells placement that the tasks of an instance changed.
+    fn note(&self, instance: Option<&InstanceId>) {
+        if let Some(instance) = instance {
+            self.nodes.note(instance);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use wharfinger_base::Ids;
 use wharfinger_db::testing::every_engine;
 use wharfinger_reconcile::Reconciler as _;
 
@@ -28,8 +29,9 @@ impl World {
     async fn new(db: Db) -> Self {
         let clock = Clock::manual(START);
         let sessions = AgentSessions::default();
+        let nodes = Nodes::new(db.clone(), clock.clone(), Ids::default());
         let world = Self {
-            assignments: Assignments::new(db.clone(), clock.clone(), sessions),
+            assignments: Assignments::new(db.clone(), clock.clone(), sessions, nodes),
             cluster: cluster(),
             instance: InstanceId("i".repeat(32)),
             clock,

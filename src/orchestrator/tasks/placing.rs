@@ -121,6 +121,7 @@ impl Tasks {
         }
         for (instance, version) in &stored_versions {
             loaded.nodes.set_version(instance, *version);
+            self.sessions.wake(instance);
         }
         Ok((decisions, stored?))
     }

@@ -11,7 +11,7 @@ use super::*;
 use crate::Orchestrator;
 use crate::model::{
     AccountRegion, Capacity, CapacityProviderStrategyItem, Cluster, ClusterDetails, ClusterName,
-    ContainerInstance, FamilyRevision, InstanceDetails, InstanceStatus, LaunchType,
+    ContainerInstance, FamilyRevision, InstanceDetails, InstanceId, InstanceStatus, LaunchType,
     PlacementConstraint, PlacementConstraintType, Reservation, ServiceId, TaskDefinition,
     TaskDefinitionDocument, TaskDefinitionStatus, TaskOverride,
 };
@@ -348,11 +348,7 @@ async fn tasks_of_capacity_providers_wait_for_room() {
         let tasks = &world.orchestrator.tasks;
         assert_eq!(tasks.place_waiting(&world.cluster).await, Ok(0));
         world.add("b", Some("spot")).await;
-        world
-            .orchestrator
-            .tasks
-            .nodes
-            .note(&world.cluster.id, &InstanceId("b".to_owned()));
+        tasks.nodes.note(&InstanceId("b".to_owned()));
         assert_eq!(tasks.place_waiting(&world.cluster).await, Ok(1));
         assert_eq!(tasks.place_waiting(&world.cluster).await, Ok(0));
         let found = tasks

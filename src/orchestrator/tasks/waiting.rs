@@ -47,6 +47,7 @@ impl Tasks {
             // The next decision reads what was taken, whether it was stored or not.
             if let Some(instance) = &task.instance {
                 of_cluster.note(instance);
+                self.sessions.wake(instance);
             }
         }
         Ok(stored?)
