@@ -182,13 +182,17 @@ impl<'a> AccessRequest<'a> {
     fn of_caller(&self, key: &Key) -> Option<Cow<'a, str>> {
         let caller = self.caller;
         let known = match caller.principal {
-            Principal::Root | Principal::User(_) | Principal::AssumedRole { .. } => true,
+            Principal::Root
+            | Principal::User(_)
+            | Principal::AssumedRole { .. }
+            | Principal::FederatedUser { .. } => true,
             Principal::WebIdentity { .. } | Principal::Service(_) | Principal::Anonymous => false,
         };
         match (key, &caller.principal) {
             (Key::PrincipalType, Principal::Root) => Some("Account".into()),
             (Key::PrincipalType, Principal::User(_)) => Some("User".into()),
             (Key::PrincipalType, Principal::AssumedRole { .. }) => Some("AssumedRole".into()),
+            (Key::PrincipalType, Principal::FederatedUser { .. }) => Some("FederatedUser".into()),
             (Key::PrincipalType, Principal::Anonymous) => Some("Anonymous".into()),
             (Key::PrincipalArn, _) if known => Some(caller.principal_arn().as_str().into()),
             (Key::PrincipalAccount, _) if known => Some(caller.account.as_str().into()),

@@ -56,8 +56,8 @@ pub enum Error {
     #[error("The security token included in the request is expired")]
     SessionExpired,
     /// The words are STS's own.
-    #[error("Cannot call GetSessionToken with session credentials")]
-    SessionOfSession,
+    #[error("Cannot call {0} with session credentials")]
+    SessionOfSession(&'static str),
     /// The words of the following are STS's own where AWS documents them.
     #[error("There is no role {0}")]
     NoSuchRole(String),

@@ -30,6 +30,7 @@ use crate::pattern::{ArnFields, ArnPattern, Pattern, PatternMatch, Variables, ar
 use crate::policy::{Listed, NamedPrincipal, Policy, Statement};
 use crate::policy_set::{PolicySet, TrustPolicy};
 use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal};
+use wharfinger_aws::Arn;
 
 /// Steps counted for a statement besides its patterns and conditions.
 pub(super) const STATEMENT_STEPS: usize = 16;
@@ -211,6 +212,7 @@ fn combine_trust(request: &AccessRequest<'_>, scans: &Scans<'_>) -> Decision {
         Principal::Root
         | Principal::User(_)
         | Principal::AssumedRole { .. }
+        | Principal::FederatedUser { .. }
         | Principal::Anonymous => true,
     };
     let same_account = caller.account == request.resource_account;
@@ -401,7 +403,9 @@ fn names_caller(name: &NamedPrincipal, caller: &Caller) -> Option<Strength> {
     // policies, the user's own name gives no more than they do ("Federated user sessions" in the
     // user guide).
     let by_identity = match caller.principal {
-        Principal::AssumedRole { .. } => Strength::GrantsWithinLimits,
+        Principal::AssumedRole { .. } | Principal::FederatedUser { .. } => {
+            Strength::GrantsWithinLimits
+        }
         _ if caller.session_policies.is_some() => Strength::GrantsWithinLimits,
         _ => Strength::Grants,
     };
@@ -410,6 +414,8 @@ fn names_caller(name: &NamedPrincipal, caller: &Caller) -> Option<Strength> {
         NamedPrincipal::Account(account) => {
             (*account == caller.account).then_some(Strength::Delegates)
         }
+        NamedPrincipal::Arn(arn) if names_lender(arn, caller) => Some(by_identity),
+        NamedPrincipal::Arn(_) if names_session(name, caller) => Some(Strength::Grants),
         NamedPrincipal::Arn(arn) if arn == caller.principal_arn() => Some(by_identity),
         NamedPrincipal::Arn(arn) => (arn == caller.arn()).then_some(Strength::Grants),
         NamedPrincipal::UniqueId(id) if caller.unique_id() == Some(id.as_str()) => {
@@ -431,11 +437,24 @@ fn names_caller(name: &NamedPrincipal, caller: &Caller) -> Option<Strength> {
     }
 }
 
-/// Whether a principal is the caller's session of a role, by its ARN or by the role's unique id.
+/// Whether the ARN is that of the user that lends the caller its permissions.
+fn names_lender(arn: &Arn, caller: &Caller) -> bool {
+    match &caller.principal {
+        Principal::FederatedUser {
+            lender: Some(lender),
+            ..
+        } => lender.arn(caller.account) == *arn,
+        _ => false,
+    }
+}
+
+/// Whether a principal is the caller's session of a role, by its ARN or by the role's unique id, or
+/// the caller as a federated user.
 fn names_session(name: &NamedPrincipal, caller: &Caller) -> bool {
     let of_role = matches!(caller.principal, Principal::AssumedRole { .. });
+    let is_federated = matches!(caller.principal, Principal::FederatedUser { .. });
     match name {
-        NamedPrincipal::Arn(arn) => of_role && arn == caller.arn(),
+        NamedPrincipal::Arn(arn) => (of_role || is_federated) && arn == caller.arn(),
         NamedPrincipal::UniqueId(id) => of_role && id == caller.user_id(),
         NamedPrincipal::Anyone
         | NamedPrincipal::Account(_)
@@ -446,8 +465,8 @@ fn names_session(name: &NamedPrincipal, caller: &Caller) -> bool {
 }
 
 /// Whether the caller is among those that a `NotPrincipal` excepts. A Deny excepts a user only
-/// where both the user and its account are named, and a session of a role only where its role is
-/// named, too (the reference: "you must also specify the account ARN of the not-denied principal").
+/// where both the user and its account are named, and a session of a role or a federated user only
+/// where the role or user is named, too (the reference: "you must also specify the account ARN of the not-denied principal").
 /// An Allow excepts every caller that is named in any way, so that less is allowed in case of
 /// doubt.
 fn is_excepted(names: &[NamedPrincipal], effect: Effect, caller: &Caller) -> bool {
@@ -468,7 +487,8 @@ fn is_excepted(names: &[NamedPrincipal], effect: Effect, caller: &Caller) -> boo
         | Principal::WebIdentity { .. }
         | Principal::Service(_) => listed(&|_| true),
         Principal::User(_) => account() && identity(),
-        Principal::AssumedRole { .. } => {
+        Principal::FederatedUser { lender: None, .. } => account() && listed(&this_session),
+        Principal::AssumedRole { .. } | Principal::FederatedUser { .. } => {
             account()
                 && listed(&this_session)
                 && listed(&|name| {

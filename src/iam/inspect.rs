@@ -67,6 +67,7 @@ impl Iam {
         };
         let identities = self.authenticator.identities();
         let owner = identities.owner(account, &entity.name.id).await?;
-        Ok(owner.map(|owner| owner.caller(SESSION_NAME)))
+        let session = (kind == EntityKind::Role).then_some(SESSION_NAME);
+        Ok(owner.map(|owner| owner.caller(session)))
     }
 }

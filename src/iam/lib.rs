@@ -105,7 +105,9 @@ pub use owned_keys::{KeyOwner, KeyRecord};
 pub use policy::{Grammar, Policy};
 pub use policy_listings::{EntityFilter, PolicyFilter, PolicyUsage};
 pub use policy_set::{PolicySet, TrustPolicy};
-pub use principal::{Caller, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName};
+pub use principal::{
+    Caller, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName, federated_arn,
+};
 pub use resource::Resource;
 pub use role_sessions::{AssumedRole, RoleSessions};
 pub use roles::RoleChange;

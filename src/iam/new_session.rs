@@ -26,7 +26,7 @@ const MAX_POLICY_ARNS: usize = 10;
 /// with all else that it holds stays readable and fits into headers.
 const MAX_PACKED_BYTES: usize = 2_400;
 
-/// What a session of a role shall be.
+/// What a session of a role, or of a federated user, shall be.
 #[derive(Clone, Debug, Default)]
 pub struct NewRoleSession {
     /// 2 to 64 letters, digits and `+=,.@_-`.
@@ -106,6 +106,31 @@ pub(super) fn checked(
         duration,
         packed_percent,
     })
+}
+
+/// Checks what a caller wants of a session of a federated user; returns it, and how much of the
+/// space for policies and tags is used, in percent.
+///
+/// # Errors
+/// [`Error::Policy`], [`Error::SessionTags`], [`Error::PackedPolicyTooLarge`],
+/// [`Error::TooManySessionPolicies`].
+pub(super) fn checked_federation(
+    new: NewRoleSession,
+) -> Result<(RoleSession, Option<usize>), Error> {
+    let policy = new.policy.as_deref().map(packed_policy).transpose()?;
+    check_plain_size(new.policy.as_deref(), &new.policy_arns)?;
+    let tags = tags(&new, &Inherited::default())?;
+    let session = RoleSession {
+        name: new.name,
+        policy,
+        policy_arns: new.policy_arns,
+        tags,
+        source_identity: None,
+        provider: None,
+        keys: Vec::new(),
+    };
+    let packed_percent = packed_percent(&session)?;
+    Ok((session, packed_percent))
 }
 
 fn duration(

@@ -7,8 +7,12 @@ use std::time::Duration;
 use wharfinger_aws::AccountId;
 use wharfinger_base::Secret;
 
+use crate::managed::managed_policy;
 use crate::policy::Policy;
 use crate::principal::{Caller, IdentityPolicies, NamedPolicy, Principal, RoleName, UserName};
+
+/// The policy that allows everything.
+const EVERYTHING: &str = "arn:aws:iam::aws:policy/AdministratorAccess";
 
 /// The owner of a key.
 pub(super) struct Identity {
@@ -84,17 +88,29 @@ impl Owner {
     }
 
     /// The caller of a session: with the owner's policies, boundary and tags. The name is that of a
-    /// role's session and means nothing for others.
-    pub(super) fn caller(&self, session_name: &str) -> Caller {
-        let principal = match &self.kind {
-            OwnerKind::Root => Principal::Root,
-            OwnerKind::User(user) => Principal::User(user.clone()),
-            OwnerKind::Role(role) => Principal::AssumedRole {
+    /// role's session or of a federated user; a session of a user or a root itself has none.
+    pub(super) fn caller(&self, name: Option<&str>) -> Caller {
+        let federated = |lender, name: &str| Principal::FederatedUser {
+            lender,
+            name: name.to_owned(),
+        };
+        let mut policies = Arc::clone(&self.policies);
+        let principal = match (&self.kind, name) {
+            (OwnerKind::Root, None) => Principal::Root,
+            (OwnerKind::Root, Some(name)) => {
+                // A root lends everything, which only a root has without a policy.
+                let all = managed_policy(EVERYTHING).into_iter().collect();
+                policies = Arc::new(IdentityPolicies { policies: all });
+                federated(None, name)
+            }
+            (OwnerKind::User(user), None) => Principal::User(user.clone()),
+            (OwnerKind::User(user), Some(name)) => federated(Some(user.clone()), name),
+            (OwnerKind::Role(role), name) => Principal::AssumedRole {
                 role: role.name.clone(),
-                session_name: session_name.to_owned(),
+                session_name: name.unwrap_or_default().to_owned(),
             },
         };
-        let mut caller = Caller::new(self.account, principal, Arc::clone(&self.policies));
+        let mut caller = Caller::new(self.account, principal, policies);
         caller.boundary.clone_from(&self.boundary);
         caller.tags.clone_from(&self.tags);
         caller

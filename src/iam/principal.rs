@@ -23,6 +23,13 @@ pub enum Principal {
         role: RoleName,
         session_name: String,
     },
+    /// Somebody to whom a user or the root lends some of its permissions.
+    FederatedUser {
+        /// `None` where the root lends them.
+        lender: Option<UserName>,
+        /// 2 to 32 letters, digits and `+=,.@_-`.
+        name: String,
+    },
     /// Whoever a token of an OIDC provider is about, while it assumes a role.
     WebIdentity {
         /// `arn:aws:iam::<account>:oidc-provider/<host and path>`.
@@ -97,6 +104,13 @@ impl From<EntityName> for RoleName {
     }
 }
 
+/// `arn:aws:sts::<account>:federated-user/<name>`.
+#[must_use]
+pub fn federated_arn(account: AccountId, name: &str) -> Arn {
+    let resource = format!("federated-user/{name}");
+    Arn::new("aws", "sts", "", account.as_str(), &resource)
+}
+
 /// A policy as it is attached to an identity: under its ARN or its inline name.
 #[derive(Clone, Debug)]
 pub struct NamedPolicy {
@@ -167,6 +181,10 @@ impl Caller {
                 role.session_arn(account, session_name),
                 format!("{}:{session_name}", role.id).into(),
             ),
+            Principal::FederatedUser { name, .. } => (
+                federated_arn(account, name),
+                format!("{account}:{name}").into(),
+            ),
             Principal::WebIdentity { provider, subject } => {
                 (provider.clone(), subject.as_str().into())
             }
@@ -183,6 +201,7 @@ impl Caller {
             Principal::AssumedRole { role, .. } => role.arn(account),
             Principal::Root
             | Principal::User(_)
+            | Principal::FederatedUser { .. }
             | Principal::WebIdentity { .. }
             | Principal::Service(_)
             | Principal::Anonymous => arn.clone(),
@@ -232,6 +251,10 @@ impl Caller {
     /// identity together, that identity. `None` under `--dev` without credentials.
     #[must_use]
     pub fn budget_id(&self) -> Option<&str> {
+        if let Principal::FederatedUser { lender, .. } = &self.principal {
+            let root = self.account.as_str();
+            return Some(lender.as_ref().map_or(root, |user| user.id.as_str()));
+        }
         if self.temporary.is_some() {
             return Some(self.principal_arn.as_str());
         }
@@ -245,8 +268,8 @@ impl Caller {
         self
     }
 
-    /// `arn:aws:iam::<account>:root`, `…:user/<path><name>` or
-    /// `arn:aws:sts::<account>:assumed-role/<name>/<session>`, as `GetCallerIdentity` returns it.
+    /// `arn:aws:iam::<account>:root`, `…:user/<path><name>`,
+    /// `arn:aws:sts::<account>:assumed-role/<name>/<session>` or `…:federated-user/<name>`, as `GetCallerIdentity` returns it.
     #[must_use]
     pub const fn arn(&self) -> &Arn {
         &self.arn
@@ -265,12 +288,14 @@ impl Caller {
         &self.user_id
     }
 
-    /// The unique id of the user or the role, by which stored resource policies name it.
+    /// The unique id of the user or the role, or of the user that lends its permissions, by which
+    /// stored resource policies name it.
     #[must_use]
     pub fn unique_id(&self) -> Option<&str> {
         match &self.principal {
             Principal::User(user) => Some(&user.id),
             Principal::AssumedRole { role, .. } => Some(&role.id),
+            Principal::FederatedUser { lender, .. } => lender.as_ref().map(|user| user.id.as_str()),
             Principal::Root
             | Principal::WebIdentity { .. }
             | Principal::Service(_)
@@ -287,6 +312,7 @@ impl Caller {
             Principal::Root
             | Principal::User(_)
             | Principal::AssumedRole { .. }
+            | Principal::FederatedUser { .. }
             | Principal::WebIdentity { .. } => self.arn.as_str(),
         }
     }

@@ -10,17 +10,18 @@ use wharfinger_aws::Arn;
 use crate::error::Error;
 use crate::identities::Identities;
 use crate::new_session::{self, NewRoleSession};
-use crate::principal::Caller;
+use crate::principal::{Caller, federated_arn};
 use crate::sessions::{NewSession, Sessions};
 use crate::target_role::TargetRole;
 
-/// A session of a role that has just been issued.
+/// A session of a role, or of a federated user, that has just been issued.
 #[derive(Clone, Debug)]
 pub struct AssumedRole {
     pub session: NewSession,
     /// The ARN of the session.
     pub arn: Arn,
-    /// The unique id of the role, a colon and the name of the session.
+    /// The unique id of the role, or the account of a federated user, a colon and the name of the
+    /// session.
     pub id: String,
     /// How much of the space for session policies and tags is used, in percent.
     pub packed_percent: Option<usize>,
@@ -71,7 +72,7 @@ impl RoleSessions {
         self.identities
             .check_policies(owner.account, &session.policy_arns)
             .await?;
-        let named = owner.caller(&session.name);
+        let named = owner.caller(Some(&session.name));
         Ok(AssumedRole {
             arn: named.arn().clone(),
             id: named.user_id().to_owned(),
@@ -80,6 +81,34 @@ impl RoleSessions {
             session: self
                 .sessions
                 .issue_for_role(owner, checked, min_token_bytes)?,
+        })
+    }
+
+    /// Issues credentials for a federated user that are allowed what both the caller, a user or a
+    /// root, and the session policies allow. Nothing is decided here.
+    ///
+    /// # Errors
+    /// [`Error::SessionOfSession`] for a caller whose credentials are temporary, and those of
+    /// [`RoleSessions::assume`] for session policies and tags.
+    pub async fn federate(
+        &self,
+        caller: &Caller,
+        new: NewRoleSession,
+    ) -> Result<AssumedRole, Error> {
+        let (duration, min_token_bytes) = (new.duration, new.min_token_bytes);
+        let (session, packed_percent) = new_session::checked_federation(new)?;
+        self.identities
+            .check_policies(caller.account, &session.policy_arns)
+            .await?;
+        let (account, name) = (caller.account, &session.name);
+        Ok(AssumedRole {
+            arn: federated_arn(account, name),
+            id: format!("{account}:{name}"),
+            packed_percent,
+            source_identity: None,
+            session: self
+                .sessions
+                .issue_federated(caller, duration, session, min_token_bytes)?,
         })
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct SessionClaims {
     /// Seconds since the epoch.
     pub(super) issued: i64,
     pub(super) expires: i64,
-    /// Of the session of a role.
+    /// Of the session of a role, or of a federated user where the owner is a user or a root.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) role: Option<RoleSession>,
 }
@@ -30,7 +30,8 @@ impl SessionClaims {
     }
 }
 
-/// What makes a session of a role different from others of the role.
+/// What makes a session of a role different from others of the role, or a federated user from its
+/// lender.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct RoleSession {
     #[serde(rename = "n")]

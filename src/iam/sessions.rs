@@ -115,19 +115,25 @@ impl Sessions {
         duration: Option<Duration>,
         min_token_bytes: usize,
     ) -> Result<NewSession, Error> {
-        let (owner, duration) = match &caller.principal {
-            _ if caller.temporary.is_some() => return Err(Error::SessionOfSession),
-            Principal::AssumedRole { .. } => return Err(Error::SessionOfSession),
-            Principal::User(user) => (user.id.as_str(), duration.unwrap_or(USER_SESSION)),
-            Principal::Root => {
-                let duration = duration.unwrap_or(MAX_ROOT_SESSION);
-                (store::ROOT, duration.min(MAX_ROOT_SESSION))
-            }
-            Principal::WebIdentity { .. } | Principal::Service(_) | Principal::Anonymous => {
-                return Err(Error::MissingCredentials);
-            }
-        };
+        let (owner, duration) = own_session(caller, duration, "GetSessionToken")?;
         self.seal(caller.account, owner, duration, None, min_token_bytes)
+    }
+
+    /// Issues credentials for a federated user, to whom the caller lends its permissions.
+    ///
+    /// # Errors
+    /// [`Error::SessionOfSession`] for a caller whose credentials are temporary,
+    /// [`Error::PackedPolicyTooLarge`] for a session that does not fit into a token.
+    pub(super) fn issue_federated(
+        &self,
+        caller: &Caller,
+        duration: Option<Duration>,
+        session: RoleSession,
+        min_token_bytes: usize,
+    ) -> Result<NewSession, Error> {
+        let (owner, duration) = own_session(caller, duration, "GetFederationToken")?;
+        let account = caller.account;
+        self.seal(account, owner, duration, Some(session), min_token_bytes)
     }
 
     /// Issues the credentials of a session of a role.
@@ -258,6 +264,31 @@ impl Sessions {
     }
 }
 
+/// The owner and the length of a session that a user or a root makes of its own permissions.
+///
+/// # Errors
+/// [`Error::SessionOfSession`] with the operation.
+fn own_session<'a>(
+    caller: &'a Caller,
+    duration: Option<Duration>,
+    operation: &'static str,
+) -> Result<(&'a str, Duration), Error> {
+    match &caller.principal {
+        _ if caller.temporary.is_some() => Err(Error::SessionOfSession(operation)),
+        Principal::AssumedRole { .. } | Principal::FederatedUser { .. } => {
+            Err(Error::SessionOfSession(operation))
+        }
+        Principal::User(user) => Ok((user.id.as_str(), duration.unwrap_or(USER_SESSION))),
+        Principal::Root => {
+            let duration = duration.unwrap_or(MAX_ROOT_SESSION);
+            Ok((store::ROOT, duration.min(MAX_ROOT_SESSION)))
+        }
+        Principal::WebIdentity { .. } | Principal::Service(_) | Principal::Anonymous => {
+            Err(Error::MissingCredentials)
+        }
+    }
+}
+
 impl OpenedSession {
     /// The session for this state of its owner, where it is known.
     fn current(&self, owner: &Arc<Owner>) -> Option<Arc<Identity>> {
@@ -271,13 +302,16 @@ impl OpenedSession {
     fn identity(&self, owner: Arc<Owner>, mut policies: Vec<NamedPolicy>) -> Arc<Identity> {
         let role = self.claims.role.as_ref();
         let mut caller = owner
-            .caller(role.map_or("", |role| &role.name))
+            .caller(role.map(|role| role.name.as_str()))
             .with_access_key(Arc::clone(&self.access_key_id))
             .with_temporary_credentials(Arc::clone(&self.credentials));
         caller.issued_at = Some(self.claims.issued_at());
         if let Some(role) = role {
             // A managed policy that was deleted allows nothing, and still limits the session.
-            let limited = self.policy.is_some() || !role.policy_arns.is_empty();
+            // A federated user without session policies is allowed nothing by its lender's own.
+            let limited = self.policy.is_some()
+                || !role.policy_arns.is_empty()
+                || matches!(caller.principal, Principal::FederatedUser { .. });
             policies.extend(self.policy.clone());
             caller.session_policies = limited.then(|| Arc::new(IdentityPolicies { policies }));
             caller.tags = role.tags_over(&caller.tags);

@@ -7,6 +7,7 @@ mod assume_role;
 mod authorization_messages;
 mod boundaries;
 mod decisions;
+mod federation;
 mod groups;
 mod instance_profiles;
 mod managed_policies;

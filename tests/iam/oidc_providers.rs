@@ -220,7 +220,11 @@ async fn operations_without_meaning_here_say_so() {
     let server = TestServer::start(Setup::default()).await;
     let root = server.aws();
     let message = "does not support the operation";
-    for operation in ["AssumeRoot", "GetFederationToken", "GetWebIdentityToken"] {
+    for operation in [
+        "AssumeRoot",
+        "GetDelegatedAccessToken",
+        "GetWebIdentityToken",
+    ] {
         let refused = root.sts(operation, &[]).await;
         refused.assert_fault(501, "NotImplemented", message);
     }

@@ -33,13 +33,26 @@ pub(crate) fn identity(caller: &Caller) -> UserIdentity {
                 },
             });
         }
+        Principal::FederatedUser {
+            lender: Some(user), ..
+        } => {
+            identity.session_context = Some(SessionContext {
+                session_issuer: SessionIssuer {
+                    r#type: "IAMUser".to_owned(),
+                    principal_id: user.id.clone(),
+                    arn: user.arn(caller.account).to_string(),
+                    account_id: caller.account.to_string(),
+                    user_name: user.name.clone(),
+                },
+            });
+        }
         Principal::WebIdentity { subject, .. } => identity.user_name = Some(subject.clone()),
         Principal::Anonymous => {
             identity.principal_id = None;
             identity.arn = None;
             identity.account_id = Some("ANONYMOUS_PRINCIPAL".to_owned());
         }
-        Principal::Root | Principal::Service(_) => {}
+        Principal::Root | Principal::Service(_) | Principal::FederatedUser { .. } => {}
     }
     identity
 }
@@ -50,6 +63,7 @@ const fn kind(principal: &Principal) -> &'static str {
         Principal::Root => "Root",
         Principal::User(_) => "IAMUser",
         Principal::AssumedRole { .. } => "AssumedRole",
+        Principal::FederatedUser { .. } => "FederatedUser",
         Principal::WebIdentity { .. } => "WebIdentityUser",
         Principal::Service(_) => "AWSService",
         Principal::Anonymous => "AWSAccount",

@@ -6,6 +6,7 @@ mod authorization_message;
 mod caller;
 mod credentials;
 mod error;
+mod federation;
 mod session;
 mod web_identity;
 
@@ -15,7 +16,7 @@ pub use error::Error;
 use wharfinger_api_core::{OperationEntry, Service, ServiceModel, operations};
 use wharfinger_aws::constraints::Limits;
 use wharfinger_aws::{AccountId, Arn, Family};
-use wharfinger_iam::{Caller, Iam, Resource, TargetRole, TrustPolicy};
+use wharfinger_iam::{Caller, Iam, Resource, TargetRole, TrustPolicy, federated_arn};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -27,12 +28,11 @@ pub static MODEL: ServiceModel = ServiceModel {
     version: "2011-06-15",
     namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
     limits: &LIMITS,
-    // SAML, the root's sessions of organizations, tokens for others, and federated users.
+    // SAML, the root's sessions of organizations, and tokens for others.
     unsupported: &[
         "AssumeRoleWithSAML",
         "AssumeRoot",
         "GetDelegatedAccessToken",
-        "GetFederationToken",
         "GetWebIdentityToken",
     ],
 };
@@ -54,12 +54,15 @@ pub enum StsResourceId {
     Account(AccountId),
     /// A role that shall be assumed.
     Role(Arn),
+    /// A federated user of the caller's account, by its name.
+    FederatedUser(AccountId, String),
 }
 
 /// A resource as decisions and operations use it.
 pub enum StsResource {
     Account(AccountId),
     Role(Box<TargetRole>),
+    FederatedUser(AccountId, Arn),
 }
 
 impl StsResource {
@@ -70,7 +73,7 @@ impl StsResource {
     fn role(&self) -> Result<&TargetRole> {
         match self {
             Self::Role(role) => Ok(role),
-            Self::Account(_) => Err(Error::wrong_resource()),
+            Self::Account(_) | Self::FederatedUser(..) => Err(Error::wrong_resource()),
         }
     }
 }
@@ -80,26 +83,27 @@ impl Resource for StsResource {
         match self {
             Self::Account(_) => None,
             Self::Role(role) => role.arn(),
+            Self::FederatedUser(_, arn) => Some(arn),
         }
     }
 
     fn account(&self) -> AccountId {
         match self {
-            Self::Account(account) => *account,
+            Self::Account(account) | Self::FederatedUser(account, _) => *account,
             Self::Role(role) => role.account(),
         }
     }
 
     fn trust_policy(&self) -> TrustPolicy<'_> {
         match self {
-            Self::Account(_) => TrustPolicy::NotNeeded,
+            Self::Account(_) | Self::FederatedUser(..) => TrustPolicy::NotNeeded,
             Self::Role(role) => role.trust_policy(),
         }
     }
 
     fn tags(&self) -> &[(String, String)] {
         match self {
-            Self::Account(_) => &[],
+            Self::Account(_) | Self::FederatedUser(..) => &[],
             Self::Role(role) => role.tags(),
         }
     }
@@ -122,6 +126,10 @@ impl Service for Sts {
     async fn load(state: &State, id: &StsResourceId, _caller: &Caller) -> Result<StsResource> {
         match id {
             StsResourceId::Account(account) => Ok(StsResource::Account(*account)),
+            StsResourceId::FederatedUser(account, name) => {
+                let arn = federated_arn(*account, name);
+                Ok(StsResource::FederatedUser(*account, arn))
+            }
             StsResourceId::Role(arn) => {
                 let role = state.iam.role_sessions().role(arn).await?;
                 Ok(StsResource::Role(Box::new(role)))
@@ -137,6 +145,7 @@ static OPERATIONS: &[OperationEntry<Sts>] = operations![
     authorization_message::DecodeAuthorizationMessage,
     access_key::GetAccessKeyInfo,
     caller::GetCallerIdentity,
+    federation::GetFederationToken,
     credentials::GetSessionToken,
 ];
 

@@ -154,7 +154,7 @@ async fn sessions_of_a_role_see_changes_within_a_second() {
     let identities = Identities::new(db, seal, world.clock.clone());
     let documents = async || {
         let owner = identities.owner(account, &role.id).await.expect("read");
-        let caller = owner?.caller("run");
+        let caller = owner?.caller(Some("run"));
         assert_eq!(caller.user_id(), format!("{}:run", role.id));
         let policies = caller.policies.policies.iter();
         let texts = policies.map(|named| named.policy.text().to_owned());

@@ -39,7 +39,7 @@ async fn a_session_stands_for_its_user_until_it_ends() {
     );
     assert_eq!(
         iam.session_token(&again, None, 0).err(),
-        Some(Error::SessionOfSession)
+        Some(Error::SessionOfSession("GetSessionToken"))
     );
     let (most, rest) = (Duration::from_millis(899_999), Duration::from_millis(1));
     world.after(most);

@@ -89,6 +89,7 @@ impl IamResource {
                 }
                 Principal::Root => Ok(Self::root(*account)),
                 Principal::AssumedRole { .. }
+                | Principal::FederatedUser { .. }
                 | Principal::WebIdentity { .. }
                 | Principal::Service(_)
                 | Principal::Anonymous => Err(error::validation(

@@ -41,6 +41,9 @@ impl Operation for AssumeRole {
         if caller.principal == Principal::Root && !cx.state().iam.is_dev() {
             return Err(Error::root_assumes_role());
         }
+        if matches!(caller.principal, Principal::FederatedUser { .. }) {
+            return Err(Error::federated_user_assumes_role());
+        }
         let tags = self.tags.unwrap_or_default();
         let mut session = self.session.session()?;
         session.tags = tags.iter().map(Tag::pair).collect();

@@ -34,6 +34,11 @@ impl Error {
         Self::denied("Roles may not be assumed by root accounts.")
     }
 
+    /// Source: STS API reference, `GetFederationToken`.
+    pub(super) fn federated_user_assumes_role() -> Self {
+        Self::denied("Roles may not be assumed by federated users.")
+    }
+
     pub(super) fn provided_contexts() -> Self {
         validation("Trusted context assertions are not supported by this server.")
     }
@@ -131,7 +136,7 @@ impl From<Error> for Fault {
 impl From<iam::Error> for Error {
     fn from(error: iam::Error) -> Self {
         match error {
-            iam::Error::SessionOfSession => Self::denied(error.to_string()),
+            iam::Error::SessionOfSession(_) => Self::denied(error.to_string()),
             iam::Error::SessionTooLong
             | iam::Error::ChainedSessionTooLong
             | iam::Error::TooManySessionPolicies

@@ -23,9 +23,20 @@ pub(super) struct SessionMembers {
     minimum_session_token_size: Option<usize>,
 }
 
+/// A managed session policy of a request.
 #[derive(Debug, Deserialize)]
-struct PolicyDescriptor {
+pub(super) struct PolicyDescriptor {
     arn: Option<String>,
+}
+
+/// The ARNs of the managed session policies.
+///
+/// # Errors
+/// `ValidationError` for one without an ARN: the session would lack a limit that its caller wants.
+pub(super) fn policy_arns(policies: Option<Vec<PolicyDescriptor>>) -> Result<Vec<String>> {
+    let arns = policies.into_iter().flatten().map(|one| one.arn);
+    let arns: Option<Vec<String>> = arns.collect();
+    arns.ok_or_else(Error::session_policy_without_arn)
 }
 
 /// A session tag of a request.
@@ -70,16 +81,13 @@ impl SessionMembers {
     /// The session, without tags and source identity.
     ///
     /// # Errors
-    /// `ValidationError` for a managed session policy without an ARN: the session would lack a
-    /// limit that its caller wants.
+    /// Those of [`policy_arns`].
     pub(super) fn session(self) -> Result<NewRoleSession> {
-        let arns = self.policy_arns.into_iter().flatten().map(|one| one.arn);
-        let arns: Option<Vec<String>> = arns.collect();
         Ok(NewRoleSession {
             name: self.role_session_name,
             duration: self.duration_seconds.map(Duration::from_secs),
             policy: self.policy,
-            policy_arns: arns.ok_or_else(Error::session_policy_without_arn)?,
+            policy_arns: policy_arns(self.policy_arns)?,
             min_token_bytes: self.minimum_session_token_size.unwrap_or_default(),
             ..NewRoleSession::default()
         })

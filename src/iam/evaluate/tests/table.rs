@@ -169,6 +169,7 @@ fn caller_named(name: &str) -> Caller {
         .map_or((name, HOME), |(name, _)| (name, AWAY));
     match name {
         "run" => session(home, &[]),
+        "fed" => federated(home),
         "anonymous" => Caller::new(account(home), Principal::Anonymous, Arc::default()),
         "job" => {
             let provider = provider(home).parse().expect("an ARN");
@@ -182,6 +183,18 @@ fn caller_named(name: &str) -> Caller {
         }
         _ => caller(home, name, &[]),
     }
+}
+
+/// A federated user to whom ann lends her permissions.
+fn federated(home: &str) -> Caller {
+    let Principal::User(ann) = caller(home, "ann", &[]).principal else {
+        panic!("ann is a user");
+    };
+    let principal = Principal::FederatedUser {
+        lender: Some(ann),
+        name: "fed".to_owned(),
+    };
+    Caller::new(account(home), principal, Arc::default())
 }
 
 fn identity_policy(kind: &str, text: &str) -> NamedPolicy {

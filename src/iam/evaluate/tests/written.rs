@@ -142,6 +142,7 @@ fn aws_principal(name: &str) -> String {
         "role" => format!("arn:aws:iam::{home}:role/ci/deploy"),
         "run" => format!("arn:aws:sts::{home}:assumed-role/deploy/run"),
         "other-role" => format!("arn:aws:iam::{home}:role/deploy"),
+        "fed" => format!("arn:aws:sts::{home}:federated-user/fed"),
         "other-run" => format!("arn:aws:sts::{home}:assumed-role/deploy/other"),
         user => format!("arn:aws:iam::{home}:user/{user}"),
     }
