@@ -39,7 +39,8 @@ pub use state_change::{ContainerReport, ReportedStatus, TaskReport};
 pub use tags::{Tags, check as check_tags};
 pub use task_credentials::{CredentialsError, RENEWED_BEFORE, TaskCredentials};
 pub use task_definitions::{
-    DeletionFailure, Deletions, FamilyStatus, MAX_DELETIONS, TaskDefinitionListing, TaskDefinitions,
+    DeletionFailure, Deletions, FamilyStatus, MAX_DELETIONS, TaskDefinitionListing,
+    TaskDefinitions, role_arn,
 };
 pub use tasks::{
     ClientToken, Launch, Placement, Protection, ProtectionFailure, StartTasks, StartedTasks,

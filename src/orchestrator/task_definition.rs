@@ -52,8 +52,8 @@ pub(crate) fn validate(
 ) -> Checked<TaskDefinitionDocument> {
     names::check_family(family)?;
     unsupported::check(&document)?;
-    document.task_role_arn = role(home, document.task_role_arn.as_deref())?;
-    document.execution_role_arn = role(home, document.execution_role_arn.as_deref())?;
+    document.task_role_arn = role_arn(home, document.task_role_arn.as_deref())?;
+    document.execution_role_arn = role_arn(home, document.execution_role_arn.as_deref())?;
     sizes::normalise(&mut document)?;
     check_task(&document)?;
     volumes::complete(&mut document.volumes)?;
@@ -80,8 +80,11 @@ pub(crate) fn validate(
     Ok(document)
 }
 
-/// The ARN of a role that is given by its ARN or name.
-fn role(home: &AccountRegion, given: Option<&str>) -> Checked<Option<String>> {
+/// The ARN of a role that is given by its ARN or name; an empty text is no role.
+///
+/// # Errors
+/// A text that names no role of the account.
+pub(crate) fn role_arn(home: &AccountRegion, given: Option<&str>) -> Checked<Option<String>> {
     let Some(given) = given.filter(|given| !given.is_empty()) else {
         return Ok(None);
     };

@@ -9,7 +9,7 @@ use crate::model::{
     TaskDefinitionStatus,
 };
 use crate::store::task_definitions::{self as store, ListPosition};
-use crate::task_definition::{InvalidTaskDefinition, TaskDefinitionName, validate};
+use crate::task_definition::{self, InvalidTaskDefinition, TaskDefinitionName, validate};
 
 /// Most task definitions of one request to delete. Source: `DeleteTaskDefinitions`.
 pub const MAX_DELETIONS: usize = 10;
@@ -268,6 +268,14 @@ impl TaskDefinitions {
         let rows = self.db.read(work).await?;
         Ok(Page::of(rows, limit, String::clone))
     }
+}
+
+/// The ARN of a role that a request gives by its ARN or name; an empty text is no role.
+///
+/// # Errors
+/// [`Error::Client`] for a text that names no role of the account.
+pub fn role_arn(home: &AccountRegion, given: Option<&str>) -> Result<Option<String>> {
+    Ok(task_definition::role_arn(home, given)?)
 }
 
 impl From<InvalidTaskDefinition> for Error {

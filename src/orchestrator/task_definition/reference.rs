@@ -19,11 +19,11 @@ impl TaskDefinitionName {
     pub(crate) fn parse(home: &AccountRegion, text: &str) -> Option<Self> {
         let name = if text.starts_with("arn:") {
             let arn: Arn = text.parse().ok()?;
-            let name = arn.resource().strip_prefix("task-definition/")?.to_owned();
+            let name = arn.resource().strip_prefix("task-definition/")?;
             if home.arn(arn.resource()) != arn {
                 return None;
             }
-            name
+            name.to_owned()
         } else {
             text.to_owned()
         };
@@ -31,16 +31,20 @@ impl TaskDefinitionName {
             return is_plain(&name).then_some(Self::Newest(name));
         };
         let digits = revision.bytes().all(|byte| byte.is_ascii_digit());
-        let revision = revision
-            .parse()
-            .ok()
-            .filter(|revision| digits && *revision > 0)?;
-        is_plain(family).then(|| {
-            Self::Revision(FamilyRevision {
-                family: family.to_owned(),
-                revision,
-            })
-        })
+        let revision = revision.parse().ok();
+        let revision = revision.filter(|revision| digits && *revision > 0)?;
+        let family = is_plain(family).then(|| family.to_owned())?;
+        Some(Self::Revision(FamilyRevision { family, revision }))
+    }
+}
+
+impl FamilyRevision {
+    /// Parses `family:revision` or an ARN of `home`. `None` for what names no revision there.
+    pub fn parse(home: &AccountRegion, text: &str) -> Option<Self> {
+        match TaskDefinitionName::parse(home, text)? {
+            TaskDefinitionName::Newest(_) => None,
+            TaskDefinitionName::Revision(name) => Some(name),
+        }
     }
 }
 
