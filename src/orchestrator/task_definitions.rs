@@ -9,6 +9,7 @@ use crate::model::{
     TaskDefinitionStatus,
 };
 use crate::store::task_definitions::{self as store, ListPosition};
+use crate::tags;
 use crate::task_definition::{self, InvalidTaskDefinition, TaskDefinitionName, validate};
 
 /// Most task definitions of one request to delete. Source: `DeleteTaskDefinitions`.
@@ -69,7 +70,7 @@ impl TaskDefinitions {
     /// Registers a new revision of a family. `registered_by` is the ARN of the caller.
     ///
     /// # Errors
-    /// [`Error::Client`] for a document that is not valid.
+    /// [`Error::Client`] for a document that is not valid, [`Error::InvalidParameter`] for tags.
     pub async fn register(
         &self,
         home: &AccountRegion,
@@ -78,6 +79,7 @@ impl TaskDefinitions {
         registered_by: &str,
         tags: Vec<Tag>,
     ) -> Result<TaskDefinition> {
+        tags::check(&tags)?;
         let document = validate(home, family, document)?;
         let definition = TaskDefinition {
             home: home.clone(),

@@ -4,6 +4,7 @@ mod account_settings;
 mod capacity_providers;
 mod clusters;
 mod tags;
+mod task_definitions;
 
 use serde_json::json;
 

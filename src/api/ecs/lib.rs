@@ -10,6 +10,7 @@ mod paging;
 mod resource;
 mod settings;
 mod tags;
+mod task_definitions;
 mod views;
 
 use std::sync::{Arc, LazyLock};
@@ -81,6 +82,12 @@ static OPERATIONS: &[OperationEntry<Ecs>] = operations![
     settings::PutAccountSetting,
     settings::PutAccountSettingDefault,
     settings::DeleteAccountSetting,
+    task_definitions::RegisterTaskDefinition,
+    task_definitions::DescribeTaskDefinition,
+    task_definitions::DeregisterTaskDefinition,
+    task_definitions::DeleteTaskDefinitions,
+    task_definitions::ListTaskDefinitions,
+    task_definitions::ListTaskDefinitionFamilies,
     tags::TagResource,
     tags::UntagResource,
     tags::ListTagsForResource,

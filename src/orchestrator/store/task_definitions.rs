@@ -3,7 +3,7 @@
 use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Row, Tx, params};
 
-use crate::model::{AccountRegion, FamilyRevision, Tag, TaskDefinition, TaskDefinitionStatus};
+use crate::model::{AccountRegion, FamilyRevision, TaskDefinition, TaskDefinitionStatus};
 use crate::store::{document, from_document, parsed, row_count};
 
 /// Takes the next revision of a family. None is ever given twice.
@@ -99,27 +99,6 @@ pub(crate) fn update_status(tx: &mut Tx<'_>, definition: &TaskDefinition) -> db:
         ],
     )?;
     Ok(())
-}
-
-/// Replaces the tags of a revision. Returns whether there is one.
-pub(crate) fn update_tags(
-    tx: &mut Tx<'_>,
-    home: &AccountRegion,
-    name: &FamilyRevision,
-    tags: &[Tag],
-) -> db::Result<bool> {
-    let changed = tx.execute(
-        "UPDATE task_definitions SET tags = ?1
-         WHERE account = ?2 AND region = ?3 AND family = ?4 AND revision = ?5",
-        params![
-            document(&tags)?,
-            home.account.as_str(),
-            home.region.as_str(),
-            &name.family,
-            name.revision
-        ],
-    )?;
-    Ok(changed == 1)
 }
 
 pub(crate) fn delete(
@@ -378,16 +357,10 @@ mod tests {
                 one.deregistered_at = Some(Timestamp::from_ms(8));
                 one.delete_requested_at = Some(Timestamp::from_ms(9));
                 update_status(tx, &one)?;
-                one.tags = vec![Tag {
-                    key: Some("k".to_owned()),
-                    value: None,
-                }];
-                assert!(update_tags(tx, &home(), &one.name, &one.tags)?);
                 assert_eq!(by_name(tx, &home(), &one.name)?.as_ref(), Some(&one));
                 assert_eq!(newest_active(tx, &home(), "web")?, None);
                 delete(tx, &home(), &one.name)?;
                 assert_eq!(by_name(tx, &home(), &one.name)?, None);
-                assert!(!update_tags(tx, &home(), &one.name, &one.tags)?);
                 Ok(())
             });
             check.await.expect("the index works");
