@@ -1,0 +1,425 @@
+//! ACS: brings an agent its tasks, the manifest of all it should run, and credentials of roles.
+
+pub(crate) mod delivery;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use wharfinger_ecs_protocol::acs::{
+    AgentMessage, CloseMessage, ErrorMessage, HeartbeatMessage, PayloadMessage, ServerMessage,
+    TaskManifestMessage, TaskStopVerificationAck, TaskStopVerificationMessage,
+};
+use wharfinger_ecs_protocol::limits::{HEARTBEAT_INTERVAL, SILENCE};
+use wharfinger_ecs_protocol::{FrameError, Task, TaskIdentifier};
+use wharfinger_orchestrator::identifiers::task_id;
+use wharfinger_orchestrator::model::{DesiredStatus, TaskId};
+use wharfinger_orchestrator::{self as orchestrator, AgentSession, AssignedTask, SessionEvent};
+
+use crate::AgentState;
+use crate::acs::delivery::{Delivery, Pulse, Unanswered};
+use crate::connect::ConnectedInstance;
+use crate::credentials::Roles;
+use crate::socket::{AgentSocket, SocketError};
+
+/// A connection is ended after this long, so that the agent signs in again: Amazon's agent does so
+/// by itself every 30 to 35 minutes.
+const MAX_AGE: Duration = Duration::from_mins(45);
+
+/// The pause before something is tried again that failed for a reason of the server.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("the agent opened another connection")]
+    Replaced,
+    #[error("ConnectionExpired: Reconnect to continue")]
+    Expired,
+    #[error("the server stops")]
+    Stopping,
+    #[error("the container instance was deregistered")]
+    Inactive,
+    #[error("nothing came from the agent for too long")]
+    Silent,
+    #[error("the agent acknowledges nothing")]
+    Unanswered,
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(transparent)]
+    Failed(#[from] orchestrator::Error),
+}
+
+impl From<Unanswered> for End {
+    fn from(_: Unanswered) -> Self {
+        Self::Unanswered
+    }
+}
+
+/// Serves the connection of an agent to its end. `has_credentials`: the agent got those of its
+/// tasks on an earlier connection.
+pub(crate) async fn serve(
+    state: Arc<AgentState>,
+    socket: AgentSocket,
+    instance: ConnectedInstance,
+    has_credentials: bool,
+) {
+    let now = Instant::now();
+    let mut connection = Acs {
+        socket,
+        delivery: Delivery::default(),
+        roles: Roles::default(),
+        pulse: Pulse::new(now, HEARTBEAT_INTERVAL, SILENCE),
+        expires_at: now + MAX_AGE,
+        retry_at: None,
+        last_number: 0,
+        instance,
+        state,
+    };
+    let id = connection.instance.id.clone();
+    let state = Arc::clone(&connection.state);
+    let assignments = &state.orchestrator.assignments;
+    let end = match assignments.connect(&id).await {
+        Ok(Some(session)) => {
+            tracing::debug!(instance = id.0, "an agent connected");
+            let end = connection.run(&session, has_credentials).await;
+            if let Err(error) = assignments.disconnect(session).await {
+                // The instances' reconciler finds that the agent is silent.
+                tracing::warn!(instance = id.0, %error, "the end of a connection is not recorded");
+            }
+            end
+        }
+        Ok(None) => End::Inactive,
+        Err(error) => End::Failed(error),
+    };
+    if let End::Failed(error) = &end {
+        tracing::warn!(instance = id.0, %error, "the connection of an agent failed");
+    } else {
+        tracing::debug!(instance = id.0, reason = %end, "the connection of an agent ended");
+    }
+    connection.close(&end).await;
+}
+
+/// The connection of one agent.
+struct Acs {
+    state: Arc<AgentState>,
+    instance: ConnectedInstance,
+    socket: AgentSocket,
+    delivery: Delivery,
+    roles: Roles,
+    pulse: Pulse,
+    expires_at: Instant,
+    /// When to try again what failed.
+    retry_at: Option<Instant>,
+    /// The last number of a payload or manifest.
+    last_number: i64,
+}
+
+/// What woke the connection.
+enum Wake {
+    Frame(Result<Option<Utf8Bytes>, SocketError>),
+    Event(SessionEvent),
+    Timer,
+    Stop,
+}
+
+impl Acs {
+    async fn run(&mut self, session: &AgentSession, has_credentials: bool) -> End {
+        let mut stop = self.state.stop.subscribe();
+        if let Err(end) = self.begin(has_credentials).await {
+            return end;
+        }
+        loop {
+            let wake = self.wait(session, &mut stop).await;
+            let handled = match wake {
+                Wake::Frame(frame) => self.take(session, frame).await,
+                Wake::Event(SessionEvent::Changed) => self.deliver().await,
+                Wake::Event(SessionEvent::Replaced) => Err(End::Replaced),
+                Wake::Timer => self.on_timer().await,
+                Wake::Stop => Err(End::Stopping),
+            };
+            if let Err(end) = handled {
+                return end;
+            }
+        }
+    }
+
+    async fn wait(&mut self, session: &AgentSession, stop: &mut watch::Receiver<bool>) -> Wake {
+        let next = self.next_timer();
+        tokio::select! {
+            frame = self.socket.next() => Wake::Frame(frame),
+            event = session.event() => Wake::Event(event),
+            () = sleep_until(next) => Wake::Timer,
+            () = stopped(stop) => Wake::Stop,
+        }
+    }
+
+    fn next_timer(&self) -> Instant {
+        let mut next = self.pulse.next().min(self.expires_at);
+        let further = [
+            self.delivery.next_expiry(),
+            self.roles.next_due(),
+            self.retry_at,
+        ];
+        for at in further.into_iter().flatten() {
+            next = next.min(at);
+        }
+        next
+    }
+
+    /// Tells the agent all that it may have missed.
+    async fn begin(&mut self, has_credentials: bool) -> Result<(), End> {
+        self.deliver().await?;
+        let tasks = self
+            .state
+            .orchestrator
+            .assignments
+            .manifest(&self.instance.id)
+            .await?;
+        self.send_manifest(&tasks).await?;
+        let known = self
+            .roles
+            .find(&self.state, &self.instance, &tasks, has_credentials);
+        known.await?;
+        Ok(())
+    }
+
+    async fn take(
+        &mut self,
+        session: &AgentSession,
+        frame: Result<Option<Utf8Bytes>, SocketError>,
+    ) -> Result<(), End> {
+        let frame = frame?;
+        self.pulse.heard(Instant::now());
+        session.note_seen(self.state.clock.now());
+        let Some(text) = frame else {
+            return Ok(());
+        };
+        match AgentMessage::from_frame(&text)? {
+            Some(AgentMessage::Ack(ack)) => {
+                if self.delivery.answered(&ack.message_id) {
+                    self.deliver().await?;
+                }
+            }
+            Some(AgentMessage::Nack(nack)) => {
+                let reason = nack.reason.unwrap_or_default();
+                let instance = self.instance.id.0.as_str();
+                tracing::warn!(instance, reason, "an agent refused a message");
+                // What it refused once, it refuses again: it is told anew on the next connection.
+                if self.delivery.answered(&nack.message_id) {
+                    self.deliver().await?;
+                }
+            }
+            Some(AgentMessage::CredentialsAck(ack)) => {
+                self.roles.acknowledged(&ack.message_id.unwrap_or_default());
+            }
+            Some(AgentMessage::TaskStopVerification(message)) => self.verify(message).await?,
+            Some(AgentMessage::HeartbeatAck(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    async fn on_timer(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.pulse.is_silent(now) {
+            return Err(End::Silent);
+        }
+        if now >= self.expires_at {
+            return Err(End::Expired);
+        }
+        if self.pulse.beats(now) {
+            let assignments = &self.state.orchestrator.assignments;
+            if !assignments.is_registered(&self.instance.id).await? {
+                return Err(End::Inactive);
+            }
+            let heartbeat = HeartbeatMessage {
+                healthy: Some(true),
+                message_id: Some(self.new_message_id()),
+            };
+            self.send(&ServerMessage::Heartbeat(heartbeat)).await?;
+        }
+        let retries = self.retry_at.take_if(|at| *at <= now).is_some();
+        if self.delivery.expire(now)? || retries {
+            self.deliver().await?;
+        }
+        for message in self.roles.renew(&self.state, &self.instance, now).await? {
+            self.send(&ServerMessage::Credentials(message)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the agent what it does not know yet of its tasks.
+    async fn deliver(&mut self) -> Result<(), End> {
+        let waiting = self
+            .state
+            .orchestrator
+            .assignments
+            .waiting(&self.instance.id)
+            .await?;
+        loop {
+            let next = self.delivery.next(&waiting);
+            if next.is_empty() {
+                return Ok(());
+            }
+            let (tasks, told) = self.build(next).await?;
+            let message_id = self.new_message_id();
+            if !tasks.is_empty() {
+                let payload = PayloadMessage {
+                    cluster_arn: self.instance.cluster_arn(),
+                    container_instance_arn: self.instance.arn(),
+                    message_id: message_id.clone(),
+                    seq_num: self.next_number(),
+                    generated_at: self.state.clock.now().as_ms(),
+                    tasks,
+                };
+                self.send(&ServerMessage::Payload(payload)).await?;
+            }
+            self.delivery.sent(message_id, told, Instant::now());
+        }
+    }
+
+    /// The tasks of a payload, and what the agent knows after it.
+    async fn build(
+        &mut self,
+        next: Vec<AssignedTask>,
+    ) -> Result<(Vec<Task>, Vec<AssignedTask>), End> {
+        let state = Arc::clone(&self.state);
+        let assignments = &state.orchestrator.assignments;
+        let ids: Vec<TaskId> = next.iter().map(|task| task.id.clone()).collect();
+        let home = &self.instance.cluster.name.home;
+        let found = assignments.tasks(home, &self.instance.id, &ids).await?;
+        let mut tasks = Vec::with_capacity(found.len());
+        let mut told = Vec::with_capacity(found.len());
+        for one in found {
+            let desired = one.task.desired_status;
+            match self.roles.task(&state, &self.instance, &one).await? {
+                Some(task) => tasks.push(task),
+                None => self.retry_at = Some(Instant::now() + RETRY),
+            }
+            told.push(AssignedTask {
+                id: one.task.id,
+                desired,
+            });
+        }
+        Ok((tasks, told))
+    }
+
+    async fn send_manifest(&mut self, tasks: &[AssignedTask]) -> Result<(), End> {
+        let tasks = tasks
+            .iter()
+            .map(|task| identifier(&self.instance, &task.id, task.desired));
+        let manifest = TaskManifestMessage {
+            cluster_arn: self.instance.cluster_arn(),
+            container_instance_arn: self.instance.arn(),
+            tasks: tasks.collect(),
+            message_id: self.new_message_id(),
+            generated_at: self.state.clock.now().as_ms(),
+            timeline: self.next_number(),
+        };
+        self.send(&ServerMessage::TaskManifest(manifest)).await
+    }
+
+    /// Tells the agent which of the tasks that it asks about it is to stop: those that the instance
+    /// does not have.
+    async fn verify(&mut self, message: TaskStopVerificationMessage) -> Result<(), End> {
+        let assigned = self
+            .state
+            .orchestrator
+            .assignments
+            .manifest(&self.instance.id)
+            .await?;
+        let is_kept = |candidate: &TaskIdentifier| {
+            let id = task_id(&self.instance.cluster.name, &candidate.task_arn).ok();
+            id.is_some_and(|id| {
+                let mut assigned = assigned.iter();
+                assigned.any(|task| task.id == id && task.desired == DesiredStatus::Running)
+            })
+        };
+        let candidates = message.stop_candidates.into_iter();
+        let stop_tasks = candidates.filter(|candidate| !is_kept(candidate));
+        let stop_tasks = stop_tasks.map(|candidate| TaskIdentifier {
+            desired_status: wharfinger_ecs_protocol::DesiredStatus::Stopped,
+            ..candidate
+        });
+        let ack = TaskStopVerificationAck {
+            message_id: message.message_id,
+            generated_at: self.state.clock.now().as_ms(),
+            stop_tasks: stop_tasks.collect(),
+        };
+        self.send(&ServerMessage::TaskStopVerificationAck(ack))
+            .await
+    }
+
+    async fn send(&mut self, message: &ServerMessage) -> Result<(), End> {
+        let frame = message.to_frame()?;
+        self.socket.send(frame).await.map_err(End::Socket)
+    }
+
+    async fn close(mut self, end: &End) {
+        let reason = end.to_string();
+        let message = match end {
+            End::Inactive => Some(ServerMessage::InactiveInstance(ErrorMessage {
+                message: Some(reason.clone()),
+            })),
+            End::Replaced | End::Expired | End::Stopping => {
+                let message = Some(reason.clone());
+                Some(ServerMessage::Close(CloseMessage { message }))
+            }
+            End::Frame(_) | End::Unanswered => {
+                let message = Some(reason.clone());
+                Some(ServerMessage::Error(ErrorMessage { message }))
+            }
+            End::Failed(_) | End::Silent | End::Socket(_) => None,
+        };
+        if let Some(message) = message
+            && self.send(&message).await.is_err()
+        {
+            return;
+        }
+        let code = match end {
+            End::Socket(error) => return self.socket.close(error).await,
+            End::Failed(_) => CloseCode::Error,
+            End::Frame(_) | End::Unanswered => CloseCode::Policy,
+            End::Stopping => CloseCode::Away,
+            End::Replaced | End::Expired | End::Inactive | End::Silent => CloseCode::Normal,
+        };
+        self.socket.close_with(code, &reason).await;
+    }
+
+    fn new_message_id(&self) -> String {
+        self.state.ids.uuid().to_string()
+    }
+
+    /// Numbers grow over all connections of an agent and all servers: agents ignore a manifest
+    /// with a lower one, and start tasks after those that an earlier payload stopped.
+    fn next_number(&mut self) -> i64 {
+        self.last_number = (self.last_number + 1).max(self.state.clock.now().as_ms());
+        self.last_number
+    }
+}
+
+/// Ready when the server stops.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone stops as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn identifier(
+    instance: &ConnectedInstance,
+    task: &TaskId,
+    desired: DesiredStatus,
+) -> TaskIdentifier {
+    TaskIdentifier {
+        task_arn: instance.cluster.name.task_arn(task).to_string(),
+        task_cluster_arn: instance.cluster_arn(),
+        desired_status: match desired {
+            DesiredStatus::Running => wharfinger_ecs_protocol::DesiredStatus::Running,
+            DesiredStatus::Stopped => wharfinger_ecs_protocol::DesiredStatus::Stopped,
+        },
+    }
+}

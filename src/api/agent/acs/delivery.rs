@@ -1,0 +1,243 @@
+//! What an agent has been told of its tasks on one connection, and what it is to be told next. PURE.
+//!
+//! A task is told again until the agent acknowledges it, and on every new connection.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wharfinger_ecs_protocol::limits::{ACKNOWLEDGEMENT_TIMEOUT, TASKS_PER_PAYLOAD};
+use wharfinger_orchestrator::AssignedTask;
+use wharfinger_orchestrator::model::{DesiredStatus, TaskId};
+
+/// Payloads that are on their way at once, so that one agent bounds the memory that it takes.
+const MAX_IN_FLIGHT: usize = 4;
+
+/// Payloads in a row that the agent does not acknowledge before its connection is given up.
+const MAX_UNANSWERED: u32 = 4;
+
+/// The state of the delivery on one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Delivery {
+    /// What the agent was told last of each task that waits for it.
+    told: HashMap<TaskId, DesiredStatus>,
+    in_flight: Vec<InFlight>,
+    unanswered: u32,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    message_id: String,
+    tasks: Vec<AssignedTask>,
+    expires_at: Instant,
+}
+
+/// The agent does not acknowledge anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unanswered;
+
+impl Delivery {
+    /// The tasks of the next payload, of those that wait for the agent; none where it knows all, or
+    /// where enough is on its way. Tasks to be stopped come first: they free what others need.
+    pub(crate) fn next(&mut self, waiting: &[AssignedTask]) -> Vec<AssignedTask> {
+        let still: HashMap<&TaskId, DesiredStatus> = waiting
+            .iter()
+            .map(|task| (&task.id, task.desired))
+            .collect();
+        self.told.retain(|id, _| still.contains_key(id));
+        if self.in_flight.len() >= MAX_IN_FLIGHT {
+            return Vec::new();
+        }
+        let is_new = |task: &&AssignedTask| self.told.get(&task.id) != Some(&task.desired);
+        let with = |desired| waiting.iter().filter(move |task| task.desired == desired);
+        let stops = with(DesiredStatus::Stopped).filter(is_new);
+        let starts = with(DesiredStatus::Running).filter(is_new);
+        stops
+            .chain(starts)
+            .take(TASKS_PER_PAYLOAD)
+            .cloned()
+            .collect()
+    }
+
+    /// Notes that a payload was sent.
+    pub(crate) fn sent(&mut self, message_id: String, tasks: Vec<AssignedTask>, now: Instant) {
+        let told = tasks.iter().map(|task| (task.id.clone(), task.desired));
+        self.told.extend(told);
+        self.in_flight.push(InFlight {
+            message_id,
+            tasks,
+            expires_at: now + ACKNOWLEDGEMENT_TIMEOUT,
+        });
+    }
+
+    /// Notes the answer to a payload, whether the agent took it or refused it. Returns whether the
+    /// payload was on its way.
+    pub(crate) fn answered(&mut self, message_id: &str) -> bool {
+        let known = self.in_flight.len();
+        self.in_flight.retain(|sent| sent.message_id != message_id);
+        let found = self.in_flight.len() < known;
+        if found {
+            self.unanswered = 0;
+        }
+        found
+    }
+
+    /// Gives up payloads that were not acknowledged in time: their tasks are told again. Returns
+    /// whether there were any.
+    ///
+    /// # Errors
+    /// [`Unanswered`] if there were too many in a row.
+    pub(crate) fn expire(&mut self, now: Instant) -> Result<bool, Unanswered> {
+        let mut expired = self.in_flight.extract_if(.., |sent| sent.expires_at <= now);
+        let mut any = false;
+        for sent in &mut expired {
+            any = true;
+            for task in sent.tasks {
+                self.told.remove(&task.id);
+            }
+            self.unanswered += 1;
+        }
+        drop(expired);
+        if self.unanswered >= MAX_UNANSWERED {
+            return Err(Unanswered);
+        }
+        Ok(any)
+    }
+
+    /// When the next payload expires.
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.in_flight.iter().map(|sent| sent.expires_at).min()
+    }
+}
+
+/// The times of a connection: when to send a heartbeat, and when the agent counts as lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pulse {
+    pub(crate) next_heartbeat: Instant,
+    pub(crate) silent_at: Instant,
+    heartbeat: Duration,
+    silence: Duration,
+}
+
+impl Pulse {
+    pub(crate) fn new(now: Instant, heartbeat: Duration, silence: Duration) -> Self {
+        Self {
+            next_heartbeat: now + heartbeat,
+            silent_at: now + silence,
+            heartbeat,
+            silence,
+        }
+    }
+
+    /// Something came from the agent.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.silent_at = now + self.silence;
+    }
+
+    /// Whether a heartbeat is due, which is then expected to be sent.
+    pub(crate) fn beats(&mut self, now: Instant) -> bool {
+        let due = now >= self.next_heartbeat;
+        if due {
+            self.next_heartbeat = now + self.heartbeat;
+        }
+        due
+    }
+
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        now >= self.silent_at
+    }
+
+    /// When something is to be done next.
+    pub(crate) fn next(&self) -> Instant {
+        self.next_heartbeat.min(self.silent_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUNNING: DesiredStatus = DesiredStatus::Running;
+    const STOPPED: DesiredStatus = DesiredStatus::Stopped;
+
+    fn task(id: &str, desired: DesiredStatus) -> AssignedTask {
+        AssignedTask {
+            id: TaskId(id.to_owned()),
+            desired,
+        }
+    }
+
+    fn many(count: usize) -> Vec<AssignedTask> {
+        (0..count)
+            .map(|at| task(&format!("t{at:03}"), RUNNING))
+            .collect()
+    }
+
+    #[test]
+    fn a_task_is_told_once_while_its_payload_is_on_its_way_or_acknowledged() {
+        let (mut delivery, now) = (Delivery::default(), Instant::now());
+        let waiting = [task("a", RUNNING)];
+        assert_eq!(delivery.next(&waiting), waiting);
+        delivery.sent("m1".to_owned(), waiting.to_vec(), now);
+        assert_eq!(delivery.next(&waiting), []);
+        assert!(delivery.answered("m1") && !delivery.answered("m1"));
+        assert_eq!(delivery.next(&waiting), []);
+        let stop = [task("a", STOPPED)];
+        assert_eq!(delivery.next(&stop), stop);
+    }
+
+    #[test]
+    fn a_payload_without_acknowledgement_is_repeated_and_then_given_up() {
+        let (mut delivery, mut now) = (Delivery::default(), Instant::now());
+        let waiting = [task("a", RUNNING)];
+        for round in 1..MAX_UNANSWERED {
+            assert_eq!(delivery.next(&waiting), waiting);
+            delivery.sent(format!("m{round}"), waiting.to_vec(), now);
+            assert_eq!(delivery.expire(now), Ok(false));
+            now += ACKNOWLEDGEMENT_TIMEOUT;
+            assert_eq!(delivery.next_expiry(), Some(now));
+            assert_eq!(delivery.expire(now), Ok(true));
+        }
+        delivery.sent("last".to_owned(), waiting.to_vec(), now);
+        now += ACKNOWLEDGEMENT_TIMEOUT;
+        assert_eq!(delivery.expire(now), Err(Unanswered));
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_bounded() {
+        let (mut delivery, now) = (Delivery::default(), Instant::now());
+        let waiting = many(MAX_IN_FLIGHT * TASKS_PER_PAYLOAD + 5);
+        for round in 0..MAX_IN_FLIGHT {
+            let next = delivery.next(&waiting);
+            assert_eq!(next.len(), TASKS_PER_PAYLOAD);
+            delivery.sent(format!("m{round}"), next, now);
+        }
+        assert_eq!(delivery.next(&waiting), []);
+        assert!(delivery.answered("m2"));
+        assert_eq!(delivery.next(&waiting).len(), 5);
+    }
+
+    #[test]
+    fn stops_come_first_and_what_waits_no_more_is_forgotten() {
+        let (mut delivery, now) = (Delivery::default(), Instant::now());
+        let waiting = [task("a", RUNNING), task("b", STOPPED)];
+        let next = delivery.next(&waiting);
+        assert_eq!(next, [task("b", STOPPED), task("a", RUNNING)]);
+        delivery.sent("m".to_owned(), next, now);
+        assert_eq!(delivery.next(&[]), []);
+        assert!(delivery.told.is_empty());
+    }
+
+    #[test]
+    fn a_pulse_beats_and_ends() {
+        let now = Instant::now();
+        let (beat, silence) = (Duration::from_secs(30), Duration::from_secs(75));
+        let mut pulse = Pulse::new(now, beat, silence);
+        assert!(!pulse.beats(now));
+        assert!(pulse.beats(now + beat) && !pulse.beats(now + beat));
+        pulse.heard(now + beat);
+        assert!(!pulse.is_silent(now + silence));
+        assert!(pulse.is_silent(now + beat + silence));
+        assert_eq!(pulse.next(), now + beat * 2);
+    }
+}
