@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wharfinger_api_agent::AgentState;
 use wharfinger_api_ecr as ecr;
 use wharfinger_api_ecs as ecs;
 use wharfinger_api_iam::iam;
@@ -12,6 +13,7 @@ use wharfinger_db::Db;
 use wharfinger_iam::Iam;
 use wharfinger_monitoring::Logs;
 use wharfinger_orchestrator::Orchestrator;
+use wharfinger_orchestrator::payload::Registries;
 use wharfinger_registry::{self as registry, Registry, RegistryId, RepositoryResource};
 
 use crate::config::Config;
@@ -49,6 +51,33 @@ impl App {
         let registry = RegistryId { account, region };
         let found = self.registry.repositories.load_resource(&registry, &name);
         found.await.map(Some)
+    }
+
+    /// The connections of container agents.
+    pub(super) fn agent_state(&self) -> AgentState {
+        AgentState::new(
+            self.orchestrator.clone(),
+            Arc::clone(&self.iam),
+            (self.clock.clone(), self.ids.clone()),
+            self.audit.clone(),
+            (self.config.names.region.clone(), self.registries()),
+        )
+    }
+
+    /// The registries whose images agents pull with tokens of this server.
+    fn registries(&self) -> Registries {
+        let names = &self.config.names;
+        let port = self.config.listen.port();
+        let own = ["localhost", "127.0.0.1"].map(|host| format!("{host}:{port}"));
+        let (_, rest) = names.public_url.split_once("://").unwrap_or_default();
+        let public = rest.split('/').next().unwrap_or_default().to_owned();
+        let named = names.repository_uri.registry(&names.account, &names.region);
+        Registries {
+            hosts: own.into_iter().chain([public, named]).collect(),
+            domain: names.domain.clone(),
+            region: names.region.clone(),
+            endpoint: names.public_url.clone(),
+        }
     }
 
     pub(super) fn ecr_state(&self) -> ecr::State {

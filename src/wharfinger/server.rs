@@ -21,7 +21,7 @@ use wharfinger_db::{
 use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError, Traffic};
 use wharfinger_iam::{self as iam, Iam, KeyFileError, MasterKey, NewAccessKey};
 use wharfinger_monitoring::{self as monitoring, Logs};
-use wharfinger_orchestrator::Orchestrator;
+use wharfinger_orchestrator::{self as orchestrator, AgentPoll, InstanceReconciler, Orchestrator};
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{BlobStoreError, Registry, UploadSweep};
 use wharfinger_telemetry::{Kind, MetricsError, Reading};
@@ -141,9 +141,14 @@ impl Server {
         driver.run(UploadSweep(self.app.registry.uploads.clone()));
         driver.run(self.app.registry.repositories.cleanup());
         driver.run(self.app.logs.retention());
+        let assignments = &self.app.orchestrator.assignments;
+        driver.run(AgentPoll(assignments.clone()));
+        driver.run(InstanceReconciler::new(assignments.clone()));
         let mut readings = readings(&self.listener.traffic());
         readings.extend(audit_readings(&self.app.audit));
-        let service = http_service(&self.app, readings)?;
+        readings.push(agent_reading(&self.app.orchestrator));
+        let agents = Arc::new(self.app.agent_state());
+        let service = http_service(&self.app, &agents, readings)?;
         let config = &self.app.config;
         tracing::info!(
             address = %config.listen,
@@ -163,6 +168,7 @@ impl Server {
             () = stopped(&mut terminate, &mut interrupt) => None,
         };
         drop(stop_sender);
+        agents.stop();
         let drained = match early {
             Some(drained) => drained,
             None => drain(serving, &mut terminate, &mut interrupt).await,
@@ -185,7 +191,7 @@ pub fn migrations(database: &DatabaseConfig) -> Vec<Migration> {
     let mut all = [
         wharfinger_registry::MIGRATIONS,
         iam::MIGRATIONS,
-        wharfinger_orchestrator::MIGRATIONS,
+        orchestrator::MIGRATIONS,
     ]
     .concat();
     if let DatabaseConfig::Postgres { .. } = database {
@@ -373,6 +379,17 @@ fn audit_readings(audit: &AuditLog) -> [Reading; 2] {
             |(_, lost)| lost,
         ),
     ]
+}
+
+/// The number of agents that hold a connection, for `/metrics`.
+fn agent_reading(orchestrator: &Orchestrator) -> Reading {
+    let assignments = orchestrator.assignments.clone();
+    Reading {
+        name: "agents_connected",
+        help: "Container agents that hold a connection to this server",
+        kind: Kind::Gauge,
+        read: Box::new(move || assignments.session_count() as u64),
+    }
 }
 
 /// The listener's numbers, for `/metrics`.

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
 use http::Response;
+use wharfinger_api_agent::{self as agent, AgentState};
 use wharfinger_api_core::{
     Gateway, HttpService, HttpServiceBuilder, MountedService, PlainErrors, ReadinessCheck,
     ResponseInfo, ServiceModel, health_routes,
@@ -66,7 +67,11 @@ const OTHER_OPERATIONS: [&str; 4] = ["Live", "Ready", "Metrics", "Reset"];
 ///
 /// # Errors
 /// [`MetricsError`] where the metrics cannot be set up.
-pub fn http_service(app: &Arc<App>, readings: Vec<Reading>) -> Result<HttpService, MetricsError> {
+pub fn http_service(
+    app: &Arc<App>,
+    agents: &Arc<AgentState>,
+    readings: Vec<Reading>,
+) -> Result<HttpService, MetricsError> {
     let gateway = Gateway {
         services: AWS_SERVICES
             .iter()
@@ -79,6 +84,7 @@ pub fn http_service(app: &Arc<App>, readings: Vec<Reading>) -> Result<HttpServic
     };
     let operations = gateway.operation_names().chain(OTHER_OPERATIONS);
     let operations = operations.chain(distribution::operations());
+    let operations = operations.chain(agent::OPERATIONS);
     let metrics = Arc::new(Metrics::new(operations, readings)?);
     let mut service = HttpServiceBuilder::new(&app.config.http, &app.ids, Arc::clone(&metrics));
     if app.config.dev {
@@ -90,6 +96,7 @@ pub fn http_service(app: &Arc<App>, readings: Vec<Reading>) -> Result<HttpServic
     let service = service
         .routes::<DistributionErrors>(distribution_routes(app, &metrics))
         .gateway(gateway)
+        .routes::<PlainErrors>(agent::routes(Arc::clone(agents)))
         .unlimited_routes::<PlainErrors>(health_routes(Index(app.db.clone()), metrics))
         .build();
     Ok(service)
