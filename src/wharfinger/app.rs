@@ -71,9 +71,9 @@ impl App {
         let own = ["localhost", "127.0.0.1"].map(|host| format!("{host}:{port}"));
         let (_, rest) = names.public_url.split_once("://").unwrap_or_default();
         let public = rest.split('/').next().unwrap_or_default().to_owned();
-        let named = names.repository_uri.registry(&names.account, &names.region);
+        let registry = names.repository_uri.registry(&names.account, &names.region);
         Registries {
-            hosts: own.into_iter().chain([public, named]).collect(),
+            hosts: own.into_iter().chain([public, registry]).collect(),
             domain: names.domain.clone(),
             region: names.region.clone(),
             endpoint: names.public_url.clone(),
@@ -93,6 +93,7 @@ impl App {
         ecs::State {
             orchestrator: self.orchestrator.clone(),
             iam: Arc::clone(&self.iam),
+            names: Arc::new(self.config.names.clone()),
         }
     }
 

@@ -23,7 +23,7 @@ const RENEWED_AT_ONCE: usize = 10;
 const TASKS_AT_ONCE: usize = 20;
 
 /// When credentials are sent again that the agent did not acknowledge, or could not be issued.
-const RETRY: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_mins(1);
 
 /// Where the agent has credentials from an earlier connection, new ones come within this time,
 /// spread over it: those that it has hold for longer.
@@ -148,7 +148,7 @@ impl Roles {
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        due.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        due.sort_unstable_by_key(|one| one.0);
         let assigned = state
             .orchestrator
             .assignments

@@ -112,8 +112,8 @@ impl Tcs {
             };
             let containers = containers.into_iter();
             let containers = containers.map(|one| (one.container_name, status(one.health_status)));
-            let reporter = Reporter::Instance(&self.instance.id);
-            let reported = assignments.report_health(cluster, &id, reporter, containers.collect());
+            let sender = Reporter::Instance(&self.instance.id);
+            let reported = assignments.report_health(cluster, &id, sender, containers.collect());
             match reported.await {
                 // A task of before: the agent learns elsewhere that it is not its own any more.
                 Ok(())

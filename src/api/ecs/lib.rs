@@ -1,5 +1,6 @@
 //! Amazon ECS.
 
+mod agents;
 mod capacity_providers;
 mod cluster_view;
 mod clusters;
@@ -17,7 +18,7 @@ use std::sync::{Arc, LazyLock};
 
 pub use error::Error;
 pub use resource::{EcsResource, ResourceId};
-use wharfinger_api_core::{OperationEntry, Service, ServiceModel, operations};
+use wharfinger_api_core::{Names, OperationEntry, Service, ServiceModel, operations};
 use wharfinger_aws::Family;
 use wharfinger_aws::constraints::Limits;
 use wharfinger_iam::{Caller, Iam};
@@ -45,6 +46,7 @@ pub struct Ecs;
 pub struct State {
     pub orchestrator: Orchestrator,
     pub iam: Arc<Iam>,
+    pub names: Arc<Names>,
 }
 
 impl Service for Ecs {
@@ -67,6 +69,10 @@ impl Service for Ecs {
 }
 
 static OPERATIONS: &[OperationEntry<Ecs>] = operations![
+    agents::DiscoverPollEndpoint,
+    agents::SubmitTaskStateChange,
+    agents::SubmitContainerStateChange,
+    agents::SubmitAttachmentStateChanges,
     clusters::CreateCluster,
     clusters::DescribeClusters,
     clusters::ListClusters,
