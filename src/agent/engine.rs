@@ -1,6 +1,9 @@
 //! The tasks of an instance: takes them from the control plane and from the disk, and passes on what
 //! the runtime says of their containers.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

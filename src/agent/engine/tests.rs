@@ -1,0 +1,347 @@
+//! Tasks on the simulated runtime, with a control plane that takes their reports.
+
+use std::sync::Mutex as StdMutex;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::post;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use url::Url;
+use wharfinger_base::{Clock, Ids, Secret};
+use wharfinger_ecs_protocol::{Container, ContainerDependency, DependencyCondition, RestartPolicy};
+
+use super::*;
+use crate::aws_client::AwsClient;
+use crate::images::Images;
+use crate::keys::{InstanceKeys, KeySource, Keys};
+use crate::runtime::ContainerRuntime;
+use crate::runtime::tests::simulated::Simulated;
+use crate::state_folder::StateFolder;
+use crate::view::Health;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const ARN: &str = "arn:aws:ecs:us-east-1:123456789012:task/demo/0123";
+
+struct TestKeys;
+
+#[async_trait::async_trait]
+impl KeySource for TestKeys {
+    async fn keys(&self) -> Result<Keys, String> {
+        Ok(Keys {
+            access_key_id: "AKIDEXAMPLE".to_owned(),
+            secret_access_key: Secret::new("secret".to_owned()),
+            session_token: None,
+            expires_at: None,
+        })
+    }
+}
+
+type Reports = Arc<StdMutex<Vec<Value>>>;
+
+/// An agent without ACS.
+struct Bench {
+    folder: tempfile::TempDir,
+    runtime: Simulated,
+    reports: Reports,
+    endpoint: Url,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let reports = Reports::default();
+        let take = async |State(reports): State<Reports>, body: String| {
+            let report = serde_json::from_str(&body).expect("JSON");
+            reports.lock().expect("no test panics here").push(report);
+            "{}"
+        };
+        let routes = Router::new().route("/", post(take));
+        let routes = routes.with_state(Arc::clone(&reports));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            runtime: Simulated::new(Clock::default()),
+            reports,
+            endpoint: Url::parse(&format!("http://{address}")).expect("a URL"),
+        }
+    }
+
+    async fn engine(&self) -> Arc<Engine> {
+        let clock = Clock::default();
+        let runtime: Arc<dyn ContainerRuntime> = Arc::new(self.runtime.clone());
+        let keys = Arc::new(InstanceKeys::new(Arc::new(TestKeys), clock.clone()));
+        let tls = wharfinger_tls::unverified_client().expect("a TLS client");
+        let region = "us-east-1".to_owned();
+        let client = AwsClient::new(self.endpoint.clone(), region, tls, clock.clone());
+        let client = client.expect("a client");
+        let images = Images::new(
+            Arc::clone(&runtime),
+            client.clone(),
+            Arc::clone(&keys),
+            clock.clone(),
+        );
+        let context = Context {
+            runtime,
+            client,
+            keys,
+            images,
+            state: StateFolder::open(self.folder.path()).expect("a folder"),
+            clock,
+            ids: Ids::default(),
+            cluster: "demo".to_owned(),
+            instance_arn: "arn:instance".to_owned(),
+            availability_zone: "us-east-1a".to_owned(),
+            bind_ip: None,
+            cgroup_driver: "cgroupfs".to_owned(),
+            cleanup_wait: Duration::ZERO,
+        };
+        let engine = Engine::open(Arc::new(context)).await.expect("opened");
+        let engine = Arc::new(engine);
+        let watching = Arc::downgrade(&engine);
+        tokio::spawn(async move {
+            if let Some(engine) = watching.upgrade() {
+                let _ = timeout(PATIENCE, engine.watch()).await;
+            }
+        });
+        engine
+    }
+
+    /// Waits for a report that `wanted` accepts.
+    async fn report(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let look = async {
+            loop {
+                let all = self.reports.lock().expect("no test panics here").clone();
+                if let Some(found) = all.into_iter().find(|report| wanted(report)) {
+                    return found;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, look).await.unwrap_or_else(|_| {
+            panic!("no such report: {:?}", self.reports.lock());
+        })
+    }
+
+    async fn status(&self, status: &str) -> Value {
+        self.report(|report| report["status"] == status).await
+    }
+
+    /// The id of a container in the runtime.
+    async fn id(&self, name: &str) -> String {
+        let labels = self
+            .runtime
+            .list(&format!("{}={ARN}", labels::TASK_ARN))
+            .await;
+        let listed = labels.expect("listed").into_iter();
+        let mut found = listed.filter(|one| one.labels[labels::CONTAINER_NAME] == name);
+        found.next().expect("a container").id
+    }
+}
+
+fn container(name: &str, script: &str) -> Container {
+    let words = ["sh", "-c", script].map(ToOwned::to_owned);
+    Container {
+        name: name.to_owned(),
+        image: "web".to_owned(),
+        essential: true,
+        command: Some(words.to_vec()),
+        ..Container::default()
+    }
+}
+
+fn task(containers: Vec<Container>) -> Task {
+    Task {
+        arn: ARN.to_owned(),
+        containers,
+        ..Task::default()
+    }
+}
+
+fn by_name<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let all = report["containers"].as_array().expect("a list");
+    all.iter()
+        .find(|one| one["containerName"] == name)
+        .expect("a container")
+}
+
+#[tokio::test]
+async fn a_task_is_reported_running_and_stopped() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    let accepted = engine.accept(task(vec![container("web", "wait")])).await;
+    accepted.expect("stored");
+    let running = bench.status("RUNNING").await;
+    assert_eq!(running["cluster"], "demo");
+    assert_eq!(by_name(&running, "web")["status"], "RUNNING");
+    bench.runtime.end(&bench.id("web").await, 3);
+    let stopped = bench.status("STOPPED").await;
+    assert_eq!(stopped["reason"], "Essential container in task exited");
+    assert_eq!(by_name(&stopped, "web")["exitCode"], 3);
+}
+
+#[tokio::test]
+async fn a_repeated_payload_starts_nothing_and_a_stop_ends_the_task() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    for _ in 0..3 {
+        let accepted = engine.accept(task(vec![container("web", "wait")])).await;
+        accepted.expect("stored");
+    }
+    bench.status("RUNNING").await;
+    let label = format!("{}={ARN}", labels::TASK_ARN);
+    assert_eq!(bench.runtime.list(&label).await.expect("listed").len(), 1);
+    let stop = Task {
+        desired_status: DesiredStatus::Stopped,
+        ..task(Vec::new())
+    };
+    engine.accept(stop).await.expect("taken");
+    let stopped = bench.status("STOPPED").await;
+    assert_eq!(by_name(&stopped, "web")["exitCode"], 143);
+    assert_eq!(stopped.get("reason"), None);
+}
+
+#[tokio::test]
+async fn a_task_that_is_not_known_is_reported_stopped() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    let stop = Task {
+        desired_status: DesiredStatus::Stopped,
+        ..task(Vec::new())
+    };
+    engine.accept(stop).await.expect("taken");
+    assert_eq!(bench.status("STOPPED").await["task"], ARN);
+}
+
+#[tokio::test]
+async fn what_fails_to_start_has_its_reason() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    let accepted = engine.accept(task(vec![container("web", "missing")])).await;
+    accepted.expect("stored");
+    let stopped = bench.status("STOPPED").await;
+    assert_eq!(stopped["reason"], "Task failed to start");
+    let reason = &by_name(&stopped, "web")["reason"];
+    let expected = "CannotStartContainerError: Error response from daemon: exec: not found";
+    assert_eq!(reason, expected);
+    assert_eq!(by_name(&stopped, "web").get("exitCode"), None);
+}
+
+#[tokio::test]
+async fn an_image_that_is_missing_has_its_reason() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    let mut web = container("web", "wait");
+    web.image = "no/image".to_owned();
+    engine.accept(task(vec![web])).await.expect("stored");
+    let stopped = bench.status("STOPPED").await;
+    let reason = by_name(&stopped, "web")["reason"]
+        .as_str()
+        .expect("a reason")
+        .to_owned();
+    let prefix = "CannotPullContainerError: Error response from daemon: ";
+    assert!(reason.starts_with(prefix), "{reason}");
+}
+
+#[tokio::test]
+async fn health_is_awaited() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    let mut web = container("web", "wait");
+    web.depends_on = vec![ContainerDependency {
+        container_name: "db".to_owned(),
+        condition: DependencyCondition::Healthy,
+    }];
+    let mut db = container("db", "wait");
+    db.health_check_type = Some("docker".to_owned());
+    engine.accept(task(vec![web, db])).await.expect("stored");
+    let started = async {
+        loop {
+            let label = format!("{}=db", labels::CONTAINER_NAME);
+            let listed = bench.runtime.list(&label).await.expect("listed");
+            if let Some(db) = listed.first()
+                && bench.runtime.inspect(&db.id).await.expect("seen").running
+            {
+                return db.id.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let db = timeout(PATIENCE, started).await.expect("started");
+    assert!(
+        bench
+            .reports
+            .lock()
+            .expect("no test panics here")
+            .is_empty()
+    );
+    bench.runtime.set_health(&db, Health::Healthy);
+    bench.status("RUNNING").await;
+    let health = engine.snapshots()[ARN].health.clone();
+    assert_eq!(health, [("db".to_owned(), Health::Healthy)]);
+}
+
+#[tokio::test]
+async fn a_restarted_agent_takes_up_its_tasks() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    let accepted = engine.accept(task(vec![container("web", "wait")])).await;
+    accepted.expect("stored");
+    bench.status("RUNNING").await;
+    let id = bench.id("web").await;
+    let tasks = Arc::clone(&engine.tasks);
+    for handle in tasks.lock().values() {
+        handle.run.abort();
+    }
+    // It ends while no agent looks.
+    bench.runtime.end(&id, 5);
+    let _engine = bench.engine().await;
+    let stopped = bench.status("STOPPED").await;
+    assert_eq!(by_name(&stopped, "web")["exitCode"], 5);
+    assert_eq!(by_name(&stopped, "web")["runtimeId"], json!(id));
+}
+
+#[tokio::test]
+async fn containers_without_a_task_are_removed() {
+    let bench = Bench::new().await;
+    let new = crate::runtime::NewContainer {
+        name: "stray".to_owned(),
+        config: json!({"Image": "web", "Labels": {labels::INSTANCE: "arn:instance"}})
+            .as_object()
+            .expect("an object")
+            .clone(),
+        ..Default::default()
+    };
+    let id = bench.runtime.create(new).await.expect("created");
+    let _engine = bench.engine().await;
+    assert!(bench.runtime.inspect(&id).await.is_err());
+}
+
+#[tokio::test]
+async fn a_container_with_a_restart_policy_is_started_again() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    let mut web = container("web", "wait");
+    web.restart_policy = Some(RestartPolicy {
+        enabled: true,
+        ignored_exit_codes: vec![7],
+        restart_attempt_period: Some(0),
+    });
+    engine.accept(task(vec![web])).await.expect("stored");
+    bench.status("RUNNING").await;
+    let id = bench.id("web").await;
+    bench.runtime.end(&id, 1);
+    let again = async {
+        while !bench.runtime.inspect(&id).await.expect("seen").running {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, again).await.expect("started again");
+    let reports = bench.reports.lock().expect("no test panics here").clone();
+    assert!(reports.iter().all(|report| report["status"] == "RUNNING"));
+    bench.runtime.end(&id, 7);
+    let stopped = bench.status("STOPPED").await;
+    assert_eq!(by_name(&stopped, "web")["exitCode"], 7);
+}
