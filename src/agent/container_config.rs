@@ -94,7 +94,7 @@ pub(crate) fn new_container(
         host_config.remove("DnsSearch");
     }
     host_config.insert("NetworkMode".into(), json!(host.network));
-    set_resources(&mut host_config, container, host);
+    set_resources(&mut host_config, task, container, host);
     let mut binds = strings(&host_config, "Binds");
     binds.extend(mounts(container, host)?);
     host_config.insert("Binds".into(), json!(binds));
@@ -183,14 +183,35 @@ fn set_labels(
     config.insert("Labels".into(), Value::Object(all));
 }
 
-fn set_resources(host_config: &mut Map<String, Value>, container: &Container, host: &HostChoices) {
-    host_config.insert("CpuShares".into(), json!(container.cpu.max(MIN_CPU_SHARES)));
-    if container.memory > 0 {
-        let bytes = container.memory.saturating_mul(1024 * 1024);
-        host_config.insert("Memory".into(), json!(bytes.max(MIN_MEMORY_BYTES)));
+fn set_resources(
+    host_config: &mut Map<String, Value>,
+    task: &Task,
+    container: &Container,
+    host: &HostChoices,
+) {
+    let shares = container.cpu.max(MIN_CPU_SHARES);
+    host_config.insert("CpuShares".into(), json!(shares));
+    let mut memory = Some(container.memory).filter(|mib| *mib > 0);
+    match &host.cgroup_parent {
+        Some(parent) => {
+            host_config.insert("CgroupParent".into(), json!(parent));
+        }
+        // The size of the task, as far as one container can exceed it.
+        None => {
+            memory = memory.or(task.memory.filter(|mib| *mib > 0));
+            if let Some(cpus) = task.cpu.filter(|cpus| *cpus > 0.0) {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "a task has some hundred CPUs at most"
+                )]
+                let nano = (cpus * 1e9) as i64;
+                host_config.insert("NanoCpus".into(), json!(nano));
+            }
+        }
     }
-    if let Some(parent) = &host.cgroup_parent {
-        host_config.insert("CgroupParent".into(), json!(parent));
+    if let Some(mib) = memory {
+        let bytes = mib.saturating_mul(1024 * 1024).max(MIN_MEMORY_BYTES);
+        host_config.insert("Memory".into(), json!(bytes));
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) availability_zone: String,
     /// The address that host ports are bound to; `None` for all addresses of the host.
     pub(crate) bind_ip: Option<IpAddr>,
+    /// How the engine makes control groups.
+    pub(crate) cgroup_driver: String,
     /// How long the containers of a stopped task are kept.
     pub(crate) cleanup_wait: Duration,
 }

@@ -172,6 +172,7 @@ fn context(
         instance_arn: instance.instance_arn.clone(),
         availability_zone: config.availability_zone.clone(),
         bind_ip: config.bind_ip,
+        cgroup_driver: shared.host.cgroup_driver.clone(),
         cleanup_wait: config.cleanup_wait,
     }
 }

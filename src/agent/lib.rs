@@ -32,6 +32,7 @@ mod shown;
 mod state_folder;
 mod step;
 mod submit;
+mod task_cgroup;
 mod task_run;
 mod tcs;
 mod view;

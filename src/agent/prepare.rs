@@ -1,5 +1,7 @@
 //! Makes the containers of a task with all that they need, and removes them.
 
+use wharfinger_ecs_protocol::Task;
+
 use crate::container_config::{HostChoices, new_container};
 use crate::context::Context;
 use crate::logs::log_target;
@@ -7,6 +9,7 @@ use crate::metadata;
 use crate::network::Namespace;
 use crate::record::TaskRecord;
 use crate::runtime::{Inspection, RuntimeError};
+use crate::task_cgroup;
 
 /// How ECS begins the reason of a container that did not start.
 pub(crate) const START_FAILED: &str = "CannotStartContainerError: Error response from daemon";
@@ -42,7 +45,7 @@ impl Context {
             volumes,
             siblings: siblings.collect(),
             network,
-            cgroup_parent: None,
+            cgroup_parent: self.cgroup(task),
             ships_output: log_target(task, definition).is_some(),
         };
         metadata::add_variables(&mut choices, record);
@@ -53,6 +56,19 @@ impl Context {
                 "DockerTimeoutError: Could not transition to created; {error}"
             )),
             Err(error) => Err(failed(format!("Error response from daemon: {error}"))),
+        }
+    }
+
+    /// The control group of a task that has a size. Without one, each container is limited to the
+    /// size of the task.
+    fn cgroup(&self, task: &Task) -> Option<String> {
+        match task_cgroup::make(task, &self.cgroup_driver) {
+            Ok(cgroup) => cgroup,
+            Err(error) => {
+                let task = &task.arn;
+                tracing::warn!(task, %error, "the size of the task limits each container instead");
+                None
+            }
         }
     }
 
@@ -88,6 +104,7 @@ impl Context {
             }
         }
         self.remove_volumes(&record.task).await;
+        task_cgroup::remove(&record.task);
         if let Err(error) = self.state.remove_task(record.id()) {
             tracing::warn!(task = record.task.arn, %error, "the record of a task was not removed");
         }

@@ -93,6 +93,33 @@ fn sizes_have_the_least_that_docker_takes() {
 }
 
 #[test]
+fn the_size_of_a_task_limits_its_group_or_each_container() {
+    let sized = Task {
+        cpu: Some(0.5),
+        memory: Some(64),
+        ..task()
+    };
+    let mut web = container();
+    web.memory = 0;
+    let made = |host: &HostChoices| {
+        let made = new_container(&sized, &web, host).expect("valid");
+        Value::Object(made.host_config)
+    };
+    let alone = made(&host());
+    assert_eq!(alone["NanoCpus"], 500_000_000);
+    assert_eq!(alone["Memory"], 64 * 1024 * 1024);
+    let grouped = made(&HostChoices {
+        cgroup_parent: Some("/ecs/ab".to_owned()),
+        ..host()
+    });
+    assert_eq!(grouped["CgroupParent"], "/ecs/ab");
+    assert_eq!(
+        (grouped.get("NanoCpus"), grouped.get("Memory")),
+        (None, None)
+    );
+}
+
+#[test]
 fn mounts_name_the_volume_of_the_host() {
     let mut web = container();
     web.mount_points = vec![MountPoint {
