@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 use wharfinger_base::{Clock, Secret, Timestamp};
-use wharfinger_ecs_protocol::{Container, Task};
+use wharfinger_ecs_protocol::{Container, EcrAuthData, Task};
 
 use crate::aws_client::{AwsClient, CallError, ECR, SECRETS, authority};
 use crate::image_cleanup::PulledImages;
@@ -117,7 +117,8 @@ impl Images {
         task: &Task,
         container: &Container,
     ) -> Result<PulledImage, PullError> {
-        let mut source = pull_source(&container.image, &authority(self.client.endpoint()));
+        let own_host = authority(self.client.endpoint());
+        let mut source = pull_source(&container.image, &own_host, is_own(container));
         if let Some(digest) = container.image_digest.as_deref() {
             source.reference = with_digest(&source.reference, digest);
         }
@@ -176,10 +177,7 @@ impl Images {
                     account: known(&data.registry_id),
                     region: known(&data.region),
                 };
-                let endpoint = data.endpoint_override.as_deref();
-                let endpoint = endpoint.filter(|endpoint| !endpoint.is_empty());
-                let endpoint = endpoint.and_then(|endpoint| Url::parse(endpoint).ok());
-                (registry, endpoint, data.use_execution_role)
+                (registry, amazons_endpoint(data), data.use_execution_role)
             }
             (None, Some(registry)) => (registry.clone(), None, true),
             (None, None) => return Ok(None),
@@ -271,6 +269,26 @@ impl Images {
             password: Secret::new(login.password),
         })
     }
+}
+
+/// Whether an image is of the control plane's own registry, if it says so.
+fn is_own(container: &Container) -> Option<bool> {
+    let stated = container.registry_authentication.as_ref()?;
+    Some(is_overridden(stated.ecr_auth_data.as_ref()?))
+}
+
+fn is_overridden(data: &EcrAuthData) -> bool {
+    let endpoint = data.endpoint_override.as_deref();
+    endpoint.is_some_and(|endpoint| !endpoint.is_empty())
+}
+
+/// The API of Amazon's registry. `None` for the own one, which is reached by the agent's endpoint:
+/// the one that the control plane names may be known to its own host only.
+fn amazons_endpoint(data: &EcrAuthData) -> Option<Url> {
+    if is_overridden(data) {
+        return None;
+    }
+    Url::parse(&format!("https://api.ecr.{}.amazonaws.com", data.region)).ok()
 }
 
 /// How long a token holds that ends at `expires` (in seconds since the epoch).
