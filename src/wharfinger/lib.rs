@@ -5,5 +5,6 @@ pub mod app;
 pub mod cli;
 pub mod config;
 mod data_folder;
+mod local_agents;
 mod loopback;
 pub mod server;

@@ -30,6 +30,7 @@ use crate::api::routes::http_service;
 use crate::app::App;
 use crate::config::Config;
 use crate::data_folder;
+use crate::local_agents;
 
 /// Time for the last records of the audit log when the server stops.
 const AUDIT_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -163,10 +164,13 @@ impl Server {
             let _ = stop.await;
         });
         tokio::pin!(serving);
+        let agents = tokio::spawn(local_agents::run(Arc::clone(&self.app)));
         let early = tokio::select! {
             drained = &mut serving => Some(drained),
             () = stopped(&mut terminate, &mut interrupt) => None,
         };
+        // Their connections would keep the drain waiting. Containers go on.
+        agents.abort();
         drop(stop_sender);
         agents.stop();
         let drained = match early {

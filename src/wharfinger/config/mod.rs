@@ -2,6 +2,7 @@
 //! configurations of all parts.
 
 mod audit;
+mod local_clusters;
 mod names;
 mod network;
 mod problems;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use local_clusters::LocalClusters;
 pub use settings::Settings;
 use wharfinger_api_core::{HttpServiceConfig, Names};
 use wharfinger_api_distribution::DistributionConfig;
@@ -51,6 +53,12 @@ pub struct Config {
     pub registry: registry::Config,
     pub logs: LogsConfig,
     pub traces: Option<TracesConfig>,
+    /// The clusters that this host is a container instance of.
+    pub local_clusters: LocalClusters,
+    /// The Docker Engine of this host, if not that of the environment.
+    pub docker_host: Option<String>,
+    /// How long the containers of a stopped task are kept.
+    pub task_cleanup_wait: Duration,
     /// `None`: nothing is recorded.
     pub audit: Option<AuditConfig>,
 }

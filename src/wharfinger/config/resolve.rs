@@ -17,9 +17,11 @@ use crate::config::audit::audit;
 use crate::config::names::names;
 use crate::config::network::{limits, listen, rate, tls};
 use crate::config::problems::Problems;
-use crate::config::{Config, Problem, Settings};
+use crate::config::{Config, LocalClusters, Problem, Settings};
 
 const SLOW_REQUEST_MS: u64 = 1_000;
+/// Three hours, as Amazon's agent keeps them.
+const TASK_CLEANUP_SECONDS: u64 = 10_800;
 
 impl Config {
     /// Applies defaults and checks the values. All problems are found at once, not only the first.
@@ -52,6 +54,12 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         0..=3_600_000,
     );
     let traces = traces(&mut problems, settings.otel_endpoint.as_deref());
+    let task_cleanup = problems.within(
+        "task_cleanup_seconds",
+        settings.task_cleanup_seconds,
+        TASK_CLEANUP_SECONDS,
+        0..=365 * 86_400,
+    );
     let http = HttpServiceConfig {
         access_log: settings.access_log.unwrap_or(false),
         slow_request: Duration::from_millis(slow),
@@ -82,6 +90,13 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         oidc_key_sets: settings.oidc_key_sets.as_ref().map(PathBuf::from),
         registry_token_ttl: registry_token_ttl(&mut problems, settings.registry_token_seconds),
         registry: registry(&mut problems, settings),
+        local_clusters: problems.parsed(
+            "local_clusters",
+            settings.local_clusters.as_deref(),
+            LocalClusters::All,
+        ),
+        docker_host: settings.docker_host.clone(),
+        task_cleanup_wait: Duration::from_secs(task_cleanup),
         logs: logs(&mut problems, settings),
         http,
         traces,

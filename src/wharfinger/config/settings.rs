@@ -246,6 +246,21 @@ pub struct Settings {
     /// Age up to which audit records are kept, such as 12h or 365d [default: 90d]
     #[arg(long, env = "WHARFINGER_AUDIT_MAX_AGE", value_name = "TIME")]
     pub audit_max_age: Option<String>,
+    /// Clusters that this host joins as a container instance: all, none, or names with commas
+    /// between [default: all]
+    #[arg(
+        long,
+        env = "WHARFINGER_LOCAL_CLUSTERS",
+        value_name = "all|none|NAME,..."
+    )]
+    pub local_clusters: Option<String>,
+    /// Docker Engine that runs their tasks: unix:///PATH or tcp://HOST:PORT [default:
+    /// `DOCKER_HOST`, else the system's socket]
+    #[arg(long, env = "WHARFINGER_DOCKER_HOST", value_name = "URL")]
+    pub docker_host: Option<String>,
+    /// Seconds for which the containers of a stopped task are kept [default: 10800]
+    #[arg(long, env = "WHARFINGER_TASK_CLEANUP_SECONDS", value_name = "SECONDS")]
+    pub task_cleanup_seconds: Option<u64>,
     /// Collector of OpenTelemetry traces over HTTP [default: `OTEL_EXPORTER_OTLP_ENDPOINT`; none:
     /// no traces]
     #[arg(long, env = "WHARFINGER_OTEL_ENDPOINT", value_name = "URL")]
