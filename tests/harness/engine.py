@@ -1,5 +1,6 @@
 """A Docker Engine of the tests' own: its data, its socket and its containerd live in one temporary folder."""
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -9,14 +10,17 @@ from .process import BUILD, Process, clean_environment, run, tool
 
 
 class Engine:
-    """dockerd on a socket of its own. It makes no bridge and no firewall rules, so it does not touch the machine's network."""
+    """dockerd on a socket of its own. It makes no firewall rules, and no bridge unless it is told to: then containers have a
+    network, and ports are published by a proxy on the host."""
 
-    def __init__(self, name):
+    def __init__(self, name, bridge=False):
         # Not under the project: a socket's path may have 108 bytes at most.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wharf-docker-"))
         self.socket = self.folder / "docker.sock"
         self.log = BUILD / "run" / name / "dockerd.log"
         self.process = None
+        # Names of interfaces have 15 characters at most. Networks of parallel runs must differ.
+        self.bridge = f"wharf{os.getpid() % 100_000}" if bridge else None
 
     @property
     def containerd(self):
@@ -25,11 +29,24 @@ class Engine:
 
     def start(self):
         command = [tool("dockerd"), "--data-root", self.folder / "data", "--exec-root", self.folder / "exec"]
-        command += ["--pidfile", self.folder / "pid", "--host", f"unix://{self.socket}", "--bridge=none", "--iptables=false"]
+        command += ["--pidfile", self.folder / "pid", "--host", f"unix://{self.socket}", "--iptables=false"]
+        command += [f"--bridge={self.make_bridge() or 'none'}"]
         command += ["--ip-forward=false", "--insecure-registry", "127.0.0.0/8"]
         self.process = Process(command, self.log)
         self.process.wait_until(self.ready, 60, "dockerd")
         return self
+
+    def make_bridge(self):
+        if self.bridge:
+            number = os.getpid() % 250
+            subprocess.run(["ip", "link", "add", self.bridge, "type", "bridge"], check=True)
+            subprocess.run(["ip", "address", "add", f"10.201.{number}.1/24", "dev", self.bridge], check=True)
+            subprocess.run(["ip", "link", "set", self.bridge, "up"], check=True)
+        return self.bridge
+
+    def docker(self, *words, check=True):
+        """Runs the command line of this engine; returns what it printed."""
+        return run([tool("docker"), *words], env=self.environment(self.folder), check=check).stdout
 
     def environment(self, home):
         """What a `docker` command needs: this engine, and a home of its own for its sign-ins."""
@@ -50,9 +67,20 @@ class Engine:
 
     def stop(self):
         if self.process:
+            if self.process.running():
+                self.remove_all()
             self.process.stop(30)
+        if self.bridge:
+            subprocess.run(["ip", "link", "delete", self.bridge], check=False)
         # Mounts that a container left behind keep the folder from being removed.
         mounts = [line.split()[1] for line in pathlib.Path("/proc/mounts").read_text().splitlines()]
         for mount in reversed([mount for mount in mounts if mount.startswith(f"{self.folder}/")]):
             subprocess.run(["umount", "-l", mount], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def remove_all(self):
+        """Removes all containers, and networks, whose interfaces would outlive the engine."""
+        containers = self.docker("ps", "--all", "--quiet", check=False).split()
+        if containers:
+            self.docker("rm", "--force", "--volumes", *containers, check=False)
+        self.docker("network", "prune", "--force", check=False)

@@ -35,7 +35,8 @@ class Server:
         self.data = pathlib.Path(data or self.folder / "data")
         self.dev = dev
         self.port = port or free_port()
-        self.settings = dict(settings or {})
+        # Tests that run tasks say so: others must not find a cluster where there is a Docker Engine.
+        self.settings = {"local_clusters": "none", **(settings or {})}
         self.environment = dict(environment or {})
         self.process = None
         self.credentials = {}

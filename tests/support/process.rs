@@ -17,6 +17,8 @@ pub(crate) fn command(folder: &Path) -> Command {
     command
         .env_clear()
         .env("WHARFINGER_DATA_DIR", folder)
+        // Tests must not find a cluster where there is a Docker Engine.
+        .env("WHARFINGER_LOCAL_CLUSTERS", "none")
         .current_dir(folder);
     command
 }

@@ -1,0 +1,462 @@
+"""ECS: boto3 and the AWS CLIs run real containers from this registry, on a Docker Engine of the tests' own."""
+
+import contextlib
+import json
+import pathlib
+import re
+import shutil
+import time
+import urllib.request
+
+import pytest
+from harness import images
+from harness.aws import cli_one, make_client
+from harness.engine import Engine
+from harness.process import BUILD, Process, clean_environment, run
+from harness.server import Server, binary
+from test_boto3 import put
+
+# From RunTask to a state of the task. A start takes far less; this bound only says "never".
+PATIENCE = 60
+SLEEP = "trap 'exit 143' TERM; while true; do sleep 0.2; done"
+
+
+def wait_until(look, what, seconds=PATIENCE):
+    """Asks again and again until `look` returns something true, and returns that."""
+    end = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def docker():
+    engine = Engine("ecs-tasks", bridge=True)
+    try:
+        yield engine.start()
+    finally:
+        engine.stop()
+
+
+@pytest.fixture(scope="module")
+def server(docker):
+    settings = {"local_clusters": "all", "docker_host": f"unix://{docker.socket}", "task_cleanup_seconds": 600}
+    running = Server.fresh("ecs-tasks", settings=settings)
+    with running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ecs(server):
+    return make_client(server, "ecs")
+
+
+@pytest.fixture(scope="module")
+def image(server):
+    """A busybox in the registry, by its name."""
+    ecr = make_client(server, "ecr")
+    ecr.create_repository(repositoryName="busybox")
+    made = images.Image({"bin/busybox": images.busybox(), "bin/sh": images.busybox()}, command=("/bin/busybox", "true"))
+    put(ecr, "busybox", made, imageTag="latest")
+    return f"{server.host}/busybox:latest"
+
+
+def instances(ecs, cluster):
+    """The connected instances of a cluster."""
+    arns = ecs.list_container_instances(cluster=cluster)["containerInstanceArns"]
+    if not arns:
+        return []
+    found = ecs.describe_container_instances(cluster=cluster, containerInstances=arns)["containerInstances"]
+    return [one for one in found if one["status"] == "ACTIVE" and one["agentConnected"]]
+
+
+@pytest.fixture(scope="module")
+def cluster(ecs):
+    """The cluster that the server made for this host."""
+    wait_until(lambda: instances(ecs, "default"), "an instance in the default cluster")
+    return "default"
+
+
+def container(image, script, name="web", **more):
+    """A container definition of a shell script."""
+    command = ["/bin/busybox", "sh", "-c", f"alias sleep='/bin/busybox sleep'; {script}"]
+    return {"name": name, "image": image, "command": command, "memory": 32, "essential": True, **more}
+
+
+class Tasks:
+    """Registers definitions under a family of the test's own, runs tasks, and stops them at its end."""
+
+    def __init__(self, ecs, cluster, family):
+        self.ecs, self.cluster, self.family = ecs, cluster, family
+        self.arns = []
+
+    def register(self, *containers, **more):
+        definition = self.ecs.register_task_definition(family=self.family, containerDefinitions=list(containers), **more)
+        return definition["taskDefinition"]["taskDefinitionArn"]
+
+    def run(self, *containers, run=None, **more):
+        definition = self.register(*containers, **more)
+        started = self.ecs.run_task(cluster=self.cluster, taskDefinition=definition, **(run or {}))
+        assert not started["failures"], started["failures"]
+        self.arns += [task["taskArn"] for task in started["tasks"]]
+        return started["tasks"][0]["taskArn"]
+
+    def describe(self, arn):
+        return self.ecs.describe_tasks(cluster=self.cluster, tasks=[arn])["tasks"][0]
+
+    def wait(self, arn, status):
+        """Waits until the task has this status, and describes it."""
+
+        def look():
+            task = self.describe(arn)
+            assert status == "STOPPED" or task["lastStatus"] != "STOPPED", task
+            return task if task["lastStatus"] == status else None
+
+        return wait_until(look, f"{arn} {status}")
+
+    def running(self, *containers, **more):
+        return self.wait(self.run(*containers, **more), "RUNNING")
+
+    def stopped(self, *containers, **more):
+        return self.wait(self.run(*containers, **more), "STOPPED")
+
+    def stop(self, arn):
+        self.ecs.stop_task(cluster=self.cluster, task=arn)
+        return self.wait(arn, "STOPPED")
+
+    def close(self):
+        for arn in self.arns:
+            with contextlib.suppress(Exception):
+                self.ecs.stop_task(cluster=self.cluster, task=arn)
+        for arn in self.arns:
+            self.wait(arn, "STOPPED")
+
+
+@pytest.fixture
+def tasks(ecs, cluster, request):
+    family = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
+    made = Tasks(ecs, cluster, family)
+    yield made
+    made.close()
+
+
+def only(task):
+    """The one container of a task."""
+    assert len(task["containers"]) == 1
+    return task["containers"][0]
+
+
+def fetch(address, port, path="/"):
+    with urllib.request.urlopen(f"http://{address}:{port}{path}", timeout=10) as response:
+        return response.read()
+
+
+def test_a_task_runs_is_described_and_stops(tasks, image, docker):
+    task = tasks.running(container(image, SLEEP))
+    assert task["desiredStatus"] == "RUNNING"
+    assert task["createdAt"] <= task["pullStartedAt"] <= task["pullStoppedAt"] <= task["startedAt"]
+    web = only(task)
+    assert web["lastStatus"] == "RUNNING"
+    assert web["imageDigest"].startswith("sha256:")
+    labels = json.loads(docker.docker("inspect", web["runtimeId"]))[0]["Config"]["Labels"]
+    assert labels["com.amazonaws.ecs.task-arn"] == task["taskArn"]
+    assert labels["com.amazonaws.ecs.container-name"] == "web"
+    assert labels["com.amazonaws.ecs.cluster"] == "default"
+    assert labels["com.amazonaws.ecs.task-definition-family"] == tasks.family
+    task = tasks.stop(task["taskArn"])
+    assert task["stopCode"] == "UserInitiated"
+    assert only(task)["exitCode"] == 143
+    assert task["stoppedAt"] >= task["executionStoppedAt"] >= task["startedAt"]
+
+
+def test_the_command_line_runs_a_task_and_waits(server, home, image, cluster):
+    env = clean_environment({**server.client_environment(), "HOME": home, "AWS_PAGER": ""})
+
+    def aws(*words):
+        said = run([*cli_one(), "ecs", *words], env=env, cwd=home).stdout
+        return json.loads(said) if said else None
+
+    definition = pathlib.Path(home) / "task.json"
+    definition.write_text(json.dumps({"family": "cli", "containerDefinitions": [container(image, SLEEP)]}))
+    aws("register-task-definition", "--cli-input-json", f"file://{definition}")
+    arn = aws("run-task", "--cluster", cluster, "--task-definition", "cli")["tasks"][0]["taskArn"]
+    aws("wait", "tasks-running", "--cluster", cluster, "--tasks", arn)
+    aws("stop-task", "--cluster", cluster, "--task", arn, "--reason", "enough")
+    aws("wait", "tasks-stopped", "--cluster", cluster, "--tasks", arn)
+    task = aws("describe-tasks", "--cluster", cluster, "--tasks", arn)["tasks"][0]
+    assert task["stoppedReason"] == "enough"
+
+
+def serves(name):
+    return f"mkdir -p /www; echo {name} > /www/index.html; exec /bin/busybox httpd -f -p 80 -h /www"
+
+
+def test_ports_are_published_on_the_address_of_the_instance(tasks, image):
+    mappings = [{"containerPort": 80, "hostPort": 18080}]
+    script = serves("static").replace("mkdir", "/bin/busybox mkdir")
+    task = tasks.running(container(image, script, portMappings=mappings))
+    (binding,) = only(task)["networkBindings"]
+    assert (binding["bindIP"], binding["containerPort"], binding["hostPort"]) == ("127.0.0.1", 80, 18080)
+    assert wait_until(lambda: reached(binding), "the server answers") == b"static\n"
+
+
+def reached(binding):
+    with contextlib.suppress(OSError):
+        return fetch(binding["bindIP"], binding["hostPort"])
+
+
+def test_a_host_port_of_zero_is_chosen_and_told(tasks, image):
+    script = serves("dynamic").replace("mkdir", "/bin/busybox mkdir")
+    one = tasks.running(container(image, script, portMappings=[{"containerPort": 80}]))
+    two = tasks.running(container(image, script, portMappings=[{"containerPort": 80}]))
+    bindings = [only(task)["networkBindings"][0] for task in (one, two)]
+    assert bindings[0]["hostPort"] != bindings[1]["hostPort"]
+    for binding in bindings:
+        assert binding["hostPort"] > 1023
+        assert wait_until(lambda binding=binding: reached(binding), "the server answers") == b"dynamic\n"
+
+
+def test_exit_codes_and_reasons_are_told(tasks, image):
+    task = tasks.stopped(container(image, "exit 3"))
+    assert only(task)["exitCode"] == 3
+    assert task["stopCode"] == "EssentialContainerExited"
+    assert task["stoppedReason"] == "Essential container in task exited"
+
+
+def test_a_missing_image_fails_with_its_reason(tasks, server, image):
+    missing = container(image, "true")
+    missing["image"] = f"{server.host}/busybox:missing"
+    task = tasks.stopped(missing)
+    assert task["stopCode"] == "TaskFailedToStart"
+    assert task["stoppedReason"] == "Task failed to start"
+    web = only(task)
+    assert web["reason"].startswith("CannotPullContainerError: Error response from daemon: ")
+    assert "exitCode" not in web
+
+
+def test_a_missing_program_fails_with_its_reason(tasks, image):
+    broken = container(image, "true")
+    broken["command"] = ["/bin/nothing"]
+    task = tasks.stopped(broken)
+    assert task["stopCode"] == "TaskFailedToStart"
+    assert only(task)["reason"].startswith("CannotStartContainerError: Error response from daemon: ")
+
+
+def test_a_clash_of_host_ports_is_refused(tasks, image, ecs, cluster):
+    mappings = [{"containerPort": 80, "hostPort": 18090}]
+    tasks.running(container(image, SLEEP, portMappings=mappings))
+    definition = tasks.register(container(image, SLEEP, portMappings=mappings))
+    started = ecs.run_task(cluster=cluster, taskDefinition=definition)
+    assert not started["tasks"]
+    assert started["failures"][0]["reason"] == "RESOURCE:PORTS"
+
+
+def test_containers_start_in_the_order_of_their_dependencies(tasks, image, docker):
+    after = [{"containerName": "init", "condition": "SUCCESS"}]
+    init = container(image, "sleep 0.5", "init", essential=False)
+    web = container(image, SLEEP, dependsOn=after)
+    task = tasks.running(web, init)
+    by_name = {one["name"]: one for one in task["containers"]}
+    assert by_name["init"]["exitCode"] == 0
+
+    def times(name):
+        return json.loads(docker.docker("inspect", by_name[name]["runtimeId"]))[0]["State"]
+
+    assert times("init")["FinishedAt"] <= times("web")["StartedAt"]
+
+
+def test_a_dependency_that_fails_ends_the_task(tasks, image):
+    after = [{"containerName": "init", "condition": "SUCCESS"}]
+    init = container(image, "exit 1", "init", essential=False)
+    task = tasks.stopped(container(image, SLEEP, dependsOn=after), init)
+    assert task["stopCode"] == "TaskFailedToStart"
+    by_name = {one["name"]: one for one in task["containers"]}
+    assert by_name["init"]["exitCode"] == 1
+    assert by_name["web"]["reason"].startswith("TaskDependencyError")
+
+
+def test_health_checks_are_awaited_and_told(tasks, image):
+    check = {"command": ["CMD", "/bin/busybox", "test", "-f", "/ready"], "interval": 5, "timeout": 2, "retries": 3}
+    ready = "sleep 1; /bin/busybox touch /ready; " + SLEEP
+    database = container(image, ready, "db", healthCheck=check)
+    after = [{"containerName": "db", "condition": "HEALTHY"}]
+    task = tasks.running(database, container(image, SLEEP, dependsOn=after))
+
+    def healthy():
+        found = tasks.describe(task["taskArn"])
+        by_name = {one["name"]: one for one in found["containers"]}
+        return by_name["db"].get("healthStatus") == "HEALTHY"
+
+    wait_until(healthy, "the health of the container is told")
+
+
+def test_containers_stop_in_reverse_order_with_their_time(tasks, image, docker):
+    slow = "trap '/bin/busybox sleep 1; exit 0' TERM; while true; do sleep 0.1; done"
+    deaf = "trap '' TERM; while true; do sleep 0.1; done"
+    database = container(image, slow, "db")
+    after = [{"containerName": "db", "condition": "START"}]
+    web = container(image, deaf, dependsOn=after, stopTimeout=2)
+    task = tasks.running(database, web)
+    task = tasks.stop(task["taskArn"])
+    by_name = {one["name"]: one for one in task["containers"]}
+    assert by_name["web"]["exitCode"] == 137
+    assert by_name["db"]["exitCode"] == 0
+
+    def finished(name):
+        return json.loads(docker.docker("inspect", by_name[name]["runtimeId"]))[0]["State"]["FinishedAt"]
+
+    assert finished("web") < finished("db")
+
+
+def test_an_optional_container_may_end(tasks, image):
+    task = tasks.running(container(image, SLEEP), container(image, "exit 0", "side", essential=False))
+
+    def ended():
+        found = tasks.describe(task["taskArn"])
+        by_name = {one["name"]: one for one in found["containers"]}
+        return found["lastStatus"] == "RUNNING" and by_name["side"].get("exitCode") == 0
+
+    wait_until(ended, "the optional container ended and the task runs")
+
+
+def test_a_container_that_is_killed_ends_its_task(tasks, image, docker):
+    task = tasks.running(container(image, SLEEP))
+    docker.docker("kill", only(task)["runtimeId"])
+    task = tasks.wait(task["taskArn"], "STOPPED")
+    assert only(task)["exitCode"] == 137
+    assert task["stopCode"] == "EssentialContainerExited"
+
+
+def test_a_container_that_needs_too_much_memory_is_told(tasks, image):
+    fill = "x=aaaaaaaaaaaaaaaa; while true; do x=$x$x; done"
+    task = tasks.stopped(container(image, fill, memory=16))
+    assert only(task)["exitCode"] == 137
+    assert only(task)["reason"] == "OutOfMemoryError: Container killed due to memory usage"
+
+
+def test_volumes_are_shared_inside_of_a_task_and_end_with_it(tasks, image):
+    mount = [{"sourceVolume": "shared", "containerPath": "/shared"}]
+    init = container(image, "echo 7 > /shared/code", "init", essential=False, mountPoints=mount)
+    after = [{"containerName": "init", "condition": "SUCCESS"}]
+    web = container(image, "exit $(/bin/busybox cat /shared/code)", dependsOn=after, mountPoints=mount)
+    task = tasks.stopped(web, init, volumes=[{"name": "shared"}])
+    by_name = {one["name"]: one for one in task["containers"]}
+    assert by_name["web"]["exitCode"] == 7
+
+
+def test_overrides_change_command_and_environment(tasks, image):
+    run = {
+        "overrides": {
+            "containerOverrides": [
+                {
+                    "name": "web",
+                    "command": ["/bin/busybox", "sh", "-c", "exit $CODE"],
+                    "environment": [{"name": "CODE", "value": "9"}],
+                }
+            ]
+        }
+    }
+    task = tasks.stopped(container(image, "exit 1"), run=run)
+    assert only(task)["exitCode"] == 9
+
+
+def test_awsvpc_containers_share_a_network_of_their_own(tasks, image):
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-0123456789abcdef0"]}}
+    script = serves("vpc").replace("mkdir", "/bin/busybox mkdir")
+    web = container(image, script, portMappings=[{"containerPort": 80}])
+    probe = container(
+        image, "sleep 0.5; /bin/busybox wget -q -O /out http://127.0.0.1/ && exec /bin/busybox sleep 1000", "probe"
+    )
+    task = tasks.running(web, probe, networkMode="awsvpc", run={"networkConfiguration": network})
+    details = {detail["name"]: detail["value"] for detail in task["attachments"][0]["details"]}
+    address = details["privateIPv4Address"]
+    assert wait_until(lambda: reached({"bindIP": address, "hostPort": 80}), "the task answers") == b"vpc\n"
+    time.sleep(1)
+    assert tasks.describe(task["taskArn"])["lastStatus"] == "RUNNING"
+
+
+def test_host_and_none_networks(tasks, image):
+    host = tasks.running(container(image, SLEEP), networkMode="host")
+    none = tasks.running(container(image, SLEEP), networkMode="none")
+    assert only(host)["lastStatus"] == only(none)["lastStatus"] == "RUNNING"
+
+
+def test_a_restart_of_the_server_leaves_tasks_running(tasks, server, image, docker, ecs):
+    task = tasks.running(container(image, SLEEP))
+    identity = only(task)["runtimeId"]
+    for end in (server.stop, server.kill):
+        end()
+        server.start()
+        wait_until(lambda: instances(ecs, "default"), "the instance is back")
+        assert tasks.describe(task["taskArn"])["lastStatus"] == "RUNNING"
+        assert json.loads(docker.docker("inspect", identity))[0]["State"]["Running"]
+    listed = docker.docker("ps", "--quiet", "--filter", f"label=com.amazonaws.ecs.task-arn={task['taskArn']}")
+    assert len(listed.split()) == 1
+    # What happens while nobody looks is noticed afterwards.
+    server.kill()
+    docker.docker("kill", identity)
+    server.start()
+    assert only(tasks.wait(task["taskArn"], "STOPPED"))["exitCode"] == 137
+
+
+class Agent:
+    """`wharfinger agent` with a folder of its own."""
+
+    def __init__(self, server, docker, cluster, *words):
+        self.folder = BUILD / "run" / "ecs-agent"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self.command = [binary(), "agent", "--endpoint", server.url, "--cluster", cluster]
+        self.command += ["--data-dir", self.folder / "data", "--docker-host", f"unix://{docker.socket}", *words]
+        self.env = clean_environment(server.client_environment())
+        self.process = None
+
+    def start(self):
+        self.process = Process(self.command, self.folder / "stderr", env=self.env)
+
+    def stop(self):
+        if self.process:
+            self.process.stop()
+
+
+@pytest.fixture(scope="module")
+def agents(ecs, server, docker):
+    """A cluster that the agents of another process serve: two instances."""
+    server.stop()
+    server.settings["local_clusters"] = "default"
+    server.start()
+    ecs.create_cluster(clusterName="remote")
+    agent = Agent(server, docker, "remote", "--instances", "2")
+    agent.start()
+    try:
+        wait_until(lambda: len(instances(ecs, "remote")) == 2, "two instances")
+        yield agent
+    finally:
+        agent.stop()
+
+
+def test_a_killed_agent_takes_up_its_containers(agents, ecs, image, docker):
+    tasks = Tasks(ecs, "remote", "taken-up")
+    task = tasks.running(container(image, SLEEP))
+    identity = only(task)["runtimeId"]
+    agents.process.kill()
+    agents.start()
+    wait_until(lambda: len(instances(ecs, "remote")) == 2, "both instances are back")
+    assert json.loads(docker.docker("inspect", identity))[0]["State"]["Running"]
+    task = tasks.stop(task["taskArn"])
+    assert (only(task)["runtimeId"], only(task)["exitCode"]) == (identity, 143)
+
+
+def test_instances_of_one_agent_have_their_own_ports(agents, ecs, image):
+    tasks = Tasks(ecs, "remote", "own-ports")
+    script = serves("own").replace("mkdir", "/bin/busybox mkdir")
+    mappings = [{"containerPort": 80, "hostPort": 18070}]
+    started = [tasks.running(container(image, script, portMappings=mappings)) for _ in range(2)]
+    bindings = [only(task)["networkBindings"][0] for task in started]
+    assert {binding["bindIP"] for binding in bindings} == {"127.0.1.1", "127.0.1.2"}
+    for binding in bindings:
+        assert wait_until(lambda binding=binding: reached(binding), "the server answers") == b"own\n"
+    tasks.close()
