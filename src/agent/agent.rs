@@ -36,6 +36,12 @@ pub struct AgentConfig {
 #[error("{0}")]
 pub struct AgentError(String);
 
+impl AgentError {
+    pub(crate) fn of(cause: impl std::fmt::Display) -> Self {
+        Self(cause.to_string())
+    }
+}
+
 /// An agent that has reached its Docker Engine. Cloning shares it.
 #[derive(Clone)]
 pub struct Agent(Shared);
@@ -83,7 +89,7 @@ impl Agent {
     }
 }
 
-async fn tls(trust: ServerTrust) -> Result<Arc<ClientConfig>, AgentError> {
+pub(crate) async fn tls(trust: ServerTrust) -> Result<Arc<ClientConfig>, AgentError> {
     // It reads files.
     let made = tokio::task::spawn_blocking(move || match trust {
         ServerTrust::OwnListener => wharfinger_tls::unverified_client(),

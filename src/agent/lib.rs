@@ -7,6 +7,7 @@ mod backoff;
 mod container_config;
 mod context;
 mod default_keys;
+mod ecs_client;
 mod engine;
 mod image_cleanup;
 mod image_reference;
@@ -41,5 +42,6 @@ mod websocket;
 
 pub use agent::{Agent, AgentConfig, AgentError, ServerTrust};
 pub use default_keys::DefaultKeys;
+pub use ecs_client::EcsClient;
 pub use instance::InstanceConfig;
 pub use keys::{KeySource, Keys};

@@ -56,7 +56,7 @@ pub(super) struct AgentArguments {
         value_name = "DIR"
     )]
     data_dir: PathBuf,
-    /// Docker Engine: unix:///PATH or tcp://HOST:PORT [default: `DOCKER_HOST`, else the system's
+    /// Docker Engine: `unix:///PATH` or `tcp://HOST:PORT` [default: `DOCKER_HOST`, else the system's
     /// socket]
     #[arg(long, value_name = "URL")]
     docker_host: Option<String>,

@@ -12,6 +12,7 @@ mod operations;
 mod output;
 mod policy;
 mod serve;
+mod top;
 mod user;
 
 use std::process::ExitCode;
@@ -34,6 +35,8 @@ enum Command {
     Serve(Box<Configured>),
     /// Join this host to a cluster as a container instance
     Agent(Box<agent::AgentArguments>),
+    /// Show clusters, services, events and container instances live in the terminal
+    Top(top::TopArguments),
     /// Create, list, disable and delete users, and attach policies to them
     #[command(subcommand)]
     User(user::UserCommand),
@@ -59,6 +62,7 @@ impl Cli {
         match self.command {
             Command::Serve(configured) => serve::run(configured.load()?),
             Command::Agent(arguments) => agent::run(*arguments),
+            Command::Top(arguments) => top::run(&arguments),
             Command::User(command) => user::run(command),
             Command::Key(command) => key::run(command),
             Command::Policy(command) => policy::run(command),

@@ -1,0 +1,38 @@
+//! A client of the ECS API for commands, with keys as every AWS client finds them.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+use wharfinger_base::Clock;
+
+use crate::agent::{AgentError, ServerTrust, tls};
+use crate::aws_client::{AwsClient, ECS};
+use crate::default_keys::DefaultKeys;
+use crate::keys::KeySource as _;
+
+/// A client of the ECS API of one server and region.
+pub struct EcsClient(AwsClient);
+
+impl EcsClient {
+    /// # Errors
+    /// Where the TLS client cannot be made.
+    pub async fn new(endpoint: Url, region: String) -> Result<Self, AgentError> {
+        let tls = tls(ServerTrust::System).await?;
+        let client = AwsClient::new(endpoint, region, tls.as_ref().clone(), Clock::default());
+        client.map(Self).map_err(AgentError::of)
+    }
+
+    /// Calls an operation.
+    ///
+    /// # Errors
+    /// Missing keys, a server that cannot be reached, or its refusal.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        operation: &str,
+        request: &Value,
+    ) -> Result<T, AgentError> {
+        let keys = DefaultKeys.keys().await.map_err(AgentError::of)?;
+        let answer = self.0.call(&keys, ECS, operation, request).await;
+        answer.map_err(AgentError::of)
+    }
+}
