@@ -53,6 +53,7 @@ FAULTS = {
     "GetAccessKeyInfo": ("ValidationError", {}),
     "GetAccountAuthorizationDetails": ("ValidationError", {"Filter": ["Nobody"]}),
     "GetContextKeysForCustomPolicy": ("InvalidInput", {"PolicyInputList": ["{}"]}),
+    "GetFederationToken": ("MalformedPolicyDocument", {"Policy": "{}"}),
     "GetSessionToken": ("AccessDenied", {"SerialNumber": f"arn:aws:iam::{ACCOUNT}:mfa/nobody", "TokenCode": "123456"}),
     "GetUser": ("NoSuchEntity", {"UserName": "nobody"}),
     "ListAccessKeys": ("NoSuchEntity", {"UserName": "nobody"}),
@@ -327,6 +328,7 @@ def account(calls):
     assert ok("GenerateCredentialReport")["State"] == "COMPLETE"
     assert ok("GetCredentialReport")["ReportFormat"] == "text/csv"
     assert ok("GetCallerIdentity")["Arn"] == f"arn:aws:iam::{ACCOUNT}:root"
+    assert ok("GetFederationToken", Name="bob")["FederatedUser"]["FederatedUserId"] == f"{ACCOUNT}:bob"
     assert ok("GetSessionToken", DurationSeconds=900)["Credentials"]["AccessKeyId"].startswith("ASIA")
 
 

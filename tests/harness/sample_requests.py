@@ -23,6 +23,7 @@ OF_MEMBERS = {
     "EncodedMessage": "nothing",
     "GroupName": NAME,
     "InstanceProfileName": NAME,
+    "Name": NAME,
     "OpenIDConnectProviderArn": f"arn:aws:iam::{ACCOUNT}:oidc-provider/sample.example.com",
     "PermissionsBoundary": READ_ONLY,
     "PolicyArn": f"arn:aws:iam::{ACCOUNT}:policy/{NAME}",
