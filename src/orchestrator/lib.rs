@@ -3,6 +3,7 @@
 pub mod account_settings;
 mod agent_sessions;
 mod assignments;
+mod attributes;
 mod capacity_providers;
 pub mod capacity_strategy;
 mod clusters;
@@ -10,11 +11,13 @@ mod clusters;
 mod deployment;
 mod error;
 pub mod identifiers;
+mod instances;
 pub mod model;
 mod nodes;
 pub mod payload;
 pub mod placement;
 mod reconcile;
+mod registration;
 #[allow(dead_code, reason = "its callers are being written")]
 mod service_wake;
 mod state_change;
@@ -29,11 +32,14 @@ mod tasks;
 pub use account_settings::AccountSettings;
 pub use agent_sessions::{AgentSession, AgentSessions, SessionEvent};
 pub use assignments::{AssignedTask, Assignments, Reporter, TaskToRun, registrant};
+pub use attributes::{AttributeFilter, Attributes, TargetAttribute};
 pub use capacity_providers::CapacityProviders;
 pub use clusters::{ClusterCounts, Clusters, LaunchCounts};
 pub use error::Error;
+pub use instances::{DescribedInstance, InstanceFilter, Instances, StateFailure};
 use nodes::Nodes;
 pub use reconcile::{AgentPoll, InstanceReconciler};
+pub use registration::Registration;
 pub use service_wake::ServiceWake;
 pub use state_change::{ContainerReport, ReportedStatus, TaskReport};
 pub use tags::{Tags, check as check_tags};
@@ -56,7 +62,9 @@ pub const MIGRATIONS: &[Migration] = &[migration!("V0016__orchestrator")];
 #[derive(Clone)]
 pub struct Orchestrator {
     pub assignments: Assignments,
+    pub attributes: Attributes,
     pub clusters: Clusters,
+    pub instances: Instances,
     pub task_definitions: TaskDefinitions,
     pub tasks: Tasks,
     pub capacity_providers: CapacityProviders,
@@ -72,6 +80,14 @@ impl Orchestrator {
             assignments: Assignments::new(
                 db.clone(),
                 clock.clone(),
+                sessions.clone(),
+                nodes.clone(),
+            ),
+            attributes: Attributes::new(db.clone()),
+            instances: Instances::new(
+                db.clone(),
+                clock.clone(),
+                ids.clone(),
                 sessions.clone(),
                 nodes.clone(),
             ),
