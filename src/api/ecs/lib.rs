@@ -1,12 +1,15 @@
 //! Amazon ECS.
 
 mod agents;
+mod attributes;
 mod capacity_providers;
 mod cluster_view;
 mod clusters;
 #[allow(dead_code, reason = "its callers are being written")]
 mod demands;
 mod error;
+mod instance_view;
+mod instances;
 mod paging;
 mod resource;
 mod settings;
@@ -80,6 +83,14 @@ static OPERATIONS: &[OperationEntry<Ecs>] = operations![
     clusters::UpdateCluster,
     clusters::UpdateClusterSettings,
     clusters::PutClusterCapacityProviders,
+    instances::RegisterContainerInstance,
+    instances::DeregisterContainerInstance,
+    instances::DescribeContainerInstances,
+    instances::ListContainerInstances,
+    instances::UpdateContainerInstancesState,
+    attributes::PutAttributes,
+    attributes::DeleteAttributes,
+    attributes::ListAttributes,
     capacity_providers::CreateCapacityProvider,
     capacity_providers::DescribeCapacityProviders,
     capacity_providers::UpdateCapacityProvider,

@@ -45,7 +45,7 @@ pub(super) fn token(listing: &str, resource: &str, after: &str) -> String {
     PageToken::encode(listing, &[resource, after])
 }
 
-fn bad_token() -> Error {
+pub(super) fn bad_token() -> Error {
     error::invalid_parameter("Invalid token")
 }
 

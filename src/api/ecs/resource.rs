@@ -124,7 +124,6 @@ impl EcsResource {
     ///
     /// # Errors
     /// `ClusterNotFoundException`.
-    #[allow(dead_code, reason = "its callers are being written")]
     pub(super) fn active_cluster(&self) -> Result<&Cluster> {
         let cluster = self.cluster()?;
         match cluster.status {

@@ -31,7 +31,6 @@ impl Failure {
 }
 
 /// A time as responses have it: seconds since the epoch.
-#[allow(dead_code, reason = "its callers are being written")]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
 pub(super) struct EpochSeconds(f64);
