@@ -164,13 +164,13 @@ impl Server {
             let _ = stop.await;
         });
         tokio::pin!(serving);
-        let agents = tokio::spawn(local_agents::run(Arc::clone(&self.app)));
+        let local_agents = tokio::spawn(local_agents::run(Arc::clone(&self.app)));
         let early = tokio::select! {
             drained = &mut serving => Some(drained),
             () = stopped(&mut terminate, &mut interrupt) => None,
         };
         // Their connections would keep the drain waiting. Containers go on.
-        agents.abort();
+        local_agents.abort();
         drop(stop_sender);
         agents.stop();
         let drained = match early {
