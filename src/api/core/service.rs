@@ -311,15 +311,8 @@ impl<S: Service> Call<S> {
                 let loaded = self.load(&demand.resource).await?;
                 &others.push_mut((demand.resource, loaded)).1
             };
-            let mut facts = demand.facts;
-            for (key, value) in demand.keys_of_resource {
-                facts
-                    .keys
-                    .extend(value(resource).map(|value| (key, vec![value.to_owned()])));
-            }
-            self.authorizer(&budget)
-                .check_with_facts(&demand.action, resource, &facts)
-                .map_err(|denied| Fault::access_denied(S::model().family, denied.message))?;
+            let (facts, keys) = (demand.facts, demand.keys_of_resource);
+            self.check(&budget, &demand.action, resource, facts, keys)?;
         }
         Ok(Context {
             resource,
@@ -327,6 +320,24 @@ impl<S: Service> Call<S> {
             call: self,
             budget,
         })
+    }
+
+    /// Checks one demand on a loaded resource.
+    fn check(
+        &self,
+        budget: &EvaluationBudget,
+        action: &str,
+        resource: &S::Resource,
+        mut facts: RequestFacts,
+        keys_of_resource: Vec<(&'static str, ValueOf<S>)>,
+    ) -> Result<(), Fault> {
+        for (key, value) in keys_of_resource {
+            let value = value(resource).map(|value| (key, vec![value.to_owned()]));
+            facts.keys.extend(value);
+        }
+        let authorizer = self.authorizer(budget);
+        let checked = authorizer.check_with_facts(action, resource, &facts);
+        checked.map_err(|denied| Fault::access_denied(S::model().family, denied.message))
     }
 
     async fn load(&self, id: &S::ResourceId) -> Result<S::Resource, Fault> {
@@ -425,6 +436,19 @@ impl<S: Service> Context<S> {
         let action = format!("{}:{action}", S::model().name);
         let authorizer = self.call.authorizer_of(caller, &self.budget);
         authorizer.check_with_facts(&action, &self.resource, facts)
+    }
+
+    /// Checks a permission that only becomes known while the operation runs, such as the one to
+    /// pass the roles that a stored object names.
+    ///
+    /// # Errors
+    /// `AccessDenied…` if it is not granted.
+    pub async fn require(&self, demand: Demand<S>) -> Result<(), Fault> {
+        let resource = self.call.load(&demand.resource).await?;
+        let (facts, keys) = (demand.facts, demand.keys_of_resource);
+        let action = &demand.action;
+        self.call
+            .check(&self.budget, action, &resource, facts, keys)
     }
 
     /// Whether the caller could perform the service's action of this name on the resource if
