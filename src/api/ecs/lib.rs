@@ -12,9 +12,13 @@ mod instance_view;
 mod instances;
 mod paging;
 mod resource;
+mod run_task;
 mod settings;
 mod tags;
 mod task_definitions;
+mod task_protection;
+mod task_view;
+mod tasks;
 mod views;
 
 use std::sync::{Arc, LazyLock};
@@ -105,6 +109,13 @@ static OPERATIONS: &[OperationEntry<Ecs>] = operations![
     task_definitions::DeleteTaskDefinitions,
     task_definitions::ListTaskDefinitions,
     task_definitions::ListTaskDefinitionFamilies,
+    run_task::RunTask,
+    run_task::StartTask,
+    tasks::StopTask,
+    tasks::DescribeTasks,
+    tasks::ListTasks,
+    task_protection::GetTaskProtection,
+    task_protection::UpdateTaskProtection,
     tags::TagResource,
     tags::UntagResource,
     tags::ListTagsForResource,

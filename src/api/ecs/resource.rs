@@ -3,11 +3,11 @@
 use wharfinger_api_core::RequestScope;
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_iam::{EntityKind, Iam, Resource};
-use wharfinger_orchestrator::Orchestrator;
 use wharfinger_orchestrator::identifiers::{NamedResource, cluster_name};
 use wharfinger_orchestrator::model::{
-    AccountRegion, Cluster, ClusterName, ClusterStatus, InstanceId, Tag, TaskId,
+    AccountRegion, Cluster, ClusterName, ClusterStatus, InstanceId, Tag, TaskDefinition, TaskId,
 };
+use wharfinger_orchestrator::{Orchestrator, TaskDefinitions};
 
 use crate::{Error, Result, State};
 
@@ -29,6 +29,8 @@ pub enum ResourceId {
         revision: i64,
     },
     CapacityProvider(AccountRegion, String),
+    /// What a request names as a task definition to run: a revision, or a family for its newest.
+    Definition(AccountRegion, String),
     /// A role that a request hands to containers.
     Role(Arn),
 }
@@ -41,6 +43,8 @@ pub struct EcsResource {
     tags: Vec<(String, String)>,
     /// The cluster, if it is one and exists.
     cluster: Option<Cluster>,
+    /// The task definition, if a request names one to run and it exists.
+    definition: Option<TaskDefinition>,
 }
 
 impl EcsResource {
@@ -57,6 +61,9 @@ impl EcsResource {
                     cluster,
                     ..Self::untagged(name.home.account, Some(name.arn()))
                 }
+            }
+            ResourceId::Definition(home, name) => {
+                Self::definition_of(&orchestrator.task_definitions, home, name).await?
             }
             ResourceId::Role(arn) => Self::role(&state.iam, arn).await?,
             ResourceId::Instance(cluster, id) => {
@@ -96,7 +103,34 @@ impl EcsResource {
             arn,
             tags: Vec::new(),
             cluster: None,
+            definition: None,
         }
+    }
+
+    async fn definition_of(
+        definitions: &TaskDefinitions,
+        home: &AccountRegion,
+        name: &str,
+    ) -> Result<Self> {
+        let definition = match definitions.resolve(home, name).await {
+            Ok(definition) => Some(definition),
+            // The operation itself says what is wrong.
+            Err(wharfinger_orchestrator::Error::Client(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let arn = definition.as_ref().map_or_else(
+            || match name.parse::<Arn>() {
+                Ok(arn) => arn,
+                Err(_) => home.arn(&format!("task-definition/{name}")),
+            },
+            TaskDefinition::arn,
+        );
+        let tags = definition.as_ref().map(|definition| &definition.tags[..]);
+        Ok(Self {
+            tags: pairs(tags.unwrap_or_default()),
+            definition,
+            ..Self::untagged(home.account, Some(arn))
+        })
     }
 
     async fn tagged(orchestrator: &Orchestrator, named: &NamedResource) -> Result<Self> {
@@ -118,6 +152,11 @@ impl EcsResource {
             tags: found.map(|role| role.tags).unwrap_or_default(),
             ..Self::untagged(account, Some(arn.clone()))
         })
+    }
+
+    /// The task definition of [`ResourceId::Definition`], if it exists and is active.
+    pub(super) fn definition(&self) -> Option<&TaskDefinition> {
+        self.definition.as_ref()
     }
 
     /// The cluster, which must be there and active.

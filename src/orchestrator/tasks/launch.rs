@@ -1,5 +1,6 @@
 //! Whether a task definition can be launched as a request says. PURE.
 
+use crate::capacity_strategy::{check_strategy, is_fargate};
 use crate::error::{Error, Result};
 use crate::model::{
     CapacityProviderStrategyItem, ClusterDetails, Compatibility, LaunchType, NetworkConfiguration,
@@ -10,8 +11,6 @@ use crate::placement::{Expression, Strategies};
 
 /// Most placement constraints of a task (ECS API reference, `RunTask`).
 const MAX_CONSTRAINTS: usize = 10;
-/// Most items of a capacity provider strategy (ECS API reference).
-const MAX_PROVIDERS: usize = 20;
 /// Most characters of overrides as JSON (ECS API reference, `TaskOverride`).
 const MAX_OVERRIDES: usize = 8192;
 
@@ -48,8 +47,18 @@ impl Launch {
         if given.is_empty() {
             return Ok(Self::Type(LaunchType::Ec2));
         }
-        check_providers(cluster, given)?;
-        let launch_type = if given.iter().any(is_fargate) {
+        check_strategy(given, &cluster.capacity_providers)?;
+        if given
+            .iter()
+            .all(|item| item.weight.unwrap_or_default() == 0)
+        {
+            return Err(refused(
+                "The specified capacity provider strategy is not valid. At least one capacity \
+                 provider must have a weight greater than zero.",
+            ));
+        }
+        let mut names = given.iter().map(|item| item.capacity_provider.as_str());
+        let launch_type = if names.any(is_fargate) {
             LaunchType::Fargate
         } else {
             LaunchType::Ec2
@@ -62,55 +71,6 @@ impl Launch {
             Self::Type(launch_type) | Self::Providers(launch_type, _) => *launch_type,
         }
     }
-}
-
-fn is_fargate(item: &CapacityProviderStrategyItem) -> bool {
-    matches!(item.capacity_provider.as_str(), "FARGATE" | "FARGATE_SPOT")
-}
-
-fn check_providers(
-    cluster: &ClusterDetails,
-    strategy: &[CapacityProviderStrategyItem],
-) -> Result<()> {
-    if strategy.len() > MAX_PROVIDERS {
-        return Err(refused(format!(
-            "The capacity provider strategy cannot contain more than {MAX_PROVIDERS} capacity \
-             providers."
-        )));
-    }
-    let associated = |item: &CapacityProviderStrategyItem| {
-        cluster.capacity_providers.contains(&item.capacity_provider)
-    };
-    if !strategy.iter().all(associated) {
-        return Err(refused(
-            "The specified capacity provider strategy cannot contain a capacity provider that is \
-             not associated with the cluster. Associate the capacity provider with the cluster \
-             and try again.",
-        ));
-    }
-    let fargate = strategy.iter().filter(|item| is_fargate(item)).count();
-    if fargate > 0 && fargate < strategy.len() {
-        return Err(refused(
-            "The specified capacity provider strategy is not valid. Fargate capacity providers \
-             and Auto Scaling group capacity providers cannot be mixed.",
-        ));
-    }
-    if strategy.iter().filter(|item| item.base > Some(0)).count() > 1 {
-        return Err(refused(
-            "The specified capacity provider strategy is not valid. Only one capacity provider \
-             in a strategy can have a base value defined.",
-        ));
-    }
-    if strategy
-        .iter()
-        .all(|item| item.weight.unwrap_or_default() == 0)
-    {
-        return Err(refused(
-            "The specified capacity provider strategy is not valid. At least one capacity \
-             provider must have a weight greater than zero.",
-        ));
-    }
-    Ok(())
 }
 
 /// Checks that tasks of the definition can be launched so.

@@ -421,7 +421,7 @@ async fn listings_have_pages() {
         let mut filter = TaskFilter {
             desired: DesiredStatus::Running,
             instance: None,
-            service: None,
+            group: None,
             family: Some("web".to_owned()),
             started_by: Some("me".to_owned()),
             launch_type: Some(LaunchType::Ec2),
