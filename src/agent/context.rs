@@ -8,6 +8,7 @@ use wharfinger_base::{Clock, Ids};
 use wharfinger_ecs_protocol::Task;
 
 use crate::aws_client::AwsClient;
+use crate::host_endpoints::HostEndpoints;
 use crate::images::Images;
 use crate::keys::{InstanceKeys, Keys};
 use crate::runtime::ContainerRuntime;
@@ -28,6 +29,7 @@ pub(crate) struct Context {
     pub(crate) availability_zone: String,
     /// The address that host ports are bound to; `None` for all addresses of the host.
     pub(crate) bind_ip: Option<IpAddr>,
+    pub(crate) host_endpoints: HostEndpoints,
     /// How the engine makes control groups.
     pub(crate) cgroup_driver: String,
     /// How long the containers of a stopped task are kept.

@@ -13,8 +13,10 @@ use crate::aws_client::{AwsClient, CallError};
 use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::engine::Engine;
+use crate::host_endpoints::HostEndpoints;
 use crate::images::Images;
 use crate::keys::InstanceKeys;
+use crate::labels;
 use crate::registration::{NewInstance, PollEndpoints, docker_version, poll_endpoints, register};
 use crate::runtime::{ContainerRuntime, HostInfo};
 use crate::state_folder::{InstanceRecord, StateFolder};
@@ -73,8 +75,13 @@ pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
         }
     };
     let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY, shared.ids.clone());
+    let before = state.instance().unwrap_or_else(|error| {
+        tracing::error!(%error, "the registration cannot be read; registering anew");
+        None
+    });
+    let before = before.filter(|before| before.cluster == config.cluster);
     let mut instance = loop {
-        match registered(&shared, &config, &state).await {
+        match registered(&shared, &config, before.as_ref()).await {
             Ok(record) => break record,
             Err(error) => {
                 let cluster = &config.cluster;
@@ -86,7 +93,21 @@ pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
     };
     let arn = &instance.instance_arn;
     tracing::info!(cluster = config.cluster, instance = arn, "registered");
-    let context = Arc::new(context(&shared, &config, state, &instance));
+    if let Some(before) = before.filter(|before| before.instance_arn != instance.instance_arn) {
+        forget(&shared, &state, &before).await;
+    }
+    let endpoints = match HostEndpoints::listen(instance.endpoints_port) {
+        Ok(endpoints) => endpoints,
+        Err(error) => {
+            tracing::error!(%error, "the endpoints for tasks cannot listen");
+            return;
+        }
+    };
+    instance.endpoints_port = endpoints.port;
+    if let Err(error) = state.set_instance(&instance) {
+        tracing::error!(%error, "the registration was not stored");
+    }
+    let context = Arc::new(context(&shared, &config, state, &instance, endpoints));
     let engine = match Engine::open(context).await {
         Ok(engine) => engine,
         Err(error) => {
@@ -105,17 +126,12 @@ pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
 async fn registered(
     shared: &Shared,
     config: &InstanceConfig,
-    state: &StateFolder,
+    known: Option<&InstanceRecord>,
 ) -> Result<InstanceRecord, CallError> {
-    let known = state.instance().unwrap_or_else(|error| {
-        tracing::error!(%error, "the registration cannot be read; registering anew");
-        None
-    });
-    let known = known.filter(|known| known.cluster == config.cluster);
     let keys = shared.keys.get().await.map_err(CallError::NoKeys)?;
     let new = NewInstance {
         cluster: config.cluster.clone(),
-        instance_arn: known.as_ref().map(|known| known.instance_arn.clone()),
+        instance_arn: known.map(|known| known.instance_arn.clone()),
         client_token: shared.ids.uuid().to_string(),
         availability_zone: config.availability_zone.clone(),
         region: shared.client.region().to_owned(),
@@ -136,17 +152,36 @@ async fn registered(
         Err(error) => return Err(error),
     };
     let record = match known {
-        Some(known) if known.instance_arn == arn => known,
+        Some(known) if known.instance_arn == arn => known.clone(),
         _ => InstanceRecord {
             cluster: config.cluster.clone(),
             instance_arn: arn,
             ..InstanceRecord::default()
         },
     };
-    if let Err(error) = state.set_instance(&record) {
-        tracing::error!(%error, "the registration was not stored");
-    }
     Ok(record)
+}
+
+/// Removes the containers and the tasks of an instance that is registered no more: the control plane
+/// has given them up.
+async fn forget(shared: &Shared, state: &StateFolder, before: &InstanceRecord) {
+    let label = format!("{}={}", labels::INSTANCE, before.instance_arn);
+    let listed = shared.runtime.list(&label).await;
+    let listed = listed.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the containers of the earlier instance were not listed");
+        Vec::new()
+    });
+    for container in listed {
+        if let Err(error) = shared.runtime.remove(&container.id).await {
+            tracing::warn!(container = container.id, %error, "a container was not removed");
+        }
+    }
+    let tasks = state.tasks().unwrap_or_default();
+    for task in tasks {
+        if let Err(error) = state.remove_task(task.id()) {
+            tracing::warn!(task = task.task.arn, %error, "a task was not removed");
+        }
+    }
 }
 
 fn context(
@@ -154,6 +189,7 @@ fn context(
     config: &InstanceConfig,
     state: StateFolder,
     instance: &InstanceRecord,
+    host_endpoints: HostEndpoints,
 ) -> Context {
     Context {
         runtime: Arc::clone(&shared.runtime),
@@ -172,6 +208,7 @@ fn context(
         instance_arn: instance.instance_arn.clone(),
         availability_zone: config.availability_zone.clone(),
         bind_ip: config.bind_ip,
+        host_endpoints,
         cgroup_driver: shared.host.cgroup_driver.clone(),
         cleanup_wait: config.cleanup_wait,
     }

@@ -9,6 +9,7 @@ mod context;
 mod default_keys;
 mod ecs_client;
 mod engine;
+mod host_endpoints;
 mod image_cleanup;
 mod image_reference;
 mod images;

@@ -5,8 +5,9 @@
 
 mod document;
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -22,10 +23,10 @@ use crate::record::TaskRecord;
 use crate::roles::TaskRoles;
 use crate::shown::Shown;
 
-/// Where containers find the endpoints.
-const BASE: &str = "http://169.254.170.2";
+/// Where containers with a network of their own find the endpoints.
+const NAMESPACE_BASE: &str = "http://169.254.170.2";
 
-/// What the endpoints of a task answer from.
+/// What is answered about a task.
 #[derive(Clone)]
 pub(crate) struct Endpoints {
     pub(crate) context: Arc<Context>,
@@ -33,7 +34,20 @@ pub(crate) struct Endpoints {
     pub(crate) shown: Arc<Shown>,
 }
 
-impl Endpoints {
+/// The tasks that a listener answers about, by their ARNs. Cloning shares them.
+#[derive(Clone, Default)]
+pub(crate) struct Answered(Arc<Mutex<BTreeMap<String, Endpoints>>>);
+
+impl Answered {
+    /// Adds a task.
+    pub(crate) fn add(&self, arn: &str, endpoints: Endpoints) {
+        self.lock().insert(arn.to_owned(), endpoints);
+    }
+
+    pub(crate) fn remove(&self, arn: &str) {
+        self.lock().remove(arn);
+    }
+
     /// Serves on a listener until the returned future is dropped.
     pub(crate) async fn serve(self, listener: TcpListener) {
         let routes = Router::new()
@@ -50,23 +64,55 @@ impl Endpoints {
             tracing::warn!(%error, "the endpoints of a task ended");
         }
     }
+
+    /// The task that has the container with this id, and its name.
+    fn find(&self, id: &str) -> Option<(Endpoints, Arc<TaskRecord>, String)> {
+        let tasks = self.lock();
+        tasks.values().find_map(|endpoints| {
+            let record = endpoints.shown.get().record?;
+            let mut all = record.containers.iter();
+            let found = all.find(|(_, one)| metadata_id(&one.runtime_name) == id);
+            let name = found.map(|(name, _)| name.clone())?;
+            Some((endpoints.clone(), record, name))
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Endpoints>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Adds the variables by which containers find the endpoints.
-pub(crate) fn add_variables(choices: &mut HostChoices, record: &TaskRecord) {
-    let id = metadata_id(&choices.name);
+/// Adds the variables by which containers find the endpoints. `host_base` is where those find them
+/// that share the network of the host.
+pub(crate) fn add_variables(choices: &mut HostChoices, record: &TaskRecord, host_base: &str) {
+    let shares_host = record.task.network_mode.as_deref() == Some("host");
+    let base = if shares_host {
+        host_base
+    } else {
+        NAMESPACE_BASE
+    };
+    let id = metadata_id(&choices.name).to_owned();
     let mut set = |name: &str, value: String| {
         choices.environment.insert(name.to_owned(), value);
     };
-    set("ECS_CONTAINER_METADATA_URI_V4", format!("{BASE}/v4/{id}"));
-    let launch = record.task.launch_type.as_deref();
-    let environment = match launch {
+    set("ECS_CONTAINER_METADATA_URI_V4", format!("{base}/v4/{id}"));
+    let environment = match record.task.launch_type.as_deref() {
         Some("FARGATE") => "AWS_ECS_FARGATE",
         _ => "AWS_ECS_EC2",
     };
     set("AWS_EXECUTION_ENV", environment.to_owned());
-    if let Some(role) = &record.task.role_credentials {
-        let path = format!("/v2/credentials/{}", role.credentials_id);
+    let Some(role) = &record.task.role_credentials else {
+        return;
+    };
+    let path = format!("/v2/credentials/{}", role.credentials_id);
+    // The SDKs take whole URIs with loopback addresses, and complete paths with the address of the
+    // namespaces.
+    if shares_host {
+        set(
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            format!("{base}{path}"),
+        );
+    } else {
         set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", path);
     }
 }
@@ -76,11 +122,14 @@ fn metadata_id(runtime_name: &str) -> &str {
     runtime_name.rsplit('-').next().unwrap_or(runtime_name)
 }
 
-async fn credentials(State(endpoints): State<Endpoints>, Path(id): Path<String>) -> Response {
-    let role = endpoints.roles.application();
-    let Some(role) = role.filter(|role| role.credentials_id == id) else {
-        let message = "credentials not found";
-        return refusal("InvalidIdInRequest", message);
+async fn credentials(State(answered): State<Answered>, Path(id): Path<String>) -> Response {
+    let role = {
+        let tasks = answered.lock();
+        let mut roles = tasks.values().filter_map(|one| one.roles.application());
+        roles.find(|role| role.credentials_id == id)
+    };
+    let Some(role) = role else {
+        return refusal("InvalidIdInRequest", "credentials not found");
     };
     let body = json!({
         "RoleArn": role.role_arn,
@@ -92,27 +141,23 @@ async fn credentials(State(endpoints): State<Endpoints>, Path(id): Path<String>)
     axum_json(StatusCode::OK, &body)
 }
 
-async fn container(State(endpoints): State<Endpoints>, Path(id): Path<String>) -> Response {
-    let Some(record) = endpoints.shown.get().record else {
-        return refusal("NotReady", "the task has not started");
-    };
-    let mut all = record.containers.iter();
-    match all.find(|(_, one)| metadata_id(&one.runtime_name) == id) {
-        Some((name, _)) => {
-            let body = container_document(&endpoints.context, &record, name);
+async fn container(State(answered): State<Answered>, Path(id): Path<String>) -> Response {
+    match answered.find(&id) {
+        Some((endpoints, record, name)) => {
+            let body = container_document(&endpoints.context, &record, &name);
             axum_json(StatusCode::OK, &body)
         }
         None => refusal("NotFound", "there is no such container"),
     }
 }
 
-async fn task(State(endpoints): State<Endpoints>) -> Response {
-    match endpoints.shown.get().record {
-        Some(record) => {
+async fn task(State(answered): State<Answered>, Path(id): Path<String>) -> Response {
+    match answered.find(&id) {
+        Some((endpoints, record, _)) => {
             let body = task_document(&endpoints.context, &record);
             axum_json(StatusCode::OK, &body)
         }
-        None => refusal("NotReady", "the task has not started"),
+        None => refusal("NotFound", "there is no such task"),
     }
 }
 
@@ -124,4 +169,47 @@ fn refusal(code: &str, message: &str) -> Response {
 fn axum_json(status: StatusCode, body: &Value) -> Response {
     let content_type = [(axum::http::header::CONTENT_TYPE, "application/json")];
     (status, content_type, body.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use wharfinger_base::Ids;
+    use wharfinger_ecs_protocol::{Container, RoleCredentials, Task};
+
+    use super::*;
+
+    fn variables(network_mode: &str) -> BTreeMap<String, String> {
+        let task = Task {
+            network_mode: Some(network_mode.to_owned()),
+            containers: vec![Container {
+                name: "web".to_owned(),
+                ..Container::default()
+            }],
+            role_credentials: Some(RoleCredentials {
+                credentials_id: "id".to_owned(),
+                ..RoleCredentials::default()
+            }),
+            ..Task::default()
+        };
+        let mut choices = HostChoices {
+            name: "ecs-web-1-web-0123".to_owned(),
+            ..HostChoices::default()
+        };
+        let record = TaskRecord::new(task, &Ids::seeded(1));
+        add_variables(&mut choices, &record, "http://127.0.0.1:5000");
+        choices.environment
+    }
+
+    #[test]
+    fn containers_find_their_endpoints_by_their_network() {
+        let bridge = variables("bridge");
+        let uri = &bridge["ECS_CONTAINER_METADATA_URI_V4"];
+        assert_eq!(uri, "http://169.254.170.2/v4/0123");
+        let path = &bridge["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"];
+        assert_eq!(path, "/v2/credentials/id");
+        let host = variables("host");
+        let uri = &host["AWS_CONTAINER_CREDENTIALS_FULL_URI"];
+        assert_eq!(uri, "http://127.0.0.1:5000/v2/credentials/id");
+        assert!(!host.contains_key("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"));
+    }
 }

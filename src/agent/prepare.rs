@@ -48,7 +48,7 @@ impl Context {
             cgroup_parent: self.cgroup(task),
             ships_output: log_target(task, definition).is_some(),
         };
-        metadata::add_variables(&mut choices, record);
+        metadata::add_variables(&mut choices, record, &self.host_endpoints.base);
         let new = new_container(task, definition, &choices).map_err(failed)?;
         match self.runtime.create(new).await {
             Ok(id) => Ok((id, namespace)),

@@ -21,6 +21,9 @@ pub(crate) struct InstanceRecord {
     /// The timeline of the last task manifest.
     #[serde(default)]
     pub(crate) manifest_timeline: i64,
+    /// The port of the endpoints for tasks in the host's network; 0 before the first start.
+    #[serde(default)]
+    pub(crate) endpoints_port: u16,
     /// The number of the last payload.
     #[serde(default)]
     pub(crate) sequence_number: i64,

@@ -93,6 +93,7 @@ impl TaskRun {
     /// removed. May be dropped at any time: a later run goes on where this one was.
     pub(crate) async fn run(mut self) {
         self.roles.set(&self.record.task);
+        self.answer_on_host();
         self.resume().await;
         if !self.plan.is_resolvable() {
             self.fail_all();
@@ -129,6 +130,10 @@ impl TaskRun {
                 () = until(step.wake_at, now) => {}
             }
         }
+        self.context
+            .host_endpoints
+            .answered
+            .remove(&self.record.task.arn);
         self.attendance.end().await;
         self.context.end_namespace(&self.record).await;
         self.clean_up().await;

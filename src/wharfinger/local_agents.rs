@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use url::Url;
 use wharfinger_agent::{Agent, AgentConfig, InstanceConfig, KeySource, Keys, ServerTrust};
 use wharfinger_base::Chain;
 use wharfinger_iam::{
     self as iam, Caller, EntityKind, Iam, NewEntity, NewRole, NewRoleSession, Principal,
 };
-use wharfinger_orchestrator::model::{AccountRegion, ClusterDetails, ClusterName};
+use wharfinger_orchestrator::model::{AccountRegion, ClusterDetails, ClusterId, ClusterName};
 use wharfinger_orchestrator::{self as orchestrator, Orchestrator};
 
 use crate::app::App;
@@ -131,40 +131,30 @@ impl Hosts<'_> {
         Ok(())
     }
 
-    /// Runs an instance in each cluster that is local, as long as the cluster is there.
+    /// Runs an instance in each cluster that is local, as long as the cluster is there. An instance
+    /// that somebody deregisters stays away until the next start.
     async fn serve(&self, orchestrator: &Orchestrator) {
-        let mut running: JoinSet<String> = JoinSet::new();
-        let mut joined: BTreeSet<String> = BTreeSet::new();
+        let mut running: BTreeMap<ClusterId, AbortOnDrop> = BTreeMap::new();
         let mut looks = tokio::time::interval(CLUSTERS_INTERVAL);
         loop {
-            tokio::select! {
-                Some(ended) = running.join_next() => {
-                    if let Ok(cluster) = ended {
-                        joined.remove(&cluster);
-                    }
-                    continue;
-                }
-                _ = looks.tick() => {}
-            }
-            let names = match self.local_clusters(orchestrator).await {
-                Ok(names) => names,
+            looks.tick().await;
+            let clusters = match self.local_clusters(orchestrator).await {
+                Ok(clusters) => clusters,
                 Err(error) => {
                     tracing::error!(error = %Chain(&error), "the clusters were not read");
                     continue;
                 }
             };
-            for name in names {
-                if joined.contains(&name) || joined.len() >= MAX_CLUSTERS {
+            running.retain(|id, _| clusters.iter().any(|(known, _)| known == id));
+            for (id, name) in clusters {
+                if running.contains_key(&id) || running.len() >= MAX_CLUSTERS {
                     continue;
                 }
                 match self.instance(&name) {
                     Ok(instance) => {
                         let agent = self.agent.clone();
-                        joined.insert(name.clone());
-                        running.spawn(async move {
-                            agent.run(instance).await;
-                            name
-                        });
+                        let run = tokio::spawn(async move { agent.run(instance).await });
+                        running.insert(id, AbortOnDrop(run));
                     }
                     Err(error) => {
                         tracing::error!(cluster = name, %error, "this host did not join");
@@ -177,16 +167,19 @@ impl Hosts<'_> {
     async fn local_clusters(
         &self,
         orchestrator: &Orchestrator,
-    ) -> Result<Vec<String>, orchestrator::Error> {
-        let mut names = Vec::new();
+    ) -> Result<Vec<(ClusterId, String)>, orchestrator::Error> {
+        let mut all = Vec::new();
         let mut after = String::new();
         loop {
             let page = orchestrator.clusters.page(&self.home, &after, PAGE).await?;
-            let found = page.items.into_iter().map(|cluster| cluster.name.name);
-            names.extend(found.filter(|name| self.clusters.includes(name)));
+            let found = page
+                .items
+                .into_iter()
+                .map(|cluster| (cluster.id, cluster.name.name));
+            all.extend(found.filter(|(_, name)| self.clusters.includes(name)));
             match page.next {
                 Some(next) => after = next,
-                None => return Ok(names),
+                None => return Ok(all),
             }
         }
     }
@@ -203,6 +196,15 @@ impl Hosts<'_> {
             cleanup_wait: self.cleanup_wait,
             ends_when_inactive: true,
         })
+    }
+}
+
+/// A task that ends when this is dropped.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -13,6 +13,7 @@ use wharfinger_ecs_protocol::{Container, ContainerDependency, DependencyConditio
 
 use super::*;
 use crate::aws_client::AwsClient;
+use crate::host_endpoints::HostEndpoints;
 use crate::images::Images;
 use crate::keys::{InstanceKeys, KeySource, Keys};
 use crate::runtime::ContainerRuntime;
@@ -95,6 +96,7 @@ impl Bench {
             instance_arn: "arn:instance".to_owned(),
             availability_zone: "us-east-1a".to_owned(),
             bind_ip: None,
+            host_endpoints: HostEndpoints::listen(0).expect("a port"),
             cgroup_driver: "cgroupfs".to_owned(),
             cleanup_wait: Duration::ZERO,
         };

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::logs::{Shipper, log_target};
-use crate::metadata::Endpoints;
+use crate::metadata::{Answered, Endpoints};
 use crate::namespace;
 use crate::runtime::Inspection;
 use crate::task_run::TaskRun;
@@ -85,12 +85,28 @@ impl TaskRun {
     }
 
     pub(super) fn answer_on(&mut self, listener: TcpListener) {
-        let endpoints = Endpoints {
+        let answered = Answered::default();
+        answered.add(&self.record.task.arn, self.endpoints());
+        self.attendance.endpoints.spawn(answered.serve(listener));
+    }
+
+    /// Answers on the listener of the host, if the task shares its network.
+    pub(super) fn answer_on_host(&self) {
+        if self.record.task.network_mode.as_deref() == Some("host") {
+            let arn = &self.record.task.arn;
+            self.context
+                .host_endpoints
+                .answered
+                .add(arn, self.endpoints());
+        }
+    }
+
+    fn endpoints(&self) -> Endpoints {
+        Endpoints {
             context: Arc::clone(&self.context),
             roles: Arc::clone(&self.roles),
             shown: Arc::clone(&self.shown),
-        };
-        self.attendance.endpoints.spawn(endpoints.serve(listener));
+        }
     }
 
     fn warn_about_endpoints(&self, error: &std::io::Error) {
