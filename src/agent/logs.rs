@@ -37,6 +37,8 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Between attempts to send, and to follow a container whose stream broke.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// Digits of a sequence token. That of an empty stream is zero.
+const TOKEN_DIGITS: usize = 56;
 
 /// Where the output of a container goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,15 +174,14 @@ impl Shipper {
     /// Sends a batch, and notes how far the container's output is sent.
     async fn flush(&self, batch: &mut Batch, position: &mut Position) {
         let mut backoff = self.backoff();
+        let first_token = "0".repeat(TOKEN_DIGITS);
         while !batch.is_empty() {
-            let mut body = json!({
+            let body = json!({
                 "logGroupName": self.target.group,
                 "logStreamName": self.target.stream,
                 "logEvents": batch.events(),
+                "sequenceToken": position.token.as_deref().unwrap_or(&first_token),
             });
-            if let Some(token) = &position.token {
-                body["sequenceToken"] = json!(token);
-            }
             let sent = self.call::<PutOutput>("PutLogEvents", &body).await;
             match sent {
                 Ok(output) => {

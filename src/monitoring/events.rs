@@ -78,16 +78,19 @@ pub struct GetEvents {
 }
 
 impl Logs {
-    /// Stores events, which are durable when this returns.
+    /// Stores events, which are durable when this returns. `sequence` is the number that the sender
+    /// expects the first one to get, if it says so: events that the stream has under this number
+    /// are those of an earlier request whose response was lost.
     ///
     /// # Errors
     /// [`Error::NoSuchGroup`], [`Error::NoSuchStream`], [`Error::OutOfOrder`],
-    /// [`Error::LongSpan`], [`Error::BatchTooLarge`].
+    /// [`Error::LongSpan`], [`Error::BatchTooLarge`], [`Error::AlreadyStored`].
     pub async fn put(
         &self,
         account: &Account,
         group: &str,
         stream: &str,
+        sequence: Option<i64>,
         events: Vec<NewEvent>,
     ) -> Result<Stored> {
         check_batch(&events)?;
@@ -98,6 +101,14 @@ impl Logs {
                 let group = groups::by_name(tx, &account, &group)?.ok_or(Error::NoSuchGroup)?;
                 let mut stream =
                     streams::by_name(tx, &group.id, &stream)?.ok_or(Error::NoSuchStream)?;
+                let repeated = sequence.filter(|sequence| *sequence < stream.next_sequence);
+                if let (Some(sequence), Some(first)) = (repeated, events.first())
+                    && has_event(tx, &stream, sequence, first)?
+                {
+                    return Err(Error::AlreadyStored {
+                        next_sequence: stream.next_sequence,
+                    });
+                }
                 let (rejected, accepted) = accept(&events, group.retention_days, now.as_ms());
                 if !accepted.is_empty() {
                     append(tx, &group.id, &mut stream, accepted, now)?;
@@ -179,6 +190,22 @@ impl Logs {
             })
             .await
     }
+}
+
+/// Whether the event of this number in the stream is this one.
+fn has_event(
+    tx: &mut Tx<'_>,
+    stream: &LogStream,
+    sequence: i64,
+    event: &NewEvent,
+) -> db::Result<bool> {
+    let Some(row) = segments::with_event(tx, &stream.id, sequence)? else {
+        return Ok(false);
+    };
+    let entries = segment::decode(&row.data).unwrap_or_default();
+    let index = usize::try_from(sequence - row.sequence).ok();
+    let found = index.and_then(|index| entries.get(index));
+    Ok(found.is_some_and(|entry| entry.at == event.at && entry.message == event.message))
 }
 
 fn matches(pattern: &FilterPattern, message: &str) -> bool {

@@ -5,6 +5,7 @@ use wharfinger_db as db;
 use wharfinger_monitoring as monitoring;
 
 use crate::MODEL;
+use crate::sequence_token::sequence_token;
 
 /// An error of an operation.
 #[derive(Debug)]
@@ -40,6 +41,14 @@ impl From<monitoring::Error> for Error {
             E::BatchTooLarge { limit } => invalid(format!(
                 "Upload too large: the batch exceeds the limit of {limit} bytes"
             )),
+            E::AlreadyStored { next_sequence } => {
+                let token = sequence_token(next_sequence);
+                let message = format!(
+                    "The given batch of log events has already been accepted. The next batch can \
+                     be sent with sequenceToken: {token}"
+                );
+                Fault::sender("DataAlreadyAcceptedException", message).into()
+            }
             E::Index(error @ db::Error::Unavailable(..)) => {
                 Fault::unavailable(Family::Json).with_cause(&error).into()
             }

@@ -6,7 +6,7 @@ use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_monitoring::{NewEvent, Rejected};
 
 use crate::resource::ResourceId;
-use crate::streams::sequence_token;
+use crate::sequence_token::{sequence, sequence_token};
 use crate::{LogsService, Result};
 
 /// `logEvents` of up to 1 MiB of text, which JSON can write six times as long.
@@ -20,6 +20,8 @@ pub(super) struct PutLogEvents {
     stream: String,
     #[serde(rename = "logEvents")]
     events: Vec<InputLogEvent>,
+    #[serde(rename = "sequenceToken")]
+    sequence_token: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,7 +69,9 @@ impl Operation for PutLogEvents {
         });
         let logs = &cx.state().logs;
         let (group, stream) = (&self.group, &self.stream);
-        let stored = logs.put(account, group, stream, events.collect()).await?;
+        let sequence = self.sequence_token.as_deref().and_then(sequence);
+        let stored = logs.put(account, group, stream, sequence, events.collect());
+        let stored = stored.await?;
         let Rejected {
             too_new_from,
             too_old_to,

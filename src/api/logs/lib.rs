@@ -5,6 +5,7 @@ mod events;
 mod groups;
 mod reading;
 mod resource;
+mod sequence_token;
 mod streams;
 mod tags;
 

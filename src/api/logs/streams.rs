@@ -8,6 +8,7 @@ use wharfinger_monitoring::{LogGroup, LogStream, StreamOrder, StreamPosition};
 
 use crate::groups::Nothing;
 use crate::resource::{GroupRef, ResourceId};
+use crate::sequence_token::sequence_token;
 use crate::{LogsService, Result, error};
 
 /// Streams on a page where the request does not say (API reference, `limit`).
@@ -119,11 +120,6 @@ impl StreamView {
             upload_sequence_token: sequence_token(stream.next_sequence),
         }
     }
-}
-
-/// The token for a stream's next event, of 56 digits as AWS has it. Nothing depends on it.
-pub(super) fn sequence_token(next_sequence: i64) -> String {
-    format!("{next_sequence:056}")
 }
 
 impl Operation for DescribeLogStreams {

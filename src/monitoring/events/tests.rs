@@ -40,7 +40,7 @@ fn event(at: i64, message: &str) -> NewEvent {
 }
 
 async fn put(logs: &Logs, stream: &str, events: Vec<NewEvent>) -> Stored {
-    logs.put(&account(), "g", stream, events)
+    logs.put(&account(), "g", stream, None, events)
         .await
         .expect("stored events")
 }
@@ -89,7 +89,7 @@ async fn a_batch_is_checked() {
     let refused = |events| {
         let logs = logs.clone();
         async move {
-            logs.put(&account(), "g", "s", events)
+            logs.put(&account(), "g", "s", None, events)
                 .await
                 .expect_err("a refusal")
         }
@@ -103,9 +103,28 @@ async fn a_batch_is_checked() {
     let large = vec![event(NOW, &"x".repeat(1024 * 1024))];
     assert!(matches!(refused(large).await, Error::BatchTooLarge { .. }));
     let missing = logs
-        .put(&account(), "g", "none", vec![event(NOW, "a")])
+        .put(&account(), "g", "none", None, vec![event(NOW, "a")])
         .await;
     assert!(matches!(missing, Err(Error::NoSuchStream)));
+}
+
+#[tokio::test]
+async fn a_repeated_batch_is_found_by_its_number() {
+    let (logs, _) = logs(&["s"]).await;
+    let send = |sequence: i64, events: Vec<NewEvent>| {
+        let logs = logs.clone();
+        async move { logs.put(&account(), "g", "s", Some(sequence), events).await }
+    };
+    let batch = || vec![event(NOW, "a"), event(NOW, "b")];
+    assert_eq!(send(0, batch()).await.expect("stored").next_sequence, 2);
+    let repeated = send(0, batch()).await;
+    let two = matches!(repeated, Err(Error::AlreadyStored { next_sequence: 2 }));
+    assert!(two, "{repeated:?}");
+    // Another event under an old number is new, and so is the same one under the next.
+    let other = send(0, vec![event(NOW, "c")]).await;
+    assert_eq!(other.expect("stored").next_sequence, 3);
+    let next = send(3, vec![event(NOW, "c")]).await;
+    assert_eq!(next.expect("stored").next_sequence, 4);
 }
 
 #[tokio::test]

@@ -56,6 +56,20 @@ pub(crate) fn replace(tx: &mut Tx<'_>, segment: &SegmentRow) -> db::Result<()> {
     Ok(())
 }
 
+/// The segment of a stream that would hold the event of this number.
+pub(crate) fn with_event(
+    tx: &mut Tx<'_>,
+    stream: &str,
+    sequence: i64,
+) -> db::Result<Option<SegmentRow>> {
+    tx.query_optional(
+        "SELECT stream_id, sequence, first_at, last_at, data FROM log_segments
+         WHERE stream_id = ?1 AND sequence <= ?2 ORDER BY sequence DESC LIMIT 1",
+        params![stream, sequence],
+        |row| Ok(read(row)),
+    )
+}
+
 /// The newest segment of a stream if it has less than `bytes`.
 pub(crate) fn last_below(
     tx: &mut Tx<'_>,
