@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use wharfinger_base::{Chain, Clock, Ids};
+use wharfinger_ecs_protocol::{ACS_PATH, TCS_PATH};
 
 use crate::acs::{Session, SessionEnd};
 use crate::aws_client::{AwsClient, CallError};
@@ -311,8 +312,8 @@ async fn publish_health(
 async fn endpoints(shared: &Shared, instance: &InstanceRecord) -> Result<PollEndpoints, CallError> {
     if let Some(endpoint) = &shared.poll_endpoint {
         return Ok(PollEndpoints {
-            endpoint: endpoint.clone(),
-            telemetry_endpoint: endpoint.clone(),
+            endpoint: format!("{endpoint}{ACS_PATH}"),
+            telemetry_endpoint: format!("{endpoint}{TCS_PATH}"),
         });
     }
     let keys = shared.keys.get().await.map_err(CallError::NoKeys)?;
