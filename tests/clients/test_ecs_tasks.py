@@ -384,6 +384,58 @@ def test_host_and_none_networks(tasks, image):
     assert only(host)["lastStatus"] == only(none)["lastStatus"] == "RUNNING"
 
 
+def test_logs_are_shipped_in_order_without_a_loss(tasks, server, image, ecs):
+    logs = make_client(server, "logs")
+    options = {"awslogs-group": "/ecs/shipped", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "app"}
+    configuration = {"logDriver": "awslogs", "options": {**options, "awslogs-create-group": "true"}}
+    count = "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo line $i; sleep 0.01; done; " + SLEEP
+    task = tasks.running(container(image, count, logConfiguration=configuration))
+    stream = f"app/web/{task['taskArn'].rsplit('/')[-1]}"
+
+    def shipped():
+        events, token = [], None
+        while True:
+            more = {"nextToken": token} if token else {}
+            page = logs.get_log_events(logGroupName="/ecs/shipped", logStreamName=stream, startFromHead=True, **more)
+            if page["nextForwardToken"] == token:
+                return [event["message"] for event in events]
+            events += page["events"]
+            token = page["nextForwardToken"]
+
+    wait_until(lambda: len(shipped()) > 20, "the first lines")
+    server.kill()
+    server.start()
+    wait_until(lambda: instances(ecs, "default"), "the instance is back")
+    wait_until(lambda: len(shipped()) >= 300, "all lines")
+    assert shipped() == [f"line {number}" for number in range(1, 301)]
+
+
+def test_a_log_group_that_is_missing_keeps_a_task_from_starting(tasks, image):
+    options = {"awslogs-group": "/ecs/missing", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "app"}
+    task = tasks.stopped(container(image, "true", logConfiguration={"logDriver": "awslogs", "options": options}))
+    reason = only(task)["reason"]
+    assert reason.startswith("CannotStartContainerError: Error response from daemon: failed to initialize logging driver")
+    assert "The specified log group does not exist" in reason
+
+
+def test_a_task_has_the_credentials_of_its_role(tasks, server, image):
+    iam = make_client(server, "iam")
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    }
+    role = iam.create_role(RoleName="task-role", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    script = (
+        "/bin/busybox wget -q -O /keys http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI || sleep 1;"
+        " /bin/busybox wget -q -O /keys http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI || exit 2;"
+        " /bin/busybox grep -q SecretAccessKey /keys || exit 3;"
+        " /bin/busybox wget -q -O /task $ECS_CONTAINER_METADATA_URI_V4/task || exit 4;"
+        " /bin/busybox grep -q TaskARN /task || exit 5; exit 0"
+    )
+    task = tasks.stopped(container(image, script), taskRoleArn=role)
+    assert only(task)["exitCode"] == 0
+
+
 def test_a_restart_of_the_server_leaves_tasks_running(tasks, server, image, docker, ecs):
     task = tasks.running(container(image, SLEEP))
     identity = only(task)["runtimeId"]
