@@ -16,9 +16,9 @@ mod step;
 mod tests;
 mod view;
 
-pub(crate) use bounds::{Breaker, Threshold};
+pub(crate) use bounds::{Breaker, Percents, Threshold};
 pub(crate) use event::Event;
-pub(crate) use plan::{Change, Plan, StopCause};
+pub(crate) use plan::{Change, StopCause};
 pub(crate) use step::step;
 pub(crate) use view::{
     DeploymentFacts, EndCause, EndedTask, HealthCheckState, InstanceFacts, InstanceRole, Phase,

@@ -7,7 +7,6 @@ mod attributes;
 mod capacity_providers;
 pub mod capacity_strategy;
 mod clusters;
-#[allow(dead_code, unused_imports, reason = "its caller is being written")]
 mod deployment;
 mod error;
 pub mod identifiers;
@@ -20,6 +19,7 @@ mod reconcile;
 mod registration;
 #[allow(dead_code, reason = "its callers are being written")]
 mod service_wake;
+mod services;
 mod state_change;
 #[allow(dead_code, reason = "its callers are being written")]
 mod store;
@@ -40,7 +40,13 @@ pub use instances::{DescribedInstance, InstanceFilter, Instances, StateFailure};
 use nodes::Nodes;
 pub use reconcile::{AgentPoll, InstanceReconciler};
 pub use registration::Registration;
+pub use reconcile::{AgentPoll, Cleanup, InstanceReconciler, ServiceReconciler, WaitingTasks};
 pub use service_wake::ServiceWake;
+pub use services::{
+    DeploymentCounts, NewService, RevisionCounts, RevisionDescription,
+    ServiceDeploymentDescription, ServiceDescription, ServiceSettings, ServiceUpdate, Services,
+    StopType,
+};
 pub use state_change::{ContainerReport, ReportedStatus, TaskReport};
 pub use tags::{Tags, check as check_tags};
 pub use task_credentials::{CredentialsError, RENEWED_BEFORE, TaskCredentials};
@@ -65,17 +71,21 @@ pub struct Orchestrator {
     pub attributes: Attributes,
     pub clusters: Clusters,
     pub instances: Instances,
+    pub services: Services,
     pub task_definitions: TaskDefinitions,
     pub tasks: Tasks,
     pub capacity_providers: CapacityProviders,
     pub settings: AccountSettings,
     pub tags: Tags,
+    nodes: Nodes,
+    db: Db,
 }
 
 impl Orchestrator {
     pub fn new(db: &Db, clock: &Clock, ids: &Ids) -> Self {
         let nodes = Nodes::new(db.clone(), clock.clone(), ids.clone());
         let sessions = AgentSessions::default();
+        let wake = ServiceWake::default();
         Self {
             assignments: Assignments::new(
                 db.clone(),
@@ -92,12 +102,37 @@ impl Orchestrator {
                 nodes.clone(),
             ),
             clusters: Clusters::new(db.clone(), clock.clone(), ids.clone()),
+            services: Services::new(
+                db.clone(),
+                clock.clone(),
+                ids.clone(),
+                wake,
+                ServiceSettings::default(),
+            ),
             task_definitions: TaskDefinitions::new(db.clone(), clock.clone()),
-            tasks: Tasks::new(db.clone(), clock.clone(), ids.clone(), nodes, sessions),
+            tasks: Tasks::new(db.clone(), clock.clone(), ids.clone(), nodes.clone(), sessions),
             capacity_providers: CapacityProviders::new(db.clone(), clock.clone()),
             settings: AccountSettings::new(db.clone()),
             tags: Tags::new(db.clone()),
+            nodes,
+            db: db.clone(),
         }
+    }
+
+    /// The reconciler of services.
+    pub fn service_reconciler(&self) -> ServiceReconciler {
+        let (services, tasks) = (self.services.clone(), self.tasks.clone());
+        ServiceReconciler::new(services, tasks, self.nodes.clone())
+    }
+
+    /// The reconciler of tasks that wait for capacity.
+    pub fn waiting_tasks(&self) -> WaitingTasks {
+        WaitingTasks::new(self.db.clone(), self.tasks.clone())
+    }
+
+    /// The reconciler that removes old rows.
+    pub fn cleanup(&self) -> Cleanup {
+        Cleanup::new(self.db.clone())
     }
 }
 

@@ -18,13 +18,18 @@ use std::sync::Arc;
 pub use launch::{Launch, check_expression, check_launch, check_overrides, check_placement};
 pub use listing::TaskFilter;
 pub use protection::{Protection, ProtectionFailure};
+pub(crate) use request::ServiceGuard;
 pub use request::{ClientToken, Placement, StartTasks, StartedTasks};
-use wharfinger_base::{Clock, Ids};
+use wharfinger_base::{Clock, Ids, Timestamp};
 use wharfinger_db::{self as db, Db, Tx};
 
 use crate::agent_sessions::AgentSessions;
 use crate::error::{Error, Result};
+<<<<<<< HEAD
 use crate::model::{ClusterId, Container, DesiredStatus, Task, TaskId, TaskStatus, TaskStopCode};
+=======
+use crate::model::{ClusterId, DesiredStatus, InstanceId, Task, TaskId, TaskStatus, TaskStopCode};
+>>>>>>> 494711c (orchestrator: create, update and delete services, and tell their history)
 use crate::nodes::Nodes;
 use crate::store::tasks as store;
 
@@ -90,29 +95,7 @@ impl Tasks {
     pub async fn stop(&self, id: &TaskId, code: TaskStopCode, reason: &str) -> Result<Task> {
         let reason: String = reason.chars().take(MAX_REASON).collect();
         let now = self.clock.now();
-        let change = move |task: &mut Task| {
-            if task.desired_status == DesiredStatus::Stopped {
-                return false;
-            }
-            task.desired_status = DesiredStatus::Stopped;
-            let details = &mut task.details;
-            details.stop_code = details.stop_code.or(Some(code));
-            let kept = details.stopped_reason.take();
-            details.stopped_reason = Some(kept.unwrap_or_else(|| reason.clone()));
-            details.stopping_at = Some(now);
-            if task.instance.is_none() {
-                task.last_status = TaskStatus::Stopped;
-                task.stopped_at = Some(now);
-                for container in &mut details.containers {
-                    let status = TaskStatus::Stopped.as_str().to_owned();
-                    *container = Container {
-                        last_status: Some(status),
-                        ..std::mem::take(container)
-                    };
-                }
-            }
-            true
-        };
+        let change = move |task: &mut Task| request_stop(task, code, &reason, now);
         let (task, was_changed) = self.change(id, change).await?;
         if let (true, Some(instance)) = (was_changed, &task.instance) {
             self.sessions.wake(instance);
@@ -148,4 +131,50 @@ impl Tasks {
         }
         Err(Error::Index(db::Error::Conflict))
     }
+<<<<<<< HEAD
+=======
+
+    /// As [`Tasks::announce`], for several instances of a cluster.
+    pub(crate) fn announce_all(&self, cluster: &ClusterId, instances: &[InstanceId]) {
+        for instance in instances {
+            self.announce(cluster, Some(instance));
+        }
+    }
+
+    /// Tells those that act on an instance's tasks that some changed. To be called after the
+    /// commit.
+    fn announce(&self, cluster: &ClusterId, instance: Option<&InstanceId>) {
+        if let Some(instance) = instance {
+            self.nodes.note(cluster, instance);
+        }
+    }
+>>>>>>> 494711c (orchestrator: create, update and delete services, and tell their history)
+}
+
+/// Tells a task to stop; false if it was told before. The first reason stays. A task that no
+/// instance has is stopped at once.
+pub(crate) fn request_stop(
+    task: &mut Task,
+    code: TaskStopCode,
+    reason: &str,
+    now: Timestamp,
+) -> bool {
+    if task.desired_status == DesiredStatus::Stopped {
+        return false;
+    }
+    task.desired_status = DesiredStatus::Stopped;
+    let details = &mut task.details;
+    details.stop_code = details.stop_code.or(Some(code));
+    details
+        .stopped_reason
+        .get_or_insert_with(|| reason.to_owned());
+    details.stopping_at = Some(now);
+    if task.instance.is_none() {
+        task.last_status = TaskStatus::Stopped;
+        task.stopped_at = Some(now);
+        for container in &mut details.containers {
+            container.last_status = Some(TaskStatus::Stopped.as_str().to_owned());
+        }
+    }
+    true
 }

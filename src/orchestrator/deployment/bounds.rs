@@ -1,5 +1,7 @@
 //! PURE: how many tasks a service may and must have, and how many may fail.
 
+use crate::model::{DeploymentCircuitBreaker, ThresholdConfiguration, ThresholdType};
+
 /// `minimumHealthyPercent` and `maximumPercent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Percents {
@@ -53,9 +55,35 @@ const LEAST_FAILURES: usize = 3;
 const MOST_FAILURES: usize = 200;
 
 /// The percentage where none is configured.
-pub(crate) const DEFAULT_PERCENT: u32 = 50;
+const DEFAULT_PERCENT: u32 = 50;
+
+impl Breaker {
+    /// As a service has it.
+    pub(crate) fn configured(given: Option<&DeploymentCircuitBreaker>) -> Self {
+        Self {
+            enabled: given.is_some_and(|breaker| breaker.enable),
+            rolls_back: given.is_some_and(|breaker| breaker.rollback),
+            resets: given.is_none_or(|breaker| breaker.reset_on_healthy_task.unwrap_or(true)),
+            threshold: Threshold::configured(given),
+        }
+    }
+}
 
 impl Threshold {
+    /// As a service has it.
+    pub(crate) fn configured(given: Option<&DeploymentCircuitBreaker>) -> Self {
+        let given = given.and_then(|breaker| breaker.threshold_configuration.as_ref());
+        let value = |given: &ThresholdConfiguration| u32::try_from(given.value).unwrap_or_default();
+        match given {
+            None => Self::BoundedPercent(DEFAULT_PERCENT),
+            Some(given) => match given.kind {
+                ThresholdType::Count => Self::Count(value(given)),
+                ThresholdType::BoundedPercent => Self::BoundedPercent(value(given)),
+                ThresholdType::UnboundedPercent => Self::UnboundedPercent(value(given)),
+            },
+        }
+    }
+
     /// The failures that trigger the breaker; at least one.
     pub(crate) fn of(self, desired: usize) -> usize {
         let percent = |percent: u32| desired.saturating_mul(percent as usize).div_ceil(100);

@@ -26,7 +26,6 @@ pub(crate) struct View {
 /// What is known of the service itself.
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceFacts {
-    pub(crate) name: String,
     /// Whether the service was deleted and only its tasks are left.
     pub(crate) is_draining: bool,
     pub(crate) scheduling: Scheduling,

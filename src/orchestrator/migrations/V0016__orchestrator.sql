@@ -128,6 +128,7 @@ CREATE TABLE deployments (
 ) {without_rowid};
 CREATE INDEX deployments_by_service ON deployments (service_id, status, created_at);
 CREATE UNIQUE INDEX deployments_by_service_deployment ON deployments (service_deployment_id);
+CREATE INDEX deployments_by_age ON deployments (status, created_at);
 CREATE INDEX deployments_by_revision ON deployments (service_id, revision_id);
 
 CREATE TABLE service_events (

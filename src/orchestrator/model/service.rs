@@ -66,6 +66,8 @@ pub struct ServiceDetails {
     pub throttled_until: Option<Timestamp>,
     /// Whether the steady state was reported since the last change.
     pub is_steady: bool,
+    /// When the service became inactive.
+    pub ended_at: Option<Timestamp>,
 }
 
 /// What a deployment runs: the snapshot that a service revision keeps.

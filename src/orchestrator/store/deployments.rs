@@ -72,6 +72,11 @@ pub(crate) fn current(tx: &mut Tx<'_>, service: &ServiceId) -> db::Result<Vec<De
     tx.query(sql, params![&service.0], read)
 }
 
+pub(crate) fn by_id(tx: &mut Tx<'_>, id: &DeploymentId) -> db::Result<Option<Deployment>> {
+    let sql = select_deployments!("WHERE deployment_id = ?1");
+    tx.query_optional(sql, params![&id.0], read)
+}
+
 /// The service deployment with this id in its ARN.
 pub(crate) fn by_service_deployment(
     tx: &mut Tx<'_>,
@@ -110,20 +115,13 @@ pub(crate) fn page(
     tx.query(sql, params![&service.0, time, id, row_count(limit)], read)
 }
 
-/// Removes up to `limit` replaced deployments of a service that were made before `before`; returns
-/// how many.
-pub(crate) fn delete_old(
-    tx: &mut Tx<'_>,
-    service: &ServiceId,
-    before: Timestamp,
-    limit: usize,
-) -> db::Result<u64> {
+/// Removes up to `limit` replaced deployments that were made before `before`; returns how many.
+pub(crate) fn delete_old(tx: &mut Tx<'_>, before: Timestamp, limit: usize) -> db::Result<u64> {
     tx.execute(
         "DELETE FROM deployments WHERE deployment_id IN
-         (SELECT deployment_id FROM deployments
-          WHERE service_id = ?1 AND status = 'INACTIVE' AND created_at < ?2
-          ORDER BY created_at LIMIT ?3)",
-        params![&service.0, before, row_count(limit)],
+         (SELECT deployment_id FROM deployments WHERE status = 'INACTIVE' AND created_at < ?1
+          ORDER BY created_at LIMIT ?2)",
+        params![before, row_count(limit)],
     )
 }
 
@@ -203,7 +201,7 @@ mod tests {
                 update(tx, &gone)?;
                 gone.version = 2;
                 assert_eq!(by_revision(tx, &service, "r-a")?.as_ref(), Some(&gone));
-                assert_eq!(delete_old(tx, &service, Timestamp::from_ms(9), 9)?, 1);
+                assert_eq!(delete_old(tx, Timestamp::from_ms(9), 9)?, 1);
                 assert_eq!(delete_of_service(tx, &service, 1)?, 1);
                 assert_eq!(page(tx, &service, None, 9)?.len(), 1);
                 Ok(())

@@ -116,6 +116,14 @@ pub(crate) fn unfinished(tx: &mut Tx<'_>, after: &str, limit: usize) -> db::Resu
     )
 }
 
+/// The names of the cluster's active daemons.
+pub(crate) fn daemons(tx: &mut Tx<'_>, cluster: &ClusterId) -> db::Result<Vec<String>> {
+    let sql = select_services!("WHERE cluster_id = ?1 AND status = 'ACTIVE'");
+    let found = tx.query(sql, params![&cluster.0], read)?;
+    let daemons = found.into_iter().filter(|service| !service.is_replicas());
+    Ok(daemons.map(|service| service.name).collect())
+}
+
 /// Up to `limit` inactive services with identifiers after `after`.
 pub(crate) fn inactive(tx: &mut Tx<'_>, after: &str, limit: usize) -> db::Result<Vec<Service>> {
     let sql = select_services!(
@@ -184,6 +192,7 @@ pub(crate) mod tests {
                 last_failed_at: None,
                 throttled_until: None,
                 is_steady: false,
+                ended_at: None,
             },
         }
     }

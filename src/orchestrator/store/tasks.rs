@@ -165,6 +165,17 @@ pub(crate) fn waiting(tx: &mut Tx<'_>, cluster: &ClusterId, limit: usize) -> db:
     tx.query(sql, params![&cluster.0, row_count(limit)], read)
 }
 
+/// Up to `limit` clusters with tasks that wait for capacity.
+pub(crate) fn clusters_with_waiting(tx: &mut Tx<'_>, limit: usize) -> db::Result<Vec<ClusterId>> {
+    tx.query(
+        "SELECT DISTINCT cluster_id FROM tasks WHERE instance_id IS NULL \
+         AND last_status = 'PROVISIONING' AND desired_status = 'RUNNING' \
+         ORDER BY cluster_id LIMIT ?1",
+        params![row_count(limit)],
+        |row| Ok(ClusterId(row.text(0).to_owned())),
+    )
+}
+
 /// How many tasks of a cluster wait for capacity; counts up to `limit`.
 pub(crate) fn count_waiting(
     tx: &mut Tx<'_>,

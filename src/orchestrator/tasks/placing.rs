@@ -17,7 +17,7 @@ use crate::tasks::launch::Launch;
 use crate::tasks::new_task::{Chosen, new_task};
 use crate::tasks::prepared::Prepared;
 use crate::tasks::queue::{Job, Outcome};
-use crate::tasks::request::{Placement, StartTasks, StartedTasks};
+use crate::tasks::request::{Placement, ServiceGuard, StartTasks, StartedTasks};
 use crate::tasks::{MAX_ATTEMPTS, Tasks};
 
 /// What was decided for a request.
@@ -27,6 +27,7 @@ struct Decision {
     /// What is taken of each instance, and the version of its row.
     taken: BTreeMap<InstanceId, (i64, Reservation)>,
     token: Option<(TokenKey, TokenUse)>,
+    guard: Option<ServiceGuard>,
     unplaced: Option<Unplaced>,
 }
 
@@ -37,6 +38,8 @@ enum Fate {
     /// Some instances are not as they were when the decision was made.
     Lost,
     TokenUsed,
+    /// The service of the request is not the one any more that it was made for.
+    Outdated,
 }
 
 impl Tasks {
@@ -72,6 +75,10 @@ impl Tasks {
                 Fate::Stored => job.answer(Ok(Outcome::Started(StartedTasks {
                     tasks: decision.tasks.clone(),
                     unplaced: decision.unplaced.clone(),
+                }))),
+                Fate::Outdated => job.answer(Ok(Outcome::Started(StartedTasks {
+                    tasks: Vec::new(),
+                    unplaced: None,
                 }))),
                 Fate::TokenUsed => job.answer(Ok(Outcome::TokenUsed)),
                 Fate::Lost => {
@@ -183,6 +190,11 @@ impl Tasks {
 
 /// Stores the tasks of a decision, unless its client token was used meanwhile.
 fn insert(tx: &mut Tx<'_>, decision: &Decision) -> db::Result<Fate> {
+    if let Some(ServiceGuard { service, version }) = &decision.guard
+        && !store::services::has_version(tx, service, *version)?
+    {
+        return Ok(Fate::Outdated);
+    }
     if let Some((key, used)) = &decision.token
         && !decision.tasks.is_empty()
         && !store::client_tokens::insert(tx, key, used)?
@@ -234,6 +246,7 @@ impl<'a> Deciding<'a> {
                 self.place_by_providers(nodes, *count, *launch_type, items);
             }
         }
+        self.decision.guard.clone_from(&request.guard);
         if let (Some(key), Some(token)) = (request.token_key(), &request.token) {
             let ids: Vec<&TaskId> = self.decision.tasks.iter().map(|task| &task.id).collect();
             let used = TokenUse {

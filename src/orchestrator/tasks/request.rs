@@ -25,6 +25,14 @@ pub struct ClientToken {
     pub request: String,
 }
 
+/// The state of a service that a request was decided on. Tasks are started only while the service
+/// still has this version, so that several servers start none twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceGuard {
+    pub(crate) service: ServiceId,
+    pub(crate) version: i64,
+}
+
 /// A request for tasks. `check_launch`, `check_placement` and `check_overrides` were passed.
 #[derive(Clone, Debug)]
 pub struct StartTasks {
@@ -45,6 +53,8 @@ pub struct StartTasks {
     pub enable_execute_command: bool,
     pub tags: Vec<Tag>,
     pub token: Option<ClientToken>,
+    /// For tasks of services. Where the service has changed, no task is started.
+    pub guard: Option<ServiceGuard>,
 }
 
 /// What became of a request.

@@ -110,6 +110,7 @@ impl World {
             enable_execute_command: false,
             tags: Vec::new(),
             token: None,
+            guard: None,
         }
     }
 

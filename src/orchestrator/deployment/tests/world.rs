@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wharfinger_base::Timestamp;
 
-use super::super::bounds::Percents;
+use super::super::plan::Plan;
 use super::super::view::Health;
 use super::super::*;
 use crate::model::{DeploymentId, DeploymentRolloutState, InstanceId, TaskId};
@@ -29,7 +29,6 @@ impl World {
             has_other_tasks: false,
         };
         let service = ServiceFacts {
-            name: "web".into(),
             is_draining: false,
             scheduling: Scheduling::Replicas,
             desired,
