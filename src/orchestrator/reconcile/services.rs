@@ -1,0 +1,144 @@
+//! The reconciler of services.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use wharfinger_base::{Chain, Timestamp};
+use wharfinger_db::Tx;
+use wharfinger_reconcile::{Pass, Reconciler, Wake};
+
+use crate::error::Result;
+use crate::model::ServiceId;
+use crate::nodes::Nodes;
+use crate::reconcile::service::{Next, ServicePass};
+use crate::services::Services;
+use crate::store::services as store;
+use crate::tasks::Tasks;
+
+/// How often every service is looked at, whatever happens.
+const EVERY_SERVICE: Duration = Duration::from_secs(10);
+
+/// How long starts wait after no instance took a task.
+const UNPLACED_PAUSE: Duration = Duration::from_secs(2);
+
+/// Services whose identifiers one read loads.
+const BATCH: usize = 500;
+
+/// Brings about what services are to run.
+pub struct ServiceReconciler {
+    services: Services,
+    tasks: Tasks,
+    nodes: Nodes,
+    /// When every service was looked at.
+    all_at: Option<Timestamp>,
+    /// When to look at single services again.
+    due: BTreeMap<ServiceId, Timestamp>,
+    /// Until when services that found no instance start nothing.
+    unplaced: BTreeMap<ServiceId, Timestamp>,
+}
+
+impl ServiceReconciler {
+    pub(crate) const fn new(services: Services, tasks: Tasks, nodes: Nodes) -> Self {
+        Self {
+            services,
+            tasks,
+            nodes,
+            all_at: None,
+            due: BTreeMap::new(),
+            unplaced: BTreeMap::new(),
+        }
+    }
+
+    /// The services to look at.
+    async fn waiting(&mut self, now: Timestamp) -> Result<BTreeSet<ServiceId>> {
+        let hints = self.services.wake.take();
+        let mut found = hints.services;
+        let period_is_over = self
+            .all_at
+            .is_none_or(|at| now.since(at) >= EVERY_SERVICE || at > now);
+        if hints.all || period_is_over {
+            found.extend(self.all().await?);
+            self.all_at = Some(now);
+        }
+        if hints.all {
+            // There may be instances for what found none.
+            self.unplaced.clear();
+        }
+        let due = self.due.iter().filter(|(_, at)| **at <= now);
+        found.extend(due.map(|(id, _)| id.clone()));
+        self.unplaced.retain(|_, until| *until > now);
+        Ok(found)
+    }
+
+    async fn all(&self) -> Result<BTreeSet<ServiceId>> {
+        let read = |tx: &mut Tx<'_>| -> Result<BTreeSet<ServiceId>> {
+            let mut found = BTreeSet::new();
+            loop {
+                let after = found.last().map(|last: &ServiceId| last.0.clone());
+                let page = store::unfinished(tx, after.as_deref().unwrap_or_default(), BATCH)?;
+                let is_last = page.len() < BATCH;
+                found.extend(page);
+                if is_last {
+                    return Ok(found);
+                }
+            }
+        };
+        self.services.db.read(read).await
+    }
+
+    async fn run(&mut self, id: &ServiceId, now: Timestamp) -> bool {
+        self.due.remove(id);
+        let may_start = !self.unplaced.contains_key(id);
+        let pass = ServicePass {
+            services: &self.services,
+            tasks: &self.tasks,
+            nodes: &self.nodes,
+        };
+        match pass.run(id, may_start, now).await {
+            Ok(Next::Now) => {
+                self.due.insert(id.clone(), now);
+                true
+            }
+            Ok(Next::At(time)) => {
+                self.due.insert(id.clone(), time);
+                false
+            }
+            Ok(Next::Later) => false,
+            Ok(Next::Unplaced) => {
+                let until = now.plus(UNPLACED_PAUSE);
+                self.unplaced.insert(id.clone(), until);
+                self.due.insert(id.clone(), until);
+                false
+            }
+            Err(error) => {
+                // One service does not hold up the others. It is looked at with all of them.
+                tracing::warn!(service = id.0, error = %Chain(&error), "a service was not reconciled");
+                false
+            }
+        }
+    }
+}
+
+impl Reconciler for ServiceReconciler {
+    const NAME: &'static str = "services";
+    const EVERY: Duration = Duration::from_secs(1);
+    const REST: Duration = Duration::from_millis(50);
+
+    fn wake(&self) -> Wake {
+        self.services.wake.wake()
+    }
+
+    async fn pass(&mut self, now: Timestamp) -> anyhow::Result<Pass> {
+        let waiting = self.waiting(now).await?;
+        let seen = waiting.len();
+        let mut done = 0;
+        for id in waiting {
+            done += usize::from(self.run(&id, now).await);
+        }
+        Ok(Pass {
+            seen,
+            done,
+            again: done > 0,
+        })
+    }
+}
