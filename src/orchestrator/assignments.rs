@@ -16,6 +16,7 @@ use crate::model::{
     TaskDefinition, TaskId, TaskStopCode,
 };
 use crate::nodes::Nodes;
+use crate::service_wake::ServiceWake;
 use crate::store;
 pub use crate::store::assignments::AssignedTask;
 pub(crate) use reports::stop_all;
@@ -35,6 +36,7 @@ pub struct Assignments {
     clock: Clock,
     sessions: AgentSessions,
     nodes: Nodes,
+    services: ServiceWake,
     definitions: Arc<Cache<DefinitionKey, Arc<TaskDefinition>>>,
 }
 
@@ -49,12 +51,19 @@ pub struct TaskToRun {
 }
 
 impl Assignments {
-    pub(super) fn new(db: Db, clock: Clock, sessions: AgentSessions, nodes: Nodes) -> Self {
+    pub(super) fn new(
+        db: Db,
+        clock: Clock,
+        sessions: AgentSessions,
+        nodes: Nodes,
+        services: ServiceWake,
+    ) -> Self {
         Self {
             db,
             clock,
             sessions,
             nodes,
+            services,
             definitions: Arc::new(Cache::new(DEFINITIONS)),
         }
     }
@@ -74,7 +83,7 @@ impl Assignments {
             Ok(true)
         };
         let is_active = self.db.write(work).await?;
-        self.nodes.note(instance);
+        self.note_instance(instance);
         Ok(is_active.then_some(session))
     }
 
@@ -89,7 +98,7 @@ impl Assignments {
         let instance = id.clone();
         let work = move |tx: &mut Tx<'_>| store::assignments::set_disconnected(tx, &id, last_seen);
         self.db.write(work).await?;
-        self.nodes.note(&instance);
+        self.note_instance(&instance);
         Ok(())
     }
 
@@ -170,7 +179,7 @@ impl Assignments {
         };
         let silent = self.db.write(work).await?;
         for instance in &silent {
-            self.nodes.note(&instance.id);
+            self.note_instance(&instance.id);
         }
         Ok(silent.len())
     }
@@ -200,10 +209,16 @@ impl Assignments {
                 stop_all(tx, id, code, &reason, now)
             };
             let stopped = self.db.write(work).await?;
-            self.nodes.note(id);
+            self.note_instance(id);
             tracing::warn!(instance = id.0, tasks = stopped, "an instance is lost");
         }
         Ok(lost.len())
+    }
+
+    /// Tells placement and services that an instance changed. To be called after the commit.
+    fn note_instance(&self, instance: &InstanceId) {
+        self.nodes.note(instance);
+        self.services.touch_all();
     }
 
     /// The tasks of an instance about which its agent may have to be told.

@@ -16,6 +16,7 @@ use crate::model::{
 use crate::nodes::Nodes;
 use crate::placement::Expression;
 use crate::registration::{self, Registration};
+use crate::service_wake::ServiceWake;
 use crate::store::client_tokens::{self, TokenKey, TokenUse};
 use crate::store::{clusters, counts, instances as store, nodes, tasks};
 
@@ -33,6 +34,7 @@ pub struct Instances {
     ids: Ids,
     sessions: AgentSessions,
     nodes: Nodes,
+    services: ServiceWake,
 }
 
 /// An instance with the numbers of its tasks.
@@ -64,6 +66,7 @@ impl Instances {
         ids: Ids,
         sessions: AgentSessions,
         nodes: Nodes,
+        services: ServiceWake,
     ) -> Self {
         Self {
             db,
@@ -71,6 +74,7 @@ impl Instances {
             ids,
             sessions,
             nodes,
+            services,
         }
     }
 
@@ -143,7 +147,7 @@ impl Instances {
             described(tx, instance)
         };
         let registered: DescribedInstance = self.db.write(work).await?;
-        self.nodes.note(&registered.instance.id);
+        self.note(&registered.instance.id);
         Ok(registered)
     }
 
@@ -225,7 +229,7 @@ impl Instances {
         };
         let changed: Vec<Result<DescribedInstance, _>> = self.db.write::<_, _, Error>(work).await?;
         for described in changed.iter().flatten() {
-            self.nodes.note(&described.instance.id);
+            self.note(&described.instance.id);
         }
         Ok(changed)
     }
@@ -269,8 +273,14 @@ impl Instances {
         let instance = self.db.write(work).await?;
         // The session sees that the instance is gone, and ends.
         self.sessions.wake(id);
-        self.nodes.note(id);
+        self.note(id);
         Ok(instance)
+    }
+
+    /// Tells placement and services that an instance changed. To be called after the commit.
+    fn note(&self, instance: &InstanceId) {
+        self.nodes.note(instance);
+        self.services.touch_all();
     }
 }
 

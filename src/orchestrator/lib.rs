@@ -38,9 +38,8 @@ pub use clusters::{ClusterCounts, Clusters, LaunchCounts};
 pub use error::Error;
 pub use instances::{DescribedInstance, InstanceFilter, Instances, StateFailure};
 use nodes::Nodes;
-pub use reconcile::{AgentPoll, InstanceReconciler};
-pub use registration::Registration;
 pub use reconcile::{AgentPoll, Cleanup, InstanceReconciler, ServiceReconciler, WaitingTasks};
+pub use registration::Registration;
 pub use service_wake::ServiceWake;
 pub use services::{
     DeploymentCounts, NewService, RevisionCounts, RevisionDescription,
@@ -92,6 +91,7 @@ impl Orchestrator {
                 clock.clone(),
                 sessions.clone(),
                 nodes.clone(),
+                wake.clone(),
             ),
             attributes: Attributes::new(db.clone()),
             instances: Instances::new(
@@ -100,17 +100,25 @@ impl Orchestrator {
                 ids.clone(),
                 sessions.clone(),
                 nodes.clone(),
+                wake.clone(),
             ),
             clusters: Clusters::new(db.clone(), clock.clone(), ids.clone()),
             services: Services::new(
                 db.clone(),
                 clock.clone(),
                 ids.clone(),
-                wake,
+                wake.clone(),
                 ServiceSettings::default(),
             ),
             task_definitions: TaskDefinitions::new(db.clone(), clock.clone()),
-            tasks: Tasks::new(db.clone(), clock.clone(), ids.clone(), nodes.clone(), sessions),
+            tasks: Tasks::new(
+                db.clone(),
+                clock.clone(),
+                ids.clone(),
+                nodes.clone(),
+                sessions,
+                wake,
+            ),
             capacity_providers: CapacityProviders::new(db.clone(), clock.clone()),
             settings: AccountSettings::new(db.clone()),
             tags: Tags::new(db.clone()),

@@ -25,12 +25,9 @@ use wharfinger_db::{self as db, Db, Tx};
 
 use crate::agent_sessions::AgentSessions;
 use crate::error::{Error, Result};
-<<<<<<< HEAD
-use crate::model::{ClusterId, Container, DesiredStatus, Task, TaskId, TaskStatus, TaskStopCode};
-=======
 use crate::model::{ClusterId, DesiredStatus, InstanceId, Task, TaskId, TaskStatus, TaskStopCode};
->>>>>>> 494711c (orchestrator: create, update and delete services, and tell their history)
 use crate::nodes::Nodes;
+use crate::service_wake::ServiceWake;
 use crate::store::tasks as store;
 
 /// Most characters of a reason that are kept (ECS API reference, `StopTask`).
@@ -47,6 +44,7 @@ pub struct Tasks {
     ids: Ids,
     nodes: Nodes,
     sessions: AgentSessions,
+    services: ServiceWake,
     starts: Arc<queue::Queues>,
 }
 
@@ -57,6 +55,7 @@ impl Tasks {
         ids: Ids,
         nodes: Nodes,
         sessions: AgentSessions,
+        services: ServiceWake,
     ) -> Self {
         Self {
             db,
@@ -64,6 +63,7 @@ impl Tasks {
             ids,
             nodes,
             sessions,
+            services,
             starts: Arc::default(),
         }
     }
@@ -97,8 +97,11 @@ impl Tasks {
         let now = self.clock.now();
         let change = move |task: &mut Task| request_stop(task, code, &reason, now);
         let (task, was_changed) = self.change(id, change).await?;
-        if let (true, Some(instance)) = (was_changed, &task.instance) {
-            self.sessions.wake(instance);
+        if was_changed {
+            if let Some(instance) = &task.instance {
+                self.sessions.wake(instance);
+            }
+            self.touch_service(&task);
         }
         Ok(task)
     }
@@ -131,24 +134,20 @@ impl Tasks {
         }
         Err(Error::Index(db::Error::Conflict))
     }
-<<<<<<< HEAD
-=======
 
-    /// As [`Tasks::announce`], for several instances of a cluster.
-    pub(crate) fn announce_all(&self, cluster: &ClusterId, instances: &[InstanceId]) {
+    /// Wakes the agents of instances whose tasks changed. To be called after the commit.
+    pub(crate) fn wake_agents(&self, instances: &[InstanceId]) {
         for instance in instances {
-            self.announce(cluster, Some(instance));
+            self.sessions.wake(instance);
         }
     }
 
-    /// Tells those that act on an instance's tasks that some changed. To be called after the
-    /// commit.
-    fn announce(&self, cluster: &ClusterId, instance: Option<&InstanceId>) {
-        if let Some(instance) = instance {
-            self.nodes.note(cluster, instance);
+    /// Tells the reconciler of services that a task changed. To be called after the commit.
+    fn touch_service(&self, task: &Task) {
+        if let Some(service) = &task.service {
+            self.services.touch(service);
         }
     }
->>>>>>> 494711c (orchestrator: create, update and delete services, and tell their history)
 }
 
 /// Tells a task to stop; false if it was told before. The first reason stays. A task that no

@@ -142,9 +142,12 @@ impl Server {
         driver.run(UploadSweep(self.app.registry.uploads.clone()));
         driver.run(self.app.registry.repositories.cleanup());
         driver.run(self.app.logs.retention());
-        let assignments = &self.app.orchestrator.assignments;
-        driver.run(AgentPoll(assignments.clone()));
-        driver.run(InstanceReconciler::new(assignments.clone()));
+        let orchestrator = &self.app.orchestrator;
+        driver.run(AgentPoll(orchestrator.assignments.clone()));
+        driver.run(InstanceReconciler::new(orchestrator.assignments.clone()));
+        driver.run(orchestrator.service_reconciler());
+        driver.run(orchestrator.waiting_tasks());
+        driver.run(orchestrator.cleanup());
         let mut readings = readings(&self.listener.traffic());
         readings.extend(audit_readings(&self.app.audit));
         readings.push(agent_reading(&self.app.orchestrator));

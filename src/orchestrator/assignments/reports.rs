@@ -134,7 +134,7 @@ impl Assignments {
     /// Stops a task that its agent cannot be told to run, such as one whose role cannot be assumed.
     pub async fn fail(&self, id: &TaskId, reason: &str) -> Result<()> {
         let (id, reason, now) = (id.clone(), reason.to_owned(), self.clock.now());
-        let work = move |tx: &mut Tx<'_>| -> Result<Option<InstanceId>> {
+        let work = move |tx: &mut Tx<'_>| -> Result<Option<Task>> {
             let Some(task) = store::tasks::by_id(tx, &id)? else {
                 return Ok(None);
             };
@@ -142,10 +142,10 @@ impl Assignments {
             if let Some(stopped) = state_change::lost(&task, code, &reason, now) {
                 write(tx, &task, &stopped)?;
             }
-            Ok(task.instance)
+            Ok(Some(task))
         };
-        let instance = self.db.write(work).await?;
-        self.note(instance.as_ref());
+        let task = self.db.write(work).await?;
+        self.note(task.as_ref());
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Assignments {
     ) -> Result<()> {
         let (cluster, id) = (cluster.id.clone(), id.clone());
         let allowed = Allowed::from(reporter);
-        let work = move |tx: &mut Tx<'_>| -> Result<Option<InstanceId>> {
+        let work = move |tx: &mut Tx<'_>| -> Result<Option<Task>> {
             let task = store::tasks::by_id(tx, &id)?;
             let task = task.filter(|task| task.cluster == cluster);
             let task = task.ok_or_else(|| unknown_task(&id))?;
@@ -167,17 +167,20 @@ impl Assignments {
                 return Ok(None);
             };
             write(tx, &task, &changed)?;
-            Ok(changed.instance)
+            Ok(Some(changed))
         };
-        let instance = self.db.write(work).await?;
-        self.note(instance.as_ref());
+        let changed = self.db.write(work).await?;
+        self.note(changed.as_ref());
         Ok(())
     }
 
-    /// Tells placement that the tasks of an instance changed.
-    fn note(&self, instance: Option<&InstanceId>) {
-        if let Some(instance) = instance {
+    /// Tells placement and the reconciler of services that a task changed.
+    fn note(&self, changed: Option<&Task>) {
+        if let Some(instance) = changed.and_then(|task| task.instance.as_ref()) {
             self.nodes.note(instance);
+        }
+        if let Some(service) = changed.and_then(|task| task.service.as_ref()) {
+            self.services.touch(service);
         }
     }
 }

@@ -31,7 +31,13 @@ impl World {
         let sessions = AgentSessions::default();
         let nodes = Nodes::new(db.clone(), clock.clone(), Ids::default());
         let world = Self {
-            assignments: Assignments::new(db.clone(), clock.clone(), sessions, nodes),
+            assignments: Assignments::new(
+                db.clone(),
+                clock.clone(),
+                sessions,
+                nodes,
+                ServiceWake::default(),
+            ),
             cluster: cluster(),
             instance: InstanceId("i".repeat(32)),
             clock,

@@ -96,8 +96,7 @@ impl ServicePass<'_> {
             // Somebody else changed the service.
             return Ok(Next::Now);
         };
-        self.tasks
-            .announce_all(&rows.service.cluster, &written.instances);
+        self.tasks.wake_agents(&written.instances);
         let starts = starts::carry_out(
             self.services,
             self.tasks,

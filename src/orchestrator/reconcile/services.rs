@@ -18,6 +18,9 @@ use crate::tasks::Tasks;
 /// How often every service is looked at, whatever happens.
 const EVERY_SERVICE: Duration = Duration::from_secs(10);
 
+/// The shortest time between two looks at every service: thousands of agents may connect at once.
+const ALL_REST: Duration = Duration::from_secs(1);
+
 /// How long starts wait after no instance took a task.
 const UNPLACED_PAUSE: Duration = Duration::from_secs(2);
 
@@ -29,8 +32,9 @@ pub struct ServiceReconciler {
     services: Services,
     tasks: Tasks,
     nodes: Nodes,
-    /// When every service was looked at.
+    /// When every service was looked at, and whether to do so again before the period is over.
     all_at: Option<Timestamp>,
+    all_again: bool,
     /// When to look at single services again.
     due: BTreeMap<ServiceId, Timestamp>,
     /// Until when services that found no instance start nothing.
@@ -44,6 +48,7 @@ impl ServiceReconciler {
             tasks,
             nodes,
             all_at: None,
+            all_again: false,
             due: BTreeMap::new(),
             unplaced: BTreeMap::new(),
         }
@@ -56,9 +61,14 @@ impl ServiceReconciler {
         let period_is_over = self
             .all_at
             .is_none_or(|at| now.since(at) >= EVERY_SERVICE || at > now);
-        if hints.all || period_is_over {
+        self.all_again |= hints.all;
+        let rested = self
+            .all_at
+            .is_none_or(|at| now.since(at) >= ALL_REST || at > now);
+        if period_is_over || (self.all_again && rested) {
             found.extend(self.all().await?);
             self.all_at = Some(now);
+            self.all_again = false;
         }
         if hints.all {
             // There may be instances for what found none.

@@ -50,7 +50,10 @@ impl Tasks {
                 continue;
             }
             let change = move |task: &mut Task| set(task, until);
-            let (task, _) = self.change(id, change).await?;
+            let (task, was_changed) = self.change(id, change).await?;
+            if was_changed {
+                self.touch_service(&task);
+            }
             protected.push(checked(Some(task)));
         }
         Ok(protected)
