@@ -184,6 +184,7 @@ impl Common {
             strategy: Vec::new(),
             platform_version: None,
             token: None,
+            guard: None,
             tags: self.all_tags(cluster, &definition),
             cluster: cluster.clone(),
             definition,

@@ -40,11 +40,13 @@ impl World {
             home: home(),
             name: "c".to_owned(),
         };
-        let details = ClusterDetails {
-            capacity_providers: vec!["spot".to_owned(), "base".to_owned()],
-            ..ClusterDetails::default()
+        let clusters = &orchestrator.clusters;
+        let made = clusters.create(&name, ClusterDetails::default()).await;
+        made.expect("a cluster");
+        let associate = |details: &mut ClusterDetails| {
+            details.capacity_providers = vec!["spot".to_owned(), "base".to_owned()];
         };
-        let cluster = orchestrator.clusters.create(&name, details).await;
+        let cluster = clusters.update(&name, associate).await;
         Self {
             db,
             orchestrator,
