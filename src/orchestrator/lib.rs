@@ -54,8 +54,9 @@ pub use task_definitions::{
     TaskDefinitions, role_arn,
 };
 pub use tasks::{
-    ClientToken, Launch, Placement, Protection, ProtectionFailure, StartTasks, StartedTasks,
-    TaskFilter, Tasks, check_expression, check_launch, check_overrides, check_placement,
+    ClientToken, ExplainedPlacement, Launch, Placement, Protection, ProtectionFailure, StartTasks,
+    StartedTasks, TaskFilter, Tasks, check_expression, check_launch, check_launch_type,
+    check_overrides, check_placement,
 };
 use wharfinger_base::{Clock, Ids};
 use wharfinger_db::{Db, Migration, migration};

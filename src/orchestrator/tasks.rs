@@ -1,5 +1,6 @@
 //! Tasks: started, stopped, described, listed and protected.
 
+mod explain;
 mod launch;
 mod listing;
 mod new_task;
@@ -15,7 +16,10 @@ mod waiting;
 
 use std::sync::Arc;
 
-pub use launch::{Launch, check_expression, check_launch, check_overrides, check_placement};
+pub use explain::ExplainedPlacement;
+pub use launch::{
+    Launch, check_expression, check_launch, check_launch_type, check_overrides, check_placement,
+};
 pub use listing::TaskFilter;
 pub use protection::{Protection, ProtectionFailure};
 pub(crate) use request::ServiceGuard;

@@ -85,7 +85,7 @@ pub fn check_launch(
     if definition.status != TaskDefinitionStatus::Active {
         return Err(Error::Client("TaskDefinition is inactive".to_owned()));
     }
-    check_compatible(definition, launch_type)?;
+    check_launch_type(definition, launch_type)?;
     let network = network.and_then(|network| network.awsvpc_configuration.as_ref());
     let is_awsvpc = definition.document.network_mode == Some(NetworkMode::Awsvpc);
     match (is_awsvpc, network) {
@@ -100,7 +100,11 @@ pub fn check_launch(
     }
 }
 
-fn check_compatible(definition: &TaskDefinition, launch_type: LaunchType) -> Result<()> {
+/// Checks that the definition was registered for the launch type.
+///
+/// # Errors
+/// [`Error::InvalidParameter`].
+pub fn check_launch_type(definition: &TaskDefinition, launch_type: LaunchType) -> Result<()> {
     let compatibility = match launch_type {
         LaunchType::Ec2 => Compatibility::Ec2,
         LaunchType::Fargate => Compatibility::Fargate,

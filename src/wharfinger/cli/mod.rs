@@ -5,6 +5,7 @@ mod agent;
 mod audit;
 mod check;
 mod configured;
+mod explain;
 mod exports;
 mod healthcheck;
 mod key;
@@ -46,6 +47,9 @@ enum Command {
     /// Explain what policies decide
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Explain what the orchestrator decides
+    #[command(subcommand)]
+    Explain(explain::ExplainCommand),
     /// Show the audit log: what was changed and refused, by whom and why
     Audit(audit::AuditArguments),
     /// Check a configuration and print what is wrong with it
@@ -66,6 +70,7 @@ impl Cli {
             Command::User(command) => user::run(command),
             Command::Key(command) => key::run(command),
             Command::Policy(command) => policy::run(command),
+            Command::Explain(command) => explain::run(command),
             Command::Audit(arguments) => audit::run(arguments),
             Command::Check(configured) => check::run(*configured),
             Command::Healthcheck(configured) => healthcheck::run(&configured.load()?),

@@ -1,0 +1,137 @@
+//! Explanations of placement as a table. PURE.
+
+use serde_json::{Value, json};
+use wharfinger_orchestrator::ExplainedPlacement;
+use wharfinger_orchestrator::placement::Refusal;
+
+/// The columns, in the order of their lines.
+const COLUMNS: [&str; 7] = [
+    "INSTANCE",
+    "ZONE",
+    "STATUS",
+    "CPU",
+    "MEMORY",
+    "TASKS",
+    "REASONS AGAINST",
+];
+
+/// An explanation to be shown.
+pub(super) struct Table<'a>(&'a ExplainedPlacement);
+
+impl<'a> Table<'a> {
+    pub(super) fn of(explained: &'a ExplainedPlacement) -> Self {
+        Self(explained)
+    }
+
+    /// A line for each instance, what is needed above and what is chosen below.
+    pub(super) fn text(&self) -> String {
+        let mut text = self.needed() + "\n\n" + &aligned(&self.rows()) + "\n";
+        if self.0.chosen.is_empty() {
+            text.push_str(if self.0.instances.is_empty() {
+                "No Container Instances were found in your cluster.\n"
+            } else {
+                "No container instance meets all requirements.\n"
+            });
+        }
+        let chosen = self.0.chosen.iter();
+        text.extend(chosen.map(|id| format!("A task would be placed on {}.\n", id.0)));
+        text
+    }
+
+    fn needed(&self) -> String {
+        let reservation = &self.0.needs.reservation;
+        let tcp = reservation.tcp_ports.iter();
+        let udp = reservation.udp_ports.iter();
+        let ports = tcp
+            .map(|port| format!("{port}/tcp"))
+            .chain(udp.map(|port| format!("{port}/udp")));
+        let ports = ports.collect::<Vec<_>>().join(", ");
+        let ports = if ports.is_empty() {
+            ports
+        } else {
+            format!(", and the ports {ports}")
+        };
+        format!(
+            "A task of {} needs {} CPU units and {} MiB{ports}.",
+            self.0.needs.group, reservation.cpu, reservation.memory_mib
+        )
+    }
+
+    fn rows(&self) -> Vec<[String; COLUMNS.len()]> {
+        let instances = self.0.instances.iter().map(|one| {
+            let reasons: Vec<&str> = one.refusals.iter().map(|why| why.reason()).collect();
+            let reasons = reasons.join(", ");
+            [
+                one.id.0.clone(),
+                one.zone.clone().unwrap_or_else(|| "-".to_owned()),
+                one.status.to_string(),
+                one.remaining.cpu.to_string(),
+                one.remaining.memory_mib.to_string(),
+                one.tasks_of_group.to_string(),
+                if reasons.is_empty() {
+                    "-".to_owned()
+                } else {
+                    reasons
+                },
+            ]
+        });
+        let header = COLUMNS.map(str::to_owned);
+        std::iter::once(header).chain(instances).collect()
+    }
+
+    pub(super) fn json(&self) -> serde_json::Result<String> {
+        let instances = self.0.instances.iter().map(|one| {
+            let reasons: Vec<&str> = one.refusals.iter().copied().map(Refusal::reason).collect();
+            json!({
+                "instance": one.id.0,
+                "availabilityZone": one.zone,
+                "status": one.status,
+                "agentConnected": one.agent_connected,
+                "remainingCpu": one.remaining.cpu,
+                "remainingMemory": one.remaining.memory_mib,
+                "tasksOfGroup": one.tasks_of_group,
+                "reasons": reasons,
+            })
+        });
+        let chosen: Vec<&str> = self.0.chosen.iter().map(|id| id.0.as_str()).collect();
+        let document = json!({
+            "instances": instances.collect::<Vec<Value>>(),
+            "chosen": chosen,
+        });
+        serde_json::to_string_pretty(&document).map(|text| text + "\n")
+    }
+}
+
+/// Rows with columns of equal width. The last column has what it has. Characters that could control
+/// a terminal are replaced.
+fn aligned<const COUNT: usize>(rows: &[[String; COUNT]]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or_default()
+    };
+    let widths: [usize; COUNT] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        let line = cells.join("  ");
+        let shown = line.trim_end().chars();
+        text.extend(shown.map(|one| if one.is_control() { '\u{FFFD}' } else { one }));
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["a", "b", ""], ["long", "c\u{1b}", "rest"]];
+        let rows = rows.map(|row| row.map(str::to_owned));
+        assert_eq!(aligned(&rows), "a     b\nlong  c\u{FFFD}  rest\n");
+    }
+}
