@@ -38,7 +38,9 @@ pub use clusters::{ClusterCounts, Clusters, LaunchCounts};
 pub use error::Error;
 pub use instances::{DescribedInstance, InstanceFilter, Instances, StateFailure};
 use nodes::Nodes;
-pub use reconcile::{AgentPoll, Cleanup, InstanceReconciler, ServiceReconciler, WaitingTasks};
+pub use reconcile::{
+    AgentPoll, Cleanup, InstanceReconciler, ServiceReconciler, TaskDefinitionCleanup, WaitingTasks,
+};
 pub use registration::Registration;
 pub use service_wake::ServiceWake;
 pub use services::{
@@ -50,8 +52,7 @@ pub use state_change::{ContainerReport, ReportedStatus, TaskReport};
 pub use tags::{Tags, check as check_tags};
 pub use task_credentials::{CredentialsError, RENEWED_BEFORE, TaskCredentials};
 pub use task_definitions::{
-    DeletionFailure, Deletions, FamilyStatus, MAX_DELETIONS, TaskDefinitionListing,
-    TaskDefinitions, role_arn,
+    DeletionFailure, Deletions, FamilyStatus, TaskDefinitionListing, TaskDefinitions, role_arn,
 };
 pub use tasks::{
     ClientToken, ExplainedPlacement, Launch, Placement, Protection, ProtectionFailure, StartTasks,

@@ -15,7 +15,7 @@ use wharfinger_ecs_protocol as protocol;
 use crate::model::{
     AccountRegion, ClusterName, DesiredStatus, Task, TaskDefinition, TaskOverride, Volume,
 };
-use crate::task_definition::{cpu_units, memory_mib};
+use crate::placement::size_of_text;
 
 /// CPU units of one vCPU.
 const UNITS_OF_VCPU: f64 = 1024.0;
@@ -109,16 +109,15 @@ pub fn payload(parts: &TaskParts<'_>) -> protocol::Task {
 fn cpu(parts: &TaskParts<'_>) -> Option<f64> {
     let overridden = parts.overrides().cpu.as_deref();
     let text = overridden.or(parts.definition.document.cpu.as_deref())?;
-    cpu_units(text)
-        .ok()
-        .map(|units| f64::from(units) / UNITS_OF_VCPU)
+    let units = i32::try_from(size_of_text(text, "vcpu")?).ok()?;
+    Some(f64::from(units) / UNITS_OF_VCPU)
 }
 
 /// The limit of the whole task in MiB.
 fn memory(parts: &TaskParts<'_>) -> Option<i64> {
     let overridden = parts.overrides().memory.as_deref();
     let text = overridden.or(parts.definition.document.memory.as_deref())?;
-    memory_mib(text).ok().map(i64::from)
+    size_of_text(text, "gb")
 }
 
 fn volume(volume: &Volume) -> protocol::Volume {

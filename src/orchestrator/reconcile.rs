@@ -10,10 +10,12 @@ mod service;
 mod service_view;
 mod services;
 mod starts;
+mod task_definitions;
 mod waiting;
 
 pub use agents::AgentPoll;
 pub use cleanup::Cleanup;
 pub use instances::InstanceReconciler;
 pub use services::ServiceReconciler;
+pub use task_definitions::TaskDefinitionCleanup;
 pub use waiting::WaitingTasks;

@@ -13,6 +13,7 @@ pub(crate) mod service_events;
 pub(crate) mod service_tasks;
 pub(crate) mod services;
 pub(crate) mod tags;
+pub(crate) mod task_definition_uses;
 pub(crate) mod task_definitions;
 pub(crate) mod tasks;
 

@@ -29,10 +29,10 @@ pub(crate) use error::InvalidTaskDefinition;
 use error::{Checked, refuse};
 pub(crate) use reference::TaskDefinitionName;
 pub(crate) use secrets::secret_provider;
-pub(crate) use sizes::{cpu_units, memory_mib};
 use wharfinger_aws::Arn;
 
 use crate::model::{AccountRegion, Compatibility, TaskDefinitionDocument};
+use crate::placement::Expression;
 
 /// Most containers of a task definition. Source: ECS service quotas.
 const MAX_CONTAINERS: usize = 10;
@@ -118,11 +118,17 @@ fn check_task(document: &TaskDefinitionDocument) -> Checked {
         if constraint.kind.is_none() {
             return Err(refuse("Placement constraint type should not be null."));
         }
-        if constraint.expression.as_deref().unwrap_or("").is_empty() {
+        let expression = constraint.expression.as_deref().unwrap_or_default();
+        if expression.is_empty() {
             return Err(refuse(
                 "Placement constraint expression should not be null or empty.",
             ));
         }
+        Expression::parse(expression).map_err(|why| {
+            refuse(format!(
+                "The cluster query expression '{expression}' is not valid: {why}"
+            ))
+        })?;
     }
     if let Some(storage) = &document.ephemeral_storage
         && !(21..=200).contains(&storage.size_in_gib)

@@ -13,7 +13,7 @@ use crate::tags;
 use crate::task_definition::{self, InvalidTaskDefinition, TaskDefinitionName, validate};
 
 /// Most task definitions of one request to delete. Source: `DeleteTaskDefinitions`.
-pub const MAX_DELETIONS: usize = 10;
+const MAX_DELETIONS: usize = 10;
 
 const MISSING: &str = "The specified task definition does not exist. Specify a valid account, \
                        family, revision and try again.";
@@ -180,7 +180,7 @@ impl TaskDefinitions {
         self.db.write(work).await
     }
 
-    /// Requests the deletion of inactive revisions, up to [`MAX_DELETIONS`]. They are deleted when
+    /// Requests the deletion of up to ten inactive revisions. They are deleted when
     /// nothing runs them any more.
     ///
     /// # Errors

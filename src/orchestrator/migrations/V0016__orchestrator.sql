@@ -48,6 +48,7 @@ CREATE TABLE task_definitions (
     tags                TEXT   NOT NULL,
     PRIMARY KEY (account, region, family, revision)
 ) {without_rowid};
+CREATE INDEX task_definitions_by_deletion ON task_definitions (delete_requested_at);
 CREATE INDEX task_definitions_by_status ON task_definitions (account, region, status, family, revision);
 
 -- Tasks. task_group and started_by are as in the API. A stopped task is kept for a while.

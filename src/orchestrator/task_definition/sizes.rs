@@ -28,7 +28,7 @@ pub(super) fn normalise(document: &mut TaskDefinitionDocument) -> Checked {
 }
 
 /// CPU units of `256`, `1 vCPU` or `.25 vcpu`.
-pub(crate) fn cpu_units(text: &str) -> Result<u32, InvalidTaskDefinition> {
+pub(super) fn cpu_units(text: &str) -> Result<u32, InvalidTaskDefinition> {
     let units = number(text, "vcpu", UNITS_OF_VCPU);
     units
         .filter(|units| CPU_UNITS.contains(units))
@@ -36,7 +36,7 @@ pub(crate) fn cpu_units(text: &str) -> Result<u32, InvalidTaskDefinition> {
 }
 
 /// MiB of `512`, `1GB` or `0.5 gb`.
-pub(crate) fn memory_mib(text: &str) -> Result<u32, InvalidTaskDefinition> {
+pub(super) fn memory_mib(text: &str) -> Result<u32, InvalidTaskDefinition> {
     let mib = number(text, "gb", MIB_OF_GIB);
     mib.filter(|mib| (MIN_MEMORY_MIB..=MAX_MEMORY_MIB).contains(mib))
         .ok_or_else(|| refuse("Invalid 'memory' setting for task."))
@@ -81,7 +81,7 @@ fn digits(text: &str) -> Option<u32> {
 }
 
 /// Whether Fargate has tasks of this size. Source: ECS developer guide, "Task size".
-pub(crate) fn is_fargate_size(cpu: u32, memory_mib: u32) -> bool {
+pub(super) fn is_fargate_size(cpu: u32, memory_mib: u32) -> bool {
     let gib = |from: u32, to: u32, step: u32| {
         let (from, to, step) = (from * MIB_OF_GIB, to * MIB_OF_GIB, step * MIB_OF_GIB);
         (from..=to).contains(&memory_mib) && (memory_mib - from).is_multiple_of(step)

@@ -221,6 +221,12 @@ fn names_sizes_and_volumes_have_rules() {
             "Invalid 'cpu' setting for task.",
         ),
         (
+            with_task(json!({ "placementConstraints": [
+                { "type": "memberOf", "expression": "attribute:stack ==" }] })),
+            "The cluster query expression 'attribute:stack ==' is not valid: the expression ends \
+             too early",
+        ),
+        (
             with_task(json!({ "taskRoleArn": "arn:aws:ecs:::x" })),
             "Role is not valid",
         ),
