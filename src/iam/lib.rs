@@ -113,7 +113,7 @@ pub use role_sessions::{AssumedRole, RoleSessions};
 pub use roles::RoleChange;
 pub use scopes::{ScopeAction, ScopeActions, ScopeError, ScopeTarget, TokenScope, TokenScopes};
 use seal::Seal;
-pub use seal::{KeyFileError, MasterKey};
+pub use seal::{KeyFileError, MasterKey, SealBroken, SecretSeal};
 pub use service_roles::{ServiceRole, service_role, service_role_path};
 pub use sessions::NewSession;
 use sessions::Sessions;

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
@@ -112,6 +113,7 @@ pub(super) enum Purpose {
     LayerTicket,
     SessionToken,
     AuthorizationMessage,
+    StoredSecret,
     /// Not a key: the name by which a master key is known in the index.
     KeyId,
 }
@@ -125,6 +127,7 @@ impl Purpose {
             Self::LayerTicket => b"wharfinger/1 layer ticket",
             Self::SessionToken => b"wharfinger/1 session token",
             Self::AuthorizationMessage => b"wharfinger/1 authorization message",
+            Self::StoredSecret => b"wharfinger/1 stored secret",
             Self::KeyId => b"wharfinger/1 key id",
         }
     }
@@ -151,7 +154,7 @@ fn expand(key: &hkdf::Prk, info: &[&[u8]]) -> Secret<[u8; KEY_BYTES]> {
 /// A sealed text that this key does not open: another master key, or changed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a stored secret cannot be opened: it was sealed under another master key, or changed")]
-pub(super) struct SealBroken;
+pub struct SealBroken;
 
 /// Seals texts under AES-256-GCM. What a text belongs to is bound in, so that rows cannot be
 /// exchanged for one another.
@@ -231,6 +234,30 @@ impl TokenSeal {
     }
 }
 
+/// Seals texts that other crates store, each under a key of its own that is derived from what the
+/// text belongs to.
+#[derive(Clone)]
+pub struct SecretSeal(Arc<TokenSeal>);
+
+impl SecretSeal {
+    pub fn new(master: &MasterKey, ids: Ids) -> Self {
+        Self(Arc::new(TokenSeal::new(master, Purpose::StoredSecret, ids)))
+    }
+
+    /// Seals a text so that it opens only as a part of `belongs_to`.
+    pub fn seal(&self, belongs_to: &str, text: &[u8]) -> Vec<u8> {
+        self.0.seal(belongs_to, text)
+    }
+
+    /// Opens what [`SecretSeal::seal`] sealed.
+    ///
+    /// # Errors
+    /// A text that was sealed under another master key, for something else, or changed.
+    pub fn open(&self, belongs_to: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, SealBroken> {
+        self.0.open(belongs_to, sealed)
+    }
+}
+
 /// The key is bound to what the text belongs to, so nothing else need be.
 fn no_aad() -> Aad<Vec<u8>> {
     Aad::from(Vec::new())
@@ -293,6 +320,19 @@ mod tests {
             assert_eq!(seal.open("AKIA1", &changed), Err(SealBroken));
             assert_eq!(seal.open("AKIA1", &sealed[..at]), Err(SealBroken));
         }
+    }
+
+    #[test]
+    fn a_stored_secret_opens_only_where_it_belongs() {
+        let ids = Ids::default();
+        let master = MasterKey::random(&ids);
+        let seal = SecretSeal::new(&master, ids.clone());
+        let sealed = seal.seal("secret 1", b"value");
+        let opened = seal.open("secret 1", &sealed).expect("opens");
+        assert_eq!(opened.reveal(), b"value");
+        assert_eq!(seal.open("secret 2", &sealed), Err(SealBroken));
+        let other = SecretSeal::new(&MasterKey::random(&ids), ids);
+        assert_eq!(other.open("secret 1", &sealed), Err(SealBroken));
     }
 
     #[test]
