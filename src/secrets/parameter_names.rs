@@ -1,4 +1,4 @@
-//! How requests name parameters. Pure.
+//! How requests name parameters. PURE.
 //!
 //! Source: Systems Manager API reference, `PutParameter`, `GetParameter`.
 

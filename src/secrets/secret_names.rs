@@ -1,4 +1,4 @@
-//! How requests name secrets. Pure.
+//! How requests name secrets. PURE.
 //!
 //! Source: Secrets Manager API reference, `GetSecretValue`, `CreateSecret`.
 

@@ -2,6 +2,9 @@
 //!
 //! Source: Secrets Manager API reference; messages as clients quote them.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -147,7 +150,7 @@ impl Secrets {
             Ok::<_, Error>((secret, version, value))
         };
         let (mut secret, version, value) = self.db.get(work).await?;
-        let value = open(&self.seal, &secret, &version.id, value)?;
+        let value = open(&self.seal, &secret, &version.id, &value)?;
         let today = Timestamp::from_ms(now.as_ms() - now.as_ms().rem_euclid(day_ms()));
         if secret.details.accessed_at != Some(today) {
             secret.details.accessed_at = Some(today);
@@ -352,7 +355,7 @@ fn open(
     seal: &SecretSeal,
     secret: &StoredSecret,
     version: &str,
-    value: SealedValue,
+    value: &SealedValue,
 ) -> Result<SecretValue> {
     let bytes = seal.open(&belongs_to(secret, version), &value.sealed);
     let bytes = bytes.map_err(|_| Error::Sealed)?;
@@ -463,177 +466,4 @@ fn check_tags(tags: &BTreeMap<String, String>) -> Result<()> {
         return Err(Error::TooManyTags("A secret can have at most 50 tags."));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use wharfinger_iam::MasterKey;
-
-    use super::*;
-
-    fn operations() -> (Secrets, Clock) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let ids = Ids::default();
-        let master = MasterKey::open_or_create(&folder.path().join("key"), &ids).expect("a key");
-        let clock = Clock::manual(Timestamp::from_ms(1_000_000));
-        let db = Db::memory(crate::MIGRATIONS).expect("an index");
-        let seal = SecretSeal::new(&master, ids.clone());
-        (Secrets::new(db, clock.clone(), ids, seal), clock)
-    }
-
-    fn home() -> SecretsHome {
-        SecretsHome {
-            account: "123456789012".parse().expect("an account"),
-            region: "us-east-1".parse().expect("a region"),
-        }
-    }
-
-    fn named(text: &str) -> SecretRef {
-        SecretRef::parse(&home(), text).expect("a name")
-    }
-
-    fn value(text: &str, token: Option<&str>) -> NewVersion {
-        NewVersion {
-            value: SecretValue::Text(Secret::new(text.to_owned())),
-            token: token.map(str::to_owned),
-            stages: None,
-        }
-    }
-
-    async fn read(secrets: &Secrets, query: VersionQuery) -> Result<String> {
-        match secrets.value(&named("db"), query).await?.2 {
-            SecretValue::Text(text) => Ok(text.reveal().clone()),
-            SecretValue::Binary(_) => panic!("a text was stored"),
-        }
-    }
-
-    fn stage(stage: &str) -> VersionQuery {
-        VersionQuery {
-            id: None,
-            stage: Some(stage.to_owned()),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_new_value_becomes_the_current_one() {
-        let (secrets, _) = operations();
-        let details = SecretDetails::default();
-        let made = secrets
-            .create(&home(), "db", details, Some(value("one", None)))
-            .await;
-        let (secret, version) = made.expect("made");
-        assert_eq!(version.expect("a version").stages, ["AWSCURRENT"]);
-        assert_eq!(
-            read(&secrets, VersionQuery::default()).await.as_deref(),
-            Ok("one")
-        );
-        let arn = secret.arn();
-        secrets
-            .put(&named(arn.as_str()), value("two", None))
-            .await
-            .expect("put");
-        assert_eq!(
-            read(&secrets, VersionQuery::default()).await.as_deref(),
-            Ok("two")
-        );
-        assert_eq!(
-            read(&secrets, stage("AWSPREVIOUS")).await.as_deref(),
-            Ok("one")
-        );
-        let missing = read(&secrets, stage("blue")).await;
-        assert_eq!(
-            missing,
-            Err(Error::NoSuchValue("staging label: blue".to_owned()))
-        );
-    }
-
-    #[tokio::test]
-    async fn repeated_requests_change_nothing() {
-        let (secrets, _) = operations();
-        let token = "0".repeat(32);
-        let (home, details) = (home(), SecretDetails::default());
-        let version = value("one", Some(&token));
-        let first = secrets
-            .create(&home, "db", details.clone(), Some(version.clone()))
-            .await;
-        let again = secrets.create(&home, "db", details, Some(version)).await;
-        assert!(first.is_ok());
-        assert_eq!(again, first);
-        let again = secrets
-            .put(&named("db"), value("one", Some(&token)))
-            .await
-            .expect("put");
-        assert_eq!(again.1.id, token);
-        let other = secrets.put(&named("db"), value("two", Some(&token))).await;
-        assert_eq!(other, Err(Error::VersionExists));
-        let other = secrets
-            .create(&home, "db", SecretDetails::default(), None)
-            .await;
-        assert_eq!(other, Err(Error::SecretExists("db".to_owned())));
-    }
-
-    #[tokio::test]
-    async fn a_deleted_secret_can_be_restored_until_its_time_is_over() {
-        let (secrets, clock) = operations();
-        let details = SecretDetails::default();
-        let one = Some(value("one", None));
-        let made = secrets.create(&home(), "db", details.clone(), one).await;
-        made.expect("made");
-        secrets
-            .delete(&named("db"), Some(7 * DAY))
-            .await
-            .expect("marked");
-        let refused = read(&secrets, VersionQuery::default()).await;
-        assert_eq!(refused, Err(Error::SecretDeleted(MARKED)));
-        let taken = secrets.create(&home(), "db", details.clone(), None).await;
-        assert_eq!(taken, Err(Error::SecretDeleted(NAME_MARKED)));
-        secrets.restore(&named("db")).await.expect("restored");
-        assert_eq!(
-            read(&secrets, VersionQuery::default()).await.as_deref(),
-            Ok("one")
-        );
-        secrets
-            .delete(&named("db"), Some(7 * DAY))
-            .await
-            .expect("marked");
-        clock.advance(8 * DAY);
-        assert_eq!(
-            secrets.restore(&named("db")).await,
-            Err(Error::NoSuchSecret)
-        );
-        let again = secrets
-            .create(&home(), "db", details, None)
-            .await
-            .expect("made again");
-        assert_eq!(secrets.versions(&again.0).await.as_deref(), Ok(&[][..]));
-        secrets.delete(&named("db"), None).await.expect("deleted");
-        assert_eq!(secrets.find(&named("db")).await, Ok(None));
-    }
-
-    #[tokio::test]
-    async fn secrets_are_listed_by_age_both_ways() {
-        let (secrets, clock) = operations();
-        for name in ["b", "a", "c"] {
-            let made = secrets
-                .create(&home(), name, SecretDetails::default(), None)
-                .await;
-            made.expect("made");
-            clock.advance(Duration::from_secs(1));
-        }
-        for (descending, expected) in [(false, ["b", "a", "c"]), (true, ["c", "a", "b"])] {
-            let (mut after, mut found) = (None, Vec::new());
-            loop {
-                let page = secrets
-                    .page(&home(), after, descending, 2)
-                    .await
-                    .expect("a page");
-                found.extend(page.items.into_iter().map(|secret| secret.name));
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
-            }
-            assert_eq!(found, expected);
-        }
-    }
 }

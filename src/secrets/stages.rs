@@ -1,4 +1,4 @@
-//! Staging labels of the versions of a secret. Pure.
+//! Staging labels of the versions of a secret. PURE.
 //!
 //! Source: Secrets Manager API reference, `PutSecretValue`.
 
@@ -8,7 +8,7 @@ use crate::model::SecretVersion;
 pub(crate) const CURRENT: &str = "AWSCURRENT";
 /// The label of the version that was current before.
 pub(crate) const PREVIOUS: &str = "AWSPREVIOUS";
-/// Most versions of a secret. The oldest without a label make room. Source: Secrets Manager quotas.
+/// Most versions of a secret. The oldest without a label go first. Source: Secrets Manager quotas.
 pub(crate) const MAX_VERSIONS: usize = 100;
 
 /// Moves `stages` to the version `id`, which must be among `versions`. The version that loses
