@@ -1,5 +1,5 @@
 //! Tasks as agents get them: a task definition, the overrides of one task, and what the control
-//! plane decided about it. Pure.
+//! plane decided about it. PURE.
 //!
 //! Source: the messages that the Amazon ECS agent takes; ECS API reference, `TaskOverride`.
 

@@ -1,4 +1,4 @@
-//! What makes a task definition valid, and what its registration fills in. Pure.
+//! What makes a task definition valid, and what its registration fills in. PURE.
 //!
 //! Sources: ECS API reference, `RegisterTaskDefinition` and `ContainerDefinition`; ECS developer
 //! guide, "Task definition parameters". Messages are those that ECS is known to give where they

@@ -15,6 +15,7 @@ use wharfinger_monitoring::Logs;
 use wharfinger_orchestrator::Orchestrator;
 use wharfinger_orchestrator::payload::Registries;
 use wharfinger_registry::{self as registry, Registry, RegistryId, RepositoryResource};
+use wharfinger_secrets::{Parameters, Secrets};
 
 use crate::config::Config;
 
@@ -28,6 +29,8 @@ pub struct App {
     pub registry: Registry,
     pub orchestrator: Orchestrator,
     pub logs: Logs,
+    pub secrets: Secrets,
+    pub parameters: Parameters,
     /// Off except in a server.
     pub audit: AuditLog,
     pub config: Config,

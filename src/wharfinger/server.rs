@@ -19,11 +19,14 @@ use wharfinger_db::{
     self as db, DatabaseConfig, Db, Migration, ServingError, ServingLock, Upgrade,
 };
 use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError, Traffic};
-use wharfinger_iam::{self as iam, Iam, KeyFileError, MasterKey, NewAccessKey};
+use wharfinger_iam::{self as iam, Iam, KeyFileError, MasterKey, NewAccessKey, SecretSeal};
 use wharfinger_monitoring::{self as monitoring, Logs};
-use wharfinger_orchestrator::{self as orchestrator, AgentPoll, InstanceReconciler, Orchestrator};
+use wharfinger_orchestrator::{
+    self as orchestrator, AgentPoll, InstanceReconciler, Orchestrator, TaskDefinitionCleanup,
+};
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{BlobStoreError, Registry, UploadSweep};
+use wharfinger_secrets::{self as secrets, Parameters, Secrets};
 use wharfinger_telemetry::{Kind, MetricsError, Reading};
 
 use crate::api::routes::http_service;
@@ -148,6 +151,7 @@ impl Server {
         driver.run(orchestrator.service_reconciler());
         driver.run(orchestrator.waiting_tasks());
         driver.run(orchestrator.cleanup());
+        driver.run(TaskDefinitionCleanup::new(&self.app.db));
         let mut readings = readings(&self.listener.traffic());
         readings.extend(audit_readings(&self.app.audit));
         readings.push(agent_reading(&self.app.orchestrator));
@@ -199,6 +203,7 @@ pub fn migrations(database: &DatabaseConfig) -> Vec<Migration> {
         wharfinger_registry::MIGRATIONS,
         iam::MIGRATIONS,
         orchestrator::MIGRATIONS,
+        secrets::MIGRATIONS,
     ]
     .concat();
     if let DatabaseConfig::Postgres { .. } = database {
@@ -249,6 +254,9 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let blobs = BlobStore::open(&config.blobs, config.durability, ids.clone()).await?;
     let registry = Registry::new(&db, &blobs, &clock, &ids, config.registry.clone());
     let logs = Logs::new(logs, clock.clone(), ids.clone());
+    let seal = SecretSeal::new(&master, ids.clone());
+    let secrets = Secrets::new(db.clone(), clock.clone(), ids.clone(), seal.clone());
+    let parameters = Parameters::new(db.clone(), clock.clone(), seal);
     let orchestrator = Orchestrator::new(&db, &clock, &ids);
     Ok(App {
         clock,
@@ -258,6 +266,8 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
         registry,
         orchestrator,
         logs,
+        secrets,
+        parameters,
         audit: AuditLog::off(),
         config,
     })

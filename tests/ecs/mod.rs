@@ -3,6 +3,7 @@
 mod account_settings;
 mod capacity_providers;
 mod clusters;
+mod secrets;
 mod tags;
 mod task_definitions;
 

@@ -18,6 +18,7 @@ use wharfinger_api_ecr as ecr;
 use wharfinger_api_ecs as ecs;
 use wharfinger_api_iam::{iam, sts};
 use wharfinger_api_logs as logs;
+use wharfinger_api_secrets::{parameter_store, secrets_manager};
 use wharfinger_db::Db;
 use wharfinger_telemetry::{Metrics, MetricsError, Reading};
 
@@ -56,6 +57,22 @@ pub static AWS_SERVICES: &[AwsService] = &[
         mount: |app| {
             let logs = app.logs.clone();
             MountedService::new::<logs::LogsService>(logs::State { logs })
+        },
+    },
+    AwsService {
+        model: &secrets_manager::MODEL,
+        mount: |app| {
+            let secrets = app.secrets.clone();
+            let state = secrets_manager::State { secrets };
+            MountedService::new::<secrets_manager::SecretsManager>(state)
+        },
+    },
+    AwsService {
+        model: &parameter_store::MODEL,
+        mount: |app| {
+            let parameters = app.parameters.clone();
+            let state = parameter_store::State { parameters };
+            MountedService::new::<parameter_store::ParameterStore>(state)
         },
     },
 ];
