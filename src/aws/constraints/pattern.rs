@@ -78,6 +78,20 @@ const PATTERNS: &[(&str, Predicate)] = &[
     }),
     (r"((/[A-Za-z0-9\.,\+@=_-]+)*)/", is_policy_path),
     (r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?", is_version_id),
+    ("^([a-zA-Z0-9:/_-]+)$", |text| {
+        !text.is_empty() && is_word(text, b":/-")
+    }),
+    (r"^[a-zA-Z0-9\-]+$", |text| {
+        !text.is_empty() && !text.contains('_') && is_word(text, b"-")
+    }),
+    (r"^([a-z]+-)+\d+$", is_region),
+    (
+        "^(tag:.+|Name|Type|KeyId|Path|Label|Tier|DataType)$",
+        is_parameter_filter,
+    ),
+    (r"^\!?[a-zA-Z0-9 :_@\/\+\=\.\-\!]*$", |text| {
+        is_word(text, b" :@/+=.-!")
+    }),
     (
         r"^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$",
         is_account_alias,
@@ -102,6 +116,23 @@ pub(super) fn is_known(pattern: &str) -> bool {
 fn is_word(text: &str, more: &[u8]) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || more.contains(&byte))
+}
+
+/// Words of small letters with `-` after each, and a number.
+fn is_region(text: &str) -> bool {
+    let Some((words, number)) = text.rsplit_once('-') else {
+        return false;
+    };
+    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    digits && words.split('-').all(word)
+}
+
+/// A member of parameters that filters name, or `tag:` and a key.
+fn is_parameter_filter(text: &str) -> bool {
+    let members = ["Name", "Type", "KeyId", "Path", "Label", "Tier", "DataType"];
+    let tag = text.strip_prefix("tag:");
+    members.contains(&text) || tag.is_some_and(|key| !key.is_empty() && !key.contains('\n'))
 }
 
 /// A character of Latin-1 that is no control of ASCII.
@@ -222,6 +253,16 @@ mod tests {
                     "00000000-aaaa-bbbb-0000-00000000000g",
                     "----",
                 ],
+            ),
+            (
+                is_region,
+                &["us-east-1", "a-0", "us-gov-west-12"],
+                &["", "us", "us-", "-1", "us--1", "Us-1", "us-1a"],
+            ),
+            (
+                is_parameter_filter,
+                &["Name", "tag:a", "tag:tag:"],
+                &["", "name", "tag:", "Names"],
             ),
             (
                 is_version_id,
