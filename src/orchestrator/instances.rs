@@ -371,3 +371,6 @@ fn matching(
     }
     Ok((found, last))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ import botocore.awsrequest
 import botocore.credentials
 import botocore.httpsession
 import pytest
+from harness.aws import make_client, refused
 from harness.command_line import CommandLine
 from harness.process import run
 from harness.sample_requests import service_model as model
@@ -25,14 +26,14 @@ def ours():
     return {(entry["service"], entry["operation"]): entry for entry in listed}
 
 
-@pytest.mark.parametrize("service", ["ecr", "iam", "sts", "secretsmanager", "ssm"])
+@pytest.mark.parametrize("service", ["ecr", "ecs", "iam", "sts", "secretsmanager", "ssm"])
 def test_operations_exist_in_the_model(ours, service):
     known = set(model(service).operation_names)
     invented = {operation for found, operation in ours if found == service} - known
     assert not invented
 
 
-@pytest.mark.parametrize("service", ["ecr", "iam", "sts"])
+@pytest.mark.parametrize("service", ["ecr", "ecs", "iam", "sts"])
 def test_the_gap_list_is_exact(ours, service):
     """An operation that is new here leaves the list of those that are missing; one that is new in AWS enters it."""
     supported = {operation for found, operation in ours if found == service}
@@ -40,7 +41,7 @@ def test_the_gap_list_is_exact(ours, service):
     assert sorted(missing) == sorted(GAPS[service]["missing"])
 
 
-@pytest.mark.parametrize("service", ["ecr", "iam", "sts", "secretsmanager", "ssm"])
+@pytest.mark.parametrize("service", ["ecr", "ecs", "iam", "sts", "secretsmanager", "ssm"])
 def test_members(ours, service):
     wrong = []
     for (found, operation), entry in ours.items():
@@ -66,6 +67,13 @@ def test_what_is_missing_says_so(server, service):
         if status != 501 or message not in said:
             wrong.append(f"{operation}: {status} {said}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_what_is_missing_of_ecs_says_so(server):
+    ecs = make_client(server, "ecs", parameter_validation=False)
+    for operation in GAPS["ecs"]["missing"]:
+        said = refused("NotImplemented", getattr(ecs, botocore.xform_name(operation)), status=501)
+        assert said == f"This server does not support the operation {operation}"
 
 
 def send(server, service, form):

@@ -1,13 +1,15 @@
 //! The ECS API through the program.
 
 mod account_settings;
+mod attributes;
 mod capacity_providers;
 mod clusters;
+mod instances;
 mod secrets;
 mod tags;
 mod task_definitions;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{ACCOUNT, Ecs, Setup, TestServer};
 
@@ -34,4 +36,31 @@ async fn with_cluster(name: &str) -> (TestServer, Ecs) {
 fn allow(action: &str, resource: &str) -> String {
     let statement = json!({"Effect": "Allow", "Action": action, "Resource": resource});
     json!({"Version": "2012-10-17", "Statement": [statement]}).to_string()
+}
+
+/// What an agent with two cores and 3,900 MiB sends.
+fn registration(cluster: &str) -> Value {
+    let integer =
+        |name: &str, value: i64| json!({"name": name, "type": "INTEGER", "integerValue": value});
+    let ports = |name: &str, ports: &[&str]| json!({"name": name, "type": "STRINGSET", "stringSetValue": ports});
+    json!({
+        "cluster": cluster,
+        "instanceIdentityDocument": "",
+        "instanceIdentityDocumentSignature": "",
+        "totalResources": [integer("CPU", 2048), integer("MEMORY", 3900),
+            ports("PORTS", &["22", "2375"]), ports("PORTS_UDP", &[])],
+        "attributes": [{"name": "ecs.capability.execution-role-ecr-pull", "value": ""},
+            {"name": "stack", "value": "blue"}],
+        "versionInfo": {"agentHash": "1", "agentVersion": "1.105.1",
+            "dockerVersion": "DockerVersion: 20.10.24"},
+    })
+}
+
+/// Registers an instance, with these members in place of those of [`registration`].
+async fn register(ecs: &Ecs, cluster: &str, members: Value) -> Value {
+    let mut request = registration(cluster);
+    for (name, value) in members.as_object().expect("members") {
+        request[name] = value.clone();
+    }
+    ecs.ok("RegisterContainerInstance", request).await["containerInstance"].clone()
 }

@@ -10,7 +10,8 @@ import pytest
 from .process import TOOLS, MissingTool
 
 
-def make_client(server, service, credentials=None, region=None):
+def make_client(server, service, credentials=None, region=None, **config):
+    """A client of boto3 that tries once; `config` are settings of botocore."""
     who = server.client_environment(credentials)
     return boto3.client(
         service,
@@ -18,7 +19,7 @@ def make_client(server, service, credentials=None, region=None):
         region_name=region or who["AWS_DEFAULT_REGION"],
         aws_access_key_id=who["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=who["AWS_SECRET_ACCESS_KEY"],
-        config=botocore.config.Config(retries={"total_max_attempts": 1}),
+        config=botocore.config.Config(retries={"total_max_attempts": 1}, **config),
     )
 
 

@@ -19,6 +19,7 @@ mod task_definitions;
 mod task_protection;
 mod task_view;
 mod tasks;
+mod unsupported;
 mod views;
 
 use std::sync::{Arc, LazyLock};
@@ -41,7 +42,7 @@ pub static MODEL: ServiceModel = ServiceModel {
     version: "2014-11-13",
     namespace: "http://ecs.amazonaws.com/doc/2014-11-13/",
     limits: &LIMITS,
-    unsupported: &[],
+    unsupported: unsupported::OPERATIONS,
 };
 
 static LIMITS: LazyLock<Limits> = LazyLock::new(|| Limits::read(include_str!("limits.toml")));
