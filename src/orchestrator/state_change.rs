@@ -15,6 +15,9 @@ const MAX_REASON_CHARS: usize = 1_024;
 /// Most network bindings that are kept of a container: ECS allows 100 ports.
 const MAX_BINDINGS: usize = 100;
 
+/// What agents say about a task of which an essential container did not start.
+const FAILED_TO_START: &str = "Task failed to start";
+
 const ATTACHED: &str = "ATTACHED";
 const DELETED: &str = "DELETED";
 const PRIVATE_ADDRESS: &str = "privateIPv4Address";
@@ -200,7 +203,10 @@ fn stop(task: &mut Task, reason: Option<&str>, now: Timestamp) {
     task.desired_status = DesiredStatus::Stopped;
     task.stopped_at = Some(now);
     let details = &mut task.details;
-    let has_run = details.started_at.is_some();
+    // A task that ends at once may be reported once only; an exit code says that it ran.
+    let has_run = details.started_at.is_some()
+        || (details.containers.iter()).any(|container| container.exit_code.is_some())
+            && reason != Some(FAILED_TO_START);
     details.stopping_at = details.stopping_at.or(Some(now));
     details.execution_stopped_at = details.execution_stopped_at.or(Some(now));
     if details.stopped_reason.is_none() {
@@ -208,7 +214,7 @@ fn stop(task: &mut Task, reason: Option<&str>, now: Timestamp) {
             let code = TaskStopCode::EssentialContainerExited;
             (code, "Essential container in task exited")
         } else {
-            (TaskStopCode::TaskFailedToStart, "Task failed to start")
+            (TaskStopCode::TaskFailedToStart, FAILED_TO_START)
         };
         let reason = reason.filter(|reason| !reason.is_empty());
         details.stop_code = details.stop_code.or(Some(code));
