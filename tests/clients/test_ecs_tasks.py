@@ -387,7 +387,8 @@ def test_host_and_none_networks(tasks, image):
 def test_logs_are_shipped_in_order_without_a_loss(tasks, server, image, ecs):
     logs = make_client(server, "logs")
     options = {"awslogs-group": "/ecs/shipped", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "app"}
-    configuration = {"logDriver": "awslogs", "options": {**options, "awslogs-create-group": "true"}}
+    configuration = {"logDriver": "awslogs", "options": options}
+    logs.create_log_group(logGroupName="/ecs/shipped")
     count = "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo line $i; sleep 0.01; done; " + SLEEP
     task = tasks.running(container(image, count, logConfiguration=configuration))
     stream = f"app/web/{task['taskArn'].rsplit('/')[-1]}"
@@ -426,7 +427,7 @@ def test_a_task_has_the_credentials_of_its_role(tasks, server, image):
     }
     role = iam.create_role(RoleName="task-role", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
     script = (
-        "/bin/busybox wget -q -O /keys http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI || sleep 1;"
+        "sleep 0.5; /bin/busybox wget -q -O /keys http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI || sleep 1;"
         " /bin/busybox wget -q -O /keys http://169.254.170.2$AWS_CONTAINER_CREDENTIALS_RELATIVE_URI || exit 2;"
         " /bin/busybox grep -q SecretAccessKey /keys || exit 3;"
         " /bin/busybox wget -q -O /task $ECS_CONTAINER_METADATA_URI_V4/task || exit 4;"
