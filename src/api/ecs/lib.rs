@@ -13,6 +13,10 @@ mod instances;
 mod paging;
 mod resource;
 mod run_task;
+mod service_changes;
+mod service_deployments;
+mod service_view;
+mod services;
 mod settings;
 mod tags;
 mod task_definitions;
@@ -100,6 +104,15 @@ static OPERATIONS: &[OperationEntry<Ecs>] = operations![
     capacity_providers::DescribeCapacityProviders,
     capacity_providers::UpdateCapacityProvider,
     capacity_providers::DeleteCapacityProvider,
+    services::DescribeServices,
+    services::ListServices,
+    services::DeleteService,
+    service_changes::CreateService,
+    service_changes::UpdateService,
+    service_deployments::ListServiceDeployments,
+    service_deployments::DescribeServiceDeployments,
+    service_deployments::DescribeServiceRevisions,
+    service_deployments::StopServiceDeployment,
     settings::ListAccountSettings,
     settings::PutAccountSetting,
     settings::PutAccountSettingDefault,

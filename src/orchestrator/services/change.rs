@@ -4,12 +4,14 @@ use wharfinger_base::Timestamp;
 
 use crate::error::{Error, Result};
 use crate::model::{
-    AvailabilityZoneRebalancing, CapacityProviderStrategyItem, Cluster, DeploymentConfiguration,
-    DeploymentController, DeploymentControllerType, LaunchType, NetworkConfiguration,
-    PlacementConstraint, PlacementStrategy, PropagateTags, SchedulingStrategy, Service,
-    ServiceDetails, ServiceId, ServiceStatus, ServiceTarget, Tag, TaskDefinition,
+    AvailabilityZoneRebalancing, CapacityProviderStrategyItem, Cluster, DeploymentCircuitBreaker,
+    DeploymentConfiguration, DeploymentController, DeploymentControllerType, DeploymentStrategy,
+    LaunchType, NetworkConfiguration, PlacementConstraint, PlacementStrategy, PropagateTags,
+    SchedulingStrategy, Service, ServiceDetails, ServiceId, ServiceStatus, ServiceTarget, Tag,
+    TaskDefinition,
 };
 use crate::services::rules;
+use crate::tasks::Launch;
 
 const LATEST_PLATFORM: &str = "LATEST";
 
@@ -118,6 +120,7 @@ impl NewService {
                 }
             });
         rules::check(&details, desired_count, definition)?;
+        check_providers(&details, cluster)?;
         Ok(Service {
             id,
             cluster: cluster.id.clone(),
@@ -189,9 +192,17 @@ impl ServiceUpdate {
         set(&mut service.desired_count, self.desired_count.as_ref());
         complete(&mut service.details, cluster);
         rules::check(&service.details, service.desired_count, definition)?;
+        check_providers(&service.details, cluster)?;
         let redeploys = self.force_new_deployment || service.details.target != before;
         Ok((service, redeploys))
     }
+}
+
+/// Checks that the cluster has the capacity providers.
+fn check_providers(details: &ServiceDetails, cluster: &Cluster) -> Result<()> {
+    let target = &details.target;
+    let strategy = &target.capacity_provider_strategy;
+    Launch::of(&cluster.details, target.launch_type, strategy).map(drop)
 }
 
 fn set<T: Clone>(member: &mut T, given: Option<&T>) {
@@ -248,6 +259,12 @@ fn complete(details: &mut ServiceDetails, cluster: &Cluster) {
     let configuration = &mut details.deployment_configuration;
     configuration.minimum_healthy_percent.get_or_insert(least);
     configuration.maximum_percent.get_or_insert(most);
+    configuration
+        .strategy
+        .get_or_insert(DeploymentStrategy::Rolling);
+    configuration
+        .deployment_circuit_breaker
+        .get_or_insert_with(DeploymentCircuitBreaker::default);
     let target = &mut details.target;
     if target.launch_type.is_none() && target.capacity_provider_strategy.is_empty() {
         let default = &cluster.details.default_capacity_provider_strategy;
