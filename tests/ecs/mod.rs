@@ -2,6 +2,8 @@
 
 mod account_settings;
 mod attributes;
+mod agent_protocol;
+mod agent_roles;
 mod capacity_providers;
 mod clusters;
 mod instances;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Response};
 use super::server::TestServer;
-use super::signature::authorization;
+use super::signature::{authorization, authorization_of};
 
 const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921";
 
@@ -22,7 +22,7 @@ pub(crate) struct AccessKey {
 #[derive(Clone)]
 pub(crate) struct Aws {
     client: Client,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// How long before now its requests are dated.
     pub(crate) age: Duration,
     pub(crate) access_key_id: String,
@@ -111,6 +111,28 @@ impl Aws {
 
     /// The headers, with date and signature.
     pub(crate) fn signed(&self, headers: &[(&str, &str)], body: &str) -> HeaderMap {
+        let mut map = self.dated(headers);
+        let value = authorization(self, &map, body);
+        map.insert(
+            "authorization",
+            HeaderValue::from_str(&value).expect("a value"),
+        );
+        map
+    }
+
+    /// Date and signature of a GET without a body. The query is in its canonical form.
+    pub(crate) fn signed_get(&self, path: &str, query: &str) -> HeaderMap {
+        let mut map = self.dated(&[]);
+        let target = format!("GET\n{path}\n{query}");
+        let value = authorization_of(self, &target, &map, "");
+        map.insert(
+            "authorization",
+            HeaderValue::from_str(&value).expect("a value"),
+        );
+        map
+    }
+
+    fn dated(&self, headers: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         let date = (now() - self.age).strftime("%Y%m%dT%H%M%SZ").to_string();
         let host = self.address.to_string();
@@ -126,11 +148,6 @@ impl Aws {
                 HeaderValue::from_str(value).expect("a value"),
             );
         }
-        let value = authorization(self, &map, body);
-        map.insert(
-            "authorization",
-            HeaderValue::from_str(&value).expect("a value"),
-        );
         map
     }
 }

@@ -26,6 +26,11 @@ impl Ecs {
         Self(aws)
     }
 
+    /// The key and region.
+    pub(crate) fn aws(&self) -> &Aws {
+        &self.0
+    }
+
     pub(crate) async fn call(&self, operation: &str, document: Value) -> Outcome {
         let target = format!("{TARGET}.{operation}");
         let headers = [

@@ -1,5 +1,6 @@
 //! What every black-box test starts with: a server of its own, clients, and small content to push.
 
+mod agent;
 mod aws;
 mod client;
 mod content;
@@ -9,6 +10,7 @@ mod query;
 mod server;
 mod signature;
 
+pub(crate) use agent::{AgentSocket, Refused, TestAgent};
 pub(crate) use aws::{Aws, Outcome, now, on, seconds};
 pub(crate) use client::{Client, Response};
 pub(crate) use content::{digest_of, image, index, sha512_of};

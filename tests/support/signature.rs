@@ -1,4 +1,4 @@
-//! Signature Version 4 of a POST to `/`, written from its published description.
+//! Signature Version 4, written from its published description.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderMap;
@@ -6,9 +6,19 @@ use sha2::{Digest as _, Sha256};
 
 use super::aws::Aws;
 
-/// The `Authorization` header of a request with these headers, which include `host` and
+/// The `Authorization` header of a POST to `/` with these headers, which include `host` and
 /// `x-amz-date`.
 pub(crate) fn authorization(aws: &Aws, headers: &HeaderMap, body: &str) -> String {
+    authorization_of(aws, "POST\n/\n", headers, body)
+}
+
+/// The same for any request: `target` is its method, path and canonical query, a line each.
+pub(crate) fn authorization_of(
+    aws: &Aws,
+    target: &str,
+    headers: &HeaderMap,
+    body: &str,
+) -> String {
     let date = headers["x-amz-date"].to_str().expect("text");
     let day = &date[..8];
     let scope = format!("{day}/{}/{}/aws4_request", aws.region, aws.service);
@@ -21,7 +31,7 @@ pub(crate) fn authorization(aws: &Aws, headers: &HeaderMap, body: &str) -> Strin
     }
     let names = names.join(";");
     let payload = hex::encode(Sha256::digest(body));
-    let request = format!("POST\n/\n\n{canonical}\n{names}\n{payload}");
+    let request = format!("{target}\n{canonical}\n{names}\n{payload}");
     let request = hex::encode(Sha256::digest(request));
     let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{request}");
     let mut key = format!("AWS4{}", aws.secret).into_bytes();
