@@ -128,7 +128,10 @@ async fn a_task_runs_and_stops_as_its_agent_reports() {
     assert_eq!(described["stopCode"], "UserInitiated");
     assert_eq!(described["containers"][0]["exitCode"], 137);
     let remaining = agent.described().await["remainingResources"].to_string();
-    assert!(remaining.contains("4096"), "resources are free again: {remaining}");
+    assert!(
+        remaining.contains("4096"),
+        "resources are free again: {remaining}"
+    );
 }
 
 #[tokio::test]
@@ -136,12 +139,28 @@ async fn a_report_for_no_task_is_refused_so_that_agents_give_up() {
     let (_server, agent) = with_agent().await;
     let unknown = json!({"cluster": "web", "task": "0".repeat(32), "status": "STOPPED"});
     let code = "InvalidParameterException";
-    agent.ecs.refused("SubmitTaskStateChange", unknown, code, "Could not find the task").await;
+    agent
+        .ecs
+        .refused(
+            "SubmitTaskStateChange",
+            unknown,
+            code,
+            "Could not find the task",
+        )
+        .await;
     let mut acs = agent.acs().await;
     let task = run(&agent, 1).await.remove(0);
     acs.payload().await;
     let odd = json!({"cluster": "web", "task": task, "status": "DANCING"});
-    agent.ecs.refused("SubmitTaskStateChange", odd, code, "Invalid status: DANCING").await;
+    agent
+        .ecs
+        .refused(
+            "SubmitTaskStateChange",
+            odd,
+            code,
+            "Invalid status: DANCING",
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -174,7 +193,10 @@ async fn a_manifest_tells_what_the_instance_has_and_strangers_are_stopped() {
     acs.send("TaskStopVerificationMessage", &question).await;
     let answer = acs.next("TaskStopVerificationAck").await;
     assert_eq!(answer["messageId"], "q1");
-    assert_eq!(answer["stopTasks"], json!([candidate(&stranger), candidate("nonsense")]));
+    assert_eq!(
+        answer["stopTasks"],
+        json!([candidate(&stranger), candidate("nonsense")])
+    );
 }
 
 #[tokio::test]
@@ -183,7 +205,10 @@ async fn a_second_session_ends_the_first() {
     let mut first = agent.acs().await;
     let mut second = agent.acs().await;
     let close = first.next("CloseMessage").await;
-    assert!(text(&close["message"]).contains("another connection"), "{close}");
+    assert!(
+        text(&close["message"]).contains("another connection"),
+        "{close}"
+    );
     first.closed().await;
     let tasks = run(&agent, 1).await;
     assert_eq!(task_arns(&second.payload().await), tasks);
@@ -205,7 +230,9 @@ async fn an_instance_without_a_session_gets_no_tasks() {
         }
     };
     let patience = Duration::from_secs(20);
-    tokio::time::timeout(patience, disconnected).await.expect("noticed in time");
+    tokio::time::timeout(patience, disconnected)
+        .await
+        .expect("noticed in time");
     let refused = agent.ecs.ok("RunTask", request).await;
     assert_eq!(refused["failures"][0]["reason"], "AGENT", "{refused}");
 }
@@ -219,11 +246,17 @@ async fn only_the_registrant_or_an_administrator_connects_and_reports() {
     let refused = agent.with(&other).try_acs().await.err().expect("refused");
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
     let message = text(&refused.document["AccessDeniedException"]);
-    assert!(message.contains("Only the principal that registered"), "{message}");
+    assert!(
+        message.contains("Only the principal that registered"),
+        "{message}"
+    );
     let nobody = user("nobody", &allow("ecs:ListClusters", "*"));
     let refused = agent.with(&nobody).try_acs().await.err().expect("refused");
     let message = text(&refused.document["AccessDeniedException"]);
-    assert!(message.contains("is not authorized to perform: ecs:Poll"), "{message}");
+    assert!(
+        message.contains("is not authorized to perform: ecs:Poll"),
+        "{message}"
+    );
 
     let mut acs = agent.acs().await;
     let task = run(&agent, 1).await.remove(0);
@@ -235,33 +268,57 @@ async fn only_the_registrant_or_an_administrator_connects_and_reports() {
     let administrator = user("admin", &allow("ecs:*", "*"));
     administrator.ok("SubmitTaskStateChange", report).await;
     assert_eq!(agent.task(&task).await["lastStatus"], "STOPPED");
-    agent.with(&administrator).acs().await;
+    agent
+        .with(&administrator)
+        .try_acs()
+        .await
+        .expect("connected");
 }
 
 #[tokio::test]
 async fn wrong_signatures_and_unknown_instances_are_refused() {
     let (server, agent) = with_agent().await;
     let wrong = server.aws_with(&agent.ecs.aws().access_key_id, "wrong");
-    let refused = agent.with(&Ecs::of(&wrong)).try_acs().await.err().expect("refused");
+    let refused = agent
+        .with(&Ecs::of(&wrong))
+        .try_acs()
+        .await
+        .err()
+        .expect("refused");
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
-    assert!(refused.document["UnrecognizedClientException"].is_string(), "{refused:?}");
+    assert!(
+        refused.document["UnrecognizedClientException"].is_string(),
+        "{refused:?}"
+    );
 
     let mut unknown = agent.clone();
     unknown.instance = arn(&format!("container-instance/web/{}", "0".repeat(32)));
     let refused = unknown.try_acs().await.err().expect("refused");
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
-    assert!(refused.document["InvalidInstanceException"].is_string(), "{refused:?}");
+    assert!(
+        refused.document["InvalidInstanceException"].is_string(),
+        "{refused:?}"
+    );
     let mut elsewhere = agent.clone();
     "none".clone_into(&mut elsewhere.cluster);
     let refused = elsewhere.try_acs().await.err().expect("refused");
-    assert!(refused.document["InvalidClusterException"].is_string(), "{refused:?}");
+    assert!(
+        refused.document["InvalidClusterException"].is_string(),
+        "{refused:?}"
+    );
 
     let request = json!({"cluster": "web", "containerInstance": agent.instance, "force": true});
     agent.ecs.ok("DeregisterContainerInstance", request).await;
     let refused = agent.try_acs().await.err().expect("refused");
-    assert!(refused.document["InactiveInstanceException"].is_string(), "{refused:?}");
+    assert!(
+        refused.document["InactiveInstanceException"].is_string(),
+        "{refused:?}"
+    );
 
-    let plain = server.client().get("/acs/ws?clusterArn=web&containerInstanceArn=x").await;
+    let plain = server
+        .client()
+        .get("/acs/ws?clusterArn=web&containerInstanceArn=x")
+        .await;
     assert_eq!(plain.status, StatusCode::BAD_REQUEST);
 }
 
@@ -325,19 +382,27 @@ async fn health_comes_over_telemetry() {
     });
     let frame = json!({"type": "PublishHealthRequest", "message": health});
     // Amazon's agent writes header lines before its frames.
-    tcs.send_text(format!("Host: x\r\nX-Amz-Date: 1\r\n\r\n{frame}")).await;
+    tcs.send_text(format!("Host: x\r\nX-Amz-Date: 1\r\n\r\n{frame}"))
+        .await;
     tcs.next("AckPublishHealth").await;
     let described = agent.task(&task).await;
     assert_eq!(described["healthStatus"], "HEALTHY");
     assert_eq!(described["containers"][0]["healthStatus"], "HEALTHY");
-    tcs.send("PublishMetricsRequest", &json!({"metadata": {"idle": true}})).await;
+    tcs.send(
+        "PublishMetricsRequest",
+        &json!({"metadata": {"idle": true}}),
+    )
+    .await;
     tcs.next("AckPublishMetric").await;
 }
 
 #[tokio::test]
 async fn endpoints_are_named_by_the_host_that_the_agent_used() {
     let (server, agent) = with_agent().await;
-    let found = agent.ecs.ok("DiscoverPollEndpoint", json!({"cluster": "web"})).await;
+    let found = agent
+        .ecs
+        .ok("DiscoverPollEndpoint", json!({"cluster": "web"}))
+        .await;
     let base = format!("http://{}", server.address);
     assert_eq!(found["endpoint"], format!("{base}/acs"));
     assert_eq!(found["telemetryEndpoint"], format!("{base}/tcs"));

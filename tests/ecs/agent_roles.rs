@@ -35,7 +35,8 @@ async fn run(server: &TestServer, agent: &TestAgent, role: &str, execution: &str
     let request = json!({"cluster": "web", "taskDefinition": "with-roles"});
     let started = agent.ecs.ok("RunTask", request).await;
     let arn = started["tasks"][0]["taskArn"].as_str();
-    arn.unwrap_or_else(|| panic!("no task: {started}")).to_owned()
+    arn.unwrap_or_else(|| panic!("no task: {started}"))
+        .to_owned()
 }
 
 /// Who these credentials are.
@@ -58,7 +59,10 @@ async fn a_task_gets_the_credentials_of_its_roles() {
     let payload = acs.payload().await;
     let told = &payload["tasks"][0];
     let id = task.rsplit('/').next().expect("an id");
-    for (member, role) in [("roleCredentials", "app"), ("executionRoleCredentials", "pull")] {
+    for (member, role) in [
+        ("roleCredentials", "app"),
+        ("executionRoleCredentials", "pull"),
+    ] {
         let credentials = &told[member];
         assert_eq!(credentials["roleArn"], role_arn(role));
         let expected = format!("arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{id}");
@@ -80,7 +84,10 @@ async fn a_task_gets_the_credentials_of_its_roles() {
             Some("TaskApplication") => (&one, "app"),
             _ => (&other, "pull"),
         };
-        assert_eq!((&credentials["credentialsId"], &credentials["roleArn"]), (name, &json!(role_arn(role))));
+        assert_eq!(
+            (&credentials["credentialsId"], &credentials["roleArn"]),
+            (name, &json!(role_arn(role)))
+        );
         let ack = json!({
             "messageId": message["messageId"],
             "credentialsId": credentials["credentialsId"],
@@ -108,7 +115,9 @@ async fn a_role_that_does_not_trust_the_service_stops_the_task() {
         }
     };
     let patience = std::time::Duration::from_secs(20);
-    let stopped = tokio::time::timeout(patience, stopped).await.expect("stopped in time");
+    let stopped = tokio::time::timeout(patience, stopped)
+        .await
+        .expect("stopped in time");
     assert_eq!(stopped["stopCode"], "TaskFailedToStart");
     let expected = format!(
         "ECS was unable to assume the role '{}' that was provided for this task. Please verify \

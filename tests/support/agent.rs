@@ -19,6 +19,16 @@ use super::ecs::Ecs;
 /// Longer than anything that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Attributes of the instances: what the tasks of tests need.
+const CAPABILITIES: [&str; 6] = [
+    "com.amazonaws.ecs.capability.docker-remote-api.1.18",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.24",
+    "com.amazonaws.ecs.capability.task-iam-role",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.17",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.29",
+    "ecs.capability.container-health-check",
+];
+
 /// The agent of one container instance.
 #[derive(Clone)]
 pub(crate) struct TestAgent {
@@ -41,12 +51,12 @@ pub(crate) struct AgentSocket(WebSocketStream<TcpStream>);
 impl TestAgent {
     /// Registers an instance with four cores and 8 GiB.
     pub(crate) async fn register(ecs: &Ecs, cluster: &str) -> Self {
-        let resource = |name: &str, value: i64| {
-            json!({"name": name, "type": "INTEGER", "integerValue": value})
-        };
+        let resource = |name: &str, value: i64| json!({"name": name, "type": "INTEGER", "integerValue": value});
         let ports = json!({"name": "PORTS", "type": "STRINGSET", "stringSetValue": ["22"]});
+        let attributes = CAPABILITIES.map(|name| json!({ "name": name }));
         let request = json!({
             "cluster": cluster,
+            "attributes": attributes,
             "totalResources": [resource("CPU", 4096), resource("MEMORY", 8192), ports],
             "versionInfo": {"agentVersion": "1.0.0", "dockerVersion": "DockerVersion: 1"},
         });
@@ -67,9 +77,18 @@ impl TestAgent {
         }
     }
 
-    /// Opens ACS.
+    /// Opens ACS, and waits until tasks are placed on the instance.
     pub(crate) async fn acs(&self) -> AgentSocket {
-        self.try_acs().await.expect("connected")
+        let socket = self.try_acs().await.expect("connected");
+        let connected = async {
+            while self.described().await["agentConnected"] != true {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, connected)
+            .await
+            .expect("connected in time");
+        socket
     }
 
     pub(crate) async fn try_acs(&self) -> Result<AgentSocket, Refused> {

@@ -13,12 +13,7 @@ pub(crate) fn authorization(aws: &Aws, headers: &HeaderMap, body: &str) -> Strin
 }
 
 /// The same for any request: `target` is its method, path and canonical query, a line each.
-pub(crate) fn authorization_of(
-    aws: &Aws,
-    target: &str,
-    headers: &HeaderMap,
-    body: &str,
-) -> String {
+pub(crate) fn authorization_of(aws: &Aws, target: &str, headers: &HeaderMap, body: &str) -> String {
     let date = headers["x-amz-date"].to_str().expect("text");
     let day = &date[..8];
     let scope = format!("{day}/{}/{}/aws4_request", aws.region, aws.service);

@@ -1,0 +1,4 @@
+//! What simulated agents are made of.
+
+pub(crate) mod api;
+pub(crate) mod simulated;
