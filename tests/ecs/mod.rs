@@ -1,9 +1,9 @@
 //! The ECS API through the program.
 
 mod account_settings;
-mod attributes;
 mod agent_protocol;
 mod agent_roles;
+mod attributes;
 mod capacity_providers;
 mod clusters;
 mod instances;
