@@ -131,6 +131,7 @@ async fn request(app: &App, question: &Question) -> anyhow::Result<StartTasks> {
         group: question.group.clone(),
         service: None,
         deployment: None,
+        guard: None,
         started_by: None,
         overrides: TaskOverride::default(),
         constraints,
