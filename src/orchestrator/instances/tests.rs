@@ -36,7 +36,14 @@ impl World {
         let name = cluster_name(&home, Some("web")).expect("a name");
         let cluster = clusters.create(&name, ClusterDetails::default()).await;
         Self {
-            instances: Instances::new(db.clone(), clock.clone(), ids, sessions, nodes),
+            instances: Instances::new(
+                db.clone(),
+                clock.clone(),
+                ids,
+                sessions,
+                nodes,
+                ServiceWake::default(),
+            ),
             cluster: cluster.expect("a cluster"),
             clusters,
             clock,
