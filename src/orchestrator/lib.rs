@@ -146,6 +146,14 @@ impl Orchestrator {
     }
 }
 
+impl Orchestrator {
+    /// Deletes everything of all accounts, for development servers. Agents see that their instances
+    /// are gone.
+    pub async fn reset(&self) -> Result<(), Error> {
+        Ok(self.db.write(store::reset::everything).await?)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use wharfinger_db::Db;

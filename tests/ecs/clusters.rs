@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{allow, arn, server, with_cluster};
-use crate::support::{ACCOUNT, Ecs};
+use crate::support::{ACCOUNT, Ecs, TestServer};
 
 #[tokio::test]
 async fn a_cluster_is_made_once() {
@@ -360,4 +360,15 @@ async fn another_accounts_cluster_is_out_of_reach() {
         .ok("DescribeClusters", json!({"clusters": ["web"]}))
         .await;
     assert_eq!(own["failures"][0]["reason"], "MISSING");
+}
+
+#[tokio::test]
+async fn a_development_server_forgets_its_clusters() {
+    let server = TestServer::dev().await;
+    let ecs = Ecs::of(&server.aws());
+    ecs.ok("CreateCluster", json!({})).await;
+    let reset = server.client().post("/_wharfinger/reset", "").await;
+    assert_eq!(reset.status, 200);
+    let listed = ecs.ok("ListClusters", json!({})).await;
+    assert_eq!(listed, json!({"clusterArns": []}));
 }

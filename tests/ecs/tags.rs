@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{arn, with_cluster};
+use super::{arn, register, with_cluster};
 use crate::support::{ACCOUNT, Ecs};
 
 #[tokio::test]
@@ -11,7 +11,16 @@ async fn tags_are_set_listed_and_removed() {
     let group = json!({"autoScalingGroupArn": "group"});
     let provider = json!({"name": "big", "autoScalingGroupProvider": group});
     ecs.ok("CreateCapacityProvider", provider).await;
-    for resource in [arn("cluster/web"), arn("capacity-provider/big")] {
+    let definition = json!({"family": "web",
+        "containerDefinitions": [{"name": "web", "image": "web", "memory": 64}]});
+    ecs.ok("RegisterTaskDefinition", definition).await;
+    let instance = register(&ecs, "web", json!({})).await["containerInstanceArn"].clone();
+    for resource in [
+        arn("cluster/web"),
+        arn("capacity-provider/big"),
+        arn("task-definition/web:1"),
+        instance.as_str().expect("an ARN").to_owned(),
+    ] {
         let listed = async || {
             let response = ecs
                 .ok("ListTagsForResource", json!({"resourceArn": resource}))

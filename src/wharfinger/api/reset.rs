@@ -7,7 +7,7 @@ use wharfinger_api_core::response::text;
 
 use crate::app::App;
 
-/// Empties the registry and the identities. The route exists under `--dev` only.
+/// Empties the registry, the orchestrator and the identities. The route exists under `--dev` only.
 pub(super) async fn everything(app: &App) -> Response<Body> {
     match forget(app).await {
         Ok(()) => text(StatusCode::OK, "everything is gone"),
@@ -23,6 +23,7 @@ pub(super) async fn everything(app: &App) -> Response<Body> {
 
 async fn forget(app: &App) -> anyhow::Result<()> {
     app.registry.reset().await?;
+    app.orchestrator.reset().await?;
     let account = app.iam.account();
     Ok(app.iam.users().remove_everything(account).await?)
 }
