@@ -7,9 +7,11 @@ mod attributes;
 mod capacity_providers;
 mod clusters;
 mod instances;
+mod placement;
 mod secrets;
 mod tags;
 mod task_definitions;
+mod tasks;
 
 use serde_json::{Value, json};
 
