@@ -39,6 +39,14 @@ def docker():
         yield engine.start()
     finally:
         engine.stop()
+        remove_groups()
+
+
+def remove_groups():
+    """Removes the control groups of tasks whose agent ended before it removed them."""
+    for group in pathlib.Path("/sys/fs/cgroup").glob("**/ecs/" + "[0-9a-f]" * 32):
+        with contextlib.suppress(OSError):
+            group.rmdir()
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +91,8 @@ def cluster(ecs):
 def container(image, script, name="web", **more):
     """A container definition of a shell script."""
     command = ["/bin/busybox", "sh", "-c", f"alias sleep='/bin/busybox sleep'; {script}"]
-    return {"name": name, "image": image, "command": command, "memory": 32, "essential": True, **more}
+    # The first process of a container ignores signals that it does not handle; most scripts here do not wait for the kill.
+    return {"name": name, "image": image, "command": command, "memory": 32, "essential": True, "stopTimeout": 5, **more}
 
 
 class Tasks:
@@ -337,6 +346,20 @@ def test_a_container_that_needs_too_much_memory_is_told(tasks, image):
     assert only(task)["reason"] == "OutOfMemoryError: Container killed due to memory usage"
 
 
+def test_the_size_of_a_task_is_enforced_by_its_control_group(tasks, image, docker):
+    task = tasks.running(container(image, SLEEP), cpu="256", memory="64")
+    identity = task["taskArn"].rsplit("/")[-1]
+    inspected = json.loads(docker.docker("inspect", only(task)["runtimeId"]))[0]
+    assert inspected["HostConfig"]["CgroupParent"] == f"/ecs/{identity}"
+    groups = pathlib.Path("/sys/fs/cgroup")
+    if (groups / "cgroup.controllers").exists():
+        assert (groups / "ecs" / identity / "memory.max").read_text().strip() == str(64 << 20)
+        assert (groups / "ecs" / identity / "cpu.max").read_text().split() == ["25000", "100000"]
+    else:
+        assert (groups / "memory/ecs" / identity / "memory.limit_in_bytes").read_text().strip() == str(64 << 20)
+        assert (groups / "cpu/ecs" / identity / "cpu.cfs_quota_us").read_text().strip() == "25000"
+
+
 def test_volumes_are_shared_inside_of_a_task_and_end_with_it(tasks, image):
     mount = [{"sourceVolume": "shared", "containerPath": "/shared"}]
     init = container(image, "echo 7 > /shared/code", "init", essential=False, mountPoints=mount)
@@ -434,6 +457,32 @@ def test_a_task_has_the_credentials_of_its_role(tasks, server, image):
         " /bin/busybox grep -q TaskARN /task || exit 5; exit 0"
     )
     task = tasks.stopped(container(image, script), taskRoleArn=role)
+    assert only(task)["exitCode"] == 0
+
+
+def test_secrets_are_fetched_with_the_execution_role(tasks, server, image):
+    iam, secrets, parameters = (make_client(server, name) for name in ("iam", "secretsmanager", "ssm"))
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    }
+    role = iam.create_role(RoleName="execution-role", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    managed = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
+    iam.attach_role_policy(RoleName="execution-role", PolicyArn=managed)
+    secret = secrets.create_secret(Name="database", SecretString=json.dumps({"password": "s3cret"}))["ARN"]
+    parameters.put_parameter(Name="/web/color", Value="blue", Type="SecureString")
+    wanted = [{"name": "PASSWORD", "valueFrom": f"{secret}:password::"}, {"name": "COLOR", "valueFrom": "/web/color"}]
+    web = container(image, '[ "$PASSWORD $COLOR" = "s3cret blue" ]', secrets=wanted)
+    # Without the permission for it, the task does not start and says why.
+    task = tasks.stopped(web, executionRoleArn=role)
+    assert task["stopCode"] == "TaskFailedToStart"
+    reason = only(task)["reason"]
+    assert reason.startswith("ResourceInitializationError: unable to pull secrets or registry auth")
+    assert "AccessDenied" in reason and "s3cret" not in reason
+    actions = ["secretsmanager:GetSecretValue", "ssm:GetParameters"]
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
+    iam.put_role_policy(RoleName="execution-role", PolicyName="secrets", PolicyDocument=json.dumps(policy))
+    task = tasks.stopped(web, executionRoleArn=role)
     assert only(task)["exitCode"] == 0
 
 

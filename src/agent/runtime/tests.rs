@@ -1,5 +1,5 @@
 //! The behaviour that every container runtime has. It is checked on the simulated runtime, and on
-//! the Docker Engine that `WHARFINGER_TEST_DOCKER` names; `tests/clients` starts one for it.
+//! the Docker Engine that `WHARFINGER_TEST_DOCKER` names (`unix:///PATH`).
 
 pub(crate) mod simulated;
 

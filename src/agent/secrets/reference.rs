@@ -81,8 +81,9 @@ mod tests {
     fn parameters_have_names_or_arns() {
         let found = reference("/prod/db");
         assert!(found.is_parameter && found.region.is_none());
-        let found = reference("arn:aws:ssm:us-east-1:123456789012:parameter/prod/db");
-        assert_eq!(found.id, "/prod/db");
+        let arn = "arn:aws:ssm:us-east-1:123456789012:parameter/prod/db";
+        let found = reference(arn);
+        assert_eq!(found.id, arn);
         assert_eq!(found.region.as_deref(), Some("us-east-1"));
     }
 }
