@@ -1,5 +1,5 @@
-//! The tasks of an instance: takes them from the control plane and from the disk, and passes on what
-//! the runtime says of their containers.
+//! The tasks of an instance: takes them from the control plane and from the disk, and passes on
+//! what the runtime says of their containers.
 
 #[cfg(test)]
 mod tests;

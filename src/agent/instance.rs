@@ -163,8 +163,8 @@ async fn registered(
     Ok(record)
 }
 
-/// Removes the containers and the tasks of an instance that is registered no more: the control plane
-/// has given them up.
+/// Removes the containers and the tasks of an instance that is registered no more: the control
+/// plane has given them up.
 async fn forget(shared: &Shared, state: &StateFolder, before: &InstanceRecord) {
     let label = format!("{}={}", labels::INSTANCE, before.instance_arn);
     let listed = shared.runtime.list(&label).await;

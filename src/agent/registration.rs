@@ -1,7 +1,7 @@
 //! Registers a host as a container instance.
 //!
-//! Source: ECS API reference, `RegisterContainerInstance` and `DiscoverPollEndpoint`; the attributes
-//! that Amazon's agent registers.
+//! Source: ECS API reference, `RegisterContainerInstance` and `DiscoverPollEndpoint`; the
+//! attributes that Amazon's agent registers.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -122,8 +122,14 @@ pub(crate) async fn poll_endpoints(
 
 fn register_input(host: &HostInfo, instance: &NewInstance) -> Value {
     let memory = host.memory_bytes / (1024 * 1024) - instance.reserved_memory_mib;
-    let integer = |name: &str, value: i64| json!({"name": name, "type": "INTEGER", "integerValue": value.max(0)});
-    let ports = |name: &str, taken: &[&str]| json!({"name": name, "type": "STRINGSET", "stringSetValue": taken});
+    let integer = |name: &str, value: i64| {
+        let value = value.max(0);
+        json!({"name": name, "type": "INTEGER", "integerValue": value})
+    };
+    let ports = |name: &str, taken: &[&str]| {
+        let kind = "STRINGSET";
+        json!({"name": name, "type": kind, "stringSetValue": taken})
+    };
     let identity = json!({
         "availabilityZone": instance.availability_zone,
         "region": instance.region,

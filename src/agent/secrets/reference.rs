@@ -40,11 +40,7 @@ pub(super) fn reference(value_from: &str) -> SecretReference {
         },
         ["arn", _, "ssm", ..] => SecretReference {
             is_parameter: true,
-            // `GetParameters` takes ARNs of other accounts only; a name is that of this one.
-            id: parts[5..]
-                .join(":")
-                .trim_start_matches("parameter")
-                .to_owned(),
+            id: value_from.to_owned(),
             region: part(3),
             ..SecretReference::default()
         },

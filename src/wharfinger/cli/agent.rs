@@ -56,8 +56,8 @@ pub(super) struct AgentArguments {
         value_name = "DIR"
     )]
     data_dir: PathBuf,
-    /// Docker Engine: `unix:///PATH` or `tcp://HOST:PORT` [default: `DOCKER_HOST`, else the system's
-    /// socket]
+    /// Docker Engine: `unix:///PATH` or `tcp://HOST:PORT` [default: `DOCKER_HOST`, else the
+    /// system's socket]
     #[arg(long, value_name = "URL")]
     docker_host: Option<String>,
     /// Availability zones, which the instances take in turn [default: a, b and c of the region]
