@@ -98,7 +98,7 @@ pub(super) struct AgentArguments {
     log_format: LogFormat,
 }
 
-pub(super) fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &AgentArguments) -> anyhow::Result<ExitCode> {
     let logs = LogsConfig {
         level: arguments.log_level.clone(),
         format: arguments.log_format,
@@ -110,7 +110,7 @@ pub(super) fn run(arguments: AgentArguments) -> anyhow::Result<ExitCode> {
         .build();
     let outcome = runtime
         .context("cannot start the runtime")?
-        .block_on(serve(&arguments));
+        .block_on(serve(arguments));
     telemetry.shut_down();
     outcome.map(|()| ExitCode::SUCCESS)
 }

@@ -65,7 +65,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve(configured) => serve::run(configured.load()?),
-            Command::Agent(arguments) => agent::run(*arguments),
+            Command::Agent(arguments) => agent::run(&arguments),
             Command::Top(arguments) => top::run(&arguments),
             Command::User(command) => user::run(command),
             Command::Key(command) => key::run(command),

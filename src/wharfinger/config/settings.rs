@@ -254,7 +254,7 @@ pub struct Settings {
         value_name = "all|none|NAME,..."
     )]
     pub local_clusters: Option<String>,
-    /// Docker Engine that runs their tasks: unix:///PATH or tcp://HOST:PORT [default:
+    /// Docker Engine that runs their tasks: `unix:///PATH` or `tcp://HOST:PORT` [default:
     /// `DOCKER_HOST`, else the system's socket]
     #[arg(long, env = "WHARFINGER_DOCKER_HOST", value_name = "URL")]
     pub docker_host: Option<String>,
