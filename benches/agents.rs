@@ -4,7 +4,8 @@
 //!
 //! Instances register, connect, acknowledge their payloads and report each task as running; they
 //! run nothing. `RunTask` with ten tasks is called by several callers at once. Printed are tasks
-//! per second, the latency of `RunTask`, the time until all tasks run, and the memory of the server.
+//! per second, the latency of `RunTask`, the time until all tasks run, and the memory of the
+//! server.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -305,8 +306,8 @@ async fn run_tasks(
         at(0.99),
     ));
     say(&format!(
-        "reported as running: {running_at_end} by then, all {placed} after {all:.1} s: {:.0} tasks/s; \
-         server {mib} MiB, {:.1} s of CPU",
+        "reported as running: {running_at_end} by then, all {placed} after {all:.1} s: \
+         {:.0} tasks/s; server {mib} MiB, {:.1} s of CPU",
         placed as f64 / all,
         cpu - cpu_before,
     ));

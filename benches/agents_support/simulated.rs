@@ -1,5 +1,5 @@
-//! Simulated agents: each holds an ACS socket, acknowledges what it gets, and has its tasks reported
-//! as running. They share the connections by which they report, as agents behind one proxy do.
+//! Simulated agents: each holds an ACS socket, acknowledges what it gets, and has its tasks
+//! reported as running. They share the connections by which they report, as agents behind one proxy do.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -1,4 +1,5 @@
-//! The agents that hold a connection to this server, and how they are woken when their tasks change.
+//! The agents that hold a connection to this server, and how they are woken when their tasks
+//! change.
 //!
 //! A wake-up carries no data: the session reads what its instance should run. One that is missed,
 //! because another server made the change, is made up for by [`crate::Assignments::poll`].

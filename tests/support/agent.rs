@@ -51,7 +51,10 @@ pub(crate) struct AgentSocket(WebSocketStream<TcpStream>);
 impl TestAgent {
     /// Registers an instance with four cores and 8 GiB.
     pub(crate) async fn register(ecs: &Ecs, cluster: &str) -> Self {
-        let resource = |name: &str, value: i64| json!({"name": name, "type": "INTEGER", "integerValue": value});
+        let resource = |name: &str, value: i64| {
+            let kind = "INTEGER";
+            json!({"name": name, "type": kind, "integerValue": value})
+        };
         let ports = json!({"name": "PORTS", "type": "STRINGSET", "stringSetValue": ["22"]});
         let attributes = CAPABILITIES.map(|name| json!({ "name": name }));
         let request = json!({

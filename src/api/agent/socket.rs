@@ -99,6 +99,13 @@ impl AgentSocket {
         Ok(sent.map_err(|_elapsed| SocketError::Stalled)??)
     }
 
+    /// Asks for a sign of life, which every websocket gives by itself.
+    pub(crate) async fn ping(&mut self) -> Result<(), SocketError> {
+        let ping = Message::Ping(Vec::new().into());
+        let sent = timeout(SEND_TIMEOUT, self.socket.send(ping)).await;
+        Ok(sent.map_err(|_elapsed| SocketError::Stalled)??)
+    }
+
     /// Ends the connection, telling the agent why where it still listens.
     pub(crate) async fn close(mut self, why: &SocketError) {
         let code = match why {

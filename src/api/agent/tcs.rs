@@ -75,6 +75,8 @@ impl Tcs {
                     if pulse.beats(now) {
                         let heartbeat = Heartbeat { healthy: Some(true) };
                         self.send(&ServerMessage::Heartbeat(heartbeat)).await?;
+                        // Agents do not acknowledge heartbeats here, and may have nothing to say.
+                        self.socket.ping().await?;
                     }
                 }
             }

@@ -1,4 +1,5 @@
-//! What an agent has been told of its tasks on one connection, and what it is to be told next. PURE.
+//! What an agent has been told of its tasks on one connection, and what it is to be told next.
+//! PURE.
 //!
 //! A task is told again until the agent acknowledges it, and on every new connection.
 
