@@ -109,7 +109,8 @@ impl Client {
         for (name, value) in &signed {
             request.extend([name.as_str(), ": ", value.to_str()?, "\r\n"]);
         }
-        request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        let length = body.len().to_string();
+        request.extend(["content-length: ", &length, "\r\n\r\n", &body]);
         self.stream.write_all(request.as_bytes()).await?;
         let (status, body) = self.response().await?;
         if status != 200 {
