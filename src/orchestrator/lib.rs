@@ -20,6 +20,8 @@ mod registration;
 #[allow(dead_code, reason = "its callers are being written")]
 mod service_wake;
 mod services;
+#[cfg(test)]
+mod simulation;
 mod state_change;
 #[allow(dead_code, reason = "its callers are being written")]
 mod store;
