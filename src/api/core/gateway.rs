@@ -152,7 +152,7 @@ impl Gateway {
             .map_err(|_| Fault::throttled(family))?;
         let (operation, document) = match family {
             Family::Json => {
-                let operation = target.ok_or_else(|| unknown_target(head))?;
+                let operation = target.ok_or_else(|| self.unknown_target(head))?;
                 (operation, json::document(&received.bytes)?)
             }
             Family::Query => self.form(head, &received.bytes, signed.service.as_deref())?,
@@ -231,6 +231,24 @@ impl Gateway {
             .filter(|service| service.model().family == Family::Json)
             .find(|service| service.model().target == prefix)?
             .find(name)
+    }
+
+    /// The fault for a target that no operation has.
+    fn unknown_target(&self, head: &Parts) -> Fault {
+        let target = head.headers.get(TARGET);
+        let target = target.and_then(|target| target.to_str().ok());
+        let target = target.unwrap_or_default();
+        let models = self.services.iter().map(MountedService::model);
+        let mut models = models.filter(|model| model.family == Family::Json);
+        match target.rsplit_once('.') {
+            Some((prefix, name))
+                if models
+                    .any(|model| model.target == prefix && model.unsupported.contains(&name)) =>
+            {
+                Fault::unsupported_operation(name)
+            }
+            _ => Fault::unknown_operation(Family::Json, target),
+        }
     }
 
     /// Operation and members of a form. The service is the one that the request is signed for; an
@@ -366,12 +384,6 @@ fn signed_parts<'a>(head: &'a Parts, body_hash: &'a str) -> sigv4::Request<'a> {
         authority: head.uri.authority().map(http::uri::Authority::as_str),
         body_hash,
     }
-}
-
-fn unknown_target(head: &Parts) -> Fault {
-    let target = head.headers.get(TARGET);
-    let name = target.and_then(|target| target.to_str().ok());
-    Fault::unknown_operation(Family::Json, name.unwrap_or_default())
 }
 
 impl Outline {
