@@ -52,6 +52,7 @@ SAMPLES = {
 OF_OPERATIONS = {
     "CreateService": {"taskDefinition": "web:1", "desiredCount": 0},
     "DiscoverPollEndpoint": {"cluster": "default"},
+    "GetTaskProtection": {"cluster": "default", "tasks": [ID]},
     "ListAccountSettings": {"name": "containerInsights"},
     "PutAccountSetting": {"name": "containerInsights"},
     "PutAccountSettingDefault": {"name": "containerInsights"},
@@ -63,9 +64,9 @@ OF_OPERATIONS = {
 
 
 def request(operation):
-    shape = operation.input_shape
-    required = {name: SAMPLES[name] for name in (shape.required_members if shape else [])}
-    return {**required, **OF_OPERATIONS.get(operation.name, {})}
+    shape, own = operation.input_shape, OF_OPERATIONS.get(operation.name, {})
+    required = shape.required_members if shape else []
+    return {**{name: SAMPLES[name] for name in required if name not in own}, **own}
 
 
 class World:
