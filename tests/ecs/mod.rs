@@ -9,6 +9,7 @@ mod clusters;
 mod instances;
 mod placement;
 mod secrets;
+mod services;
 mod tags;
 mod task_definitions;
 mod tasks;
