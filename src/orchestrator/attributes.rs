@@ -70,7 +70,8 @@ impl Attributes {
     /// Deletes attributes of instances of the cluster, and returns those that were there.
     ///
     /// # Errors
-    /// [`Error::TargetNotFound`], [`Error::InvalidParameter`] for an attribute that is not a user's.
+    /// [`Error::TargetNotFound`], [`Error::InvalidParameter`] for an attribute that users may not
+    /// set.
     pub async fn delete(
         &self,
         cluster: &ClusterId,

@@ -72,7 +72,8 @@ async fn a_capacity_provider_from_its_creation_to_its_end() {
         "DeleteCapacityProvider",
         delete,
         "ClientException",
-        "The specified capacity provider does not exist. Specify a valid name or ARN and try again.",
+        "The specified capacity provider does not exist. Specify a valid name or ARN and try \
+         again.",
     )
     .await;
     ecs.ok("CreateCapacityProvider", request("big")).await;

@@ -244,7 +244,12 @@ async fn an_instance_is_drained_and_deregistered() {
     let (_server, ecs) = with_cluster("web").await;
     let instance = register(&ecs, "web", json!({})).await["containerInstanceArn"].clone();
     let none = arn(&format!("container-instance/web/{}", "0".repeat(32)));
-    let state = |status: &str| json!({"cluster": "web", "containerInstances": [instance, none], "status": status});
+    let both = json!([instance, none]);
+    let state = |status: &str| {
+        let mut request = json!({"cluster": "web", "containerInstances": both});
+        request["status"] = status.into();
+        request
+    };
     let drained = ecs
         .ok("UpdateContainerInstancesState", state("DRAINING"))
         .await;
@@ -308,7 +313,10 @@ async fn policies_name_instances_and_their_cluster() {
         "Resource": "*", "Condition": {"ArnEquals": {"ecs:cluster": arn("cluster/web")}}});
     let policy = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
     let ann = Ecs::of(&server.aws_user(ACCOUNT, "ann", &policy));
-    let describe = |cluster: &str, instance: &Value| json!({"cluster": cluster, "containerInstances": [instance]});
+    let describe = |cluster: &str, instance: &Value| {
+        let instances = [instance];
+        json!({"cluster": cluster, "containerInstances": instances})
+    };
     ann.ok("DescribeContainerInstances", describe("web", &of_web))
         .await;
     let denied = ann

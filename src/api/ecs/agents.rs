@@ -11,7 +11,7 @@ use wharfinger_orchestrator::{
 };
 
 use crate::error::invalid_parameter;
-use crate::resource::{ResourceId, home};
+use crate::resource::{EcsResourceId, home};
 use crate::{Ecs, Result};
 
 /// The action by which a principal may report for instances that another one registered. Policies
@@ -50,8 +50,8 @@ impl Operation for DiscoverPollEndpoint {
 
     const NAME: &'static str = "DiscoverPollEndpoint";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     async fn run(self, cx: &Context<Ecs>) -> Result<DiscoverPollEndpointOutput> {
@@ -118,8 +118,8 @@ impl Operation for SubmitTaskStateChange {
     /// Every start and end of a task is one.
     const IS_AUDITED: bool = false;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     async fn run(self, cx: &Context<Ecs>) -> Result<Acknowledged> {
@@ -155,8 +155,8 @@ impl Operation for SubmitContainerStateChange {
     const NAME: &'static str = "SubmitContainerStateChange";
     const IS_AUDITED: bool = false;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     async fn run(self, cx: &Context<Ecs>) -> Result<Acknowledged> {
@@ -182,8 +182,8 @@ impl Operation for SubmitAttachmentStateChanges {
     const NAME: &'static str = "SubmitAttachmentStateChanges";
     const IS_AUDITED: bool = false;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     async fn run(self, cx: &Context<Ecs>) -> Result<Acknowledged> {

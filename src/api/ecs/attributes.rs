@@ -10,7 +10,7 @@ use wharfinger_orchestrator::{AttributeFilter, TargetAttribute};
 
 use crate::demands::in_cluster;
 use crate::paging::{self, MAX_ITEMS};
-use crate::resource::{ResourceId, cluster_id, cluster_of};
+use crate::resource::{EcsResourceId, cluster_id, cluster_of};
 use crate::{Ecs, Result, error};
 
 /// An attribute as responses show it: its target by the full ARN.
@@ -51,14 +51,20 @@ fn demands(action: &str, cluster: &ClusterName, targets: Vec<TargetAttribute>) -
             ids.push(one.target);
         }
     }
-    let demand = |id| in_cluster(action, ResourceId::Instance(cluster.clone(), id), cluster);
+    let demand = |id| {
+        in_cluster(
+            action,
+            EcsResourceId::Instance(cluster.clone(), id),
+            cluster,
+        )
+    };
     let mut demands: Vec<_> = ids.into_iter().map(demand).collect();
     if demands.is_empty() {
         // A request without attributes is refused, though not before the caller is known to may
         // make it.
         demands.push(in_cluster(
             action,
-            ResourceId::Cluster(cluster.clone()),
+            EcsResourceId::Cluster(cluster.clone()),
             cluster,
         ));
     }
@@ -82,7 +88,7 @@ impl Operation for PutAttributes {
 
     const NAME: &'static str = "PutAttributes";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
@@ -116,7 +122,7 @@ impl Operation for DeleteAttributes {
 
     const NAME: &'static str = "DeleteAttributes";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
@@ -162,7 +168,7 @@ impl Operation for ListAttributes {
 
     const NAME: &'static str = "ListAttributes";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 

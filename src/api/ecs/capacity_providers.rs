@@ -11,7 +11,7 @@ use wharfinger_orchestrator::model::{
 };
 
 use crate::demands::with_tags;
-use crate::resource::{ResourceId, cluster_of, home};
+use crate::resource::{EcsResourceId, cluster_of, home};
 use crate::views::Failure;
 use crate::{Ecs, Error, Result, error, paging};
 
@@ -71,10 +71,10 @@ fn arn(home: &AccountRegion, name: &str) -> String {
     home.arn(&format!("capacity-provider/{name}")).to_string()
 }
 
-fn named(scope: &RequestScope, text: &str) -> Result<ResourceId> {
+fn named(scope: &RequestScope, text: &str) -> Result<EcsResourceId> {
     let home = home(scope);
     let name = capacity_provider_name(&home, text)?;
-    Ok(ResourceId::CapacityProvider(home, name))
+    Ok(EcsResourceId::CapacityProvider(home, name))
 }
 
 /// Only providers of managed instances belong to a cluster, and there are none here.
@@ -117,13 +117,13 @@ impl Operation for CreateCapacityProvider {
 
     const NAME: &'static str = "CreateCapacityProvider";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {
         let own = Demand::new(Self::ACTION, self.resource(scope)?);
-        let created = ResourceId::CapacityProvider(home(scope), self.name.clone());
+        let created = EcsResourceId::CapacityProvider(home(scope), self.name.clone());
         Ok(with_tags::<Self>(own, created, self.tags.as_deref()))
     }
 
@@ -194,11 +194,11 @@ impl Operation for DescribeCapacityProviders {
 
     const NAME: &'static str = "DescribeCapacityProviders";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         let home = home(scope);
         Ok(match self.names(scope)?.into_iter().next() {
-            Some(name) => ResourceId::CapacityProvider(home, name),
-            None => ResourceId::Named(home, "capacity-provider/*".to_owned()),
+            Some(name) => EcsResourceId::CapacityProvider(home, name),
+            None => EcsResourceId::Named(home, "capacity-provider/*".to_owned()),
         })
     }
 
@@ -207,7 +207,7 @@ impl Operation for DescribeCapacityProviders {
         let mut demands: Vec<_> = self
             .names(scope)?
             .into_iter()
-            .map(|name| ResourceId::CapacityProvider(home.clone(), name))
+            .map(|name| EcsResourceId::CapacityProvider(home.clone(), name))
             .map(|id| Demand::new(Self::ACTION, id))
             .collect();
         if demands.is_empty() {
@@ -325,7 +325,7 @@ impl Operation for UpdateCapacityProvider {
 
     const NAME: &'static str = "UpdateCapacityProvider";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         named(scope, &self.name)
     }
 
@@ -362,7 +362,7 @@ impl Operation for DeleteCapacityProvider {
 
     const NAME: &'static str = "DeleteCapacityProvider";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         named(scope, &self.capacity_provider)
     }
 

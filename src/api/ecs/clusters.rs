@@ -13,7 +13,7 @@ use wharfinger_orchestrator::model::{
 use crate::cluster_view::{ClusterField, ClusterView};
 use crate::demands::with_tags;
 use crate::paging::{self, MAX_ITEMS};
-use crate::resource::{ResourceId, cluster_id, cluster_of, home};
+use crate::resource::{EcsResourceId, cluster_id, cluster_of, home};
 use crate::views::Failure;
 use crate::{Ecs, Result, error};
 
@@ -51,13 +51,13 @@ impl Operation for CreateCluster {
 
     const NAME: &'static str = "CreateCluster";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {
         let own = Demand::new(Self::ACTION, self.resource(scope)?);
-        let created = ResourceId::Cluster(self.name(scope)?);
+        let created = EcsResourceId::Cluster(self.name(scope)?);
         Ok(with_tags::<Self>(own, created, self.tags.as_deref()))
     }
 
@@ -217,16 +217,16 @@ impl Operation for DescribeClusters {
 
     const NAME: &'static str = "DescribeClusters";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         let first = self.names(scope)?.into_iter().next();
         first.map_or_else(
             || cluster_id(scope, None),
-            |name| Ok(ResourceId::Cluster(name)),
+            |name| Ok(EcsResourceId::Cluster(name)),
         )
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {
-        let demand = |name| Demand::new(Self::ACTION, ResourceId::Cluster(name));
+        let demand = |name| Demand::new(Self::ACTION, EcsResourceId::Cluster(name));
         Ok(self.names(scope)?.into_iter().map(demand).collect())
     }
 
@@ -267,8 +267,8 @@ impl Operation for ListClusters {
 
     const NAME: &'static str = "ListClusters";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     async fn run(self, cx: &Context<Ecs>) -> Result<ListClustersOutput> {
@@ -299,7 +299,7 @@ impl Operation for DeleteCluster {
 
     const NAME: &'static str = "DeleteCluster";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, Some(&self.cluster))
     }
 
@@ -328,7 +328,7 @@ impl Operation for UpdateCluster {
 
     const NAME: &'static str = "UpdateCluster";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, Some(&self.cluster))
     }
 
@@ -361,7 +361,7 @@ impl Operation for UpdateClusterSettings {
 
     const NAME: &'static str = "UpdateClusterSettings";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, Some(&self.cluster))
     }
 
@@ -413,7 +413,7 @@ impl Operation for PutClusterCapacityProviders {
 
     const NAME: &'static str = "PutClusterCapacityProviders";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, Some(&self.cluster))
     }
 

@@ -8,7 +8,7 @@ use wharfinger_api_core::{Demand, Operation};
 use wharfinger_aws::Arn;
 use wharfinger_orchestrator::model::{ClusterName, Tag};
 
-use crate::resource::{ResourceId, pairs};
+use crate::resource::{EcsResourceId, pairs};
 use crate::{Ecs, Result, error};
 
 /// The service that assumes the roles of tasks, and whom policies name in `iam:PassedToService`.
@@ -18,7 +18,7 @@ pub(super) const TASKS_SERVICE: &str = "ecs-tasks.amazonaws.com";
 const CLUSTER: &str = "ecs:cluster";
 
 /// A permission on something in a cluster, with the condition key `ecs:cluster`.
-pub(super) fn in_cluster(action: &str, id: ResourceId, cluster: &ClusterName) -> Demand<Ecs> {
+pub(super) fn in_cluster(action: &str, id: EcsResourceId, cluster: &ClusterName) -> Demand<Ecs> {
     Demand::new(action, id).with_key(CLUSTER, cluster.arn().as_str())
 }
 
@@ -26,7 +26,7 @@ pub(super) fn in_cluster(action: &str, id: ResourceId, cluster: &ClusterName) ->
 /// `ecs:TagResource` on `created`, with the condition key `ecs:CreateAction`.
 pub(super) fn with_tags<O: Operation<Service = Ecs>>(
     own: Demand<Ecs>,
-    created: ResourceId,
+    created: EcsResourceId,
     tags: Option<&[Tag]>,
 ) -> Vec<Demand<Ecs>> {
     let pairs = pairs(tags.unwrap_or_default());
@@ -50,6 +50,6 @@ pub(super) fn pass_role(role: &str, service: &str) -> Result<Demand<Ecs>> {
         is_role && arn.account_id().is_some()
     });
     let arn = arn.ok_or_else(|| error::client("Role is not valid"))?;
-    let demand = Demand::of_other_service("iam:PassRole", ResourceId::Role(arn));
+    let demand = Demand::of_other_service("iam:PassRole", EcsResourceId::Role(arn));
     Ok(demand.with_key("iam:PassedToService", service))
 }

@@ -15,11 +15,12 @@ use wharfinger_orchestrator::{InstanceFilter, Registration, StateFailure, regist
 use crate::demands::{in_cluster, with_tags};
 use crate::instance_view::{InstanceField, InstanceView};
 use crate::paging::{self, MAX_ITEMS};
-use crate::resource::{ResourceId, cluster_id, cluster_of};
+use crate::resource::{EcsResourceId, cluster_id, cluster_of};
 use crate::views::Failure;
 use crate::{Ecs, Result, error};
 
-/// Most instances whose state one request sets (ECS API reference, `UpdateContainerInstancesState`).
+/// Most instances whose state one request sets (ECS API reference,
+/// `UpdateContainerInstancesState`).
 const MAX_UPDATED: usize = 10;
 
 /// The response of the operations that work on one instance.
@@ -50,7 +51,7 @@ impl Operation for RegisterContainerInstance {
 
     const NAME: &'static str = "RegisterContainerInstance";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
@@ -58,7 +59,7 @@ impl Operation for RegisterContainerInstance {
         let cluster = cluster_of(scope, self.cluster.as_deref())?;
         let own = Demand::new(Self::ACTION, self.resource(scope)?);
         let all = format!("container-instance/{}/*", cluster.name);
-        let created = ResourceId::Named(cluster.home, all);
+        let created = EcsResourceId::Named(cluster.home, all);
         Ok(with_tags::<Self>(own, created, self.tags.as_deref()))
     }
 
@@ -108,7 +109,7 @@ impl Operation for DeregisterContainerInstance {
 
     const NAME: &'static str = "DeregisterContainerInstance";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
@@ -147,7 +148,13 @@ fn named(cluster: &ClusterName, given: &[String], max: usize) -> Result<Vec<Inst
 
 /// A permission on each of the instances.
 fn demands(action: &str, cluster: &ClusterName, ids: Vec<InstanceId>) -> Vec<Demand<Ecs>> {
-    let demand = |id| in_cluster(action, ResourceId::Instance(cluster.clone(), id), cluster);
+    let demand = |id| {
+        in_cluster(
+            action,
+            EcsResourceId::Instance(cluster.clone(), id),
+            cluster,
+        )
+    };
     ids.into_iter().map(demand).collect()
 }
 
@@ -172,7 +179,7 @@ impl Operation for DescribeContainerInstances {
 
     const NAME: &'static str = "DescribeContainerInstances";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
@@ -229,7 +236,7 @@ impl Operation for ListContainerInstances {
 
     const NAME: &'static str = "ListContainerInstances";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
@@ -284,7 +291,7 @@ impl Operation for UpdateContainerInstancesState {
 
     const NAME: &'static str = "UpdateContainerInstancesState";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 

@@ -29,7 +29,7 @@ mod views;
 use std::sync::{Arc, LazyLock};
 
 pub use error::Error;
-pub use resource::{EcsResource, ResourceId};
+pub use resource::{EcsResource, EcsResourceId};
 use wharfinger_api_core::{Names, OperationEntry, Service, ServiceModel, operations};
 use wharfinger_aws::Family;
 use wharfinger_aws::constraints::Limits;
@@ -63,7 +63,7 @@ pub struct State {
 
 impl Service for Ecs {
     type State = State;
-    type ResourceId = ResourceId;
+    type ResourceId = EcsResourceId;
     type Resource = EcsResource;
     type Error = Error;
 
@@ -75,7 +75,7 @@ impl Service for Ecs {
         OPERATIONS
     }
 
-    async fn load(state: &State, id: &ResourceId, _caller: &Caller) -> Result<EcsResource> {
+    async fn load(state: &State, id: &EcsResourceId, _caller: &Caller) -> Result<EcsResource> {
         EcsResource::load(state, id).await
     }
 }

@@ -13,7 +13,7 @@ use crate::{Error, Result, State};
 
 /// The name of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ResourceId {
+pub enum EcsResourceId {
     /// An account in a region, for actions that policies allow on `*` only.
     Account(AccountRegion),
     /// What has this text after the account in its ARN, whether it exists or not: what a request
@@ -48,12 +48,12 @@ pub struct EcsResource {
 }
 
 impl EcsResource {
-    pub(super) async fn load(state: &State, id: &ResourceId) -> Result<Self> {
+    pub(super) async fn load(state: &State, id: &EcsResourceId) -> Result<Self> {
         let orchestrator = &state.orchestrator;
         Ok(match id {
-            ResourceId::Account(home) => Self::untagged(home.account, None),
-            ResourceId::Named(home, name) => Self::untagged(home.account, Some(home.arn(name))),
-            ResourceId::Cluster(name) => {
+            EcsResourceId::Account(home) => Self::untagged(home.account, None),
+            EcsResourceId::Named(home, name) => Self::untagged(home.account, Some(home.arn(name))),
+            EcsResourceId::Cluster(name) => {
                 let cluster = orchestrator.clusters.get(name).await?;
                 let tags = cluster.as_ref().map(|cluster| &cluster.details.tags[..]);
                 Self {
@@ -62,23 +62,23 @@ impl EcsResource {
                     ..Self::untagged(name.home.account, Some(name.arn()))
                 }
             }
-            ResourceId::Definition(home, name) => {
+            EcsResourceId::Definition(home, name) => {
                 Self::definition_of(&orchestrator.task_definitions, home, name).await?
             }
-            ResourceId::Role(arn) => Self::role(&state.iam, arn).await?,
-            ResourceId::Instance(cluster, id) => {
+            EcsResourceId::Role(arn) => Self::role(&state.iam, arn).await?,
+            EcsResourceId::Instance(cluster, id) => {
                 let named = NamedResource::Instance(cluster.clone(), id.clone());
                 Self::tagged(orchestrator, &named).await?
             }
-            ResourceId::Task(cluster, id) => {
+            EcsResourceId::Task(cluster, id) => {
                 let named = NamedResource::Task(cluster.clone(), id.clone());
                 Self::tagged(orchestrator, &named).await?
             }
-            ResourceId::Service(cluster, name) => {
+            EcsResourceId::Service(cluster, name) => {
                 let named = NamedResource::Service(cluster.clone(), name.clone());
                 Self::tagged(orchestrator, &named).await?
             }
-            ResourceId::TaskDefinition {
+            EcsResourceId::TaskDefinition {
                 home,
                 family,
                 revision,
@@ -90,7 +90,7 @@ impl EcsResource {
                 };
                 Self::tagged(orchestrator, &named).await?
             }
-            ResourceId::CapacityProvider(home, name) => {
+            EcsResourceId::CapacityProvider(home, name) => {
                 let named = NamedResource::CapacityProvider(home.clone(), name.clone());
                 Self::tagged(orchestrator, &named).await?
             }
@@ -154,7 +154,7 @@ impl EcsResource {
         })
     }
 
-    /// The task definition of [`ResourceId::Definition`], if it exists and is active.
+    /// The task definition of [`EcsResourceId::Definition`], if it exists and is active.
     pub(super) fn definition(&self) -> Option<&TaskDefinition> {
         self.definition.as_ref()
     }
@@ -218,11 +218,11 @@ pub(super) fn cluster_of(scope: &RequestScope, text: Option<&str>) -> Result<Clu
 }
 
 /// The same as the resource of an operation.
-pub(super) fn cluster_id(scope: &RequestScope, text: Option<&str>) -> Result<ResourceId> {
-    Ok(ResourceId::Cluster(cluster_of(scope, text)?))
+pub(super) fn cluster_id(scope: &RequestScope, text: Option<&str>) -> Result<EcsResourceId> {
+    Ok(EcsResourceId::Cluster(cluster_of(scope, text)?))
 }
 
-impl From<NamedResource> for ResourceId {
+impl From<NamedResource> for EcsResourceId {
     fn from(named: NamedResource) -> Self {
         match named {
             NamedResource::Cluster(name) => Self::Cluster(name),

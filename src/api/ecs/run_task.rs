@@ -14,7 +14,7 @@ use wharfinger_orchestrator::{
 };
 
 use crate::demands::{TASKS_SERVICE, in_cluster, pass_role, with_tags};
-use crate::resource::{ResourceId, cluster_id, cluster_of, home};
+use crate::resource::{EcsResourceId, cluster_id, cluster_of, home};
 use crate::task_view::TaskView;
 use crate::views::Failure;
 use crate::{Ecs, Result, error};
@@ -87,10 +87,10 @@ impl Common {
         scope: &RequestScope,
     ) -> Result<Vec<Demand<Ecs>>> {
         let cluster = cluster_of(scope, self.cluster.as_deref())?;
-        let definition = ResourceId::Definition(home(scope), self.task_definition.clone());
+        let definition = EcsResourceId::Definition(home(scope), self.task_definition.clone());
         let own = in_cluster(O::ACTION, definition, &cluster);
         let created = format!("task/{}/*", cluster.name);
-        let created = ResourceId::Named(cluster.home, created);
+        let created = EcsResourceId::Named(cluster.home, created);
         Ok(with_tags::<O>(own, created, self.tags.as_deref()))
     }
 
@@ -245,7 +245,7 @@ impl Operation for RunTask {
 
     const NAME: &'static str = "RunTask";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.common.cluster.as_deref())
     }
 
@@ -307,7 +307,7 @@ impl Operation for StartTask {
 
     const NAME: &'static str = "StartTask";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.common.cluster.as_deref())
     }
 

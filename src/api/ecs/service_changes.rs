@@ -13,7 +13,7 @@ use wharfinger_orchestrator::model::{
 use wharfinger_orchestrator::{Error as OrchestratorError, NewService, ServiceUpdate, check_tags};
 
 use crate::demands::{TASKS_SERVICE, pass_role, with_tags};
-use crate::resource::{ResourceId, cluster_id, cluster_of, home};
+use crate::resource::{EcsResourceId, cluster_id, cluster_of, home};
 use crate::service_view::ServiceView;
 use crate::services::{ServiceOutput, named, on_service};
 use crate::{Ecs, Result, error};
@@ -186,14 +186,14 @@ impl Operation for CreateService {
 
     const NAME: &'static str = "CreateService";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {
         let (cluster, name) = self.names(scope)?;
         let own = on_service(Self::ACTION, &cluster, &name);
-        let created = ResourceId::Service(cluster, name);
+        let created = EcsResourceId::Service(cluster, name);
         Ok(with_tags::<Self>(own, created, self.tags.as_deref()))
     }
 
@@ -293,7 +293,7 @@ impl Operation for UpdateService {
 
     const NAME: &'static str = "UpdateService";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 

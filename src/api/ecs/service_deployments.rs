@@ -18,7 +18,7 @@ use wharfinger_orchestrator::{
 
 use crate::demands::in_cluster;
 use crate::paging::{self, MAX_ITEMS};
-use crate::resource::{ResourceId, cluster_id, cluster_of, home};
+use crate::resource::{EcsResourceId, cluster_id, cluster_of, home};
 use crate::service_view::{
     RevisionSummaryView, revision_arn, service_deployment_arn, unless_empty,
 };
@@ -80,7 +80,7 @@ impl Part {
     }
 
     fn demand(&self, action: &str) -> Demand<Ecs> {
-        let id = ResourceId::Named(self.cluster.home.clone(), self.arn.resource().to_owned());
+        let id = EcsResourceId::Named(self.cluster.home.clone(), self.arn.resource().to_owned());
         in_cluster(action, id, &self.cluster)
     }
 }
@@ -154,7 +154,7 @@ impl Operation for ListServiceDeployments {
 
     const NAME: &'static str = "ListServiceDeployments";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
@@ -320,8 +320,8 @@ impl Operation for DescribeServiceDeployments {
 
     const NAME: &'static str = "DescribeServiceDeployments";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {
@@ -416,8 +416,8 @@ impl Operation for DescribeServiceRevisions {
 
     const NAME: &'static str = "DescribeServiceRevisions";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {
@@ -476,9 +476,9 @@ impl Operation for StopServiceDeployment {
 
     const NAME: &'static str = "StopServiceDeployment";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         let part = Part::parse(scope, DEPLOYMENT, &self.service_deployment_arn)?;
-        Ok(ResourceId::Cluster(part.cluster))
+        Ok(EcsResourceId::Cluster(part.cluster))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {

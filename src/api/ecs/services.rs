@@ -8,7 +8,7 @@ use wharfinger_orchestrator::model::{ClusterName, LaunchType, SchedulingStrategy
 
 use crate::demands::in_cluster;
 use crate::paging::{self, MAX_ITEMS};
-use crate::resource::{ResourceId, cluster_id, cluster_of};
+use crate::resource::{EcsResourceId, cluster_id, cluster_of};
 use crate::service_view::ServiceView;
 use crate::views::Failure;
 use crate::{Ecs, Result, error};
@@ -37,7 +37,7 @@ pub(super) fn named(
 
 /// The demand of an action on a service.
 pub(super) fn on_service(action: &str, cluster: &ClusterName, name: &str) -> Demand<Ecs> {
-    let id = ResourceId::Service(cluster.clone(), name.to_owned());
+    let id = EcsResourceId::Service(cluster.clone(), name.to_owned());
     in_cluster(action, id, cluster)
 }
 
@@ -54,7 +54,7 @@ impl Operation for DeleteService {
 
     const NAME: &'static str = "DeleteService";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
@@ -123,7 +123,7 @@ impl Operation for DescribeServices {
 
     const NAME: &'static str = "DescribeServices";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
@@ -187,13 +187,13 @@ impl Operation for ListServices {
 
     const NAME: &'static str = "ListServices";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {
         let cluster = cluster_of(scope, self.cluster.as_deref())?;
-        let account = ResourceId::Account(cluster.home.clone());
+        let account = EcsResourceId::Account(cluster.home.clone());
         Ok(vec![in_cluster(Self::ACTION, account, &cluster)])
     }
 

@@ -7,7 +7,7 @@ use wharfinger_aws::Arn;
 use wharfinger_iam::Principal;
 use wharfinger_orchestrator::account_settings::Setting;
 
-use crate::resource::{ResourceId, home};
+use crate::resource::{EcsResourceId, home};
 use crate::{Ecs, Result, error, paging};
 
 /// Most settings on a page (ECS API reference, `ListAccountSettings`).
@@ -93,8 +93,8 @@ impl Operation for ListAccountSettings {
 
     const NAME: &'static str = "ListAccountSettings";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     async fn run(self, cx: &Context<Ecs>) -> Result<ListAccountSettingsOutput> {
@@ -150,7 +150,7 @@ impl From<Setting> for SettingOutput {
 }
 
 fn demand(action: &str, scope: &RequestScope, name: &str) -> Vec<Demand<Ecs>> {
-    let demand = Demand::new(action, ResourceId::Account(home(scope)));
+    let demand = Demand::new(action, EcsResourceId::Account(home(scope)));
     vec![demand.with_key(ACCOUNT_SETTING, name)]
 }
 
@@ -168,8 +168,8 @@ impl Operation for PutAccountSetting {
 
     const NAME: &'static str = "PutAccountSetting";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {
@@ -198,8 +198,8 @@ impl Operation for PutAccountSettingDefault {
 
     const NAME: &'static str = "PutAccountSettingDefault";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {
@@ -228,8 +228,8 @@ impl Operation for DeleteAccountSetting {
 
     const NAME: &'static str = "DeleteAccountSetting";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {

@@ -5,7 +5,7 @@ use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_orchestrator::identifiers::{NamedResource, resource};
 use wharfinger_orchestrator::model::Tag;
 
-use crate::resource::{ResourceId, home, pairs};
+use crate::resource::{EcsResourceId, home, pairs};
 use crate::{Ecs, Error, Result};
 
 fn named(scope: &RequestScope, arn: &str) -> Result<NamedResource> {
@@ -28,7 +28,7 @@ impl Operation for TagResource {
 
     const NAME: &'static str = "TagResource";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         Ok(named(scope, &self.resource_arn)?.into())
     }
 
@@ -60,7 +60,7 @@ impl Operation for UntagResource {
 
     const NAME: &'static str = "UntagResource";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         Ok(named(scope, &self.resource_arn)?.into())
     }
 
@@ -94,7 +94,7 @@ impl Operation for ListTagsForResource {
 
     const NAME: &'static str = "ListTagsForResource";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         Ok(named(scope, &self.resource_arn)?.into())
     }
 

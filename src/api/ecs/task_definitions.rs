@@ -11,7 +11,7 @@ use wharfinger_orchestrator::model::{
 use wharfinger_orchestrator::{FamilyStatus, TaskDefinitionListing, role_arn};
 
 use crate::demands::{TASKS_SERVICE, pass_role, with_tags};
-use crate::resource::{ResourceId, home};
+use crate::resource::{EcsResourceId, home};
 use crate::views::{EpochSeconds, Failure};
 use crate::{Ecs, Result, error, paging};
 
@@ -86,9 +86,9 @@ impl Operation for RegisterTaskDefinition {
 
     const NAME: &'static str = "RegisterTaskDefinition";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         let name = format!("task-definition/{}:*", self.family);
-        Ok(ResourceId::Named(home(scope), name))
+        Ok(EcsResourceId::Named(home(scope), name))
     }
 
     /// The roles are handed to the containers of tasks.
@@ -171,8 +171,8 @@ impl Operation for DescribeTaskDefinition {
 
     const NAME: &'static str = "DescribeTaskDefinition";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     async fn run(self, cx: &Context<Ecs>) -> Result<TaskDefinitionOutput> {
@@ -211,8 +211,8 @@ impl Operation for DeregisterTaskDefinition {
 
     const NAME: &'static str = "DeregisterTaskDefinition";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     async fn run(self, cx: &Context<Ecs>) -> Result<DeregisterTaskDefinitionOutput> {
@@ -244,8 +244,8 @@ impl Operation for DeleteTaskDefinitions {
 
     const NAME: &'static str = "DeleteTaskDefinitions";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Named(
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Named(
             home(scope),
             "task-definition/*".to_owned(),
         ))
@@ -256,13 +256,13 @@ impl Operation for DeleteTaskDefinitions {
         let home = home(scope);
         let demands = self.task_definitions.iter().map(|text| {
             let id = match FamilyRevision::parse(&home, text) {
-                Some(FamilyRevision { family, revision }) => ResourceId::TaskDefinition {
+                Some(FamilyRevision { family, revision }) => EcsResourceId::TaskDefinition {
                     home: home.clone(),
                     family,
                     revision,
                 },
                 // It names nothing, and the response says so to those who may delete all.
-                None => ResourceId::Named(home.clone(), "task-definition/*".to_owned()),
+                None => EcsResourceId::Named(home.clone(), "task-definition/*".to_owned()),
             };
             Demand::new(Self::ACTION, id)
         });
@@ -322,8 +322,8 @@ impl Operation for ListTaskDefinitions {
 
     const NAME: &'static str = "ListTaskDefinitions";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     async fn run(self, cx: &Context<Ecs>) -> Result<ListTaskDefinitionsOutput> {
@@ -382,8 +382,8 @@ impl Operation for ListTaskDefinitionFamilies {
 
     const NAME: &'static str = "ListTaskDefinitionFamilies";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Account(home(scope)))
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
+        Ok(EcsResourceId::Account(home(scope)))
     }
 
     async fn run(self, cx: &Context<Ecs>) -> Result<ListTaskDefinitionFamiliesOutput> {

@@ -9,7 +9,7 @@ use wharfinger_orchestrator::model::{ClusterName, Task, TaskId};
 use wharfinger_orchestrator::{Protection, ProtectionFailure};
 
 use crate::paging::MAX_ITEMS;
-use crate::resource::{ResourceId, cluster_id, cluster_of};
+use crate::resource::{EcsResourceId, cluster_id, cluster_of};
 use crate::tasks::{on_tasks, task_ids};
 use crate::views::{EpochSeconds, Failure};
 use crate::{Ecs, Result, error};
@@ -92,7 +92,7 @@ impl Operation for GetTaskProtection {
 
     const NAME: &'static str = "GetTaskProtection";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, Some(&self.cluster))
     }
 
@@ -155,7 +155,7 @@ impl Operation for UpdateTaskProtection {
 
     const NAME: &'static str = "UpdateTaskProtection";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, Some(&self.cluster))
     }
 

@@ -11,7 +11,7 @@ use wharfinger_orchestrator::model::{
 
 use crate::demands::in_cluster;
 use crate::paging::{self, MAX_ITEMS};
-use crate::resource::{ResourceId, cluster_id, cluster_of};
+use crate::resource::{EcsResourceId, cluster_id, cluster_of};
 use crate::task_view::TaskView;
 use crate::views::Failure;
 use crate::{Ecs, Result, error};
@@ -22,7 +22,7 @@ const USUAL_REASON: &str = "Task stopped by user";
 /// Demands of an action on tasks.
 pub(super) fn on_tasks(action: &str, cluster: &ClusterName, tasks: &[TaskId]) -> Vec<Demand<Ecs>> {
     let demand = |task: &TaskId| {
-        let id = ResourceId::Task(cluster.clone(), task.clone());
+        let id = EcsResourceId::Task(cluster.clone(), task.clone());
         in_cluster(action, id, cluster)
     };
     tasks.iter().map(demand).collect()
@@ -80,7 +80,7 @@ impl Operation for StopTask {
 
     const NAME: &'static str = "StopTask";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
@@ -142,7 +142,7 @@ impl Operation for DescribeTasks {
 
     const NAME: &'static str = "DescribeTasks";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
@@ -229,17 +229,17 @@ impl Operation for ListTasks {
 
     const NAME: &'static str = "ListTasks";
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
         cluster_id(scope, self.cluster.as_deref())
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {
         let cluster = cluster_of(scope, self.cluster.as_deref())?;
         let listed = match &self.container_instance {
-            Some(text) => ResourceId::Instance(cluster.clone(), instance_id(&cluster, text)?),
+            Some(text) => EcsResourceId::Instance(cluster.clone(), instance_id(&cluster, text)?),
             None => {
                 let all = format!("container-instance/{}/*", cluster.name);
-                ResourceId::Named(cluster.home.clone(), all)
+                EcsResourceId::Named(cluster.home.clone(), all)
             }
         };
         Ok(vec![in_cluster(Self::ACTION, listed, &cluster)])

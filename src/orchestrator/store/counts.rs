@@ -75,11 +75,11 @@ pub(crate) fn services_of_cluster(
     )
 }
 
-/// Active and draining instances of a cluster, without those that serve Fargate.
+/// Active and draining instances of a cluster.
 pub(crate) fn instances_of_cluster(tx: &mut Tx<'_>, cluster: &ClusterId) -> db::Result<i64> {
     let count = tx.query_optional(
-        "SELECT COUNT(*) FROM container_instances WHERE cluster_id = ?1 \
-         AND status IN ('ACTIVE', 'DRAINING') AND details NOT LIKE '%\"isFargate\":true%'",
+        "SELECT COUNT(*) FROM container_instances
+         WHERE cluster_id = ?1 AND status IN ('ACTIVE', 'DRAINING')",
         params![&cluster.0],
         |row| Ok(row.integer(0)),
     )?;
