@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wharfinger_base::Timestamp;
 
-use super::{
+use crate::model::{
     CapacityProviderStrategyItem, ClusterConfiguration, ClusterId, ClusterName,
     ClusterServiceConnectDefaults, ClusterSetting, Tag, wire_enum,
 };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::{HealthStatus, KeyValuePair, TransportProtocol};
+use crate::model::{HealthStatus, KeyValuePair, TransportProtocol};
 
 /// `Container` of the service model.
 #[skip_serializing_none]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::wire_enum;
+use crate::model::wire_enum;
 
 /// `DeploymentConfiguration` of the service model.
 #[skip_serializing_none]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use wharfinger_base::Timestamp;
 
-use super::{Attribute, ClusterId, InstanceId, Tag, VersionInfo, wire_enum};
+use crate::model::{Attribute, ClusterId, InstanceId, Tag, VersionInfo, wire_enum};
 
 wire_enum! {
     /// The states of a container instance.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::{EnvironmentFile, EphemeralStorage, KeyValuePair, ResourceRequirement};
+use crate::model::{EnvironmentFile, EphemeralStorage, KeyValuePair, ResourceRequirement};
 
 /// `TaskOverride` of the service model.
 #[skip_serializing_none]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wharfinger_base::Timestamp;
 
-use super::{
+use crate::model::{
     AvailabilityZoneRebalancing, CapacityProviderStrategyItem, ClusterId, DeploymentConfiguration,
     DeploymentController, DeploymentId, DeploymentRolloutState, FamilyRevision, LaunchType,
     LoadBalancer, NetworkConfiguration, PlacementConstraint, PlacementStrategy, PropagateTags,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::{KeyValuePair, wire_enum};
+use crate::model::{KeyValuePair, wire_enum};
 
 /// `RuntimePlatform` of the service model.
 #[skip_serializing_none]

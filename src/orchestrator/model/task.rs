@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wharfinger_base::Timestamp;
 
-use super::{
+use crate::model::{
     Attachment, Attribute, ClusterId, Connectivity, Container, DeploymentId, FamilyRevision,
     HealthStatus, InstanceId, LaunchType, NetworkConfiguration, PlacementConstraint,
     PlacementStrategy, Reservation, ServiceId, Tag, TaskId, TaskOverride, TaskStopCode, wire_enum,

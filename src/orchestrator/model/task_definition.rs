@@ -5,7 +5,7 @@ use serde_with::skip_serializing_none;
 use wharfinger_aws::Arn;
 use wharfinger_base::Timestamp;
 
-use super::{
+use crate::model::{
     AccountRegion, Attribute, Compatibility, ContainerDefinition, EphemeralStorage, FamilyRevision,
     IpcMode, NetworkMode, PidMode, ProxyConfiguration, RuntimePlatform, Tag,
     TaskDefinitionPlacementConstraint, TaskDefinitionStatus, Volume,

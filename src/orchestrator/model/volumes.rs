@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 
-use super::wire_enum;
+use crate::model::wire_enum;
 
 /// `Volume` of the service model.
 #[skip_serializing_none]
