@@ -17,7 +17,6 @@ pub mod payload;
 pub mod placement;
 mod reconcile;
 mod registration;
-#[allow(dead_code, reason = "its callers are being written")]
 mod service_wake;
 mod services;
 #[cfg(test)]

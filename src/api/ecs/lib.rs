@@ -5,7 +5,6 @@ mod attributes;
 mod capacity_providers;
 mod cluster_view;
 mod clusters;
-#[allow(dead_code, reason = "its callers are being written")]
 mod demands;
 mod error;
 mod instance_view;

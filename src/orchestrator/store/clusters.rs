@@ -71,16 +71,6 @@ pub(crate) fn page(
     )
 }
 
-/// Up to `limit` active clusters of all accounts and regions with identifiers after `after`.
-pub(crate) fn active_after(tx: &mut Tx<'_>, after: &str, limit: usize) -> db::Result<Vec<Cluster>> {
-    tx.query(
-        "SELECT cluster_id, account, region, name, status, created_at, details FROM clusters
-         WHERE cluster_id > ?1 AND status = ?2 ORDER BY cluster_id LIMIT ?3",
-        params![after, ClusterStatus::Active.as_str(), row_count(limit)],
-        read,
-    )
-}
-
 /// Writes the status and details of a cluster.
 pub(crate) fn update(tx: &mut Tx<'_>, cluster: &Cluster) -> db::Result<()> {
     tx.execute(
@@ -183,7 +173,6 @@ mod tests {
                 let home = first.name.home.clone();
                 assert_eq!(page(tx, &home, "", 1)?, [first.clone()]);
                 assert_eq!(page(tx, &home, "a", 9)?, vec![other.clone()]);
-                assert_eq!(active_after(tx, "", 9)?, [other.clone(), first.clone()]);
                 let using = with_capacity_provider(tx, &home, "of-a")?;
                 assert_eq!(using.as_ref(), Some(&first));
                 first.status = ClusterStatus::Inactive;
