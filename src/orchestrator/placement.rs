@@ -25,5 +25,5 @@ pub use needs::{LaunchKind, Needs};
 pub use node::Node;
 pub use query::{Expression, QueryError};
 pub use refusal::Refusal;
-pub use scale_in::{Candidate, choose_for_scale_in};
+pub(crate) use scale_in::{Occupied, scale_in_order};
 pub use strategies::{Strategies, StrategyError};

@@ -1,11 +1,14 @@
 //! PURE: what a decision about a service may know.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wharfinger_base::Timestamp;
 
 use crate::deployment::bounds::{Breaker, Percents};
-use crate::model::{DeploymentId, DeploymentRolloutState, InstanceId, TaskId};
+use crate::model::{Capacity, DeploymentId, DeploymentRolloutState, InstanceId, TaskId};
+use crate::placement::Strategies;
 
 /// A service with its deployments and tasks, as one transaction read them.
 #[derive(Clone, Debug)]
@@ -39,6 +42,8 @@ pub(crate) struct ServiceFacts {
     pub(crate) healthy_after: Duration,
     /// How long the health of a task is ignored after it has started.
     pub(crate) grace: Duration,
+    /// How tasks are placed, which is also how they are stopped.
+    pub(crate) strategies: Strategies,
 }
 
 /// What the service keeps.
@@ -135,6 +140,9 @@ pub(crate) struct InstanceFacts {
     pub(crate) role: InstanceRole,
     /// Whether tasks run there that are not of this service.
     pub(crate) has_other_tasks: bool,
+    pub(crate) remaining: Capacity,
+    /// By name.
+    pub(crate) attributes: Arc<BTreeMap<String, Option<String>>>,
 }
 
 /// Why a task stopped, as far as decisions need it.

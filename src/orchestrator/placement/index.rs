@@ -182,7 +182,7 @@ impl ClusterNodes {
 
 /// The next state of a sequence of random numbers (`SplitMix64`, finalised): decisions draw from it
 /// so that they repeat with their seed.
-pub(super) fn next_random(state: u64) -> u64 {
+fn next_random(state: u64) -> u64 {
     let mut mixed = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -29,7 +29,7 @@ pub struct Node {
     pub tcp_ports: BTreeSet<u16>,
     pub udp_ports: BTreeSet<u16>,
     /// By name.
-    pub(super) attributes: Arc<BTreeMap<String, Option<String>>>,
+    attributes: Arc<BTreeMap<String, Option<String>>>,
     /// The tasks on the instance by group, each at least one.
     groups: BTreeMap<String, u32>,
     pub(super) pending_tasks: u32,
@@ -75,6 +75,11 @@ impl Node {
     /// The value of an attribute: `Some(None)` for one without a value.
     pub fn attribute(&self, name: &str) -> Option<Option<&str>> {
         self.attributes.get(name).map(Option::as_deref)
+    }
+
+    /// All attributes by name.
+    pub(crate) fn attributes(&self) -> Arc<BTreeMap<String, Option<String>>> {
+        Arc::clone(&self.attributes)
     }
 
     /// The availability zone.

@@ -1,270 +1,213 @@
 //! Which tasks of a service are stopped first. PURE.
 //!
-//! Source: ECS developer guide, "Service scheduler" and "Task placement strategies": spread tasks
-//! leave the fullest zone and instance first, packed ones the instance that has most left. What the
-//! guide leaves open: tasks of earlier deployments go before those of the newest, unhealthy before
-//! healthy, pending before running.
+//! Source: ECS developer guide, "Service scheduler" and "Task placement strategies": tasks that are
+//! spread leave the fullest zone and instance first, packed ones the instance that has most left.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
-use wharfinger_base::Timestamp;
+use crate::model::Capacity;
+use crate::placement::strategies::{MAX_STRATEGIES, Strategies, Strategy};
 
-use crate::model::{
-    Capacity, DeploymentId, HealthStatus, InstanceId, Reservation, Task, TaskId, TaskStatus,
-};
-use crate::placement::Node;
-use crate::placement::index::next_random;
-use crate::placement::strategies::{Strategies, Strategy};
-
-/// A task that could be stopped.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    task: TaskId,
-    is_protected: bool,
-    /// Which tasks go first, the lowest before others.
-    class: u8,
-    reservation: Reservation,
-    instance: Option<InstanceId>,
-    remaining: Capacity,
-    attributes: Arc<BTreeMap<String, Option<String>>>,
+/// An instance with tasks of a service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Occupied<'a> {
+    /// By name; `None` for tasks without an instance that is known.
+    pub(crate) attributes: Option<&'a BTreeMap<String, Option<String>>>,
+    pub(crate) remaining: Capacity,
+    /// All tasks of the service on it, since those that stay count too.
+    pub(crate) tasks: usize,
+    /// Those that may be stopped, by whatever number the caller has for them; the last one is
+    /// stopped first.
+    pub(crate) candidates: Vec<usize>,
 }
 
-impl Candidate {
-    /// A task with its instance, where the newest deployment is `primary`.
-    pub fn new(
-        task: &Task,
-        node: Option<&Node>,
-        primary: Option<&DeploymentId>,
-        now: Timestamp,
-    ) -> Self {
-        let is_current = primary.is_none() || task.deployment.as_ref() == primary;
-        let is_healthy = task.details.health_status != Some(HealthStatus::Unhealthy);
-        let is_running = task.last_status >= TaskStatus::Running;
-        Self {
-            task: task.id.clone(),
-            is_protected: task.protected_until.is_some_and(|until| until > now),
-            class: u8::from(is_current) * 4 + u8::from(is_healthy) * 2 + u8::from(is_running),
-            reservation: task.details.reservation.clone(),
-            instance: task.instance.clone(),
-            remaining: node.map(|node| node.remaining).unwrap_or_default(),
-            attributes: node
-                .map(|node| Arc::clone(&node.attributes))
-                .unwrap_or_default(),
-        }
+impl<'a> Occupied<'a> {
+    fn attribute(&self, name: &str) -> Option<&'a str> {
+        self.attributes?.get(name)?.as_deref()
     }
 }
 
-/// Up to `count` of the tasks, in the order in which they are to be stopped; protected ones never.
-/// The candidates are all tasks of the service, since those that stay count for their zones and
-/// instances. `seed` decides among equals. Takes time in the order of `count` times the number of
-/// tasks.
-pub fn choose_for_scale_in(
-    candidates: &[Candidate],
+/// By what instances of the same attributes are compared, the greatest first. Strategies that look
+/// at attributes, or at nothing, have 0.
+type Rank = [i64; MAX_STRATEGIES];
+
+/// Instances with the same values of the attributes that are spread over.
+struct Bucket {
+    /// For each strategy that spreads over an attribute: where the count of the value is.
+    values: Vec<usize>,
+    occupied: BTreeSet<(Rank, usize)>,
+}
+
+/// The candidates in the order in which they are to be stopped, so that those left at any time are
+/// placed as the strategies want it. Tasks of a service count as equally large.
+pub(crate) fn scale_in_order(
+    mut occupied: Vec<Occupied<'_>>,
     strategies: &Strategies,
-    count: usize,
-    seed: u64,
-) -> Vec<TaskId> {
-    let mut random = seed;
-    let keys: Vec<Key> = strategies
+) -> Vec<usize> {
+    let spreads: Vec<(usize, &str)> = strategies
         .iter()
-        .map(|one| Key::new(one, candidates))
+        .enumerate()
+        .filter_map(|(position, one)| match one {
+            Strategy::SpreadAttribute(name) => Some((position, name.as_str())),
+            _ => None,
+        })
         .collect();
-    let mut state = State::new(keys, candidates);
-    let mut left: Vec<usize> = (0..candidates.len())
-        .filter(|one| !candidates[*one].is_protected)
-        .collect();
-    let mut chosen = Vec::new();
-    while chosen.len() < count && !left.is_empty() {
-        let class = left.iter().map(|one| candidates[*one].class).min();
-        let mut best: Vec<usize> = Vec::new();
-        let mut best_rank = Vec::new();
-        let of_class = left
+    let mut counts: Vec<i64> = Vec::new();
+    let mut count_of: BTreeMap<(usize, Option<&str>), usize> = BTreeMap::new();
+    let mut buckets: BTreeMap<Vec<Option<&str>>, Bucket> = BTreeMap::new();
+    for (place, one) in occupied.iter().enumerate() {
+        let key = spreads.iter().map(|(_, name)| one.attribute(name));
+        let key: Vec<Option<&str>> = key.collect();
+        let values: Vec<usize> = spreads
             .iter()
-            .enumerate()
-            .filter(|(_, one)| Some(candidates[**one].class) == class);
-        for (position, one) in of_class {
-            let rank = state.rank(*one, candidates);
-            match rank.cmp(&best_rank) {
-                std::cmp::Ordering::Greater => {
-                    best_rank = rank;
-                    best = vec![position];
+            .zip(&key)
+            .map(|((position, _), value)| {
+                let next = counts.len();
+                let count = *count_of.entry((*position, *value)).or_insert(next);
+                if count == next {
+                    counts.push(0);
                 }
-                std::cmp::Ordering::Equal => best.push(position),
-                std::cmp::Ordering::Less => {}
-            }
+                count
+            })
+            .collect();
+        for value in &values {
+            counts[*value] += tasks(one);
         }
-        random = next_random(random);
-        let any = usize::try_from(random % best.len().max(1) as u64).unwrap_or_default();
-        let Some(position) = best.get(any) else {
-            return chosen;
-        };
-        let stopped = left.swap_remove(*position);
-        state.stop(stopped, candidates);
-        chosen.push(candidates[stopped].task.clone());
-    }
-    chosen
-}
-
-/// Reads the value by which tasks are spread.
-type ValueOf<'a> = dyn Fn(&Candidate) -> Option<&str> + 'a;
-
-/// By what a strategy compares tasks.
-enum Key {
-    /// The number of each task's value: the one with more tasks is left first.
-    Value(Vec<usize>, Vec<i64>),
-    Cpu,
-    Memory,
-    Nothing,
-}
-
-impl Key {
-    fn new(strategy: &Strategy, candidates: &[Candidate]) -> Self {
-        let value_of: Box<ValueOf<'_>> = match strategy {
-            Strategy::SpreadAttribute(name) => {
-                Box::new(move |one| one.attributes.get(name).and_then(|value| value.as_deref()))
-            }
-            Strategy::SpreadInstance => {
-                Box::new(|one| one.instance.as_ref().map(|id| id.0.as_str()))
-            }
-            Strategy::BinpackCpu => return Self::Cpu,
-            Strategy::BinpackMemory => return Self::Memory,
-            Strategy::Random => return Self::Nothing,
-        };
-        let mut numbers: HashMap<Option<&str>, usize> = HashMap::new();
-        let mut counts = Vec::new();
-        let values = candidates.iter().map(|one| {
-            let next = numbers.len();
-            let number = *numbers.entry(value_of(one)).or_insert(next);
-            if number == next {
-                counts.push(0);
-            }
-            counts[number] += 1;
-            number
+        let bucket = buckets.entry(key).or_insert_with(|| Bucket {
+            values,
+            occupied: BTreeSet::new(),
         });
-        let values = values.collect();
-        Self::Value(values, counts)
-    }
-}
-
-/// How full zones and instances are while tasks are chosen.
-struct State {
-    keys: Vec<Key>,
-    remaining: HashMap<InstanceId, Capacity>,
-}
-
-impl State {
-    fn new(keys: Vec<Key>, candidates: &[Candidate]) -> Self {
-        let remaining = candidates
-            .iter()
-            .filter_map(|one| Some((one.instance.clone()?, one.remaining)));
-        Self {
-            keys,
-            remaining: remaining.collect(),
+        if !one.candidates.is_empty() {
+            bucket.occupied.insert((rank(strategies, one), place));
         }
     }
-
-    /// A task with a greater rank is stopped before.
-    fn rank(&self, one: usize, candidates: &[Candidate]) -> Vec<i64> {
-        let candidate = &candidates[one];
-        let remaining = candidate
-            .instance
-            .as_ref()
-            .and_then(|instance| self.remaining.get(instance));
-        let remaining = remaining.copied().unwrap_or_default();
-        let ranks = self.keys.iter().map(|key| match key {
-            Key::Value(values, counts) => counts[values[one]],
-            Key::Cpu => remaining.cpu + candidate.reservation.cpu,
-            Key::Memory => remaining.memory_mib + candidate.reservation.memory_mib,
-            Key::Nothing => 0,
-        });
-        // One more, so that no rank equals that of an empty list.
-        ranks.chain([0]).collect()
-    }
-
-    fn stop(&mut self, one: usize, candidates: &[Candidate]) {
-        for key in &mut self.keys {
-            if let Key::Value(values, counts) = key {
-                counts[values[one]] -= 1;
+    let mut ordered = Vec::new();
+    loop {
+        let fullest = buckets.values_mut().filter_map(|bucket| {
+            let (mut rank, _) = *bucket.occupied.last()?;
+            for ((position, _), value) in spreads.iter().zip(&bucket.values) {
+                rank[*position] = counts[*value];
             }
+            Some((rank, bucket))
+        });
+        let Some((_, bucket)) = fullest.max_by_key(|(rank, _)| *rank) else {
+            return ordered;
+        };
+        let Some((_, place)) = bucket.occupied.pop_last() else {
+            return ordered;
+        };
+        for value in &bucket.values {
+            counts[*value] -= 1;
         }
-        let candidate = &candidates[one];
-        let instance = candidate.instance.as_ref();
-        if let Some(remaining) = instance.and_then(|id| self.remaining.get_mut(id)) {
-            remaining.cpu += candidate.reservation.cpu;
-            remaining.memory_mib += candidate.reservation.memory_mib;
+        let one = &mut occupied[place];
+        one.tasks = one.tasks.saturating_sub(1);
+        ordered.extend(one.candidates.pop());
+        if !one.candidates.is_empty() {
+            bucket.occupied.insert((rank(strategies, one), place));
         }
     }
+}
+
+fn tasks(one: &Occupied<'_>) -> i64 {
+    i64::try_from(one.tasks).unwrap_or(i64::MAX)
+}
+
+fn rank(strategies: &Strategies, one: &Occupied<'_>) -> Rank {
+    let mut rank = Rank::default();
+    for (position, strategy) in strategies.iter().enumerate() {
+        rank[position] = match strategy {
+            Strategy::SpreadAttribute(_) | Strategy::Random => 0,
+            Strategy::SpreadInstance => tasks(one),
+            Strategy::BinpackCpu => one.remaining.cpu,
+            Strategy::BinpackMemory => one.remaining.memory_mib,
+        };
+    }
+    rank
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::model::{PlacementStrategy, PlacementStrategyType};
 
-    fn candidate(task: &str, zone: &str, instance: &str) -> Candidate {
-        let zone = ("ecs.availability-zone".to_owned(), Some(zone.to_owned()));
-        Candidate {
-            task: TaskId(task.to_owned()),
-            is_protected: false,
-            class: 7,
-            reservation: Reservation {
-                memory_mib: 10,
-                ..Reservation::default()
-            },
-            instance: Some(InstanceId(instance.to_owned())),
-            remaining: Capacity::default(),
-            attributes: Arc::new(BTreeMap::from([zone])),
+    type Attributes = BTreeMap<String, Option<String>>;
+
+    /// The attributes of instances in three zones.
+    fn zones() -> [Attributes; 3] {
+        ["a", "b", "c"].map(|zone| {
+            let name = "ecs.availability-zone".to_owned();
+            BTreeMap::from([(name, Some(zone.to_owned()))])
+        })
+    }
+
+    fn instance<'a>(zone: &'a Attributes, tasks: usize, candidates: &[usize]) -> Occupied<'a> {
+        Occupied {
+            attributes: Some(zone),
+            tasks,
+            candidates: candidates.to_vec(),
+            ..Occupied::default()
         }
     }
 
-    fn choose(candidates: &[Candidate], strategies: &Strategies, count: usize) -> Vec<String> {
-        let mut first = None;
-        for seed in 0..8 {
-            let chosen = choose_for_scale_in(candidates, strategies, count, seed);
-            let mut chosen: Vec<String> = chosen.into_iter().map(|task| task.0).collect();
-            chosen.sort();
-            let first = first.get_or_insert_with(|| chosen.clone());
-            assert_eq!(*first, chosen, "the expectation has no ties");
-        }
-        first.unwrap_or_default()
+    fn strategies(kind: PlacementStrategyType, field: &str) -> Strategies {
+        let one = PlacementStrategy {
+            kind: Some(kind),
+            field: Some(field.to_owned()),
+        };
+        Strategies::parse(&[one]).expect("a strategy")
     }
 
     #[test]
     fn the_fullest_zone_and_instance_lose_tasks_first() {
-        let mut tasks = vec![
-            candidate("a1", "a", "i1"),
-            candidate("a2", "a", "i2"),
-            candidate("a3", "a", "i2"),
-            candidate("b1", "b", "i3"),
+        let [a, b, _] = &zones();
+        let occupied = vec![
+            instance(a, 1, &[0]),
+            instance(a, 3, &[1, 2]),
+            instance(b, 1, &[4]),
         ];
-        tasks[1].is_protected = true;
-        let default = Strategies::default();
-        assert_eq!(choose(&tasks, &default, 1), ["a3"]);
-        assert_eq!(choose(&tasks, &default, 9), ["a1", "a3", "b1"]);
-    }
-
-    #[test]
-    fn earlier_deployments_go_before_zones_count() {
-        let mut tasks = vec![
-            candidate("a1", "a", "i1"),
-            candidate("a2", "a", "i2"),
-            candidate("b1", "b", "i3"),
-        ];
-        tasks[2].class = 3;
-        assert_eq!(choose(&tasks, &Strategies::default(), 1), ["b1"]);
+        let order = scale_in_order(occupied, &Strategies::default());
+        assert_eq!(order[..2], [2, 1]);
+        assert_eq!(order.len(), 4);
     }
 
     #[test]
     fn packed_tasks_leave_the_emptiest_instance() {
-        let mut tasks = vec![candidate("a", "z", "i1"), candidate("b", "z", "i2")];
-        tasks[0].remaining.memory_mib = 100;
-        tasks[1].remaining.memory_mib = 200;
-        let binpack = PlacementStrategy {
-            kind: Some(PlacementStrategyType::Binpack),
-            field: Some("memory".to_owned()),
-        };
-        let binpack = Strategies::parse(&[binpack]).expect("a strategy");
-        assert_eq!(choose(&tasks, &binpack, 1), ["b"]);
+        let [a, ..] = &zones();
+        let mut occupied = vec![instance(a, 9, &[0]), instance(a, 1, &[1])];
+        occupied[0].remaining.memory_mib = 100;
+        occupied[1].remaining.memory_mib = 200;
+        let binpack = strategies(PlacementStrategyType::Binpack, "memory");
+        assert_eq!(scale_in_order(occupied, &binpack), [1, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn each_stop_is_in_the_fullest_zone_that_has_a_candidate(
+            shape in prop::collection::vec((0..3_usize, 0..4_usize, 0..3_usize), 0..12),
+        ) {
+            let zones = zones();
+            let mut next = 0;
+            let (mut zone_of, mut totals, mut left) = (Vec::new(), [0_usize; 3], [0_usize; 3]);
+            let occupied = shape.iter().map(|(zone, candidates, others)| {
+                let numbers: Vec<usize> = (next..next + candidates).collect();
+                next += candidates;
+                zone_of.extend(numbers.iter().map(|_| *zone));
+                totals[*zone] += candidates + others;
+                left[*zone] += candidates;
+                instance(&zones[*zone], candidates + others, &numbers)
+            });
+            let occupied: Vec<_> = occupied.collect();
+            let order = scale_in_order(occupied, &Strategies::default());
+            prop_assert_eq!(order.len(), next);
+            for stopped in order {
+                let zone = zone_of[stopped];
+                let fullest = (0..3).filter(|one| left[*one] > 0).map(|one| totals[one]).max();
+                prop_assert_eq!(Some(totals[zone]), fullest);
+                totals[zone] -= 1;
+                left[zone] -= 1;
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Reads what a decision about a service may know.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wharfinger_db::Tx;
@@ -11,12 +12,12 @@ use crate::deployment::{
 };
 use crate::error::Result;
 use crate::model::{
-    AvailabilityZoneRebalancing, Cluster, Deployment, DeploymentRolloutState, DesiredStatus,
-    HealthStatus, InstanceId, InstanceStatus, LaunchType, SchedulingStrategy, Service,
-    ServiceDeploymentStatus, ServiceId, ServiceStatus, TaskDefinition, TaskOverride, TaskStatus,
-    TaskStopCode,
+    AvailabilityZoneRebalancing, Capacity, Cluster, Deployment, DeploymentRolloutState,
+    DesiredStatus, HealthStatus, InstanceId, InstanceStatus, LaunchType, SchedulingStrategy,
+    Service, ServiceDeploymentStatus, ServiceId, ServiceStatus, TaskDefinition, TaskOverride,
+    TaskStatus, TaskStopCode,
 };
-use crate::placement::{ClusterNodes, LaunchKind, Needs, Node, Refusal};
+use crate::placement::{ClusterNodes, LaunchKind, Needs, Node, Refusal, Strategies};
 use crate::services::{ServiceSettings, history, rules};
 use crate::store::service_tasks::{StoppedTask, UnfinishedTask};
 use crate::store::{clusters, deployments, service_tasks, services, task_definitions};
@@ -173,6 +174,8 @@ impl ServiceRows {
             is_steady: details.is_steady,
             healthy_after: settings.healthy_after,
             grace: Duration::from_secs(u64::try_from(grace).unwrap_or_default()),
+            // Checked when the service was made.
+            strategies: Strategies::parse(&details.placement_strategy).unwrap_or_default(),
         }
     }
 
@@ -207,6 +210,8 @@ impl ServiceRows {
                 },
                 has_other_tasks: node.status == InstanceStatus::Draining
                     && node.groups().any(is_other),
+                remaining: node.remaining,
+                attributes: node.attributes(),
             });
         }
         // An instance that is not known any more.
@@ -218,6 +223,8 @@ impl ServiceRows {
                     zone: None,
                     role: InstanceRole::Unfit,
                     has_other_tasks: false,
+                    remaining: Capacity::default(),
+                    attributes: Arc::default(),
                 });
             }
         }

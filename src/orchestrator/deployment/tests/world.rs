@@ -1,5 +1,7 @@
 //! A service whose tasks start, end and stop as a test says.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wharfinger_base::Timestamp;
@@ -7,7 +9,8 @@ use wharfinger_base::Timestamp;
 use super::super::plan::Plan;
 use super::super::view::Health;
 use super::super::*;
-use crate::model::{DeploymentId, DeploymentRolloutState, InstanceId, TaskId};
+use crate::model::{Capacity, DeploymentId, DeploymentRolloutState, InstanceId, TaskId};
+use crate::placement::Strategies;
 
 const HEALTHY_AFTER: Duration = Duration::from_secs(40);
 
@@ -27,6 +30,11 @@ impl World {
             zone: Some(["a", "b", "c"][number % 3].to_owned()),
             role: InstanceRole::Usable,
             has_other_tasks: false,
+            remaining: Capacity::default(),
+            attributes: Arc::new(BTreeMap::from([(
+                "ecs.availability-zone".to_owned(),
+                Some(["a", "b", "c"][number % 3].to_owned()),
+            )])),
         };
         let service = ServiceFacts {
             is_draining: false,
@@ -46,6 +54,7 @@ impl World {
             is_steady: false,
             healthy_after: HEALTHY_AFTER,
             grace: Duration::ZERO,
+            strategies: Strategies::default(),
         };
         let mut world = Self {
             view: View {
