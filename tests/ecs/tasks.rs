@@ -317,6 +317,12 @@ async fn tasks_are_listed_by_each_filter_and_in_pages() {
     let request = json!({"cluster": "web", "startedBy": "one", "family": "sleep"});
     let message = "When startedBy is specified, it must be the only filter.";
     world.ecs.refused("ListTasks", request, code, message).await;
+    let request = json!({"cluster": "web", "serviceName": "none"});
+    let missing = "ServiceNotFoundException";
+    world
+        .ecs
+        .refused("ListTasks", request, missing, "Service not found.")
+        .await;
     let request = json!({"cluster": "web", "nextToken": "x"});
     world
         .ecs

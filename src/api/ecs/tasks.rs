@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
-use wharfinger_orchestrator::TaskFilter;
 use wharfinger_orchestrator::identifiers::{instance_id, service_name, task_id};
 use wharfinger_orchestrator::model::{
-    ClusterName, DesiredStatus, LaunchType, TaskId, TaskStopCode,
+    Cluster, ClusterName, DesiredStatus, LaunchType, TaskId, TaskStopCode,
 };
+use wharfinger_orchestrator::{Orchestrator, TaskFilter};
 
 use crate::demands::in_cluster;
 use crate::paging::{self, MAX_ITEMS};
@@ -194,7 +194,14 @@ pub(super) struct ListTasksOutput {
 
 impl ListTasks {
     /// The conditions; `None` where no task can meet them.
-    fn filter(&self, cluster: &ClusterName) -> Result<Option<TaskFilter>> {
+    ///
+    /// # Errors
+    /// `ServiceNotFoundException`, `InvalidParameterException`.
+    async fn filter(
+        &self,
+        orchestrator: &Orchestrator,
+        cluster: &Cluster,
+    ) -> Result<Option<TaskFilter>> {
         let others = self.family.is_some() || self.service_name.is_some();
         if self.started_by.is_some() && (others || self.container_instance.is_some()) {
             return Err(error::invalid_parameter(
@@ -206,16 +213,21 @@ impl ListTasks {
             return Ok(None);
         };
         let instance = self.container_instance.as_deref();
-        let service = self.service_name.as_deref();
-        let service = service
-            .map(|name| service_name(cluster, name))
-            .transpose()?;
+        let service = match self.service_name.as_deref() {
+            None => None,
+            Some(text) => {
+                let name = service_name(&cluster.name, text)?;
+                let found = orchestrator.services.find(cluster, &name).await?;
+                let missing = wharfinger_orchestrator::Error::ServiceNotFound;
+                Some(found.ok_or(missing)?.id)
+            }
+        };
         Ok(Some(TaskFilter {
             desired,
             instance: instance
-                .map(|text| instance_id(cluster, text))
+                .map(|text| instance_id(&cluster.name, text))
                 .transpose()?,
-            group: service.map(|name| format!("service:{name}")),
+            service,
             family: self.family.clone(),
             started_by: self.started_by.clone(),
             launch_type: self.launch_type,
@@ -250,7 +262,7 @@ impl Operation for ListTasks {
         let limit = paging::limit(self.max_results, MAX_ITEMS)?;
         let of = &cluster.name.name;
         let after = paging::position(Self::NAME, of, self.next_token.as_deref())?;
-        let Some(filter) = self.filter(&cluster.name)? else {
+        let Some(filter) = self.filter(&cx.state().orchestrator, cluster).await? else {
             return Ok(ListTasksOutput {
                 task_arns: Vec::new(),
                 next_token: None,

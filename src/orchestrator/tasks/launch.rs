@@ -18,7 +18,7 @@ const MAX_OVERRIDES: usize = 8192;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Launch {
     Type(LaunchType),
-    /// Of these providers; tasks wait where there is no room.
+    /// Of these providers; tasks wait where there is no capacity.
     Providers(LaunchType, Vec<CapacityProviderStrategyItem>),
 }
 

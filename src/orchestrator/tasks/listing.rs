@@ -4,7 +4,7 @@ use wharfinger_base::Page;
 use wharfinger_db::{self as db, Tx};
 
 use crate::error::Result;
-use crate::model::{ClusterId, DesiredStatus, InstanceId, LaunchType, Task, TaskId};
+use crate::model::{ClusterId, DesiredStatus, InstanceId, LaunchType, ServiceId, Task, TaskId};
 use crate::store::tasks::{self as store, TaskScope};
 use crate::tasks::Tasks;
 
@@ -17,7 +17,7 @@ const MAX_ROWS: usize = 5_000;
 pub struct TaskFilter {
     pub desired: DesiredStatus,
     pub instance: Option<InstanceId>,
-    pub group: Option<String>,
+    pub service: Option<ServiceId>,
     pub family: Option<String>,
     pub started_by: Option<String>,
     pub launch_type: Option<LaunchType>,
@@ -73,6 +73,9 @@ impl TaskFilter {
         if let Some(starter) = &self.started_by {
             return TaskScope::StartedBy(starter.clone());
         }
+        if let Some(service) = &self.service {
+            return TaskScope::Service(service.clone());
+        }
         let family = self.family.clone();
         family.map_or(TaskScope::Cluster, TaskScope::Family)
     }
@@ -84,7 +87,7 @@ impl TaskFilter {
         launch_type.is_none_or(|wanted| wanted == task.launch_type)
             && is(self.family.as_ref(), Some(&task.definition.family))
             && is(self.started_by.as_ref(), task.started_by.as_ref())
-            && is(self.group.as_ref(), Some(&task.group))
+            && (self.service.is_none() || self.service == task.service)
             && (self.instance.is_none() || self.instance == task.instance)
     }
 }

@@ -64,7 +64,7 @@ impl Tasks {
             Ok(decided) => decided,
             Err(error) => {
                 for job in jobs {
-                    job.answer(Err(error.clone()));
+                    job.respond(Err(error.clone()));
                 }
                 return Vec::new();
             }
@@ -72,21 +72,21 @@ impl Tasks {
         let mut again = Vec::new();
         for (mut job, (decision, fate)) in jobs.into_iter().zip(decisions.iter().zip(fates)) {
             match fate {
-                Fate::Stored => job.answer(Ok(Outcome::Started(StartedTasks {
+                Fate::Stored => job.respond(Ok(Outcome::Started(StartedTasks {
                     tasks: decision.tasks.clone(),
                     unplaced: decision.unplaced.clone(),
                 }))),
-                Fate::Outdated => job.answer(Ok(Outcome::Started(StartedTasks {
+                Fate::Outdated => job.respond(Ok(Outcome::Started(StartedTasks {
                     tasks: Vec::new(),
                     unplaced: None,
                 }))),
-                Fate::TokenUsed => job.answer(Ok(Outcome::TokenUsed)),
+                Fate::TokenUsed => job.respond(Ok(Outcome::TokenUsed)),
                 Fate::Lost => {
                     job.attempts += 1;
                     if job.attempts < MAX_ATTEMPTS {
                         again.push(job);
                     } else {
-                        job.answer(Err(Error::Index(db::Error::Conflict)));
+                        job.respond(Err(Error::Index(db::Error::Conflict)));
                     }
                 }
             }

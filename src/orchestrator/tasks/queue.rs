@@ -33,7 +33,7 @@ pub(super) enum Outcome {
 
 impl Job {
     /// Ends the request. The one who waited may have gone.
-    pub(super) fn answer(self, outcome: Result<Outcome>) {
+    pub(super) fn respond(self, outcome: Result<Outcome>) {
         let _ = self.reply.send(outcome);
     }
 }

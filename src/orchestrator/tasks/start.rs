@@ -17,7 +17,7 @@ use crate::tasks::request::{StartTasks, StartedTasks};
 
 impl Tasks {
     /// Starts tasks: they are placed and stored with the resources that they take, and their agents
-    /// are told. Tasks of capacity providers that find no room are stored and wait.
+    /// are told. Tasks of capacity providers that find no capacity are stored and wait.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for a constraint or strategy that is not valid;

@@ -315,7 +315,7 @@ async fn tasks_on_named_instances_say_what_each_lacks() {
 }
 
 #[tokio::test]
-async fn tasks_of_capacity_providers_wait_for_room() {
+async fn tasks_of_capacity_providers_wait_for_capacity() {
     for db in every_engine(crate::MIGRATIONS) {
         let world = World::on(db).await;
         world.add("a", Some("base")).await;
@@ -424,7 +424,7 @@ async fn listings_have_pages() {
         let mut filter = TaskFilter {
             desired: DesiredStatus::Running,
             instance: None,
-            group: None,
+            service: None,
             family: Some("web".to_owned()),
             started_by: Some("me".to_owned()),
             launch_type: Some(LaunchType::Ec2),
