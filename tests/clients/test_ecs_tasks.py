@@ -482,8 +482,8 @@ def test_secrets_are_fetched_with_the_execution_role(tasks, server, image):
     actions = ["secretsmanager:GetSecretValue", "ssm:GetParameters"]
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
     iam.put_role_policy(RoleName="execution-role", PolicyName="secrets", PolicyDocument=json.dumps(policy))
-    task = tasks.stopped(web, executionRoleArn=role)
-    assert only(task)["exitCode"] == 0
+    # A change of policies is in force within a second.
+    wait_until(lambda: only(tasks.stopped(web, executionRoleArn=role)).get("exitCode") == 0, "the secrets are there")
 
 
 def test_a_restart_of_the_server_leaves_tasks_running(tasks, server, image, docker, ecs):
