@@ -14,6 +14,8 @@ mod resource;
 mod run_task;
 mod service_changes;
 mod service_deployments;
+mod service_parts;
+mod service_revisions;
 mod service_view;
 mod services;
 mod settings;
@@ -110,7 +112,7 @@ static OPERATIONS: &[OperationEntry<Ecs>] = operations![
     service_changes::UpdateService,
     service_deployments::ListServiceDeployments,
     service_deployments::DescribeServiceDeployments,
-    service_deployments::DescribeServiceRevisions,
+    service_revisions::DescribeServiceRevisions,
     service_deployments::StopServiceDeployment,
     settings::ListAccountSettings,
     settings::PutAccountSetting,

@@ -1,92 +1,24 @@
-//! Service deployments and service revisions: listed, described and stopped.
+//! Service deployments: listed, described and stopped.
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
-use wharfinger_aws::Arn;
 use wharfinger_base::{PageToken, Timestamp};
 use wharfinger_orchestrator::model::{
-    CapacityProviderStrategyItem, ClusterName, Deployment, DeploymentConfiguration, DeploymentId,
-    LaunchType, LoadBalancer, NetworkConfiguration,
+    Deployment, DeploymentConfiguration, DeploymentId,
     ServiceDeploymentRollbackMonitorsStatus as MonitorStatus, ServiceDeploymentStatus,
-    ServiceRegistry,
 };
 use wharfinger_orchestrator::{
-    Error as OrchestratorError, RevisionCounts, RevisionDescription, ServiceDeploymentDescription,
-    StopType,
+    Error as OrchestratorError, RevisionCounts, ServiceDeploymentDescription, StopType,
 };
 
-use crate::demands::in_cluster;
 use crate::paging::{self, MAX_ITEMS};
-use crate::resource::{EcsResourceId, cluster_id, cluster_of, home};
-use crate::service_view::{
-    RevisionSummaryView, revision_arn, service_deployment_arn, unless_empty,
-};
+use crate::resource::{EcsResourceId, cluster_id, home};
+use crate::service_parts::{DEPLOYMENT, Part};
+use crate::service_view::{RevisionSummaryView, revision_arn, service_deployment_arn};
 use crate::services::{named, on_service};
 use crate::views::{EpochSeconds, Failure};
 use crate::{Ecs, Result, error};
-
-/// Most service deployments or revisions that one request describes (ECS API reference).
-const MAX_DESCRIBED: usize = 20;
-
-/// A part of a service's history by its ARN.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Part {
-    arn: Arn,
-    cluster: ClusterName,
-    service: String,
-    id: String,
-}
-
-impl Part {
-    /// Reads `arn:…:KIND/CLUSTER/SERVICE/ID`.
-    fn parse(scope: &RequestScope, kind: &str, text: &str) -> Result<Self> {
-        let invalid = || error::invalid_parameter(format!("Invalid {kind} ARN."));
-        let arn: Arn = text.parse().map_err(|_| invalid())?;
-        let home = home(scope);
-        let parts: Vec<&str> = arn.resource().split('/').collect();
-        let [found, cluster, service, id] = parts[..] else {
-            return Err(invalid());
-        };
-        let here = arn.service() == "ecs"
-            && arn.region() == home.region.as_str()
-            && arn.account_id() == Some(home.account);
-        if found != kind || !here {
-            return Err(invalid());
-        }
-        Ok(Self {
-            cluster: cluster_of(scope, Some(cluster))?,
-            service: service.to_owned(),
-            id: id.to_owned(),
-            arn,
-        })
-    }
-
-    fn parse_all(scope: &RequestScope, kind: &str, texts: &[String]) -> Result<Vec<Self>> {
-        if texts.is_empty() {
-            return Err(error::invalid_parameter(format!(
-                "The list of {kind} ARNs cannot be empty."
-            )));
-        }
-        if texts.len() > MAX_DESCRIBED {
-            return Err(error::invalid_parameter(format!(
-                "The list of {kind} ARNs can not have more than {MAX_DESCRIBED} items."
-            )));
-        }
-        texts
-            .iter()
-            .map(|text| Self::parse(scope, kind, text))
-            .collect()
-    }
-
-    fn demand(&self, action: &str) -> Demand<Ecs> {
-        let id = EcsResourceId::Named(self.cluster.home.clone(), self.arn.resource().to_owned());
-        in_cluster(action, id, &self.cluster)
-    }
-}
-
-const DEPLOYMENT: &str = "service-deployment";
-const REVISION: &str = "service-revision";
 
 /// `CreatedAt` of the service model: seconds since the epoch.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -350,100 +282,6 @@ impl Operation for DescribeServiceDeployments {
         }
         Ok(DescribeServiceDeploymentsOutput {
             service_deployments,
-            failures,
-        })
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct DescribeServiceRevisions {
-    service_revision_arns: Vec<String>,
-}
-
-/// `ServiceRevision` of the service model.
-#[skip_serializing_none]
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RevisionView {
-    service_revision_arn: String,
-    service_arn: String,
-    cluster_arn: String,
-    task_definition: Option<String>,
-    capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
-    launch_type: Option<LaunchType>,
-    platform_version: Option<String>,
-    platform_family: Option<String>,
-    load_balancers: Vec<LoadBalancer>,
-    service_registries: Vec<ServiceRegistry>,
-    network_configuration: Option<NetworkConfiguration>,
-    guard_duty_enabled: bool,
-    created_at: EpochSeconds,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct DescribeServiceRevisionsOutput {
-    service_revisions: Vec<RevisionView>,
-    failures: Vec<Failure>,
-}
-
-impl RevisionView {
-    fn of(part: &Part, described: &RevisionDescription) -> Self {
-        let target = &described.deployment.details.target;
-        let definition = target.task_definition.as_ref();
-        Self {
-            service_revision_arn: part.arn.to_string(),
-            service_arn: part.cluster.service_arn(&part.service).to_string(),
-            cluster_arn: part.cluster.arn().to_string(),
-            task_definition: definition.map(|name| name.arn(&part.cluster.home).to_string()),
-            capacity_provider_strategy: unless_empty(&target.capacity_provider_strategy),
-            launch_type: target.launch_type,
-            platform_version: target.platform_version.clone(),
-            platform_family: target.platform_family.clone(),
-            load_balancers: target.load_balancers.clone(),
-            service_registries: target.service_registries.clone(),
-            network_configuration: target.network_configuration.clone(),
-            guard_duty_enabled: false,
-            created_at: described.deployment.created_at.into(),
-        }
-    }
-}
-
-impl Operation for DescribeServiceRevisions {
-    type Service = Ecs;
-    type Output = DescribeServiceRevisionsOutput;
-
-    const NAME: &'static str = "DescribeServiceRevisions";
-
-    fn resource(&self, scope: &RequestScope) -> Result<EcsResourceId> {
-        Ok(EcsResourceId::Account(home(scope)))
-    }
-
-    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {
-        let parts = Part::parse_all(scope, REVISION, &self.service_revision_arns)?;
-        Ok(parts.iter().map(|part| part.demand(Self::ACTION)).collect())
-    }
-
-    async fn run(self, cx: &Context<Ecs>) -> Result<DescribeServiceRevisionsOutput> {
-        let parts = Part::parse_all(cx.scope(), REVISION, &self.service_revision_arns)?;
-        let orchestrator = &cx.state().orchestrator;
-        let (mut service_revisions, mut failures) = (Vec::new(), Vec::new());
-        for part in &parts {
-            let found = match orchestrator.clusters.get(&part.cluster).await? {
-                Some(cluster) => {
-                    let services = &orchestrator.services;
-                    services.revision(&cluster, &part.service, &part.id).await?
-                }
-                None => None,
-            };
-            match found {
-                Some(found) => service_revisions.push(RevisionView::of(part, &found)),
-                None => failures.push(Failure::missing(&part.arn)),
-            }
-        }
-        Ok(DescribeServiceRevisionsOutput {
-            service_revisions,
             failures,
         })
     }
