@@ -299,3 +299,48 @@ pub(super) fn is_same(has: &Service, new: &Service) -> bool {
 fn invalid<T>(message: &str) -> Result<T> {
     Err(Error::InvalidParameter(message.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::services::tests::service;
+
+    #[test]
+    fn a_repeated_request_is_known_whatever_happened_since() {
+        let new = service("new", "web");
+        let mut has = service("s", "web");
+        has.details.created_by = "another".to_owned();
+        has.details.failed_starts = 3;
+        has.details.is_steady = true;
+        assert!(is_same(&has, &new));
+        has.desired_count += 1;
+        assert!(!is_same(&has, &new));
+        has.details.scheduling_strategy = SchedulingStrategy::Daemon;
+        let mut daemon = new.clone();
+        daemon.details.scheduling_strategy = SchedulingStrategy::Daemon;
+        assert!(
+            is_same(&has, &daemon),
+            "instances make the count of a daemon"
+        );
+        has.details.enable_execute_command = true;
+        assert!(!is_same(&has, &daemon));
+    }
+
+    #[test]
+    fn members_of_a_configuration_are_replaced_one_by_one() {
+        let mut has = DeploymentConfiguration {
+            maximum_percent: Some(150),
+            minimum_healthy_percent: Some(50),
+            ..DeploymentConfiguration::default()
+        };
+        let given = DeploymentConfiguration {
+            maximum_percent: Some(200),
+            ..DeploymentConfiguration::default()
+        };
+        merge(&mut has, &given);
+        assert_eq!(
+            (has.maximum_percent, has.minimum_healthy_percent),
+            (Some(200), Some(50))
+        );
+    }
+}
