@@ -130,6 +130,13 @@ impl Orchestrator {
         }
     }
 
+    /// The same with other settings for services. To be called before anything runs.
+    #[must_use]
+    pub fn with_services(mut self, settings: ServiceSettings) -> Self {
+        self.services.settings = settings;
+        self
+    }
+
     /// The reconciler of services.
     pub fn service_reconciler(&self) -> ServiceReconciler {
         let (services, tasks) = (self.services.clone(), self.tasks.clone());

@@ -257,7 +257,7 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let seal = SecretSeal::new(&master, ids.clone());
     let secrets = Secrets::new(db.clone(), clock.clone(), ids.clone(), seal.clone());
     let parameters = Parameters::new(db.clone(), clock.clone(), seal);
-    let orchestrator = Orchestrator::new(&db, &clock, &ids);
+    let orchestrator = Orchestrator::new(&db, &clock, &ids).with_services(config.services.clone());
     Ok(App {
         clock,
         ids,

@@ -8,6 +8,7 @@ mod capacity_providers;
 mod clusters;
 mod instances;
 mod placement;
+mod rollouts;
 mod secrets;
 mod services;
 mod tags;

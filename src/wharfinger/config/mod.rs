@@ -23,6 +23,7 @@ use wharfinger_base::Durability;
 use wharfinger_blobs::BlobsConfig;
 use wharfinger_db::DatabaseConfig;
 use wharfinger_http::{ConnectionLimits, TlsFiles};
+use wharfinger_orchestrator::ServiceSettings;
 use wharfinger_registry as registry;
 use wharfinger_telemetry::{LogsConfig, TracesConfig};
 
@@ -59,6 +60,7 @@ pub struct Config {
     pub docker_host: Option<String>,
     /// How long the containers of a stopped task are kept.
     pub task_cleanup_wait: Duration,
+    pub services: ServiceSettings,
     /// `None`: nothing is recorded.
     pub audit: Option<AuditConfig>,
 }

@@ -10,6 +10,7 @@ use wharfinger_base::{Chain, Durability, Secret};
 use wharfinger_blobs::{BlobsConfig, S3Keys};
 use wharfinger_db::{DatabaseConfig, POSTGRES_CONNECTIONS};
 use wharfinger_iam as iam;
+use wharfinger_orchestrator::ServiceSettings;
 use wharfinger_registry as registry;
 use wharfinger_telemetry::{LogFormat, LogsConfig, TracesConfig, check_level};
 
@@ -22,6 +23,9 @@ use crate::config::{Config, LocalClusters, Problem, Settings};
 const SLOW_REQUEST_MS: u64 = 1_000;
 /// Three hours, as Amazon's agent keeps them.
 const TASK_CLEANUP_SECONDS: u64 = 10_800;
+/// As in ECS (ECS API reference, `minimumHealthyPercent`).
+const SERVICE_HEALTHY_SECONDS: u64 = 40;
+const SERVICE_HEALTHY_SECONDS_DEV: u64 = 5;
 
 impl Config {
     /// Applies defaults and checks the values. All problems are found at once, not only the first.
@@ -60,6 +64,16 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         TASK_CLEANUP_SECONDS,
         0..=365 * 86_400,
     );
+    let service_healthy = problems.within(
+        "service_healthy_seconds",
+        settings.service_healthy_seconds,
+        if dev {
+            SERVICE_HEALTHY_SECONDS_DEV
+        } else {
+            SERVICE_HEALTHY_SECONDS
+        },
+        0..=3_600,
+    );
     let http = HttpServiceConfig {
         access_log: settings.access_log.unwrap_or(false),
         slow_request: Duration::from_millis(slow),
@@ -97,6 +111,9 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         ),
         docker_host: settings.docker_host.clone(),
         task_cleanup_wait: Duration::from_secs(task_cleanup),
+        services: ServiceSettings {
+            healthy_after: Duration::from_secs(service_healthy),
+        },
         logs: logs(&mut problems, settings),
         http,
         traces,

@@ -261,6 +261,14 @@ pub struct Settings {
     /// Seconds for which the containers of a stopped task are kept [default: 10800]
     #[arg(long, env = "WHARFINGER_TASK_CLEANUP_SECONDS", value_name = "SECONDS")]
     pub task_cleanup_seconds: Option<u64>,
+    /// Seconds that a task of a service runs until it counts as healthy, if none of its containers
+    /// has a health check [default: 40, as in ECS; with --dev 5]
+    #[arg(
+        long,
+        env = "WHARFINGER_SERVICE_HEALTHY_SECONDS",
+        value_name = "SECONDS"
+    )]
+    pub service_healthy_seconds: Option<u64>,
     /// Collector of OpenTelemetry traces over HTTP [default: `OTEL_EXPORTER_OTLP_ENDPOINT`; none:
     /// no traces]
     #[arg(long, env = "WHARFINGER_OTEL_ENDPOINT", value_name = "URL")]

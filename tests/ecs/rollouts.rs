@@ -1,0 +1,308 @@
+//! Services roll: agents on real connections that report at once what they are told to run.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::support::{Ecs, Setup, TestAgent, TestServer};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An agent that reports each task as running, or as stopped if it is told to stop it. Tasks of
+/// the families in `failing` never start.
+struct Agent {
+    agent: TestAgent,
+    failing: Arc<Mutex<BTreeSet<String>>>,
+    work: JoinHandle<()>,
+}
+
+impl Agent {
+    async fn start(ecs: &Ecs) -> Self {
+        let agent = TestAgent::register(ecs, "c").await;
+        let mut socket = agent.acs().await;
+        let failing: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let (reporter, fails) = (agent.clone(), Arc::clone(&failing));
+        let work = tokio::spawn(async move {
+            loop {
+                let payload = socket.payload().await;
+                for task in payload["tasks"].as_array().expect("tasks") {
+                    let arn = task["arn"].as_str().expect("an ARN");
+                    let family = format!("{}:{}", task["family"], task["version"]);
+                    let family = family.replace('"', "");
+                    let fails = fails.lock().expect("a lock").contains(&family);
+                    let runs = task["desiredStatus"] == "RUNNING" && !fails;
+                    let status = if runs { "RUNNING" } else { "STOPPED" };
+                    reporter.report(arn, status).await;
+                }
+            }
+        });
+        Self {
+            agent,
+            failing,
+            work,
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.work.abort();
+    }
+}
+
+async fn start(agents: usize) -> (TestServer, Ecs, Vec<Agent>) {
+    let server = TestServer::start(Setup {
+        arguments: &["--service-healthy-seconds=1"],
+        ..Setup::default()
+    })
+    .await;
+    let ecs = Ecs::of(&server.aws());
+    ecs.ok("CreateCluster", json!({"clusterName": "c"})).await;
+    let mut started = Vec::new();
+    for _ in 0..agents {
+        started.push(Agent::start(&ecs).await);
+    }
+    (server, ecs, started)
+}
+
+async fn define(ecs: &Ecs) {
+    let container = json!({"name": "web", "image": "nginx", "memory": 128});
+    let request = json!({"family": "web", "containerDefinitions": [container]});
+    ecs.ok("RegisterTaskDefinition", request).await;
+}
+
+async fn create(ecs: &Ecs, members: Value) {
+    let mut request = json!({"cluster": "c", "serviceName": "web", "taskDefinition": "web"});
+    for (name, value) in members.as_object().expect("members") {
+        request[name] = value.clone();
+    }
+    ecs.ok("CreateService", request).await;
+}
+
+async fn update(ecs: &Ecs, members: Value) {
+    let mut request = json!({"cluster": "c", "service": "web"});
+    for (name, value) in members.as_object().expect("members") {
+        request[name] = value.clone();
+    }
+    ecs.ok("UpdateService", request).await;
+}
+
+async fn describe(ecs: &Ecs) -> Value {
+    let named = json!({"cluster": "c", "services": ["web"]});
+    ecs.ok("DescribeServices", named).await["services"][0].clone()
+}
+
+/// What the waiter `services-stable` looks at, and the state of the rollout.
+fn is_stable(service: &Value) -> bool {
+    let deployments = service["deployments"].as_array().expect("deployments");
+    deployments.len() == 1
+        && service["runningCount"] == service["desiredCount"]
+        && service["pendingCount"] == 0
+        && deployments[0]["rolloutState"] == "COMPLETED"
+}
+
+/// Describes the service until it is as wanted; each description passes `check`.
+async fn until(ecs: &Ecs, wanted: impl Fn(&Value) -> bool, check: impl Fn(&Value)) -> Value {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let service = describe(ecs).await;
+        check(&service);
+        if wanted(&service) {
+            return service;
+        }
+        assert!(Instant::now() < end, "never as wanted: {service}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn tasks(ecs: &Ecs) -> Vec<Value> {
+    let listed = json!({"cluster": "c", "serviceName": "web"});
+    let arns = ecs.ok("ListTasks", listed).await["taskArns"].clone();
+    if arns.as_array().is_some_and(Vec::is_empty) {
+        return Vec::new();
+    }
+    let described = json!({"cluster": "c", "tasks": arns});
+    let described = ecs.ok("DescribeTasks", described).await;
+    described["tasks"].as_array().expect("tasks").clone()
+}
+
+fn has_event(service: &Value, part: &str) -> bool {
+    let events = service["events"].as_array().expect("events");
+    let mut messages = events.iter().filter_map(|event| event["message"].as_str());
+    messages.any(|message| message.contains(part))
+}
+
+#[tokio::test]
+async fn a_service_rolls_within_its_bounds_heals_and_scales() {
+    let (_server, ecs, agents) = start(2).await;
+    define(&ecs).await;
+    create(&ecs, json!({"desiredCount": 4})).await;
+    let stable = until(&ecs, is_stable, |_| ()).await;
+    let deployment = stable["deployments"][0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    assert!(has_event(
+        &stable,
+        "(service web) has started 4 tasks: (task "
+    ));
+    let first = tasks(&ecs).await;
+    assert_eq!(first.len(), 4);
+    let instances: BTreeSet<_> = first
+        .iter()
+        .map(|one| one["containerInstanceArn"].to_string())
+        .collect();
+    assert_eq!(instances.len(), 2, "spread over both instances");
+    for task in &first {
+        assert_eq!(task["startedBy"], json!(deployment));
+        assert_eq!(task["group"], "service:web");
+    }
+
+    define(&ecs).await;
+    update(&ecs, json!({"taskDefinition": "web"})).await;
+    let within_bounds = |service: &Value| {
+        let count = |member: &str| service[member].as_i64().expect("a count");
+        assert!(
+            count("runningCount") >= 4,
+            "below the lower bound: {service}"
+        );
+        assert!(
+            count("runningCount") + count("pendingCount") <= 8,
+            "above the upper bound"
+        );
+    };
+    let second = until(&ecs, is_stable, within_bounds).await;
+    assert_ne!(second["deployments"][0]["id"], json!(deployment));
+    assert!(has_event(
+        &second,
+        "(service web) has stopped 4 running tasks: (task "
+    ));
+    let stopped = json!({"cluster": "c", "tasks": [first[0]["taskArn"]]});
+    let stopped = ecs.ok("DescribeTasks", stopped).await["tasks"][0].clone();
+    let reason = format!(
+        "Scaling activity initiated by (deployment {})",
+        second["deployments"][0]["id"].as_str().expect("an id")
+    );
+    assert_eq!(stopped["stoppedReason"], reason);
+    assert_eq!(stopped["stopCode"], "ServiceSchedulerInitiated");
+
+    // A container ends by itself, and a user stops another.
+    let running = tasks(&ecs).await;
+    let arn = |task: &Value| task["taskArn"].as_str().expect("an ARN").to_owned();
+    agents[0].agent.report(&arn(&running[0]), "STOPPED").await;
+    ecs.ok(
+        "StopTask",
+        json!({"cluster": "c", "task": arn(&running[1])}),
+    )
+    .await;
+    let gone: BTreeSet<_> = running[..2].iter().map(arn).collect();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let left: BTreeSet<_> = tasks(&ecs).await.iter().map(arn).collect();
+        if left.len() == 4 && left.is_disjoint(&gone) {
+            break;
+        }
+        assert!(Instant::now() < end, "never replaced");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    until(&ecs, is_stable, |_| ()).await;
+
+    update(&ecs, json!({"desiredCount": 1})).await;
+    until(
+        &ecs,
+        |one| is_stable(one) && one["runningCount"] == 1,
+        |_| (),
+    )
+    .await;
+    let delete = json!({"cluster": "c", "service": "web", "force": true});
+    ecs.ok("DeleteService", delete).await;
+    until(
+        &ecs,
+        |one| one["status"] == "INACTIVE" && one["runningCount"] == 0,
+        |_| (),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_deployment_that_fails_is_rolled_back_by_the_circuit_breaker() {
+    let (_server, ecs, agents) = start(1).await;
+    define(&ecs).await;
+    let breaker = json!({"enable": true, "rollback": true});
+    let configuration = json!({"deploymentCircuitBreaker": breaker});
+    create(
+        &ecs,
+        json!({"desiredCount": 3, "deploymentConfiguration": configuration}),
+    )
+    .await;
+    let good = until(&ecs, is_stable, |_| ()).await["deployments"][0]["id"].clone();
+    define(&ecs).await;
+    agents[0]
+        .failing
+        .lock()
+        .expect("a lock")
+        .insert("web:2".to_owned());
+    update(&ecs, json!({"taskDefinition": "web:2"})).await;
+    let bad = describe(&ecs).await["currentServiceDeployment"].clone();
+    let all_run = |service: &Value| {
+        assert!(
+            service["runningCount"].as_i64() >= Some(3),
+            "the old tasks serve: {service}"
+        );
+    };
+    let back = |service: &Value| {
+        let definition = service["taskDefinition"].as_str().expect("an ARN");
+        definition.ends_with("/web:1") && is_stable(service)
+    };
+    let service = until(&ecs, back, all_run).await;
+    assert!(has_event(
+        &service,
+        "deployment failed: tasks failed to start."
+    ));
+    let good = good.as_str().expect("an id");
+    assert!(has_event(
+        &service,
+        &format!("rolling back to deployment {good}.")
+    ));
+    let described = json!({"serviceDeploymentArns": [bad]});
+    let described = ecs.ok("DescribeServiceDeployments", described).await;
+    let described = &described["serviceDeployments"][0];
+    assert_eq!(described["status"], "ROLLBACK_SUCCESSFUL");
+    assert_eq!(described["deploymentCircuitBreaker"]["status"], "TRIGGERED");
+    assert_eq!(described["deploymentCircuitBreaker"]["failureCount"], 3);
+}
+
+#[tokio::test]
+async fn tasks_leave_an_instance_that_drains_and_daemons_follow_instances() {
+    let (_server, ecs, agents) = start(2).await;
+    define(&ecs).await;
+    create(&ecs, json!({"schedulingStrategy": "DAEMON"})).await;
+    let both = |one: &Value| is_stable(one) && one["runningCount"] == 2;
+    until(&ecs, both, |_| ()).await;
+    let third = Agent::start(&ecs).await;
+    until(
+        &ecs,
+        |one| is_stable(one) && one["runningCount"] == 3,
+        |_| (),
+    )
+    .await;
+    let drain = json!({"cluster": "c", "containerInstances": [agents[0].agent.instance],
+        "status": "DRAINING"});
+    ecs.ok("UpdateContainerInstancesState", drain).await;
+    until(&ecs, both, |_| ()).await;
+    let instances: BTreeSet<_> = tasks(&ecs)
+        .await
+        .iter()
+        .map(|one| {
+            one["containerInstanceArn"]
+                .as_str()
+                .expect("an ARN")
+                .to_owned()
+        })
+        .collect();
+    let expected = [&agents[1].agent.instance, &third.agent.instance];
+    assert_eq!(instances, expected.into_iter().cloned().collect());
+}
