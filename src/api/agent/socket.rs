@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 use wharfinger_http::UpgradedStream;
 
 /// The buffers of one connection, in bytes: most frames of agents are smaller.
@@ -101,7 +101,7 @@ impl AgentSocket {
 
     /// Asks for a sign of life, which every websocket gives by itself.
     pub(crate) async fn ping(&mut self) -> Result<(), SocketError> {
-        let ping = Message::Ping(Vec::new().into());
+        let ping = Message::Ping(Bytes::new());
         let sent = timeout(SEND_TIMEOUT, self.socket.send(ping)).await;
         Ok(sent.map_err(|_elapsed| SocketError::Stalled)??)
     }
