@@ -1,5 +1,6 @@
 //! Simulated agents: each holds an ACS socket, acknowledges what it gets, and has its tasks
-//! reported as running. They share the connections by which they report, as agents behind one proxy do.
+//! reported as running. They share the connections by which they report, as agents after one proxy
+//! do.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -92,7 +93,7 @@ async fn serve(mut socket: WebSocketStream<TcpStream>, counters: Counters) -> an
         let Message::Text(text) = message? else {
             continue;
         };
-        let answer = match ServerMessage::from_frame(&text)? {
+        let reply = match ServerMessage::from_frame(&text)? {
             Some(ServerMessage::Payload(payload)) => {
                 let ack = acknowledgement(&payload);
                 for task in payload.tasks {
@@ -110,7 +111,7 @@ async fn serve(mut socket: WebSocketStream<TcpStream>, counters: Counters) -> an
             }
             _ => continue,
         };
-        socket.send(Message::text(answer.to_frame()?)).await?;
+        socket.send(Message::text(reply.to_frame()?)).await?;
     }
     Ok(())
 }

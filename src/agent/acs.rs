@@ -77,7 +77,7 @@ impl Session<'_> {
             let text = match frame? {
                 Message::Text(text) => text,
                 Message::Close(_) => return Err(SessionEnd::Closed),
-                // The library answers pings when the socket is used next.
+                // The library responds to pings when the socket is used next.
                 _ => continue,
             };
             if let Some(message) = ServerMessage::from_frame(&text)? {
@@ -169,7 +169,7 @@ impl Session<'_> {
         }
     }
 
-    /// Compares what runs with what the control plane knows, and asks about the rest.
+    /// Compares what runs with what the control plane knows, and has a question about the rest.
     async fn compare(
         &mut self,
         socket: &mut Socket,

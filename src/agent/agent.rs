@@ -50,7 +50,7 @@ impl Agent {
     /// Connects to the Docker Engine.
     ///
     /// # Errors
-    /// Where no Docker Engine answers, or TLS cannot be set up.
+    /// Where no Docker Engine replies, or TLS cannot be set up.
     pub async fn connect(
         config: AgentConfig,
         keys: Arc<dyn KeySource>,

@@ -17,7 +17,7 @@ use crate::container_config::ports::port_bindings;
 use crate::labels;
 use crate::runtime::NewContainer;
 
-/// CPU shares of a container that asks for none: the least that the kernel knows.
+/// CPU shares of a container that requests none: the least that the kernel knows.
 const MIN_CPU_SHARES: i64 = 2;
 /// Least memory of a container that Docker accepts, in bytes.
 const MIN_MEMORY_BYTES: i64 = 6 * 1024 * 1024;
@@ -114,7 +114,7 @@ pub(crate) fn new_container(
     })
 }
 
-/// The log driver that the control plane asks for, with its options.
+/// The log driver that the control plane requests, with its options.
 pub(crate) fn log_driver(container: &Container) -> (String, BTreeMap<String, String>) {
     let text = container.docker_config.as_ref();
     let text = text.and_then(|docker| docker.host_config.as_deref());

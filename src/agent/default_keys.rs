@@ -11,10 +11,10 @@ use wharfinger_base::{Secret, Timestamp};
 
 use crate::keys::{KeySource, Keys};
 
-/// The metadata service of EC2, which answers at once or is not there.
+/// The metadata service of EC2, which replies at once or is not there.
 const METADATA: &str = "http://169.254.169.254/latest";
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest life of a session with the metadata service that the agent asks for, in seconds.
+/// Longest life of a session with the metadata service that the agent requests, in seconds.
 const METADATA_SESSION_SECONDS: &str = "300";
 
 /// Finds keys as every AWS client does.

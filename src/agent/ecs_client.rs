@@ -32,7 +32,7 @@ impl EcsClient {
         request: &Value,
     ) -> Result<T, AgentError> {
         let keys = DefaultKeys.keys().await.map_err(AgentError::of)?;
-        let answer = self.0.call(&keys, ECS, operation, request).await;
-        answer.map_err(AgentError::of)
+        let reply = self.0.call(&keys, ECS, operation, request).await;
+        reply.map_err(AgentError::of)
     }
 }

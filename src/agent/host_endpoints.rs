@@ -5,11 +5,11 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
 use tokio::task::JoinHandle;
 
-use crate::metadata::Answered;
+use crate::metadata::ServedTasks;
 
 /// The endpoints on the loopback address of the host.
 pub(crate) struct HostEndpoints {
-    pub(crate) answered: Answered,
+    pub(crate) served: ServedTasks,
     /// `http://127.0.0.1:<port>`.
     pub(crate) base: String,
     pub(crate) port: u16,
@@ -40,12 +40,12 @@ impl HostEndpoints {
         })?;
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
-        let answered = Answered::default();
+        let served = ServedTasks::default();
         Ok(Self {
             base: format!("http://127.0.0.1:{port}"),
             port,
-            serving: tokio::spawn(answered.clone().serve(listener)),
-            answered,
+            serving: tokio::spawn(served.clone().serve(listener)),
+            served,
         })
     }
 }

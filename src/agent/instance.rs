@@ -26,7 +26,7 @@ use crate::tcs::Telemetry;
 /// Between attempts to register and to connect, as Amazon's agent waits.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_mins(2);
-/// How long a deregistered instance waits before it asks again, as Amazon's agent does.
+/// How long a deregistered instance waits before it requests again, as Amazon's agent does.
 const INACTIVE_WAIT: Duration = Duration::from_hours(1);
 
 /// What one instance is.
@@ -45,7 +45,7 @@ pub struct InstanceConfig {
     pub attributes: Vec<(String, Option<String>)>,
     /// How long the containers of a stopped task are kept.
     pub cleanup_wait: Duration,
-    /// Whether the instance ends when it is deregistered, or waits and asks again.
+    /// Whether the instance ends when it is deregistered, or waits and requests again.
     pub ends_when_inactive: bool,
 }
 
@@ -57,8 +57,8 @@ pub(crate) struct Shared {
     pub(crate) client: AwsClient,
     pub(crate) keys: Arc<InstanceKeys>,
     pub(crate) tls: Arc<ClientConfig>,
-    /// Where ACS is, if the control plane is not to be asked: no other server may be trusted as the
-    /// own one is.
+    /// Where ACS is, if the control plane is not to be requested: no other server may be trusted as
+    /// the own one is.
     pub(crate) poll_endpoint: Option<String>,
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
@@ -266,7 +266,7 @@ async fn receive_tasks(
                 return;
             }
             Err(SessionEnd::Inactive) => {
-                tracing::error!("the instance was deregistered; asking again in an hour");
+                tracing::error!("the instance was deregistered; requesting again in an hour");
                 tokio::time::sleep(INACTIVE_WAIT).await;
             }
             Err(error) => {

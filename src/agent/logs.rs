@@ -1,8 +1,8 @@
 //! Ships the output of containers with the log driver `awslogs` to CloudWatch Logs.
 //!
 //! The engine keeps the output in files. The agent follows it, sends it in batches, and notes on
-//! its disk how far it is. Before each batch it notes the sequence token that it sends with it: after a
-//! crash the server tells by the token how much of the next batch it has already.
+//! its disk how far it is. Before each batch it notes the sequence token that it sends with it:
+//! after a crash the server tells by the token how much of the next batch it has already.
 //!
 //! Source: Docker's documentation of the `awslogs` driver; CloudWatch Logs API reference,
 //! `PutLogEvents`.

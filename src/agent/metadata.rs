@@ -1,4 +1,4 @@
-//! What a task asks of its agent: credentials of the task role, and metadata of version 4.
+//! What a task requests of its agent: credentials of the task role, and metadata of version 4.
 //!
 //! Source: ECS developer guide, "Amazon ECS task metadata endpoint version 4" and "Amazon ECS task
 //! IAM role".
@@ -26,7 +26,7 @@ use crate::shown::Shown;
 /// Where containers with a network of their own find the endpoints.
 const NAMESPACE_BASE: &str = "http://169.254.170.2";
 
-/// What is answered about a task.
+/// What is served about a task.
 #[derive(Clone)]
 pub(crate) struct Endpoints {
     pub(crate) context: Arc<Context>,
@@ -34,11 +34,11 @@ pub(crate) struct Endpoints {
     pub(crate) shown: Arc<Shown>,
 }
 
-/// The tasks that a listener answers about, by their ARNs. Cloning shares them.
+/// The tasks that a listener replies about, by their ARNs. Cloning shares them.
 #[derive(Clone, Default)]
-pub(crate) struct Answered(Arc<Mutex<BTreeMap<String, Endpoints>>>);
+pub(crate) struct ServedTasks(Arc<Mutex<BTreeMap<String, Endpoints>>>);
 
-impl Answered {
+impl ServedTasks {
     /// Adds a task.
     pub(crate) fn add(&self, arn: &str, endpoints: Endpoints) {
         self.lock().insert(arn.to_owned(), endpoints);
@@ -122,9 +122,9 @@ fn metadata_id(runtime_name: &str) -> &str {
     runtime_name.rsplit('-').next().unwrap_or(runtime_name)
 }
 
-async fn credentials(State(answered): State<Answered>, Path(id): Path<String>) -> Response {
+async fn credentials(State(served): State<ServedTasks>, Path(id): Path<String>) -> Response {
     let role = {
-        let tasks = answered.lock();
+        let tasks = served.lock();
         let mut roles = tasks.values().filter_map(|one| one.roles.application());
         roles.find(|role| role.credentials_id == id)
     };
@@ -141,8 +141,8 @@ async fn credentials(State(answered): State<Answered>, Path(id): Path<String>) -
     axum_json(StatusCode::OK, &body)
 }
 
-async fn container(State(answered): State<Answered>, Path(id): Path<String>) -> Response {
-    match answered.find(&id) {
+async fn container(State(served): State<ServedTasks>, Path(id): Path<String>) -> Response {
+    match served.find(&id) {
         Some((endpoints, record, name)) => {
             let body = container_document(&endpoints.context, &record, &name);
             axum_json(StatusCode::OK, &body)
@@ -151,8 +151,8 @@ async fn container(State(answered): State<Answered>, Path(id): Path<String>) -> 
     }
 }
 
-async fn task(State(answered): State<Answered>, Path(id): Path<String>) -> Response {
-    match answered.find(&id) {
+async fn task(State(served): State<ServedTasks>, Path(id): Path<String>) -> Response {
+    match served.find(&id) {
         Some((endpoints, record, _)) => {
             let body = task_document(&endpoints.context, &record);
             axum_json(StatusCode::OK, &body)

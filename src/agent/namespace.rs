@@ -1,4 +1,4 @@
-//! A listener that a container reaches on the address that AWS clients ask for credentials, on port
+//! A listener that a container reaches on the address that AWS clients request credentials, on port
 //! 80 and without taking that port from the container.
 //!
 //! The listener stands in a network namespace of its own. A pair of virtual interfaces connects it

@@ -106,7 +106,7 @@ pub(crate) async fn register(
     Ok(output.container_instance.container_instance_arn)
 }
 
-/// Asks where the websockets are.
+/// Requests where the websockets are.
 ///
 /// # Errors
 /// Those of the call.

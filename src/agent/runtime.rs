@@ -16,7 +16,7 @@ use wharfinger_base::{Secret, Timestamp};
 
 use crate::view::Health;
 
-/// Why the runtime did not do what it was asked for.
+/// Why the runtime did not do what it was requested.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RuntimeError {
     /// There is no such container, image, network or volume.
@@ -157,7 +157,7 @@ pub(crate) trait ContainerRuntime: Send + Sync + 'static {
     ) -> Result<(), RuntimeError>;
 
     /// Makes a container and returns its id. One of the same name, which an earlier call made
-    /// without an answer, is used.
+    /// without a reply, is used.
     async fn create(&self, container: NewContainer) -> Result<String, RuntimeError>;
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError>;

@@ -93,7 +93,7 @@ impl TaskRun {
     /// removed. May be dropped at any time: a later run goes on where this one was.
     pub(crate) async fn run(mut self) {
         self.roles.set(&self.record.task);
-        self.answer_on_host();
+        self.reply_on_host();
         self.resume().await;
         if !self.plan.is_resolvable() {
             self.fail_all();
@@ -132,7 +132,7 @@ impl TaskRun {
         }
         self.context
             .host_endpoints
-            .answered
+            .served
             .remove(&self.record.task.arn);
         self.attendance.end().await;
         self.context.end_namespace(&self.record).await;
@@ -162,7 +162,7 @@ impl TaskRun {
                 Some(ContainerState::Pulled)
             );
             if let Some(seen) = &seen {
-                self.answer_in(seen);
+                self.reply_in(seen);
             }
             if seen.is_some() || was_made {
                 self.apply(Outcome::Inspected(name, seen));

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_and_shared_volumes_outlive_their_tasks() {
+    fn directories_and_shared_volumes_last_longer_than_their_tasks() {
         let named = |name: &str| Volume {
             name: name.to_owned(),
             ..Volume::default()

@@ -105,8 +105,8 @@ pub struct IamRoleCredentialsAckRequest {
     pub expiration: Option<String>,
 }
 
-/// All tasks that the control plane knows of the instance. The agent asks about those that it runs
-/// and that are missing here, by a [`TaskStopVerificationMessage`].
+/// All tasks that the control plane knows of the instance. The agent has a question about those
+/// that it runs and that are missing here, by a [`TaskStopVerificationMessage`].
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TaskManifestMessage {

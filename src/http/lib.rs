@@ -28,7 +28,7 @@ pub use sendfile::{SendfileBody, SendfileQueue};
 pub use serve::Handler;
 pub use tls::{Certificates, RELOAD_INTERVAL, TlsError, TlsFiles};
 pub use traffic::Traffic;
-pub use upgrade::{Upgrade, UpgradedStream};
+pub use upgrade::{ConnectionUpgrade, UpgradedStream};
 
 #[cfg(test)]
 mod tests;

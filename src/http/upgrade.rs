@@ -1,8 +1,8 @@
 //! Upgrades of HTTP/1.1 connections to another protocol, such as a websocket.
 //!
 //! The listener counts a connection until its upgrade. From then on whoever took the upgrade has to
-//! bound how many there are, how long they may be silent, and has to end them when the server stops.
-//! What stays is the limit on writes: they fail when the peer takes nothing for
+//! bound how many there are, how long they may be silent, and has to end them when the server
+//! stops. What stays is the limit on writes: they fail when the peer takes nothing for
 //! [`crate::ConnectionLimits::stall_timeout`].
 
 use std::io;
@@ -14,12 +14,12 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The upgrade that a request asks for. It takes place once the response with the status 101 is
+/// The upgrade that a request requests. It takes place once the response with the status 101 is
 /// written.
 #[derive(Debug)]
-pub struct Upgrade(OnUpgrade);
+pub struct ConnectionUpgrade(OnUpgrade);
 
-impl Upgrade {
+impl ConnectionUpgrade {
     /// Takes the upgrade out of the extensions of a request; `None` where the connection cannot
     /// leave HTTP, as on HTTP/2.
     #[must_use]

@@ -3,8 +3,7 @@
 //!
 //! Source: IAM user guide, "Policy evaluation logic". In short:
 //! 1. An explicit deny in any policy wins, also over the root of an account.
-//! 2. A boundary, and one of the session policies, must also allow what identity policies allow,
-//!    where there are such.
+//! 2. A boundary, and one of the session policies, must allow it as well where there are such.
 //! 3. In one account, the identity's policies or the resource's policy allow. A resource policy
 //!    that names the account (its id or root) only delegates the decision to the identity policies
 //!    of that account. One that names a role allows its sessions by itself, within their boundary
@@ -15,8 +14,7 @@
 //! 6. A role is assumed only by whom its trust policy allows, also within its account. One that
 //!    names the caller suffices there; one that names the account delegates as in rule 3. Web
 //!    identities and services have no policies of their own: the trust policy must name them.
-//!
-//! A decision that would exceed the budget of its request is a denial.
+//! 7. A decision that would exceed the budget of its request is a denial.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -466,9 +464,9 @@ fn names_session(name: &NamedPrincipal, caller: &Caller) -> bool {
 
 /// Whether the caller is among those that a `NotPrincipal` excepts. A Deny excepts a user only
 /// where both the user and its account are named, and a session of a role or a federated user only
-/// where the role or user is named, too (the reference: "you must also specify the account ARN of the not-denied principal").
-/// An Allow excepts every caller that is named in any way, so that less is allowed in case of
-/// doubt.
+/// where the role or user is named, too (the reference: "you must also specify the account ARN of
+/// the not-denied principal"). An Allow excepts every caller that is named in any way, so that less
+/// is allowed in case of doubt.
 fn is_excepted(names: &[NamedPrincipal], effect: Effect, caller: &Caller) -> bool {
     let listed = |wanted: &dyn Fn(&NamedPrincipal) -> bool| {
         names

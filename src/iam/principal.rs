@@ -269,7 +269,8 @@ impl Caller {
     }
 
     /// `arn:aws:iam::<account>:root`, `…:user/<path><name>`,
-    /// `arn:aws:sts::<account>:assumed-role/<name>/<session>` or `…:federated-user/<name>`, as `GetCallerIdentity` returns it.
+    /// `arn:aws:sts::<account>:assumed-role/<name>/<session>` or `…:federated-user/<name>`, as
+    /// `GetCallerIdentity` returns it.
     #[must_use]
     pub const fn arn(&self) -> &Arn {
         &self.arn

@@ -9,7 +9,7 @@ use crate::filter_pattern::FilterPattern;
 use crate::groups::prefix_end;
 use crate::model::{Account, Direction, EventKey, EventPage, FilterEvents, LogStream};
 use crate::scan::{Scan, Source};
-use crate::segment::{self, Entry};
+use crate::segment::{self, Entry, MAX_SPAN_MS};
 use crate::store::segments::{self, SegmentRow};
 use crate::store::{groups, streams};
 use crate::{Error, Logs, Result};
@@ -17,9 +17,6 @@ use crate::{Error, Logs, Result};
 /// Largest batch: messages, and 26 bytes for each (API reference, `PutLogEvents`).
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
 const BATCH_BYTES_PER_EVENT: usize = 26;
-
-/// Longest time between the first and the last event of a batch, and so of a segment.
-pub(crate) const MAX_SPAN_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Events may be at most this much in the future, and this old (API reference, `PutLogEvents`).
 const MAX_FUTURE_MS: i64 = 2 * 60 * 60 * 1000;

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use wharfinger_db::{self as db, Tx};
 
-use crate::events::MAX_SPAN_MS;
 use crate::model::{Direction, EventKey, EventPage, LogEvent};
-use crate::segment;
+use crate::segment::{self, MAX_SPAN_MS};
 use crate::store::segments::{self, Bounds, SegmentRow};
 
 /// Segments read at a time: at most 2 MiB.

@@ -9,6 +9,9 @@ pub(crate) struct Entry {
     pub(crate) message: String,
 }
 
+/// Longest time between the first and the last event of a batch, and so of a segment.
+pub(crate) const MAX_SPAN_MS: i64 = 24 * 60 * 60 * 1000;
+
 /// Bytes of an event besides its message.
 const HEADER_BYTES: usize = 8 + 8 + 4;
 
@@ -53,7 +56,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_appended_is_read(events in proptest::collection::vec((any::<i64>(), any::<i64>(), ".*"), 0..8)) {
+        fn what_was_appended_is_read(
+            events in proptest::collection::vec((any::<i64>(), any::<i64>(), ".*"), 0..8),
+        ) {
             let entries: Vec<Entry> = events
                 .into_iter()
                 .map(|(at, ingested_at, message)| Entry { at, ingested_at, message })

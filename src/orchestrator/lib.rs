@@ -19,8 +19,6 @@ mod reconcile;
 mod registration;
 mod service_wake;
 mod services;
-#[cfg(test)]
-mod simulation;
 mod state_change;
 #[allow(dead_code, reason = "its callers are being written")]
 mod store;
@@ -164,6 +162,8 @@ impl Orchestrator {
 
 #[cfg(test)]
 mod tests {
+    mod simulation;
+
     use wharfinger_db::Db;
 
     #[test]

@@ -23,7 +23,7 @@ const ACTION: &str = "sts:AssumeRole";
 /// How long credentials of tasks hold: no role allows less, so that none refuses it.
 const LIFETIME: Duration = Duration::from_hours(1);
 
-/// Before their end by so much, credentials are renewed. The AWS SDKs ask for new ones in the last
+/// Before their end by so much, credentials are renewed. The AWS SDKs request new ones in the last
 /// 15 minutes, and must get others than those that they have.
 pub const RENEWED_BEFORE: Duration = Duration::from_mins(25);
 

@@ -22,7 +22,7 @@ SLEEP = "trap 'exit 143' TERM; while true; do sleep 0.2; done"
 
 
 def wait_until(look, what, seconds=PATIENCE):
-    """Asks again and again until `look` returns something true, and returns that."""
+    """Requests again and again until `look` returns something true, and returns that."""
     end = time.monotonic() + seconds
     while True:
         found = look()
@@ -209,7 +209,7 @@ def test_ports_are_published_on_the_address_of_the_instance(tasks, image):
     task = tasks.running(container(image, script, portMappings=mappings))
     (binding,) = only(task)["networkBindings"]
     assert (binding["bindIP"], binding["containerPort"], binding["hostPort"]) == ("127.0.0.1", 80, 18080)
-    assert wait_until(lambda: reached(binding), "the server answers") == b"static\n"
+    assert wait_until(lambda: reached(binding), "the server replies") == b"static\n"
 
 
 def reached(binding):
@@ -225,7 +225,7 @@ def test_a_host_port_of_zero_is_chosen_and_told(tasks, image):
     assert bindings[0]["hostPort"] != bindings[1]["hostPort"]
     for binding in bindings:
         assert binding["hostPort"] > 1023
-        assert wait_until(lambda binding=binding: reached(binding), "the server answers") == b"dynamic\n"
+        assert wait_until(lambda binding=binding: reached(binding), "the server replies") == b"dynamic\n"
 
 
 def test_exit_codes_and_reasons_are_told(tasks, image):
@@ -396,7 +396,7 @@ def test_awsvpc_containers_share_a_network_of_their_own(tasks, image):
     task = tasks.running(web, probe, networkMode="awsvpc", run={"networkConfiguration": network})
     details = {detail["name"]: detail["value"] for detail in task["attachments"][0]["details"]}
     address = details["privateIPv4Address"]
-    assert wait_until(lambda: reached({"bindIP": address, "hostPort": 80}), "the task answers") == b"vpc\n"
+    assert wait_until(lambda: reached({"bindIP": address, "hostPort": 80}), "the task replies") == b"vpc\n"
     time.sleep(1)
     assert tasks.describe(task["taskArn"])["lastStatus"] == "RUNNING"
 
@@ -560,5 +560,5 @@ def test_instances_of_one_agent_have_their_own_ports(agents, ecs, image):
     bindings = [only(task)["networkBindings"][0] for task in started]
     assert {binding["bindIP"] for binding in bindings} == {"127.0.1.1", "127.0.1.2"}
     for binding in bindings:
-        assert wait_until(lambda binding=binding: reached(binding), "the server answers") == b"own\n"
+        assert wait_until(lambda binding=binding: reached(binding), "the server replies") == b"own\n"
     tasks.close()

@@ -24,8 +24,8 @@ def logs(server):
 def put(logs, stream, *messages):
     now = int(time.time() * 1000)
     events = [{"timestamp": now + index, "message": message} for index, message in enumerate(messages)]
-    answer = logs.put_log_events(logGroupName=GROUP, logStreamName=stream, logEvents=events)
-    assert "rejectedLogEventsInfo" not in answer
+    reply = logs.put_log_events(logGroupName=GROUP, logStreamName=stream, logEvents=events)
+    assert "rejectedLogEventsInfo" not in reply
     return now
 
 

@@ -63,12 +63,12 @@ async fn what_was_not_acknowledged_is_told_again() {
     let (_server, agent) = with_agent().await;
     let mut acs = agent.acs().await;
     let tasks = run(&agent, 1).await;
-    let unanswered = acs.next("PayloadMessage").await;
-    assert_eq!(task_arns(&unanswered), tasks);
+    let unacknowledged = acs.next("PayloadMessage").await;
+    assert_eq!(task_arns(&unacknowledged), tasks);
     // Within the same connection, after the time in which an agent acknowledges.
     let again = acs.next("PayloadMessage").await;
     assert_eq!(task_arns(&again), tasks);
-    assert_ne!(again["messageId"], unanswered["messageId"]);
+    assert_ne!(again["messageId"], unacknowledged["messageId"]);
     drop(acs);
     let mut acs = agent.acs().await;
     assert_eq!(task_arns(&acs.payload().await), tasks);
@@ -191,10 +191,10 @@ async fn a_manifest_tells_what_the_instance_has_and_strangers_are_stopped() {
         "stopCandidates": [candidate(&tasks[0]), candidate(&stranger), candidate("nonsense")],
     });
     acs.send("TaskStopVerificationMessage", &question).await;
-    let answer = acs.next("TaskStopVerificationAck").await;
-    assert_eq!(answer["messageId"], "q1");
+    let reply = acs.next("TaskStopVerificationAck").await;
+    assert_eq!(reply["messageId"], "q1");
     assert_eq!(
-        answer["stopTasks"],
+        reply["stopTasks"],
         json!([candidate(&stranger), candidate("nonsense")])
     );
 }
@@ -340,11 +340,11 @@ async fn frames_that_are_too_large_or_no_messages_end_the_connection() {
 }
 
 #[tokio::test]
-async fn a_silent_agent_is_disconnected_and_an_answering_one_is_not() {
+async fn a_silent_agent_is_disconnected_and_a_replying_one_is_not() {
     let (_server, agent) = with_agent().await;
-    let answering = TestAgent::register(&agent.ecs, "web").await;
-    let (mut silent, mut acs) = (agent.acs().await, answering.acs().await);
-    let answers = async {
+    let replying = TestAgent::register(&agent.ecs, "web").await;
+    let (mut silent, mut acs) = (agent.acs().await, replying.acs().await);
+    let replies = async {
         loop {
             let heartbeat = acs.next("HeartbeatMessage").await;
             let ack = json!({"messageId": heartbeat["messageId"]});
@@ -352,11 +352,11 @@ async fn a_silent_agent_is_disconnected_and_an_answering_one_is_not() {
         }
     };
     tokio::select! {
-        () = answers => {}
+        () = replies => {}
         _ = silent.closed_within(Duration::from_secs(100)) => {}
     }
     assert_eq!(agent.described().await["agentConnected"], false);
-    assert_eq!(answering.described().await["agentConnected"], true);
+    assert_eq!(replying.described().await["agentConnected"], true);
 }
 
 #[tokio::test]

@@ -48,7 +48,10 @@ fn allow(action: &str, resource: &str) -> String {
 fn registration(cluster: &str) -> Value {
     let integer =
         |name: &str, value: i64| json!({"name": name, "type": "INTEGER", "integerValue": value});
-    let ports = |name: &str, ports: &[&str]| json!({"name": name, "type": "STRINGSET", "stringSetValue": ports});
+    let ports = |name: &str, ports: &[&str]| {
+        let kind = "STRINGSET";
+        json!({"name": name, "type": kind, "stringSetValue": ports})
+    };
     json!({
         "cluster": cluster,
         "instanceIdentityDocument": "",

@@ -9,12 +9,12 @@ use tokio::task::JoinHandle;
 
 use crate::support::{Ecs, Setup, TestAgent, TestServer};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An agent that reports each task as running, or as stopped if it is told to stop it. Tasks of
 /// the families in `failing` never start.
 struct Agent {
-    agent: TestAgent,
+    instance: TestAgent,
     failing: Arc<Mutex<BTreeSet<String>>>,
     work: JoinHandle<()>,
 }
@@ -40,7 +40,7 @@ impl Agent {
             }
         });
         Self {
-            agent,
+            instance: agent,
             failing,
             work,
         }
@@ -192,7 +192,10 @@ async fn a_service_rolls_within_its_bounds_heals_and_scales() {
     // A container ends by itself, and a user stops another.
     let running = tasks(&ecs).await;
     let arn = |task: &Value| task["taskArn"].as_str().expect("an ARN").to_owned();
-    agents[0].agent.report(&arn(&running[0]), "STOPPED").await;
+    agents[0]
+        .instance
+        .report(&arn(&running[0]), "STOPPED")
+        .await;
     ecs.ok(
         "StopTask",
         json!({"cluster": "c", "task": arn(&running[1])}),
@@ -289,7 +292,7 @@ async fn tasks_leave_an_instance_that_drains_and_daemons_follow_instances() {
         |_| (),
     )
     .await;
-    let drain = json!({"cluster": "c", "containerInstances": [agents[0].agent.instance],
+    let drain = json!({"cluster": "c", "containerInstances": [agents[0].instance.instance],
         "status": "DRAINING"});
     ecs.ok("UpdateContainerInstancesState", drain).await;
     until(&ecs, both, |_| ()).await;
@@ -303,6 +306,6 @@ async fn tasks_leave_an_instance_that_drains_and_daemons_follow_instances() {
                 .to_owned()
         })
         .collect();
-    let expected = [&agents[1].agent.instance, &third.agent.instance];
+    let expected = [&agents[1].instance.instance, &third.instance.instance];
     assert_eq!(instances, expected.into_iter().cloned().collect());
 }

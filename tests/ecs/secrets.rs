@@ -271,8 +271,10 @@ async fn parameters_have_versions_and_types() {
         ("DeleteParameter", "ParameterNotFound"),
         ("GetParameterHistory", "ParameterNotFound"),
     ] {
-        let named = json!({ "Name": "/app/key" });
-        parameters.refused(operation, named, code, "/app/key").await;
+        let request = json!({ "Name": "/app/key" });
+        parameters
+            .refused(operation, request, code, "/app/key")
+            .await;
     }
     let untyped = json!({ "Name": "x", "Value": "v" });
     let message = "A parameter type is required when you create a parameter.";

@@ -20,7 +20,7 @@ async fn define(ecs: &Ecs, family: &str) -> String {
 }
 
 /// A request to create the service `web` in the cluster `c`, with further members.
-fn request(members: Value) -> Value {
+fn request(members: &Value) -> Value {
     let mut request =
         json!({"cluster": "c", "serviceName": "web", "taskDefinition": "web", "desiredCount": 2});
     for (name, value) in members.as_object().expect("members") {
@@ -30,7 +30,7 @@ fn request(members: Value) -> Value {
 }
 
 async fn create(ecs: &Ecs, members: Value) -> Value {
-    ecs.ok("CreateService", request(members)).await["service"].clone()
+    ecs.ok("CreateService", request(&members)).await["service"].clone()
 }
 
 async fn describe(ecs: &Ecs) -> Value {
@@ -121,7 +121,7 @@ async fn a_name_is_used_once() {
     );
     ecs.refused(
         "CreateService",
-        request(json!({"desiredCount": 3})),
+        request(&json!({"desiredCount": 3})),
         code,
         invalid,
     )
@@ -268,8 +268,9 @@ async fn what_finds_no_instance_says_so_once() {
     create(&ecs, json!({})).await;
     let service = described(&ecs, |one| one["events"][0] != Value::Null).await;
     let none = "(service web) was unable to place a task because no container instance met all of \
-                its requirements. Reason: No Container Instances were found in your cluster. For \
-                more information, see the Troubleshooting section of the Amazon ECS Developer Guide.";
+                its requirements. Reason: No Container Instances were found in your cluster. \
+                For more information, see the Troubleshooting section of the Amazon ECS \
+                Developer Guide.";
     assert_eq!(messages(&service), [none]);
     let update = json!({"cluster": "c", "service": "web", "desiredCount": 4});
     ecs.ok("UpdateService", update).await;
@@ -365,7 +366,7 @@ async fn what_is_not_done_is_refused() {
             "Task definition does not support launch_type FARGATE.",
         ),
     ] {
-        ecs.refused("CreateService", request(members), code, message)
+        ecs.refused("CreateService", request(&members), code, message)
             .await;
     }
     let off = json!({"serviceConnectConfiguration": {"enabled": false}, "loadBalancers": []});
@@ -389,7 +390,7 @@ async fn policies_decide_about_services_by_their_names() {
             json!({"cluster": "c", "services": ["web"]}),
         ),
         ("ListServices", json!({"cluster": "c"})),
-        ("CreateService", request(json!({}))),
+        ("CreateService", request(&json!({}))),
     ] {
         let outcome = ann.call(operation, document).await;
         assert_eq!(outcome.code(), "AccessDeniedException", "{operation}");

@@ -168,8 +168,8 @@ async fn revisions_are_never_used_again() {
         .await;
     assert_eq!(newest["taskDefinition"]["revision"], 1);
 
-    let names = json!({ "taskDefinitions": ["web:1", "web:2", "web:9"] });
-    let deleted = ecs.ok("DeleteTaskDefinitions", names).await;
+    let request = json!({ "taskDefinitions": ["web:1", "web:2", "web:9"] });
+    let deleted = ecs.ok("DeleteTaskDefinitions", request).await;
     assert_eq!(
         deleted["taskDefinitions"][0]["status"],
         "DELETE_IN_PROGRESS"

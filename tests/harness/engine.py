@@ -79,7 +79,7 @@ class Engine:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def remove_all(self):
-        """Removes all containers, and networks, whose interfaces would outlive the engine."""
+        """Removes all containers, and networks, whose interfaces would live longer than the engine."""
         containers = self.docker("ps", "--all", "--quiet", check=False).split()
         if containers:
             self.docker("rm", "--force", "--volumes", *containers, check=False)

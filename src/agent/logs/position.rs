@@ -52,7 +52,7 @@ impl Position {
         Some(Timestamp::from_ms(one.min(other) / 1_000_000))
     }
 
-    /// Whether a line of this stream was sent already. Lines must be asked for in order; `self`
+    /// Whether a line of this stream was sent already. Lines must be requested in order; `self`
     /// counts those of the mark's own time down.
     pub(super) fn skips(&mut self, stream: Stream, ns: i64) -> bool {
         let Some(mark) = self.streams.get_mut(&stream) else {

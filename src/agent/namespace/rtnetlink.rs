@@ -70,12 +70,12 @@ impl Route {
         let kernel = SocketAddrNetlink::new(0, 0);
         let message = message(kind, flags, body);
         sendto(&self.0, &message, SendFlags::empty(), &kernel)?;
-        let mut answer = [0_u8; 4096];
-        let (length, _) = recv(&self.0, &mut answer, RecvFlags::empty())?;
-        match error_of(&answer[..length]) {
+        let mut reply = [0_u8; 4096];
+        let (length, _) = recv(&self.0, &mut reply, RecvFlags::empty())?;
+        match error_of(&reply[..length]) {
             Some(0) => Ok(()),
             Some(code) => Err(io::Error::from_raw_os_error(code)),
-            None => Err(io::Error::other("the kernel gave an unknown answer")),
+            None => Err(io::Error::other("the kernel gave an unknown reply")),
         }
     }
 }
@@ -128,9 +128,9 @@ fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
 }
 
 /// The error number of an acknowledgement; 0 for success.
-fn error_of(answer: &[u8]) -> Option<i32> {
-    let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
-    let code = i32::from_ne_bytes(answer.get(16..20)?.try_into().ok()?);
+fn error_of(reply: &[u8]) -> Option<i32> {
+    let kind = u16::from_ne_bytes(reply.get(4..6)?.try_into().ok()?);
+    let code = i32::from_ne_bytes(reply.get(16..20)?.try_into().ok()?);
     (kind == NLMSG_ERROR).then_some(-code)
 }
 
@@ -161,11 +161,11 @@ mod tests {
 
     #[test]
     fn acknowledgements_have_an_error_number() {
-        let mut answer = vec![0_u8; 36];
-        assert_eq!(error_of(&answer), None);
-        answer[4..6].copy_from_slice(&NLMSG_ERROR.to_ne_bytes());
-        assert_eq!(error_of(&answer), Some(0));
-        answer[16..20].copy_from_slice(&(-1_i32).to_ne_bytes());
-        assert_eq!(error_of(&answer), Some(1));
+        let mut reply = vec![0_u8; 36];
+        assert_eq!(error_of(&reply), None);
+        reply[4..6].copy_from_slice(&NLMSG_ERROR.to_ne_bytes());
+        assert_eq!(error_of(&reply), Some(0));
+        reply[16..20].copy_from_slice(&(-1_i32).to_ne_bytes());
+        assert_eq!(error_of(&reply), Some(1));
     }
 }

@@ -45,7 +45,7 @@ impl Docker {
     /// else to the socket of the system.
     ///
     /// # Errors
-    /// Where nothing answers.
+    /// Where nothing replies.
     pub(crate) async fn connect(host: Option<&str>) -> Result<Self, RuntimeError> {
         let named = host
             .map(ToOwned::to_owned)

@@ -38,7 +38,7 @@ impl Bench {
         if let Ok(host) = std::env::var("WHARFINGER_TEST_DOCKER") {
             let docker = Docker::connect(Some(&host))
                 .await
-                .expect("the engine answers");
+                .expect("the engine replies");
             if docker.local_image(IMAGE).await.is_err() {
                 let busybox = std::fs::read("/bin/busybox").expect("busybox-static is there");
                 let archive = pause_image::tar("busybox", &busybox);

@@ -124,7 +124,7 @@ fn a_task_of_one_container_is_pulled_created_started_and_ends() {
 }
 
 #[test]
-fn nothing_is_asked_for_twice() {
+fn nothing_is_requested_for_twice() {
     let mut world = World::new(vec![container("web")]);
     world.view.containers.get_mut("web").expect("it").work = Some(Work::Pull);
     assert_eq!(world.actions(), []);
@@ -318,7 +318,7 @@ fn carry_out(world: &mut World, action: &Action, chance: u8) {
     }
 }
 
-/// What must be true of an action at the moment that it is asked for.
+/// What must be true of an action at the moment that it is requested.
 fn check(world: &World, action: &Action) {
     let of = |name: &str| world.view.containers[name].clone();
     let plan = |name: &str| world.plan.container(name).expect("a container").clone();

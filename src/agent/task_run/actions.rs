@@ -158,7 +158,7 @@ impl TaskRun {
 }
 
 impl Context {
-    /// Looks at a container until the runtime answers; `None` for one that is not there.
+    /// Looks at a container until the runtime replies; `None` for one that is not there.
     pub(super) async fn inspect(&self, id: &str) -> Option<Inspection> {
         loop {
             match self.runtime.inspect(id).await {

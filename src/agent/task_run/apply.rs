@@ -33,7 +33,7 @@ impl TaskRun {
                     Err(reason) => self.fail(&name, reason),
                     Ok(created) => {
                         if let Some(listener) = created.listener {
-                            self.answer_on(listener);
+                            self.reply_on(listener);
                         }
                         if created.namespace.is_some() {
                             self.record.namespace = created.namespace;
@@ -54,7 +54,7 @@ impl TaskRun {
                     Err(reason) => self.fail(&name, reason),
                     Ok(seen) => {
                         self.ship(&name);
-                        self.answer_in(&seen);
+                        self.reply_in(&seen);
                         self.see(&name, Some(seen), now);
                     }
                 }

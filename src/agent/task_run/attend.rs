@@ -1,4 +1,4 @@
-//! What goes on beside a container: its output is shipped, and its endpoints answer.
+//! What goes on beside a container: its output is shipped, and its endpoints reply.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::logs::{Shipper, log_target};
-use crate::metadata::{Answered, Endpoints};
+use crate::metadata::{Endpoints, ServedTasks};
 use crate::namespace;
 use crate::runtime::Inspection;
 use crate::task_run::TaskRun;
@@ -68,8 +68,8 @@ impl TaskRun {
         });
     }
 
-    /// Answers in the network namespace of a container that has started.
-    pub(super) fn answer_in(&mut self, seen: &Inspection) {
+    /// Replies in the network namespace of a container that has started.
+    pub(super) fn reply_in(&mut self, seen: &Inspection) {
         let mode = self.record.task.network_mode.as_deref();
         // The namespace of the whole task has its listener already; that of the host gets none.
         let Some(pid) = seen
@@ -79,24 +79,24 @@ impl TaskRun {
             return;
         };
         match namespace::listen(pid) {
-            Ok(listener) => self.answer_on(listener),
+            Ok(listener) => self.reply_on(listener),
             Err(error) => self.warn_about_endpoints(&error),
         }
     }
 
-    pub(super) fn answer_on(&mut self, listener: TcpListener) {
-        let answered = Answered::default();
-        answered.add(&self.record.task.arn, self.endpoints());
-        self.attendance.endpoints.spawn(answered.serve(listener));
+    pub(super) fn reply_on(&mut self, listener: TcpListener) {
+        let served = ServedTasks::default();
+        served.add(&self.record.task.arn, self.endpoints());
+        self.attendance.endpoints.spawn(served.serve(listener));
     }
 
-    /// Answers on the listener of the host, if the task shares its network.
-    pub(super) fn answer_on_host(&self) {
+    /// Replies on the listener of the host, if the task shares its network.
+    pub(super) fn reply_on_host(&self) {
         if self.record.task.network_mode.as_deref() == Some("host") {
             let arn = &self.record.task.arn;
             self.context
                 .host_endpoints
-                .answered
+                .served
                 .add(arn, self.endpoints());
         }
     }
@@ -140,7 +140,7 @@ impl TaskRun {
             && let Some(pid) = seen.pid
         {
             match namespace::listen(pid) {
-                Ok(listener) => self.answer_on(listener),
+                Ok(listener) => self.reply_on(listener),
                 Err(error) => self.warn_about_endpoints(&error),
             }
         }

@@ -20,7 +20,7 @@ use wharfinger_orchestrator::model::{DesiredStatus, TaskId};
 use wharfinger_orchestrator::{self as orchestrator, AgentSession, AssignedTask, SessionEvent};
 
 use crate::AgentState;
-use crate::acs::delivery::{Delivery, Pulse, Unanswered};
+use crate::acs::delivery::{Delivery, Pulse, Unacknowledged};
 use crate::connect::ConnectedInstance;
 use crate::credentials::Roles;
 use crate::socket::{AgentSocket, SocketError};
@@ -46,7 +46,7 @@ pub(crate) enum End {
     #[error("nothing came from the agent for too long")]
     Silent,
     #[error("the agent acknowledges nothing")]
-    Unanswered,
+    Unacknowledged,
     #[error("{0}")]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -55,9 +55,9 @@ pub(crate) enum End {
     Failed(#[from] orchestrator::Error),
 }
 
-impl From<Unanswered> for End {
-    fn from(_: Unanswered) -> Self {
-        Self::Unanswered
+impl From<Unacknowledged> for End {
+    fn from(_: Unacknowledged) -> Self {
+        Self::Unacknowledged
     }
 }
 
@@ -202,7 +202,7 @@ impl Acs {
         };
         match AgentMessage::from_frame(&text)? {
             Some(AgentMessage::Ack(ack)) => {
-                if self.delivery.answered(&ack.message_id) {
+                if self.delivery.replied(&ack.message_id) {
                     self.deliver().await?;
                 }
             }
@@ -211,7 +211,7 @@ impl Acs {
                 let instance = self.instance.id.0.as_str();
                 tracing::warn!(instance, reason, "an agent refused a message");
                 // What it refused once, it refuses again: it is told anew on the next connection.
-                if self.delivery.answered(&nack.message_id) {
+                if self.delivery.replied(&nack.message_id) {
                     self.deliver().await?;
                 }
             }
@@ -324,8 +324,8 @@ impl Acs {
         self.send(&ServerMessage::TaskManifest(manifest)).await
     }
 
-    /// Tells the agent which of the tasks that it asks about it is to stop: those that the instance
-    /// does not have.
+    /// Tells the agent which of the tasks that it has a question about it is to stop: those that
+    /// the instance does not have.
     async fn verify(&mut self, message: TaskStopVerificationMessage) -> Result<(), End> {
         let assigned = self
             .state
@@ -370,7 +370,7 @@ impl Acs {
                 let message = Some(reason.clone());
                 Some(ServerMessage::Close(CloseMessage { message }))
             }
-            End::Frame(_) | End::Unanswered => {
+            End::Frame(_) | End::Unacknowledged => {
                 let message = Some(reason.clone());
                 Some(ServerMessage::Error(ErrorMessage { message }))
             }
@@ -384,7 +384,7 @@ impl Acs {
         let code = match end {
             End::Socket(error) => return self.socket.close(error).await,
             End::Failed(_) => CloseCode::Error,
-            End::Frame(_) | End::Unanswered => CloseCode::Policy,
+            End::Frame(_) | End::Unacknowledged => CloseCode::Policy,
             End::Stopping => CloseCode::Away,
             End::Replaced | End::Expired | End::Inactive | End::Silent => CloseCode::Normal,
         };

@@ -1,4 +1,4 @@
-//! The requests that open the websockets: who asks, for which instance, and whether it may.
+//! The requests that open the websockets: who requests, for which instance, and whether it may.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use wharfinger_api_core::{AuditTrail, AuditedRequest, Authorizer, RequestContext
 use wharfinger_aws::sigv4;
 use wharfinger_ecs_protocol::limits::{ACS_AGENT_FRAME_BYTES, TCS_AGENT_FRAME_BYTES};
 use wharfinger_ecs_protocol::{AcsParameters, TcsParameters};
-use wharfinger_http::Upgrade;
+use wharfinger_http::ConnectionUpgrade;
 use wharfinger_iam::{EvaluationBudget, Signed};
 use wharfinger_orchestrator::identifiers::instance_id;
 use wharfinger_orchestrator::model::{AccountRegion, Cluster, InstanceId, InstanceStatus};
@@ -40,7 +40,7 @@ const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 /// RFC 6455, the only version.
 const VERSION: HeaderValue = HeaderValue::from_static("13");
 
-/// What an agent asks for.
+/// What an agent requests.
 struct Wanted {
     operation: &'static str,
     cluster: String,
@@ -124,7 +124,7 @@ async fn connect<F: Future<Output = ()> + Send + 'static>(
     serve: impl FnOnce(Arc<AgentState>, AgentSocket, ConnectedInstance) -> F + Send + 'static,
 ) -> Response<Body> {
     let (mut head, _) = request.into_parts();
-    let upgrade = Upgrade::take(&mut head.extensions);
+    let upgrade = ConnectionUpgrade::take(&mut head.extensions);
     let mut info = ResponseInfo {
         service: Some(SERVICE),
         ..ResponseInfo::of(operation)

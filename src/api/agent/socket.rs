@@ -16,7 +16,7 @@ const BUFFER_BYTES: usize = 4 * 1024;
 /// Within this time, an agent must take a frame: the largest one at 64 KiB/s.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// After a close frame, the agent has this long to answer it.
+/// After a close frame, the agent has this long to reply it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Frames that an agent may send within [`FRAME_PERIOD`]: far more than the acknowledgements, pings
@@ -99,7 +99,7 @@ impl AgentSocket {
         Ok(sent.map_err(|_elapsed| SocketError::Stalled)??)
     }
 
-    /// Asks for a sign of life, which every websocket gives by itself.
+    /// Requests for a sign of life, which every websocket gives by itself.
     pub(crate) async fn ping(&mut self) -> Result<(), SocketError> {
         let ping = Message::Ping(Bytes::new());
         let sent = timeout(SEND_TIMEOUT, self.socket.send(ping)).await;
@@ -128,7 +128,7 @@ impl AgentSocket {
                 while let Some(Ok(_)) = self.socket.next().await {}
             }
         };
-        // An agent that is gone does not answer; the connection ends in any case.
+        // An agent that is gone does not reply; the connection ends in any case.
         let _ = timeout(CLOSE_TIMEOUT, closed).await;
     }
 }

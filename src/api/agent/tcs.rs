@@ -87,7 +87,7 @@ impl Tcs {
         let ack = Acknowledgement {
             message: Some("ok".to_owned()),
         };
-        let answer = match AgentMessage::from_signed_frame(text)? {
+        let reply = match AgentMessage::from_signed_frame(text)? {
             Some(AgentMessage::Health(health)) => {
                 self.take_health(health).await?;
                 ServerMessage::AckHealth(ack)
@@ -97,7 +97,7 @@ impl Tcs {
             Some(AgentMessage::InstanceStatus(_)) => ServerMessage::AckInstanceStatus(ack),
             None => return Ok(()),
         };
-        self.send(&answer).await
+        self.send(&reply).await
     }
 
     async fn take_health(&mut self, health: PublishHealthRequest) -> Result<(), End> {

@@ -18,7 +18,7 @@ use crate::{Ecs, Result};
 /// of instances lack it.
 const ADMINISTER: &str = "UpdateContainerAgent";
 
-/// The answer to a report.
+/// The reply to a report.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Acknowledged {

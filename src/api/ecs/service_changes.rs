@@ -21,7 +21,7 @@ use crate::{Ecs, Result, error};
 /// Most characters of a client token (ECS API reference, `CreateService`).
 const MAX_TOKEN: usize = 36;
 
-/// Members of both requests that this server refuses, since it does not do what they ask for.
+/// Members of both requests that this server refuses, since it does not do what they request.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Refused {

@@ -81,6 +81,12 @@ pub(super) fn invalid_member(member: &str, constraint: &str) -> Error {
     MODEL.limits.refusal(member, constraint).into()
 }
 
+/// More tags than a group can have.
+pub(super) fn too_many_tags(limit: usize) -> Error {
+    let message = format!("A log group has at most {limit} tags.");
+    Fault::sender("TooManyTagsException", message).into()
+}
+
 /// A token that the operation did not give.
 pub(super) fn bad_token() -> Error {
     invalid("The specified nextToken is invalid.")

@@ -5,7 +5,7 @@ use serde_with::skip_serializing_none;
 use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_monitoring::{NewEvent, Rejected};
 
-use crate::resource::ResourceId;
+use crate::resource::LogResourceId;
 use crate::sequence_token::{sequence, sequence_token};
 use crate::{LogsService, Result};
 
@@ -57,8 +57,8 @@ impl Operation for PutLogEvents {
     const IS_AUDITED: bool = false;
     type Output = PutLogEventsOutput;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::stream(scope, &self.group, &self.stream))
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::stream(scope, &self.group, &self.stream))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<PutLogEventsOutput> {

@@ -7,7 +7,8 @@ use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_base::PageToken;
 use wharfinger_monitoring::LogGroup;
 
-use crate::resource::ResourceId;
+use crate::output::Nothing;
+use crate::resource::LogResourceId;
 use crate::{LogsService, Result, error, tags};
 
 /// The class of a group where the request names none. All classes are stored alike.
@@ -21,10 +22,6 @@ const RETENTION_DAYS: &[i64] = &[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922,
     3288, 3653,
 ];
-
-/// The output of operations that return nothing.
-#[derive(Debug, Serialize)]
-pub(super) struct Nothing {}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,8 +38,8 @@ impl Operation for CreateLogGroup {
     const NAME: &'static str = "CreateLogGroup";
     type Output = Nothing;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::group(scope, &self.log_group_name))
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::group(scope, &self.log_group_name))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<LogsService>>> {
@@ -51,7 +48,7 @@ impl Operation for CreateLogGroup {
         let id = self.resource(scope)?;
         let mut demands = vec![Demand::new(Self::NAME, id).with_tags(pairs.clone())];
         if !pairs.is_empty() {
-            let id = ResourceId::tagged(scope, &self.log_group_name);
+            let id = LogResourceId::tagged(scope, &self.log_group_name);
             demands.push(Demand::new("TagResource", id).with_tags(pairs));
         }
         Ok(demands)
@@ -95,8 +92,8 @@ impl Operation for DeleteLogGroup {
     const NAME: &'static str = "DeleteLogGroup";
     type Output = Nothing;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::group(scope, &self.log_group_name))
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::group(scope, &self.log_group_name))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<Nothing> {
@@ -163,8 +160,8 @@ impl Operation for DescribeLogGroups {
     const NAME: &'static str = "DescribeLogGroups";
     type Output = DescribeLogGroupsOutput;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::groups(scope))
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::groups(scope))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<DescribeLogGroupsOutput> {
@@ -233,8 +230,8 @@ impl Operation for PutRetentionPolicy {
     const NAME: &'static str = "PutRetentionPolicy";
     type Output = Nothing;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::group(scope, &self.log_group_name))
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::group(scope, &self.log_group_name))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<Nothing> {
@@ -267,8 +264,8 @@ impl Operation for DeleteRetentionPolicy {
     const NAME: &'static str = "DeleteRetentionPolicy";
     type Output = Nothing;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::group(scope, &self.log_group_name))
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::group(scope, &self.log_group_name))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<Nothing> {

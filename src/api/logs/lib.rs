@@ -1,8 +1,10 @@
-//! Amazon `CloudWatch` Logs: what the `awslogs` log driver, `aws logs tail` and readers of logs use.
+//! Amazon `CloudWatch` Logs: what the `awslogs` log driver, `aws logs tail` and readers of logs
+//! use.
 
 mod error;
 mod events;
 mod groups;
+mod output;
 mod reading;
 mod resource;
 mod sequence_token;
@@ -12,7 +14,7 @@ mod tags;
 use std::sync::LazyLock;
 
 pub use error::Error;
-pub use resource::{LogResource, ResourceId};
+pub use resource::{LogResource, LogResourceId};
 use wharfinger_api_core::{OperationEntry, Service, ServiceModel, operations};
 use wharfinger_aws::Family;
 use wharfinger_aws::constraints::Limits;
@@ -44,7 +46,7 @@ pub struct State {
 
 impl Service for LogsService {
     type State = State;
-    type ResourceId = ResourceId;
+    type ResourceId = LogResourceId;
     type Resource = LogResource;
     type Error = Error;
 
@@ -56,7 +58,7 @@ impl Service for LogsService {
         OPERATIONS
     }
 
-    async fn load(state: &State, id: &ResourceId, _caller: &Caller) -> Result<LogResource> {
+    async fn load(state: &State, id: &LogResourceId, _caller: &Caller) -> Result<LogResource> {
         LogResource::load(&state.logs, id).await
     }
 }

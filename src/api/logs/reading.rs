@@ -8,7 +8,7 @@ use wharfinger_monitoring::{
     Direction, EventKey, EventPage, FilterEvents, FilterPattern, GetEvents,
 };
 
-use crate::resource::{GroupRef, ResourceId};
+use crate::resource::{GroupRef, LogResourceId};
 use crate::{LogsService, Result, error};
 
 /// Events on a page where the request does not say (API reference, `limit`).
@@ -48,9 +48,9 @@ impl Operation for GetLogEvents {
     const NAME: &'static str = "GetLogEvents";
     type Output = GetLogEventsOutput;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
         let group = self.group.name(scope)?;
-        Ok(ResourceId::stream(scope, &group, &self.log_stream_name))
+        Ok(LogResourceId::stream(scope, &group, &self.log_stream_name))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<GetLogEventsOutput> {
@@ -149,8 +149,8 @@ impl Operation for FilterLogEvents {
     const NAME: &'static str = "FilterLogEvents";
     type Output = FilterLogEventsOutput;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::group(scope, &self.group.name(scope)?))
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::group(scope, &self.group.name(scope)?))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<FilterLogEventsOutput> {

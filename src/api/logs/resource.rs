@@ -14,7 +14,7 @@ use crate::{Result, error};
 
 /// The name of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResourceId {
+pub struct LogResourceId {
     pub(super) account: Account,
     /// The group; empty for operations on all of them.
     pub(super) group: String,
@@ -22,7 +22,7 @@ pub struct ResourceId {
     rest: String,
 }
 
-impl ResourceId {
+impl LogResourceId {
     /// All groups of the account.
     pub(super) fn groups(scope: &RequestScope) -> Self {
         Self::stream(scope, "", "")
@@ -69,7 +69,7 @@ pub struct LogResource {
 }
 
 impl LogResource {
-    pub(super) async fn load(logs: &Logs, id: &ResourceId) -> Result<Self> {
+    pub(super) async fn load(logs: &Logs, id: &LogResourceId) -> Result<Self> {
         let group = match id.group.as_str() {
             "" => None,
             name => logs.find_group(&id.account, name).await?,

@@ -6,8 +6,8 @@ use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_base::{PageToken, Timestamp};
 use wharfinger_monitoring::{LogGroup, LogStream, StreamOrder, StreamPosition};
 
-use crate::groups::Nothing;
-use crate::resource::{GroupRef, ResourceId};
+use crate::output::Nothing;
+use crate::resource::{GroupRef, LogResourceId};
 use crate::sequence_token::sequence_token;
 use crate::{LogsService, Result, error};
 
@@ -26,8 +26,8 @@ impl Operation for CreateLogStream {
     const NAME: &'static str = "CreateLogStream";
     type Output = Nothing;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::stream(
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::stream(
             scope,
             &self.log_group_name,
             &self.log_stream_name,
@@ -55,8 +55,8 @@ impl Operation for DeleteLogStream {
     const NAME: &'static str = "DeleteLogStream";
     type Output = Nothing;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::stream(
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::stream(
             scope,
             &self.log_group_name,
             &self.log_stream_name,
@@ -127,8 +127,8 @@ impl Operation for DescribeLogStreams {
     const NAME: &'static str = "DescribeLogStreams";
     type Output = DescribeLogStreamsOutput;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::group(scope, &self.group.name(scope)?))
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::group(scope, &self.group.name(scope)?))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<DescribeLogStreamsOutput> {

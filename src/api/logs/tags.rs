@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
-use wharfinger_aws::Fault;
 
-use crate::groups::Nothing;
-use crate::resource::{ResourceId, group_of_arn};
+use crate::output::Nothing;
+use crate::resource::{LogResourceId, group_of_arn};
 use crate::{LogsService, Result, error};
 
 /// Most tags of a group (API reference, `TagResource`).
@@ -33,8 +32,7 @@ async fn set(cx: &Context<LogsService>, tags: BTreeMap<String, String>) -> Resul
         .filter(|key| !group.tags.contains_key(*key))
         .count();
     if group.tags.len() + added > MAX_TAGS {
-        let message = format!("A log group has at most {MAX_TAGS} tags.");
-        return Err(Fault::sender("TooManyTagsException", message).into());
+        return Err(error::too_many_tags(MAX_TAGS));
     }
     let logs = &cx.state().logs;
     logs.change_tags(&group.account, &group.name, tags, Vec::new())
@@ -73,8 +71,8 @@ impl Operation for TagResource {
     const NAME: &'static str = "TagResource";
     type Output = Nothing;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::tagged(
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::tagged(
             scope,
             &group_of_arn(scope, &self.resource_arn)?,
         ))
@@ -104,8 +102,8 @@ impl Operation for UntagResource {
     const NAME: &'static str = "UntagResource";
     type Output = Nothing;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::tagged(
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::tagged(
             scope,
             &group_of_arn(scope, &self.resource_arn)?,
         ))
@@ -132,8 +130,8 @@ impl Operation for ListTagsForResource {
     const NAME: &'static str = "ListTagsForResource";
     type Output = TagsOutput;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::tagged(
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::tagged(
             scope,
             &group_of_arn(scope, &self.resource_arn)?,
         ))
@@ -156,8 +154,8 @@ impl Operation for TagLogGroup {
     const NAME: &'static str = "TagLogGroup";
     type Output = Nothing;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::tagged(scope, &self.log_group_name))
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::tagged(scope, &self.log_group_name))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<LogsService>>> {
@@ -184,8 +182,8 @@ impl Operation for UntagLogGroup {
     const NAME: &'static str = "UntagLogGroup";
     type Output = Nothing;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::tagged(scope, &self.log_group_name))
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::tagged(scope, &self.log_group_name))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<LogsService>>> {
@@ -209,8 +207,8 @@ impl Operation for ListTagsLogGroup {
     const NAME: &'static str = "ListTagsLogGroup";
     type Output = TagsOutput;
 
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::tagged(scope, &self.log_group_name))
+    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
+        Ok(LogResourceId::tagged(scope, &self.log_group_name))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<TagsOutput> {

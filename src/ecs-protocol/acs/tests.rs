@@ -1,3 +1,5 @@
+//! Frames of ACS are read as Amazon's agent writes them, and written as it reads them.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -111,7 +113,10 @@ proptest! {
     }
 
     #[test]
-    fn acknowledgements_are_read_as_they_were_written(id in ".*", reason in proptest::option::of(".*")) {
+    fn acknowledgements_are_read_as_they_were_written(
+        id in ".*",
+        reason in proptest::option::of(".*"),
+    ) {
         let message = AgentMessage::Nack(NackRequest {
             message_id: id,
             reason,

@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    Certificates, Connection, ConnectionLimits, Drained, Handler, Listener, RequestBody,
-    RequestBodyError, Traffic, Upgrade,
+    Certificates, Connection, ConnectionLimits, ConnectionUpgrade, Drained, Handler, Listener,
+    RequestBody, RequestBodyError, Traffic,
 };
 
 /// Longer than anything that a test waits for.
@@ -44,7 +44,7 @@ impl Handler for TestHandler {
         mut request: Request<RequestBody>,
         _connection: &Arc<Connection>,
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
-        let upgrade = Upgrade::take(request.extensions_mut());
+        let upgrade = ConnectionUpgrade::take(request.extensions_mut());
         async move {
             let path = request.uri().path().to_owned();
             match path.as_str() {
@@ -73,7 +73,7 @@ impl Handler for TestHandler {
 }
 
 /// Switches to a protocol that sends back what arrives.
-fn echo(upgrade: Upgrade) -> Response<Body> {
+fn echo(upgrade: ConnectionUpgrade) -> Response<Body> {
     tokio::spawn(async move {
         let stream = upgrade.stream().await.expect("upgraded");
         let (mut reading, mut writing) = tokio::io::split(stream);

@@ -21,7 +21,7 @@ async fn upgraded(server: &Server) -> TcpStream {
 }
 
 #[tokio::test]
-async fn an_upgraded_connection_outlives_all_timeouts_of_http() {
+async fn an_upgraded_connection_lives_longer_than_all_timeouts_of_http() {
     let limits = short_timeouts();
     let silence = limits.idle_timeout + limits.header_timeout + Duration::from_millis(600);
     let server = Server::start(limits);

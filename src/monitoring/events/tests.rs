@@ -1,3 +1,5 @@
+//! Events are checked, stored, read by pages and removed.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -202,11 +204,17 @@ proptest! {
     #[test]
     fn pages_hold_every_event_once_and_in_order(
         batches in proptest::collection::vec(
-            (any::<bool>(), proptest::collection::vec((0i64..200_000, 1usize..30_000), 1..6)), 1..12),
+            (
+                any::<bool>(),
+                proptest::collection::vec((0i64..200_000, 1usize..30_000), 1..6),
+            ),
+            1..12,
+        ),
         limit in 1usize..7,
         is_forward in any::<bool>(),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.expect("a runtime");
         runtime.block_on(async {
             let (logs, _) = logs(&["a", "b"]).await;
             let mut expected = Vec::new();

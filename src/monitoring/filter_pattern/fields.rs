@@ -1,8 +1,8 @@
 //! Fields between spaces: `[ip, user, ..., status=4*, bytes > 1000]`. PURE.
 
-use super::PatternError;
-use super::lexer::{Token, tokens};
-use super::value::{Comparison, Operand};
+use crate::filter_pattern::PatternError;
+use crate::filter_pattern::lexer::{Token, tokens};
+use crate::filter_pattern::value::{Comparison, Operand};
 
 /// The fields of a pattern, each with its condition.
 #[derive(Clone, Debug)]

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::PatternError;
-use super::lexer::{Token, tokens};
-use super::value::{Comparison, Operand};
+use crate::filter_pattern::PatternError;
+use crate::filter_pattern::lexer::{Token, tokens};
+use crate::filter_pattern::value::{Comparison, Operand};
 
 /// Deepest nesting of parentheses.
 const MAX_DEPTH: usize = 32;

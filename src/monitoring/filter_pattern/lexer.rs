@@ -1,7 +1,7 @@
 //! The tokens of JSON selectors and of fields. PURE.
 
-use super::PatternError;
-use super::value::{self, Comparison, Operand};
+use crate::filter_pattern::PatternError;
+use crate::filter_pattern::value::{self, Comparison, Operand};
 
 /// A token.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 
 use regex::Regex;
 
-use super::PatternError;
-use super::value;
+use crate::filter_pattern::PatternError;
+use crate::filter_pattern::value;
 
 /// The terms of a pattern. Where some are required, the optional ones do not matter.
 #[derive(Clone, Debug, Default)]

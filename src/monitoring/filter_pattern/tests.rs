@@ -1,3 +1,5 @@
+//! Patterns find what the user guide says that they find.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -2,7 +2,7 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::PatternError;
+use crate::filter_pattern::PatternError;
 
 /// Largest compiled regular expression, in bytes. Matching takes linear time.
 const MAX_REGEX_BYTES: usize = 64 * 1024;

@@ -101,7 +101,8 @@ pub(crate) fn remove(tx: &mut Tx<'_>, id: &str) -> db::Result<()> {
 /// The bytes of messages that a group's streams hold.
 pub(crate) fn stored_bytes(tx: &mut Tx<'_>, id: &str) -> db::Result<i64> {
     let sum = tx.query_optional(
-        "SELECT CAST(COALESCE(SUM(stored_bytes), 0) AS BIGINT) FROM log_streams WHERE group_id = ?1",
+        "SELECT CAST(COALESCE(SUM(stored_bytes), 0) AS BIGINT) FROM log_streams \
+         WHERE group_id = ?1",
         params![id],
         |row| Ok(row.integer(0)),
     )?;

@@ -15,7 +15,8 @@ pub(crate) fn insert(
 ) -> db::Result<bool> {
     let added = tx.execute(
         "INSERT INTO log_streams (stream_id, group_id, name, created_at, last_event_at, \
-         next_sequence, stored_bytes) VALUES (?1, ?2, ?3, ?4, 0, 0, 0) ON CONFLICT (group_id, name) DO NOTHING",
+         next_sequence, stored_bytes) VALUES (?1, ?2, ?3, ?4, 0, 0, 0)
+         ON CONFLICT (group_id, name) DO NOTHING",
         params![id, group, name, now],
     )?;
     Ok(added == 1)

@@ -1,3 +1,5 @@
+//! Reports of agents move tasks forward, and instances get what they should run.
+
 use std::time::Duration;
 
 use wharfinger_base::Ids;

@@ -122,7 +122,8 @@ impl ServiceReconciler {
             }
             Err(error) => {
                 // One service does not hold up the others. It is looked at with all of them.
-                tracing::warn!(service = id.0, error = %Chain(&error), "a service was not reconciled");
+                let error = Chain(&error);
+                tracing::warn!(service = id.0, %error, "a service was not reconciled");
                 false
             }
         }

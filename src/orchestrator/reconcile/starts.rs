@@ -1,4 +1,4 @@
-//! Starts the tasks that a decision asked for.
+//! Starts the tasks that a decision requested.
 
 use wharfinger_base::Timestamp;
 use wharfinger_db::Tx;

@@ -42,7 +42,8 @@ impl Reconciler for WaitingTasks {
                 Ok(placed) => pass.done += placed,
                 Err(error) => {
                     let name = &cluster.name.name;
-                    tracing::warn!(cluster = name, error = %Chain(&error), "waiting tasks were not placed");
+                    let error = Chain(&error);
+                    tracing::warn!(cluster = name, %error, "waiting tasks were not placed");
                 }
             }
         }

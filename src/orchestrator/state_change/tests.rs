@@ -1,3 +1,5 @@
+//! Reports move a task forward and never back.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -114,13 +116,13 @@ fn a_task_that_never_ran_failed_to_start() {
 
 #[test]
 fn the_reason_of_who_stopped_a_task_stays() {
-    let mut asked = running();
-    asked.desired_status = DesiredStatus::Stopped;
-    asked.details.stop_code = Some(TaskStopCode::UserInitiated);
-    asked.details.stopped_reason = Some("Task stopped by user".to_owned());
+    let mut requested = running();
+    requested.desired_status = DesiredStatus::Stopped;
+    requested.details.stop_code = Some(TaskStopCode::UserInitiated);
+    requested.details.stopped_reason = Some("Task stopped by user".to_owned());
     let mut report = reported(ReportedStatus::Stopped);
     report.reason = Some("Essential container in task exited".to_owned());
-    let stopped = apply(&asked, &report, NOW).expect("a change");
+    let stopped = apply(&requested, &report, NOW).expect("a change");
     assert_eq!(stopped.details.stop_code, Some(TaskStopCode::UserInitiated));
     let reason = stopped.details.stopped_reason.as_deref();
     assert_eq!(reason, Some("Task stopped by user"));
@@ -213,9 +215,9 @@ fn a_lost_task_keeps_an_earlier_reason() {
     assert_eq!(stopped.details.stopped_reason.as_deref(), Some(reason));
     assert_eq!(stopped.details.stop_code, code);
     assert_eq!(lost(&stopped, code, reason, LATER), None);
-    let mut asked = running();
-    asked.details.stopped_reason = Some("mine".to_owned());
-    let stopped = lost(&asked, code, reason, NOW).expect("a change");
+    let mut requested = running();
+    requested.details.stopped_reason = Some("mine".to_owned());
+    let stopped = lost(&requested, code, reason, NOW).expect("a change");
     assert_eq!(stopped.details.stopped_reason.as_deref(), Some("mine"));
 }
 

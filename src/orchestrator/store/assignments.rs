@@ -1,4 +1,4 @@
-//! What the instances should run, as the sessions of their agents ask for it.
+//! What the instances should run, as the sessions of their agents request it.
 
 use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Row, Tx, params};

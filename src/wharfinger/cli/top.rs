@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use url::Url;
 
+use crate::cli::output;
 use fetch::Source;
 use snapshot::Snapshot;
 use view::{Action, Outcome, View};
@@ -50,7 +51,12 @@ pub(super) struct TopArguments {
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
     /// Seconds between two looks at the server
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60), value_name = "SECONDS")]
+    #[arg(
+        long,
+        default_value_t = 2,
+        value_parser = clap::value_parser!(u64).range(1..=60),
+        value_name = "SECONDS"
+    )]
     interval: u64,
     /// Print what there is once, as text, and end
     #[arg(long)]
@@ -65,7 +71,7 @@ pub(super) fn run(arguments: &TopArguments) -> anyhow::Result<ExitCode> {
     let source = runtime.block_on(Source::new(&arguments.endpoint, &arguments.region))?;
     if arguments.once {
         let snapshot = runtime.block_on(source.snapshot(arguments.cluster.as_deref()));
-        super::output::say(&format!("{}\n", draw::text(&snapshot?)))?;
+        output::say(&format!("{}\n", draw::text(&snapshot?)))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut terminal = ratatui::try_init().context("top needs a terminal; --once does not")?;

@@ -1,5 +1,4 @@
 //! What an agent has been told of its tasks on one connection, and what it is to be told next.
-//! PURE.
 //!
 //! A task is told again until the agent acknowledges it, and on every new connection.
 
@@ -15,7 +14,7 @@ use wharfinger_orchestrator::model::{DesiredStatus, TaskId};
 const MAX_IN_FLIGHT: usize = 4;
 
 /// Payloads in a row that the agent does not acknowledge before its connection is given up.
-const MAX_UNANSWERED: u32 = 4;
+const MAX_UNACKNOWLEDGED: u32 = 4;
 
 /// The state of the delivery on one connection.
 #[derive(Debug, Default)]
@@ -23,7 +22,7 @@ pub(crate) struct Delivery {
     /// What the agent was told last of each task that waits for it.
     told: HashMap<TaskId, DesiredStatus>,
     in_flight: Vec<InFlight>,
-    unanswered: u32,
+    unacknowledged: u32,
 }
 
 #[derive(Debug)]
@@ -35,7 +34,7 @@ struct InFlight {
 
 /// The agent does not acknowledge anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unanswered;
+pub(crate) struct Unacknowledged;
 
 impl Delivery {
     /// The tasks of the next payload, of those that wait for the agent; none where it knows all, or
@@ -71,14 +70,14 @@ impl Delivery {
         });
     }
 
-    /// Notes the answer to a payload, whether the agent took it or refused it. Returns whether the
+    /// Notes the reply to a payload, whether the agent took it or refused it. Returns whether the
     /// payload was on its way.
-    pub(crate) fn answered(&mut self, message_id: &str) -> bool {
+    pub(crate) fn replied(&mut self, message_id: &str) -> bool {
         let known = self.in_flight.len();
         self.in_flight.retain(|sent| sent.message_id != message_id);
         let found = self.in_flight.len() < known;
         if found {
-            self.unanswered = 0;
+            self.unacknowledged = 0;
         }
         found
     }
@@ -87,8 +86,8 @@ impl Delivery {
     /// whether there were any.
     ///
     /// # Errors
-    /// [`Unanswered`] if there were too many in a row.
-    pub(crate) fn expire(&mut self, now: Instant) -> Result<bool, Unanswered> {
+    /// [`Unacknowledged`] if there were too many in a row.
+    pub(crate) fn expire(&mut self, now: Instant) -> Result<bool, Unacknowledged> {
         let mut expired = self.in_flight.extract_if(.., |sent| sent.expires_at <= now);
         let mut any = false;
         for sent in &mut expired {
@@ -96,11 +95,11 @@ impl Delivery {
             for task in sent.tasks {
                 self.told.remove(&task.id);
             }
-            self.unanswered += 1;
+            self.unacknowledged += 1;
         }
         drop(expired);
-        if self.unanswered >= MAX_UNANSWERED {
-            return Err(Unanswered);
+        if self.unacknowledged >= MAX_UNACKNOWLEDGED {
+            return Err(Unacknowledged);
         }
         Ok(any)
     }
@@ -181,7 +180,7 @@ mod tests {
         assert_eq!(delivery.next(&waiting), waiting);
         delivery.sent("m1".to_owned(), waiting.to_vec(), now);
         assert_eq!(delivery.next(&waiting), []);
-        assert!(delivery.answered("m1") && !delivery.answered("m1"));
+        assert!(delivery.replied("m1") && !delivery.replied("m1"));
         assert_eq!(delivery.next(&waiting), []);
         let stop = [task("a", STOPPED)];
         assert_eq!(delivery.next(&stop), stop);
@@ -191,7 +190,7 @@ mod tests {
     fn a_payload_without_acknowledgement_is_repeated_and_then_given_up() {
         let (mut delivery, mut now) = (Delivery::default(), Instant::now());
         let waiting = [task("a", RUNNING)];
-        for round in 1..MAX_UNANSWERED {
+        for round in 1..MAX_UNACKNOWLEDGED {
             assert_eq!(delivery.next(&waiting), waiting);
             delivery.sent(format!("m{round}"), waiting.to_vec(), now);
             assert_eq!(delivery.expire(now), Ok(false));
@@ -201,7 +200,7 @@ mod tests {
         }
         delivery.sent("last".to_owned(), waiting.to_vec(), now);
         now += ACKNOWLEDGEMENT_TIMEOUT;
-        assert_eq!(delivery.expire(now), Err(Unanswered));
+        assert_eq!(delivery.expire(now), Err(Unacknowledged));
     }
 
     #[test]
@@ -214,7 +213,7 @@ mod tests {
             delivery.sent(format!("m{round}"), next, now);
         }
         assert_eq!(delivery.next(&waiting), []);
-        assert!(delivery.answered("m2"));
+        assert!(delivery.replied("m2"));
         assert_eq!(delivery.next(&waiting).len(), 5);
     }
 

@@ -6,8 +6,8 @@ use ratatui::style::{Color, Modifier, Style, Stylize as _};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Row, Table, TableState};
 
-use super::snapshot::{Cluster, Instance, Service, Snapshot};
-use super::view::{Pane, View};
+use crate::cli::top::snapshot::{Cluster, Instance, Service, Snapshot};
+use crate::cli::top::view::{Pane, View};
 
 /// Width of a bar, in characters.
 const BAR_WIDTH: i64 = 10;

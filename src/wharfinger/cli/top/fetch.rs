@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use url::Url;
 use wharfinger_agent::EcsClient;
 
-use super::snapshot::{Cluster, Instance, Service, Snapshot};
+use crate::cli::top::snapshot::{Cluster, Instance, Service, Snapshot};
 
 /// Most of each kind that are shown. A larger cluster is better searched than watched.
 const MAX_CLUSTERS: usize = 100;
@@ -143,7 +143,7 @@ impl Source {
         operation: &str,
         request: &Value,
     ) -> anyhow::Result<T> {
-        let answer = self.0.call(operation, request).await;
-        answer.with_context(|| operation.to_owned())
+        let reply = self.0.call(operation, request).await;
+        reply.with_context(|| operation.to_owned())
     }
 }

@@ -1,6 +1,6 @@
 //! What is shown, and how keys change it. PURE.
 
-use super::snapshot::{Service, ServiceEvent, Snapshot};
+use crate::cli::top::snapshot::{Service, ServiceEvent, Snapshot};
 
 /// The lists of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Pane {
     }
 }
 
-/// What the user asks for.
+/// What the user requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Up,

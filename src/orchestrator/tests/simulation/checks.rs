@@ -8,8 +8,8 @@ use crate::model::{
     ContainerInstance, DeploymentRolloutState, DesiredStatus, InstanceId, Reservation, Task,
     TaskId, TaskStatus,
 };
-use crate::simulation::world::{HOST_CPU, SERVICE, TASK_CPU, World};
 use crate::store;
+use crate::tests::simulation::world::{HOST_CPU, SERVICE, TASK_CPU, World};
 
 /// The furthest state of a task that was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl World {
         }
     }
 
-    /// Whether the service is as it was asked for.
+    /// Whether the service is as it was requested.
     pub(super) async fn is_as_wanted(&self) -> bool {
         let described = self.describe().await;
         let details = &described.service.details;

@@ -1,9 +1,9 @@
 //! A simulation of services on hosts that fail, with the production code and a clock of its own.
 //!
-//! Each seed is a history: hosts die and come back, agents fall silent, reports come late, twice and
-//! in any order, containers end, users change the service, the control plane restarts, the clock
-//! jumps. Rules are checked after every event, and at the end the service must be as wanted. A
-//! failure names its seed. `SEEDS=N` runs more of them, `SEED=N` one.
+//! Each seed is a history: hosts die and come back, agents fall silent, reports come late, twice
+//! and in any order, containers end, users change the service, the control plane restarts, the
+//! clock jumps. Rules are checked after every event, and at the end the service must be as wanted.
+//! A failure names its seed. `SEEDS=N` runs more of them, `SEED=N` one.
 
 mod checks;
 mod host;

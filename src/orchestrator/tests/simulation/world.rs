@@ -13,8 +13,8 @@ use crate::model::{
     InstanceStatus, PropagateTags, Reservation, SchedulingStrategy, TaskDefinition,
     TaskDefinitionDocument, TaskDefinitionStatus, TaskId, TaskStopCode,
 };
-use crate::simulation::checks::Seen;
-use crate::simulation::host::Host;
+use crate::tests::simulation::checks::Seen;
+use crate::tests::simulation::host::Host;
 use crate::{
     InstanceReconciler, NewService, Orchestrator, ServiceReconciler, ServiceUpdate, WaitingTasks,
     store,
