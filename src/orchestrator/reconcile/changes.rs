@@ -1,6 +1,8 @@
 //! Writes what a decision changes of rows: all of it in one transaction, or nothing if the service
 //! is not the one any more that was decided on.
 
+use std::time::Duration;
+
 use wharfinger_base::Timestamp;
 use wharfinger_db::Tx;
 
@@ -15,6 +17,25 @@ use crate::reconcile::service_view::ServiceRows;
 use crate::services::{Services, changed, end_rollback};
 use crate::store::{deployments, service_events, service_tasks, services, tasks};
 use crate::tasks::request_stop;
+
+/// For how long an event that says the same as an earlier one is not recorded again.
+const MUTED: Duration = Duration::from_hours(6);
+
+/// Whether the service had the event lately.
+pub(super) fn has_lately(
+    tx: &mut Tx<'_>,
+    service: &Service,
+    event: &Event,
+    now: Timestamp,
+) -> Result<bool> {
+    let message = event.message(&service.name);
+    Ok(service_events::had(
+        tx,
+        &service.id,
+        &message,
+        now.minus(MUTED),
+    )?)
+}
 
 /// What was written.
 #[derive(Clone, Debug, Default)]

@@ -7,6 +7,7 @@ use wharfinger_db::{Db, Tx};
 use wharfinger_reconcile::{Pass, Reconciler};
 
 use crate::error::Result;
+use crate::model::Service;
 use crate::store;
 
 /// How long a stopped task is described: at least an hour (ECS API reference, `DescribeTasks`).
@@ -75,16 +76,16 @@ fn remove_some(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
 /// Removes services that ended long ago, and the old history of others.
 fn remove_services(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
     let mut removed = 0;
-    for service in store::services::inactive(tx, "", BATCH)? {
-        let ended_at = service.details.ended_at.unwrap_or(service.created_at);
-        if ended_at > now.minus(INACTIVE) {
-            continue;
+    let mut after = String::new();
+    loop {
+        let page = store::services::inactive(tx, &after, BATCH)?;
+        let is_last = page.len() < BATCH;
+        for service in page {
+            after.clone_from(&service.id.0);
+            removed += usize::from(remove_service(tx, &service, now)?);
         }
-        store::service_events::delete_of_service(tx, &service.id)?;
-        let left = store::deployments::delete_of_service(tx, &service.id, BATCH)?;
-        if count(left) < BATCH {
-            store::services::delete(tx, &service.id)?;
-            removed += 1;
+        if is_last {
+            break;
         }
     }
     removed += count(store::deployments::delete_old(
@@ -93,4 +94,53 @@ fn remove_services(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
         BATCH,
     )?);
     Ok(removed)
+}
+
+/// Removes an inactive service if it ended long ago, and returns whether it is gone.
+fn remove_service(tx: &mut Tx<'_>, service: &Service, now: Timestamp) -> Result<bool> {
+    let ended_at = service.details.ended_at.unwrap_or(service.created_at);
+    if ended_at > now.minus(INACTIVE) {
+        return Ok(false);
+    }
+    store::service_events::delete_of_service(tx, &service.id)?;
+    let left = store::deployments::delete_of_service(tx, &service.id, BATCH)?;
+    if count(left) >= BATCH {
+        return Ok(false);
+    }
+    store::services::delete(tx, &service.id)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use wharfinger_db::testing::every_engine;
+
+    use super::*;
+    use crate::model::ServiceStatus;
+    use crate::store::services::tests::service;
+
+    #[tokio::test]
+    async fn services_are_removed_a_day_after_their_end() {
+        for db in every_engine(crate::MIGRATIONS) {
+            let insert = db.write(|tx| {
+                for number in 0..3_u64 {
+                    let mut ended = service(&format!("s{number}"), "web");
+                    ended.status = ServiceStatus::Inactive;
+                    let at = Timestamp::from_ms(0).plus(Duration::from_hours(number));
+                    ended.details.ended_at = Some(at);
+                    store::services::insert(tx, &ended)?;
+                }
+                store::services::insert(tx, &service("active", "web"))
+            });
+            insert.await.expect("the statements run");
+            let mut cleanup = Cleanup::new(db.clone());
+            let now = Timestamp::from_ms(0).plus(Duration::from_hours(25));
+            let pass = cleanup.pass(now).await.expect("a pass");
+            assert_eq!(pass.done, 2);
+            let left = db.read(|tx| store::services::inactive(tx, "", 9)).await;
+            let left = left.expect("the statements run");
+            let left: Vec<_> = left.iter().map(|service| service.id.0.as_str()).collect();
+            assert_eq!(left, ["s2"]);
+        }
+    }
 }

@@ -1,23 +1,18 @@
 //! One pass over one service: load, decide, write, start.
 
-use std::time::Duration;
-
 use wharfinger_base::Timestamp;
 use wharfinger_db::Tx;
 
 use crate::deployment::{Change, Event, step};
 use crate::error::Result;
-use crate::model::{Service, ServiceId};
+use crate::model::ServiceId;
 use crate::nodes::Nodes;
-use crate::reconcile::changes;
+use crate::reconcile::changes::{self, has_lately};
 use crate::reconcile::service_view::ServiceRows;
 use crate::reconcile::starts;
 use crate::services::Services;
-use crate::store::{self, service_events};
+use crate::store;
 use crate::tasks::Tasks;
-
-/// For how long an event that says the same as an earlier one is not recorded again.
-const MUTED: Duration = Duration::from_hours(6);
 
 /// When to look at the service again if nothing happens before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,22 +24,6 @@ pub(super) enum Next {
     Later,
     /// It wants tasks that no instance takes now.
     Unplaced,
-}
-
-/// Whether the service had the event lately.
-pub(super) fn has_lately(
-    tx: &mut Tx<'_>,
-    service: &Service,
-    event: &Event,
-    now: Timestamp,
-) -> Result<bool> {
-    let message = event.message(&service.name);
-    Ok(service_events::had(
-        tx,
-        &service.id,
-        &message,
-        now.minus(MUTED),
-    )?)
 }
 
 /// Works on services.

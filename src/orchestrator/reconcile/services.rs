@@ -24,6 +24,11 @@ const ALL_REST: Duration = Duration::from_secs(1);
 /// How long starts wait after no instance took a task.
 const UNPLACED_PAUSE: Duration = Duration::from_secs(2);
 
+/// A look at a service that takes this long lets the service rest for [`REST_FACTOR`] times as
+/// long: reports of tens of thousands of tasks would bring one after the other.
+const LONG_LOOK: Duration = Duration::from_millis(50);
+const REST_FACTOR: u32 = 4;
+
 /// Services whose identifiers one read loads.
 const BATCH: usize = 500;
 
@@ -39,6 +44,8 @@ pub struct ServiceReconciler {
     due: BTreeMap<ServiceId, Timestamp>,
     /// Until when services that found no instance start nothing.
     unplaced: BTreeMap<ServiceId, Timestamp>,
+    /// Until when hints do not bring a look at services with many tasks.
+    resting: BTreeMap<ServiceId, Timestamp>,
 }
 
 impl ServiceReconciler {
@@ -51,13 +58,23 @@ impl ServiceReconciler {
             all_again: false,
             due: BTreeMap::new(),
             unplaced: BTreeMap::new(),
+            resting: BTreeMap::new(),
         }
     }
 
     /// The services to look at.
     async fn waiting(&mut self, now: Timestamp) -> Result<BTreeSet<ServiceId>> {
         let hints = self.services.wake.take();
-        let mut found = hints.services;
+        self.resting.retain(|_, until| *until > now);
+        let mut found = BTreeSet::new();
+        for id in hints.services {
+            if let Some(until) = self.resting.get(&id) {
+                let due = self.due.entry(id).or_insert(*until);
+                *due = (*due).min(*until);
+            } else {
+                found.insert(id);
+            }
+        }
         let period_is_over = self
             .all_at
             .is_none_or(|at| now.since(at) >= EVERY_SERVICE || at > now);
@@ -104,7 +121,14 @@ impl ServiceReconciler {
             tasks: &self.tasks,
             nodes: &self.nodes,
         };
-        match pass.run(id, may_start, now).await {
+        let begun = self.services.clock.now();
+        let outcome = pass.run(id, may_start, now).await;
+        let took = self.services.clock.now().since(begun);
+        if took >= LONG_LOOK {
+            let until = now.plus(took.saturating_mul(REST_FACTOR + 1));
+            self.resting.insert(id.clone(), until);
+        }
+        match outcome {
             Ok(Next::Now) => {
                 self.due.insert(id.clone(), now);
                 true

@@ -9,8 +9,7 @@ use crate::model::{
     PlacementConstraint, PlacementConstraintType, PropagateTags, Tag, TaskOverride,
 };
 use crate::placement::Unplaced;
-use crate::reconcile::changes::events;
-use crate::reconcile::service::has_lately;
+use crate::reconcile::changes::{events, has_lately};
 use crate::reconcile::service_view::ServiceRows;
 use crate::services::Services;
 use crate::store::service_events;
