@@ -10,7 +10,7 @@ mod query;
 mod server;
 mod signature;
 
-pub(crate) use agent::TestAgent;
+pub(crate) use agent::{AgentSocket, TestAgent};
 pub(crate) use aws::{Aws, Outcome, now, on, seconds};
 pub(crate) use client::{Client, Response};
 pub(crate) use content::{digest_of, image, index, sha512_of};
