@@ -54,9 +54,10 @@ impl Aws {
         }
     }
 
-    /// Calls an operation of ECR.
+    /// Calls an operation of ECR, signed for the service of this client, which is ECR unless a test
+    /// changed it.
     pub(crate) async fn ecr(&self, operation: &str, document: Value) -> Outcome {
-        self.json("ecr", TARGET, operation, document).await
+        self.json(&self.service, TARGET, operation, document).await
     }
 
     /// Calls an operation of a service that speaks JSON.
