@@ -1,7 +1,7 @@
 //! Decides what a service's next step is: which tasks start and stop, and when a deployment is
 //! complete, failed or rolled back.
 //!
-//! [`step`] is a function of a [`View`] and the time. The reconciler loads the view, carries out
+//! [`step()`] is a function of a [`View`] and the time. The reconciler loads the view, carries out
 //! the changes and looks again; nothing else starts or stops tasks of services.
 
 mod bounds;
