@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from harness.aws import cli_one, cli_two, make_client, refused
+from harness.aws import cli_two, make_client, refused
 from harness.process import clean_environment
 
 GROUP = "/ecs/logs-test"
@@ -60,21 +60,20 @@ def test_the_clis_read(server, aws, logs):
     assert "for the command line" in [event["message"] for event in found["events"]]
     stream = aws("logs", "get-log-events", "--log-group-name", GROUP, "--log-stream-name", "web/app/2")
     assert stream["events"][-1]["message"] == "for the command line"
-    tail = aws("logs", "tail", GROUP, "--since", "1h", "--format", "short", plain=True)
-    assert "for the command line" in tail.stdout
+    if aws.name == "cli2":  # AWS CLI 1 has no `logs tail`.
+        tail = aws("logs", "tail", GROUP, "--since", "1h", "--format", "short", plain=True)
+        assert "for the command line" in tail.stdout
     aws("logs", "put-retention-policy", "--log-group-name", GROUP, "--retention-in-days", "3", plain=True)
     groups = aws("logs", "describe-log-groups", "--log-group-name-prefix", GROUP)
     assert groups["logGroups"][0]["retentionInDays"] == 3
 
 
-@pytest.mark.parametrize("program", ["cli1", "cli2"])
-def test_tail_follows(server, home, logs, program):
-    words = cli_one() if program == "cli1" else cli_two(server)
+def test_tail_follows(server, home, logs):
     env = clean_environment({**server.client_environment(), "HOME": home, "PYTHONUNBUFFERED": "1"})
-    following = [*words, "logs", "tail", GROUP, "--follow", "--since", "1m", "--format", "short"]
+    following = [*cli_two(server), "logs", "tail", GROUP, "--follow", "--since", "1m", "--format", "short"]
     tail = subprocess.Popen(following, env=env, stdout=subprocess.PIPE, text=True)
     try:
-        message = json.dumps({"follow": program})
+        message = json.dumps({"follow": True})
         put(logs, "web/app/0", message)
         # The reader ends with the message; pytest's own timeout ends a tail that never shows it.
         assert any(message in line for line in tail.stdout)
