@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rustls::{ClientConfig, RootCertStore};
 use url::Url;
 use wharfinger_base::{Clock, Ids};
 
@@ -10,15 +9,7 @@ use crate::aws_client::AwsClient;
 use crate::instance::{self, InstanceConfig, Shared};
 use crate::keys::{InstanceKeys, KeySource};
 use crate::runtime::{ContainerRuntime as _, Docker, RuntimeError};
-
-/// Whom the agent takes for the control plane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerTrust {
-    /// Whoever a certificate authority of the system vouches for.
-    System,
-    /// Whoever listens at the endpoint: only for the listener of this very process.
-    OwnListener,
-}
+use crate::trust::{ServerTrust, Tls};
 
 /// What the instances of an agent share.
 #[derive(Clone, Debug)]
@@ -64,18 +55,13 @@ impl Agent {
         let tls = tls(config.trust).await?;
         let own = config.trust == ServerTrust::OwnListener;
         let poll_endpoint = own.then(|| config.endpoint.as_str().trim_end_matches('/').to_owned());
-        let client = AwsClient::new(
-            config.endpoint,
-            config.region,
-            tls.as_ref().clone(),
-            clock.clone(),
-        );
+        let client = AwsClient::new(config.endpoint, config.region, &tls, clock.clone());
         Ok(Self(Shared {
             runtime: Arc::new(docker),
             host,
             client: client.map_err(|error| AgentError(error.to_string()))?,
             keys: Arc::new(InstanceKeys::new(keys, clock.clone())),
-            tls,
+            tls: tls.endpoint,
             poll_endpoint,
             clock,
             ids,
@@ -89,18 +75,7 @@ impl Agent {
     }
 }
 
-pub(crate) async fn tls(trust: ServerTrust) -> Result<Arc<ClientConfig>, AgentError> {
-    // It reads files.
-    let made = tokio::task::spawn_blocking(move || match trust {
-        ServerTrust::OwnListener => wharfinger_tls::unverified_client(),
-        ServerTrust::System => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            let builder = wharfinger_tls::client_builder()?;
-            Ok(builder.with_root_certificates(roots).with_no_client_auth())
-        }
-    });
-    let made = made.await.map_err(|panic| AgentError(panic.to_string()))?;
-    let config = made.map_err(|error| AgentError(format!("a TLS client cannot be made: {error}")));
-    Ok(Arc::new(config?))
+pub(crate) async fn tls(trust: ServerTrust) -> Result<Tls, AgentError> {
+    let loaded = Tls::load(trust).await;
+    loaded.map_err(|error| AgentError(format!("a TLS client cannot be made: {error}")))
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use url::Url;
+use url::{Origin, Url};
 use wharfinger_aws::sigv4;
 use wharfinger_base::Clock;
 
 use crate::keys::Keys;
+use crate::trust::Tls;
 
 /// Time to connect, and for a request as a whole.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,7 +87,10 @@ impl CallError {
 /// A client of one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct AwsClient {
-    http: reqwest::Client,
+    /// For URLs of the control plane, and for all others.
+    own: reqwest::Client,
+    others: reqwest::Client,
+    control_plane: Origin,
     endpoint: Url,
     region: String,
     clock: Clock,
@@ -98,19 +102,13 @@ impl AwsClient {
     pub(crate) fn new(
         endpoint: Url,
         region: String,
-        tls: rustls::ClientConfig,
+        tls: &Tls,
         clock: Clock,
     ) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .user_agent("wharfinger-agent")
-            .build()?;
         Ok(Self {
-            http,
+            own: http_client(&tls.endpoint)?,
+            others: http_client(&tls.others)?,
+            control_plane: endpoint.origin(),
             endpoint,
             region,
             clock,
@@ -128,7 +126,9 @@ impl AwsClient {
     /// The same client for another endpoint or region.
     pub(crate) fn at(&self, endpoint: Option<Url>, region: Option<&str>) -> Self {
         Self {
-            http: self.http.clone(),
+            own: self.own.clone(),
+            others: self.others.clone(),
+            control_plane: self.control_plane.clone(),
             endpoint: endpoint.unwrap_or_else(|| self.endpoint.clone()),
             region: region.unwrap_or(&self.region).to_owned(),
             clock: self.clock.clone(),
@@ -163,7 +163,8 @@ impl AwsClient {
                 clock: &self.clock,
             },
         )?;
-        let request = self.http.post(self.endpoint.clone()).headers(headers);
+        let http = self.http(&self.endpoint);
+        let request = http.post(self.endpoint.clone()).headers(headers);
         let text = received(request.body(body), MAX_RESPONSE_BYTES).await?;
         let text = if text.is_empty() {
             b"{}"
@@ -183,8 +184,29 @@ impl AwsClient {
         headers: HeaderMap,
         max_bytes: usize,
     ) -> Result<Vec<u8>, CallError> {
-        received(self.http.get(url).headers(headers), max_bytes).await
+        let http = self.http(&url);
+        received(http.get(url).headers(headers), max_bytes).await
     }
+
+    /// The client for a URL. That of the control plane may accept any certificate.
+    fn http(&self, url: &Url) -> &reqwest::Client {
+        if url.origin() == self.control_plane {
+            &self.own
+        } else {
+            &self.others
+        }
+    }
+}
+
+fn http_client(tls: &rustls::ClientConfig) -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
+        .user_agent("wharfinger-agent")
+        .build()
 }
 
 /// Sends a request and receives its response.
@@ -305,7 +327,79 @@ fn chain(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use wharfinger_base::Secret;
+
     use super::*;
+    use crate::trust::ServerTrust;
+
+    /// Replies `{}` to one request on each connection, under a certificate that nobody vouches for.
+    async fn server_with_own_certificate() -> Url {
+        let pair = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]);
+        let pair = pair.expect("rcgen signs");
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(pair.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![pair.cert.der().clone()], key.into());
+        let tls = tokio_rustls::TlsAcceptor::from(Arc::new(config.expect("a certificate")));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = tls.accept(stream).await else {
+                    continue;
+                };
+                // The requests of these tests fit into one record.
+                let _ = stream.read(&mut [0; 16 * 1024]).await;
+                let response = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+                let _ = stream.write_all(response).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        Url::parse(&format!("https://{address}")).expect("a URL")
+    }
+
+    fn keys() -> Keys {
+        Keys {
+            access_key_id: "AKIDEXAMPLE".to_owned(),
+            secret_access_key: Secret::new("secret".to_owned()),
+            session_token: None,
+            expires_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_own_listener_is_taken_at_its_word() {
+        let own = server_with_own_certificate().await;
+        let other = server_with_own_certificate().await;
+        let tls = Tls::load(ServerTrust::OwnListener).await.expect("TLS");
+        let region = "us-east-1".to_owned();
+        let client = AwsClient::new(own.clone(), region, &tls, Clock::default());
+        let client = client.expect("a client");
+        let call = async |client: &AwsClient| {
+            let called: Result<Value, _> = client.call(&keys(), ECS, "Any", &Value::Null).await;
+            called
+        };
+        call(&client).await.expect("the own listener replies");
+        let elsewhere = client.at(Some(other.clone()), None);
+        let refused = call(&elsewhere).await.expect_err("an unknown certificate");
+        assert!(matches!(refused, CallError::Unreachable(_)), "{refused}");
+        let path = |url: &Url| url.join("/bucket/key").expect("a URL");
+        let got = client.get(path(&own), HeaderMap::new(), 10).await;
+        assert_eq!(got.expect("the own listener replies"), b"{}");
+        let got = client.get(path(&other), HeaderMap::new(), 10).await;
+        let refused = got.expect_err("an unknown certificate");
+        assert!(matches!(refused, CallError::Unreachable(_)), "{refused}");
+        // Back at the own listener, by way of another client.
+        let home = elsewhere.at(Some(own), None);
+        call(&home).await.expect("the own listener replies");
+    }
 
     #[test]
     fn refusals_are_read_from_their_document() {

@@ -5,10 +5,11 @@ use serde_json::Value;
 use url::Url;
 use wharfinger_base::Clock;
 
-use crate::agent::{AgentError, ServerTrust, tls};
+use crate::agent::{AgentError, tls};
 use crate::aws_client::{AwsClient, ECS};
 use crate::default_keys::DefaultKeys;
 use crate::keys::KeySource as _;
+use crate::trust::ServerTrust;
 
 /// A client of the ECS API of one server and region.
 pub struct EcsClient(AwsClient);
@@ -18,7 +19,7 @@ impl EcsClient {
     /// Where the TLS client cannot be made.
     pub async fn new(endpoint: Url, region: String) -> Result<Self, AgentError> {
         let tls = tls(ServerTrust::System).await?;
-        let client = AwsClient::new(endpoint, region, tls.as_ref().clone(), Clock::default());
+        let client = AwsClient::new(endpoint, region, &tls, Clock::default());
         client.map(Self).map_err(AgentError::of)
     }
 

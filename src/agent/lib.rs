@@ -37,12 +37,14 @@ mod submit;
 mod task_cgroup;
 mod task_run;
 mod tcs;
+mod trust;
 mod view;
 mod volumes;
 mod websocket;
 
-pub use agent::{Agent, AgentConfig, AgentError, ServerTrust};
+pub use agent::{Agent, AgentConfig, AgentError};
 pub use default_keys::DefaultKeys;
 pub use ecs_client::EcsClient;
 pub use instance::InstanceConfig;
 pub use keys::{KeySource, Keys};
+pub use trust::ServerTrust;

@@ -19,6 +19,7 @@ use crate::keys::{InstanceKeys, KeySource, Keys};
 use crate::runtime::ContainerRuntime;
 use crate::runtime::tests::simulated::Simulated;
 use crate::state_folder::StateFolder;
+use crate::trust::{ServerTrust, Tls};
 use crate::view::Health;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,9 +75,10 @@ impl Bench {
         let clock = Clock::default();
         let runtime: Arc<dyn ContainerRuntime> = Arc::new(self.runtime.clone());
         let keys = Arc::new(InstanceKeys::new(Arc::new(TestKeys), clock.clone()));
-        let tls = wharfinger_tls::unverified_client().expect("a TLS client");
+        let tls = Tls::load(ServerTrust::OwnListener).await;
+        let tls = tls.expect("a TLS client");
         let region = "us-east-1".to_owned();
-        let client = AwsClient::new(self.endpoint.clone(), region, tls, clock.clone());
+        let client = AwsClient::new(self.endpoint.clone(), region, &tls, clock.clone());
         let client = client.expect("a client");
         let images = Images::new(
             Arc::clone(&runtime),
