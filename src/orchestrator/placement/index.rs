@@ -12,9 +12,15 @@ use slots::Slots;
 use crate::model::InstanceId;
 use crate::placement::{Needs, Node, Refusal, Strategies};
 
-/// Most instances in all rankings of a cluster together; one takes some 150 bytes. Rankings beyond
-/// are forgotten, the one that was used least recently first.
+/// Most rankings of a cluster. Rankings beyond this limit and the next two are forgotten, the one
+/// that was used least recently first.
+const MAX_RANKINGS: usize = 256;
+
+/// Most instances in all rankings of a cluster together; one takes some 150 bytes.
 const MAX_RANKED: usize = 500_000;
+
+/// Most bytes of the expressions in all rankings of a cluster together.
+const MAX_EXPRESSION_BYTES: usize = 16 * 1024 * 1024;
 
 /// Why a task fits on no instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,7 +160,7 @@ impl ClusterNodes {
     fn ranking(&mut self, wanted: &Arc<Wanted>) -> &Ranking {
         self.uses += 1;
         if !self.rankings.contains_key(wanted) {
-            self.forget_rankings();
+            self.forget_rankings(&wanted.needs);
         }
         let (slots, uses) = (&self.slots, self.uses);
         let entry = self.rankings.entry(Arc::clone(wanted));
@@ -167,14 +173,18 @@ impl ClusterNodes {
         ranking
     }
 
-    /// Forgets rankings until one more does not exceed the limit.
-    fn forget_rankings(&mut self) {
-        let most = (MAX_RANKED / self.slots.len().max(1)).max(1);
-        while self.rankings.len() >= most {
+    /// Forgets rankings until one more, for these needs, exceeds no limit.
+    fn forget_rankings(&mut self, needs: &Needs) {
+        let most = MAX_RANKED / self.slots.len().max(1);
+        let most = most.clamp(1, MAX_RANKINGS);
+        let kept = self.rankings.keys().map(|key| key.needs.expression_bytes());
+        let mut bytes = kept.sum::<usize>() + needs.expression_bytes();
+        while self.rankings.len() >= most || bytes > MAX_EXPRESSION_BYTES {
             let oldest = self.rankings.iter().min_by_key(|(_, (_, used))| *used);
             let Some(key) = oldest.map(|(key, _)| key.clone()) else {
                 return;
             };
+            bytes -= key.needs.expression_bytes();
             self.rankings.remove(&key);
         }
     }
@@ -187,4 +197,57 @@ fn next_random(state: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::Expression;
+    use crate::placement::tests::{needs, node};
+
+    /// A task of a group of its own, with this constraint ten times.
+    fn wanted(group: usize, constraint: &str) -> Arc<Wanted> {
+        let mut needs = needs(1, 1);
+        needs.group = format!("family:{group}");
+        let expression = Arc::new(Expression::parse(constraint).expect("an expression"));
+        needs.constraints = vec![expression; 10];
+        Arc::new(Wanted {
+            needs,
+            strategies: Strategies::default(),
+        })
+    }
+
+    #[test]
+    fn a_cluster_keeps_few_rankings_however_few_its_instances_are() {
+        for instances in [0, 1] {
+            let mut cluster = ClusterNodes::new(1);
+            if instances > 0 {
+                cluster.put(node("a"));
+            }
+            let first = wanted(0, "attribute:a !exists");
+            for group in 1..2_000 {
+                let _ = cluster.place(&first);
+                let _ = cluster.place(&wanted(group, "attribute:a exists"));
+                assert!(cluster.rankings.len() <= MAX_RANKINGS);
+            }
+            assert_eq!(cluster.rankings.len(), MAX_RANKINGS);
+            assert!(cluster.rankings.contains_key(&first), "it is in use");
+        }
+    }
+
+    #[test]
+    fn rankings_keep_a_bounded_amount_of_expressions() {
+        let mut cluster = ClusterNodes::new(1);
+        let mut fewest = usize::MAX;
+        for group in 0..500 {
+            let _ = cluster.place(&wanted(group, "attribute:a =~ '[a-z]{300}'"));
+            let bytes = cluster.rankings.keys();
+            let bytes = bytes.map(|wanted| wanted.needs.expression_bytes());
+            assert!(bytes.sum::<usize>() <= MAX_EXPRESSION_BYTES);
+            if group > MAX_RANKINGS {
+                fewest = fewest.min(cluster.rankings.len());
+            }
+        }
+        assert!((2..MAX_RANKINGS).contains(&fewest), "{fewest} were kept");
+    }
 }

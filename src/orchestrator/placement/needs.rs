@@ -83,6 +83,14 @@ impl Needs {
     }
 }
 
+impl Needs {
+    /// About how much memory the expressions take, in bytes.
+    pub(super) fn expression_bytes(&self) -> usize {
+        let expressions = self.constraints.iter();
+        expressions.map(|expression| expression.bytes()).sum()
+    }
+}
+
 impl LaunchKind {
     /// The instances for a launch type, in a cluster with instances for Fargate or without.
     pub fn of(launch_type: LaunchType, has_fargate_instances: bool) -> Self {

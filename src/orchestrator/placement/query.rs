@@ -14,13 +14,18 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use regex::Regex;
+use regex_automata::meta::Regex;
 use wharfinger_base::Timestamp;
 
 use crate::placement::Node;
+use crate::placement::query::parse::Parsed;
 
 /// Most characters of an expression (ECS API reference, `PlacementConstraint`).
 const MAX_CHARACTERS: usize = 2000;
+
+/// About what the text and the terms of an expression take for each byte of the text: the shortest
+/// operand of a list, `a,`, is a [`Comparison`] with a string.
+const BYTES_PER_CHARACTER: usize = 32;
 
 /// Why a text is no expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,15 +55,23 @@ pub enum QueryError {
 pub struct Expression {
     text: String,
     root: Term,
+    regex_bytes: usize,
 }
 
 impl Expression {
     /// Parses an expression.
     pub fn parse(text: &str) -> Result<Self, QueryError> {
+        let Parsed { root, regex_bytes } = parse::parse(text)?;
         Ok(Self {
             text: text.to_owned(),
-            root: parse::parse(text)?,
+            root,
+            regex_bytes,
         })
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        BYTES_PER_CHARACTER * self.text.len() + self.regex_bytes
     }
 
     /// Whether it is true of an instance.

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::vec::IntoIter;
 
-use regex::RegexBuilder;
+use regex_automata::meta::{Config, Regex};
+use regex_automata::nfa::thompson::WhichCaptures;
 use wharfinger_base::Timestamp;
 
 use crate::placement::query::token::{Token, tokens};
@@ -14,22 +15,33 @@ use crate::placement::query::{
 /// How deep parentheses and negations may stand in each other.
 const MAX_DEPTH: u32 = 64;
 
-/// Largest compiled regular expression, in bytes: many times what a pattern for names and types
-/// takes.
-const MAX_REGEX_BYTES: usize = 256 * 1024;
+/// Most bytes that all regular expressions of an expression take together, compiled: many times
+/// what patterns for names and types take.
+const MAX_REGEX_BYTES: usize = 128 * 1024;
 
-pub(super) fn parse(text: &str) -> Result<Term, QueryError> {
+/// An expression as it was parsed.
+pub(super) struct Parsed {
+    pub(super) root: Term,
+    /// What its regular expressions take.
+    pub(super) regex_bytes: usize,
+}
+
+pub(super) fn parse(text: &str) -> Result<Parsed, QueryError> {
     if text.chars().count() > MAX_CHARACTERS {
         return Err(QueryError::TooLong);
     }
     let mut parser = Parser {
         tokens: tokens(text)?.into_iter(),
         next: None,
+        regex_bytes: 0,
     };
     parser.advance();
-    let term = parser.any(0)?;
+    let root = parser.any(0)?;
     match parser.next {
-        None => Ok(term),
+        None => Ok(Parsed {
+            root,
+            regex_bytes: parser.regex_bytes,
+        }),
         Some(token) => Err(unexpected(&token)),
     }
 }
@@ -38,6 +50,8 @@ struct Parser {
     tokens: IntoIter<Token>,
     /// The token that is read next.
     next: Option<Token>,
+    /// What the regular expressions so far take.
+    regex_bytes: usize,
 }
 
 impl Parser {
@@ -192,19 +206,32 @@ impl Parser {
             return Err(QueryError::Operator(subject.to_string()));
         }
         let pattern = self.value()?;
-        let compile = |pattern: &str| {
-            let mut builder = RegexBuilder::new(pattern);
-            builder
-                .size_limit(MAX_REGEX_BYTES)
-                .dfa_size_limit(MAX_REGEX_BYTES)
-                .build()
-        };
         // First by itself: `a)|(b` would be an expression within the parentheses only.
-        let regex = compile(&pattern).and_then(|_| compile(&format!("^(?:{pattern})$")));
-        regex
-            .map(Test::Matches)
-            .map_err(|_| QueryError::Regex(pattern))
+        let left = MAX_REGEX_BYTES - self.regex_bytes;
+        let whole = format!("^(?:{pattern})$");
+        let compiled = compile(&pattern, left).and_then(|_| compile(&whole, left));
+        let Some((regex, bytes)) = compiled else {
+            return Err(QueryError::Regex(pattern));
+        };
+        self.regex_bytes += bytes;
+        Ok(Test::Matches(regex))
     }
+}
+
+/// A compiled regular expression and the bytes that it takes with the memory of a search; `None`
+/// where it is not valid or takes more than `most`.
+fn compile(pattern: &str, most: usize) -> Option<(Regex, usize)> {
+    // The one engine left needs memory for each state, not for each pair of state and group.
+    let config = Config::new()
+        .nfa_size_limit(Some(most))
+        .which_captures(WhichCaptures::None)
+        .hybrid(false)
+        .dfa(false)
+        .onepass(false)
+        .backtrack(false);
+    let regex = Regex::builder().configure(config).build(pattern).ok()?;
+    let bytes = regex.memory_usage() + regex.create_cache().memory_usage();
+    (bytes <= most).then_some((regex, bytes))
 }
 
 #[derive(Clone, Copy)]

@@ -150,6 +150,39 @@ fn what_is_no_expression_is_refused_with_the_reason() {
 }
 
 #[test]
+fn regular_expressions_of_one_expression_share_a_bound() {
+    let pattern = |groups: usize| format!("'{}[a-z]{{99}}'", "()".repeat(groups));
+    let test = |pattern: String| format!("attribute:a =~ {pattern}");
+    let one = Expression::parse(&test(pattern(0))).expect("small enough");
+    let grouped = Expression::parse(&test(pattern(300))).expect("small enough");
+    assert!(
+        grouped.bytes() < 10 * one.bytes(),
+        "groups must not multiply what a search takes: {} and {}",
+        one.bytes(),
+        grouped.bytes()
+    );
+    let several = |count: usize| vec![test(pattern(0)); count].join(" or ");
+    let all = Expression::parse(&several(4)).expect("small enough");
+    assert!(all.bytes() > 3 * one.bytes());
+    let refused = Expression::parse(&several(60));
+    assert!(matches!(refused, Err(QueryError::Regex(_))));
+    for usual in [
+        "[a-z0-9.-]+",
+        "(m5|c5|r5)\\..*",
+        "\\w+",
+        "\\d{3}-\\w*",
+        "(?i)t3.*",
+    ] {
+        let parsed = Expression::parse(&format!("attribute:a =~ '{usual}'"));
+        let bytes = parsed.map(|parsed| parsed.bytes());
+        assert!(
+            bytes.as_ref().is_ok_and(|bytes| *bytes < 64 * 1024),
+            "{usual}: {bytes:?}"
+        );
+    }
+}
+
+#[test]
 fn only_tasks_and_connections_make_an_expression_dynamic() {
     let is_static = |text| Expression::parse(text).is_ok_and(|parsed| parsed.is_static());
     assert!(is_static(
