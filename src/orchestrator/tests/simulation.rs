@@ -6,10 +6,13 @@
 //! A failure names its seed. `SEEDS=N` runs more of them, `SEED=N` one.
 
 mod checks;
+mod dice;
+mod events;
 mod host;
 mod world;
 
-use self::world::{Dice, World};
+use self::dice::Dice;
+use self::world::World;
 
 /// Seeds of an ordinary run, and events of each.
 const SEEDS: u64 = 100;

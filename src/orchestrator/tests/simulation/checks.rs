@@ -9,15 +9,7 @@ use crate::model::{
     TaskId, TaskStatus,
 };
 use crate::store;
-use crate::tests::simulation::world::{HOST_CPU, SERVICE, TASK_CPU, World};
-
-/// The furthest state of a task that was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    last: TaskStatus,
-    desired: DesiredStatus,
-    version: i64,
-}
+use crate::tests::simulation::world::{HOST_CPU, SERVICE, Seen, TASK_CPU, World};
 
 /// What a check reads.
 struct State {

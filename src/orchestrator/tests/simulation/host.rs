@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::agent_sessions::AgentSession;
 use crate::assignments::Assignments;
 use crate::model::{Cluster, DesiredStatus, InstanceId, TaskId};
-use crate::tests::simulation::world::Dice;
+use crate::tests::simulation::dice::Dice;
 use crate::{ReportedStatus, Reporter, TaskReport};
 use wharfinger_base::Timestamp;
 
