@@ -23,13 +23,14 @@ pub(super) struct Starts {
     pub(super) is_unplaced: bool,
 }
 
-/// Carries out the starts of a plan. They happen only while the service has this version.
+/// Carries out the starts of a plan. They happen only while the service has this version, or the
+/// one that an earlier start of the plan gave it.
 pub(super) async fn carry_out(
     services: &Services,
     tasks: &Tasks,
     rows: &ServiceRows,
     changes: &[Change],
-    version: i64,
+    mut version: i64,
     now: Timestamp,
 ) -> Result<Starts> {
     let mut total = Starts::default();
@@ -58,6 +59,7 @@ pub(super) async fn carry_out(
             }
             Err(error) => return Err(error),
         };
+        version += i64::from(!started.tasks.is_empty());
         total.started += started.tasks.len();
         total.is_unplaced |= started.unplaced.is_some();
         report(services, rows, reports(&started, zone), now).await?;

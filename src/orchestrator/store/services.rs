@@ -70,6 +70,16 @@ pub(crate) fn by_id(tx: &mut Tx<'_>, id: &ServiceId) -> db::Result<Option<Servic
     tx.query_optional(sql, params![&id.0], read)
 }
 
+/// Gives the row the next version and returns true, or changes nothing and returns false where it
+/// has no longer this version.
+pub(crate) fn raise_version(tx: &mut Tx<'_>, id: &ServiceId, version: i64) -> db::Result<bool> {
+    let changed = tx.execute(
+        "UPDATE services SET version = ?2 + 1 WHERE service_id = ?1 AND version = ?2",
+        params![&id.0, version],
+    )?;
+    Ok(changed == 1)
+}
+
 /// Whether the service still has this version.
 pub(crate) fn has_version(tx: &mut Tx<'_>, id: &ServiceId, version: i64) -> db::Result<bool> {
     let found = tx.query_optional(
@@ -209,6 +219,9 @@ pub(crate) mod tests {
                 assert!(!update(tx, &one)?);
                 assert!(has_version(tx, &one.id, 2)? && !has_version(tx, &one.id, 1)?);
                 one.version = 2;
+                assert_eq!(by_id(tx, &one.id)?.as_ref(), Some(&one));
+                assert!(raise_version(tx, &one.id, 2)? && !raise_version(tx, &one.id, 2)?);
+                one.version = 3;
                 assert_eq!(by_id(tx, &one.id)?.as_ref(), Some(&one));
                 delete(tx, &one.id)?;
                 assert_eq!(by_id(tx, &one.id)?, None);

@@ -188,15 +188,19 @@ impl Tasks {
     }
 }
 
-/// Stores the tasks of a decision, unless its client token was used meanwhile.
+/// Stores the tasks of a decision, unless its service has changed or its client token was used
+/// meanwhile. The service gets the next version: what another server decided without the tasks is
+/// outdated.
 fn insert(tx: &mut Tx<'_>, decision: &Decision) -> db::Result<Fate> {
+    if decision.tasks.is_empty() {
+        return Ok(Fate::Stored);
+    }
     if let Some(ServiceGuard { service, version }) = &decision.guard
-        && !store::services::has_version(tx, service, *version)?
+        && !store::services::raise_version(tx, service, *version)?
     {
         return Ok(Fate::Outdated);
     }
     if let Some((key, used)) = &decision.token
-        && !decision.tasks.is_empty()
         && !store::client_tokens::insert(tx, key, used)?
     {
         return Ok(Fate::TokenUsed);

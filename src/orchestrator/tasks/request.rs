@@ -26,7 +26,7 @@ pub struct ClientToken {
 }
 
 /// The state of a service that a request was decided on. Tasks are started only while the service
-/// still has this version, so that several servers start none twice.
+/// still has this version, and raise it by one, so that several servers start none twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceGuard {
     pub(crate) service: ServiceId,

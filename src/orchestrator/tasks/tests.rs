@@ -1,5 +1,7 @@
 //! Tasks in an index, on instances without agents.
 
+mod guards;
+
 use std::collections::BTreeSet;
 
 use wharfinger_aws::Region;

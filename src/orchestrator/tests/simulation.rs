@@ -1,14 +1,16 @@
 //! A simulation of services on hosts that fail, with the production code and a clock of its own.
 //!
 //! Each seed is a history: hosts die and come back, agents fall silent, reports come late, twice
-//! and in any order, containers end, users change the service, the control plane restarts, the
-//! clock jumps. Rules are checked after every event, and at the end the service must be as wanted.
+//! and in any order, containers end, users change the service, a server of the control plane
+//! restarts, the clock jumps. Every second history has two servers on one index, which work at the
+//! same time. Rules are checked after every event, and at the end the service must be as wanted.
 //! A failure names its seed. `SEEDS=N` runs more of them, `SEED=N` one.
 
 mod checks;
 mod dice;
 mod events;
 mod host;
+mod turns;
 mod world;
 
 use self::dice::Dice;

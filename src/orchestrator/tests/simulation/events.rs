@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use wharfinger_reconcile::Reconciler;
-
-use crate::ServiceUpdate;
 use crate::model::{TaskId, TaskStopCode};
 use crate::tests::simulation::dice::Dice;
-use crate::tests::simulation::world::{ControlPlane, SERVICE, World};
+use crate::tests::simulation::turns::in_turns;
+use crate::tests::simulation::world::{SERVICE, Server, World};
+use crate::{Orchestrator, ServiceUpdate};
 
 impl World {
     /// One event, as the dice fall.
@@ -17,15 +16,18 @@ impl World {
         let event = dice.below(40);
         self.history.push(format!("{event} on host {place}"));
         match event {
-            0..=9 => self.reconcile().await,
+            0..=9 => {
+                let works = dice.below(1 + self.servers.len());
+                self.reconcile(works, dice).await;
+            }
             10..=15 => {
                 for place in 0..self.hosts.len() {
                     self.sync(place, true, dice).await;
                 }
             }
             16..=23 => {
-                let assignments = &self.plane.orchestrator.assignments;
                 for host in &mut self.hosts {
+                    let assignments = &self.servers[host.server].orchestrator.assignments;
                     host.report(assignments, &self.cluster, dice).await;
                 }
             }
@@ -44,33 +46,48 @@ impl World {
             36 => self.update(dice, true).await,
             37 => {
                 let draining = dice.one_in(2);
-                self.set_draining(place, draining).await;
+                let server = dice.below(self.servers.len());
+                self.set_draining(server, place, draining).await;
             }
             38 => self.stop_any(dice).await,
             _ => {
-                self.plane = ControlPlane::start(&self.db, &self.clock, &self.ids);
-                for host in &mut self.hosts {
-                    host.session = None;
-                }
+                let server = dice.below(self.servers.len());
+                self.servers[server] = Server::start(&self.db, &self.clock, &self.ids);
+                let connected = self.hosts.iter_mut().filter(|host| host.server == server);
+                connected.for_each(|host| host.session = None);
             }
         }
     }
 
-    async fn reconcile(&mut self) {
+    /// The reconcilers of a server run, or those of all servers at the same time where there is no
+    /// server of this number.
+    async fn reconcile(&mut self, server: usize, dice: &mut Dice) {
         let now = self.now();
         let before = self.unfinished().await;
-        self.plane.instances.pass(now).await.expect("a pass");
-        self.plane.waiting.pass(now).await.expect("a pass");
-        self.plane.services.pass(now).await.expect("a pass");
+        match (&mut self.servers[..], server) {
+            ([one], _) => one.pass(now).await,
+            ([first, second], 2) => {
+                let (first, second) = (first.pass(now), second.pass(now));
+                in_turns(Box::pin(first), Box::pin(second), dice).await;
+            }
+            (servers, _) => servers[server].pass(now).await,
+        }
         self.check_bound(before).await;
     }
 
     async fn sync(&mut self, place: usize, failing: bool, dice: &mut Dice) {
         let now = self.now();
-        let assignments = &self.plane.orchestrator.assignments;
-        self.hosts[place]
-            .sync(assignments, failing, dice, now)
-            .await;
+        let host = &mut self.hosts[place];
+        if host.session.is_none() {
+            host.server = dice.below(self.servers.len());
+        }
+        let assignments = &self.servers[host.server].orchestrator.assignments;
+        host.sync(assignments, failing, dice, now).await;
+    }
+
+    /// The control plane as a user reaches it: any of the servers.
+    fn any_server(&self, dice: &mut Dice) -> &Orchestrator {
+        &self.servers[dice.below(self.servers.len())].orchestrator
     }
 
     /// The user changes the service.
@@ -81,16 +98,16 @@ impl World {
             ..ServiceUpdate::default()
         };
         let definition = &self.definitions[dice.below(self.definitions.len())];
-        let services = &self.plane.orchestrator.services;
+        let services = &self.any_server(dice).services;
         let updated = services
             .update(&self.cluster, SERVICE, definition, update)
             .await;
         updated.expect("a service");
     }
 
-    async fn set_draining(&mut self, place: usize, draining: bool) {
+    async fn set_draining(&mut self, server: usize, place: usize, draining: bool) {
         let ids = [self.hosts[place].id.clone()];
-        let instances = &self.plane.orchestrator.instances;
+        let instances = &self.servers[server].orchestrator.instances;
         let set = instances.set_status(&self.cluster.id, &ids, draining).await;
         set.expect("it is set");
     }
@@ -99,12 +116,8 @@ impl World {
         let tasks: BTreeSet<TaskId> = self.seen.keys().cloned().collect();
         if let Some(id) = dice.choose(&tasks) {
             let code = TaskStopCode::UserInitiated;
-            let stopped = self
-                .plane
-                .orchestrator
-                .tasks
-                .stop(&id, code, "by the user")
-                .await;
+            let tasks = &self.any_server(dice).tasks;
+            let stopped = tasks.stop(&id, code, "by the user").await;
             stopped.expect("it is known");
         }
     }
@@ -115,16 +128,15 @@ impl World {
         for place in 0..self.hosts.len() {
             self.hosts[place].is_on = true;
             self.hosts[place].is_cut = false;
-            self.set_draining(place, false).await;
+            self.set_draining(0, place, false).await;
         }
         for _ in 0..200 {
-            self.reconcile().await;
+            self.reconcile(self.servers.len(), &mut dice).await;
             for place in 0..self.hosts.len() {
                 self.sync(place, false, &mut dice).await;
-                let assignments = &self.plane.orchestrator.assignments;
-                self.hosts[place]
-                    .report_all(assignments, &self.cluster)
-                    .await;
+                let host = &mut self.hosts[place];
+                let assignments = &self.servers[host.server].orchestrator.assignments;
+                host.report_all(assignments, &self.cluster).await;
             }
             self.check().await;
             self.clock.advance(Duration::from_secs(10));

@@ -15,6 +15,8 @@ pub(super) struct Host {
     pub(super) is_on: bool,
     /// Its network is cut: nothing is heard, containers go on.
     pub(super) is_cut: bool,
+    /// The server that the agent is or was connected to.
+    pub(super) server: usize,
     pub(super) session: Option<AgentSession>,
     /// What runs.
     pub(super) containers: BTreeSet<TaskId>,
@@ -30,6 +32,7 @@ impl Host {
             id,
             is_on: true,
             is_cut: false,
+            server: 0,
             session: None,
             containers: BTreeSet::new(),
             begun: BTreeSet::new(),

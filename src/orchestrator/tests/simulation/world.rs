@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wharfinger_base::{Clock, Ids, Timestamp};
 use wharfinger_db::Db;
+use wharfinger_reconcile::Reconciler;
 
 use crate::model::{
     AccountRegion, Attribute, Capacity, Cluster, ClusterDetails, ClusterName, ContainerInstance,
@@ -22,15 +23,15 @@ const HOSTS: usize = 5;
 pub(super) const HOST_CPU: i64 = 1_000;
 pub(super) const TASK_CPU: i64 = 200;
 
-/// The control plane: one process. It may restart.
-pub(super) struct ControlPlane {
+/// A server of the control plane. It may restart.
+pub(super) struct Server {
     pub(super) orchestrator: Orchestrator,
-    pub(super) services: ServiceReconciler,
+    services: ServiceReconciler,
     pub(super) waiting: WaitingTasks,
     pub(super) instances: InstanceReconciler,
 }
 
-impl ControlPlane {
+impl Server {
     pub(super) fn start(db: &Db, clock: &Clock, ids: &Ids) -> Self {
         let orchestrator = Orchestrator::new(db, clock, ids);
         Self {
@@ -39,6 +40,13 @@ impl ControlPlane {
             instances: InstanceReconciler::new(orchestrator.assignments.clone()),
             orchestrator,
         }
+    }
+
+    /// One pass of each reconciler.
+    pub(super) async fn pass(&mut self, now: Timestamp) {
+        self.instances.pass(now).await.expect("a pass");
+        self.waiting.pass(now).await.expect("a pass");
+        self.services.pass(now).await.expect("a pass");
     }
 }
 
@@ -54,7 +62,7 @@ pub(super) struct World {
     pub(super) db: Db,
     pub(super) clock: Clock,
     pub(super) ids: Ids,
-    pub(super) plane: ControlPlane,
+    pub(super) servers: Vec<Server>,
     pub(super) cluster: Cluster,
     pub(super) hosts: Vec<Host>,
     pub(super) definitions: Vec<TaskDefinition>,
@@ -124,12 +132,16 @@ impl World {
     pub(super) async fn new(seed: u64, dice: &mut Dice) -> Self {
         let db = Db::memory(crate::MIGRATIONS).expect("an index");
         let (clock, ids) = (Clock::manual(START), Ids::seeded(seed));
-        let plane = ControlPlane::start(&db, &clock, &ids);
+        let count = 1 + dice.below(2);
+        let servers: Vec<_> = (0..count)
+            .map(|_| Server::start(&db, &clock, &ids))
+            .collect();
+        let orchestrator = &servers[0].orchestrator;
         let name = ClusterName {
             home: home(),
             name: "c".to_owned(),
         };
-        let clusters = &plane.orchestrator.clusters;
+        let clusters = &orchestrator.clusters;
         let cluster = clusters
             .create(&name, ClusterDetails::default())
             .await
@@ -154,8 +166,7 @@ impl World {
         write.await.expect("the statements run");
         let is_daemon = dice.one_in(4);
         let new = new_service(is_daemon, dice);
-        let made = plane
-            .orchestrator
+        let made = orchestrator
             .services
             .create(&cluster, &definitions[0], new)
             .await;
@@ -164,7 +175,7 @@ impl World {
             db,
             clock,
             ids,
-            plane,
+            servers,
             cluster,
             hosts,
             definitions,
@@ -180,7 +191,7 @@ impl World {
     }
 
     pub(super) async fn describe(&self) -> crate::ServiceDescription {
-        let services = &self.plane.orchestrator.services;
+        let services = &self.servers[0].orchestrator.services;
         let found = services
             .describe(&self.cluster, vec![SERVICE.to_owned()])
             .await;
