@@ -4,6 +4,7 @@
 use wharfinger_db as db;
 
 use crate::identifiers::IdentifierError;
+use crate::model::InstanceId;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -62,6 +63,13 @@ pub enum Error {
     /// The caller may not do this to what the request names, whatever policies say.
     #[error("{0}")]
     NotAllowed(String),
+    /// Only the principal that registered an instance may do this, or one that policies allow to
+    /// administer its agent.
+    #[error("{message}")]
+    OtherRegistrant {
+        instance: InstanceId,
+        message: &'static str,
+    },
     #[error("the index failed")]
     Index(#[from] db::Error),
 }

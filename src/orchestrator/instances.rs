@@ -83,7 +83,9 @@ impl Instances {
     ///
     /// # Errors
     /// [`Error::ClusterInactive`], [`Error::InvalidParameter`] for a request that breaks a rule,
-    /// [`Error::Client`] where `known` is not in the cluster, or no longer registered.
+    /// [`Error::Client`] where `known` is not in the cluster, or no longer registered;
+    /// [`Error::OtherRegistrant`] for an instance that another principal registered, unless it is
+    /// the one that the request administers.
     pub async fn register(
         &self,
         cluster: &Cluster,
@@ -110,6 +112,9 @@ impl Instances {
                 Some(known) => Some(registered(tx, &cluster.id, known)?),
                 None => earlier,
             };
+            if let Some(old) = &old {
+                check_registrant(old, &request)?;
+            }
             let region = cluster.name.home.region.as_str();
             let has = old.as_ref().map(|old| &old.details);
             let details = registration::details(&request, region, has)?;
@@ -303,6 +308,19 @@ fn registered(tx: &mut Tx<'_>, cluster: &ClusterId, id: &InstanceId) -> Result<C
             "The container instance {} is not registered in the cluster.",
             id.0
         ))
+    })
+}
+
+/// Checks that the request may register the instance again, which makes its principal the one that
+/// gets the instance's tasks and their credentials.
+fn check_registrant(old: &ContainerInstance, request: &Registration) -> Result<()> {
+    let is_own = old.details.registered_by == request.registered_by;
+    if is_own || request.administers.as_ref() == Some(&old.id) {
+        return Ok(());
+    }
+    Err(Error::OtherRegistrant {
+        instance: old.id.clone(),
+        message: "Only the principal that registered a container instance may register it again.",
     })
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::identifiers::is_name;
-use crate::model::{Attribute, Capacity, InstanceDetails, Resource, Tag, VersionInfo};
+use crate::model::{Attribute, Capacity, InstanceDetails, InstanceId, Resource, Tag, VersionInfo};
 
 /// Most attributes of an instance. Amazon's agent registers some 80.
 const MAX_ATTRIBUTES: usize = 500;
@@ -35,6 +35,8 @@ pub struct Registration {
     pub tags: Vec<Tag>,
     /// The unique id of the IAM principal that registers the instance, and may act for it.
     pub registered_by: String,
+    /// The instance that this principal may register again although another one registered it.
+    pub administers: Option<InstanceId>,
 }
 
 /// The parts of an instance identity document that are used.

@@ -85,6 +85,59 @@ async fn a_registration_is_repeated() {
     assert_ne!(new["containerInstanceArn"], first["containerInstanceArn"]);
 }
 
+/// Whoever registered an instance gets its tasks and the credentials of their roles.
+#[tokio::test]
+async fn an_instance_is_registered_again_by_its_registrant_or_an_administrator() {
+    let (server, ecs) = with_cluster("web").await;
+    let user = |name: &str, policy: &str| Ecs::of(&server.aws_user(ACCOUNT, name, policy));
+    let role = "AmazonEC2ContainerServiceforEC2Role";
+    let (first, other) = (user("first", role), user("other", role));
+    let instance = register(&first, "web", json!({"clientToken": "t"})).await;
+    let instance = instance["containerInstanceArn"].clone();
+    let known = json!({"containerInstanceArn": instance});
+    let again = |members: &Value| {
+        let mut request = super::registration("web");
+        for (name, value) in members.as_object().expect("members") {
+            request[name] = value.clone();
+        }
+        request
+    };
+    let refused = "Only the principal that registered a container instance may register it again.";
+    let with_token = json!({"clientToken": "t"});
+    for members in [&known, &with_token] {
+        let outcome = other
+            .call("RegisterContainerInstance", again(members))
+            .await;
+        outcome.assert_fault("AccessDeniedException", refused);
+        let same = register(&first, "web", members.clone()).await;
+        assert_eq!(same["containerInstanceArn"], instance);
+    }
+    let own = register(&other, "web", json!({"clientToken": "u"})).await;
+    assert_ne!(own["containerInstanceArn"], instance);
+
+    let text = |arn: &Value| arn.as_str().expect("an ARN").to_owned();
+    let administrator = |of: &Value| {
+        let statements = json!([
+            {"Effect": "Allow", "Action": "ecs:RegisterContainerInstance", "Resource": "*"},
+            {"Effect": "Allow", "Action": "ecs:UpdateContainerAgent", "Resource": text(of)},
+        ]);
+        json!({"Version": "2012-10-17", "Statement": statements}).to_string()
+    };
+    let elsewhere = user("elsewhere", &administrator(&own["containerInstanceArn"]));
+    let outcome = elsewhere
+        .call("RegisterContainerInstance", again(&known))
+        .await;
+    outcome.assert_fault("AccessDeniedException", refused);
+    let here = user("here", &administrator(&instance));
+    for members in [known, with_token] {
+        let same = register(&here, "web", members).await;
+        assert_eq!(same["containerInstanceArn"], instance);
+    }
+    // The root may do all.
+    let known = json!({"containerInstanceArn": own["containerInstanceArn"]});
+    register(&ecs, "web", known).await;
+}
+
 #[tokio::test]
 async fn what_is_no_registration_is_refused() {
     let (_server, ecs) = with_cluster("web").await;

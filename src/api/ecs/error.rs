@@ -17,6 +17,11 @@ impl Error {
         Fault::internal(Family::Json).with_cause(&cause).into()
     }
 
+    /// Whether the caller lacks a permission.
+    pub(super) fn is_access_denied(&self) -> bool {
+        self.0.code == "AccessDeniedException"
+    }
+
     /// The same refusal as `InvalidParameterException`, for operations whose model has no
     /// `ResourceNotFoundException`.
     pub(super) fn into_invalid_parameter(self) -> Self {
@@ -70,7 +75,9 @@ impl From<orchestrator::Error> for Error {
                 let fault = Fault::sender("ConflictException", error.to_string());
                 return fault.with_field("resourceIds", resource_ids.clone()).into();
             }
-            E::NotAllowed(message) => return Fault::access_denied(Family::Json, message).into(),
+            E::NotAllowed(_) | E::OtherRegistrant { .. } => {
+                return Fault::access_denied(Family::Json, error.to_string()).into();
+            }
             _ if error.is_unavailable() => {
                 return Fault::unavailable(Family::Json).with_cause(&error).into();
             }

@@ -12,7 +12,7 @@ use wharfinger_orchestrator::model::{
 use wharfinger_orchestrator::placement::Expression;
 use wharfinger_orchestrator::{InstanceFilter, Registration, StateFailure, registrant};
 
-use crate::demands::{in_cluster, with_tags};
+use crate::demands::{administered, in_cluster, with_tags};
 use crate::instance_view::{InstanceField, InstanceView};
 use crate::paging::{self, MAX_ITEMS};
 use crate::resource::{EcsResourceId, cluster_id, cluster_of};
@@ -76,16 +76,24 @@ impl Operation for RegisterContainerInstance {
         {
             return Err(error::invalid_parameter("The client token is too long."));
         }
-        let request = Registration {
+        let mut request = Registration {
             total_resources: self.total_resources.unwrap_or_default(),
             attributes: self.attributes.unwrap_or_default(),
             version_info: self.version_info.unwrap_or_default(),
             identity_document: self.instance_identity_document,
             tags: self.tags.unwrap_or_default(),
             registered_by: registrant(cx.caller()).to_owned(),
+            administers: None,
         };
         let instances = &cx.state().orchestrator.instances;
-        let instance = instances.register(cluster, known, token, request).await?;
+        let registered = instances.register(cluster, known.clone(), token.clone(), request.clone());
+        let instance = match registered.await {
+            Ok(instance) => instance,
+            Err(refused) => {
+                request.administers = Some(administered(cx, &cluster.name, refused).await?);
+                instances.register(cluster, known, token, request).await?
+            }
+        };
         Ok(InstanceOutput {
             container_instance: InstanceView::of(&cluster.name, instance, &[InstanceField::Tags]),
         })
