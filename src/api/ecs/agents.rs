@@ -1,7 +1,7 @@
 //! The operations of container agents: where their websockets are, and what they report.
 
 use serde::{Deserialize, Serialize};
-use wharfinger_api_core::{Context, Operation, RequestFacts, RequestScope};
+use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_base::Timestamp;
 use wharfinger_ecs_protocol::{ACS_PATH, TCS_PATH};
 use wharfinger_orchestrator::identifiers::task_id;
@@ -10,13 +10,10 @@ use wharfinger_orchestrator::{
     self as orchestrator, ContainerReport, ReportedStatus, Reporter, TaskReport, registrant,
 };
 
+use crate::demands::administered;
 use crate::error::invalid_parameter;
 use crate::resource::{EcsResourceId, home};
 use crate::{Ecs, Result};
-
-/// The action by which a principal may report for instances that another one registered. Policies
-/// of instances lack it.
-const ADMINISTER: &str = "UpdateContainerAgent";
 
 /// The reply to a report.
 #[derive(Debug, Serialize)]
@@ -230,20 +227,14 @@ async fn report_as(
     let assignments = &cx.state().orchestrator.assignments;
     let principal = Reporter::Principal(registrant(cx.caller()));
     let reported = assignments.report(cluster, task, principal, report.clone());
-    match reported.await {
-        Err(orchestrator::Error::NotAllowed(message)) => {
-            let facts = RequestFacts::default();
-            let denied = cx.check_as(cx.caller(), ADMINISTER, &facts).is_err();
-            if denied {
-                return Err(orchestrator::Error::NotAllowed(message).into());
-            }
-            let administrator = Reporter::Administrator;
-            Ok(assignments
-                .report(cluster, task, administrator, report)
-                .await?)
-        }
-        other => Ok(other?),
-    }
+    let Err(refused) = reported.await else {
+        return Ok(());
+    };
+    let instance = administered(cx, &cluster.name, refused).await?;
+    let administrator = Reporter::Instance(&instance);
+    Ok(assignments
+        .report(cluster, task, administrator, report)
+        .await?)
 }
 
 fn pairs(changes: Vec<AttachmentStateChange>) -> Vec<(String, String)> {

@@ -6,7 +6,7 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Tx};
 use wharfinger_iam::Caller;
 
-use crate::assignments::{Assignments, definition_of, is_of};
+use crate::assignments::{Assignments, definition_of};
 use crate::error::{Error, Result};
 use crate::model::{
     Cluster, DesiredStatus, HealthStatus, InstanceId, Task, TaskId, TaskStatus, TaskStopCode,
@@ -23,16 +23,14 @@ const SCANNED: usize = 500;
 pub enum Reporter<'a> {
     /// A principal by its unique id: it may report for the instances that it registered.
     Principal(&'a str),
-    /// One that policies allow to administer agents.
-    Administrator,
-    /// The agent of an instance, on a connection that was authorised: for its own tasks.
+    /// Whoever was found to be allowed to report for an instance: its agent on a connection that
+    /// was authorised, or an administrator.
     Instance(&'a InstanceId),
 }
 
 /// Whom a report must come from, as a transaction checks it.
 enum Allowed {
     Principal(String),
-    Anybody,
     Instance(InstanceId),
 }
 
@@ -40,7 +38,6 @@ impl From<Reporter<'_>> for Allowed {
     fn from(reporter: Reporter<'_>) -> Self {
         match reporter {
             Reporter::Principal(principal) => Self::Principal(principal.to_owned()),
-            Reporter::Administrator => Self::Anybody,
             Reporter::Instance(instance) => Self::Instance(instance.clone()),
         }
     }
@@ -93,7 +90,8 @@ impl Assignments {
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for a task that is not known, which agents do not repeat;
-    /// [`Error::NotAllowed`].
+    /// [`Error::OtherRegistrant`] for a principal that did not register the task's instance;
+    /// [`Error::NotAllowed`] for a task of another instance or of none.
     pub async fn report(
         &self,
         cluster: &Cluster,
@@ -208,24 +206,25 @@ fn unknown_task(id: &TaskId) -> Error {
 
 /// Checks that a report comes from whom it must come from.
 fn check_reporter(tx: &mut Tx<'_>, task: &Task, allowed: &Allowed) -> Result<()> {
-    let is_allowed = match allowed {
-        Allowed::Anybody => true,
-        Allowed::Instance(instance) => is_of(task, instance),
-        Allowed::Principal(principal) => {
-            let instance = match &task.instance {
-                Some(instance) => store::instances::by_id(tx, instance)?,
-                None => None,
-            };
-            instance.is_some_and(|instance| instance.details.registered_by == *principal)
-        }
+    const MESSAGE: &str =
+        "Only the principal that registered the container instance of a task may report for it.";
+    let not_allowed = || Err(Error::NotAllowed(MESSAGE.to_owned()));
+    let Some(instance) = &task.instance else {
+        return not_allowed();
     };
-    if is_allowed {
+    let principal = match allowed {
+        Allowed::Instance(own) if own == instance => return Ok(()),
+        Allowed::Instance(_) => return not_allowed(),
+        Allowed::Principal(principal) => principal,
+    };
+    let found = store::instances::by_id(tx, instance)?;
+    if found.is_some_and(|found| found.details.registered_by == *principal) {
         return Ok(());
     }
-    Err(Error::NotAllowed(
-        "Only the principal that registered the container instance of a task may report for it."
-            .to_owned(),
-    ))
+    Err(Error::OtherRegistrant {
+        instance: instance.clone(),
+        message: MESSAGE,
+    })
 }
 
 /// Writes a task as it was changed, and gives back what it took when it stopped.

@@ -225,13 +225,19 @@ async fn only_the_principal_that_registered_an_instance_reports_for_it() {
         ..TaskReport::default()
     };
     let assignments = &world.assignments;
+    let principal = Reporter::Principal("AIDAOTHER");
+    let refused = assignments
+        .report(&world.cluster, &id, principal, report())
+        .await;
+    let Err(Error::OtherRegistrant { instance, .. }) = refused else {
+        panic!("not refused: {refused:?}");
+    };
+    assert_eq!(instance, world.instance);
     let other = InstanceId("other".to_owned());
-    for reporter in [Reporter::Principal("AIDAOTHER"), Reporter::Instance(&other)] {
-        let refused = assignments
-            .report(&world.cluster, &id, reporter, report())
-            .await;
-        assert!(matches!(refused, Err(Error::NotAllowed(_))), "{refused:?}");
-    }
+    let refused = assignments
+        .report(&world.cluster, &id, Reporter::Instance(&other), report())
+        .await;
+    assert!(matches!(refused, Err(Error::NotAllowed(_))), "{refused:?}");
     assert_eq!(world.stored(&id).await.last_status, TaskStatus::Pending);
     let unknown = TaskId("none".to_owned());
     let missing = assignments
@@ -241,7 +247,7 @@ async fn only_the_principal_that_registered_an_instance_reports_for_it() {
         matches!(missing, Err(Error::InvalidParameter(_))),
         "{missing:?}"
     );
-    let administrator = Reporter::Administrator;
+    let administrator = Reporter::Instance(&world.instance);
     let done = assignments
         .report(&world.cluster, &id, administrator, report())
         .await;
