@@ -21,6 +21,8 @@ pub enum IdentifierError {
     OtherCluster { found: String, expected: String },
     #[error("Invalid identifier: Identifier is for region {found}. Your region is {expected}")]
     OtherRegion { found: String, expected: String },
+    #[error("Invalid identifier: Identifier is for account {found}. Your account is {expected}")]
+    OtherAccount { found: String, expected: String },
     #[error("Unsupported resource type: {0}")]
     Kind(String),
     #[error("Unexpected number of separators")]
@@ -89,8 +91,27 @@ fn arn(text: &str) -> Result<Option<Arn>, IdentifierError> {
 /// The cluster that a member names: by its name or ARN, or the default one.
 ///
 /// # Errors
-/// A text that names no cluster of the region. The account of an ARN may be another one.
+/// A text that names no cluster of the account and region.
 pub fn cluster_name(
+    home: &AccountRegion,
+    text: Option<&str>,
+) -> Result<ClusterName, IdentifierError> {
+    let name = cluster_name_of_any_account(home, text)?;
+    if name.home.account == home.account {
+        return Ok(name);
+    }
+    Err(IdentifierError::OtherAccount {
+        found: name.home.account.as_str().to_owned(),
+        expected: home.account.as_str().to_owned(),
+    })
+}
+
+/// The same for requests whose permission is decided on this cluster itself: the account of an ARN
+/// may be another one.
+///
+/// # Errors
+/// A text that names no cluster of the region.
+pub fn cluster_name_of_any_account(
     home: &AccountRegion,
     text: Option<&str>,
 ) -> Result<ClusterName, IdentifierError> {
@@ -336,8 +357,9 @@ mod tests {
         ] {
             assert_eq!(name(text).expect("a name").name, expected);
         }
-        let other = name(Some("arn:aws:ecs:us-east-1:999999999999:cluster/c"));
-        assert_eq!(other.expect("a name").home.account.as_str(), "999999999999");
+        let other = "arn:aws:ecs:us-east-1:999999999999:cluster/c";
+        let decided = cluster_name_of_any_account(&home(), Some(other)).expect("a name");
+        assert_eq!(decided.home.account.as_str(), "999999999999");
         for (text, message) in [
             ("", "Cluster must match ^[a-zA-Z0-9\\-_]{1,255}$, but was "),
             (
@@ -355,6 +377,11 @@ mod tests {
             (
                 "arn:aws:ecs:eu-west-1:123456789012:cluster/a",
                 "Invalid identifier: Identifier is for region eu-west-1. Your region is us-east-1",
+            ),
+            (
+                other,
+                "Invalid identifier: Identifier is for account 999999999999. Your account is \
+                 123456789012",
             ),
             (
                 "arn:aws:ecr:us-east-1:123456789012:cluster/a",

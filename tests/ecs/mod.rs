@@ -1,6 +1,7 @@
 //! The ECS API through the program.
 
 mod account_settings;
+mod accounts;
 mod agent_protocol;
 mod agent_roles;
 mod attributes;

@@ -13,7 +13,7 @@ use wharfinger_orchestrator::model::{
 use crate::cluster_view::{ClusterField, ClusterView};
 use crate::demands::with_tags;
 use crate::paging::{self, MAX_ITEMS};
-use crate::resource::{EcsResourceId, cluster_id, cluster_of, home};
+use crate::resource::{EcsResourceId, cluster_id, cluster_of, cluster_to_decide, home};
 use crate::views::Failure;
 use crate::{Ecs, Result, error};
 
@@ -196,7 +196,7 @@ impl DescribeClusters {
         }
         let mut names = Vec::new();
         for text in given {
-            let name = cluster_of(scope, Some(text))?;
+            let name = cluster_to_decide(scope, Some(text))?;
             if !names.contains(&name) {
                 names.push(name);
             }

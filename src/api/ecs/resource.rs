@@ -3,7 +3,9 @@
 use wharfinger_api_core::RequestScope;
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_iam::{EntityKind, Iam, Resource};
-use wharfinger_orchestrator::identifiers::{NamedResource, cluster_name};
+use wharfinger_orchestrator::identifiers::{
+    NamedResource, cluster_name, cluster_name_of_any_account,
+};
 use wharfinger_orchestrator::model::{
     AccountRegion, Cluster, ClusterName, ClusterStatus, InstanceId, Tag, TaskDefinition, TaskId,
 };
@@ -212,12 +214,18 @@ pub(super) fn home(scope: &RequestScope) -> AccountRegion {
     }
 }
 
-/// The cluster that the member `cluster` of a request names.
+/// The cluster that the member `cluster` of a request names. It is one of the caller's account, so
+/// that an operation which needs no permission on the cluster cannot reach another's.
 pub(super) fn cluster_of(scope: &RequestScope, text: Option<&str>) -> Result<ClusterName> {
     Ok(cluster_name(&home(scope), text)?)
 }
 
-/// The same as the resource of an operation.
+/// A cluster, whose account may be another one, for operations that need a permission on it.
+pub(super) fn cluster_to_decide(scope: &RequestScope, text: Option<&str>) -> Result<ClusterName> {
+    Ok(cluster_name_of_any_account(&home(scope), text)?)
+}
+
+/// The cluster of [`cluster_of`] as the resource of an operation.
 pub(super) fn cluster_id(scope: &RequestScope, text: Option<&str>) -> Result<EcsResourceId> {
     Ok(EcsResourceId::Cluster(cluster_of(scope, text)?))
 }
