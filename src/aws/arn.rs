@@ -19,6 +19,8 @@ pub enum ArnError {
         "an ARN is written arn:partition:service:region:account:resource, in at most 2,048 bytes"
     )]
     Arn,
+    #[error("the ARN of an object in Amazon S3 is written arn:aws:s3:::bucket/key")]
+    S3Object,
 }
 
 /// An account: 12 digits.

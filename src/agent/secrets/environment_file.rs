@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::HeaderValue;
 use url::Url;
-use wharfinger_aws::sigv4;
+use wharfinger_aws::{ArnError, S3Object, sigv4};
 
 use crate::aws_client::{Signing, sign};
 use crate::context::Context;
@@ -17,20 +17,9 @@ const MAX_FILE_BYTES: usize = 1024 * 1024;
 impl Context {
     /// The text of an object that an ARN names: `arn:aws:s3:::bucket/key`.
     pub(super) async fn object(&self, keys: &Keys, arn: &str) -> Result<String, String> {
-        let path = arn.split_once(":s3:::").map(|(_, path)| path);
-        let (bucket, key) = path
-            .and_then(|path| path.split_once('/'))
-            .ok_or("it is not the ARN of an object in S3")?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
-        if !key.chars().all(plain) {
-            return Err("its key holds characters that are not supported".to_owned());
-        }
         let region = self.client.region();
-        let url = std::env::var(ENDPOINT_VARIABLE).map_or_else(
-            |_| format!("https://{bucket}.s3.{region}.amazonaws.com/{key}"),
-            |endpoint| format!("{}/{bucket}/{key}", endpoint.trim_end_matches('/')),
-        );
-        let url = Url::parse(&url).map_err(|error| error.to_string())?;
+        let endpoint = std::env::var(ENDPOINT_VARIABLE).ok();
+        let url = object_url(endpoint.as_deref(), region, arn)?;
         let mut headers = HeaderMap::new();
         let hash = HeaderValue::from_str(&sigv4::body_hash(b"")).map_err(|why| why.to_string())?;
         headers.insert("x-amz-content-sha256", hash);
@@ -49,6 +38,23 @@ impl Context {
     }
 }
 
+/// The URL of an object: at Amazon's S3 the bucket is a part of the host's name, at other endpoints
+/// of the path. No ARN can name another host.
+fn object_url(endpoint: Option<&str>, region: &str, arn: &str) -> Result<Url, String> {
+    let object: S3Object = arn.parse().map_err(|error: ArnError| error.to_string())?;
+    let (bucket, key) = (object.bucket(), object.key());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    let has_dots = key.split('/').any(|part| matches!(part, "." | ".."));
+    if has_dots || !key.chars().all(plain) {
+        return Err("its key holds characters that are not supported".to_owned());
+    }
+    let url = match endpoint {
+        None => format!("https://{bucket}.s3.{region}.amazonaws.com/{key}"),
+        Some(endpoint) => format!("{}/{bucket}/{key}", endpoint.trim_end_matches('/')),
+    };
+    Url::parse(&url).map_err(|error| error.to_string())
+}
+
 /// The variables of a file. Lines without `=` and those that begin with `#` say nothing.
 pub(super) fn variables(text: &str) -> Vec<(String, String)> {
     let lines = text.lines().map(str::trim_start);
@@ -63,7 +69,36 @@ pub(super) fn variables(text: &str) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::variables;
+    use super::{object_url, variables};
+
+    #[test]
+    fn an_arn_chooses_a_bucket_and_no_host() {
+        let url = |endpoint: Option<&str>, path: &str| {
+            let arn = format!("arn:aws:s3:::{path}");
+            object_url(endpoint, "eu-west-1", &arn).map(|url| url.to_string())
+        };
+        let amazons = "https://settings.s3.eu-west-1.amazonaws.com/web/prod.env";
+        assert_eq!(url(None, "settings/web/prod.env").as_deref(), Ok(amazons));
+        let other = Some("http://minio:9000/");
+        let own = "http://minio:9000/settings/prod.env";
+        assert_eq!(url(other, "settings/prod.env").as_deref(), Ok(own));
+        let wrong = [
+            "evil.example#/prod.env",
+            "evil.example:443/prod.env",
+            "evil.example?/prod.env",
+            "user@evil.example/prod.env",
+            "../prod.env",
+            "settings/../others/prod.env",
+            "settings/./prod.env",
+            "settings/prod env",
+            "/prod.env",
+        ];
+        for path in wrong {
+            for endpoint in [None, other] {
+                assert!(url(endpoint, path).is_err(), "{path}");
+            }
+        }
+    }
 
     #[test]
     fn a_file_has_a_variable_on_each_line() {

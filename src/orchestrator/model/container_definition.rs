@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
+use wharfinger_aws::S3Object;
 
 use crate::model::wire_enum;
 
@@ -117,6 +118,21 @@ pub struct EnvironmentFile {
     pub value: String,
     #[serde(rename = "type")]
     pub kind: String,
+}
+
+impl EnvironmentFile {
+    /// Whether it is the ARN of an object in Amazon S3 that ends in `.env`.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        let Ok(object) = self.value.parse::<S3Object>() else {
+            return false;
+        };
+        let extension = object
+            .key()
+            .rsplit_once('.')
+            .map(|(_, extension)| extension);
+        self.kind == "s3" && extension == Some("env")
+    }
 }
 
 /// `MountPoint` of the service model.

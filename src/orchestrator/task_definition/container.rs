@@ -196,17 +196,7 @@ fn is_host_name(text: &str) -> bool {
 
 fn check_files(name: &str, container: &ContainerDefinition) -> Checked {
     for file in container.environment_files.iter().flatten() {
-        let object = file
-            .value
-            .strip_prefix("arn:")
-            .and_then(|arn| arn.split_once(":s3:::"));
-        let object = object.and_then(|(_, object)| object.split_once('/'));
-        let valid = object.is_some_and(|(bucket, key)| {
-            let extension = std::path::Path::new(key).extension();
-            let env = key == ".env" || extension.is_some_and(|extension| extension == "env");
-            !bucket.is_empty() && (env || key.ends_with("/.env"))
-        });
-        if file.kind != "s3" || !valid {
+        if !file.is_valid() {
             return Err(invalid_container(
                 name,
                 "An environment file must be the ARN of an object in Amazon S3 that ends in .env.",

@@ -361,6 +361,32 @@ fn logs_secrets_and_networks_have_rules() {
 }
 
 #[test]
+fn environment_files_are_objects_of_s3() {
+    let with_file = |value: &str| {
+        let file = json!({ "value": value, "type": "s3" });
+        let task = with_container(json!({ "environmentFiles": [file] }));
+        merge(task, json!({ "executionRoleArn": ROLE }))
+    };
+    for key in [".env", "prod.env", "web/.env"] {
+        let valid = with_file(&format!("arn:aws:s3:::settings/{key}"));
+        assert!(registered(valid).is_ok(), "{key}");
+    }
+    let message = "Invalid setting for container 'web'. An environment file must be the ARN of an \
+                   object in Amazon S3 that ends in .env.";
+    expect_refusals(
+        [
+            "arn:aws:s3:::settings/prod.txt",
+            "arn:aws:s3:::evil.example#/prod.env",
+            "arn:aws:s3:::evil.example:80/prod.env",
+            "arn:aws:s3:::../prod.env",
+            "arn:aws:s3:us-east-1::settings/prod.env",
+            "https://settings/prod.env",
+        ]
+        .map(|value| (with_file(value), message)),
+    );
+}
+
+#[test]
 fn each_broken_rule_of_fargate_has_its_message() {
     let logs = json!({ "logDriver": "json-file" });
     let awslogs = json!({ "logDriver": "awslogs", "options": {

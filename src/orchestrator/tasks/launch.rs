@@ -3,9 +3,9 @@
 use crate::capacity_strategy::{check_strategy, is_fargate};
 use crate::error::{Error, Result};
 use crate::model::{
-    CapacityProviderStrategyItem, ClusterDetails, Compatibility, LaunchType, NetworkConfiguration,
-    NetworkMode, PlacementConstraint, PlacementStrategy, TaskDefinition, TaskDefinitionStatus,
-    TaskOverride,
+    CapacityProviderStrategyItem, ClusterDetails, Compatibility, EnvironmentFile, LaunchType,
+    NetworkConfiguration, NetworkMode, PlacementConstraint, PlacementStrategy, TaskDefinition,
+    TaskDefinitionStatus, TaskOverride,
 };
 use crate::placement::{Expression, Strategies};
 
@@ -192,6 +192,12 @@ pub fn check_overrides(definition: &TaskDefinition, overrides: &TaskOverride) ->
                 "Override for container named {name} is not a container in the TaskDefinition."
             )));
         }
+        let mut files = one.environment_files.iter().flatten();
+        if !files.all(EnvironmentFile::is_valid) {
+            return Err(refused(
+                "An environment file must be the ARN of an object in Amazon S3 that ends in .env.",
+            ));
+        }
     }
     let sizes = [
         (&overrides.cpu, "cpu", "vcpu"),
@@ -270,5 +276,25 @@ mod tests {
             message(check_overrides(&bridge, &overrides)).as_deref(),
             Some("Invalid setting for cpu: some")
         );
+    }
+
+    #[test]
+    fn overrides_name_objects_of_s3_only() {
+        let definition = definition(r#"{"containerDefinitions": [{"name": "web"}]}"#);
+        let with_file = |value: &str| -> TaskOverride {
+            let file = serde_json::json!({ "value": value, "type": "s3" });
+            let container = serde_json::json!({ "name": "web", "environmentFiles": [file] });
+            let overrides = serde_json::json!({ "containerOverrides": [container] });
+            serde_json::from_value(overrides).expect("overrides")
+        };
+        let check = |value: &str| check_overrides(&definition, &with_file(value));
+        assert!(check("arn:aws:s3:::bucket/web.env").is_ok());
+        for value in [
+            "arn:aws:s3:::evil.example#/web.env",
+            "arn:aws:s3:::bucket/web.txt",
+        ] {
+            let error = check(value).expect_err("no environment file").to_string();
+            assert!(error.starts_with("An environment file must be"), "{error}");
+        }
     }
 }
