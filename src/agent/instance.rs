@@ -1,5 +1,8 @@
 //! One container instance: registers, connects, and runs its tasks until it is told to end.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,8 +84,10 @@ pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
         None
     });
     let before = before.filter(|before| before.cluster == config.cluster);
+    // The same for all attempts: one whose response was lost may have registered the instance.
+    let token = shared.ids.uuid().to_string();
     let mut instance = loop {
-        match registered(&shared, &config, before.as_ref()).await {
+        match registered(&shared, &config, before.as_ref(), &token).await {
             Ok(record) => break record,
             Err(error) => {
                 let cluster = &config.cluster;
@@ -128,12 +133,13 @@ async fn registered(
     shared: &Shared,
     config: &InstanceConfig,
     known: Option<&InstanceRecord>,
+    client_token: &str,
 ) -> Result<InstanceRecord, CallError> {
     let keys = shared.keys.get().await.map_err(CallError::NoKeys)?;
     let new = NewInstance {
         cluster: config.cluster.clone(),
         instance_arn: known.map(|known| known.instance_arn.clone()),
-        client_token: shared.ids.uuid().to_string(),
+        client_token: client_token.to_owned(),
         availability_zone: config.availability_zone.clone(),
         region: shared.client.region().to_owned(),
         reserved_memory_mib: config.reserved_memory_mib,

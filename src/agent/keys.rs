@@ -80,3 +80,23 @@ impl InstanceKeys {
         *self.known.lock().await = None;
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Keys that never end.
+    pub(crate) struct TestKeys;
+
+    #[async_trait]
+    impl KeySource for TestKeys {
+        async fn keys(&self) -> Result<Keys, String> {
+            Ok(Keys {
+                access_key_id: "AKIDEXAMPLE".to_owned(),
+                secret_access_key: Secret::new("secret".to_owned()),
+                session_token: None,
+                expires_at: None,
+            })
+        }
+    }
+}

@@ -8,14 +8,15 @@ use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use url::Url;
-use wharfinger_base::{Clock, Ids, Secret};
+use wharfinger_base::{Clock, Ids};
 use wharfinger_ecs_protocol::{Container, ContainerDependency, DependencyCondition, RestartPolicy};
 
 use super::*;
 use crate::aws_client::AwsClient;
 use crate::host_endpoints::HostEndpoints;
 use crate::images::Images;
-use crate::keys::{InstanceKeys, KeySource, Keys};
+use crate::keys::InstanceKeys;
+use crate::keys::tests::TestKeys;
 use crate::runtime::ContainerRuntime;
 use crate::runtime::tests::simulated::Simulated;
 use crate::state_folder::StateFolder;
@@ -24,20 +25,6 @@ use crate::view::Health;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const ARN: &str = "arn:aws:ecs:us-east-1:123456789012:task/demo/0123";
-
-struct TestKeys;
-
-#[async_trait::async_trait]
-impl KeySource for TestKeys {
-    async fn keys(&self) -> Result<Keys, String> {
-        Ok(Keys {
-            access_key_id: "AKIDEXAMPLE".to_owned(),
-            secret_access_key: Secret::new("secret".to_owned()),
-            session_token: None,
-            expires_at: None,
-        })
-    }
-}
 
 type Reports = Arc<StdMutex<Vec<Value>>>;
 
