@@ -3,6 +3,7 @@
 mod convert;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,6 +18,7 @@ use bollard::query_parameters::{
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use wharfinger_base::Timestamp;
 
@@ -38,7 +40,12 @@ const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// A Docker Engine. Cloning shares the connections.
 #[derive(Clone, Debug)]
-pub(crate) struct Docker(bollard::Docker);
+pub(crate) struct Docker {
+    client: bollard::Docker,
+    /// Held while a network is made: engines before version 25 make a second one of the same name,
+    /// and then start no container in either.
+    making_network: Arc<Mutex<()>>,
+}
 
 impl Docker {
     /// Connects to the engine at `host` (`unix:///…` or `tcp://…`), else to that of `DOCKER_HOST`,
@@ -54,15 +61,18 @@ impl Docker {
         let mut docker = bollard::Docker::connect_with_host(&host).map_err(runtime_error)?;
         docker.set_timeout(REQUEST_TIMEOUT);
         let docker = docker.negotiate_version().await.map_err(runtime_error)?;
-        Ok(Self(docker))
+        Ok(Self {
+            client: docker,
+            making_network: Arc::default(),
+        })
     }
 }
 
 #[async_trait]
 impl ContainerRuntime for Docker {
     async fn info(&self) -> Result<HostInfo, RuntimeError> {
-        let info = self.0.info().await.map_err(runtime_error)?;
-        let version = self.0.version().await.map_err(runtime_error)?;
+        let info = self.client.info().await.map_err(runtime_error)?;
+        let version = self.client.version().await.map_err(runtime_error)?;
         let api = version.api_version.unwrap_or_default();
         let minor = api.split('.').nth(1).and_then(|minor| minor.parse().ok());
         Ok(HostInfo {
@@ -94,7 +104,7 @@ impl ContainerRuntime for Docker {
             password: Some(login.password.reveal().clone()),
             ..DockerCredentials::default()
         });
-        let mut progress = Box::pin(self.0.create_image(Some(options), None, credentials));
+        let mut progress = Box::pin(self.client.create_image(Some(options), None, credentials));
         let mut digest = None;
         loop {
             let next = timeout(PULL_STALL_TIMEOUT, progress.next()).await;
@@ -109,7 +119,11 @@ impl ContainerRuntime for Docker {
     }
 
     async fn local_image(&self, image: &str) -> Result<String, RuntimeError> {
-        let found = self.0.inspect_image(image).await.map_err(runtime_error)?;
+        let found = self
+            .client
+            .inspect_image(image)
+            .await
+            .map_err(runtime_error)?;
         let (name, _) = split_reference(image);
         let digests = found.repo_digests.unwrap_or_default();
         let own = digests.iter().filter_map(|digest| digest.split_once('@'));
@@ -122,7 +136,7 @@ impl ContainerRuntime for Docker {
 
     async fn remove_image(&self, image: &str) -> Result<(), RuntimeError> {
         let options = None::<RemoveImageOptions>;
-        let removed = self.0.remove_image(image, options, None).await;
+        let removed = self.client.remove_image(image, options, None).await;
         removed.map(drop).map_err(runtime_error)
     }
 
@@ -141,7 +155,7 @@ impl ContainerRuntime for Docker {
             ..CreateImageOptions::default()
         };
         let archive = bollard::body_full(archive.into());
-        let progress = self.0.create_image(Some(options), Some(archive), None);
+        let progress = self.client.create_image(Some(options), Some(archive), None);
         let lines = progress.try_for_each(|_| async { Ok(()) });
         lines.await.map_err(runtime_error)
     }
@@ -158,7 +172,7 @@ impl ContainerRuntime for Docker {
         );
         let body: ContainerCreateBody = serde_json::from_value(Value::Object(body))
             .map_err(|why| RuntimeError::Invalid(why.to_string()))?;
-        match self.0.create_container(Some(options), body).await {
+        match self.client.create_container(Some(options), body).await {
             Ok(created) => Ok(created.id),
             // Names are random, so this one was made by a request whose response was lost.
             Err(Error::DockerResponseServerError {
@@ -170,7 +184,7 @@ impl ContainerRuntime for Docker {
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {
         // 304, already started, is no error.
-        self.0
+        self.client
             .start_container(id, None)
             .await
             .map_err(runtime_error)
@@ -181,7 +195,7 @@ impl ContainerRuntime for Docker {
             t: Some(i32::try_from(wait.as_secs()).unwrap_or(i32::MAX)),
             ..StopContainerOptions::default()
         };
-        let mut patient = self.0.clone();
+        let mut patient = self.client.clone();
         patient.set_timeout(wait + KILL_TIMEOUT);
         let stopped = patient.stop_container(id, Some(options)).await;
         stopped.map_err(runtime_error)
@@ -193,7 +207,7 @@ impl ContainerRuntime for Docker {
             force: true,
             link: false,
         };
-        match self.0.remove_container(id, Some(options)).await {
+        match self.client.remove_container(id, Some(options)).await {
             Err(Error::DockerResponseServerError {
                 // 409: another removal is under way.
                 status_code: 404 | 409,
@@ -205,7 +219,7 @@ impl ContainerRuntime for Docker {
     }
 
     async fn inspect(&self, id: &str) -> Result<Inspection, RuntimeError> {
-        let found = self.0.inspect_container(id, None).await;
+        let found = self.client.inspect_container(id, None).await;
         Ok(inspection(found.map_err(runtime_error)?))
     }
 
@@ -218,7 +232,7 @@ impl ContainerRuntime for Docker {
             )])),
             ..ListContainersOptions::default()
         };
-        let found = self.0.list_containers(Some(options)).await;
+        let found = self.client.list_containers(Some(options)).await;
         let found = found.map_err(runtime_error)?.into_iter();
         let listed = found.map(|one| ListedContainer {
             id: one.id.unwrap_or_default(),
@@ -238,7 +252,7 @@ impl ContainerRuntime for Docker {
             ])),
             ..EventsOptions::default()
         };
-        let events = self.0.events(Some(options));
+        let events = self.client.events(Some(options));
         let events = events.take_while(|event| std::future::ready(event.is_ok()));
         let events = events.filter_map(|event| {
             let actor = event.ok().and_then(|event| event.actor);
@@ -263,7 +277,7 @@ impl ContainerRuntime for Docker {
             timestamps: true,
             ..LogsOptions::default()
         };
-        let pieces = self.0.logs(id, Some(options));
+        let pieces = self.client.logs(id, Some(options));
         let pieces = pieces.map(|piece| match piece.map_err(runtime_error)? {
             LogOutput::StdErr { message } => Ok(LogPiece {
                 is_stderr: true,
@@ -287,12 +301,17 @@ impl ContainerRuntime for Docker {
             labels: Some(volume.labels.into_iter().collect()),
             ..VolumeCreateRequest::default()
         };
-        let made = self.0.create_volume(request).await;
+        let made = self.client.create_volume(request).await;
         made.map(drop).map_err(runtime_error)
     }
 
     async fn has_volume(&self, name: &str) -> Result<bool, RuntimeError> {
-        match self.0.inspect_volume(name).await.map_err(runtime_error) {
+        match self
+            .client
+            .inspect_volume(name)
+            .await
+            .map_err(runtime_error)
+        {
             Ok(_) => Ok(true),
             Err(RuntimeError::Missing(_)) => Ok(false),
             Err(error) => Err(error),
@@ -302,7 +321,7 @@ impl ContainerRuntime for Docker {
     async fn remove_volume(&self, name: &str) -> Result<(), RuntimeError> {
         let options = None::<RemoveVolumeOptions>;
         match self
-            .0
+            .client
             .remove_volume(name, options)
             .await
             .map_err(runtime_error)
@@ -317,12 +336,9 @@ impl ContainerRuntime for Docker {
         name: &str,
         labels: BTreeMap<String, String>,
     ) -> Result<(), RuntimeError> {
-        match self
-            .0
-            .inspect_network(name, None)
-            .await
-            .map_err(runtime_error)
-        {
+        let _making = self.making_network.lock().await;
+        let found = self.client.inspect_network(name, None).await;
+        match found.map_err(runtime_error) {
             Ok(_) => return Ok(()),
             Err(RuntimeError::Missing(_)) => {}
             Err(error) => return Err(error),
@@ -333,8 +349,14 @@ impl ContainerRuntime for Docker {
             labels: Some(labels.into_iter().collect()),
             ..NetworkCreateRequest::default()
         };
-        let made = self.0.create_network(request).await;
-        made.map(drop).map_err(runtime_error)
+        match self.client.create_network(request).await {
+            // Another program made it in the meantime.
+            Err(Error::DockerResponseServerError {
+                status_code: 409, ..
+            })
+            | Ok(_) => Ok(()),
+            Err(error) => Err(runtime_error(error)),
+        }
     }
 }
 

@@ -231,3 +231,26 @@ async fn volumes_are_made_once_and_removed() {
         assert!(!runtime.has_volume(&name).await.expect("looked"));
     }
 }
+
+#[tokio::test]
+async fn tasks_that_start_together_share_one_network() {
+    for bench in Bench::all().await {
+        let name = format!("wharfinger-test-{}", bench.label);
+        let made = (0..8).map(|_| bench.runtime.make_network(&name, BTreeMap::new()));
+        for made in futures_util::future::join_all(made).await {
+            made.expect("made, or there already");
+        }
+        let mut container = bench.container("exit 0");
+        let network = json!(name);
+        container
+            .host_config
+            .insert("NetworkMode".to_owned(), network);
+        let id = bench.runtime.create(container).await.expect("created");
+        bench
+            .runtime
+            .start(&id)
+            .await
+            .expect("only one has the name");
+        bench.runtime.remove(&id).await.expect("removed");
+    }
+}
