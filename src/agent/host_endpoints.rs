@@ -3,9 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
-use tokio::task::JoinHandle;
-
-use crate::metadata::ServedTasks;
+use crate::metadata::{ServedTasks, Serving};
 
 /// The endpoints on the loopback address of the host.
 pub(crate) struct HostEndpoints {
@@ -13,13 +11,7 @@ pub(crate) struct HostEndpoints {
     /// `http://127.0.0.1:<port>`.
     pub(crate) base: String,
     pub(crate) port: u16,
-    serving: JoinHandle<()>,
-}
-
-impl Drop for HostEndpoints {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
+    _serving: Serving,
 }
 
 impl HostEndpoints {
@@ -44,7 +36,7 @@ impl HostEndpoints {
         Ok(Self {
             base: format!("http://127.0.0.1:{port}"),
             port,
-            serving: tokio::spawn(served.clone().serve(listener)),
+            _serving: served.clone().serve(listener),
             served,
         })
     }

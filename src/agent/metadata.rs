@@ -4,6 +4,7 @@
 //! IAM role".
 
 mod document;
+mod serving;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -19,6 +20,8 @@ use serde_json::{Value, json};
 use crate::container_config::HostChoices;
 use crate::context::Context;
 use crate::metadata::document::{container_document, task_document};
+pub(crate) use crate::metadata::serving::Serving;
+use crate::metadata::serving::serve;
 use crate::record::TaskRecord;
 use crate::roles::TaskRoles;
 use crate::shown::Shown;
@@ -48,21 +51,15 @@ impl ServedTasks {
         self.lock().remove(arn);
     }
 
-    /// Serves on a listener until the returned future is dropped.
-    pub(crate) async fn serve(self, listener: TcpListener) {
+    /// Serves on a listener until the return value is dropped.
+    pub(crate) fn serve(self, listener: TcpListener) -> Serving {
         let routes = Router::new()
             .route("/v2/credentials/{id}", get(credentials))
             .route("/v4/{id}", get(container))
             .route("/v4/{id}/task", get(task))
             .route("/v4/{id}/taskWithTags", get(task))
             .with_state(self);
-        let served = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => axum::serve(listener, routes).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = served {
-            tracing::warn!(%error, "the endpoints of a task ended");
-        }
+        serve(listener, routes)
     }
 
     /// The task that has the container with this id, and its name.

@@ -46,12 +46,22 @@ impl Listener {
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let tcp = socket.listen(limits::BACKLOG)?;
-        Ok(Self {
+        Ok(Self::new(tcp, tls, limits))
+    }
+
+    /// A listener without TLS on a socket that somebody else bound, for example in another network
+    /// namespace. It must be non-blocking.
+    pub fn on(tcp: std::net::TcpListener, limits: ConnectionLimits) -> io::Result<Self> {
+        Ok(Self::new(TcpListener::from_std(tcp)?, None, limits))
+    }
+
+    fn new(tcp: TcpListener, tls: Option<TlsAcceptor>, limits: ConnectionLimits) -> Self {
+        Self {
             tcp,
             tls,
             limits: Arc::new(limits),
             traffic: Arc::default(),
-        })
+        }
     }
 
     /// The address in use, with the port that the system chose if 0 was configured.

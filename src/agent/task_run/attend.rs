@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::logs::{Shipper, log_target};
-use crate::metadata::{Endpoints, ServedTasks};
+use crate::metadata::{Endpoints, ServedTasks, Serving};
 use crate::namespace;
 use crate::runtime::Inspection;
 use crate::task_run::TaskRun;
@@ -25,13 +25,13 @@ pub(super) struct Attendance {
     shippers: JoinSet<()>,
     /// One shipper at a time works on a container, also when it is started again.
     turns: BTreeMap<String, Arc<Mutex<()>>>,
-    endpoints: JoinSet<()>,
+    endpoints: Vec<Serving>,
 }
 
 impl Attendance {
     /// Waits for the output of the ended containers to be sent.
     pub(super) async fn end(&mut self) {
-        self.endpoints.abort_all();
+        self.endpoints.clear();
         let shipped = async { while self.shippers.join_next().await.is_some() {} };
         if timeout(SHIPPING_TIMEOUT, shipped).await.is_err() {
             tracing::error!("the rest of the output of a task was not sent");
@@ -87,7 +87,7 @@ impl TaskRun {
     pub(super) fn reply_on(&mut self, listener: TcpListener) {
         let served = ServedTasks::default();
         served.add(&self.record.task.arn, self.endpoints());
-        self.attendance.endpoints.spawn(served.serve(listener));
+        self.attendance.endpoints.push(served.serve(listener));
     }
 
     /// Replies on the listener of the host, if the task shares its network.
