@@ -7,7 +7,7 @@ use wharfinger_db::{self as db, Tx};
 
 use crate::model::{Direction, EventKey, EventPage, LogEvent};
 use crate::segment::{self, MAX_SPAN_MS};
-use crate::store::segments::{self, Bounds, SegmentRow};
+use crate::store::segments::{self, Bounds, Order, SegmentRow};
 
 /// Segments read at a time: at most 2 MiB.
 const SEGMENTS_PER_READ: i64 = 8;
@@ -60,7 +60,8 @@ impl Scan {
         let mut best = Best::new(self.direction, self.limit);
         let mut position = match self.direction {
             Direction::Forward => (i64::MIN, String::new(), -1),
-            Direction::Backward => (i64::MAX, String::new(), i64::MAX),
+            // After every stream: identifiers have hexadecimal digits only.
+            Direction::Backward => (i64::MAX, "~".to_owned(), i64::MAX),
         };
         let mut read = 0;
         // Where nothing was read yet: every event beyond this time may be missing.
@@ -115,21 +116,13 @@ impl Scan {
         bounds: Bounds,
         position: &(i64, String, i64),
     ) -> db::Result<Vec<SegmentRow>> {
-        let limit = SEGMENTS_PER_READ;
-        match (&self.source, self.direction) {
-            (Source::Group(id), Direction::Forward) => {
-                segments::forward_in_group(tx, id, bounds, position, limit)
-            }
-            (Source::Group(id), Direction::Backward) => {
-                segments::backward_in_group(tx, id, bounds, position, limit)
-            }
-            (Source::Stream(id), Direction::Forward) => {
-                segments::forward_in_stream(tx, id, bounds, position, limit)
-            }
-            (Source::Stream(id), Direction::Backward) => {
-                segments::backward_in_stream(tx, id, bounds, position, limit)
-            }
-        }
+        let (order, id) = match (&self.source, self.direction) {
+            (Source::Group(id), Direction::Forward) => (Order::GroupForward, id),
+            (Source::Group(id), Direction::Backward) => (Order::GroupBackward, id),
+            (Source::Stream(id), Direction::Forward) => (Order::StreamForward, id),
+            (Source::Stream(id), Direction::Backward) => (Order::StreamBackward, id),
+        };
+        segments::page(tx, order, id, bounds, position, SEGMENTS_PER_READ)
     }
 
     fn collect(

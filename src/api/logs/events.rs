@@ -5,7 +5,7 @@ use serde_with::skip_serializing_none;
 use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_monitoring::{NewEvent, Rejected};
 
-use crate::resource::LogResourceId;
+use crate::resource::{LogResourceId, StreamRef};
 use crate::sequence_token::{sequence, sequence_token};
 use crate::{LogsService, Result};
 
@@ -14,10 +14,8 @@ const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct PutLogEvents {
-    #[serde(rename = "logGroupName")]
-    group: String,
-    #[serde(rename = "logStreamName")]
-    stream: String,
+    #[serde(flatten)]
+    stream: StreamRef,
     #[serde(rename = "logEvents")]
     events: Vec<InputLogEvent>,
     #[serde(rename = "sequenceToken")]
@@ -58,7 +56,7 @@ impl Operation for PutLogEvents {
     type Output = PutLogEventsOutput;
 
     fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
-        Ok(LogResourceId::stream(scope, &self.group, &self.stream))
+        Ok(self.stream.id(scope))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<PutLogEventsOutput> {
@@ -68,7 +66,7 @@ impl Operation for PutLogEvents {
             message: event.message,
         });
         let logs = &cx.state().logs;
-        let (group, stream) = (&self.group, &self.stream);
+        let StreamRef { group, stream } = &self.stream;
         let sequence = self.sequence_token.as_deref().and_then(sequence);
         let stored = logs.put(account, group, stream, sequence, events.collect());
         let stored = stored.await?;

@@ -75,12 +75,12 @@ static OPERATIONS: &[OperationEntry<LogsService>] = operations![
     events::PutLogEvents,
     reading::GetLogEvents,
     reading::FilterLogEvents,
-    tags::TagResource,
-    tags::UntagResource,
-    tags::ListTagsForResource,
-    tags::TagLogGroup,
-    tags::UntagLogGroup,
-    tags::ListTagsLogGroup,
+    tags::Tag<tags::ByArn>,
+    tags::Untag<tags::ByArn>,
+    tags::ListTags<tags::ByArn>,
+    tags::Tag<tags::ByName>,
+    tags::Untag<tags::ByName>,
+    tags::ListTags<tags::ByName>,
 ];
 
 #[cfg(test)]

@@ -107,6 +107,21 @@ impl Resource for LogResource {
     }
 }
 
+/// `logGroupName` and `logStreamName`, for requests about one stream.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct StreamRef {
+    #[serde(rename = "logGroupName")]
+    pub(super) group: String,
+    #[serde(rename = "logStreamName")]
+    pub(super) stream: String,
+}
+
+impl StreamRef {
+    pub(super) fn id(&self, scope: &RequestScope) -> LogResourceId {
+        LogResourceId::stream(scope, &self.group, &self.stream)
+    }
+}
+
 /// `logGroupName` or `logGroupIdentifier`, which is a name or an ARN.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -7,7 +7,7 @@ use wharfinger_base::{PageToken, Timestamp};
 use wharfinger_monitoring::{LogGroup, LogStream, StreamOrder, StreamPosition};
 
 use crate::output::Nothing;
-use crate::resource::{GroupRef, LogResourceId};
+use crate::resource::{GroupRef, LogResourceId, StreamRef};
 use crate::sequence_token::sequence_token;
 use crate::{LogsService, Result, error};
 
@@ -15,11 +15,8 @@ use crate::{LogsService, Result, error};
 const DEFAULT_ITEMS: usize = 50;
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct CreateLogStream {
-    log_group_name: String,
-    log_stream_name: String,
-}
+#[serde(transparent)]
+pub(super) struct CreateLogStream(StreamRef);
 
 impl Operation for CreateLogStream {
     type Service = LogsService;
@@ -27,28 +24,23 @@ impl Operation for CreateLogStream {
     type Output = Nothing;
 
     fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
-        Ok(LogResourceId::stream(
-            scope,
-            &self.log_group_name,
-            &self.log_stream_name,
-        ))
+        Ok(self.0.id(scope))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<Nothing> {
+        let StreamRef { group, stream } = &self.0;
         let account = &cx.resource().account;
-        let logs = &cx.state().logs;
-        logs.create_stream(account, &self.log_group_name, &self.log_stream_name)
+        cx.state()
+            .logs
+            .create_stream(account, group, stream)
             .await?;
         Ok(Nothing {})
     }
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct DeleteLogStream {
-    log_group_name: String,
-    log_stream_name: String,
-}
+#[serde(transparent)]
+pub(super) struct DeleteLogStream(StreamRef);
 
 impl Operation for DeleteLogStream {
     type Service = LogsService;
@@ -56,17 +48,15 @@ impl Operation for DeleteLogStream {
     type Output = Nothing;
 
     fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
-        Ok(LogResourceId::stream(
-            scope,
-            &self.log_group_name,
-            &self.log_stream_name,
-        ))
+        Ok(self.0.id(scope))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<Nothing> {
+        let StreamRef { group, stream } = &self.0;
         let account = &cx.resource().account;
-        let logs = &cx.state().logs;
-        logs.delete_stream(account, &self.log_group_name, &self.log_stream_name)
+        cx.state()
+            .logs
+            .delete_stream(account, group, stream)
             .await?;
         Ok(Nothing {})
     }

@@ -1,7 +1,9 @@
-//! The tags of log groups, by ARN and, as older clients do, by name.
+//! The tags of log groups, by ARN and, as older clients do, by name: each operation is generic over
+//! how its request names the group.
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 
@@ -59,30 +61,75 @@ pub(super) struct TagsOutput {
     tags: BTreeMap<String, String>,
 }
 
+/// How a request names the group, and what the operations with such requests are called.
+pub(super) trait NamedGroup: DeserializeOwned + Send + Sync + 'static {
+    const TAG: &'static str;
+    const UNTAG: &'static str;
+    const LIST: &'static str;
+
+    /// The name of the group.
+    ///
+    /// # Errors
+    /// An ARN of something else.
+    fn name(&self, scope: &RequestScope) -> Result<String>;
+}
+
+/// `resourceArn`.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct TagResource {
-    resource_arn: String,
+pub(super) struct ByArn {
+    #[serde(rename = "resourceArn")]
+    arn: String,
+}
+
+impl NamedGroup for ByArn {
+    const TAG: &'static str = "TagResource";
+    const UNTAG: &'static str = "UntagResource";
+    const LIST: &'static str = "ListTagsForResource";
+
+    fn name(&self, scope: &RequestScope) -> Result<String> {
+        group_of_arn(scope, &self.arn)
+    }
+}
+
+/// `logGroupName`.
+#[derive(Debug, Deserialize)]
+pub(super) struct ByName {
+    #[serde(rename = "logGroupName")]
+    name: String,
+}
+
+impl NamedGroup for ByName {
+    const TAG: &'static str = "TagLogGroup";
+    const UNTAG: &'static str = "UntagLogGroup";
+    const LIST: &'static str = "ListTagsLogGroup";
+
+    fn name(&self, _scope: &RequestScope) -> Result<String> {
+        Ok(self.name.clone())
+    }
+}
+
+/// `TagResource`, `TagLogGroup`.
+#[derive(Debug, Deserialize)]
+#[serde(bound = "N: NamedGroup")]
+pub(super) struct Tag<N: NamedGroup> {
+    #[serde(flatten)]
+    group: N,
     tags: BTreeMap<String, String>,
 }
 
-impl Operation for TagResource {
+impl<N: NamedGroup> Operation for Tag<N> {
     type Service = LogsService;
-    const NAME: &'static str = "TagResource";
+    const NAME: &'static str = N::TAG;
     type Output = Nothing;
 
     fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
-        Ok(LogResourceId::tagged(
-            scope,
-            &group_of_arn(scope, &self.resource_arn)?,
-        ))
+        Ok(LogResourceId::tagged(scope, &self.group.name(scope)?))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<LogsService>>> {
         let tags = self.tags.clone().into_iter().collect();
-        Ok(vec![
-            Demand::new(Self::NAME, self.resource(scope)?).with_tags(tags),
-        ])
+        let demand = Demand::new(Self::NAME, self.resource(scope)?);
+        Ok(vec![demand.with_tags(tags)])
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<Nothing> {
@@ -90,125 +137,50 @@ impl Operation for TagResource {
     }
 }
 
+/// `UntagResource`, `UntagLogGroup`. The first calls the keys `tagKeys`, the second `tags`.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct UntagResource {
-    resource_arn: String,
-    tag_keys: Vec<String>,
+#[serde(bound = "N: NamedGroup")]
+pub(super) struct Untag<N: NamedGroup> {
+    #[serde(flatten)]
+    group: N,
+    #[serde(rename = "tagKeys", alias = "tags")]
+    keys: Vec<String>,
 }
 
-impl Operation for UntagResource {
+impl<N: NamedGroup> Operation for Untag<N> {
     type Service = LogsService;
-    const NAME: &'static str = "UntagResource";
+    const NAME: &'static str = N::UNTAG;
     type Output = Nothing;
 
     fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
-        Ok(LogResourceId::tagged(
-            scope,
-            &group_of_arn(scope, &self.resource_arn)?,
-        ))
+        Ok(LogResourceId::tagged(scope, &self.group.name(scope)?))
     }
 
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<LogsService>>> {
         let demand = Demand::new(Self::NAME, self.resource(scope)?);
-        Ok(vec![demand.removing_tags(self.tag_keys.clone())])
+        Ok(vec![demand.removing_tags(self.keys.clone())])
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<Nothing> {
-        remove(cx, self.tag_keys).await
+        remove(cx, self.keys).await
     }
 }
 
+/// `ListTagsForResource`, `ListTagsLogGroup`.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ListTagsForResource {
-    resource_arn: String,
+#[serde(bound = "N: NamedGroup")]
+pub(super) struct ListTags<N: NamedGroup> {
+    #[serde(flatten)]
+    group: N,
 }
 
-impl Operation for ListTagsForResource {
+impl<N: NamedGroup> Operation for ListTags<N> {
     type Service = LogsService;
-    const NAME: &'static str = "ListTagsForResource";
+    const NAME: &'static str = N::LIST;
     type Output = TagsOutput;
 
     fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
-        Ok(LogResourceId::tagged(
-            scope,
-            &group_of_arn(scope, &self.resource_arn)?,
-        ))
-    }
-
-    async fn run(self, cx: &Context<LogsService>) -> Result<TagsOutput> {
-        list(cx)
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct TagLogGroup {
-    log_group_name: String,
-    tags: BTreeMap<String, String>,
-}
-
-impl Operation for TagLogGroup {
-    type Service = LogsService;
-    const NAME: &'static str = "TagLogGroup";
-    type Output = Nothing;
-
-    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
-        Ok(LogResourceId::tagged(scope, &self.log_group_name))
-    }
-
-    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<LogsService>>> {
-        let tags = self.tags.clone().into_iter().collect();
-        Ok(vec![
-            Demand::new(Self::NAME, self.resource(scope)?).with_tags(tags),
-        ])
-    }
-
-    async fn run(self, cx: &Context<LogsService>) -> Result<Nothing> {
-        set(cx, self.tags).await
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct UntagLogGroup {
-    log_group_name: String,
-    tags: Vec<String>,
-}
-
-impl Operation for UntagLogGroup {
-    type Service = LogsService;
-    const NAME: &'static str = "UntagLogGroup";
-    type Output = Nothing;
-
-    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
-        Ok(LogResourceId::tagged(scope, &self.log_group_name))
-    }
-
-    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<LogsService>>> {
-        let demand = Demand::new(Self::NAME, self.resource(scope)?);
-        Ok(vec![demand.removing_tags(self.tags.clone())])
-    }
-
-    async fn run(self, cx: &Context<LogsService>) -> Result<Nothing> {
-        remove(cx, self.tags).await
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ListTagsLogGroup {
-    log_group_name: String,
-}
-
-impl Operation for ListTagsLogGroup {
-    type Service = LogsService;
-    const NAME: &'static str = "ListTagsLogGroup";
-    type Output = TagsOutput;
-
-    fn resource(&self, scope: &RequestScope) -> Result<LogResourceId> {
-        Ok(LogResourceId::tagged(scope, &self.log_group_name))
+        Ok(LogResourceId::tagged(scope, &self.group.name(scope)?))
     }
 
     async fn run(self, cx: &Context<LogsService>) -> Result<TagsOutput> {

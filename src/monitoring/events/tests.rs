@@ -196,6 +196,29 @@ async fn retention_removes_events_and_deletion_frees_the_name() {
     assert_eq!(left.await.expect("a read"), None);
 }
 
+/// The segment begins where the request ends, and is as long as a segment can be.
+#[tokio::test]
+async fn the_earliest_event_of_the_longest_segment_is_found_from_the_end() {
+    let (logs, _) = logs(&["a"]).await;
+    let day = 24 * 60 * 60 * 1000;
+    put(
+        &logs,
+        "a",
+        vec![event(NOW - day, "first"), event(NOW, "last")],
+    )
+    .await;
+    for streams in [vec![], vec!["a".to_owned()]] {
+        let request = FilterEvents {
+            streams,
+            to: NOW - day,
+            ..everything(Direction::Backward, 10)
+        };
+        let (page, _) = logs.filter(&account(), "g", request).await.expect("a page");
+        assert_eq!(page.events.len(), 1);
+        assert_eq!(page.events[0].message, "first");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

@@ -96,104 +96,71 @@ pub(crate) fn last_below(
     )
 }
 
-/// Up to `limit` segments of a group from the earliest, after the given one.
-pub(crate) fn forward_in_group(
-    tx: &mut Tx<'_>,
-    group: &str,
-    bounds: Bounds,
-    after: &(i64, String, i64),
-    limit: i64,
-) -> db::Result<Vec<SegmentRow>> {
-    let (first_at, stream, sequence) = after;
-    tx.query(
-        "SELECT stream_id, sequence, first_at, last_at, data FROM log_segments
-         WHERE group_id = ?1 AND (first_at, stream_id, sequence) > (?2, ?3, ?4)
-         AND first_at <= ?5 AND last_at >= ?6
-         ORDER BY first_at, stream_id, sequence LIMIT ?7",
-        params![
-            group,
-            (*first_at).max(bounds.from.saturating_sub(bounds.span)),
-            stream,
-            *sequence,
-            bounds.to,
-            bounds.from,
-            limit
-        ],
-        |row| Ok(read(row)),
-    )
+/// Where a scan reads segments, and from which end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// All streams of a group, from the earliest segment or from the latest.
+    GroupForward,
+    GroupBackward,
+    /// One stream.
+    StreamForward,
+    StreamBackward,
 }
 
-/// Up to `limit` segments of a group from the latest, before the given one.
-pub(crate) fn backward_in_group(
-    tx: &mut Tx<'_>,
-    group: &str,
-    bounds: Bounds,
-    before: &(i64, String, i64),
-    limit: i64,
-) -> db::Result<Vec<SegmentRow>> {
-    let (last_at, stream, sequence) = before;
-    tx.query(
-        "SELECT stream_id, sequence, first_at, last_at, data FROM log_segments
-         WHERE group_id = ?1 AND (last_at, stream_id, sequence) < (?2, ?3, ?4)
-         AND last_at >= ?5 AND first_at <= ?6
-         ORDER BY last_at DESC, stream_id DESC, sequence DESC LIMIT ?7",
-        params![
-            group,
-            (*last_at).min(bounds.to.saturating_add(bounds.span)),
-            stream,
-            *sequence,
-            bounds.from,
-            bounds.to,
-            limit
-        ],
-        |row| Ok(read(row)),
-    )
+impl Order {
+    /// The statement. Its parameters are the identifier, the position (time, stream, number), the
+    /// latest and the earliest time of events, and the number of rows.
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::GroupForward => {
+                "SELECT stream_id, sequence, first_at, last_at, data FROM log_segments
+                 WHERE group_id = ?1 AND (first_at, stream_id, sequence) > (?2, ?3, ?4)
+                 AND first_at <= ?5 AND last_at >= ?6
+                 ORDER BY first_at, stream_id, sequence LIMIT ?7"
+            }
+            Self::GroupBackward => {
+                "SELECT stream_id, sequence, first_at, last_at, data FROM log_segments
+                 WHERE group_id = ?1 AND (last_at, stream_id, sequence) < (?2, ?3, ?4)
+                 AND first_at <= ?5 AND last_at >= ?6
+                 ORDER BY last_at DESC, stream_id DESC, sequence DESC LIMIT ?7"
+            }
+            Self::StreamForward => {
+                "SELECT stream_id, sequence, first_at, last_at, data FROM log_segments
+                 WHERE stream_id = ?1 AND (first_at, stream_id, sequence) > (?2, ?3, ?4)
+                 AND first_at <= ?5 AND last_at >= ?6 ORDER BY first_at, sequence LIMIT ?7"
+            }
+            Self::StreamBackward => {
+                "SELECT stream_id, sequence, first_at, last_at, data FROM log_segments
+                 WHERE stream_id = ?1 AND (last_at, stream_id, sequence) < (?2, ?3, ?4)
+                 AND first_at <= ?5 AND last_at >= ?6 ORDER BY last_at DESC, sequence DESC LIMIT ?7"
+            }
+        }
+    }
 }
 
-/// As [`forward_in_group`], for one stream.
-pub(crate) fn forward_in_stream(
+/// Up to `limit` segments of the group or stream with this identifier that have events within the
+/// bounds, in the order, after the position (time, stream, number).
+pub(crate) fn page(
     tx: &mut Tx<'_>,
-    stream: &str,
+    order: Order,
+    id: &str,
     bounds: Bounds,
-    after: &(i64, String, i64),
+    position: &(i64, String, i64),
     limit: i64,
 ) -> db::Result<Vec<SegmentRow>> {
+    let (at, stream, sequence) = position;
+    // No segment begins more than a span before its last event: the scan need not start earlier.
+    let at = match order {
+        Order::GroupForward | Order::StreamForward => {
+            (*at).max(bounds.from.saturating_sub(bounds.span))
+        }
+        Order::GroupBackward | Order::StreamBackward => {
+            (*at).min(bounds.to.saturating_add(bounds.span))
+        }
+    };
     tx.query(
-        "SELECT stream_id, sequence, first_at, last_at, data FROM log_segments
-         WHERE stream_id = ?1 AND (first_at, sequence) > (?2, ?3)
-         AND first_at <= ?4 AND last_at >= ?5 ORDER BY first_at, sequence LIMIT ?6",
-        params![
-            stream,
-            after.0.max(bounds.from.saturating_sub(bounds.span)),
-            after.2,
-            bounds.to,
-            bounds.from,
-            limit
-        ],
-        |row| Ok(read(row)),
-    )
-}
-
-/// As [`backward_in_group`], for one stream.
-pub(crate) fn backward_in_stream(
-    tx: &mut Tx<'_>,
-    stream: &str,
-    bounds: Bounds,
-    before: &(i64, String, i64),
-    limit: i64,
-) -> db::Result<Vec<SegmentRow>> {
-    tx.query(
-        "SELECT stream_id, sequence, first_at, last_at, data FROM log_segments
-         WHERE stream_id = ?1 AND (last_at, sequence) < (?2, ?3)
-         AND last_at >= ?4 AND first_at <= ?5 ORDER BY last_at DESC, sequence DESC LIMIT ?6",
-        params![
-            stream,
-            before.0.min(bounds.to.saturating_add(bounds.span)),
-            before.2,
-            bounds.from,
-            bounds.to,
-            limit
-        ],
+        order.sql(),
+        params![id, at, stream, *sequence, bounds.to, bounds.from, limit],
         |row| Ok(read(row)),
     )
 }

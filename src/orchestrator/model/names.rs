@@ -51,8 +51,9 @@ pub struct DeploymentId(pub String);
 impl DeploymentId {
     /// A new identifier.
     pub fn new(ids: &Ids) -> Self {
-        let digits = ids.text(b"0123456789", 18);
-        Self(format!("ecs-svc/{}{digits}", 1 + digits.len() % 9))
+        let first = ids.text(b"123456789", 1);
+        let others = ids.text(b"0123456789", 18);
+        Self(format!("ecs-svc/{first}{others}"))
     }
 }
 
