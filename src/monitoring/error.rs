@@ -21,9 +21,9 @@ pub enum Error {
     LongSpan,
     #[error("a batch has at most {limit} bytes")]
     BatchTooLarge { limit: usize },
-    /// Events that the stream has already, and the number of its next event.
-    #[error("the events were stored before")]
-    AlreadyStored { next_sequence: i64 },
+    /// A search that has to look at more streams, or at more segments at once, than one page may.
+    #[error("the search covers too many log streams")]
+    TooManyStreams,
     #[error(transparent)]
     Index(#[from] db::Error),
 }

@@ -8,7 +8,7 @@ use wharfinger_db::{self as db, Tx};
 use crate::filter_pattern::FilterPattern;
 use crate::groups::prefix_end;
 use crate::model::{Account, Direction, EventKey, EventPage, FilterEvents, LogStream};
-use crate::scan::{Scan, Source};
+use crate::scan::{MAX_SEGMENTS_PER_PAGE, Scan, Source};
 use crate::segment::{self, Entry, MAX_SPAN_MS};
 use crate::store::segments::{self, SegmentRow};
 use crate::store::{groups, streams};
@@ -32,8 +32,12 @@ const MAX_SEGMENT_BYTES: usize = 256 * 1024;
 /// written again each time.
 const MIN_SEGMENT_BYTES: i64 = 16 * 1024;
 
-/// Streams that `FilterLogEvents` looks for by name prefix.
-const MAX_PREFIX_STREAMS: i64 = 10_000;
+/// Streams that `FilterLogEvents` looks for by name prefix at most: their identifiers take 6 MB.
+const MAX_PREFIX_STREAMS: usize = 100_000;
+
+/// The last segment of a stream gets events that are at most this much later than its first one, so
+/// that of streams that seldom write few segments reach far back.
+const MAX_OPEN_MS: i64 = 60 * 60 * 1000;
 
 /// An event to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +85,7 @@ impl Logs {
     ///
     /// # Errors
     /// [`Error::NoSuchGroup`], [`Error::NoSuchStream`], [`Error::OutOfOrder`],
-    /// [`Error::LongSpan`], [`Error::BatchTooLarge`], [`Error::AlreadyStored`].
+    /// [`Error::LongSpan`], [`Error::BatchTooLarge`].
     pub async fn put(
         &self,
         account: &Account,
@@ -98,17 +102,14 @@ impl Logs {
                 let group = groups::by_name(tx, &account, &group)?.ok_or(Error::NoSuchGroup)?;
                 let mut stream =
                     streams::by_name(tx, &group.id, &stream)?.ok_or(Error::NoSuchStream)?;
-                let repeated = sequence.filter(|sequence| *sequence < stream.next_sequence);
-                if let (Some(sequence), Some(first)) = (repeated, events.first())
-                    && has_event(tx, &stream, sequence, first)?
-                {
-                    return Err(Error::AlreadyStored {
-                        next_sequence: stream.next_sequence,
-                    });
-                }
                 let (rejected, accepted) = accept(&events, group.retention_days, now.as_ms());
-                if !accepted.is_empty() {
-                    append(tx, &group.id, &mut stream, accepted, now)?;
+                let known = match sequence {
+                    Some(sequence) => stored_again(tx, &stream, sequence, accepted)?,
+                    None => 0,
+                };
+                let missing = accepted.get(known..).unwrap_or_default();
+                if !missing.is_empty() {
+                    append(tx, &group.id, &mut stream, missing, now)?;
                 }
                 Ok(Stored {
                     rejected,
@@ -143,8 +144,9 @@ impl Logs {
                     direction: request.direction,
                     after: request.after.clone(),
                     limit: request.limit,
+                    max_segments: MAX_SEGMENTS_PER_PAGE,
                 };
-                Ok(scan.run(tx, |_, _| true)?)
+                scan.run(tx, |_, _| true)
             })
             .await
     }
@@ -165,6 +167,9 @@ impl Logs {
             .read(move |tx| {
                 let group = groups::by_name(tx, &account, &group)?.ok_or(Error::NoSuchGroup)?;
                 let wanted = wanted_streams(tx, &group.id, &request)?;
+                if wanted.as_ref().is_some_and(BTreeSet::is_empty) {
+                    return Ok((EventPage::default(), Vec::new()));
+                }
                 let source = match wanted.as_ref().map(|wanted| (wanted.len(), wanted.first())) {
                     Some((1, Some(only))) => Source::Stream(only.clone()),
                     _ => Source::Group(group.id),
@@ -176,11 +181,12 @@ impl Logs {
                     direction: request.direction,
                     after: request.after.clone(),
                     limit: request.limit,
+                    max_segments: MAX_SEGMENTS_PER_PAGE,
                 };
                 let is_wanted =
                     |stream: &str| wanted.as_ref().is_none_or(|wanted| wanted.contains(stream));
                 let mut page = scan.run(tx, |stream, message| {
-                    is_wanted(stream) && matches(&request.pattern, message)
+                    is_wanted(stream) && request.pattern.matches(message)
                 })?;
                 let names = name_streams(tx, &mut page)?;
                 Ok((page, names))
@@ -189,24 +195,37 @@ impl Logs {
     }
 }
 
-/// Whether the event of this number in the stream is this one.
-fn has_event(
+/// How many of these events, from the first on, the stream holds from the number `sequence` on: a
+/// sender that got no response sends them again.
+fn stored_again(
     tx: &mut Tx<'_>,
     stream: &LogStream,
     sequence: i64,
-    event: &NewEvent,
-) -> db::Result<bool> {
-    let Some(row) = segments::with_event(tx, &stream.id, sequence)? else {
-        return Ok(false);
-    };
-    let entries = segment::decode(&row.data).unwrap_or_default();
-    let index = usize::try_from(sequence - row.sequence).ok();
-    let found = index.and_then(|index| entries.get(index));
-    Ok(found.is_some_and(|entry| entry.at == event.at && entry.message == event.message))
-}
-
-fn matches(pattern: &FilterPattern, message: &str) -> bool {
-    pattern.matches(message)
+    events: &[NewEvent],
+) -> db::Result<usize> {
+    let mut known = 0;
+    let mut next = sequence;
+    while next < stream.next_sequence && known < events.len() {
+        let Some(row) = segments::with_event(tx, &stream.id, next)? else {
+            return Ok(known);
+        };
+        let entries = segment::decode(&row.data).ok_or_else(|| db::Error::other("a segment"))?;
+        let skipped = usize::try_from(next - row.sequence).unwrap_or(usize::MAX);
+        let before = known;
+        for entry in entries.iter().skip(skipped) {
+            match events.get(known) {
+                Some(event) if entry.at == event.at && entry.message == event.message => {
+                    known += 1;
+                    next += 1;
+                }
+                _ => return Ok(known),
+            }
+        }
+        if known == before {
+            return Ok(known);
+        }
+    }
+    Ok(known)
 }
 
 fn check_batch(events: &[NewEvent]) -> Result<()> {
@@ -267,7 +286,7 @@ fn append(
         let length = segment::encoded_len(&event.message);
         let fits = open.as_ref().is_some_and(|(row, _)| {
             let span = row.last_at.max(event.at) - row.first_at.min(event.at);
-            span <= MAX_SPAN_MS && row.data.len() + length <= MAX_SEGMENT_BYTES
+            span <= MAX_OPEN_MS && row.data.len() + length <= MAX_SEGMENT_BYTES
         });
         if !fits && let Some((row, is_new)) = open.take() {
             save(tx, group, &row, is_new)?;
@@ -319,7 +338,11 @@ fn wanted_streams(
 ) -> Result<Option<BTreeSet<String>>> {
     if let Some(prefix) = &request.stream_prefix {
         let end = prefix_end(prefix);
-        let found = streams::named(tx, group, prefix, &end, MAX_PREFIX_STREAMS)?;
+        let limit = i64::try_from(MAX_PREFIX_STREAMS + 1).unwrap_or(i64::MAX);
+        let found = streams::named(tx, group, prefix, &end, limit)?;
+        if found.len() > MAX_PREFIX_STREAMS {
+            return Err(Error::TooManyStreams);
+        }
         return Ok(Some(found.into_iter().map(|(id, _)| id).collect()));
     }
     if request.streams.is_empty() {

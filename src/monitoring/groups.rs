@@ -61,21 +61,32 @@ impl Logs {
         prefix: &str,
         after: &str,
         limit: usize,
-    ) -> Result<Page<(LogGroup, i64)>> {
+    ) -> Result<Page<LogGroup>> {
         let (account, from, after) = (account.clone(), prefix.to_owned(), after.to_owned());
         let found = self.db.read(move |tx| {
             let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-            let found = store::page(tx, &account, &after, &from, &prefix_end(&from), rows)?;
-            let mut sized = Vec::new();
-            for group in found {
-                let bytes = store::stored_bytes(tx, &group.id)?;
-                sized.push((group, bytes));
-            }
-            Ok::<_, Error>(sized)
+            Ok::<_, Error>(store::page(
+                tx,
+                &account,
+                &after,
+                &from,
+                &prefix_end(&from),
+                rows,
+            )?)
         });
-        Ok(Page::of(found.await?, limit, |(group, _)| {
-            group.name.clone()
-        }))
+        Ok(Page::of(found.await?, limit, |group| group.name.clone()))
+    }
+
+    /// The bytes that each of these groups holds.
+    pub async fn stored_bytes(&self, groups: Vec<LogGroup>) -> Result<Vec<(LogGroup, i64)>> {
+        let work = move |tx: &mut wharfinger_db::Tx<'_>| {
+            let mut sized = Vec::new();
+            for group in &groups {
+                sized.push((group.clone(), store::stored_bytes(tx, &group.id)?));
+            }
+            Ok(sized)
+        };
+        self.db.read(work).await
     }
 
     /// Sets after how many days events expire; `None` keeps them.

@@ -139,7 +139,7 @@ pub struct FilterEvents {
 }
 
 /// Events in the order of their times.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct EventPage {
     pub events: Vec<LogEvent>,
     /// Where the next page begins; `None` where nothing is left in the direction.

@@ -8,13 +8,19 @@ use wharfinger_db::{self as db, Tx};
 use crate::model::{Direction, EventKey, EventPage, LogEvent};
 use crate::segment::{self, MAX_SPAN_MS};
 use crate::store::segments::{self, Bounds, Order, SegmentRow};
+use crate::{Error, Result};
 
 /// Segments read at a time: at most 2 MiB.
 const SEGMENTS_PER_READ: i64 = 8;
 
 /// Segments that one page may read: at most 128 MiB pass through memory, and a request that finds
-/// little returns what it has with the position to continue.
-const MAX_SEGMENTS_PER_PAGE: usize = 512;
+/// little returns what it has with the position to continue. Segments that reach over the beginning
+/// of the page are not among them: without all of them no event is known to be the first one.
+pub(crate) const MAX_SEGMENTS_PER_PAGE: usize = 512;
+
+/// Segments that may reach over the beginning of a page: each is of another stream that writes
+/// seldom, and holds at most 16 KiB and an hour, or one batch.
+const MAX_OVERLAPPING_SEGMENTS: usize = 16_384;
 
 /// Bytes of messages on a page (API reference: 1 MB).
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
@@ -37,6 +43,8 @@ pub(crate) struct Scan {
     /// Only what follows this position in the direction.
     pub(crate) after: Option<EventKey>,
     pub(crate) limit: usize,
+    /// [`MAX_SEGMENTS_PER_PAGE`], but in tests.
+    pub(crate) max_segments: usize,
 }
 
 /// The events of a page as they are found: the best ones in the direction, within the bounds.
@@ -55,7 +63,7 @@ impl Scan {
         &self,
         tx: &mut Tx<'_>,
         is_wanted: impl Fn(&str, &str) -> bool,
-    ) -> db::Result<EventPage> {
+    ) -> Result<EventPage> {
         let bounds = self.bounds();
         let mut best = Best::new(self.direction, self.limit);
         let mut position = match self.direction {
@@ -63,7 +71,7 @@ impl Scan {
             // After every stream: identifiers have hexadecimal digits only.
             Direction::Backward => (i64::MAX, "~".to_owned(), i64::MAX),
         };
-        let mut read = 0;
+        let (mut read, mut overlapping) = (0, 0);
         // Where nothing was read yet: every event beyond this time may be missing.
         let mut frontier = None;
         loop {
@@ -74,11 +82,17 @@ impl Scan {
                 if best.is_complete_before(edge) {
                     return Ok(best.into_page(None));
                 }
-                if read >= MAX_SEGMENTS_PER_PAGE {
+                if self.is_overlapping(edge, bounds) {
+                    overlapping += 1;
+                    if overlapping > MAX_OVERLAPPING_SEGMENTS {
+                        return Err(Error::TooManyStreams);
+                    }
+                } else if read >= self.max_segments {
                     frontier = Some(edge);
                     break;
+                } else {
+                    read += 1;
                 }
-                read += 1;
                 position = (edge, row.stream_id.clone(), row.sequence);
                 self.collect(&row, bounds, &mut best, &is_wanted)?;
             }
@@ -107,6 +121,14 @@ impl Scan {
         match self.direction {
             Direction::Forward => row.first_at,
             Direction::Backward => row.last_at,
+        }
+    }
+
+    /// Whether the segment begins, in the direction, before the page can.
+    fn is_overlapping(&self, edge: i64, bounds: Bounds) -> bool {
+        match self.direction {
+            Direction::Forward => edge <= bounds.from,
+            Direction::Backward => edge >= bounds.to,
         }
     }
 

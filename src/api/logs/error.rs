@@ -5,7 +5,6 @@ use wharfinger_db as db;
 use wharfinger_monitoring as monitoring;
 
 use crate::MODEL;
-use crate::sequence_token::sequence_token;
 
 /// An error of an operation.
 #[derive(Debug)]
@@ -31,6 +30,9 @@ impl From<monitoring::Error> for Error {
             E::NoSuchStream => not_found("The specified log stream does not exist."),
             E::GroupExists => exists("The specified log group already exists"),
             E::StreamExists => exists("The specified log stream already exists"),
+            E::TooManyStreams => invalid(
+                "The search covers too many log streams. Specify log streams, a prefix or a start time.",
+            ),
             E::OutOfOrder => invalid(
                 "Log events in a single PutLogEvents request must be in chronological order.",
             ),
@@ -41,14 +43,6 @@ impl From<monitoring::Error> for Error {
             E::BatchTooLarge { limit } => invalid(format!(
                 "Upload too large: the batch exceeds the limit of {limit} bytes"
             )),
-            E::AlreadyStored { next_sequence } => {
-                let token = sequence_token(next_sequence);
-                let message = format!(
-                    "The given batch of log events has already been accepted. The next batch can \
-                     be sent with sequenceToken: {token}"
-                );
-                Fault::sender("DataAlreadyAcceptedException", message).into()
-            }
             E::Index(error @ db::Error::Unavailable(..)) => {
                 Fault::unavailable(Family::Json).with_cause(&error).into()
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_base::PageToken;
-use wharfinger_monitoring::LogGroup;
+use wharfinger_monitoring::{LogGroup, Logs};
 
 use crate::output::Nothing;
 use crate::resource::LogResourceId;
@@ -16,6 +16,11 @@ const STANDARD: &str = "STANDARD";
 
 /// Groups on a page where the request does not say (API reference, `limit`).
 const DEFAULT_ITEMS: usize = 50;
+
+/// Groups that one read looks at, and reads for one page: a search that finds little returns what it
+/// has with the position to continue.
+const GROUPS_PER_SCAN: usize = 50;
+const MAX_SCANS: usize = 20;
 
 /// The days that retention takes (API reference, `retentionInDays`).
 const RETENTION_DAYS: &[i64] = &[
@@ -196,26 +201,41 @@ impl Operation for DescribeLogGroups {
                 })
         };
         let account = &cx.resource().account;
+        let logs = &cx.state().logs;
         let mut found = Vec::new();
-        loop {
-            let missing = limit - found.len();
-            let page = cx
-                .state()
-                .logs
-                .groups(account, &prefix, &after, missing)
+        let mut next = None;
+        for _ in 0..MAX_SCANS {
+            let page = logs
+                .groups(account, &prefix, &after, GROUPS_PER_SCAN)
                 .await?;
-            found.extend(page.items.into_iter().filter(|(group, _)| is_wanted(group)));
-            match page.next {
-                Some(next) if found.len() < limit => after = next,
-                next => {
-                    return Ok(DescribeLogGroupsOutput {
-                        log_groups: found.into_iter().map(GroupView::new).collect(),
-                        next_token: next.map(|name| PageToken::encode(Self::NAME, &[&name])),
-                    });
+            for group in page.items.into_iter().filter(&is_wanted) {
+                if found.len() == limit {
+                    let last = found.last().map(|last: &LogGroup| last.name.clone());
+                    return self::page(logs, found, last).await;
                 }
+                found.push(group);
+            }
+            next = page.next;
+            match &next {
+                Some(name) => after.clone_from(name),
+                None => break,
             }
         }
+        page(logs, found, next).await
     }
+}
+
+/// The output with these groups. Further ones follow after the name.
+async fn page(
+    logs: &Logs,
+    groups: Vec<LogGroup>,
+    next: Option<String>,
+) -> Result<DescribeLogGroupsOutput> {
+    let sized = logs.stored_bytes(groups).await?;
+    Ok(DescribeLogGroupsOutput {
+        log_groups: sized.into_iter().map(GroupView::new).collect(),
+        next_token: next.map(|name| PageToken::encode(DescribeLogGroups::NAME, &[&name])),
+    })
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,7 +1,7 @@
 //! The tokens of `PutLogEvents`: each says which number the next event of its stream gets.
 //!
 //! Amazon ignores them today. Here a sender that repeats a batch with the token of its first
-//! attempt learns that the events are stored; whatever else a token says is ignored.
+//! attempt does not store events twice; whatever else a token says is ignored.
 
 /// Digits of a token, as AWS has them.
 const DIGITS: usize = 56;
