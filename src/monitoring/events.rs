@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Tx};
 
-use crate::filter_pattern::FilterPattern;
 use crate::groups::prefix_end;
 use crate::model::{Account, Direction, EventKey, EventPage, FilterEvents, LogStream};
 use crate::scan::{MAX_SEGMENTS_PER_PAGE, Scan, Source};

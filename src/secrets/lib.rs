@@ -1,6 +1,7 @@
 //! Secrets and parameters that tasks get as environment variables: the values of AWS Secrets
 //! Manager and of the parameter store of AWS Systems Manager, sealed under the master key.
 
+mod cleanup;
 mod error;
 mod model;
 mod parameter_names;
@@ -10,6 +11,7 @@ mod secrets;
 mod stages;
 mod store;
 
+pub use cleanup::SecretCleanup;
 pub use error::Error;
 pub use model::{
     Parameter, ParameterDetails, ParameterType, SecretDetails, SecretValue, SecretVersion,

@@ -12,6 +12,7 @@ use wharfinger_base::{Clock, Ids, Page, Secret, Timestamp};
 use wharfinger_db::{Db, Tx};
 use wharfinger_iam::SecretSeal;
 
+use crate::cleanup::SecretCleanup;
 use crate::error::Error;
 use crate::model::{SecretDetails, SecretValue, SecretVersion, SecretsHome, StoredSecret};
 use crate::secret_names::{SUFFIX_CHARS, SecretRef, check_name};
@@ -23,8 +24,6 @@ const MAX_VALUE_BYTES: usize = 65_536;
 /// Most tags of a secret. Source: `CreateSecret`.
 const MAX_TAGS: usize = 50;
 const DAY: Duration = Duration::from_hours(24);
-/// Secrets whose time is over that a deletion removes besides its own.
-const EXPIRED_PER_WRITE: usize = 20;
 const MARKED: &str =
     "You can't perform this operation on the secret because it was marked for deletion.";
 const NAME_MARKED: &str = "You can't create this secret because a secret with this name is already \
@@ -220,6 +219,11 @@ impl Secrets {
         self.db.write(work).await
     }
 
+    /// The reconciler that removes secrets whose window has passed.
+    pub fn cleanup(&self) -> SecretCleanup {
+        SecretCleanup(self.db.clone())
+    }
+
     /// Marks a secret for deletion after `window`, or deletes it at once without one. Returns it
     /// with the time of its end.
     ///
@@ -232,10 +236,6 @@ impl Secrets {
     ) -> Result<StoredSecret> {
         let (reference, now) = (secret.clone(), self.clock.now());
         let work = move |tx: &mut Tx<'_>| {
-            let home = reference.home();
-            for name in store::expired(tx, home, now, EXPIRED_PER_WRITE)? {
-                store::delete(tx, home, &name)?;
-            }
             let mut secret = find(tx, &reference, now)?.ok_or(Error::NoSuchSecret)?;
             let Some(window) = window else {
                 store::delete(tx, &secret.home, &secret.name)?;

@@ -145,6 +145,7 @@ impl Server {
         driver.run(UploadSweep(self.app.registry.uploads.clone()));
         driver.run(self.app.registry.repositories.cleanup());
         driver.run(self.app.logs.retention());
+        driver.run(self.app.secrets.cleanup());
         let orchestrator = &self.app.orchestrator;
         driver.run(AgentPoll(orchestrator.assignments.clone()));
         driver.run(InstanceReconciler::new(orchestrator.assignments.clone()));

@@ -9,6 +9,7 @@ use wharfinger_db::Db;
 use wharfinger_reconcile::Reconciler as _;
 
 use super::*;
+use crate::filter_pattern::FilterPattern;
 
 const NOW: i64 = 1_800_000_000_000;
 

@@ -71,7 +71,6 @@ fn condition(text: &str) -> Result<Condition, PatternError> {
     loop {
         match rest.next() {
             Some(Token::Word(_)) => {}
-            None if alternatives.len() == 1 => return Err(error()),
             _ => return Err(error()),
         }
         if let Some(Token::Compare(comparison)) = rest.peek() {

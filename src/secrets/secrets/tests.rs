@@ -2,6 +2,7 @@
 
 use wharfinger_db::testing::every_engine;
 use wharfinger_iam::MasterKey;
+use wharfinger_reconcile::Reconciler as _;
 
 use super::*;
 
@@ -50,6 +51,29 @@ fn stage(stage: &str) -> VersionQuery {
     VersionQuery {
         id: None,
         stage: Some(stage.to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_secret_goes_when_its_window_has_passed() {
+    for (secrets, clock) in operations() {
+        let details = SecretDetails::default();
+        let made = secrets
+            .create(&home(), "db", details, Some(value("one", None)))
+            .await;
+        made.expect("made");
+        let window = Duration::from_hours(7 * 24);
+        secrets
+            .delete(&named("db"), Some(window))
+            .await
+            .expect("marked");
+        let mut cleanup = secrets.cleanup();
+        assert_eq!(cleanup.pass(clock.now()).await.expect("a pass").done, 0);
+        clock.advance(window);
+        assert_eq!(cleanup.pass(clock.now()).await.expect("a pass").done, 1);
+        assert_eq!(cleanup.pass(clock.now()).await.expect("a pass").done, 0);
+        let restored = secrets.restore(&named("db")).await;
+        assert!(matches!(restored, Err(Error::NoSuchSecret)));
     }
 }
 

@@ -118,20 +118,21 @@ pub(crate) fn page_back(
 /// Up to `limit` secrets of the account and region whose time is over.
 pub(crate) fn expired(
     tx: &mut Tx<'_>,
-    home: &SecretsHome,
     now: Timestamp,
     limit: usize,
-) -> db::Result<Vec<String>> {
+) -> db::Result<Vec<(SecretsHome, String)>> {
+    let damaged = || db::Error::other("a stored account or region");
     tx.query(
-        "SELECT name FROM secrets WHERE deleted_at <= ?1 AND account = ?2 AND region = ?3
-         ORDER BY deleted_at LIMIT ?4",
-        params![
-            now,
-            home.account.as_str(),
-            home.region.as_str(),
-            row_count(limit)
-        ],
-        |row| Ok(row.text(0).to_owned()),
+        "SELECT account, region, name FROM secrets WHERE deleted_at <= ?1
+         ORDER BY deleted_at LIMIT ?2",
+        params![now, row_count(limit)],
+        |row| {
+            let home = SecretsHome {
+                account: row.text(0).parse().map_err(|_| damaged())?,
+                region: row.text(1).parse().map_err(|_| damaged())?,
+            };
+            Ok((home, row.text(2).to_owned()))
+        },
     )
 }
 

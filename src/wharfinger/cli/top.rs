@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &TopArguments) -> anyhow::Result<ExitCode> {
     let source = runtime.block_on(Source::new(&arguments.endpoint, &arguments.region))?;
     if arguments.once {
         let snapshot = runtime.block_on(source.snapshot(arguments.cluster.as_deref()));
-        output::say(&format!("{}\n", draw::text(&snapshot?)))?;
+        output::say(&draw::text(&snapshot?))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut terminal = ratatui::try_init().context("top needs a terminal; --once does not")?;

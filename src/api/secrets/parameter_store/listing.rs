@@ -86,6 +86,8 @@ impl Operation for GetParametersByPath {
     type Output = GetParametersByPathOutput;
 
     const NAME: &'static str = "GetParametersByPath";
+    /// Who reads a secret is worth a record.
+    const IS_AUDITED: bool = true;
 
     fn resource(&self, scope: &RequestScope) -> Result<ParameterId> {
         Ok(ParameterId::named(scope, &self.path))
@@ -248,6 +250,8 @@ impl Operation for GetParameterHistory {
     type Output = GetParameterHistoryOutput;
 
     const NAME: &'static str = "GetParameterHistory";
+    /// Who reads a secret is worth a record.
+    const IS_AUDITED: bool = true;
 
     fn resource(&self, scope: &RequestScope) -> Result<ParameterId> {
         ParameterId::parameter(scope, &self.name)

@@ -162,6 +162,8 @@ impl Operation for GetParameter {
     type Output = GetParameterOutput;
 
     const NAME: &'static str = "GetParameter";
+    /// Who reads a secret is worth a record.
+    const IS_AUDITED: bool = true;
 
     fn resource(&self, scope: &RequestScope) -> Result<ParameterId> {
         ParameterId::parameter(scope, &self.name)
@@ -206,6 +208,8 @@ impl Operation for GetParameters {
     type Output = GetParametersOutput;
 
     const NAME: &'static str = "GetParameters";
+    /// Who reads a secret is worth a record.
+    const IS_AUDITED: bool = true;
 
     fn resource(&self, scope: &RequestScope) -> Result<ParameterId> {
         Ok(ParameterId::All(home(scope)))

@@ -17,7 +17,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// Days until a deleted secret goes, where a request says nothing. Source: `DeleteSecret`.
 const RECOVERY_DAYS: i64 = 30;
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct CreateSecret {
     name: String,
@@ -105,7 +105,7 @@ impl Operation for CreateSecret {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct UpdateSecret {
     secret_id: String,

@@ -98,7 +98,7 @@ impl Operation for GetSecretValue {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct PutSecretValue {
     secret_id: String,

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use wharfinger_orchestrator::ExplainedPlacement;
 use wharfinger_orchestrator::placement::Refusal;
 
+use crate::cli::output;
+
 /// The columns, in the order of their lines.
 const COLUMNS: [&str; 7] = [
     "INSTANCE",
@@ -25,7 +27,7 @@ impl<'a> Table<'a> {
 
     /// A line for each instance, what is needed above and what is chosen below.
     pub(super) fn text(&self) -> String {
-        let mut text = self.needed() + "\n\n" + &aligned(&self.rows()) + "\n";
+        let mut text = self.needed() + "\n\n" + &output::aligned(&self.rows()) + "\n";
         if self.0.chosen.is_empty() {
             text.push_str(if self.0.instances.is_empty() {
                 "No Container Instances were found in your cluster.\n"
@@ -99,39 +101,5 @@ impl<'a> Table<'a> {
             "chosen": chosen,
         });
         serde_json::to_string_pretty(&document).map(|text| text + "\n")
-    }
-}
-
-/// Rows with columns of equal width. The last column has what it has. Characters that could control
-/// a terminal are replaced.
-fn aligned<const COUNT: usize>(rows: &[[String; COUNT]]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or_default()
-    };
-    let widths: [usize; COUNT] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(widths);
-        let cells: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        let line = cells.join("  ");
-        let shown = line.trim_end().chars();
-        text.extend(shown.map(|one| if one.is_control() { '\u{FFFD}' } else { one }));
-        text.push('\n');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [["a", "b", ""], ["long", "c\u{1b}", "rest"]];
-        let rows = rows.map(|row| row.map(str::to_owned));
-        assert_eq!(aligned(&rows), "a     b\nlong  c\u{FFFD}  rest\n");
     }
 }

@@ -6,6 +6,7 @@ use ratatui::style::{Color, Modifier, Style, Stylize as _};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Paragraph, Row, Table, TableState};
 
+use crate::cli::output;
 use crate::cli::top::snapshot::{Cluster, Instance, Service, Snapshot};
 use crate::cli::top::view::{Pane, View};
 
@@ -260,43 +261,29 @@ fn time(seconds: f64) -> String {
 
 /// Everything as text, for `--once`.
 pub(super) fn text(snapshot: &Snapshot) -> String {
-    let mut lines = columns(CLUSTER_HEADER, snapshot.clusters.iter().map(cluster_cells));
+    let mut text = columns(CLUSTER_HEADER, snapshot.clusters.iter().map(cluster_cells));
     if let Some(cluster) = &snapshot.cluster {
-        lines.push(format!("\nservices of {cluster}"));
-        lines.extend(columns(
-            SERVICE_HEADER,
-            snapshot.services.iter().map(service_cells),
-        ));
-        lines.push(format!("\ncontainer instances of {cluster}"));
-        lines.extend(columns(
-            INSTANCE_HEADER,
-            snapshot.instances.iter().map(instance_cells),
-        ));
+        let services = snapshot.services.iter().map(service_cells);
+        let instances = snapshot.instances.iter().map(instance_cells);
+        text.push_str("\nservices of ");
+        text.push_str(cluster);
+        text.push('\n');
+        text.push_str(&columns(SERVICE_HEADER, services));
+        text.push_str("\ncontainer instances of ");
+        text.push_str(cluster);
+        text.push('\n');
+        text.push_str(&columns(INSTANCE_HEADER, instances));
     }
-    lines.join("\n")
+    text
 }
 
-/// Lines in which each column is as wide as its widest cell.
-fn columns<const COLUMNS: usize>(
-    titles: [&'static str; COLUMNS],
-    rows: impl Iterator<Item = [String; COLUMNS]>,
-) -> Vec<String> {
+fn columns<const COUNT: usize>(
+    titles: [&'static str; COUNT],
+    rows: impl Iterator<Item = [String; COUNT]>,
+) -> String {
     let mut all = vec![titles.map(ToOwned::to_owned)];
     all.extend(rows);
-    let width = |column: usize| {
-        let cells = all.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or_default()
-    };
-    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
-    all.iter()
-        .map(|row| {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| format!("{cell:<width$}"));
-            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-        })
-        .collect()
+    output::aligned(&all)
 }
 
 #[cfg(test)]
