@@ -225,10 +225,13 @@ impl Started {
     /// Records how the request ended; returns how long it took.
     pub fn finish(self, operation: Option<&str>, status: u16, aborted: bool) -> Duration {
         let took = self.at.elapsed();
+        let numbers = Arc::clone(&self.numbers);
+        // A request that the counters have is not in flight any more.
+        drop(self);
         if aborted {
-            self.numbers.aborted.increment(1);
+            numbers.aborted.increment(1);
         }
-        self.numbers.observe(operation, status, took);
+        numbers.observe(operation, status, took);
         took
     }
 }
