@@ -31,7 +31,8 @@ impl From<monitoring::Error> for Error {
             E::GroupExists => exists("The specified log group already exists"),
             E::StreamExists => exists("The specified log stream already exists"),
             E::TooManyStreams => invalid(
-                "The search covers too many log streams. Specify log streams, a prefix or a start time.",
+                "The search covers too many log streams. Specify log streams, a prefix or a start \
+                 time.",
             ),
             E::OutOfOrder => invalid(
                 "Log events in a single PutLogEvents request must be in chronological order.",

@@ -17,8 +17,8 @@ const STANDARD: &str = "STANDARD";
 /// Groups on a page where the request does not say (API reference, `limit`).
 const DEFAULT_ITEMS: usize = 50;
 
-/// Groups that one read looks at, and reads for one page: a search that finds little returns what it
-/// has with the position to continue.
+/// Groups that one read looks at, and reads for one page: a search that finds little returns what
+/// it has with the position to continue.
 const GROUPS_PER_SCAN: usize = 50;
 const MAX_SCANS: usize = 20;
 

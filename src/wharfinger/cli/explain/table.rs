@@ -1,4 +1,4 @@
-//! Explanations of placement as a table. PURE.
+//! Explanations of placement as a table.
 
 use serde_json::{Value, json};
 use wharfinger_orchestrator::ExplainedPlacement;
