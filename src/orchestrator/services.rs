@@ -21,7 +21,7 @@ use crate::model::{
     ServiceId, ServiceStatus, ServiceTarget, TaskDefinition, new_hex_id,
 };
 use crate::service_wake::ServiceWake;
-use crate::store::{clusters, deployments, services as store};
+use crate::store::{clusters, deployments, services as store, task_definitions};
 
 /// How services are run.
 #[derive(Clone, Debug)]
@@ -105,28 +105,32 @@ impl Services {
         Ok(made)
     }
 
-    /// Changes a service. What changes its tasks makes a new deployment.
-    ///
-    /// `definition` is the task definition that the request names, `current` the one that the
-    /// service has.
+    /// Changes a service. What changes its tasks makes a new deployment. `definition` is the task
+    /// definition that the request names; without one the service keeps the one that it has when
+    /// the change is written.
     ///
     /// # Errors
     /// [`Error::ServiceNotFound`], [`Error::ServiceNotActive`]; [`Error::InvalidParameter`] for a
-    /// configuration that is not legal.
+    /// configuration that is not legal; [`Error::Client`] where the service's task definition is
+    /// gone.
     pub async fn update(
         &self,
         cluster: &Cluster,
         name: &str,
-        definition: &TaskDefinition,
+        definition: Option<&TaskDefinition>,
         update: ServiceUpdate,
     ) -> Result<ServiceDescription> {
-        let (cluster, name, definition) = (cluster.clone(), name.to_owned(), definition.clone());
+        let (cluster, name, named) = (cluster.clone(), name.to_owned(), definition.cloned());
         let this = self.clone();
         let work = move |tx: &mut Tx<'_>| {
             let old = store::by_name(tx, &cluster.id, &name)?.ok_or(Error::ServiceNotFound)?;
             if old.status != ServiceStatus::Active {
                 return Err(Error::ServiceNotActive);
             }
+            let definition = match &named {
+                Some(definition) => definition.clone(),
+                None => definition_of(tx, &cluster, &old)?,
+            };
             let (mut service, redeploys) = update.apply(old, &cluster, &definition)?;
             service.details.failed_starts = 0;
             service.details.last_failed_at = None;
@@ -357,6 +361,14 @@ fn still_active(tx: &mut Tx<'_>, cluster: &Cluster) -> Result<()> {
     }
 }
 
+/// The task definition that the service has.
+fn definition_of(tx: &mut Tx<'_>, cluster: &Cluster, service: &Service) -> Result<TaskDefinition> {
+    let missing = || Error::Client("Unable to describe task definition.".to_owned());
+    let name = service.details.target.task_definition.as_ref();
+    let name = name.ok_or_else(missing)?;
+    task_definitions::by_name(tx, &cluster.name.home, name)?.ok_or_else(missing)
+}
+
 /// Records how a rollback ended at the deployment that it undid.
 pub(crate) fn end_rollback(
     tx: &mut Tx<'_>,
@@ -372,3 +384,6 @@ pub(crate) fn end_rollback(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use wharfinger_orchestrator::model::{
     NetworkConfiguration, PlacementConstraint, PlacementStrategy, PropagateTags,
     SchedulingStrategy, Tag, TaskDefinition, TaskDefinitionStatus,
 };
-use wharfinger_orchestrator::{Error as OrchestratorError, NewService, ServiceUpdate, check_tags};
+use wharfinger_orchestrator::{NewService, ServiceUpdate, check_tags};
 
 use crate::demands::{TASKS_SERVICE, pass_role, with_tags};
 use crate::resource::{EcsResourceId, cluster_id, cluster_of, home};
@@ -259,34 +259,6 @@ pub(super) struct UpdateService {
     refused: Refused,
 }
 
-impl UpdateService {
-    /// The definition that the request names, else the one that the service has.
-    async fn definition(
-        &self,
-        cx: &Context<Ecs>,
-        cluster: &Cluster,
-        name: &str,
-    ) -> Result<TaskDefinition> {
-        if let Some(given) = &self.task_definition {
-            let definition = definition(cx, given).await?;
-            require_roles(cx, &definition).await?;
-            return Ok(definition);
-        }
-        let orchestrator = &cx.state().orchestrator;
-        let service = orchestrator.services.find(cluster, name).await?;
-        let service = service.ok_or(OrchestratorError::ServiceNotFound)?;
-        let has = service
-            .details
-            .target
-            .task_definition
-            .map(|name| name.to_string());
-        let definitions = &orchestrator.task_definitions;
-        Ok(definitions
-            .describe(&cluster.name.home, &has.unwrap_or_default())
-            .await?)
-    }
-}
-
 impl Operation for UpdateService {
     type Service = Ecs;
     type Output = ServiceOutput;
@@ -306,7 +278,13 @@ impl Operation for UpdateService {
         let (_, name) = named(cx.scope(), self.cluster.as_deref(), &self.service)?;
         let cluster = cx.resource().active_cluster()?;
         self.refused.check()?;
-        let definition = self.definition(cx, cluster, &name).await?;
+        let definition = match &self.task_definition {
+            Some(named) => Some(definition(cx, named).await?),
+            None => None,
+        };
+        if let Some(definition) = &definition {
+            require_roles(cx, definition).await?;
+        }
         let strategy = self.capacity_provider_strategy;
         let strategy = strategy
             .map(|given| providers(cx.scope(), given))
@@ -327,8 +305,8 @@ impl Operation for UpdateService {
             force_new_deployment: self.force_new_deployment,
         };
         let services = &cx.state().orchestrator.services;
-        let updated = services.update(cluster, &name, &definition, update).await?;
-        Ok(output(cluster, &updated))
+        let updated = services.update(cluster, &name, definition.as_ref(), update);
+        Ok(output(cluster, &updated.await?))
     }
 }
 

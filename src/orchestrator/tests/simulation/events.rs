@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::{TaskId, TaskStopCode};
+use crate::model::{DeploymentConfiguration, DeploymentRolloutState, TaskId, TaskStopCode};
 use crate::tests::simulation::dice::Dice;
 use crate::tests::simulation::turns::in_turns;
 use crate::tests::simulation::world::{SERVICE, Server, World};
@@ -97,7 +97,8 @@ impl World {
             force_new_deployment: deploys,
             ..ServiceUpdate::default()
         };
-        let definition = &self.definitions[dice.below(self.definitions.len())];
+        let place = dice.below(self.definitions.len() + 1);
+        let definition = self.definitions.get(place);
         let services = &self.any_server(dice).services;
         let updated = services
             .update(&self.cluster, SERVICE, definition, update)
@@ -122,6 +123,36 @@ impl World {
         }
     }
 
+    /// The user repairs what no reconciler may: a deployment that failed with none to go back to,
+    /// and one whose bounds let no task be stopped before another is started nor the other way
+    /// round.
+    async fn repair(&self) {
+        let described = self.describe().await;
+        let service = &described.service;
+        let configuration = &service.details.deployment_configuration;
+        let percent = |percent: Option<i32>| i64::from(percent.unwrap_or_default());
+        let low = service.desired_count * percent(configuration.minimum_healthy_percent);
+        let high = service.desired_count * percent(configuration.maximum_percent);
+        let blocks = !self.is_daemon && high / 100 <= (low + 99) / 100;
+        let has_failed = described.deployments.first().is_some_and(|(primary, _)| {
+            primary.details.rollout_state == DeploymentRolloutState::Failed
+        });
+        if !blocks && !has_failed {
+            return;
+        }
+        let update = ServiceUpdate {
+            deployment_configuration: blocks.then(|| DeploymentConfiguration {
+                maximum_percent: Some(200),
+                ..DeploymentConfiguration::default()
+            }),
+            force_new_deployment: has_failed,
+            ..ServiceUpdate::default()
+        };
+        let services = &self.servers[0].orchestrator.services;
+        let updated = services.update(&self.cluster, SERVICE, None, update).await;
+        updated.expect("a service");
+    }
+
     /// Nothing goes wrong any more. The service must come to what is wanted.
     pub(super) async fn calm(&mut self) {
         let mut dice = Dice::new(0);
@@ -131,6 +162,7 @@ impl World {
             self.set_draining(0, place, false).await;
         }
         for _ in 0..200 {
+            self.repair().await;
             self.reconcile(self.servers.len(), &mut dice).await;
             for place in 0..self.hosts.len() {
                 self.sync(place, false, &mut dice).await;

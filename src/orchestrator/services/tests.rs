@@ -1,0 +1,131 @@
+//! Services in an index, without a reconciler.
+
+use wharfinger_base::{Clock, Ids, Timestamp};
+use wharfinger_db::Db;
+use wharfinger_db::testing::every_engine;
+
+use super::*;
+use crate::Orchestrator;
+use crate::model::{
+    AccountRegion, ClusterDetails, ClusterName, FamilyRevision, PropagateTags, SchedulingStrategy,
+    TaskDefinitionDocument, TaskDefinitionStatus,
+};
+
+const NOW: Timestamp = Timestamp::from_ms(1_000_000);
+const NAME: &str = "web";
+
+struct World {
+    services: Services,
+    cluster: Cluster,
+    /// Revisions 1 and 2.
+    definitions: [TaskDefinition; 2],
+}
+
+fn home() -> AccountRegion {
+    AccountRegion {
+        account: "123456789012".parse().expect("an account"),
+        region: "us-east-1".parse().expect("a region"),
+    }
+}
+
+fn definition(revision: i64) -> TaskDefinition {
+    let document = r#"{"containerDefinitions": [{"name": "app", "memory": 64}],
+                       "compatibilities": ["EC2"]}"#;
+    let document: TaskDefinitionDocument = serde_json::from_str(document).expect("a document");
+    TaskDefinition {
+        home: home(),
+        name: FamilyRevision {
+            family: NAME.to_owned(),
+            revision,
+        },
+        status: TaskDefinitionStatus::Active,
+        registered_at: NOW,
+        deregistered_at: None,
+        delete_requested_at: None,
+        registered_by: "me".to_owned(),
+        document,
+        tags: Vec::new(),
+    }
+}
+
+fn new_service() -> NewService {
+    NewService {
+        name: NAME.to_owned(),
+        desired_count: Some(2),
+        launch_type: None,
+        capacity_provider_strategy: Vec::new(),
+        platform_version: None,
+        deployment_configuration: crate::model::DeploymentConfiguration::default(),
+        placement_constraints: Vec::new(),
+        placement_strategy: Vec::new(),
+        network_configuration: None,
+        health_check_grace_period_seconds: None,
+        scheduling_strategy: SchedulingStrategy::Replica,
+        availability_zone_rebalancing: None,
+        enable_ecs_managed_tags: false,
+        propagate_tags: PropagateTags::None,
+        enable_execute_command: false,
+        tags: Vec::new(),
+        created_by: "me".to_owned(),
+    }
+}
+
+impl World {
+    async fn on(db: Db) -> Self {
+        let orchestrator = Orchestrator::new(&db, &Clock::manual(NOW), &Ids::default());
+        let name = ClusterName {
+            home: home(),
+            name: "c".to_owned(),
+        };
+        let clusters = &orchestrator.clusters;
+        let cluster = clusters.create(&name, ClusterDetails::default()).await;
+        let definitions = [1, 2].map(definition);
+        let stored = definitions.clone();
+        let write = db.write(move |tx| {
+            let mut stored = stored.iter();
+            stored.try_for_each(|one| task_definitions::insert(tx, one))
+        });
+        write.await.expect("the statements run");
+        Self {
+            services: orchestrator.services,
+            cluster: cluster.expect("a cluster"),
+            definitions,
+        }
+    }
+
+    async fn create(&self, new: NewService) -> Result<ServiceDescription> {
+        let definition = &self.definitions[0];
+        self.services.create(&self.cluster, definition, new).await
+    }
+
+    async fn update(
+        &self,
+        definition: Option<&TaskDefinition>,
+        update: ServiceUpdate,
+    ) -> ServiceDescription {
+        let updated = self
+            .services
+            .update(&self.cluster, NAME, definition, update);
+        updated.await.expect("a service")
+    }
+}
+
+#[tokio::test]
+async fn an_update_without_a_task_definition_keeps_the_one_of_an_update_before() {
+    for db in every_engine(crate::MIGRATIONS) {
+        let world = World::on(db).await;
+        world.create(new_service()).await.expect("a service");
+        let second = &world.definitions[1];
+        let updated = world.update(Some(second), ServiceUpdate::default()).await;
+        let deployment = updated.deployments[0].0.id.clone();
+        let scale = ServiceUpdate {
+            desired_count: Some(5),
+            ..ServiceUpdate::default()
+        };
+        let scaled = world.update(None, scale).await;
+        assert_eq!(scaled.service.desired_count, 5);
+        let target = &scaled.service.details.target;
+        assert_eq!(target.task_definition.as_ref(), Some(&second.name));
+        assert_eq!(scaled.deployments[0].0.id, deployment);
+    }
+}
