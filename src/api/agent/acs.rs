@@ -29,7 +29,7 @@ use crate::socket::{AgentSocket, SocketError};
 /// by itself every 30 to 35 minutes.
 const MAX_AGE: Duration = Duration::from_mins(45);
 
-/// The pause before something is tried again that failed for a reason of the server.
+/// The pause before a task is built again that failed for a reason of the server.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Why a connection ends.
@@ -76,7 +76,6 @@ pub(crate) async fn serve(
         roles: Roles::default(),
         pulse: Pulse::new(now, HEARTBEAT_INTERVAL, SILENCE),
         expires_at: now + MAX_AGE,
-        retry_at: None,
         last_number: 0,
         instance,
         state,
@@ -114,8 +113,6 @@ struct Acs {
     roles: Roles,
     pulse: Pulse,
     expires_at: Instant,
-    /// When to try again what failed.
-    retry_at: Option<Instant>,
     /// The last number of a payload or manifest.
     last_number: i64,
 }
@@ -161,11 +158,7 @@ impl Acs {
 
     fn next_timer(&self) -> Instant {
         let mut next = self.pulse.next().min(self.expires_at);
-        let further = [
-            self.delivery.next_expiry(),
-            self.roles.next_due(),
-            self.retry_at,
-        ];
+        let further = [self.delivery.next_expiry(), self.roles.next_due()];
         for at in further.into_iter().flatten() {
             next = next.min(at);
         }
@@ -243,8 +236,7 @@ impl Acs {
             };
             self.send(&ServerMessage::Heartbeat(heartbeat)).await?;
         }
-        let retries = self.retry_at.take_if(|at| *at <= now).is_some();
-        if self.delivery.expire(now)? || retries {
+        if self.delivery.expire(now)? {
             self.deliver().await?;
         }
         for message in self.roles.renew(&self.state, &self.instance, now).await? {
@@ -267,23 +259,25 @@ impl Acs {
                 return Ok(());
             }
             let (tasks, told) = self.build(next).await?;
-            let message_id = self.new_message_id();
-            if !tasks.is_empty() {
-                let payload = PayloadMessage {
-                    cluster_arn: self.instance.cluster_arn(),
-                    container_instance_arn: self.instance.arn(),
-                    message_id: message_id.clone(),
-                    seq_num: self.next_number(),
-                    generated_at: self.state.clock.now().as_ms(),
-                    tasks,
-                };
-                self.send(&ServerMessage::Payload(payload)).await?;
+            if tasks.is_empty() {
+                continue;
             }
+            let message_id = self.new_message_id();
+            let payload = PayloadMessage {
+                cluster_arn: self.instance.cluster_arn(),
+                container_instance_arn: self.instance.arn(),
+                message_id: message_id.clone(),
+                seq_num: self.next_number(),
+                generated_at: self.state.clock.now().as_ms(),
+                tasks,
+            };
+            self.send(&ServerMessage::Payload(payload)).await?;
             self.delivery.sent(message_id, told, Instant::now());
         }
     }
 
-    /// The tasks of a payload, and what the agent knows after it.
+    /// The tasks of a payload, and what the agent knows after it. The others are postponed: those
+    /// without credentials now, and those that the instance does not have any more.
     async fn build(
         &mut self,
         next: Vec<AssignedTask>,
@@ -294,17 +288,22 @@ impl Acs {
         let home = &self.instance.cluster.name.home;
         let found = assignments.tasks(home, &self.instance.id, &ids).await?;
         let mut tasks = Vec::with_capacity(found.len());
-        let mut told = Vec::with_capacity(found.len());
+        let mut told: Vec<AssignedTask> = Vec::with_capacity(found.len());
         for one in found {
             let desired = one.task.desired_status;
-            match self.roles.task(&state, &self.instance, &one).await? {
-                Some(task) => tasks.push(task),
-                None => self.retry_at = Some(Instant::now() + RETRY),
+            if let Some(task) = self.roles.task(&state, &self.instance, &one).await? {
+                tasks.push(task);
+                told.push(AssignedTask {
+                    id: one.task.id,
+                    desired,
+                });
             }
-            told.push(AssignedTask {
-                id: one.task.id,
-                desired,
-            });
+        }
+        let until = Instant::now() + RETRY;
+        for task in next {
+            if !told.iter().any(|told| told.id == task.id) {
+                self.delivery.postpone(task, until);
+            }
         }
         Ok((tasks, told))
     }

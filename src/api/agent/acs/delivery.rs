@@ -21,6 +21,8 @@ const MAX_UNACKNOWLEDGED: u32 = 4;
 pub(crate) struct Delivery {
     /// What the agent was told last of each task that waits for it.
     told: HashMap<TaskId, DesiredStatus>,
+    /// What the agent cannot be told of tasks now, and when that is tried again.
+    postponed: HashMap<TaskId, (DesiredStatus, Instant)>,
     in_flight: Vec<InFlight>,
     unacknowledged: u32,
 }
@@ -45,10 +47,14 @@ impl Delivery {
             .map(|task| (&task.id, task.desired))
             .collect();
         self.told.retain(|id, _| still.contains_key(id));
+        self.postponed.retain(|id, _| still.contains_key(id));
         if self.in_flight.len() >= MAX_IN_FLIGHT {
             return Vec::new();
         }
-        let is_new = |task: &&AssignedTask| self.told.get(&task.id) != Some(&task.desired);
+        let is_new = |task: &&AssignedTask| {
+            let postponed = self.postponed.get(&task.id).map(|(desired, _)| desired);
+            self.told.get(&task.id) != Some(&task.desired) && postponed != Some(&task.desired)
+        };
         let with = |desired| waiting.iter().filter(move |task| task.desired == desired);
         let stops = with(DesiredStatus::Stopped).filter(is_new);
         let starts = with(DesiredStatus::Running).filter(is_new);
@@ -57,6 +63,11 @@ impl Delivery {
             .take(TASKS_PER_PAYLOAD)
             .cloned()
             .collect()
+    }
+
+    /// Leaves a task out until `until`, unless something else is wanted of it before.
+    pub(crate) fn postpone(&mut self, task: AssignedTask, until: Instant) {
+        self.postponed.insert(task.id, (task.desired, until));
     }
 
     /// Notes that a payload was sent.
@@ -89,7 +100,9 @@ impl Delivery {
     /// [`Unacknowledged`] if there were too many in a row.
     pub(crate) fn expire(&mut self, now: Instant) -> Result<bool, Unacknowledged> {
         let mut expired = self.in_flight.extract_if(.., |sent| sent.expires_at <= now);
-        let mut any = false;
+        let postponed = self.postponed.len();
+        self.postponed.retain(|_, (_, until)| *until > now);
+        let mut any = self.postponed.len() < postponed;
         for sent in &mut expired {
             any = true;
             for task in sent.tasks {
@@ -104,9 +117,11 @@ impl Delivery {
         Ok(any)
     }
 
-    /// When the next payload expires.
+    /// When the next payload expires, or the next postponed task is tried again.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.in_flight.iter().map(|sent| sent.expires_at).min()
+        let sent = self.in_flight.iter().map(|sent| sent.expires_at);
+        sent.chain(self.postponed.values().map(|(_, until)| *until))
+            .min()
     }
 }
 
@@ -184,6 +199,25 @@ mod tests {
         assert_eq!(delivery.next(&waiting), []);
         let stop = [task("a", STOPPED)];
         assert_eq!(delivery.next(&stop), stop);
+    }
+
+    #[test]
+    fn a_postponed_task_is_told_later_although_the_others_were_acknowledged() {
+        let (mut delivery, now) = (Delivery::default(), Instant::now());
+        let waiting = [task("a", RUNNING), task("b", RUNNING)];
+        assert_eq!(delivery.next(&waiting), waiting);
+        let until = now + Duration::from_secs(5);
+        delivery.postpone(waiting[1].clone(), until);
+        delivery.sent("m1".to_owned(), waiting[..1].to_vec(), now);
+        assert!(delivery.replied("m1"));
+        assert_eq!(delivery.next(&waiting), []);
+        assert_eq!(delivery.next_expiry(), Some(until));
+        assert_eq!(delivery.expire(now), Ok(false));
+        assert_eq!(delivery.expire(until), Ok(true));
+        assert_eq!(delivery.next(&waiting), waiting[1..]);
+        delivery.postpone(waiting[1].clone(), until);
+        let stop = [task("a", RUNNING), task("b", STOPPED)];
+        assert_eq!(delivery.next(&stop), stop[1..], "a stop is another thing");
     }
 
     #[test]
