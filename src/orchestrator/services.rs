@@ -386,4 +386,4 @@ pub(crate) fn end_rollback(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

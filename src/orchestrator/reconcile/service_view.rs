@@ -62,7 +62,7 @@ impl ServiceRows {
             primary.details.rollout_state == DeploymentRolloutState::InProgress
         });
         let rollback_to = if in_progress {
-            history::last_completed(tx, id)?
+            history::rollback_to(tx, &cluster.name.home, id)?
         } else {
             None
         };

@@ -177,3 +177,32 @@ impl Reconciler for ServiceReconciler {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wharfinger_db::testing::every_engine;
+
+    use super::*;
+    use crate::services::tests::{NOW, World, new_service};
+
+    #[tokio::test]
+    async fn a_service_whose_task_definition_is_gone_rests_and_says_so() {
+        for db in every_engine(crate::MIGRATIONS) {
+            let world = World::on(db).await;
+            world.create(new_service()).await.expect("a service");
+            world.forget(&world.definitions[0]).await;
+            let mut reconciler = world.orchestrator.service_reconciler();
+            let first = reconciler.pass(NOW).await.expect("a pass");
+            assert_eq!((first.seen, first.again), (1, false));
+            let second = reconciler.pass(NOW).await.expect("a pass");
+            assert_eq!((second.seen, second.again), (0, false));
+            let described = world.described().await;
+            assert!(
+                described.events[0]
+                    .message
+                    .contains("task definition of the service does not exist"),
+                "{described:?}"
+            );
+        }
+    }
+}

@@ -40,21 +40,18 @@ pub(super) async fn carry_out(
             Change::StartOn(instances) => (Placement::On(instances.clone()), None),
             _ => continue,
         };
-        let Some(request) = request(rows, placement, zone.as_deref(), version)? else {
-            continue;
+        let started = match request(rows, placement, zone.as_deref(), version) {
+            Ok(request) => tasks.start(request).await,
+            Err(error) => Err(error),
         };
-        let started = match tasks.start(request).await {
+        let started = match started {
             Ok(started) => started,
-            // A provider or constraint that was legal when the service was made.
+            // A provider or constraint that was legal when the service was made, or a task
+            // definition that is gone.
             Err(Error::InvalidParameter(why)) => {
                 total.is_unplaced = true;
-                report(
-                    services,
-                    rows,
-                    vec![Event::Unplaced(format!("Reason: {why}"))],
-                    now,
-                )
-                .await?;
+                let event = Event::Unplaced(format!("Reason: {why}"));
+                report(services, rows, vec![event], now).await?;
                 continue;
             }
             Err(error) => return Err(error),
@@ -119,17 +116,22 @@ async fn report(
     services.db.write(work).await
 }
 
-/// The request for tasks of the primary deployment; `None` where its task definition is gone.
+/// The request for tasks of the primary deployment.
+///
+/// # Errors
+/// [`Error::InvalidParameter`] where its task definition is gone, or a capacity provider is not the
+/// cluster's any more.
 fn request(
     rows: &ServiceRows,
     placement: Placement,
     zone: Option<&str>,
     version: i64,
-) -> Result<Option<StartTasks>> {
+) -> Result<StartTasks> {
     let (Some(primary), Some(Some(definition))) =
         (rows.deployments.first(), rows.definitions.first())
     else {
-        return Ok(None);
+        let gone = "The task definition of the service does not exist any more.";
+        return Err(Error::InvalidParameter(gone.to_owned()));
     };
     let (service, target) = (&rows.service, &primary.details.target);
     let details = &service.details;
@@ -143,7 +145,7 @@ fn request(
         target.launch_type,
         &target.capacity_provider_strategy,
     )?;
-    Ok(Some(StartTasks {
+    Ok(StartTasks {
         cluster: rows.cluster.clone(),
         definition: definition.clone(),
         placement,
@@ -164,7 +166,7 @@ fn request(
             service: service.id.clone(),
             version,
         }),
-    }))
+    })
 }
 
 /// The tags of the service's tasks.

@@ -7,6 +7,7 @@ use wharfinger_db::{Db, Tx};
 use wharfinger_reconcile::{Pass, Reconciler};
 
 use crate::error::Result;
+use crate::services::history;
 use crate::store::task_definition_uses::{self as uses, Deleting};
 use crate::store::task_definitions;
 
@@ -48,10 +49,17 @@ impl Reconciler for TaskDefinitionCleanup {
     }
 }
 
-/// Deletes a task definition unless something has it. Returns whether it was deleted.
+/// Deletes a task definition unless something has it, or a deployment under way may be rolled back
+/// to it. Returns whether it was deleted.
 fn delete_unused(tx: &mut Tx<'_>, one: &Deleting) -> Result<bool> {
     if uses::is_used(tx, &one.home, &one.name)? {
         return Ok(false);
+    }
+    for service in uses::deploying(tx, &one.home)? {
+        let to = history::rollback_to(tx, &one.home, &service)?;
+        if to.is_some_and(|to| to.details.target.task_definition.as_ref() == Some(&one.name)) {
+            return Ok(false);
+        }
     }
     task_definitions::delete(tx, &one.home, &one.name)?;
     Ok(true)
@@ -67,6 +75,9 @@ mod tests {
         DesiredStatus, FamilyRevision, LaunchType, Task, TaskDefinition, TaskDefinitionDocument,
         TaskDefinitionStatus, TaskDetails, TaskId, TaskStatus,
     };
+    use crate::reconcile::services::ServiceReconciler;
+    use crate::services::ServiceUpdate;
+    use crate::services::tests::{NOW, World, new_service};
     use crate::store::{clusters, tasks};
 
     fn home() -> AccountRegion {
@@ -170,6 +181,45 @@ mod tests {
             let pass = cleanup.pass(now).await.expect("a pass");
             assert_eq!((pass.seen, pass.done), (1, 1));
             assert_eq!(left(&db).await, [3]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_deployment_may_be_rolled_back_to_stays_until_that_is_complete() {
+        for db in every_engine(crate::MIGRATIONS) {
+            let world = World::on(db.clone()).await;
+            let mut new = new_service();
+            new.desired_count = Some(0);
+            world.create(new).await.expect("a service");
+            let mut services = world.orchestrator.service_reconciler();
+            let complete = async |services: &mut ServiceReconciler| {
+                while services.pass(NOW).await.expect("a pass").again {}
+            };
+            complete(&mut services).await;
+            let scaled = ServiceUpdate {
+                desired_count: Some(1),
+                ..ServiceUpdate::default()
+            };
+            let second = Some(&world.definitions[1]);
+            let updated = world.update(second, scaled).await;
+            complete(&mut services).await;
+            let delete = db.write(|tx| {
+                task_definitions::delete(tx, &home(), &name(1))?;
+                let requested = definition(1, TaskDefinitionStatus::DeleteInProgress);
+                task_definitions::insert(tx, &requested)
+            });
+            delete.await.expect("the index works");
+            let mut cleanup = TaskDefinitionCleanup::new(&db);
+            let pass = cleanup.pass(NOW).await.expect("a pass");
+            assert_eq!((pass.seen, pass.done), (1, 0), "{updated:?}");
+            let none = ServiceUpdate {
+                desired_count: Some(0),
+                ..ServiceUpdate::default()
+            };
+            world.update(None, none).await;
+            complete(&mut services).await;
+            let pass = cleanup.pass(NOW).await.expect("a pass");
+            assert_eq!((pass.seen, pass.done), (1, 1));
         }
     }
 }

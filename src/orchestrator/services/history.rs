@@ -6,11 +6,11 @@ use wharfinger_db::Tx;
 use crate::deployment::Threshold;
 use crate::error::{Error, Result};
 use crate::model::{
-    Cluster, Deployment, DeploymentId, DeploymentStatus, Service, ServiceDeploymentStatus,
-    ServiceId, TaskStatus,
+    AccountRegion, Cluster, Deployment, DeploymentId, DeploymentStatus, Service,
+    ServiceDeploymentStatus, ServiceId, TaskStatus,
 };
 use crate::services::{Services, changed};
-use crate::store::{deployments, service_tasks, services as store};
+use crate::store::{deployments, service_tasks, services as store, task_definitions};
 
 /// How a deployment is to be stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +140,8 @@ impl Services {
         id: &str,
         stop: StopType,
     ) -> Result<()> {
-        let (cluster, name, id) = (cluster.id.clone(), name.to_owned(), id.to_owned());
+        let (cluster, home) = (cluster.id.clone(), cluster.name.home.clone());
+        let (name, id) = (name.to_owned(), id.to_owned());
         let now = self.clock.now();
         let work = move |tx: &mut Tx<'_>| {
             let found = deployments::by_service_deployment(tx, &id)?;
@@ -159,7 +160,7 @@ impl Services {
                     resource_ids: Vec::new(),
                 });
             }
-            if stop == StopType::Rollback && last_completed(tx, &service.id)?.is_none() {
+            if stop == StopType::Rollback && rollback_to(tx, &home, &service.id)?.is_none() {
                 return Err(Error::InvalidParameter(
                     "The service has no completed deployment to roll back to.".to_owned(),
                 ));
@@ -177,6 +178,23 @@ impl Services {
         self.wake.touch(&service);
         Ok(())
     }
+}
+
+/// What a rollback brings back: the newest deployment that was completed, other than the primary
+/// one, if its task definition still exists.
+pub(crate) fn rollback_to(
+    tx: &mut Tx<'_>,
+    home: &AccountRegion,
+    service: &ServiceId,
+) -> Result<Option<Deployment>> {
+    let Some(completed) = last_completed(tx, service)? else {
+        return Ok(None);
+    };
+    let definition = match &completed.details.target.task_definition {
+        Some(name) => task_definitions::by_name(tx, home, name)?,
+        None => None,
+    };
+    Ok(definition.map(|_| completed))
 }
 
 /// The newest deployment that was completed, other than the primary one.

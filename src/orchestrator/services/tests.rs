@@ -11,17 +11,18 @@ use crate::model::{
     TaskDefinitionDocument, TaskDefinitionStatus,
 };
 
-const NOW: Timestamp = Timestamp::from_ms(1_000_000);
-const NAME: &str = "web";
+pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_000_000);
+pub(crate) const NAME: &str = "web";
 
-struct World {
-    services: Services,
-    cluster: Cluster,
+pub(crate) struct World {
+    pub(crate) db: Db,
+    pub(crate) orchestrator: Orchestrator,
+    pub(crate) cluster: Cluster,
     /// Revisions 1 and 2.
-    definitions: [TaskDefinition; 2],
+    pub(crate) definitions: [TaskDefinition; 2],
 }
 
-fn home() -> AccountRegion {
+pub(crate) fn home() -> AccountRegion {
     AccountRegion {
         account: "123456789012".parse().expect("an account"),
         region: "us-east-1".parse().expect("a region"),
@@ -48,7 +49,7 @@ fn definition(revision: i64) -> TaskDefinition {
     }
 }
 
-fn new_service() -> NewService {
+pub(crate) fn new_service() -> NewService {
     NewService {
         name: NAME.to_owned(),
         desired_count: Some(2),
@@ -71,7 +72,7 @@ fn new_service() -> NewService {
 }
 
 impl World {
-    async fn on(db: Db) -> Self {
+    pub(crate) async fn on(db: Db) -> Self {
         let orchestrator = Orchestrator::new(&db, &Clock::manual(NOW), &Ids::default());
         let name = ClusterName {
             home: home(),
@@ -87,26 +88,42 @@ impl World {
         });
         write.await.expect("the statements run");
         Self {
-            services: orchestrator.services,
+            db,
+            orchestrator,
             cluster: cluster.expect("a cluster"),
             definitions,
         }
     }
 
-    async fn create(&self, new: NewService) -> Result<ServiceDescription> {
-        let definition = &self.definitions[0];
-        self.services.create(&self.cluster, definition, new).await
+    pub(crate) async fn create(&self, new: NewService) -> Result<ServiceDescription> {
+        let (services, definition) = (&self.orchestrator.services, &self.definitions[0]);
+        services.create(&self.cluster, definition, new).await
     }
 
-    async fn update(
+    pub(crate) async fn update(
         &self,
         definition: Option<&TaskDefinition>,
         update: ServiceUpdate,
     ) -> ServiceDescription {
-        let updated = self
-            .services
-            .update(&self.cluster, NAME, definition, update);
+        let services = &self.orchestrator.services;
+        let updated = services.update(&self.cluster, NAME, definition, update);
         updated.await.expect("a service")
+    }
+
+    pub(crate) async fn described(&self) -> ServiceDescription {
+        let services = &self.orchestrator.services;
+        let found = services.describe(&self.cluster, vec![NAME.to_owned()]);
+        let found = found.await.expect("reads").pop().flatten();
+        found.expect("the service is there")
+    }
+
+    /// Removes the row of a task definition.
+    pub(crate) async fn forget(&self, definition: &TaskDefinition) {
+        let name = definition.name.clone();
+        let write = self
+            .db
+            .write(move |tx| task_definitions::delete(tx, &home(), &name));
+        write.await.expect("the statements run");
     }
 }
 

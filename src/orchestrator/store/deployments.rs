@@ -115,12 +115,16 @@ pub(crate) fn page(
     tx.query(sql, params![&service.0, time, id, row_count(limit)], read)
 }
 
-/// Removes up to `limit` replaced deployments that were made before `before`; returns how many.
+/// Removes up to `limit` deployments that were replaced before `before`; returns how many. Their age
+/// alone says nothing: a rollback may need one that was the last for years.
 pub(crate) fn delete_old(tx: &mut Tx<'_>, before: Timestamp, limit: usize) -> db::Result<u64> {
     tx.execute(
         "DELETE FROM deployments WHERE deployment_id IN
-         (SELECT deployment_id FROM deployments WHERE status = 'INACTIVE' AND created_at < ?1
-          ORDER BY created_at LIMIT ?2)",
+         (SELECT o.deployment_id FROM deployments o
+          WHERE o.status = 'INACTIVE' AND o.created_at < ?1
+          AND EXISTS (SELECT 1 FROM deployments n WHERE n.service_id = o.service_id
+           AND n.created_at > o.created_at AND n.created_at < ?1)
+          ORDER BY o.created_at LIMIT ?2)",
         params![before, row_count(limit)],
     )
 }
@@ -201,6 +205,8 @@ mod tests {
                 update(tx, &gone)?;
                 gone.version = 2;
                 assert_eq!(by_revision(tx, &service, "r-a")?.as_ref(), Some(&gone));
+                let before = primary.created_at;
+                assert_eq!(delete_old(tx, before, 9)?, 0, "replaced at this time");
                 assert_eq!(delete_old(tx, Timestamp::from_ms(9), 9)?, 1);
                 assert_eq!(delete_of_service(tx, &service, 1)?, 1);
                 assert_eq!(page(tx, &service, None, 9)?.len(), 1);

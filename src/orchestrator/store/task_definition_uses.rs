@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use wharfinger_db::{self as db, Tx, params};
 
-use crate::model::{AccountRegion, FamilyRevision};
+use crate::model::{AccountRegion, DeploymentRolloutState, FamilyRevision, ServiceId};
 use crate::store::{from_document, parsed, row_count};
 
 /// A task definition that shall be deleted, and since when.
@@ -94,4 +94,30 @@ pub(crate) fn is_used(
     )?;
     let mut all = services.iter().chain(&deployments);
     Ok(all.any(|details| details.target.task_definition.as_ref() == Some(name)))
+}
+
+/// What is read of the details of a deployment.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rollout {
+    rollout_state: DeploymentRolloutState,
+}
+
+/// The services of the account and region whose primary deployment is under way.
+pub(crate) fn deploying(tx: &mut Tx<'_>, home: &AccountRegion) -> db::Result<Vec<ServiceId>> {
+    let primaries = tx.query(
+        "SELECT s.service_id, d.details FROM clusters c
+         JOIN services s ON s.cluster_id = c.cluster_id
+         JOIN deployments d ON d.service_id = s.service_id
+         WHERE c.account = ?1 AND c.region = ?2 AND s.status <> 'INACTIVE'
+         AND d.status = 'PRIMARY'",
+        params![home.account.as_str(), home.region.as_str()],
+        |row| {
+            let Rollout { rollout_state } = from_document(row.text(1))?;
+            Ok((ServiceId(row.text(0).to_owned()), rollout_state))
+        },
+    )?;
+    let under_way = primaries.into_iter();
+    let under_way = under_way.filter(|(_, state)| *state == DeploymentRolloutState::InProgress);
+    Ok(under_way.map(|(id, _)| id).collect())
 }
