@@ -50,7 +50,7 @@ pub(crate) struct TaskRun {
 enum Outcome {
     Pulled(String, Result<PulledImage, PullError>),
     Created(String, Result<Created, String>),
-    Started(String, Result<Inspection, String>),
+    Started(String, Result<Started, String>),
     Stopped(String, Result<Inspection, String>),
     /// `None` for a container that is not there any more.
     Inspected(String, Option<Inspection>),
@@ -63,6 +63,13 @@ struct Created {
     runtime_id: String,
     namespace: Option<NamespaceRecord>,
     /// Listens in the namespace.
+    listener: Option<TcpListener>,
+}
+
+/// A container that was started.
+struct Started {
+    seen: Inspection,
+    /// Listens in its namespace.
     listener: Option<TcpListener>,
 }
 
@@ -162,7 +169,9 @@ impl TaskRun {
                 Some(ContainerState::Pulled)
             );
             if let Some(seen) = &seen {
-                self.reply_in(seen);
+                let listening = self.context.listen_in_container(&self.record.task, seen);
+                let listener = listening.await;
+                self.reply_on(Some(&name), listener);
             }
             if seen.is_some() || was_made {
                 self.apply(Outcome::Inspected(name, seen));

@@ -6,6 +6,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{OwnedFd, RawFd};
 
+use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
@@ -13,6 +14,7 @@ use rustix::net::{
 };
 
 const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
 const NLMSG_ERROR: u16 = 2;
 /// `NLM_F_REQUEST | NLM_F_ACK`, and with `NLM_F_CREATE | NLM_F_EXCL` for what is new.
@@ -51,6 +53,17 @@ impl Route {
     /// Makes a pair of connected interfaces: one here, and its peer in another namespace.
     pub(super) fn add_pair(&self, name: &str, peer: &str, namespace: RawFd) -> io::Result<()> {
         self.request(RTM_NEWLINK, NEW, &pair(name, peer, namespace))
+    }
+
+    /// Removes an interface, and its peer with it. A missing one is fine.
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        let removed = name_to_index(&self.0, name)
+            .map_err(io::Error::from)
+            .and_then(|index| self.request(RTM_DELLINK, CHANGE, &interface(index, 0)));
+        match removed {
+            Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => Ok(()),
+            other => other,
+        }
     }
 
     /// Gives an interface its address, and switches it on.

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::context::Context;
-use crate::namespace;
 use crate::plan::ContainerPlan;
 use crate::prepare::START_FAILED;
 use crate::record::ContainerRecord;
 use crate::runtime::{Inspection, RuntimeError};
 use crate::step::{Action, Unresolvable};
-use crate::task_run::{Created, Outcome, TaskRun};
+use crate::task_run::{Created, Outcome, Started, TaskRun};
 use crate::view::{ContainerState, Work};
 
 /// Between two attempts to stop a container that the runtime fails to stop.
@@ -93,17 +92,21 @@ impl TaskRun {
         self.work.insert(name.to_owned(), Work::Create);
         let (name, context) = (name.to_owned(), Arc::clone(&self.context));
         let record = self.record.clone();
+        let is_served = self.attendance.is_namespace_served();
         self.under_way.spawn(async move {
-            let made = context.create_container(&record, &name).await;
-            let made = made.map(|(runtime_id, namespace)| {
-                // Before the container starts, so that it finds its endpoints.
-                let pid = namespace.as_ref().and_then(|namespace| namespace.pid);
-                Created {
-                    runtime_id,
-                    namespace: namespace.map(|namespace| namespace.record),
-                    listener: pid.and_then(|pid| namespace::listen(pid).ok()),
+            let made = match context.create_container(&record, &name).await {
+                Ok((runtime_id, namespace)) => {
+                    // Before the container starts, so that it finds its endpoints.
+                    let pid = namespace.as_ref().and_then(|namespace| namespace.pid);
+                    let listening = context.listen_in_namespace(&record.task, pid, &is_served);
+                    Ok(Created {
+                        runtime_id,
+                        listener: listening.await,
+                        namespace: namespace.map(|namespace| namespace.record),
+                    })
                 }
-            });
+                Err(reason) => Err(reason),
+            };
             Outcome::Created(name, made)
         });
     }
@@ -115,6 +118,7 @@ impl TaskRun {
         self.work.insert(name.to_owned(), Work::Start);
         let (name, id) = (name.to_owned(), runtime_id(container));
         let (context, shipper) = (Arc::clone(&self.context), self.shipper(&name));
+        let task = self.record.task.clone();
         self.under_way.spawn(async move {
             let prepared = match &shipper {
                 Some(shipper) => shipper.prepare().await,
@@ -123,6 +127,13 @@ impl TaskRun {
             let started = match prepared {
                 Ok(()) => context.start_container(&id).await,
                 Err(why) => Err(format!("{START_FAILED}: {why}")),
+            };
+            let started = match started {
+                Ok(seen) => Ok(Started {
+                    listener: context.listen_in_container(&task, &seen).await,
+                    seen,
+                }),
+                Err(reason) => Err(reason),
             };
             Outcome::Started(name, started)
         });

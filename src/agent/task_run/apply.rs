@@ -32,9 +32,7 @@ impl TaskRun {
                 match created {
                     Err(reason) => self.fail(&name, reason),
                     Ok(created) => {
-                        if let Some(listener) = created.listener {
-                            self.reply_on(listener);
-                        }
+                        self.reply_on(None, created.listener);
                         if created.namespace.is_some() {
                             self.record.namespace = created.namespace;
                         }
@@ -52,10 +50,10 @@ impl TaskRun {
                 self.work.remove(&name);
                 match started {
                     Err(reason) => self.fail(&name, reason),
-                    Ok(seen) => {
+                    Ok(started) => {
                         self.ship(&name);
-                        self.reply_in(&seen);
-                        self.see(&name, Some(seen), now);
+                        self.reply_on(Some(&name), started.listener);
+                        self.see(&name, Some(started.seen), now);
                     }
                 }
             }
@@ -87,6 +85,10 @@ impl TaskRun {
     fn see(&mut self, name: &str, seen: Option<Inspection>, now: Timestamp) {
         let starting = self.work.get(name) == Some(&Work::Start);
         see(&mut self.record, name, seen, starting, now);
+        let container = self.record.containers.get(name);
+        if !container.is_some_and(|one| one.state.is_running()) {
+            self.attendance.leave(name);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What goes on beside a container: its output is shipped, and its endpoints reply.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,9 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use wharfinger_ecs_protocol::Task;
 
+use crate::context::Context;
 use crate::logs::{Shipper, log_target};
 use crate::metadata::{Endpoints, ServedTasks, Serving};
 use crate::namespace;
@@ -25,10 +28,29 @@ pub(super) struct Attendance {
     shippers: JoinSet<()>,
     /// One shipper at a time works on a container, also when it is started again.
     turns: BTreeMap<String, Arc<Mutex<()>>>,
-    endpoints: Vec<Serving>,
+    /// By container; that in the namespace of the whole task has no name.
+    endpoints: BTreeMap<Option<String>, Serving>,
+    /// Whether the namespace of the whole task has a listener. Held while it gets one, because all
+    /// of its containers request it.
+    is_namespace_served: Arc<Mutex<bool>>,
 }
 
 impl Attendance {
+    pub(super) fn is_namespace_served(&self) -> Arc<Mutex<bool>> {
+        Arc::clone(&self.is_namespace_served)
+    }
+
+    /// Takes over what replies to a container; what did so before ends.
+    fn serve(&mut self, container: Option<&str>, serving: Serving) {
+        let container = container.map(ToOwned::to_owned);
+        self.endpoints.insert(container, serving);
+    }
+
+    /// Ends what replies to a container that does not run any more.
+    pub(super) fn leave(&mut self, container: &str) {
+        self.endpoints.remove(&Some(container.to_owned()));
+    }
+
     /// Waits for the output of the ended containers to be sent.
     pub(super) async fn end(&mut self) {
         self.endpoints.clear();
@@ -36,6 +58,55 @@ impl Attendance {
         if timeout(SHIPPING_TIMEOUT, shipped).await.is_err() {
             tracing::error!("the rest of the output of a task was not sent");
         }
+    }
+}
+
+impl Context {
+    /// A listener in the network namespace of a container that runs, unless another one serves it.
+    pub(super) async fn listen_in_container(
+        &self,
+        task: &Task,
+        seen: &Inspection,
+    ) -> Option<TcpListener> {
+        // The namespace of the whole task has its listener already; that of the host gets none.
+        if matches!(task.network_mode.as_deref(), Some("awsvpc" | "host")) {
+            return None;
+        }
+        self.listen_in(task, seen.pid?).await
+    }
+
+    /// A listener in the network namespace of a whole task, unless it has one.
+    pub(super) async fn listen_in_namespace(
+        &self,
+        task: &Task,
+        pid: Option<i32>,
+        is_served: &Mutex<bool>,
+    ) -> Option<TcpListener> {
+        let mut is_served = is_served.lock().await;
+        if *is_served {
+            return None;
+        }
+        let listener = self.listen_in(task, pid?).await;
+        *is_served = listener.is_some();
+        listener
+    }
+
+    /// A listener in the namespace of a process. Without one the task runs on, and the log says
+    /// what it lacks.
+    async fn listen_in(&self, task: &Task, pid: i32) -> Option<TcpListener> {
+        let task = &task.arn;
+        match namespace::listen(pid).await {
+            Ok(listener) => return Some(listener),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => tracing::warn!(
+                task,
+                "credentials and metadata cannot be served to the task: run the agent as root, or \
+                 with CAP_SYS_ADMIN and CAP_NET_ADMIN"
+            ),
+            Err(error) => {
+                tracing::warn!(task, %error, "credentials and metadata are not served to the task");
+            }
+        }
+        None
     }
 }
 
@@ -61,6 +132,7 @@ impl TaskRun {
         let Some(shipper) = self.shipper(name) else {
             return;
         };
+        while self.attendance.shippers.try_join_next().is_some() {}
         let turn = Arc::clone(self.attendance.turns.entry(name.to_owned()).or_default());
         self.attendance.shippers.spawn(async move {
             let _turn = turn.lock().await;
@@ -68,26 +140,14 @@ impl TaskRun {
         });
     }
 
-    /// Replies in the network namespace of a container that has started.
-    pub(super) fn reply_in(&mut self, seen: &Inspection) {
-        let mode = self.record.task.network_mode.as_deref();
-        // The namespace of the whole task has its listener already; that of the host gets none.
-        let Some(pid) = seen
-            .pid
-            .filter(|_| !matches!(mode, Some("awsvpc" | "host")))
-        else {
+    /// Replies on a listener in the namespace of a container, or of the whole task.
+    pub(super) fn reply_on(&mut self, container: Option<&str>, listener: Option<TcpListener>) {
+        let Some(listener) = listener else {
             return;
         };
-        match namespace::listen(pid) {
-            Ok(listener) => self.reply_on(listener),
-            Err(error) => self.warn_about_endpoints(&error),
-        }
-    }
-
-    pub(super) fn reply_on(&mut self, listener: TcpListener) {
         let served = ServedTasks::default();
         served.add(&self.record.task.arn, self.endpoints());
-        self.attendance.endpoints.push(served.serve(listener));
+        self.attendance.serve(container, served.serve(listener));
     }
 
     /// Replies on the listener of the host, if the task shares its network.
@@ -109,19 +169,6 @@ impl TaskRun {
         }
     }
 
-    fn warn_about_endpoints(&self, error: &std::io::Error) {
-        let task = &self.record.task.arn;
-        if error.kind() == std::io::ErrorKind::PermissionDenied {
-            tracing::warn!(
-                task,
-                "credentials and metadata cannot be served to the task: run the agent as root, or \
-                 with CAP_SYS_ADMIN and CAP_NET_ADMIN"
-            );
-        } else {
-            tracing::warn!(task, %error, "credentials and metadata are not served to the task");
-        }
-    }
-
     /// Takes up the work beside containers that an earlier run had started.
     pub(super) async fn attend_again(&mut self) {
         let containers = self.record.containers.iter();
@@ -137,12 +184,59 @@ impl TaskRun {
         }
         if let Some(namespace) = &self.record.namespace
             && let Some(seen) = self.context.inspect(&namespace.runtime_name).await
-            && let Some(pid) = seen.pid
         {
-            match namespace::listen(pid) {
-                Ok(listener) => self.reply_on(listener),
-                Err(error) => self.warn_about_endpoints(&error),
-            }
+            let is_served = self.attendance.is_namespace_served();
+            let task = &self.record.task;
+            let listening = self.context.listen_in_namespace(task, seen.pid, &is_served);
+            let listener = listening.await;
+            self.reply_on(None, listener);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether somebody listens at a port.
+    async fn is_served(port: u16) -> bool {
+        tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_ok()
+    }
+
+    async fn until_free(port: u16) {
+        let free = async {
+            while is_served(port).await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), free)
+            .await
+            .expect("its listener ends");
+    }
+
+    fn serving() -> (Serving, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("set");
+        let port = listener.local_addr().expect("an address").port();
+        (ServedTasks::default().serve(listener), port)
+    }
+
+    #[tokio::test]
+    async fn a_container_that_starts_again_has_one_listener() {
+        let mut attendance = Attendance::default();
+        let (first, first_port) = serving();
+        attendance.serve(Some("web"), first);
+        let (task, task_port) = serving();
+        attendance.serve(None, task);
+        assert!(is_served(first_port).await);
+        let (second, second_port) = serving();
+        attendance.serve(Some("web"), second);
+        until_free(first_port).await;
+        assert!(is_served(second_port).await);
+        attendance.leave("web");
+        until_free(second_port).await;
+        assert!(is_served(task_port).await);
     }
 }
