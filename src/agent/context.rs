@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) host_endpoints: HostEndpoints,
     /// How the engine makes control groups.
     pub(crate) cgroup_driver: String,
+    /// Whether the engine runs on this host.
+    pub(crate) engine_is_local: bool,
     /// How long the containers of a stopped task are kept.
     pub(crate) cleanup_wait: Duration,
 }

@@ -217,6 +217,7 @@ fn context(
         bind_ip: config.bind_ip,
         host_endpoints,
         cgroup_driver: shared.host.cgroup_driver.clone(),
+        engine_is_local: shared.host.is_local,
         cleanup_wait: config.cleanup_wait,
     }
 }

@@ -10,6 +10,9 @@ use crate::pause_image;
 use crate::record::{NamespaceRecord, TaskRecord};
 use crate::runtime::{NewContainer, RuntimeError};
 
+/// How ECS begins every reason of this kind.
+const FAILED: &str = "ContainerNetworkingError";
+
 /// A network namespace of a task, and the process that is in it.
 pub(crate) struct Namespace {
     pub(crate) record: NamespaceRecord,
@@ -29,9 +32,13 @@ impl Context {
         match record.task.network_mode.as_deref() {
             Some("host") => Ok(("host".to_owned(), None)),
             Some("none") => Ok(("none".to_owned(), None)),
+            // Its listener for credentials would be made for whatever has the same pid here.
+            Some("awsvpc") if !self.engine_is_local => Err(format!(
+                "{FAILED}: the network mode awsvpc needs a Docker Engine on the host of the agent"
+            )),
             Some("awsvpc") => {
                 let made = self.make_namespace(record).await;
-                let made = made.map_err(|error| format!("ContainerNetworkingError: {error}"))?;
+                let made = made.map_err(|error| format!("{FAILED}: {error}"))?;
                 let id = made.record.runtime_id.clone().unwrap_or_default();
                 Ok((format!("container:{id}"), Some(made)))
             }

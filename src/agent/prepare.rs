@@ -62,6 +62,9 @@ impl Context {
     /// The control group of a task that has a size. Without one, each container is limited to the
     /// size of the task.
     fn cgroup(&self, task: &Task) -> Option<String> {
+        if !self.engine_is_local {
+            return None;
+        }
         match task_cgroup::make(task, &self.cgroup_driver) {
             Ok(cgroup) => cgroup,
             Err(error) => {

@@ -35,8 +35,6 @@ const CAPABILITIES: &[&str] = &[
     "com.amazonaws.ecs.capability.logging-driver.fluentd",
     "com.amazonaws.ecs.capability.logging-driver.splunk",
     "com.amazonaws.ecs.capability.ecr-auth",
-    "com.amazonaws.ecs.capability.task-iam-role",
-    "com.amazonaws.ecs.capability.task-iam-role-network-host",
     "ecs.capability.execution-role-awslogs",
     "ecs.capability.execution-role-ecr-pull",
     "ecs.capability.secrets.asm.environment-variables",
@@ -50,6 +48,12 @@ const CAPABILITIES: &[&str] = &[
     "ecs.capability.docker-plugin.local",
     "ecs.capability.full-sync",
     "ecs.capability.task-cpu-mem-limit",
+];
+
+/// The same for an engine on the host of the agent, where it can serve tasks in their networks.
+const LOCAL_CAPABILITIES: &[&str] = &[
+    "com.amazonaws.ecs.capability.task-iam-role",
+    "com.amazonaws.ecs.capability.task-iam-role-network-host",
     "ecs.capability.task-eni",
 ];
 
@@ -176,7 +180,9 @@ fn attributes(host: &HostInfo, instance: &NewInstance) -> Vec<Value> {
     ];
     let versions = (FIRST_API_MINOR..=host.api_minor)
         .map(|minor| format!("com.amazonaws.ecs.capability.docker-remote-api.1.{minor}"));
-    let capabilities = CAPABILITIES.iter().map(|name| (*name).to_owned());
+    let local = LOCAL_CAPABILITIES.iter().filter(|_| host.is_local);
+    let capabilities = CAPABILITIES.iter().chain(local);
+    let capabilities = capabilities.map(|name| (*name).to_owned());
     all.extend(
         versions
             .chain(capabilities)
@@ -193,17 +199,20 @@ fn attributes(host: &HostInfo, instance: &NewInstance) -> Vec<Value> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_instance_registers_its_resources_and_capabilities() {
-        let host = HostInfo {
+    fn host(is_local: bool) -> HostInfo {
+        HostInfo {
             cpus: 2,
             memory_bytes: 4 * 1024 * 1024 * 1024,
             architecture: "aarch64".to_owned(),
             version: "20.10.24".to_owned(),
             api_minor: 18,
             cgroup_driver: String::new(),
-        };
-        let instance = NewInstance {
+            is_local,
+        }
+    }
+
+    fn instance() -> NewInstance {
+        NewInstance {
             cluster: "demo".to_owned(),
             instance_arn: None,
             client_token: "token".to_owned(),
@@ -211,8 +220,25 @@ mod tests {
             region: "us-east-1".to_owned(),
             reserved_memory_mib: 96,
             attributes: vec![("stack".to_owned(), Some("blue".to_owned()))],
+        }
+    }
+
+    #[test]
+    fn an_engine_elsewhere_has_no_networks_of_tasks() {
+        let has = |is_local: bool, name: &str| {
+            let body = register_input(&host(is_local), &instance());
+            let attributes = body["attributes"].as_array().expect("a list");
+            attributes.contains(&json!({"name": name}))
         };
-        let body = register_input(&host, &instance);
+        for name in LOCAL_CAPABILITIES {
+            assert!(has(true, name) && !has(false, name), "{name}");
+        }
+        assert!(has(false, "ecs.capability.container-health-check"));
+    }
+
+    #[test]
+    fn an_instance_registers_its_resources_and_capabilities() {
+        let body = register_input(&host(true), &instance());
         assert_eq!(body["totalResources"][0]["integerValue"], 2048);
         assert_eq!(body["totalResources"][1]["integerValue"], 4000);
         assert_eq!(

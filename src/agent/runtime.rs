@@ -49,6 +49,9 @@ pub(crate) struct HostInfo {
     pub(crate) api_minor: u32,
     /// Whether task cgroups can be made below the root of the cgroup file system.
     pub(crate) cgroup_driver: String,
+    /// Whether the engine runs on the host of the agent, so that its processes and control groups
+    /// are those that the agent sees.
+    pub(crate) is_local: bool,
 }
 
 /// A user of a registry.

@@ -34,6 +34,7 @@ struct Bench {
     runtime: Simulated,
     reports: Reports,
     endpoint: Url,
+    is_local: bool,
 }
 
 impl Bench {
@@ -55,6 +56,7 @@ impl Bench {
             runtime: Simulated::new(Clock::default()),
             reports,
             endpoint: Url::parse(&format!("http://{address}")).expect("a URL"),
+            is_local: true,
         }
     }
 
@@ -87,6 +89,7 @@ impl Bench {
             bind_ip: None,
             host_endpoints: HostEndpoints::listen(0).expect("a port"),
             cgroup_driver: "cgroupfs".to_owned(),
+            engine_is_local: self.is_local,
             cleanup_wait: Duration::ZERO,
         };
         let engine = Engine::open(Arc::new(context)).await.expect("opened");
@@ -234,6 +237,25 @@ async fn an_image_that_is_missing_has_its_reason() {
         .to_owned();
     let prefix = "CannotPullContainerError: Error response from daemon: ";
     assert!(reason.starts_with(prefix), "{reason}");
+}
+
+#[tokio::test]
+async fn networks_of_tasks_need_an_engine_on_this_host() {
+    let bench = Bench {
+        is_local: false,
+        ..Bench::new().await
+    };
+    let engine = bench.engine().await;
+    let task = Task {
+        network_mode: Some("awsvpc".to_owned()),
+        ..task(vec![container("web", "wait")])
+    };
+    engine.accept(task).await.expect("stored");
+    let stopped = bench.status("STOPPED").await;
+    let reason = &by_name(&stopped, "web")["reason"];
+    let expected = "ContainerNetworkingError: the network mode awsvpc needs a Docker Engine on the \
+                    host of the agent";
+    assert_eq!(reason, expected);
 }
 
 #[tokio::test]

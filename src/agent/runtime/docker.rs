@@ -45,6 +45,7 @@ pub(crate) struct Docker {
     /// Held while a network is made: engines before version 25 make a second one of the same name,
     /// and then start no container in either.
     making_network: Arc<Mutex<()>>,
+    is_local: bool,
 }
 
 impl Docker {
@@ -64,6 +65,7 @@ impl Docker {
         Ok(Self {
             client: docker,
             making_network: Arc::default(),
+            is_local: is_local(&host),
         })
     }
 }
@@ -85,6 +87,7 @@ impl ContainerRuntime for Docker {
                 .cgroup_driver
                 .map(|driver| driver.to_string())
                 .unwrap_or_default(),
+            is_local: self.is_local,
         })
     }
 
@@ -360,6 +363,12 @@ impl ContainerRuntime for Docker {
     }
 }
 
+/// Whether an engine runs on this host: only the path of a socket says so. A port of loopback may
+/// lead anywhere.
+fn is_local(host: &str) -> bool {
+    host.starts_with("unix://")
+}
+
 /// The name and the tag or digest of an image: `latest` where it has none.
 fn split_reference(image: &str) -> (&str, &str) {
     if let Some((name, digest)) = image.split_once('@') {
@@ -374,7 +383,15 @@ fn split_reference(image: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::split_reference;
+    use super::{DEFAULT_HOST, is_local, split_reference};
+
+    #[test]
+    fn engines_with_a_socket_are_local() {
+        assert!(is_local(DEFAULT_HOST) && is_local("unix:///run/podman.sock"));
+        for host in ["tcp://127.0.0.1:2375", "http://docker:2375", "ssh://host"] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
 
     #[test]
     fn references_have_a_name_and_a_tag() {

@@ -95,6 +95,14 @@ impl Context {
     /// what it lacks.
     async fn listen_in(&self, task: &Task, pid: i32) -> Option<TcpListener> {
         let task = &task.arn;
+        if !self.engine_is_local {
+            tracing::warn!(
+                task,
+                "credentials and metadata cannot be served to the task: its Docker Engine is not \
+                 on the host of the agent"
+            );
+            return None;
+        }
         match namespace::listen(pid).await {
             Ok(listener) => return Some(listener),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => tracing::warn!(

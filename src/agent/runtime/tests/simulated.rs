@@ -106,6 +106,7 @@ impl ContainerRuntime for Simulated {
             version: "simulated".to_owned(),
             api_minor: 41,
             cgroup_driver: "cgroupfs".to_owned(),
+            is_local: true,
         })
     }
 
