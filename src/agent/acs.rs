@@ -137,7 +137,7 @@ impl Session<'_> {
                     }
                 }
                 self.instance.sequence_number = self.instance.sequence_number.max(payload.seq_num);
-                self.store();
+                self.store().await;
                 send(socket, &self.ack(payload.message_id)).await
             }
             ServerMessage::Credentials(message) => {
@@ -180,7 +180,7 @@ impl Session<'_> {
             return Ok(());
         }
         self.instance.manifest_timeline = manifest.timeline;
-        self.store();
+        self.store().await;
         for task in &manifest.tasks {
             if task.desired_status == DesiredStatus::Stopped {
                 self.engine.stop(&task.task_arn);
@@ -214,8 +214,9 @@ impl Session<'_> {
         })
     }
 
-    fn store(&self) {
-        if let Err(error) = self.engine.context().state.set_instance(self.instance) {
+    async fn store(&self) {
+        let state = &self.engine.context().state;
+        if let Err(error) = state.set_instance(self.instance).await {
             tracing::error!(%error, "the state of the instance was not stored");
         }
     }

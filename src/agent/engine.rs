@@ -59,9 +59,7 @@ impl Engine {
     /// # Errors
     /// Those of the file system.
     pub(crate) async fn open(context: Arc<Context>) -> io::Result<Self> {
-        let state = context.state.clone();
-        let records = tokio::task::spawn_blocking(move || state.tasks()).await;
-        let records = records.map_err(io::Error::other)??;
+        let records = context.state.tasks().await?;
         let engine = Self {
             context,
             tasks: Arc::default(),
@@ -100,9 +98,7 @@ impl Engine {
         }
         let record = TaskRecord::new(task, &self.context.ids);
         let text = serde_json::to_vec(&record).map_err(io::Error::other)?;
-        let (state, id) = (self.context.state.clone(), record.id().to_owned());
-        let stored = tokio::task::spawn_blocking(move || state.set_task(&id, &text)).await;
-        stored.map_err(io::Error::other)??;
+        self.context.state.set_task(record.id(), text).await?;
         self.run(record);
         Ok(())
     }

@@ -70,7 +70,7 @@ pub(crate) struct Shared {
 /// Runs an instance. Ends only where it is deregistered and told to end then, or its state cannot
 /// be stored; may be dropped at any time.
 pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
-    let state = match StateFolder::open(&config.state) {
+    let state = match StateFolder::open(&config.state).await {
         Ok(state) => state,
         Err(error) => {
             let path = config.state.display();
@@ -79,7 +79,7 @@ pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
         }
     };
     let mut backoff = Backoff::new(FIRST_RETRY, LONGEST_RETRY, shared.ids.clone());
-    let before = state.instance().unwrap_or_else(|error| {
+    let before = state.instance().await.unwrap_or_else(|error| {
         tracing::error!(%error, "the registration cannot be read; registering anew");
         None
     });
@@ -110,7 +110,7 @@ pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
         }
     };
     instance.endpoints_port = endpoints.port;
-    if let Err(error) = state.set_instance(&instance) {
+    if let Err(error) = state.set_instance(&instance).await {
         tracing::error!(%error, "the registration was not stored");
     }
     let context = Arc::new(context(&shared, &config, state, &instance, endpoints));
@@ -183,9 +183,9 @@ async fn forget(shared: &Shared, state: &StateFolder, before: &InstanceRecord) {
             tracing::warn!(container = container.id, %error, "a container was not removed");
         }
     }
-    let tasks = state.tasks().unwrap_or_default();
+    let tasks = state.tasks().await.unwrap_or_default();
     for task in tasks {
-        if let Err(error) = state.remove_task(task.id()) {
+        if let Err(error) = state.remove_task(task.id()).await {
             tracing::warn!(task = task.task.arn, %error, "a task was not removed");
         }
     }

@@ -4,6 +4,7 @@ mod acs;
 mod agent;
 mod aws_client;
 mod backoff;
+mod blocking;
 mod container_config;
 mod context;
 mod default_keys;

@@ -113,7 +113,8 @@ impl Shipper {
 
     /// Follows the container until it ends, and sends all of its output.
     pub(crate) async fn run(&self) {
-        let mut position = self.context.state.log_position(&self.container).unwrap_or_else(|error| {
+        let state = &self.context.state;
+        let mut position = state.log_position(&self.container).await.unwrap_or_else(|error| {
             let container = &self.container;
             tracing::error!(container, %error, "the position in a log is lost; shipping all of it");
             None
@@ -211,11 +212,8 @@ impl Shipper {
                     batch.sent(batch.len(), position);
                 }
             }
-            let stored = self
-                .context
-                .state
-                .set_log_position(&self.container, position);
-            if let Err(error) = stored {
+            let state = &self.context.state;
+            if let Err(error) = state.set_log_position(&self.container, position).await {
                 let container = &self.container;
                 tracing::error!(container, %error, "the position in a log was not stored");
             }

@@ -2,6 +2,7 @@
 
 use wharfinger_ecs_protocol::Task;
 
+use crate::blocking::blocking;
 use crate::container_config::{HostChoices, new_container};
 use crate::context::Context;
 use crate::logs::log_target;
@@ -45,7 +46,7 @@ impl Context {
             volumes,
             siblings: siblings.collect(),
             network,
-            cgroup_parent: self.cgroup(task),
+            cgroup_parent: self.cgroup(task).await,
             ships_output: log_target(task, definition).is_some(),
         };
         metadata::add_variables(&mut choices, record, &self.host_endpoints.base);
@@ -61,11 +62,12 @@ impl Context {
 
     /// The control group of a task that has a size. Without one, each container is limited to the
     /// size of the task.
-    fn cgroup(&self, task: &Task) -> Option<String> {
+    async fn cgroup(&self, task: &Task) -> Option<String> {
         if !self.engine_is_local {
             return None;
         }
-        match task_cgroup::make(task, &self.cgroup_driver) {
+        let (sized, driver) = (task.clone(), self.cgroup_driver.clone());
+        match blocking(move || task_cgroup::make(&sized, &driver)).await {
             Ok(cgroup) => cgroup,
             Err(error) => {
                 let task = &task.arn;
@@ -102,13 +104,17 @@ impl Context {
             }
         }
         for container in record.containers.values() {
-            if let Err(error) = self.state.remove_log_position(&container.runtime_name) {
+            let removed = self.state.remove_log_position(&container.runtime_name);
+            if let Err(error) = removed.await {
                 tracing::warn!(%error, "a position in a log was not removed");
             }
         }
         self.remove_volumes(&record.task).await;
-        task_cgroup::remove(&record.task);
-        if let Err(error) = self.state.remove_task(record.id()) {
+        let task = record.task.clone();
+        if let Err(error) = blocking(move || task_cgroup::remove(&task)).await {
+            tracing::warn!(task = record.task.arn, %error, "a control group was not removed");
+        }
+        if let Err(error) = self.state.remove_task(record.id()).await {
             tracing::warn!(task = record.task.arn, %error, "the record of a task was not removed");
         }
     }

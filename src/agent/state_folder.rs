@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::blocking::blocking;
 use crate::record::TaskRecord;
 
 /// Files of tasks end so.
@@ -46,90 +47,88 @@ impl StateFolder {
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn open(root: &Path) -> io::Result<Self> {
-        for folder in ["tasks", "logs"] {
-            fs::create_dir_all(root.join(folder))?;
-        }
-        Ok(Self {
-            root: root.to_owned(),
+    pub(crate) async fn open(root: &Path) -> io::Result<Self> {
+        let root = root.to_owned();
+        blocking(move || {
+            for folder in ["tasks", "logs"] {
+                fs::create_dir_all(root.join(folder))?;
+            }
+            Ok(Self { root })
         })
+        .await
     }
 
     /// The registration; `None` before the first.
     ///
     /// # Errors
     /// Those of the file system, and a file that cannot be read.
-    pub(crate) fn instance(&self) -> io::Result<Option<InstanceRecord>> {
-        read(&self.root.join("instance.json"))
+    pub(crate) async fn instance(&self) -> io::Result<Option<InstanceRecord>> {
+        read(self.root.join("instance.json")).await
     }
 
     /// Stores the registration.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn set_instance(&self, record: &InstanceRecord) -> io::Result<()> {
-        write(&self.root.join("instance.json"), record)
+    pub(crate) async fn set_instance(&self, record: &InstanceRecord) -> io::Result<()> {
+        write(self.root.join("instance.json"), record).await
     }
 
     /// All tasks. A file that cannot be read is reported and left out.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn tasks(&self) -> io::Result<Vec<TaskRecord>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(self.root.join("tasks"))? {
-            let path = entry?.path();
-            if path.extension().is_none_or(|ext| ext != EXTENSION) {
-                continue;
-            }
-            match read(&path) {
-                Ok(record) => found.extend(record),
-                Err(error) => {
-                    tracing::error!(path = %path.display(), %error, "a task was not read");
-                }
-            }
-        }
-        Ok(found)
+    pub(crate) async fn tasks(&self) -> io::Result<Vec<TaskRecord>> {
+        let folder = self.root.join("tasks");
+        blocking(move || read_tasks(&folder)).await
     }
 
     /// Stores the record of a task, as JSON. It is on the disk when this returns.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn set_task(&self, id: &str, record: &[u8]) -> io::Result<()> {
-        replace(&self.task_path(id), record)
+    pub(crate) async fn set_task(&self, id: &str, record: Vec<u8>) -> io::Result<()> {
+        let path = self.task_path(id);
+        blocking(move || replace(&path, &record)).await
     }
 
     /// Forgets a task. A missing one is fine.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn remove_task(&self, id: &str) -> io::Result<()> {
-        remove(&self.task_path(id))
+    pub(crate) async fn remove_task(&self, id: &str) -> io::Result<()> {
+        remove(self.task_path(id)).await
     }
 
     /// How far the output of a container has been shipped.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn log_position<T: DeserializeOwned>(&self, id: &str) -> io::Result<Option<T>> {
-        read(&self.log_path(id))
+    pub(crate) async fn log_position<T>(&self, id: &str) -> io::Result<Option<T>>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        read(self.log_path(id)).await
     }
 
     /// Stores how far the output of a container has been shipped.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn set_log_position<T: Serialize>(&self, id: &str, position: &T) -> io::Result<()> {
-        write(&self.log_path(id), position)
+    pub(crate) async fn set_log_position<T: Serialize>(
+        &self,
+        id: &str,
+        position: &T,
+    ) -> io::Result<()> {
+        write(self.log_path(id), position).await
     }
 
     /// Forgets a position. A missing one is fine.
     ///
     /// # Errors
     /// Those of the file system.
-    pub(crate) fn remove_log_position(&self, id: &str) -> io::Result<()> {
-        remove(&self.log_path(id))
+    pub(crate) async fn remove_log_position(&self, id: &str) -> io::Result<()> {
+        remove(self.log_path(id)).await
     }
 
     fn task_path(&self, id: &str) -> PathBuf {
@@ -148,7 +147,41 @@ fn file_name(id: &str) -> String {
     format!("{name}.{EXTENSION}")
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+fn read_tasks(folder: &Path) -> io::Result<Vec<TaskRecord>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|ext| ext != EXTENSION) {
+            continue;
+        }
+        match parse(&path) {
+            Ok(record) => found.extend(record),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "a task was not read");
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn read<T: DeserializeOwned + Send + 'static>(path: PathBuf) -> io::Result<Option<T>> {
+    blocking(move || parse(&path)).await
+}
+
+async fn write<T: Serialize>(path: PathBuf, value: &T) -> io::Result<()> {
+    let text = serde_json::to_vec(value)?;
+    blocking(move || replace(&path, &text)).await
+}
+
+async fn remove(path: PathBuf) -> io::Result<()> {
+    blocking(move || match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    })
+    .await
+}
+
+fn parse<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     let text = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
@@ -156,10 +189,6 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     serde_json::from_slice(&text)
         .map(Some)
         .map_err(io::Error::other)
-}
-
-fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    replace(path, &serde_json::to_vec(value)?)
 }
 
 /// Replaces a file: a reader, or a crash, finds the old or the new text.
@@ -171,13 +200,6 @@ fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use wharfinger_base::Ids;
@@ -185,33 +207,36 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn records_are_found_again() {
+    #[tokio::test]
+    async fn records_are_found_again() {
         let folder = tempfile::tempdir().expect("a folder");
-        let state = StateFolder::open(folder.path()).expect("opened");
-        assert_eq!(state.instance().expect("read"), None);
+        let state = StateFolder::open(folder.path()).await.expect("opened");
+        assert_eq!(state.instance().await.expect("read"), None);
         let instance = InstanceRecord {
             cluster: "demo".to_owned(),
             instance_arn: "arn".to_owned(),
             ..InstanceRecord::default()
         };
-        state.set_instance(&instance).expect("written");
+        state.set_instance(&instance).await.expect("written");
         let task = Task {
             arn: "arn:aws:ecs:us-east-1:1:task/demo/0a1b".to_owned(),
             ..Task::default()
         };
         let record = TaskRecord::new(task, &Ids::seeded(1));
         let text = serde_json::to_vec(&record).expect("JSON");
-        state.set_task(record.id(), &text).expect("written");
+        state.set_task(record.id(), text).await.expect("written");
         std::fs::write(folder.path().join("tasks/broken.json"), "{").expect("written");
-        let state = StateFolder::open(folder.path()).expect("opened");
-        assert_eq!(state.instance().expect("read"), Some(instance));
-        let tasks = state.tasks().expect("read");
+        let state = StateFolder::open(folder.path()).await.expect("opened");
+        assert_eq!(state.instance().await.expect("read"), Some(instance));
+        let tasks = state.tasks().await.expect("read");
         assert_eq!(tasks.len(), 1);
         assert_eq!(tasks[0].id(), "0a1b");
-        state.remove_task("0a1b").expect("removed");
-        state.remove_task("0a1b").expect("a missing one is fine");
-        assert!(state.tasks().expect("read").is_empty());
+        state.remove_task("0a1b").await.expect("removed");
+        state
+            .remove_task("0a1b")
+            .await
+            .expect("a missing one is fine");
+        assert!(state.tasks().await.expect("read").is_empty());
     }
 
     #[test]

@@ -47,9 +47,7 @@ impl Context {
     /// Stores the record of a task. If that fails the agent goes on all the same: it would forget
     /// the task at its next restart, but stopping what runs would be worse.
     pub(crate) async fn save(&self, id: &str, record: Vec<u8>) {
-        let (state, task) = (self.state.clone(), id.to_owned());
-        let saved = tokio::task::spawn_blocking(move || state.set_task(&task, &record)).await;
-        if let Err(error) = saved.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
+        if let Err(error) = self.state.set_task(id, record).await {
             tracing::error!(task = id, %error, "a task was not stored");
         }
     }

@@ -43,21 +43,37 @@ pub(crate) fn make(task: &Task, driver: &str) -> io::Result<Option<String>> {
 }
 
 /// Removes the control group of a task whose containers are gone.
-pub(crate) fn remove(task: &Task) {
-    if Limits::of(task).is_none() {
-        return;
+///
+/// # Errors
+/// Those of the file system. A missing group is fine.
+pub(crate) fn remove(task: &Task) -> io::Result<()> {
+    match Limits::of(task) {
+        Some(_) => remove_groups(Path::new(ROOT), task_id(&task.arn)),
+        None => Ok(()),
     }
-    let id = task_id(&task.arn);
-    let root = Path::new(ROOT);
-    let Ok(hierarchies) = fs::read_dir(root) else {
-        return;
-    };
-    let hierarchies = hierarchies.flatten().map(|entry| entry.path());
-    for folder in hierarchies.map(|path| path.join(ECS).join(id)) {
-        // The engine makes groups in all hierarchies; those that it did not are not there.
-        let _ = fs::remove_dir(folder);
+}
+
+fn remove_groups(root: &Path, id: &str) -> io::Result<()> {
+    // The engine makes groups in some or all hierarchies, or there is but one.
+    let mut folders = vec![root.join(ECS).join(id)];
+    for hierarchy in fs::read_dir(root)? {
+        folders.push(hierarchy?.path().join(ECS).join(id));
     }
-    let _ = fs::remove_dir(root.join(ECS).join(id));
+    for folder in folders {
+        match fs::remove_dir(folder) {
+            // Not every entry is a hierarchy.
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The size of a task.

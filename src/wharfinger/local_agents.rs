@@ -150,7 +150,7 @@ impl Hosts<'_> {
                 if running.contains_key(&id) || running.len() >= MAX_CLUSTERS {
                     continue;
                 }
-                match self.instance(&name) {
+                match self.instance(&name).await {
                     Ok(instance) => {
                         let agent = self.agent.clone();
                         let run = tokio::spawn(async move { agent.run(instance).await });
@@ -184,8 +184,10 @@ impl Hosts<'_> {
         }
     }
 
-    fn instance(&self, cluster: &str) -> io::Result<InstanceConfig> {
-        let number = number(&self.folder, cluster)?;
+    async fn instance(&self, cluster: &str) -> io::Result<InstanceConfig> {
+        let (folder, name) = (self.folder.clone(), cluster.to_owned());
+        let number = tokio::task::spawn_blocking(move || number(&folder, &name)).await;
+        let number = number.map_err(io::Error::other)??;
         Ok(InstanceConfig {
             cluster: cluster.to_owned(),
             state: self.folder.join(cluster),

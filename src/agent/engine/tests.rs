@@ -69,6 +69,8 @@ impl Bench {
         let region = "us-east-1".to_owned();
         let client = AwsClient::new(self.endpoint.clone(), region, &tls, clock.clone());
         let client = client.expect("a client");
+        let state = StateFolder::open(self.folder.path()).await;
+        let state = state.expect("a folder");
         let images = Images::new(
             Arc::clone(&runtime),
             client.clone(),
@@ -80,7 +82,7 @@ impl Bench {
             client,
             keys,
             images,
-            state: StateFolder::open(self.folder.path()).expect("a folder"),
+            state,
             clock,
             ids: Ids::default(),
             cluster: "demo".to_owned(),
