@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use wharfinger_base::Ids;
 
+/// Between attempts to remove what the runtime does not remove.
+const FIRST_REMOVAL_RETRY: Duration = Duration::from_millis(500);
+const LONGEST_REMOVAL_RETRY: Duration = Duration::from_mins(5);
+
 /// The waits between attempts. Each is between half of and all of twice the one before, so that
 /// many agents do not come back at once.
 pub(crate) struct Backoff {
@@ -21,6 +25,11 @@ impl Backoff {
             next: first,
             ids,
         }
+    }
+
+    /// The waits between attempts to remove something.
+    pub(crate) fn of_removals(ids: Ids) -> Self {
+        Self::new(FIRST_REMOVAL_RETRY, LONGEST_REMOVAL_RETRY, ids)
     }
 
     pub(crate) fn reset(&mut self) {

@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use tokio::task::AbortHandle;
 use wharfinger_ecs_protocol::{DesiredStatus, RoleCredentials, RoleType, Task};
 
+use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::labels;
@@ -27,6 +28,8 @@ const EVENTS_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Engine {
     context: Arc<Context>,
     tasks: Arc<Tasks>,
+    /// Whether containers without a task were left.
+    has_strangers: bool,
 }
 
 #[derive(Default)]
@@ -60,14 +63,15 @@ impl Engine {
     /// Those of the file system.
     pub(crate) async fn open(context: Arc<Context>) -> io::Result<Self> {
         let records = context.state.tasks().await?;
-        let engine = Self {
+        let mut engine = Self {
             context,
             tasks: Arc::default(),
+            has_strangers: false,
         };
-        engine.remove_strangers(&records).await;
         for record in records {
             engine.run(record);
         }
+        engine.has_strangers = !engine.remove_strangers().await;
         Ok(engine)
     }
 
@@ -141,8 +145,12 @@ impl Engine {
         tasks.insert(arn, Handle { inbox, shown, run });
     }
 
-    /// Passes on changes of containers, until the agent ends.
+    /// Passes on changes of containers, and removes those without a task, until the agent ends.
     pub(crate) async fn watch(&self) {
+        tokio::join!(self.pass_on_changes(), self.remove_left_strangers());
+    }
+
+    async fn pass_on_changes(&self) {
         let label = format!("{}={}", labels::INSTANCE, self.context.instance_arn);
         loop {
             let since = self.context.clock.now().minus(EVENTS_RETRY_INTERVAL);
@@ -162,20 +170,31 @@ impl Engine {
         }
     }
 
+    async fn remove_left_strangers(&self) {
+        let mut backoff = Backoff::of_removals(self.context.ids.clone());
+        let mut are_left = self.has_strangers;
+        while are_left {
+            backoff.wait().await;
+            are_left = !self.remove_strangers().await;
+        }
+    }
+
     /// Removes containers of this instance that belong to no task: the record of their task was
-    /// lost, so nobody would ever stop them.
-    async fn remove_strangers(&self, records: &[TaskRecord]) {
+    /// lost, so nobody would ever stop them. Returns whether none is left.
+    async fn remove_strangers(&self) -> bool {
         let label = format!("{}={}", labels::INSTANCE, self.context.instance_arn);
         let listed = match self.context.runtime.list(&label).await {
             Ok(listed) => listed,
             Err(error) => {
                 tracing::warn!(%error, "the containers of this instance were not listed");
-                return;
+                return false;
             }
         };
+        let mut all = true;
         for container in listed {
             let arn = container.labels.get(labels::TASK_ARN);
-            if records.iter().any(|record| Some(&record.task.arn) == arn) {
+            // A task removes its containers before it ends.
+            if arn.is_some_and(|arn| self.tasks.lock().contains_key(arn)) {
                 continue;
             }
             tracing::warn!(
@@ -184,7 +203,9 @@ impl Engine {
             );
             if let Err(error) = self.context.runtime.remove(&container.id).await {
                 tracing::warn!(container = container.id, %error, "it was not removed");
+                all = false;
             }
         }
+        all
     }
 }

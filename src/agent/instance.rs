@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -100,8 +101,11 @@ pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
     let arn = &instance.instance_arn;
     tracing::info!(cluster = config.cluster, instance = arn, "registered");
     if let Some(before) = before.filter(|before| before.instance_arn != instance.instance_arn) {
-        forget(&shared, &state, &before).await;
+        forget_tasks(&state).await;
+        instance.former = before.former;
+        instance.former.insert(before.instance_arn);
     }
+    remove_containers(&shared, &mut instance.former).await;
     let endpoints = match HostEndpoints::listen(instance.endpoints_port) {
         Ok(endpoints) => endpoints,
         Err(error) => {
@@ -121,8 +125,10 @@ pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
             return;
         }
     };
+    let former = instance.former.clone();
     tokio::select! {
         () = engine.watch() => {}
+        () = remove_all_containers(&shared, former) => {}
         () = engine.context().images.clean_up() => {}
         () = serve(&shared, &config, &engine, &mut instance) => {}
     }
@@ -169,26 +175,49 @@ async fn registered(
     Ok(record)
 }
 
-/// Removes the containers and the tasks of an instance that is registered no more: the control
-/// plane has given them up.
-async fn forget(shared: &Shared, state: &StateFolder, before: &InstanceRecord) {
-    let label = format!("{}={}", labels::INSTANCE, before.instance_arn);
-    let listed = shared.runtime.list(&label).await;
-    let listed = listed.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the containers of the earlier instance were not listed");
-        Vec::new()
-    });
-    for container in listed {
-        if let Err(error) = shared.runtime.remove(&container.id).await {
-            tracing::warn!(container = container.id, %error, "a container was not removed");
-        }
-    }
+/// Forgets the tasks of an instance that is registered no more: the control plane has given them up.
+async fn forget_tasks(state: &StateFolder) {
     let tasks = state.tasks().await.unwrap_or_default();
     for task in tasks {
         if let Err(error) = state.remove_task(task.id()).await {
             tracing::warn!(task = task.task.arn, %error, "a task was not removed");
         }
     }
+}
+
+/// Removes the containers of instances that are registered no more, by their ARNs. Those that have
+/// containers left stay in the set.
+async fn remove_containers(shared: &Shared, former: &mut BTreeSet<String>) {
+    for arn in former.clone() {
+        let label = format!("{}={arn}", labels::INSTANCE);
+        let listed = match shared.runtime.list(&label).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::warn!(%error, "the containers of an earlier instance were not listed");
+                continue;
+            }
+        };
+        let mut all = true;
+        for container in listed {
+            if let Err(error) = shared.runtime.remove(&container.id).await {
+                tracing::warn!(container = container.id, %error, "a container was not removed");
+                all = false;
+            }
+        }
+        if all {
+            former.remove(&arn);
+        }
+    }
+}
+
+/// The same, again and again until none is left. Never ends.
+async fn remove_all_containers(shared: &Shared, mut former: BTreeSet<String>) {
+    let mut backoff = Backoff::of_removals(shared.ids.clone());
+    while !former.is_empty() {
+        backoff.wait().await;
+        remove_containers(shared, &mut former).await;
+    }
+    std::future::pending().await
 }
 
 fn context(

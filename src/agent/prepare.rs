@@ -94,32 +94,44 @@ impl Context {
         seen.map_err(|error| format!("CannotInspectContainerError: {error}"))
     }
 
-    /// Removes all that was made for a task.
-    pub(crate) async fn remove_task(&self, record: &TaskRecord) {
+    /// Removes all that was made for a task, and then its record. Returns whether nothing is left;
+    /// else this is to be called again.
+    pub(crate) async fn remove_task(&self, record: &TaskRecord) -> bool {
+        let mut all = true;
         let containers = record.containers.values().map(|one| &one.runtime_name);
         let namespace = record.namespace.iter().map(|one| &one.runtime_name);
         for name in containers.chain(namespace) {
             if let Err(error) = self.runtime.remove(name).await {
                 tracing::warn!(container = name, %error, "a container was not removed");
+                all = false;
             }
         }
         for container in record.containers.values() {
             let removed = self.state.remove_log_position(&container.runtime_name);
             if let Err(error) = removed.await {
                 tracing::warn!(%error, "a position in a log was not removed");
+                all = false;
             }
         }
-        self.remove_volumes(&record.task).await;
+        all &= self.remove_volumes(&record.task).await;
         let task = record.task.clone();
         if let Err(error) = blocking(move || task_cgroup::remove(&task)).await {
             tracing::warn!(task = record.task.arn, %error, "a control group was not removed");
+            all = false;
         }
-        if let Err(error) = self.state.remove_task(record.id()).await {
+        // The record tells a later run what there is to be removed.
+        if !all {
+            return false;
+        }
+        let removed = self.state.remove_task(record.id()).await;
+        if let Err(error) = &removed {
             tracing::warn!(task = record.task.arn, %error, "the record of a task was not removed");
         }
+        removed.is_ok()
     }
 
-    /// Ends the network namespace of a task whose containers have ended.
+    /// Ends the network namespace of a task whose containers have ended. One that stays is removed
+    /// with the containers.
     pub(crate) async fn end_namespace(&self, record: &TaskRecord) {
         if let Some(namespace) = &record.namespace {
             let name = &namespace.runtime_name;

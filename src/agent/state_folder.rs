@@ -1,5 +1,6 @@
 //! The agent's state on disk: the registration of the instance, and a file for each task.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ pub(crate) struct InstanceRecord {
     /// The number of the last payload.
     #[serde(default)]
     pub(crate) sequence_number: i64,
+    /// Earlier instances of this folder whose containers may not all be removed, by ARN.
+    #[serde(default)]
+    pub(crate) former: BTreeSet<String>,
 }
 
 /// The folder of one instance:

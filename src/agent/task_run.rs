@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use wharfinger_base::Timestamp;
 use wharfinger_ecs_protocol::DesiredStatus;
 
+use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::images::{PullError, PulledImage};
 use crate::inbox::{Inbox, Messages};
@@ -259,7 +260,10 @@ impl TaskRun {
         let now = context.clock.now();
         let wait = stopped.plus(context.cleanup_wait).since(now);
         tokio::time::sleep(wait).await;
-        context.remove_task(&self.record).await;
+        let mut backoff = Backoff::of_removals(context.ids.clone());
+        while !context.remove_task(&self.record).await {
+            backoff.wait().await;
+        }
     }
 }
 

@@ -71,14 +71,17 @@ impl Context {
         made.map(|()| name).map_err(|error| error.to_string())
     }
 
-    /// Removes the volumes that end with their task.
-    pub(crate) async fn remove_volumes(&self, task: &Task) {
+    /// Removes the volumes that end with their task. Returns whether none is left.
+    pub(crate) async fn remove_volumes(&self, task: &Task) -> bool {
+        let mut all = true;
         for volume in task.volumes.iter().filter(|volume| ends_with_task(volume)) {
             let name = task_volume(task, &volume.name);
             if let Err(error) = self.runtime.remove_volume(&name).await {
                 tracing::warn!(volume = name, %error, "a volume was not removed");
+                all = false;
             }
         }
+        all
     }
 }
 

@@ -125,6 +125,26 @@ impl Bench {
         self.report(|report| report["status"] == status).await
     }
 
+    /// Makes a container of the instance that no task has, and returns its id.
+    async fn stray(&self) -> String {
+        let config = json!({"Image": "web", "Labels": {labels::INSTANCE: "arn:instance"}});
+        let new = crate::runtime::NewContainer {
+            name: "stray".to_owned(),
+            config: config.as_object().expect("an object").clone(),
+            ..Default::default()
+        };
+        self.runtime.create(new).await.expect("created")
+    }
+
+    async fn until_removed(&self, id: &str) {
+        let removed = async {
+            while self.runtime.inspect(id).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, removed).await.expect("removed");
+    }
+
     /// The id of a container in the runtime.
     async fn id(&self, name: &str) -> String {
         let labels = self
@@ -319,19 +339,41 @@ async fn a_restarted_agent_takes_up_its_tasks() {
 }
 
 #[tokio::test]
+async fn what_is_not_removed_at_once_is_removed_later() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    let accepted = engine.accept(task(vec![container("web", "wait")])).await;
+    accepted.expect("stored");
+    bench.status("RUNNING").await;
+    let id = bench.id("web").await;
+    bench.runtime.fail_removals(2);
+    bench.runtime.end(&id, 0);
+    bench.until_removed(&id).await;
+    let forgotten = async {
+        while !engine.context.state.tasks().await.expect("read").is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, forgotten)
+        .await
+        .expect("its record goes last");
+}
+
+#[tokio::test]
 async fn containers_without_a_task_are_removed() {
     let bench = Bench::new().await;
-    let new = crate::runtime::NewContainer {
-        name: "stray".to_owned(),
-        config: json!({"Image": "web", "Labels": {labels::INSTANCE: "arn:instance"}})
-            .as_object()
-            .expect("an object")
-            .clone(),
-        ..Default::default()
-    };
-    let id = bench.runtime.create(new).await.expect("created");
+    let id = bench.stray().await;
     let _engine = bench.engine().await;
     assert!(bench.runtime.inspect(&id).await.is_err());
+}
+
+#[tokio::test]
+async fn containers_without_a_task_are_removed_in_the_end() {
+    let bench = Bench::new().await;
+    let id = bench.stray().await;
+    bench.runtime.fail_removals(2);
+    let _engine = bench.engine().await;
+    bench.until_removed(&id).await;
 }
 
 #[tokio::test]

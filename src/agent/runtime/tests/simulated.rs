@@ -30,6 +30,8 @@ struct World {
     containers: BTreeMap<String, Simulation>,
     volumes: BTreeSet<String>,
     made: u32,
+    /// Removals of containers that fail before one succeeds.
+    failing_removals: u32,
 }
 
 struct Simulation {
@@ -61,6 +63,11 @@ impl Simulated {
         container.seen.exit_code = code;
         container.seen.finished_at = Some(self.clock.now());
         self.tell(container);
+    }
+
+    /// Lets the next removals of containers fail.
+    pub(crate) fn fail_removals(&self, count: u32) {
+        self.lock().failing_removals = count;
     }
 
     /// Changes what the health check of a container says.
@@ -206,6 +213,10 @@ impl ContainerRuntime for Simulated {
 
     async fn remove(&self, id: &str) -> Result<(), RuntimeError> {
         let mut world = self.lock();
+        if world.failing_removals > 0 {
+            world.failing_removals -= 1;
+            return Err(RuntimeError::Refused("device or resource busy".to_owned()));
+        }
         let found = world.find(id).map(|one| one.seen.id.clone());
         if let Ok(id) = found {
             world.containers.remove(&id);
