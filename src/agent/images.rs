@@ -18,6 +18,7 @@ use crate::image_cleanup::PulledImages;
 use crate::image_reference::{EcrRegistry, PullSource, pull_source};
 use crate::keys::{InstanceKeys, Keys};
 use crate::runtime::{ContainerRuntime, RegistryLogin, RuntimeError};
+use crate::state_folder::StateFolder;
 
 /// Images that are pulled at once. Each is several layers at once already.
 const PULLS_AT_ONCE: usize = 4;
@@ -90,14 +91,16 @@ struct PrivateLogin {
 }
 
 impl Images {
-    pub(crate) fn new(
+    /// Reads what an earlier run noted of its images.
+    pub(crate) async fn open(
         runtime: Arc<dyn ContainerRuntime>,
         client: AwsClient,
         keys: Arc<InstanceKeys>,
         clock: Clock,
+        state: StateFolder,
     ) -> Self {
         Self {
-            pulled: PulledImages::new(Arc::clone(&runtime), clock.clone()),
+            pulled: PulledImages::open(Arc::clone(&runtime), clock.clone(), state).await,
             runtime,
             client,
             keys,
@@ -128,7 +131,7 @@ impl Images {
         let pulled = self.runtime.pull(&source.reference, login.as_ref()).await;
         let digest = match pulled {
             Ok(digest) => {
-                self.pulled.note(&source.reference);
+                self.pulled.note(&source.reference).await;
                 digest
             }
             Err(error @ RuntimeError::Unauthorized(_)) => {

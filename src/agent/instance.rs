@@ -117,7 +117,8 @@ pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
     if let Err(error) = state.set_instance(&instance).await {
         tracing::error!(%error, "the registration was not stored");
     }
-    let context = Arc::new(context(&shared, &config, state, &instance, endpoints));
+    let context = context(&shared, &config, state, &instance, endpoints).await;
+    let context = Arc::new(context);
     let engine = match Engine::open(context).await {
         Ok(engine) => engine,
         Err(error) => {
@@ -217,10 +218,10 @@ async fn remove_all_containers(shared: &Shared, mut former: BTreeSet<String>) {
         backoff.wait().await;
         remove_containers(shared, &mut former).await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
-fn context(
+async fn context(
     shared: &Shared,
     config: &InstanceConfig,
     state: StateFolder,
@@ -231,12 +232,14 @@ fn context(
         runtime: Arc::clone(&shared.runtime),
         client: shared.client.clone(),
         keys: Arc::clone(&shared.keys),
-        images: Images::new(
+        images: Images::open(
             Arc::clone(&shared.runtime),
             shared.client.clone(),
             Arc::clone(&shared.keys),
             shared.clock.clone(),
-        ),
+            state.clone(),
+        )
+        .await,
         state,
         clock: shared.clock.clone(),
         ids: shared.ids.clone(),

@@ -1,12 +1,13 @@
 //! The agent's state on disk: the registration of the instance, and a file for each task.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use wharfinger_base::Timestamp;
 
 use crate::blocking::blocking;
 use crate::record::TaskRecord;
@@ -40,6 +41,7 @@ pub(crate) struct InstanceRecord {
 /// instance.json       its registration
 /// tasks/<id>.json     a task, with credentials: for the owner alone
 /// logs/<id>.json      how far the output of a container has been shipped
+/// images.json         when images were pulled
 /// ```
 #[derive(Clone, Debug)]
 pub(crate) struct StateFolder {
@@ -102,6 +104,22 @@ impl StateFolder {
     /// Those of the file system.
     pub(crate) async fn remove_task(&self, id: &str) -> io::Result<()> {
         remove(self.task_path(id)).await
+    }
+
+    /// When each image was pulled the last time; `None` before the first.
+    ///
+    /// # Errors
+    /// Those of the file system, and a file that cannot be read.
+    pub(crate) async fn images(&self) -> io::Result<Option<BTreeMap<String, Timestamp>>> {
+        read(self.root.join("images.json")).await
+    }
+
+    /// Stores when each image was pulled the last time.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(crate) async fn set_images(&self, pulled: &BTreeMap<String, Timestamp>) -> io::Result<()> {
+        write(self.root.join("images.json"), pulled).await
     }
 
     /// How far the output of a container has been shipped.

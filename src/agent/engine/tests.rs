@@ -71,12 +71,14 @@ impl Bench {
         let client = client.expect("a client");
         let state = StateFolder::open(self.folder.path()).await;
         let state = state.expect("a folder");
-        let images = Images::new(
+        let images = Images::open(
             Arc::clone(&runtime),
             client.clone(),
             Arc::clone(&keys),
             clock.clone(),
+            state.clone(),
         );
+        let images = images.await;
         let context = Context {
             runtime,
             client,
