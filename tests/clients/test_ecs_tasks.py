@@ -4,32 +4,15 @@ import contextlib
 import json
 import pathlib
 import re
-import shutil
 import time
 import urllib.request
 
 import pytest
-from harness import images
 from harness.aws import cli_one, make_client
+from harness.ecs import SLEEP, Agent, container, instances, push_busybox, remove_groups, wait_until
 from harness.engine import Engine
-from harness.process import BUILD, Process, clean_environment, run
-from harness.server import Server, binary
-from test_boto3 import put
-
-# From RunTask to a state of the task. A start takes far less; this bound only says "never".
-PATIENCE = 60
-SLEEP = "trap 'exit 143' TERM; while true; do sleep 0.2; done"
-
-
-def wait_until(look, what, seconds=PATIENCE):
-    """Requests again and again until `look` returns something true, and returns that."""
-    end = time.monotonic() + seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.1)
+from harness.process import clean_environment, run
+from harness.server import Server
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +23,6 @@ def docker():
     finally:
         engine.stop()
         remove_groups()
-
-
-def remove_groups():
-    """Removes the control groups of tasks whose agent ended before it removed them."""
-    for group in pathlib.Path("/sys/fs/cgroup").glob("**/ecs/" + "[0-9a-f]" * 32):
-        with contextlib.suppress(OSError):
-            group.rmdir()
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +41,7 @@ def ecs(server):
 @pytest.fixture(scope="module")
 def image(server):
     """A busybox in the registry, by its name."""
-    ecr = make_client(server, "ecr")
-    ecr.create_repository(repositoryName="busybox")
-    made = images.Image({"bin/busybox": images.busybox(), "bin/sh": images.busybox()}, command=("/bin/busybox", "true"))
-    put(ecr, "busybox", made, imageTag="latest")
-    return f"{server.host}/busybox:latest"
-
-
-def instances(ecs, cluster):
-    """The connected instances of a cluster."""
-    arns = ecs.list_container_instances(cluster=cluster)["containerInstanceArns"]
-    if not arns:
-        return []
-    found = ecs.describe_container_instances(cluster=cluster, containerInstances=arns)["containerInstances"]
-    return [one for one in found if one["status"] == "ACTIVE" and one["agentConnected"]]
+    return push_busybox(server)
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +49,6 @@ def cluster(ecs):
     """The cluster that the server made for this host."""
     wait_until(lambda: instances(ecs, "default"), "an instance in the default cluster")
     return "default"
-
-
-def container(image, script, name="web", **more):
-    """A container definition of a shell script."""
-    command = ["/bin/busybox", "sh", "-c", f"alias sleep='/bin/busybox sleep'; {script}"]
-    # The first process of a container ignores signals that it does not handle; most scripts here do not wait for the kill.
-    return {"name": name, "image": image, "command": command, "memory": 32, "essential": True, "stopTimeout": 5, **more}
 
 
 class Tasks:
@@ -502,26 +458,6 @@ def test_a_restart_of_the_server_leaves_tasks_running(tasks, server, image, dock
     docker.docker("kill", identity)
     server.start()
     assert only(tasks.wait(task["taskArn"], "STOPPED"))["exitCode"] == 137
-
-
-class Agent:
-    """`wharfinger agent` with a folder of its own."""
-
-    def __init__(self, server, docker, cluster, *words):
-        self.folder = BUILD / "run" / "ecs-agent"
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        self.command = [binary(), "agent", "--endpoint", server.url, "--cluster", cluster]
-        self.command += ["--data-dir", self.folder / "data", "--docker-host", f"unix://{docker.socket}", *words]
-        self.env = clean_environment(server.client_environment())
-        self.process = None
-
-    def start(self):
-        self.process = Process(self.command, self.folder / "stderr", env=self.env)
-
-    def stop(self):
-        if self.process:
-            self.process.stop()
 
 
 @pytest.fixture(scope="module")
