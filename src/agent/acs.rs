@@ -1,51 +1,22 @@
 //! The client of ACS: the websocket that brings tasks, credentials and manifests.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use rustls::ClientConfig;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::Message;
 use wharfinger_ecs_protocol::acs::{
     AckRequest, AgentMessage, HeartbeatAckRequest, IamRoleCredentialsAckRequest, ServerMessage,
     TaskManifestMessage, TaskStopVerificationMessage,
 };
 use wharfinger_ecs_protocol::limits::{PROTOCOL_VERSION, SERVER_FRAME_BYTES, SILENCE};
-use wharfinger_ecs_protocol::{DesiredStatus, FrameError, TaskIdentifier};
+use wharfinger_ecs_protocol::{DesiredStatus, TaskIdentifier};
 
 use crate::engine::Engine;
 use crate::registration::{AGENT_HASH, AGENT_VERSION};
 use crate::state_folder::InstanceRecord;
-use crate::websocket::{Connect, ConnectError, Socket, connect};
-
-/// Time to write a message.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why a session ended.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SessionEnd {
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    #[error("the connection failed: {0}")]
-    Socket(Box<tungstenite::Error>),
-    #[error("nothing came for {}s", SILENCE.as_secs())]
-    Silence,
-    #[error("the server did not take a message within {}s", SEND_TIMEOUT.as_secs())]
-    Stalled,
-    #[error("a message cannot be read: {0}")]
-    Frame(#[from] FrameError),
-    #[error("the server closed the connection")]
-    Closed,
-    #[error("the instance is not registered any more")]
-    Inactive,
-}
-
-impl From<tungstenite::Error> for SessionEnd {
-    fn from(error: tungstenite::Error) -> Self {
-        Self::Socket(Box::new(error))
-    }
-}
+use crate::websocket::{Connect, ConnectError, SessionEnd, Socket, connect, send};
 
 /// A connection to ACS.
 pub(crate) struct Session<'a> {
@@ -125,7 +96,7 @@ impl Session<'_> {
             ServerMessage::Heartbeat(heartbeat) => {
                 let message_id = heartbeat.message_id;
                 let ack = AgentMessage::HeartbeatAck(HeartbeatAckRequest { message_id });
-                send(socket, &ack).await
+                send(socket, ack.to_frame()?).await
             }
             ServerMessage::Payload(payload) => {
                 for task in payload.tasks {
@@ -138,7 +109,7 @@ impl Session<'_> {
                 }
                 self.instance.sequence_number = self.instance.sequence_number.max(payload.seq_num);
                 self.store().await;
-                send(socket, &self.ack(payload.message_id)).await
+                send(socket, self.ack(payload.message_id).to_frame()?).await
             }
             ServerMessage::Credentials(message) => {
                 let credentials = message.role_credentials;
@@ -149,7 +120,8 @@ impl Session<'_> {
                 };
                 self.engine
                     .credentials(&message.task_arn, message.role_type, credentials);
-                send(socket, &AgentMessage::CredentialsAck(ack)).await
+                let ack = AgentMessage::CredentialsAck(ack);
+                send(socket, ack.to_frame()?).await
             }
             ServerMessage::TaskManifest(manifest) => self.compare(socket, manifest).await,
             ServerMessage::TaskStopVerificationAck(ack) => {
@@ -175,7 +147,8 @@ impl Session<'_> {
         socket: &mut Socket,
         manifest: TaskManifestMessage,
     ) -> Result<(), SessionEnd> {
-        send(socket, &self.ack(manifest.message_id.clone())).await?;
+        let ack = self.ack(manifest.message_id.clone());
+        send(socket, ack.to_frame()?).await?;
         if manifest.timeline <= self.instance.manifest_timeline {
             return Ok(());
         }
@@ -203,7 +176,7 @@ impl Session<'_> {
             message_id: manifest.message_id,
             stop_candidates,
         });
-        send(socket, &question).await
+        send(socket, question.to_frame()?).await
     }
 
     fn ack(&self, message_id: String) -> AgentMessage {
@@ -220,11 +193,4 @@ impl Session<'_> {
             tracing::error!(%error, "the state of the instance was not stored");
         }
     }
-}
-
-async fn send(socket: &mut Socket, message: &AgentMessage) -> Result<(), SessionEnd> {
-    let frame = Message::text(message.to_frame()?);
-    let sent = timeout(SEND_TIMEOUT, socket.send(frame)).await;
-    sent.map_err(|_| SessionEnd::Stalled)??;
-    Ok(())
 }

@@ -78,6 +78,13 @@ impl CallError {
         }
     }
 
+    /// Whether the server does not know the keys, or they do not allow the call: newer ones may.
+    pub(crate) fn is_denied(&self) -> bool {
+        let codes = ["AccessDenied", "ExpiredToken", "UnrecognizedClient"];
+        let forbidden = matches!(self, Self::Refused { status: 403, .. });
+        forbidden || codes.iter().any(|code| self.is(code))
+    }
+
     /// Whether the server refused with this code.
     pub(crate) fn is(&self, wanted: &str) -> bool {
         matches!(self, Self::Refused { code, .. } if code.starts_with(wanted))
@@ -412,6 +419,9 @@ mod tests {
         assert!(error.is_transient());
         assert_eq!(error.to_string(), "status 502: <html>");
         assert!(refusal(400, br#"{"__type":"ThrottlingException"}"#).is_transient());
+        assert!(!error.is_denied());
+        assert!(refusal(403, b"").is_denied());
+        assert!(refusal(400, br#"{"__type":"ExpiredTokenException"}"#).is_denied());
     }
 
     #[test]

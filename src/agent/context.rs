@@ -51,3 +51,51 @@ impl Context {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::path::Path;
+
+    use url::Url;
+
+    use super::*;
+    use crate::keys::tests::TestKeys;
+    use crate::runtime::tests::simulated::Simulated;
+    use crate::trust::{ServerTrust, Tls};
+
+    /// What the tasks of the instance `arn:instance` share, on a simulated runtime.
+    pub(crate) async fn context(runtime: Simulated, endpoint: &str, folder: &Path) -> Context {
+        let clock = Clock::default();
+        let runtime: Arc<dyn ContainerRuntime> = Arc::new(runtime);
+        let keys = InstanceKeys::new(Arc::new(TestKeys::default()), clock.clone());
+        let tls = Tls::load(ServerTrust::OwnListener).await;
+        let tls = tls.expect("a TLS client");
+        let endpoint = Url::parse(endpoint).expect("a URL");
+        let client = AwsClient::new(endpoint, "us-east-1".to_owned(), &tls, clock.clone());
+        let client = client.expect("a client");
+        let state = StateFolder::open(folder).await.expect("a folder");
+        let images = Images::open(
+            Arc::clone(&runtime),
+            client.clone(),
+            clock.clone(),
+            state.clone(),
+        );
+        Context {
+            runtime,
+            client,
+            keys: Arc::new(keys),
+            images: images.await,
+            state,
+            clock,
+            ids: Ids::default(),
+            cluster: "demo".to_owned(),
+            instance_arn: "arn:instance".to_owned(),
+            availability_zone: "us-east-1a".to_owned(),
+            bind_ip: None,
+            host_endpoints: HostEndpoints::listen(0).expect("a port"),
+            cgroup_driver: "cgroupfs".to_owned(),
+            engine_is_local: true,
+            cleanup_wait: Duration::ZERO,
+        }
+    }
+}

@@ -7,16 +7,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 use wharfinger_base::{Clock, Secret, Timestamp};
-use wharfinger_ecs_protocol::{Container, EcrAuthData, Task};
+use wharfinger_ecs_protocol::{Container, EcrAuthData};
 
-use crate::aws_client::{AwsClient, CallError, ECR, SECRETS, authority};
+use crate::aws_client::{AwsClient, CallError, ECR, authority};
 use crate::image_cleanup::PulledImages;
 use crate::image_reference::{EcrRegistry, PullSource, pull_source};
-use crate::keys::{InstanceKeys, Keys};
+use crate::keys::Keys;
 use crate::runtime::{ContainerRuntime, RegistryLogin, RuntimeError};
 use crate::state_folder::StateFolder;
 
@@ -58,7 +58,6 @@ type TokenKey = (String, EcrRegistry, String);
 pub(crate) struct Images {
     runtime: Arc<dyn ContainerRuntime>,
     client: AwsClient,
-    keys: Arc<InstanceKeys>,
     clock: Clock,
     slots: Semaphore,
     pulled: PulledImages,
@@ -78,24 +77,11 @@ struct AuthorizationData {
     expires_at: f64,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SecretOutput {
-    secret_string: String,
-}
-
-#[derive(Deserialize)]
-struct PrivateLogin {
-    username: String,
-    password: String,
-}
-
 impl Images {
     /// Reads what an earlier run noted of its images.
     pub(crate) async fn open(
         runtime: Arc<dyn ContainerRuntime>,
         client: AwsClient,
-        keys: Arc<InstanceKeys>,
         clock: Clock,
         state: StateFolder,
     ) -> Self {
@@ -103,29 +89,32 @@ impl Images {
             pulled: PulledImages::open(Arc::clone(&runtime), clock.clone(), state).await,
             runtime,
             client,
-            keys,
             clock,
             slots: Semaphore::new(PULLS_AT_ONCE),
             tokens: Mutex::new(BTreeMap::new()),
         }
     }
 
-    /// Pulls the image of a container. An image that cannot be pulled is used as it lies here, if
-    /// it does, unless the registry refuses access: so does Amazon's agent.
-    ///
-    /// # Errors
-    /// [`PullError`].
-    pub(crate) async fn pull(
-        &self,
-        task: &Task,
-        container: &Container,
-    ) -> Result<PulledImage, PullError> {
+    /// Where the image of a container is pulled from.
+    pub(crate) fn source(&self, container: &Container) -> PullSource {
         let own_host = authority(self.client.endpoint());
         let mut source = pull_source(&container.image, &own_host, is_own(container));
         if let Some(digest) = container.image_digest.as_deref() {
             source.reference = with_digest(&source.reference, digest);
         }
-        let login = self.login(task, container, &source).await?;
+        source
+    }
+
+    /// Pulls an image. One that cannot be pulled is used as it lies here, if it does, unless the
+    /// registry refuses access: so does Amazon's agent.
+    ///
+    /// # Errors
+    /// [`PullError`].
+    pub(crate) async fn pull(
+        &self,
+        source: PullSource,
+        login: Option<RegistryLogin>,
+    ) -> Result<PulledImage, PullError> {
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await.ok();
         let pulled = self.runtime.pull(&source.reference, login.as_ref()).await;
@@ -160,53 +149,11 @@ impl Images {
         self.pulled.clean_up().await;
     }
 
-    async fn login(
-        &self,
-        task: &Task,
-        container: &Container,
-        source: &PullSource,
-    ) -> Result<Option<RegistryLogin>, PullError> {
-        let stated = container.registry_authentication.as_ref();
-        if let Some(secret) = stated.and_then(|stated| stated.asm_auth_data.as_ref()) {
-            let keys = self.keys_of(task).await?;
-            let login = self.private_login(&keys, secret.credentials_parameter.as_str());
-            return login.await.map(Some);
-        }
-        let ecr = stated.and_then(|stated| stated.ecr_auth_data.as_ref());
-        let (registry, endpoint, by_role) = match (ecr, &source.ecr) {
-            (Some(data), _) => {
-                let known = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-                let registry = EcrRegistry {
-                    account: known(&data.registry_id),
-                    region: known(&data.region),
-                };
-                (registry, amazons_endpoint(data), data.use_execution_role)
-            }
-            (None, Some(registry)) => (registry.clone(), None, true),
-            (None, None) => return Ok(None),
-        };
-        let keys = if by_role {
-            self.keys_of(task).await?
-        } else {
-            self.instance_keys().await?
-        };
-        self.token(&keys, registry, endpoint).await.map(Some)
-    }
-
-    /// The keys of the execution role, or those of the instance where the task has none.
-    async fn keys_of(&self, task: &Task) -> Result<Keys, PullError> {
-        match &task.execution_role_credentials {
-            Some(role) => Ok(Keys::of_role(role)),
-            None => self.instance_keys().await,
-        }
-    }
-
-    async fn instance_keys(&self) -> Result<Keys, PullError> {
-        self.keys.get().await.map_err(PullError::Credentials)
-    }
-
     /// A token of ECR, fetched or known.
-    async fn token(
+    ///
+    /// # Errors
+    /// [`PullError::Token`].
+    pub(crate) async fn token(
         &self,
         keys: &Keys,
         registry: EcrRegistry,
@@ -253,25 +200,6 @@ impl Images {
         tokens.insert(key, (login.clone(), expires));
         Ok(login)
     }
-
-    /// The user of another registry, out of a secret with `username` and `password`.
-    async fn private_login(&self, keys: &Keys, secret: &str) -> Result<RegistryLogin, PullError> {
-        let body: Value = json!({"SecretId": secret});
-        let output: Result<SecretOutput, CallError> = self
-            .client
-            .call(keys, SECRETS, "GetSecretValue", &body)
-            .await;
-        let output = output.map_err(|error| {
-            PullError::Credentials(format!("unable to pull secrets or registry auth: {error}"))
-        })?;
-        let login: PrivateLogin = serde_json::from_str(&output.secret_string).map_err(|_| {
-            PullError::Credentials("the secret has no `username` and `password`".to_owned())
-        })?;
-        Ok(RegistryLogin {
-            username: login.username,
-            password: Secret::new(login.password),
-        })
-    }
 }
 
 /// Whether an image is of the control plane's own registry, if it says so.
@@ -280,18 +208,10 @@ fn is_own(container: &Container) -> Option<bool> {
     Some(is_overridden(stated.ecr_auth_data.as_ref()?))
 }
 
-fn is_overridden(data: &EcrAuthData) -> bool {
+/// Whether the control plane names a registry that is not Amazon's.
+pub(crate) fn is_overridden(data: &EcrAuthData) -> bool {
     let endpoint = data.endpoint_override.as_deref();
     endpoint.is_some_and(|endpoint| !endpoint.is_empty())
-}
-
-/// The API of Amazon's registry. `None` for the own one, which is reached by the agent's endpoint:
-/// the one that the control plane names may be known to its own host only.
-fn amazons_endpoint(data: &EcrAuthData) -> Option<Url> {
-    if is_overridden(data) {
-        return None;
-    }
-    Url::parse(&format!("https://api.ecr.{}.amazonaws.com", data.region)).ok()
 }
 
 /// How long a token holds that ends at `expires` (in seconds since the epoch).

@@ -13,7 +13,7 @@ use rustls::ClientConfig;
 use wharfinger_base::{Chain, Clock, Ids};
 use wharfinger_ecs_protocol::{ACS_PATH, TCS_PATH};
 
-use crate::acs::{Session, SessionEnd};
+use crate::acs::Session;
 use crate::aws_client::{AwsClient, CallError};
 use crate::backoff::Backoff;
 use crate::context::Context;
@@ -26,6 +26,7 @@ use crate::registration::{NewInstance, PollEndpoints, docker_version, poll_endpo
 use crate::runtime::{ContainerRuntime, HostInfo};
 use crate::state_folder::{InstanceRecord, StateFolder};
 use crate::tcs::Telemetry;
+use crate::websocket::SessionEnd;
 
 /// Between attempts to register and to connect, as Amazon's agent waits.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -235,7 +236,6 @@ async fn context(
         images: Images::open(
             Arc::clone(&shared.runtime),
             shared.client.clone(),
-            Arc::clone(&shared.keys),
             shared.clock.clone(),
             state.clone(),
         )

@@ -83,14 +83,22 @@ impl InstanceKeys {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+
     use super::*;
 
     /// Keys that never end.
-    pub(crate) struct TestKeys;
+    #[derive(Default)]
+    pub(crate) struct TestKeys {
+        /// How often they were fetched.
+        pub(crate) fetched: AtomicUsize,
+    }
 
     #[async_trait]
     impl KeySource for TestKeys {
         async fn keys(&self) -> Result<Keys, String> {
+            self.fetched.fetch_add(1, Relaxed);
             Ok(Keys {
                 access_key_id: "AKIDEXAMPLE".to_owned(),
                 secret_access_key: Secret::new("secret".to_owned()),

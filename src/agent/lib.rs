@@ -27,6 +27,7 @@ mod plan;
 mod prepare;
 mod record;
 mod registration;
+mod registry_login;
 mod report;
 mod roles;
 mod runtime;

@@ -17,7 +17,7 @@ use crate::aws_client::{CallError, PARAMETERS, SECRETS};
 use crate::context::Context;
 use crate::keys::Keys;
 use crate::secrets::environment_file::variables;
-use crate::secrets::reference::{SecretReference, reference};
+use crate::secrets::reference::{SecretReference, reference, secret};
 
 /// A secret for the options of a log driver, which no container sees.
 const LOG_DRIVER: &str = "LOG_DRIVER";
@@ -72,6 +72,14 @@ impl Context {
             variables.insert(secret.name.clone(), value);
         }
         Ok(variables)
+    }
+
+    /// The text of the secret with this ARN or name.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub(crate) async fn secret(&self, keys: &Keys, id: &str) -> Result<String, String> {
+        self.value(keys, &secret(id)).await
     }
 
     async fn value(&self, keys: &Keys, reference: &SecretReference) -> Result<String, String> {

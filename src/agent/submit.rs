@@ -21,10 +21,7 @@ impl Context {
                 Ok(()) => return,
                 Err(error) => error,
             };
-            let denied = matches!(&error, CallError::Refused { status: 403, .. })
-                || error.is("AccessDenied")
-                || error.is("ExpiredToken")
-                || error.is("UnrecognizedClient");
+            let denied = error.is_denied();
             if denied {
                 self.keys.forget().await;
             }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use rustls::ClientConfig;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use wharfinger_base::Timestamp;
 use wharfinger_ecs_protocol::limits::{SERVER_FRAME_BYTES, SILENCE, TASKS_PER_METRICS};
@@ -15,19 +15,16 @@ use wharfinger_ecs_protocol::tcs::{
     PublishInstanceStatusRequest, TaskHealth,
 };
 
-use crate::acs::SessionEnd;
 use crate::aws_client::CallError;
 use crate::engine::Engine;
 use crate::registration::{AGENT_HASH, AGENT_VERSION};
 use crate::state_folder::InstanceRecord;
 use crate::view::Health;
-use crate::websocket::{Connect, Socket, connect};
+use crate::websocket::{Connect, ConnectError, SessionEnd, Socket, connect, send};
 
 /// How often changes are looked for, and all is published again.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(20);
-/// Time to write a message.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The health of the containers of each task that have a health check.
 type HealthOfTasks = BTreeMap<String, Vec<(String, Health)>>;
@@ -83,7 +80,7 @@ impl Telemetry<'_> {
     async fn connect(&self, endpoint: &str) -> Result<Socket, SessionEnd> {
         let context = self.engine.context();
         let keys = context.keys.get().await.map_err(CallError::NoKeys);
-        let keys = keys.map_err(crate::websocket::ConnectError::from)?;
+        let keys = keys.map_err(ConnectError::from)?;
         let query = [
             ("agentHash", AGENT_HASH),
             ("agentVersion", AGENT_VERSION),
@@ -137,7 +134,7 @@ impl Telemetry<'_> {
                 tasks: part.to_vec(),
                 timestamp: Some(self.now()),
             };
-            send(socket, &AgentMessage::Health(request)).await?;
+            send(socket, AgentMessage::Health(request).to_frame()?).await?;
         }
         Ok(())
     }
@@ -172,13 +169,6 @@ impl Telemetry<'_> {
             statuses: vec![status],
             timestamp: Some(self.now()),
         };
-        send(socket, &AgentMessage::InstanceStatus(request)).await
+        send(socket, AgentMessage::InstanceStatus(request).to_frame()?).await
     }
-}
-
-async fn send(socket: &mut Socket, message: &AgentMessage) -> Result<(), SessionEnd> {
-    let frame = Message::text(message.to_frame()?);
-    let sent = timeout(SEND_TIMEOUT, socket.send(frame)).await;
-    sent.map_err(|_| SessionEnd::Stalled)??;
-    Ok(())
 }

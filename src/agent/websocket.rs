@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::SinkExt as _;
 use http::HeaderMap;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -13,15 +14,19 @@ use tokio_rustls::TlsConnector;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{self, Error};
+use tokio_tungstenite::tungstenite::{self, Error, Message};
 use url::Url;
 use wharfinger_base::Clock;
+use wharfinger_ecs_protocol::FrameError;
+use wharfinger_ecs_protocol::limits::SILENCE;
 
 use crate::aws_client::{CallError, Signing, sign};
 use crate::keys::Keys;
 
 /// Time for the connection, the TLS handshake and the upgrade together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time to write a message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest piece of a refusal that is looked at.
 const MAX_REFUSAL_CHARS: usize = 500;
 
@@ -48,6 +53,31 @@ pub(crate) enum ConnectError {
     Upgrade(Box<Error>),
 }
 
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionEnd {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the connection failed: {0}")]
+    Socket(Box<tungstenite::Error>),
+    #[error("nothing came for {}s", SILENCE.as_secs())]
+    Silence,
+    #[error("the server did not take a message within {}s", SEND_TIMEOUT.as_secs())]
+    Stalled,
+    #[error("a message cannot be read: {0}")]
+    Frame(#[from] FrameError),
+    #[error("the server closed the connection")]
+    Closed,
+    #[error("the instance is not registered any more")]
+    Inactive,
+}
+
+impl From<tungstenite::Error> for SessionEnd {
+    fn from(error: tungstenite::Error) -> Self {
+        Self::Socket(Box::new(error))
+    }
+}
+
 /// Where and how to connect.
 pub(crate) struct Connect<'a> {
     /// The endpoint that the control plane named.
@@ -69,6 +99,16 @@ pub(crate) struct Connect<'a> {
 pub(crate) async fn connect(to: &Connect<'_>) -> Result<Socket, ConnectError> {
     let opening = timeout(CONNECT_TIMEOUT, open(to)).await;
     opening.map_err(|_| ConnectError::TimedOut)?
+}
+
+/// Sends a frame.
+///
+/// # Errors
+/// Where the server does not take it in time, or the connection has failed.
+pub(crate) async fn send(socket: &mut Socket, frame: String) -> Result<(), SessionEnd> {
+    let sent = timeout(SEND_TIMEOUT, socket.send(Message::text(frame))).await;
+    sent.map_err(|_| SessionEnd::Stalled)??;
+    Ok(())
 }
 
 async fn open(to: &Connect<'_>) -> Result<Socket, ConnectError> {

@@ -7,20 +7,13 @@ use axum::extract::State;
 use axum::routing::post;
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use url::Url;
-use wharfinger_base::{Clock, Ids};
+use wharfinger_base::Clock;
 use wharfinger_ecs_protocol::{Container, ContainerDependency, DependencyCondition, RestartPolicy};
 
 use super::*;
-use crate::aws_client::AwsClient;
-use crate::host_endpoints::HostEndpoints;
-use crate::images::Images;
-use crate::keys::InstanceKeys;
-use crate::keys::tests::TestKeys;
+use crate::context::tests::context;
 use crate::runtime::ContainerRuntime;
 use crate::runtime::tests::simulated::Simulated;
-use crate::state_folder::StateFolder;
-use crate::trust::{ServerTrust, Tls};
 use crate::view::Health;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,7 +26,7 @@ struct Bench {
     folder: tempfile::TempDir,
     runtime: Simulated,
     reports: Reports,
-    endpoint: Url,
+    endpoint: String,
     is_local: bool,
 }
 
@@ -55,46 +48,17 @@ impl Bench {
             folder: tempfile::tempdir().expect("a folder"),
             runtime: Simulated::new(Clock::default()),
             reports,
-            endpoint: Url::parse(&format!("http://{address}")).expect("a URL"),
+            endpoint: format!("http://{address}"),
             is_local: true,
         }
     }
 
     async fn engine(&self) -> Arc<Engine> {
-        let clock = Clock::default();
-        let runtime: Arc<dyn ContainerRuntime> = Arc::new(self.runtime.clone());
-        let keys = Arc::new(InstanceKeys::new(Arc::new(TestKeys), clock.clone()));
-        let tls = Tls::load(ServerTrust::OwnListener).await;
-        let tls = tls.expect("a TLS client");
-        let region = "us-east-1".to_owned();
-        let client = AwsClient::new(self.endpoint.clone(), region, &tls, clock.clone());
-        let client = client.expect("a client");
-        let state = StateFolder::open(self.folder.path()).await;
-        let state = state.expect("a folder");
-        let images = Images::open(
-            Arc::clone(&runtime),
-            client.clone(),
-            Arc::clone(&keys),
-            clock.clone(),
-            state.clone(),
-        );
-        let images = images.await;
+        let endpoint = &self.endpoint;
+        let context = context(self.runtime.clone(), endpoint, self.folder.path()).await;
         let context = Context {
-            runtime,
-            client,
-            keys,
-            images,
-            state,
-            clock,
-            ids: Ids::default(),
-            cluster: "demo".to_owned(),
-            instance_arn: "arn:instance".to_owned(),
-            availability_zone: "us-east-1a".to_owned(),
-            bind_ip: None,
-            host_endpoints: HostEndpoints::listen(0).expect("a port"),
-            cgroup_driver: "cgroupfs".to_owned(),
             engine_is_local: self.is_local,
-            cleanup_wait: Duration::ZERO,
+            ..context
         };
         let engine = Engine::open(Arc::new(context)).await.expect("opened");
         let engine = Arc::new(engine);

@@ -59,7 +59,10 @@ impl Bench {
             host: runtime.info().await.expect("it replies"),
             runtime: Arc::new(runtime.clone()),
             client: client.expect("a client"),
-            keys: Arc::new(InstanceKeys::new(Arc::new(TestKeys), clock.clone())),
+            keys: Arc::new(InstanceKeys::new(
+                Arc::new(TestKeys::default()),
+                clock.clone(),
+            )),
             tls: tls.endpoint,
             poll_endpoint: Some(endpoint),
             clock,

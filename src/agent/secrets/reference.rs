@@ -52,6 +52,14 @@ pub(super) fn reference(value_from: &str) -> SecretReference {
     }
 }
 
+/// Reads the ARN or the name of a secret, where nothing else may stand.
+pub(super) fn secret(id: &str) -> SecretReference {
+    SecretReference {
+        is_parameter: false,
+        ..reference(id)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +79,15 @@ mod tests {
             reference(&format!("{arn}:::id")).version_id.as_deref(),
             Some("id")
         );
+    }
+
+    #[test]
+    fn a_name_is_that_of_a_secret_where_only_secrets_are_named() {
+        let found = secret("registries/quay");
+        assert!(!found.is_parameter);
+        assert_eq!(found.id, "registries/quay");
+        let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:quay-AbCdEf";
+        assert_eq!(secret(arn), reference(arn));
     }
 
     #[test]

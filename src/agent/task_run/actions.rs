@@ -82,7 +82,7 @@ impl TaskRun {
         let (name, context) = (name.to_owned(), Arc::clone(&self.context));
         let key = name.clone();
         let handle = self.under_way.spawn(async move {
-            let pulled = context.images.pull(&task, &container).await;
+            let pulled = context.pull(&task, &container).await;
             Outcome::Pulled(name, pulled)
         });
         self.pulls.insert(key, handle);
