@@ -1,8 +1,7 @@
 //! Ships the output of containers with the log driver `awslogs` to CloudWatch Logs.
 //!
 //! The engine keeps the output in files. The agent follows it, sends it in batches, and notes on
-//! its disk how far it is. Before each batch it notes the sequence token that it sends with it:
-//! after a crash the server tells by the token how much of the next batch it has already.
+//! its disk how far it is. A batch that was on its way in a crash is sent again.
 //!
 //! Source: Docker's documentation of the `awslogs` driver; CloudWatch Logs API reference,
 //! `PutLogEvents`.
@@ -15,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use wharfinger_base::Timestamp;
@@ -37,8 +35,6 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Between attempts to send, and to follow a container whose stream broke.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// Digits of a sequence token. That of an empty stream is zero.
-const TOKEN_DIGITS: usize = 56;
 
 /// Where the output of a container goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +43,6 @@ pub(crate) struct LogTarget {
     pub(crate) stream: String,
     region: Option<String>,
     makes_group: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[derive(Default)]
-struct PutOutput {
-    next_sequence_token: Option<String>,
 }
 
 /// The target of a container's output; `None` where the agent does not ship it.
@@ -175,43 +164,33 @@ impl Shipper {
     /// Sends a batch, and notes how far the container's output is sent.
     async fn flush(&self, batch: &mut Batch, position: &mut Position) {
         let mut backoff = self.backoff();
-        let first_token = "0".repeat(TOKEN_DIGITS);
         while !batch.is_empty() {
             let body = json!({
                 "logGroupName": self.target.group,
                 "logStreamName": self.target.stream,
                 "logEvents": batch.events(),
-                "sequenceToken": position.token.as_deref().unwrap_or(&first_token),
             });
-            let sent = self.call::<PutOutput>("PutLogEvents", &body).await;
-            match sent {
-                Ok(output) => {
-                    position.token = output.next_sequence_token;
-                    batch.sent(batch.len(), position);
-                }
-                Err(error) if error.is("DataAlreadyAccepted") => {
-                    let expected = expected_token(&error);
-                    let had = already_there(position.token.as_deref(), expected.as_deref());
-                    position.token = expected;
-                    batch.sent(had.unwrap_or(batch.len()).min(batch.len()), position);
-                }
+            match self.call::<Value>("PutLogEvents", &body).await {
+                Ok(_) => {}
                 Err(error) if error.is("ResourceNotFound") && self.make_stream().await.is_ok() => {
-                    position.token = None;
                     continue;
                 }
-                Err(error) if error.is_transient() || is_denied(&error) => {
+                Err(error) if error.is_transient() || error.is_denied() => {
                     let stream = &self.target.stream;
                     tracing::warn!(stream, %error, "log events were not sent; trying again");
-                    self.context.keys.forget().await;
+                    // Those of the execution role come anew by themselves.
+                    if error.is_denied() && self.roles.execution().is_none() {
+                        self.context.keys.forget().await;
+                    }
                     backoff.wait().await;
                     continue;
                 }
                 Err(error) => {
                     let (stream, events) = (&self.target.stream, batch.len());
                     tracing::error!(stream, events, %error, "log events were refused");
-                    batch.sent(batch.len(), position);
                 }
             }
+            batch.sent(position);
             let state = &self.context.state;
             if let Err(error) = state.set_log_position(&self.container, position).await {
                 let container = &self.container;
@@ -246,33 +225,24 @@ fn existing(made: Result<Value, CallError>) -> Result<(), CallError> {
     }
 }
 
-fn is_denied(error: &CallError) -> bool {
-    let codes = ["AccessDenied", "ExpiredToken", "UnrecognizedClient"];
-    codes.iter().any(|code| error.is(code))
-}
-
-/// The token that a refusal ends with: `… next batch can be sent with sequenceToken: N`.
-fn expected_token(error: &CallError) -> Option<String> {
-    let CallError::Refused { message, .. } = error else {
-        return None;
-    };
-    let token = message.rsplit(' ').next()?;
-    let digits = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| token.to_owned())
-}
-
-/// How many events the server took since the token was issued: its tokens count events.
-fn already_there(sent: Option<&str>, expected: Option<&str>) -> Option<usize> {
-    let number = |token: Option<&str>| token?.trim_start_matches('0').parse::<usize>().ok();
-    let sent = number(sent).unwrap_or(0);
-    number(expected)?.checked_sub(sent)
-}
-
 #[cfg(test)]
 mod tests {
-    use wharfinger_ecs_protocol::DockerConfig;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use axum::Router;
+    use axum::extract::State;
+    use axum::http::StatusCode;
+    use axum::routing::post;
+    use wharfinger_base::Clock;
+    use wharfinger_ecs_protocol::{DockerConfig, RoleCredentials};
 
     use super::*;
+    use crate::context::tests::context;
+    use crate::keys::tests::TestKeys;
+    use crate::keys::{InstanceKeys, KeySource};
+    use crate::runtime::LogPiece;
+    use crate::runtime::tests::simulated::Simulated;
 
     fn target(options: &Value) -> Option<LogTarget> {
         let config = json!({"LogConfig": {"Type": "awslogs", "Config": options}});
@@ -300,17 +270,65 @@ mod tests {
         assert_eq!(target(&json!({})), None);
     }
 
-    #[test]
-    fn tokens_count_what_is_there() {
-        let error = CallError::Refused {
-            status: 400,
-            code: "DataAlreadyAcceptedException".to_owned(),
-            message: "The next batch can be sent with sequenceToken: 0012".to_owned(),
+    /// Refuses the first request as one without rights.
+    async fn refuse_once(State(requests): State<Arc<AtomicUsize>>) -> (StatusCode, &'static str) {
+        if requests.fetch_add(1, Relaxed) == 0 {
+            return (
+                StatusCode::BAD_REQUEST,
+                r#"{"__type": "AccessDeniedException"}"#,
+            );
+        }
+        (StatusCode::OK, "{}")
+    }
+
+    /// Sends one event, which is refused at first, and returns how often the keys of the instance
+    /// are fetched before and after.
+    async fn keys_fetched(execution_role: Option<RoleCredentials>) -> usize {
+        let routes = Router::new().route("/", post(refuse_once));
+        let routes = routes.with_state(Arc::new(AtomicUsize::new(0)));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = Arc::new(TestKeys::default());
+        let context = Context {
+            keys: Arc::new(InstanceKeys::new(
+                Arc::clone(&keys) as Arc<dyn KeySource>,
+                Clock::default(),
+            )),
+            ..context(Simulated::new(Clock::default()), &endpoint, folder.path()).await
         };
-        let expected = expected_token(&error);
-        assert_eq!(expected.as_deref(), Some("0012"));
-        assert_eq!(already_there(Some("0007"), expected.as_deref()), Some(5));
-        assert_eq!(already_there(Some("0000"), Some("03")), Some(3));
-        assert_eq!(already_there(Some("9"), Some("3")), None);
+        let roles = TaskRoles::default();
+        roles.set(&Task {
+            execution_role_credentials: execution_role,
+            ..Task::default()
+        });
+        let shipper = Shipper {
+            context: Arc::new(context),
+            roles: Arc::new(roles),
+            target: target(&json!({"awslogs-group": "g"})).expect("a target"),
+            container: "web".to_owned(),
+        };
+        let instance_keys = &shipper.context.keys;
+        instance_keys.get().await.expect("keys");
+        let (mut batch, mut position) = (Batch::default(), Position::default());
+        let piece = LogPiece {
+            is_stderr: false,
+            bytes: "2026-01-01T00:00:00Z text\n".into(),
+        };
+        for line in Lines::new(position.clone()).push(&piece) {
+            batch.push(line);
+        }
+        shipper.flush(&mut batch, &mut position).await;
+        assert!(batch.is_empty());
+        instance_keys.get().await.expect("keys");
+        keys.fetched.load(Relaxed)
+    }
+
+    #[tokio::test]
+    async fn a_refused_execution_role_says_nothing_of_the_keys_of_the_instance() {
+        assert_eq!(keys_fetched(Some(RoleCredentials::default())).await, 1);
+        assert_eq!(keys_fetched(None).await, 2);
     }
 }

@@ -54,10 +54,10 @@ impl Batch {
         events.collect()
     }
 
-    /// Removes the first `count` events, which the server has, and notes their position.
-    pub(super) fn sent(&mut self, count: usize, position: &mut Position) {
-        for line in self.lines.drain(..count) {
-            self.bytes -= line.text.len() + EVENT_OVERHEAD_BYTES;
+    /// Removes the events, which the server has, and notes their position.
+    pub(super) fn sent(&mut self, position: &mut Position) {
+        self.bytes = 0;
+        for line in self.lines.drain(..) {
             // The last part of a divided line counts for all.
             if !line.is_part {
                 position.advance(line.stream, line.ns);
@@ -115,10 +115,9 @@ mod tests {
     fn what_is_sent_is_noted() {
         let mut batch = Batch::default();
         batch.push(line(1, "a"));
-        batch.push(line(2, "b"));
         let mut position = Position::default();
-        batch.sent(1, &mut position);
-        assert_eq!(batch.len(), 1);
+        batch.sent(&mut position);
+        assert!(batch.is_empty());
         let mut reading = position.clone();
         assert!(reading.skips(Stream::Stdout, 1));
         assert!(!reading.skips(Stream::Stdout, 2));

@@ -11,8 +11,6 @@ use wharfinger_base::Timestamp;
 pub(super) struct Position {
     /// By the stream of the container: its times never go back, those of two streams may.
     streams: BTreeMap<Stream, Mark>,
-    /// The token of the log stream's next batch.
-    pub(super) token: Option<String>,
 }
 
 /// Where a container writes to.
