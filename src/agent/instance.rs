@@ -177,7 +177,8 @@ async fn registered(
     Ok(record)
 }
 
-/// Forgets the tasks of an instance that is registered no more: the control plane has given them up.
+/// Forgets the tasks of an instance that is registered no more: the control plane has given them
+/// up.
 async fn forget_tasks(state: &StateFolder) {
     let tasks = state.tasks().await.unwrap_or_default();
     for task in tasks {

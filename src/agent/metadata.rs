@@ -18,7 +18,6 @@ use axum::routing::get;
 use serde_json::{Value, json};
 
 use crate::container_config::HostChoices;
-use crate::context::Context;
 use crate::metadata::document::{container_document, task_document};
 pub(crate) use crate::metadata::serving::Serving;
 use crate::metadata::serving::serve;
@@ -32,7 +31,9 @@ const NAMESPACE_BASE: &str = "http://169.254.170.2";
 /// What is served about a task.
 #[derive(Clone)]
 pub(crate) struct Endpoints {
-    pub(crate) context: Arc<Context>,
+    /// The name of the cluster.
+    pub(crate) cluster: String,
+    pub(crate) availability_zone: String,
     pub(crate) roles: Arc<TaskRoles>,
     pub(crate) shown: Arc<Shown>,
 }
@@ -141,7 +142,7 @@ async fn credentials(State(served): State<ServedTasks>, Path(id): Path<String>) 
 async fn container(State(served): State<ServedTasks>, Path(id): Path<String>) -> Response {
     match served.find(&id) {
         Some((endpoints, record, name)) => {
-            let body = container_document(&endpoints.context, &record, &name);
+            let body = container_document(&endpoints, &record, &name);
             axum_json(StatusCode::OK, &body)
         }
         None => refusal("NotFound", "there is no such container"),
@@ -151,7 +152,7 @@ async fn container(State(served): State<ServedTasks>, Path(id): Path<String>) ->
 async fn task(State(served): State<ServedTasks>, Path(id): Path<String>) -> Response {
     match served.find(&id) {
         Some((endpoints, record, _)) => {
-            let body = task_document(&endpoints.context, &record);
+            let body = task_document(&endpoints, &record);
             axum_json(StatusCode::OK, &body)
         }
         None => refusal("NotFound", "there is no such task"),

@@ -5,28 +5,28 @@ use wharfinger_base::Timestamp;
 use wharfinger_ecs_protocol::DesiredStatus;
 
 use crate::container_config::log_driver;
-use crate::context::Context;
+use crate::metadata::Endpoints;
 use crate::record::{ContainerRecord, TaskRecord};
 use crate::view::{ContainerState, Health};
 
 /// A task.
-pub(super) fn task_document(context: &Context, record: &TaskRecord) -> Value {
+pub(super) fn task_document(endpoints: &Endpoints, record: &TaskRecord) -> Value {
     let containers = record.containers.keys();
     let containers: Vec<_> = containers
-        .map(|name| container_document(context, record, name))
+        .map(|name| container_document(endpoints, record, name))
         .collect();
     let running = record
         .containers
         .values()
         .all(|one| one.state.is_past_start());
     let mut body = json!({
-        "Cluster": context.cluster,
+        "Cluster": endpoints.cluster,
         "TaskARN": record.task.arn,
         "Family": record.task.family,
         "Revision": record.task.version,
         "DesiredStatus": desired(record),
         "KnownStatus": if running { "RUNNING" } else { "PENDING" },
-        "AvailabilityZone": context.availability_zone,
+        "AvailabilityZone": endpoints.availability_zone,
         "LaunchType": record.task.launch_type.as_deref().unwrap_or("EC2"),
         "Containers": containers,
     });
@@ -50,7 +50,7 @@ pub(super) fn task_document(context: &Context, record: &TaskRecord) -> Value {
 }
 
 /// A container of a task.
-pub(super) fn container_document(context: &Context, record: &TaskRecord, name: &str) -> Value {
+pub(super) fn container_document(endpoints: &Endpoints, record: &TaskRecord, name: &str) -> Value {
     let definition = record.task.containers.iter().find(|one| one.name == name);
     let container = record.containers.get(name);
     let (Some(definition), Some(container)) = (definition, container) else {
@@ -67,7 +67,7 @@ pub(super) fn container_document(context: &Context, record: &TaskRecord, name: &
         "Limits": {"CPU": definition.cpu, "Memory": definition.memory},
         "Type": "NORMAL",
         "Labels": {
-            crate::labels::CLUSTER: context.cluster,
+            crate::labels::CLUSTER: endpoints.cluster,
             crate::labels::CONTAINER_NAME: name,
             crate::labels::TASK_ARN: record.task.arn,
             crate::labels::FAMILY: record.task.family,

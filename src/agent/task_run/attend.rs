@@ -171,7 +171,8 @@ impl TaskRun {
 
     fn endpoints(&self) -> Endpoints {
         Endpoints {
-            context: Arc::clone(&self.context),
+            cluster: self.context.cluster.clone(),
+            availability_zone: self.context.availability_zone.clone(),
             roles: Arc::clone(&self.roles),
             shown: Arc::clone(&self.shown),
         }

@@ -21,7 +21,7 @@ use wharfinger_orchestrator::{self as orchestrator, AgentSession, AssignedTask, 
 
 use crate::AgentState;
 use crate::acs::delivery::{Delivery, Pulse, Unacknowledged};
-use crate::connect::ConnectedInstance;
+use crate::connected_instance::ConnectedInstance;
 use crate::credentials::Roles;
 use crate::socket::{AgentSocket, SocketError};
 

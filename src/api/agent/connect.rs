@@ -19,9 +19,10 @@ use wharfinger_ecs_protocol::{AcsParameters, TcsParameters};
 use wharfinger_http::ConnectionUpgrade;
 use wharfinger_iam::{EvaluationBudget, Signed};
 use wharfinger_orchestrator::identifiers::instance_id;
-use wharfinger_orchestrator::model::{AccountRegion, Cluster, InstanceId, InstanceStatus};
+use wharfinger_orchestrator::model::{AccountRegion, InstanceStatus};
 use wharfinger_orchestrator::registrant;
 
+use crate::connected_instance::ConnectedInstance;
 use crate::error::Refusal;
 use crate::resource::InstanceResource;
 use crate::socket::AgentSocket;
@@ -45,23 +46,6 @@ struct Wanted {
     operation: &'static str,
     cluster: String,
     instance: String,
-}
-
-/// Whom a connection is for.
-#[derive(Clone, Debug)]
-pub(crate) struct ConnectedInstance {
-    pub(crate) cluster: Cluster,
-    pub(crate) id: InstanceId,
-}
-
-impl ConnectedInstance {
-    pub(crate) fn cluster_arn(&self) -> String {
-        self.cluster.name.arn().to_string()
-    }
-
-    pub(crate) fn arn(&self) -> String {
-        self.cluster.name.instance_arn(&self.id).to_string()
-    }
 }
 
 pub(crate) async fn connect_acs(

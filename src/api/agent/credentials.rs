@@ -14,7 +14,7 @@ use wharfinger_orchestrator::{
 };
 
 use crate::AgentState;
-use crate::connect::ConnectedInstance;
+use crate::connected_instance::ConnectedInstance;
 
 /// Credentials that one step issues at most, so that heartbeats stay in time.
 const RENEWED_AT_ONCE: usize = 10;

@@ -6,6 +6,7 @@
 
 mod acs;
 mod connect;
+mod connected_instance;
 mod credentials;
 mod error;
 mod limits;

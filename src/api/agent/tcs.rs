@@ -17,7 +17,7 @@ use wharfinger_orchestrator::{self as orchestrator, Reporter};
 use crate::AgentState;
 use crate::acs::delivery::Pulse;
 use crate::acs::{End, stopped};
-use crate::connect::ConnectedInstance;
+use crate::connected_instance::ConnectedInstance;
 use crate::socket::AgentSocket;
 
 /// Serves the connection of an agent to its end.
