@@ -17,6 +17,7 @@ mod waiting;
 use std::sync::Arc;
 
 pub use explain::ExplainedPlacement;
+pub(crate) use launch::check_network;
 pub use launch::{
     Launch, check_expression, check_launch, check_launch_type, check_overrides, check_placement,
 };

@@ -2,6 +2,7 @@
 
 use wharfinger_base::Timestamp;
 
+use crate::capacity_strategy::is_fargate;
 use crate::error::{Error, Result};
 use crate::model::{
     AvailabilityZoneRebalancing, CapacityProviderStrategyItem, Cluster, DeploymentCircuitBreaker,
@@ -11,7 +12,6 @@ use crate::model::{
     TaskDefinition,
 };
 use crate::services::rules;
-use crate::tasks::Launch;
 
 const LATEST_PLATFORM: &str = "LATEST";
 
@@ -119,8 +119,7 @@ impl NewService {
                     AvailabilityZoneRebalancing::Disabled
                 }
             });
-        rules::check(&details, desired_count, definition)?;
-        check_providers(&details, cluster)?;
+        rules::check(&details, desired_count, definition, cluster)?;
         Ok(Service {
             id,
             cluster: cluster.id.clone(),
@@ -160,6 +159,11 @@ impl ServiceUpdate {
         if let Some(strategy) = &self.capacity_provider_strategy {
             target.capacity_provider_strategy.clone_from(strategy);
             target.launch_type = None;
+            if !is_of_fargate(target) {
+                // Only Fargate has platforms. What the request names is refused.
+                target.platform_family = None;
+                target.platform_version.clone_from(&self.platform_version);
+            }
         }
         if let Some(given) = &self.deployment_configuration {
             merge(&mut details.deployment_configuration, given);
@@ -191,18 +195,10 @@ impl ServiceUpdate {
         );
         set(&mut service.desired_count, self.desired_count.as_ref());
         complete(&mut service.details, cluster);
-        rules::check(&service.details, service.desired_count, definition)?;
-        check_providers(&service.details, cluster)?;
+        rules::check(&service.details, service.desired_count, definition, cluster)?;
         let redeploys = self.force_new_deployment || service.details.target != before;
         Ok((service, redeploys))
     }
-}
-
-/// Checks that the cluster has the capacity providers.
-fn check_providers(details: &ServiceDetails, cluster: &Cluster) -> Result<()> {
-    let target = &details.target;
-    let strategy = &target.capacity_provider_strategy;
-    Launch::of(&cluster.details, target.launch_type, strategy).map(drop)
 }
 
 fn set<T: Clone>(member: &mut T, given: Option<&T>) {
@@ -274,7 +270,7 @@ fn complete(details: &mut ServiceDetails, cluster: &Cluster) {
             target.capacity_provider_strategy.clone_from(default);
         }
     }
-    if target.launch_type == Some(LaunchType::Fargate) {
+    if is_of_fargate(target) {
         target
             .platform_version
             .get_or_insert_with(|| LATEST_PLATFORM.to_owned());
@@ -282,6 +278,13 @@ fn complete(details: &mut ServiceDetails, cluster: &Cluster) {
             .platform_family
             .get_or_insert_with(|| "Linux".to_owned());
     }
+}
+
+/// Whether tasks are launched on Fargate, by the launch type or by its capacity providers.
+fn is_of_fargate(target: &ServiceTarget) -> bool {
+    let mut providers = target.capacity_provider_strategy.iter();
+    target.launch_type == Some(LaunchType::Fargate)
+        || providers.any(|item| is_fargate(&item.capacity_provider))
 }
 
 /// Whether a repeated request would make the same service.

@@ -4,20 +4,14 @@
 
 use crate::error::{Error, Result};
 use crate::model::{
-    AvailabilityZoneRebalancing, CapacityProviderStrategyItem, Compatibility,
-    DeploymentConfiguration, DeploymentStrategy, LaunchType, NetworkMode, PlacementConstraint,
+    AvailabilityZoneRebalancing, Cluster, DeploymentConfiguration, DeploymentStrategy, LaunchType,
     PlacementConstraintType, PlacementStrategy, PlacementStrategyType, SchedulingStrategy,
     ServiceDetails, TaskDefinition, ThresholdType,
 };
-use crate::placement::{Expression, Strategies};
+use crate::tasks::{Launch, check_launch_type, check_network, check_placement};
 
 /// Most tasks of a service (Amazon ECS endpoints and quotas: 5,000; more fit here).
 const MAX_TASKS: i64 = 100_000;
-
-/// Most placement constraints and providers of a capacity provider strategy (ECS API reference,
-/// `CreateService`).
-const MAX_CONSTRAINTS: usize = 10;
-const MAX_PROVIDERS: usize = 20;
 
 /// The greatest `maximumPercent`. ECS names no limit; this one keeps products within bounds.
 const MAX_PERCENT: i32 = 10_000;
@@ -28,7 +22,8 @@ fn invalid<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::InvalidParameter(message.into()))
 }
 
-/// Checks a service with this configuration and desired count, which would run `definition`.
+/// Checks a service of the cluster with this configuration and desired count, which would run
+/// `definition`.
 ///
 /// # Errors
 /// [`Error::InvalidParameter`].
@@ -36,6 +31,7 @@ pub(crate) fn check(
     details: &ServiceDetails,
     desired: i64,
     definition: &TaskDefinition,
+    cluster: &Cluster,
 ) -> Result<()> {
     if !(0..=MAX_TASKS).contains(&desired) {
         return invalid(format!("desiredCount must be between 0 and {MAX_TASKS}."));
@@ -44,8 +40,21 @@ pub(crate) fn check(
         &details.deployment_configuration,
         details.scheduling_strategy,
     )?;
-    check_placement(details)?;
-    check_target(details, definition)?;
+    let target = &details.target;
+    let launch = Launch::of(
+        &cluster.details,
+        target.launch_type,
+        &target.capacity_provider_strategy,
+    )?;
+    if details.scheduling_strategy == SchedulingStrategy::Daemon {
+        check_daemon(details, &launch)?;
+    }
+    check_placement(
+        launch.launch_type(),
+        &details.placement_constraints,
+        &details.placement_strategy,
+    )?;
+    check_target(details, launch.launch_type(), definition)?;
     check_balance(details)
 }
 
@@ -153,141 +162,41 @@ fn check_unsupported(configuration: &DeploymentConfiguration) -> Result<()> {
     }
 }
 
-fn check_placement(details: &ServiceDetails) -> Result<()> {
-    let strategy = &details.placement_strategy;
-    if details.scheduling_strategy == SchedulingStrategy::Daemon && !strategy.is_empty() {
-        return invalid("The daemon scheduling strategy does not support placement strategies.");
-    }
-    if details.target.launch_type == Some(LaunchType::Fargate)
-        && !(strategy.is_empty() && details.placement_constraints.is_empty())
-    {
-        return invalid(
-            "Placement constraints and strategies are not supported with FARGATE launch type.",
-        );
-    }
-    if let Err(error) = Strategies::parse(strategy) {
-        return invalid(error.to_string());
-    }
-    if details.placement_constraints.len() > MAX_CONSTRAINTS {
-        return invalid(format!(
-            "At most {MAX_CONSTRAINTS} placement constraints may be specified."
-        ));
-    }
-    let daemon = details.scheduling_strategy == SchedulingStrategy::Daemon;
-    details
-        .placement_constraints
-        .iter()
-        .try_for_each(|constraint| check_constraint(constraint, daemon))
-}
-
-fn check_constraint(constraint: &PlacementConstraint, daemon: bool) -> Result<()> {
-    match (constraint.kind, constraint.expression.as_deref()) {
-        (Some(PlacementConstraintType::DistinctInstance), _) if daemon => invalid(
+fn check_daemon(details: &ServiceDetails, launch: &Launch) -> Result<()> {
+    let mut constraints = details.placement_constraints.iter();
+    let distinct = Some(PlacementConstraintType::DistinctInstance);
+    if !details.placement_strategy.is_empty() {
+        invalid("The daemon scheduling strategy does not support placement strategies.")
+    } else if constraints.any(|constraint| constraint.kind == distinct) {
+        invalid(
             "The daemon scheduling strategy does not support the distinctInstance placement \
              constraint.",
-        ),
-        (Some(PlacementConstraintType::DistinctInstance), None | Some("")) => Ok(()),
-        (Some(PlacementConstraintType::DistinctInstance), Some(_)) => {
-            invalid("Constraint of type distinctInstance cannot have an expression.")
-        }
-        (Some(PlacementConstraintType::MemberOf), Some(expression)) => {
-            match Expression::parse(expression) {
-                Ok(_) => Ok(()),
-                Err(error) => invalid(error.to_string()),
-            }
-        }
-        (Some(PlacementConstraintType::MemberOf), None) => {
-            invalid("Constraint of type memberOf must have an expression.")
-        }
-        (None, _) => invalid("A placement constraint must have a type."),
+        )
+    } else if matches!(launch, Launch::Providers(..)) {
+        invalid("The daemon scheduling strategy does not support capacity provider strategies.")
+    } else if launch.launch_type() == LaunchType::Fargate {
+        invalid("The daemon scheduling strategy does not support FARGATE launch type.")
+    } else {
+        Ok(())
     }
 }
 
-fn check_target(details: &ServiceDetails, definition: &TaskDefinition) -> Result<()> {
+/// Checks what the service's tasks are launched with. A strategy of Fargate's capacity providers
+/// launches as the launch type does.
+fn check_target(
+    details: &ServiceDetails,
+    launch_type: LaunchType,
+    definition: &TaskDefinition,
+) -> Result<()> {
     let target = &details.target;
-    let providers = &target.capacity_provider_strategy;
-    if target.launch_type.is_some() && !providers.is_empty() {
-        return invalid(
-            "Specifying both a launch type and capacity provider strategy is not supported. \
-             Remove one and try again.",
-        );
-    }
-    if details.scheduling_strategy == SchedulingStrategy::Daemon {
-        if target.launch_type == Some(LaunchType::Fargate) {
-            return invalid("The daemon scheduling strategy does not support FARGATE launch type.");
-        }
-        if !providers.is_empty() {
-            return invalid(
-                "The daemon scheduling strategy does not support capacity provider strategies.",
-            );
-        }
-    }
-    check_providers(providers)?;
-    if target.launch_type != Some(LaunchType::Fargate) && target.platform_version.is_some() {
+    if launch_type != LaunchType::Fargate && target.platform_version.is_some() {
         return invalid("The platform version must be null when specifying an EC2 launch type.");
     }
-    let needed = match target.launch_type {
-        Some(LaunchType::Ec2) => Some(Compatibility::Ec2),
-        Some(LaunchType::Fargate) => Some(Compatibility::Fargate),
-        Some(LaunchType::External) => Some(Compatibility::External),
-        Some(LaunchType::ManagedInstances) => {
-            return invalid("The launch type MANAGED_INSTANCES is not supported.");
-        }
-        None => None,
-    };
-    if let Some(needed) = needed
-        && !definition.document.compatibilities.contains(&needed)
-    {
-        return invalid(format!(
-            "Task definition does not support launch_type {needed}."
-        ));
+    if launch_type == LaunchType::ManagedInstances {
+        return invalid("The launch type MANAGED_INSTANCES is not supported.");
     }
-    let is_awsvpc = definition.document.network_mode == Some(NetworkMode::Awsvpc);
-    let network = target.network_configuration.as_ref();
-    match network.and_then(|network| network.awsvpc_configuration.as_ref()) {
-        None if is_awsvpc => invalid(
-            "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
-        ),
-        Some(_) if !is_awsvpc => invalid(
-            "Network Configuration is not valid for the given networkMode of this task definition.",
-        ),
-        Some(vpc) if vpc.subnets.is_empty() => invalid("subnets can not be empty."),
-        _ => Ok(()),
-    }
-}
-
-fn check_providers(providers: &[CapacityProviderStrategyItem]) -> Result<()> {
-    if providers.len() > MAX_PROVIDERS {
-        return invalid(format!(
-            "The specified capacity provider strategy cannot contain more than {MAX_PROVIDERS} \
-             capacity providers."
-        ));
-    }
-    let has_base = |item: &&CapacityProviderStrategyItem| item.base.unwrap_or_default() > 0;
-    if providers.iter().filter(has_base).count() > 1 {
-        return invalid(
-            "The specified capacity provider strategy cannot contain more than one capacity \
-             provider with a base.",
-        );
-    }
-    let weighs = |item: &CapacityProviderStrategyItem| item.weight.unwrap_or_default() > 0;
-    if providers.len() > 1 && !providers.iter().any(weighs) {
-        return invalid(
-            "The specified capacity provider strategy must contain at least one capacity provider \
-             with a weight greater than 0.",
-        );
-    }
-    let mut names: Vec<_> = providers
-        .iter()
-        .map(|item| &item.capacity_provider)
-        .collect();
-    names.sort_unstable();
-    if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return invalid(
-            "The specified capacity provider strategy cannot contain a capacity provider twice.",
-        );
-    }
-    Ok(())
+    check_launch_type(definition, launch_type)?;
+    check_network(definition, target.network_configuration.as_ref())
 }
 
 /// Whether tasks can be kept in balance among availability zones: the service spreads them there
@@ -329,17 +238,38 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        AccountRegion, AwsVpcConfiguration, FamilyRevision, NetworkConfiguration,
-        TaskDefinitionDocument, TaskDefinitionStatus,
+        AccountRegion, AwsVpcConfiguration, CapacityProviderStrategyItem, ClusterDetails,
+        ClusterId, ClusterName, ClusterStatus, Compatibility, FamilyRevision, NetworkConfiguration,
+        NetworkMode, PlacementConstraint, TaskDefinitionDocument, TaskDefinitionStatus,
     };
     use crate::store::services::tests::service;
 
+    fn home() -> AccountRegion {
+        AccountRegion {
+            account: "123456789012".parse().expect("an account"),
+            region: "us-east-1".parse().expect("a region"),
+        }
+    }
+
+    fn cluster() -> Cluster {
+        Cluster {
+            id: ClusterId("c".to_owned()),
+            name: ClusterName {
+                home: home(),
+                name: "c".to_owned(),
+            },
+            status: ClusterStatus::Active,
+            created_at: Timestamp::from_ms(1),
+            details: ClusterDetails {
+                capacity_providers: ["a", "b", "FARGATE"].map(str::to_owned).to_vec(),
+                ..ClusterDetails::default()
+            },
+        }
+    }
+
     fn definition(mode: NetworkMode) -> TaskDefinition {
         TaskDefinition {
-            home: AccountRegion {
-                account: "123456789012".parse().expect("an account"),
-                region: "us-east-1".parse().expect("a region"),
-            },
+            home: home(),
             name: FamilyRevision {
                 family: "web".to_owned(),
                 revision: 1,
@@ -362,7 +292,7 @@ mod tests {
     fn refusal(change: impl Fn(&mut ServiceDetails)) -> String {
         let mut details = service("s", "web").details;
         change(&mut details);
-        match check(&details, 1, &definition(NetworkMode::Bridge)) {
+        match check(&details, 1, &definition(NetworkMode::Bridge), &cluster()) {
             Ok(()) => String::new(),
             Err(error) => error.to_string(),
         }
@@ -431,7 +361,8 @@ mod tests {
             refusal(|details| details.target.network_configuration = Some(network.clone()));
         assert!(message.contains("not valid for the given networkMode"));
         let details = service("s", "web").details;
-        let error = check(&details, 1, &definition(NetworkMode::Awsvpc)).expect_err("refused");
+        let checked = check(&details, 1, &definition(NetworkMode::Awsvpc), &cluster());
+        let error = checked.expect_err("refused");
         assert!(error.to_string().contains("must be provided"));
     }
 
@@ -450,10 +381,42 @@ mod tests {
         let providers = |items: &[CapacityProviderStrategyItem]| {
             refusal(|details| details.target.capacity_provider_strategy = items.to_vec())
         };
-        assert_eq!(providers(&[item("a", 1, 0)]), "");
-        assert!(providers(&[item("a", 1, 1), item("b", 1, 1)]).contains("with a base"));
+        assert_eq!(providers(&[item("a", 1, 1)]), "");
+        assert!(providers(&[item("a", 1, 1), item("b", 1, 1)]).contains("a base"));
         assert!(providers(&[item("a", 0, 0), item("b", 0, 0)]).contains("weight"));
-        assert!(providers(&[item("a", 0, 1), item("a", 0, 1)]).contains("twice"));
+        assert!(providers(&[item("a", 0, 1), item("a", 0, 1)]).contains("duplicates"));
+    }
+
+    #[test]
+    fn a_strategy_of_fargate_is_checked_as_the_launch_type_is() {
+        let mut details = service("s", "web").details;
+        details.target.capacity_provider_strategy = vec![CapacityProviderStrategyItem {
+            capacity_provider: "FARGATE".to_owned(),
+            base: Some(0),
+            weight: Some(1),
+        }];
+        details.target.platform_version = Some("LATEST".to_owned());
+        details.target.network_configuration = Some(NetworkConfiguration {
+            awsvpc_configuration: Some(AwsVpcConfiguration {
+                subnets: vec!["subnet-1".to_owned()],
+                ..AwsVpcConfiguration::default()
+            }),
+        });
+        let mut definition = definition(NetworkMode::Awsvpc);
+        let check = |details: &ServiceDetails, definition: &TaskDefinition| {
+            let checked = check(details, 1, definition, &cluster());
+            checked.map_err(|error| error.to_string())
+        };
+        let refused = Err("Task definition does not support launch_type FARGATE.".to_owned());
+        assert_eq!(check(&details, &definition), refused);
+        definition.document.compatibilities = vec![Compatibility::Fargate];
+        assert_eq!(check(&details, &definition), Ok(()));
+        details.placement_constraints = vec![PlacementConstraint {
+            kind: Some(PlacementConstraintType::DistinctInstance),
+            expression: None,
+        }];
+        let message = "Placement constraints are not supported with FARGATE launch type.";
+        assert_eq!(check(&details, &definition), Err(message.to_owned()));
     }
 
     #[test]

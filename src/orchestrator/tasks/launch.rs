@@ -4,8 +4,8 @@ use crate::capacity_strategy::{check_strategy, is_fargate};
 use crate::error::{Error, Result};
 use crate::model::{
     CapacityProviderStrategyItem, ClusterDetails, Compatibility, EnvironmentFile, LaunchType,
-    NetworkConfiguration, NetworkMode, PlacementConstraint, PlacementStrategy, TaskDefinition,
-    TaskDefinitionStatus, TaskOverride,
+    NetworkConfiguration, NetworkMode, PlacementConstraint, PlacementConstraintType,
+    PlacementStrategy, TaskDefinition, TaskDefinitionStatus, TaskOverride,
 };
 use crate::placement::{Expression, Strategies};
 
@@ -86,6 +86,17 @@ pub fn check_launch(
         return Err(Error::Client("TaskDefinition is inactive".to_owned()));
     }
     check_launch_type(definition, launch_type)?;
+    check_network(definition, network)
+}
+
+/// Checks that a network configuration is given where the definition needs one, and only there.
+///
+/// # Errors
+/// [`Error::InvalidParameter`].
+pub(crate) fn check_network(
+    definition: &TaskDefinition,
+    network: Option<&NetworkConfiguration>,
+) -> Result<()> {
     let network = network.and_then(|network| network.awsvpc_configuration.as_ref());
     let is_awsvpc = definition.document.network_mode == Some(NetworkMode::Awsvpc);
     match (is_awsvpc, network) {
@@ -96,6 +107,7 @@ pub fn check_launch(
             "Network Configuration is not valid for the given networkMode of this task \
              definition.",
         )),
+        (true, Some(vpc)) if vpc.subnets.is_empty() => Err(refused("subnets can not be empty.")),
         _ => Ok(()),
     }
 }
@@ -148,12 +160,21 @@ pub fn check_placement(
         )));
     }
     for constraint in constraints {
-        let expression = constraint.expression.as_deref();
-        match (constraint.kind, expression) {
+        match (constraint.kind, constraint.expression.as_deref()) {
             (None, _) => return Err(refused("A placement constraint needs a type.")),
-            (Some(crate::model::PlacementConstraintType::DistinctInstance), _) => {}
-            (Some(crate::model::PlacementConstraintType::MemberOf), text) => {
-                check_expression(text.unwrap_or_default())?;
+            (Some(PlacementConstraintType::DistinctInstance), None | Some("")) => {}
+            (Some(PlacementConstraintType::DistinctInstance), Some(_)) => {
+                return Err(refused(
+                    "Constraint of type distinctInstance cannot have an expression.",
+                ));
+            }
+            (Some(PlacementConstraintType::MemberOf), None) => {
+                return Err(refused(
+                    "Constraint of type memberOf must have an expression.",
+                ));
+            }
+            (Some(PlacementConstraintType::MemberOf), Some(text)) => {
+                check_expression(text)?;
             }
         }
     }
