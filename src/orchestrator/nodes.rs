@@ -25,8 +25,8 @@ const LOADED: usize = 500;
 /// Instances that may be noted for a cluster on which nobody works.
 const MAX_NOTED: usize = 20_000;
 
-/// Clusters that are kept in memory. Those beyond that nobody works on are read again at their
-/// next use.
+/// Clusters that are kept in memory. With more, the one that was not used for longest and that
+/// nobody works on is read again at its next use.
 const MAX_CLUSTERS: usize = 256;
 
 /// The clusters in memory. Clones share them.
@@ -35,7 +35,20 @@ pub(crate) struct Nodes {
     db: Db,
     clock: Clock,
     ids: Ids,
-    clusters: Arc<Mutex<HashMap<ClusterId, Arc<NodesOfCluster>>>>,
+    clusters: Arc<Mutex<Clusters>>,
+}
+
+#[derive(Default)]
+struct Clusters {
+    by_id: HashMap<ClusterId, InMemory>,
+    /// Grows with every use.
+    uses: u64,
+}
+
+struct InMemory {
+    cluster: Arc<NodesOfCluster>,
+    /// The number of its last use.
+    used: u64,
 }
 
 /// One cluster in memory.
@@ -67,8 +80,8 @@ impl Nodes {
     pub(crate) fn note(&self, instance: &InstanceId) {
         let clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         #[expect(clippy::iter_over_hash_type, reason = "each cluster is on its own")]
-        for cluster in clusters.values() {
-            cluster.note(instance);
+        for known in clusters.by_id.values() {
+            known.cluster.note(instance);
         }
     }
 
@@ -159,22 +172,41 @@ impl Nodes {
 
     fn cluster(&self, id: &ClusterId) -> Arc<NodesOfCluster> {
         let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cluster) = clusters.get(id) {
-            return Arc::clone(cluster);
+        clusters.uses += 1;
+        let used = clusters.uses;
+        if let Some(known) = clusters.by_id.get_mut(id) {
+            known.used = used;
+            return Arc::clone(&known.cluster);
         }
-        if clusters.len() >= MAX_CLUSTERS {
-            clusters.retain(|_, cluster| Arc::strong_count(cluster) > 1);
+        if clusters.by_id.len() >= MAX_CLUSTERS {
+            clusters.drop_oldest();
         }
         let seed = u64::from_le_bytes(self.ids.bytes());
-        let made = Arc::new(NodesOfCluster {
+        let cluster = Arc::new(NodesOfCluster {
             changed: Mutex::default(),
             loaded: Arc::new(tokio::sync::Mutex::new(Loaded {
                 nodes: ClusterNodes::new(seed),
                 compared_at: None,
             })),
         });
-        clusters.insert(id.clone(), Arc::clone(&made));
-        made
+        let made = InMemory {
+            cluster: Arc::clone(&cluster),
+            used,
+        };
+        clusters.by_id.insert(id.clone(), made);
+        cluster
+    }
+}
+
+impl Clusters {
+    /// Drops the cluster that was not used for longest, of those that nobody works on.
+    fn drop_oldest(&mut self) {
+        let is_idle = |known: &InMemory| Arc::strong_count(&known.cluster) == 1;
+        let idle = self.by_id.iter().filter(|(_, known)| is_idle(known));
+        let oldest = idle.min_by_key(|(_, known)| known.used);
+        if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+            self.by_id.remove(&id);
+        }
     }
 }
 
@@ -205,5 +237,30 @@ impl NodesOfCluster {
             taken.push(id);
         }
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_cluster_more_than_fit_drops_the_one_that_was_not_used_for_longest() {
+        let db = Db::memory(crate::MIGRATIONS).expect("an index");
+        let clock = Clock::manual(Timestamp::from_ms(1));
+        let nodes = Nodes::new(db, clock, Ids::seeded(1));
+        let id = |number: usize| ClusterId(number.to_string());
+        let held = nodes.cluster(&id(0));
+        for number in 1..MAX_CLUSTERS {
+            nodes.cluster(&id(number));
+        }
+        nodes.cluster(&id(1));
+        nodes.cluster(&id(MAX_CLUSTERS));
+        let clusters = nodes.clusters.lock().expect("no panic");
+        assert_eq!(clusters.by_id.len(), MAX_CLUSTERS);
+        let missing =
+            (0..=MAX_CLUSTERS).filter(|number| !clusters.by_id.contains_key(&id(*number)));
+        assert_eq!(missing.collect::<Vec<_>>(), [2], "the first one is in use");
+        drop(held);
     }
 }
