@@ -21,7 +21,12 @@ use crate::model::{
     ServiceId, ServiceStatus, ServiceTarget, TaskDefinition, new_hex_id,
 };
 use crate::service_wake::ServiceWake;
+use crate::store::client_tokens::{self, TokenUse};
 use crate::store::{clusters, deployments, services as store, task_definitions};
+use crate::tasks::ClientToken;
+
+/// What ECS says of a request that repeats an earlier one in part only.
+const NOT_IDEMPOTENT: &str = "Creation of service was not idempotent.";
 
 /// How services are run.
 #[derive(Clone, Debug)]
@@ -66,36 +71,45 @@ impl Services {
         }
     }
 
-    /// Makes a service that is to run `definition`, and its first deployment. A request that
-    /// differs in nothing from an active service of the name returns that.
+    /// Makes a service that is to run `definition`, and its first deployment. A request with the
+    /// client token of an earlier one, or that differs in nothing from an active service of the
+    /// name, returns what that made.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] for a configuration that is not legal, or a name in use.
+    /// [`Error::InvalidParameter`] for a configuration that is not legal, a name in use, or a
+    /// client token of another request.
     pub async fn create(
         &self,
         cluster: &Cluster,
         definition: &TaskDefinition,
         new: NewService,
     ) -> Result<ServiceDescription> {
-        let service = new.into_service(cluster, definition, self.new_id(), self.clock.now())?;
+        let now = self.clock.now();
+        let token = new.token.clone();
+        let service = new.into_service(cluster, definition, self.new_id(), now)?;
         let deployment = self.deployment(&service, &service.details.target, Vec::new());
         let cluster = cluster.clone();
         let work = move |tx: &mut Tx<'_>| {
             still_active(tx, &cluster)?;
+            if let Some(token) = &token
+                && let Some(made) = made_by(tx, &cluster, token)?
+            {
+                return describe::load(tx, made);
+            }
             if let Some(old) = store::by_name(tx, &cluster.id, &service.name)? {
                 match old.status {
                     ServiceStatus::Active if change::is_same(&old, &service) => {
+                        note_token(tx, &old, token.as_ref(), now)?;
                         return describe::load(tx, old);
                     }
-                    ServiceStatus::Active => {
-                        return invalid("Creation of service was not idempotent.");
-                    }
+                    ServiceStatus::Active => return invalid(NOT_IDEMPOTENT),
                     ServiceStatus::Draining => {
                         return invalid("Unable to Start a service that is still Draining.");
                     }
                     ServiceStatus::Inactive => {}
                 }
             }
+            note_token(tx, &service, token.as_ref(), now)?;
             store::insert(tx, &service)?;
             deployments::insert(tx, &deployment)?;
             describe::load(tx, service.clone())
@@ -350,6 +364,33 @@ pub(crate) fn changed(written: bool) -> Result<()> {
     } else {
         Err(Error::Index(db::Error::Conflict))
     }
+}
+
+/// The service that an earlier request with the same client token made; `None` for a token that
+/// was not used, or whose service is gone.
+fn made_by(tx: &mut Tx<'_>, cluster: &Cluster, token: &ClientToken) -> Result<Option<Service>> {
+    match client_tokens::get(tx, &token.key(&cluster.id))? {
+        Some(used) if used.request != token.request => invalid(NOT_IDEMPOTENT),
+        Some(used) => Ok(store::by_id(tx, &ServiceId(used.result))?),
+        None => Ok(None),
+    }
+}
+
+fn note_token(
+    tx: &mut Tx<'_>,
+    service: &Service,
+    token: Option<&ClientToken>,
+    now: Timestamp,
+) -> Result<()> {
+    if let Some(token) = token {
+        let used = TokenUse {
+            request: token.request.clone(),
+            result: service.id.0.clone(),
+            created_at: now,
+        };
+        client_tokens::insert(tx, &token.key(&service.cluster), &used)?;
+    }
+    Ok(())
 }
 
 fn still_active(tx: &mut Tx<'_>, cluster: &Cluster) -> Result<()> {

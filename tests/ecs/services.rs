@@ -151,6 +151,24 @@ async fn a_name_is_used_once() {
     assert_eq!(describe(&ecs).await["status"], "ACTIVE");
 }
 
+/// A client token gives what it made, whatever became of that since.
+#[tokio::test]
+async fn a_client_token_is_used_once() {
+    let (_server, ecs) = with_cluster("c").await;
+    define(&ecs, "web").await;
+    let token = json!({"clientToken": "once"});
+    let first = create(&ecs, token.clone()).await;
+    let scale = json!({"cluster": "c", "service": "web", "desiredCount": 4});
+    ecs.ok("UpdateService", scale).await;
+    let again = create(&ecs, token).await;
+    assert_eq!(again["deployments"][0]["id"], first["deployments"][0]["id"]);
+    assert_eq!(again["desiredCount"], 4);
+    let other = request(&json!({"clientToken": "once", "desiredCount": 4}));
+    let code = "InvalidParameterException";
+    let message = "Creation of service was not idempotent.";
+    ecs.refused("CreateService", other, code, message).await;
+}
+
 #[tokio::test]
 async fn a_service_without_tasks_is_steady_and_its_deployments_complete() {
     let (_server, ecs) = with_cluster("c").await;

@@ -1,6 +1,6 @@
 //! `CreateService`, `UpdateService`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_orchestrator::identifiers::{capacity_provider_name, service_name};
@@ -10,7 +10,7 @@ use wharfinger_orchestrator::model::{
     NetworkConfiguration, PlacementConstraint, PlacementStrategy, PropagateTags,
     SchedulingStrategy, Tag, TaskDefinition, TaskDefinitionStatus,
 };
-use wharfinger_orchestrator::{NewService, ServiceUpdate, check_tags};
+use wharfinger_orchestrator::{ClientToken, NewService, ServiceUpdate, check_tags};
 
 use crate::demands::{TASKS_SERVICE, pass_role, with_tags};
 use crate::resource::{EcsResourceId, cluster_id, cluster_of, home};
@@ -22,7 +22,7 @@ use crate::{Ecs, Result, error};
 const MAX_TOKEN: usize = 36;
 
 /// Members of both requests that this server refuses, since it does not do what they request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Refused {
     load_balancers: Option<Value>,
@@ -125,7 +125,7 @@ async fn definition(cx: &Context<Ecs>, name: &str) -> Result<TaskDefinition> {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CreateService {
     cluster: Option<String>,
@@ -133,6 +133,7 @@ pub(super) struct CreateService {
     task_definition: Option<String>,
     availability_zone_rebalancing: Option<AvailabilityZoneRebalancing>,
     desired_count: Option<i64>,
+    #[serde(skip_serializing)]
     client_token: Option<String>,
     launch_type: Option<LaunchType>,
     capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
@@ -169,14 +170,25 @@ impl CreateService {
         if self.role.as_ref().is_some_and(|role| !role.is_empty()) {
             return Err(unsupported("role"));
         }
-        let is_graphic = |token: &String| token.bytes().all(|byte| (33..=126).contains(&byte));
-        let token = self.client_token.as_ref();
-        if token.is_some_and(|token| token.len() > MAX_TOKEN || !is_graphic(token)) {
+        self.refused.check()
+    }
+
+    fn token(&self) -> Result<Option<ClientToken>> {
+        let Some(token) = self.client_token.as_ref().filter(|token| !token.is_empty()) else {
+            return Ok(None);
+        };
+        let is_graphic = token.bytes().all(|byte| (33..=126).contains(&byte));
+        if !is_graphic || token.len() > MAX_TOKEN {
             return Err(error::invalid_parameter(format!(
                 "clientToken can have up to {MAX_TOKEN} characters in the range of 33 to 126."
             )));
         }
-        self.refused.check()
+        let request = serde_json::to_string(self).map_err(error::Error::internal)?;
+        Ok(Some(ClientToken {
+            operation: Self::NAME,
+            token: token.clone(),
+            request,
+        }))
     }
 }
 
@@ -201,6 +213,7 @@ impl Operation for CreateService {
         let (_, name) = self.names(cx.scope())?;
         let cluster = cx.resource().active_cluster()?;
         self.check()?;
+        let token = self.token()?;
         let Some(task_definition) = self.task_definition else {
             return Err(error::invalid_parameter("TaskDefinition can not be blank."));
         };
@@ -227,6 +240,7 @@ impl Operation for CreateService {
             enable_execute_command: self.enable_execute_command,
             tags: self.tags.unwrap_or_default(),
             created_by: cx.caller().principal_arn().to_string(),
+            token,
         };
         let services = &cx.state().orchestrator.services;
         let made = services.create(cluster, &definition, new).await?;

@@ -12,6 +12,7 @@ use crate::model::{
     TaskDefinition,
 };
 use crate::services::rules;
+use crate::tasks::ClientToken;
 
 const LATEST_PLATFORM: &str = "LATEST";
 
@@ -36,6 +37,7 @@ pub struct NewService {
     pub tags: Vec<Tag>,
     /// The ARN of the principal that makes it.
     pub created_by: String,
+    pub token: Option<ClientToken>,
 }
 
 /// Changes of a service; `None` leaves a member as it is.

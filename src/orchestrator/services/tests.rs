@@ -68,6 +68,7 @@ pub(crate) fn new_service() -> NewService {
         enable_execute_command: false,
         tags: Vec::new(),
         created_by: "me".to_owned(),
+        token: None,
     }
 }
 
@@ -144,5 +145,38 @@ async fn an_update_without_a_task_definition_keeps_the_one_of_an_update_before()
         let target = &scaled.service.details.target;
         assert_eq!(target.task_definition.as_ref(), Some(&second.name));
         assert_eq!(scaled.deployments[0].0.id, deployment);
+    }
+}
+
+#[tokio::test]
+async fn the_same_client_token_gives_the_service_that_it_made() {
+    for db in every_engine(crate::MIGRATIONS) {
+        let world = World::on(db).await;
+        let request = |request: &str| NewService {
+            token: Some(ClientToken {
+                operation: "CreateService",
+                token: "t".to_owned(),
+                request: request.to_owned(),
+            }),
+            ..new_service()
+        };
+        let made = world.create(request("r")).await.expect("a service");
+        let scale = ServiceUpdate {
+            desired_count: Some(5),
+            ..ServiceUpdate::default()
+        };
+        world.update(None, scale).await;
+        let again = world.create(request("r")).await.expect("a service");
+        assert_eq!(again.service.id, made.service.id);
+        assert_eq!(again.service.desired_count, 5);
+        let refused = world.create(request("other")).await;
+        assert_eq!(refused, invalid(NOT_IDEMPOTENT));
+        let deleted = world
+            .orchestrator
+            .services
+            .delete(&world.cluster, NAME, true);
+        deleted.await.expect("a service");
+        let again = world.create(request("r")).await.expect("a service");
+        assert_eq!(again.service.status, ServiceStatus::Draining);
     }
 }

@@ -1,7 +1,7 @@
 //! Requests for tasks.
 
 use crate::model::{
-    Cluster, DeploymentId, InstanceId, NetworkConfiguration, PlacementConstraint,
+    Cluster, ClusterId, DeploymentId, InstanceId, NetworkConfiguration, PlacementConstraint,
     PlacementStrategy, ServiceId, Tag, Task, TaskDefinition, TaskOverride,
 };
 use crate::placement::Unplaced;
@@ -23,6 +23,16 @@ pub struct ClientToken {
     pub operation: &'static str,
     pub token: String,
     pub request: String,
+}
+
+impl ClientToken {
+    pub(crate) fn key(&self, cluster: &ClusterId) -> TokenKey {
+        TokenKey {
+            cluster: cluster.clone(),
+            operation: self.operation,
+            token: self.token.clone(),
+        }
+    }
 }
 
 /// The state of a service that a request was decided on. Tasks are started only while the service
@@ -75,11 +85,7 @@ impl StartTasks {
 
     pub(super) fn token_key(&self) -> Option<TokenKey> {
         let token = self.token.as_ref()?;
-        Some(TokenKey {
-            cluster: self.cluster.id.clone(),
-            operation: token.operation,
-            token: token.token.clone(),
-        })
+        Some(token.key(&self.cluster.id))
     }
 
     pub(super) fn count(&self) -> usize {

@@ -236,5 +236,6 @@ fn new_service(is_daemon: bool, dice: &mut Dice) -> NewService {
         enable_execute_command: false,
         tags: Vec::new(),
         created_by: "me".to_owned(),
+        token: None,
     }
 }
