@@ -71,6 +71,7 @@ CREATE TABLE tasks (
     -- Copies of what the details have, for decisions about services with many tasks.
     started_at      BIGINT,
     health          TEXT,
+    capacity_provider TEXT,
     -- Whether the end of the task was considered by a decision about its service.
     is_considered   BIGINT NOT NULL DEFAULT 0,
     version         BIGINT NOT NULL,
@@ -80,8 +81,9 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_by_cluster ON tasks (cluster_id, desired_status, task_id, last_status, launch_type);
 -- With task_group, so that counting the groups of an instance reads no row.
 CREATE INDEX tasks_by_instance ON tasks (instance_id, last_status, task_group, task_id);
--- With the deployment, so that counting the tasks of a service reads no row.
-CREATE INDEX tasks_by_service ON tasks (service_id, last_status, deployment_id, task_id);
+-- With all that decisions about a service read of its tasks, so that they read no row.
+CREATE INDEX tasks_by_service ON tasks (service_id, last_status, deployment_id, version, desired_status, instance_id, started_at,
+    protected_until, health, capacity_provider, task_id);
 CREATE INDEX tasks_to_consider ON tasks (service_id, task_id) WHERE is_considered = 0 AND last_status = 'STOPPED';
 CREATE INDEX tasks_by_family ON tasks (cluster_id, family, task_id);
 CREATE INDEX tasks_by_starter ON tasks (cluster_id, started_by, task_id);

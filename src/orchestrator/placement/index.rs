@@ -54,6 +54,7 @@ pub struct Wanted {
 pub struct ClusterNodes {
     slots: Slots,
     fargate_instances: usize,
+    generation: u64,
     /// Each with the number of its last use.
     rankings: HashMap<Arc<Wanted>, (Ranking, u64)>,
     /// Grows with each use of a ranking.
@@ -67,20 +68,34 @@ impl ClusterNodes {
         Self {
             slots: Slots::default(),
             fargate_instances: 0,
+            generation: seed,
             rankings: HashMap::new(),
             uses: 0,
             random: seed,
         }
     }
 
+    /// A number that another one follows when an instance comes, goes, or changes in anything but
+    /// its tasks. Clusters with other seeds have others.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Takes over a snapshot of an instance.
     pub fn put(&mut self, node: Node) {
+        let is_same = |known: &Node| {
+            known.agent_connected == node.agent_connected && known.is_statically_equal(&node)
+        };
+        if !self.get(&node.id).is_some_and(is_same) {
+            self.generation = self.generation.wrapping_add(1);
+        }
         self.forget_kind(&node.id);
         self.fargate_instances += usize::from(node.is_fargate);
         self.slots.put(node);
     }
 
     pub fn remove(&mut self, id: &InstanceId) {
+        self.generation = self.generation.wrapping_add(1);
         self.forget_kind(id);
         self.slots.remove(id);
     }

@@ -63,7 +63,7 @@ pub(super) fn write(
     changes: &[Change],
     now: Timestamp,
 ) -> Result<Option<Written>> {
-    if !services::has_version(tx, &rows.service.id, rows.service.version)? {
+    if services::version(tx, &rows.service.id)? != Some(rows.service.version) {
         return Ok(None);
     }
     let mut writing = Writing {

@@ -5,13 +5,14 @@ use wharfinger_db::Tx;
 
 use crate::deployment::{Change, Event, step};
 use crate::error::Result;
-use crate::model::ServiceId;
+use crate::model::{ClusterId, ServiceId};
 use crate::nodes::Nodes;
 use crate::reconcile::changes::{self, has_lately};
 use crate::reconcile::service_view::ServiceRows;
 use crate::reconcile::starts;
 use crate::services::Services;
 use crate::store;
+use crate::store::service_tasks::TasksState;
 use crate::tasks::Tasks;
 
 /// When to look at the service again if nothing happens before.
@@ -26,6 +27,40 @@ pub(super) enum Next {
     Unplaced,
 }
 
+/// What was found at a look that had nothing to do. The decision is pure: it has nothing to do
+/// again while none of this has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Idle {
+    cluster: ClusterId,
+    facts: Facts,
+    /// When it was looked at, and when time alone changes the decision.
+    at: Timestamp,
+    until: Option<Timestamp>,
+}
+
+/// What changes with everything that a decision about replicas knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Facts {
+    /// The version of the service, which grows with changes of its deployments too.
+    version: i64,
+    tasks: TasksState,
+    /// The generation of the instances.
+    instances: u64,
+}
+
+/// What came of a look.
+pub(super) struct Look {
+    pub(super) next: Next,
+    /// Where there was nothing to do.
+    pub(super) idle: Option<Idle>,
+}
+
+impl From<Next> for Look {
+    fn from(next: Next) -> Self {
+        Self { next, idle: None }
+    }
+}
+
 /// Works on services.
 pub(super) struct ServicePass<'a> {
     pub(super) services: &'a Services,
@@ -35,26 +70,48 @@ pub(super) struct ServicePass<'a> {
 
 impl ServicePass<'_> {
     /// Decides about the service and carries the decision out. `may_start` tells whether starts are
-    /// tried, which is futile right after one found no instance.
+    /// tried, which is futile right after one found no instance. `idle` is what the last look found
+    /// if it had nothing to do.
     pub(super) async fn run(
         &self,
         id: &ServiceId,
         may_start: bool,
+        idle: Option<Idle>,
         now: Timestamp,
-    ) -> Result<Next> {
+    ) -> Result<Look> {
+        if let Some(idle) = idle
+            && self.is_still_idle(id, &idle, now).await?
+        {
+            return Ok(Look {
+                next: idle.until.map_or(Next::Later, Next::At),
+                idle: Some(idle),
+            });
+        }
         let load = {
             let id = id.clone();
             move |tx: &mut Tx<'_>| ServiceRows::load(tx, &id)
         };
         let Some(rows) = self.services.db.read(load).await? else {
-            return Ok(Next::Later);
+            return Ok(Next::Later.into());
         };
         let daemon_groups = self.daemon_groups(&rows).await?;
-        let view = {
+        let (view, instances) = {
             let (_, loaded) = self.nodes.lock(&rows.service.cluster).await?;
-            rows.view(&self.services.settings, &loaded.nodes, &daemon_groups)
+            let view = rows.view(&self.services.settings, &loaded.nodes, &daemon_groups);
+            (view, loaded.nodes.generation())
         };
         let mut plan = step(&view, now);
+        // Constraints of daemons may be about the tasks of an instance.
+        let idle = (plan.changes.is_empty() && !rows.is_daemon()).then(|| Idle {
+            cluster: rows.service.cluster.clone(),
+            facts: Facts {
+                version: rows.service.version,
+                tasks: rows.tasks_state(),
+                instances,
+            },
+            at: now,
+            until: plan.next,
+        });
         let is_start =
             |change: &Change| matches!(change, Change::Start { .. } | Change::StartOn(_));
         if !may_start {
@@ -63,7 +120,7 @@ impl ServicePass<'_> {
         self.mute(&rows, &mut plan.changes, now).await?;
         let next = plan.next.map_or(Next::Later, Next::At);
         if plan.changes.is_empty() {
-            return Ok(next);
+            return Ok(Look { next, idle });
         }
         let written = {
             let (services, rows, changes) =
@@ -73,7 +130,7 @@ impl ServicePass<'_> {
         };
         let Some(written) = written else {
             // Somebody else changed the service.
-            return Ok(Next::Now);
+            return Ok(Next::Now.into());
         };
         self.tasks.wake_agents(&written.instances);
         let starts = starts::carry_out(
@@ -85,12 +142,34 @@ impl ServicePass<'_> {
             now,
         );
         let starts = starts.await?;
-        Ok(if starts.is_unplaced && starts.started == 0 {
+        let next = if starts.is_unplaced && starts.started == 0 {
             Next::Unplaced
         } else {
             // What was written may bring the next decision, such as the steady state.
             Next::Now
-        })
+        };
+        Ok(next.into())
+    }
+
+    /// Whether all is as it was when there was nothing to do, which costs little however many tasks
+    /// the service has.
+    async fn is_still_idle(&self, id: &ServiceId, idle: &Idle, now: Timestamp) -> Result<bool> {
+        if now < idle.at || idle.until.is_some_and(|until| now >= until) {
+            return Ok(false);
+        }
+        let id = id.clone();
+        let read = move |tx: &mut Tx<'_>| -> Result<_> {
+            let version = store::services::version(tx, &id)?;
+            Ok((version, store::service_tasks::state(tx, &id)?))
+        };
+        let (version, tasks) = self.services.db.read(read).await?;
+        let (_, loaded) = self.nodes.lock(&idle.cluster).await?;
+        let facts = version.map(|version| Facts {
+            version,
+            tasks,
+            instances: loaded.nodes.generation(),
+        });
+        Ok(facts == Some(idle.facts))
     }
 
     /// Leaves out events that the service had lately.

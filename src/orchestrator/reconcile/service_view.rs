@@ -19,7 +19,7 @@ use crate::model::{
 };
 use crate::placement::{ClusterNodes, LaunchKind, Needs, Node, Refusal, Strategies};
 use crate::services::{ServiceSettings, history, rules};
-use crate::store::service_tasks::{StoppedTask, UnfinishedTask};
+use crate::store::service_tasks::{StoppedTask, TasksState, UnfinishedTask};
 use crate::store::{clusters, deployments, service_tasks, services, task_definitions};
 
 /// Stopped tasks that one decision considers.
@@ -84,6 +84,15 @@ impl ServiceRows {
 
     pub(super) fn is_daemon(&self) -> bool {
         self.service.details.scheduling_strategy == SchedulingStrategy::Daemon
+    }
+
+    /// The state of the tasks, as [`service_tasks::state`] reads it.
+    pub(super) fn tasks_state(&self) -> TasksState {
+        TasksState {
+            unfinished: i64::try_from(self.tasks.len()).unwrap_or(i64::MAX),
+            versions: self.tasks.iter().map(|task| task.version).sum(),
+            has_stopped: !self.stopped.is_empty(),
+        }
     }
 
     pub(super) fn rollback_to(&self) -> Option<&Deployment> {
@@ -180,17 +189,17 @@ impl ServiceRows {
     }
 
     /// The instances that matter, and the place of each in the list.
-    fn instances(
-        &self,
-        nodes: &ClusterNodes,
+    fn instances<'a>(
+        &'a self,
+        nodes: &'a ClusterNodes,
         daemon_groups: &[String],
-    ) -> (Vec<InstanceFacts>, HashMap<InstanceId, usize>) {
+    ) -> (Vec<InstanceFacts>, HashMap<&'a InstanceId, usize>) {
         let needs = self.daemon_needs(nodes);
         let group = self.group();
         let mut places = HashMap::new();
         let mut instances = Vec::new();
         for node in nodes.nodes().filter(|node| self.may_use(node)) {
-            places.insert(node.id.clone(), instances.len());
+            places.insert(&node.id, instances.len());
             let is_other =
                 |other: &str| other != group && !daemon_groups.iter().any(|one| one == other);
             let fits = needs
@@ -217,7 +226,7 @@ impl ServiceRows {
         // An instance that is not known any more.
         for id in self.tasks.iter().filter_map(|task| task.instance.as_ref()) {
             if !places.contains_key(id) {
-                places.insert(id.clone(), instances.len());
+                places.insert(id, instances.len());
                 instances.push(InstanceFacts {
                     id: id.clone(),
                     zone: None,

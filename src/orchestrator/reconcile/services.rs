@@ -10,7 +10,7 @@ use wharfinger_reconcile::{Pass, Reconciler, Wake};
 use crate::error::Result;
 use crate::model::ServiceId;
 use crate::nodes::Nodes;
-use crate::reconcile::service::{Next, ServicePass};
+use crate::reconcile::service::{Idle, Next, ServicePass};
 use crate::services::Services;
 use crate::store::services as store;
 use crate::tasks::Tasks;
@@ -46,6 +46,8 @@ pub struct ServiceReconciler {
     unplaced: BTreeMap<ServiceId, Timestamp>,
     /// Until when hints do not bring a look at services with many tasks.
     resting: BTreeMap<ServiceId, Timestamp>,
+    /// What the last look found at services that had nothing to do.
+    idle: BTreeMap<ServiceId, Idle>,
 }
 
 impl ServiceReconciler {
@@ -59,6 +61,7 @@ impl ServiceReconciler {
             due: BTreeMap::new(),
             unplaced: BTreeMap::new(),
             resting: BTreeMap::new(),
+            idle: BTreeMap::new(),
         }
     }
 
@@ -84,6 +87,7 @@ impl ServiceReconciler {
             .is_none_or(|at| now.since(at) >= ALL_REST || at > now);
         if period_is_over || (self.all_again && rested) {
             found.extend(self.all().await?);
+            self.idle.retain(|id, _| found.contains(id));
             self.all_at = Some(now);
             self.all_again = false;
         }
@@ -122,13 +126,18 @@ impl ServiceReconciler {
             nodes: &self.nodes,
         };
         let begun = self.services.clock.now();
-        let outcome = pass.run(id, may_start, now).await;
+        let idle = self.idle.remove(id);
+        let outcome = pass.run(id, may_start, idle, now).await;
         let took = self.services.clock.now().since(begun);
         if took >= LONG_LOOK {
             let until = now.plus(took.saturating_mul(REST_FACTOR + 1));
             self.resting.insert(id.clone(), until);
         }
-        match outcome {
+        let next = outcome.map(|look| {
+            self.idle.extend(look.idle.map(|idle| (id.clone(), idle)));
+            look.next
+        });
+        match next {
             Ok(Next::Now) => {
                 self.due.insert(id.clone(), now);
                 true

@@ -98,13 +98,6 @@ struct Strategy {
     capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
 }
 
-/// What is read of the `details` of tasks.
-#[derive(Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Placed {
-    capacity_provider: Option<String>,
-}
-
 /// Whether a service or a task of the cluster that has not ended uses the capacity provider.
 pub(crate) fn uses_capacity_provider(
     tx: &mut Tx<'_>,
@@ -123,14 +116,11 @@ pub(crate) fn uses_capacity_provider(
     if of_services.contains(&true) {
         return Ok(true);
     }
-    let of_tasks = tx.query(
-        "SELECT details FROM tasks WHERE cluster_id = ?1 AND desired_status IN ('RUNNING', \
-         'STOPPED') AND last_status <> 'STOPPED'",
-        params![&cluster.0],
-        |row| {
-            let placed: Placed = from_document(row.text(0))?;
-            Ok(placed.capacity_provider.as_deref() == Some(provider))
-        },
+    let of_tasks = tx.query_optional(
+        "SELECT 1 FROM tasks WHERE cluster_id = ?1 AND desired_status IN ('RUNNING', 'STOPPED')
+         AND last_status <> 'STOPPED' AND capacity_provider = ?2 LIMIT 1",
+        params![&cluster.0, provider],
+        |_| Ok(()),
     )?;
-    Ok(of_tasks.contains(&true))
+    Ok(of_tasks.is_some())
 }

@@ -80,14 +80,13 @@ pub(crate) fn raise_version(tx: &mut Tx<'_>, id: &ServiceId, version: i64) -> db
     Ok(changed == 1)
 }
 
-/// Whether the service still has this version.
-pub(crate) fn has_version(tx: &mut Tx<'_>, id: &ServiceId, version: i64) -> db::Result<bool> {
-    let found = tx.query_optional(
+/// The version of a service.
+pub(crate) fn version(tx: &mut Tx<'_>, id: &ServiceId) -> db::Result<Option<i64>> {
+    tx.query_optional(
         "SELECT version FROM services WHERE service_id = ?1",
         params![&id.0],
         |row| Ok(row.integer(0)),
-    )?;
-    Ok(found == Some(version))
+    )
 }
 
 /// The newest service of this name, also an inactive one.
@@ -217,7 +216,7 @@ pub(crate) mod tests {
                 one.desired_count = 5;
                 assert!(update(tx, &one)?);
                 assert!(!update(tx, &one)?);
-                assert!(has_version(tx, &one.id, 2)? && !has_version(tx, &one.id, 1)?);
+                assert_eq!(version(tx, &one.id)?, Some(2));
                 one.version = 2;
                 assert_eq!(by_id(tx, &one.id)?.as_ref(), Some(&one));
                 assert!(raise_version(tx, &one.id, 2)? && !raise_version(tx, &one.id, 2)?);

@@ -65,9 +65,9 @@ pub(crate) fn insert(tx: &mut Tx<'_>, task: &Task) -> db::Result<()> {
     tx.execute(
         "INSERT INTO tasks (task_id, cluster_id, instance_id, service_id, deployment_id, family, \
          revision, task_group, started_by, launch_type, last_status, desired_status, created_at, \
-         stopped_at, protected_until, version, details, started_at, health)
+         stopped_at, protected_until, version, details, started_at, health, capacity_provider)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-         ?19)",
+         ?19, ?20)",
         params![
             &task.id.0,
             &task.cluster.0,
@@ -87,7 +87,8 @@ pub(crate) fn insert(tx: &mut Tx<'_>, task: &Task) -> db::Result<()> {
             task.version,
             document(&task.details)?,
             task.details.started_at,
-            task.details.health_status.map(HealthStatus::as_str)
+            task.details.health_status.map(HealthStatus::as_str),
+            task.details.capacity_provider.as_ref()
         ],
     )?;
     Ok(())
@@ -127,12 +128,6 @@ pub(crate) fn delete(tx: &mut Tx<'_>, id: &TaskId) -> db::Result<()> {
 pub(crate) fn by_id(tx: &mut Tx<'_>, id: &TaskId) -> db::Result<Option<Task>> {
     let sql = select_tasks!("WHERE task_id = ?1");
     tx.query_optional(sql, params![&id.0], read)
-}
-
-/// The tasks of a service that did not stop yet.
-pub(crate) fn of_service(tx: &mut Tx<'_>, service: &ServiceId) -> db::Result<Vec<Task>> {
-    let sql = select_unfinished!("service_id = ?1", "ORDER BY task_id");
-    tx.query(sql, params![&service.0], read)
 }
 
 /// Up to `limit` tasks of a service that stopped at `since` or later.
@@ -303,13 +298,13 @@ pub(crate) fn page(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use wharfinger_db::testing::every_engine;
 
     use super::*;
     use crate::model::{LaunchType, TaskDetails, TaskStatus};
 
-    fn task(id: &str) -> Task {
+    pub(crate) fn task(id: &str) -> Task {
         Task {
             id: TaskId(id.to_owned()),
             cluster: ClusterId("c".to_owned()),
@@ -381,9 +376,8 @@ mod tests {
                 let [first, second, third] = tasks;
 
                 let instance = InstanceId("i".to_owned());
-                let both = [first, second.clone()];
+                let both = [first, second];
                 assert_eq!(of_instance(tx, &instance)?, both);
-                assert_eq!(of_service(tx, &service)?, [second]);
                 let since = Timestamp::from_ms(7);
                 let stopped = stopped_of_service(tx, &service, since, 5)?;
                 assert_eq!(stopped, [third]);

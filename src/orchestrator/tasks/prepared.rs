@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wharfinger_db::{self as db, Db, Tx};
 
 use crate::error::{Error, Result};
-use crate::model::{DesiredStatus, LaunchType};
+use crate::model::LaunchType;
 use crate::placement::{LaunchKind, Needs, Strategies};
 use crate::store;
 use crate::tasks::launch::Launch;
@@ -57,22 +57,21 @@ impl Prepared {
         };
         let request = Arc::clone(&prepared.request);
         if matches!(request.launch, Launch::Providers(LaunchType::Ec2, _)) {
-            let (cluster, service) = (request.cluster.id.clone(), request.service.clone());
+            let cluster = request.cluster.id.clone();
+            let of_service = request.service.clone().zip(request.deployment.clone());
             let read = move |tx: &mut Tx<'_>| -> db::Result<_> {
                 let waiting = store::tasks::count_waiting(tx, &cluster, MAX_PROVISIONING)?;
-                let tasks = service.as_ref().map(|id| store::tasks::of_service(tx, id));
-                Ok((waiting, tasks.transpose()?.unwrap_or_default()))
+                let counts = match &of_service {
+                    Some((service, deployment)) => {
+                        store::service_tasks::by_provider(tx, service, deployment)?
+                    }
+                    None => BTreeMap::new(),
+                };
+                Ok((waiting, counts))
             };
-            let (waiting, tasks) = db.read(read).await?;
-            let deployment = request.deployment.clone();
+            let (waiting, counts) = db.read(read).await?;
             prepared.may_wait = MAX_PROVISIONING.saturating_sub(waiting);
-            for task in tasks {
-                let counts =
-                    task.desired_status == DesiredStatus::Running && task.deployment == deployment;
-                if let (true, Some(provider)) = (counts, task.details.capacity_provider) {
-                    *prepared.provider_counts.entry(provider).or_default() += 1;
-                }
-            }
+            prepared.provider_counts = counts;
         }
         Ok(prepared)
     }
