@@ -74,6 +74,7 @@ impl Context {
                 runtime_name: namespace.runtime_name.clone(),
                 runtime_id: Some(id),
                 address: seen.addresses.get(&network).cloned(),
+                has_ended: false,
             },
             pid: seen.pid,
         })

@@ -78,6 +78,9 @@ pub(crate) struct NamespaceRecord {
     pub(crate) runtime_id: Option<String>,
     #[serde(default)]
     pub(crate) address: Option<String>,
+    /// Whether it ended before the task: its address may be given to another one then.
+    #[serde(default)]
+    pub(crate) has_ended: bool,
 }
 
 impl TaskRecord {
@@ -106,6 +109,7 @@ impl TaskRecord {
             runtime_name: container_name(&task, "network", &suffix()),
             runtime_id: None,
             address: None,
+            has_ended: false,
         });
         Self {
             desired: task.desired_status,
@@ -133,7 +137,13 @@ impl TaskRecord {
         TaskView {
             desired: self.desired,
             containers: containers.collect(),
+            has_lost_namespace: self.namespace.as_ref().is_some_and(|one| one.has_ended),
         }
+    }
+
+    /// The id in the runtime of the container that holds the network namespace.
+    pub(crate) fn namespace_id(&self) -> Option<String> {
+        self.namespace.as_ref()?.runtime_id.clone()
     }
 
     /// The name of the container with this id in the runtime.

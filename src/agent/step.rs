@@ -95,7 +95,10 @@ fn stop_cause(plan: &TaskPlan, view: &TaskView) -> Option<StopCause> {
         let state = view.containers.get(&one.name)?.state;
         Some((one, state))
     });
-    let mut cause = None;
+    // The container that holds the namespace is as essential as any.
+    let mut cause = view
+        .has_lost_namespace
+        .then_some(StopCause::EssentialExited);
     for (container, state) in states {
         match state {
             ContainerState::Failed => return Some(StopCause::FailedToStart),

@@ -55,6 +55,8 @@ enum Outcome {
     Stopped(String, Result<Inspection, String>),
     /// `None` for a container that is not there any more.
     Inspected(String, Option<Inspection>),
+    /// The same of the container that holds the network namespace.
+    InspectedNamespace(Option<Inspection>),
     /// The control plane knows this report, or will never take it.
     Submitted(Value),
 }
@@ -178,6 +180,10 @@ impl TaskRun {
                 self.apply(Outcome::Inspected(name, seen));
             }
         }
+        if let Some(id) = self.record.namespace_id() {
+            let seen = self.context.inspect(&id).await;
+            self.apply(Outcome::InspectedNamespace(seen));
+        }
         self.attend_again().await;
     }
 
@@ -193,6 +199,12 @@ impl TaskRun {
             self.record.task.execution_role_credentials = Some(credentials);
         }
         self.roles.set(&self.record.task);
+        let namespace = self.record.namespace_id();
+        if let Some(id) = namespace
+            && (messages.look_at_all || messages.changed.contains(&id))
+        {
+            self.look_at_namespace(id);
+        }
         let changed = messages.changed.iter();
         let changed = changed.filter_map(|id| self.record.container_of(id));
         let mut names: Vec<String> = changed.map(ToOwned::to_owned).collect();

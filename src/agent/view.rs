@@ -12,6 +12,8 @@ pub(crate) struct TaskView {
     pub(crate) desired: DesiredStatus,
     /// Each container of the plan, by name.
     pub(crate) containers: BTreeMap<String, ContainerView>,
+    /// Whether the container that holds the network namespace has ended.
+    pub(crate) has_lost_namespace: bool,
 }
 
 /// A container as it stands.

@@ -121,6 +121,15 @@ impl Bench {
         let mut found = listed.filter(|one| one.labels[labels::CONTAINER_NAME] == name);
         found.next().expect("a container").id
     }
+
+    /// The id of the container that holds the network namespace: it has no name in the task.
+    async fn namespace_id(&self) -> String {
+        let label = format!("{}={ARN}", labels::TASK_ARN);
+        let listed = self.runtime.list(&label).await.expect("listed");
+        let mut listed = listed.into_iter();
+        let found = listed.find(|one| !one.labels.contains_key(labels::CONTAINER_NAME));
+        found.expect("a container").id
+    }
 }
 
 fn container(name: &str, script: &str) -> Container {
@@ -139,6 +148,13 @@ fn task(containers: Vec<Container>) -> Task {
         arn: ARN.to_owned(),
         containers,
         ..Task::default()
+    }
+}
+
+fn awsvpc_task() -> Task {
+    Task {
+        network_mode: Some("awsvpc".to_owned()),
+        ..task(vec![container("web", "wait")])
     }
 }
 
@@ -162,6 +178,33 @@ async fn a_task_is_reported_running_and_stopped() {
     let stopped = bench.status("STOPPED").await;
     assert_eq!(stopped["reason"], "Essential container in task exited");
     assert_eq!(by_name(&stopped, "web")["exitCode"], 3);
+}
+
+#[tokio::test]
+async fn a_task_ends_with_its_network_namespace() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    engine.accept(awsvpc_task()).await.expect("stored");
+    bench.status("RUNNING").await;
+    bench.runtime.end(&bench.namespace_id().await, 137);
+    let stopped = bench.status("STOPPED").await;
+    assert_eq!(stopped["reason"], "Essential container in task exited");
+    assert_eq!(by_name(&stopped, "web")["exitCode"], 143);
+}
+
+#[tokio::test]
+async fn a_restarted_agent_finds_that_a_network_namespace_ended() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    engine.accept(awsvpc_task()).await.expect("stored");
+    bench.status("RUNNING").await;
+    for handle in engine.tasks.lock().values() {
+        handle.run.abort();
+    }
+    let namespace = bench.namespace_id().await;
+    bench.runtime.remove(&namespace).await.expect("removed");
+    let _again = bench.engine().await;
+    bench.status("STOPPED").await;
 }
 
 #[tokio::test]

@@ -72,6 +72,13 @@ impl TaskRun {
         });
     }
 
+    /// Looks at the container that holds the network namespace.
+    pub(super) fn look_at_namespace(&mut self, id: String) {
+        let context = Arc::clone(&self.context);
+        self.under_way
+            .spawn(async move { Outcome::InspectedNamespace(context.inspect(&id).await) });
+    }
+
     fn pull(&mut self, name: &str) {
         let task = self.record.task.clone();
         let container = task.containers.iter().find(|one| one.name == name).cloned();

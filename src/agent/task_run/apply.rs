@@ -69,6 +69,11 @@ impl TaskRun {
                 }
             }
             Outcome::Inspected(name, seen) => self.see(&name, seen, now),
+            Outcome::InspectedNamespace(seen) => {
+                if let Some(namespace) = &mut self.record.namespace {
+                    namespace.has_ended |= !seen.is_some_and(|seen| seen.running);
+                }
+            }
             Outcome::Submitted(body) => {
                 self.submitting = false;
                 self.record.reported = Some(body);
