@@ -44,6 +44,15 @@ impl SecretRef {
         Ok(Self { names, home })
     }
 
+    /// Names this secret and no other, not even one that is made again under its name.
+    #[must_use]
+    pub fn of(secret: &StoredSecret) -> Self {
+        Self {
+            names: vec![(secret.name.clone(), Some(secret.suffix.clone()))],
+            home: secret.home.clone(),
+        }
+    }
+
     pub fn home(&self) -> &SecretsHome {
         &self.home
     }
@@ -118,6 +127,12 @@ mod tests {
                 assert!(found.names().any(|one| one == name), "{text}");
             }
         }
+        let successor = StoredSecret {
+            suffix: "d4E5f6".to_owned(),
+            ..secret("db")
+        };
+        let found = SecretRef::of(&secret("db"));
+        assert!(found.means(&secret("db")) && !found.means(&successor));
         let other = "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-zzzzzz";
         assert!(
             !SecretRef::parse(&home(), other)

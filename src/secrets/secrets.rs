@@ -123,11 +123,14 @@ impl Secrets {
         self.db.get(move |tx| find(tx, &secret, now)).await
     }
 
-    /// The versions of a secret.
+    /// The versions of a secret; none of one that is gone, even if another has its name now.
     pub async fn versions(&self, secret: &StoredSecret) -> Result<Vec<SecretVersion>> {
-        let (home, name) = (secret.home.clone(), secret.name.clone());
-        let found = self.db.read(move |tx| store::versions(tx, &home, &name));
-        Ok(found.await?)
+        let (reference, now) = (SecretRef::of(secret), self.clock.now());
+        let work = move |tx: &mut Tx<'_>| match find(tx, &reference, now)? {
+            Some(secret) => Ok(store::versions(tx, &secret.home, &secret.name)?),
+            None => Ok(Vec::new()),
+        };
+        self.db.read::<_, _, Error>(work).await
     }
 
     /// A version of a secret with its value.
@@ -160,9 +163,9 @@ impl Secrets {
 
     /// Records the day of a read, once a day.
     async fn note_access(&self, secret: &StoredSecret, today: Timestamp) -> Result<()> {
-        let (home, name) = (secret.home.clone(), secret.name.clone());
+        let (reference, now) = (SecretRef::of(secret), self.clock.now());
         let work = move |tx: &mut Tx<'_>| {
-            if let Some(mut secret) = store::by_name(tx, &home, &name)? {
+            if let Some(mut secret) = find(tx, &reference, now)? {
                 secret.details.accessed_at = Some(today);
                 store::update(tx, &secret)?;
             }
@@ -326,6 +329,7 @@ fn day_ms() -> i64 {
     i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// The secret that is meant, also one that is marked for deletion, unless its time is over.
 fn find(tx: &mut Tx<'_>, secret: &SecretRef, now: Timestamp) -> Result<Option<StoredSecret>> {
     for name in secret.names() {
         let found = store::by_name(tx, secret.home(), name)?;

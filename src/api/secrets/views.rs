@@ -7,7 +7,7 @@ use wharfinger_api_core::RequestScope;
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_base::Timestamp;
 use wharfinger_iam::Resource;
-use wharfinger_secrets::SecretsHome;
+use wharfinger_secrets::{Error, SecretsHome, StoredSecret};
 
 /// The account and region of a request.
 pub(super) fn home(scope: &RequestScope) -> SecretsHome {
@@ -35,6 +35,8 @@ pub struct StoredResource {
     /// `None` for actions that policies allow on `*` only.
     pub(super) arn: Option<Arn>,
     pub(super) tags: Vec<(String, String)>,
+    /// The secret, if it is one and exists.
+    pub(super) secret: Option<StoredSecret>,
 }
 
 impl StoredResource {
@@ -47,7 +49,17 @@ impl StoredResource {
             account: home.account,
             arn,
             tags: tags.unwrap_or_default().into_iter().collect(),
+            secret: None,
         }
+    }
+
+    /// The secret that the decision was about. What is done goes to this one, and not to another
+    /// that has its name by now.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSecret`].
+    pub(super) fn secret(&self) -> Result<&StoredSecret, Error> {
+        self.secret.as_ref().ok_or(Error::NoSuchSecret)
     }
 }
 

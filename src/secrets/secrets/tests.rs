@@ -203,3 +203,29 @@ async fn secrets_are_listed_by_age_both_ways() {
         }
     }
 }
+
+/// What was allowed on a secret is not done to one that is made under its name in the meantime.
+#[tokio::test]
+async fn a_secret_that_was_found_is_not_its_successor() {
+    for (secrets, _) in operations() {
+        let make = async |text: &str| {
+            let details = SecretDetails::default();
+            let first = Some(value(text, None));
+            let made = secrets.create(&home(), "db", details, first).await;
+            made.expect("made").0
+        };
+        let first = make("one").await;
+        let found = SecretRef::of(&first);
+        assert!(secrets.value(&found, VersionQuery::default()).await.is_ok());
+        secrets.delete(&found, None).await.expect("deleted");
+        make("two").await;
+        let gone = Error::NoSuchSecret;
+        let read = secrets.value(&found, VersionQuery::default()).await;
+        assert_eq!(read.err(), Some(gone.clone()));
+        let put = secrets.put(&found, value("three", None)).await;
+        assert_eq!(put.err(), Some(gone.clone()));
+        let deleted = secrets.delete(&found, None).await;
+        assert_eq!(deleted.err(), Some(gone));
+        assert_eq!(secrets.versions(&first).await, Ok(Vec::new()));
+    }
+}

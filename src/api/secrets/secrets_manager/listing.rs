@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_base::{PageToken, Timestamp};
-use wharfinger_secrets::{SecretRef, StoredSecret};
+use wharfinger_secrets::StoredSecret;
 
 use crate::secrets_manager::secrets::SecretView;
 use crate::secrets_manager::{Result, SecretId, SecretsManager, error};
@@ -210,9 +210,7 @@ impl Operation for ListSecretVersionIds {
 
     async fn run(self, cx: &Context<SecretsManager>) -> Result<ListSecretVersionIdsOutput> {
         let secrets = &cx.state().secrets;
-        let secret = SecretRef::parse(&home(cx.scope()), &self.secret_id)?;
-        let secret = secrets.find(&secret).await?;
-        let secret = secret.ok_or(wharfinger_secrets::Error::NoSuchSecret)?;
+        let secret = cx.resource().secret()?;
         let arn = secret.arn().to_string();
         let after = match &self.next_token {
             None => String::new(),
@@ -228,7 +226,7 @@ impl Operation for ListSecretVersionIds {
         let deprecated = self.include_deprecated == Some(true);
         let limit = self.max_results.unwrap_or(DEFAULT_ITEMS);
         // A secret has few versions, sorted by their identifiers.
-        let versions = secrets.versions(&secret).await?.into_iter();
+        let versions = secrets.versions(secret).await?.into_iter();
         let versions = versions
             .filter(|version| version.id > after && (deprecated || !version.stages.is_empty()));
         let rows = versions.take(limit + 1).collect();
@@ -244,7 +242,7 @@ impl Operation for ListSecretVersionIds {
                 .next
                 .map(|last| PageToken::encode(Self::NAME, &[&arn, &last])),
             arn,
-            name: secret.name,
+            name: secret.name.clone(),
         })
     }
 }

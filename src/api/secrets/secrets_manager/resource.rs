@@ -31,8 +31,11 @@ impl SecretId {
             }
             Self::Secret(reference) => match secrets.find(reference).await? {
                 Some(secret) => {
-                    let (arn, tags) = (secret.arn(), secret.details.tags);
-                    StoredResource::of(&secret.home, Some(arn), Some(tags))
+                    let (arn, tags) = (secret.arn(), secret.details.tags.clone());
+                    StoredResource {
+                        secret: Some(secret.clone()),
+                        ..StoredResource::of(&secret.home, Some(arn), Some(tags))
+                    }
                 }
                 None => StoredResource::of(reference.home(), Some(reference.shown_arn()), None),
             },

@@ -145,7 +145,7 @@ impl Operation for UpdateSecret {
                 details.kms_key_id = Some(key.clone()).filter(|key| !key.is_empty());
             }
         };
-        let secret = SecretRef::parse(&home(cx.scope()), &self.secret_id)?;
+        let secret = SecretRef::of(cx.resource().secret()?);
         let (secret, version) = cx.state().secrets.update(&secret, change, version).await?;
         Ok(SecretOutput::of(&secret, version))
     }
@@ -222,11 +222,9 @@ impl Operation for DescribeSecret {
 
     async fn run(self, cx: &Context<SecretsManager>) -> Result<SecretView> {
         let secrets = &cx.state().secrets;
-        let secret = SecretRef::parse(&home(cx.scope()), &self.secret_id)?;
-        let secret = secrets.find(&secret).await?;
-        let secret = secret.ok_or(wharfinger_secrets::Error::NoSuchSecret)?;
-        let versions = secrets.versions(&secret).await?;
-        let mut view = SecretView::of(secret);
+        let secret = cx.resource().secret()?;
+        let versions = secrets.versions(secret).await?;
+        let mut view = SecretView::of(secret.clone());
         view.version_ids_to_stages = Some(SecretView::stages(versions));
         Ok(view)
     }
@@ -287,7 +285,7 @@ impl Operation for DeleteSecret {
 
     async fn run(self, cx: &Context<SecretsManager>) -> Result<DeleteSecretOutput> {
         let window = self.window()?;
-        let secret = SecretRef::parse(&home(cx.scope()), &self.secret_id)?;
+        let secret = SecretRef::of(cx.resource().secret()?);
         let deleted = cx.state().secrets.delete(&secret, window).await?;
         Ok(DeleteSecretOutput {
             arn: deleted.arn().to_string(),
@@ -314,7 +312,7 @@ impl Operation for RestoreSecret {
     }
 
     async fn run(self, cx: &Context<SecretsManager>) -> Result<SecretOutput> {
-        let secret = SecretRef::parse(&home(cx.scope()), &self.secret_id)?;
+        let secret = SecretRef::of(cx.resource().secret()?);
         let restored = cx.state().secrets.restore(&secret).await?;
         Ok(SecretOutput::of(&restored, None))
     }

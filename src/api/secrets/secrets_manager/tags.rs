@@ -7,7 +7,6 @@ use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_secrets::{SecretDetails, SecretRef};
 
 use crate::secrets_manager::{Result, SecretId, SecretsManager, error};
-use crate::views::home;
 
 /// `Tag` of the service model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,7 +86,7 @@ impl Operation for TagResource {
     async fn run(self, cx: &Context<SecretsManager>) -> Result<Nothing> {
         let tags = map(Some(&self.tags))?;
         let change = move |details: &mut SecretDetails| details.tags.extend(tags.clone());
-        let secret = SecretRef::parse(&home(cx.scope()), &self.secret_id)?;
+        let secret = SecretRef::of(cx.resource().secret()?);
         cx.state().secrets.update(&secret, change, None).await?;
         Ok(Nothing {})
     }
@@ -120,7 +119,7 @@ impl Operation for UntagResource {
         let change = move |details: &mut SecretDetails| {
             details.tags.retain(|key, _| !keys.contains(key));
         };
-        let secret = SecretRef::parse(&home(cx.scope()), &self.secret_id)?;
+        let secret = SecretRef::of(cx.resource().secret()?);
         cx.state().secrets.update(&secret, change, None).await?;
         Ok(Nothing {})
     }

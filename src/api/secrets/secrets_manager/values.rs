@@ -9,7 +9,7 @@ use wharfinger_base::Secret;
 use wharfinger_secrets::{NewVersion, SecretRef, SecretValue, VersionQuery};
 
 use crate::secrets_manager::{Result, SecretId, SecretsManager, error};
-use crate::views::{Seconds, home};
+use crate::views::Seconds;
 
 /// The version that a request brings: one value at most.
 pub(super) fn new_version(
@@ -76,7 +76,7 @@ impl Operation for GetSecretValue {
     }
 
     async fn run(self, cx: &Context<SecretsManager>) -> Result<GetSecretValueOutput> {
-        let secret = SecretRef::parse(&home(cx.scope()), &self.secret_id)?;
+        let secret = SecretRef::of(cx.resource().secret()?);
         let query = VersionQuery {
             id: self.version_id,
             stage: self.version_stage,
@@ -140,7 +140,7 @@ impl Operation for PutSecretValue {
         let version = version.ok_or_else(|| {
             error::invalid_parameter("You must provide either SecretString or SecretBinary.")
         })?;
-        let secret = SecretRef::parse(&home(cx.scope()), &self.secret_id)?;
+        let secret = SecretRef::of(cx.resource().secret()?);
         let (secret, version) = cx.state().secrets.put(&secret, version).await?;
         Ok(PutSecretValueOutput {
             arn: secret.arn().to_string(),
