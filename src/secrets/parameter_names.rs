@@ -25,10 +25,24 @@ pub enum Selector {
 pub struct ParameterRef {
     pub home: SecretsHome,
     pub name: String,
+    /// The name that the parameter may have instead: an ARN does not say whether its only level
+    /// starts with a slash.
+    other_name: Option<String>,
     pub selector: Selector,
 }
 
 impl ParameterRef {
+    /// The newest version of the parameter of this name.
+    #[must_use]
+    pub fn named(home: &SecretsHome, name: &str) -> Self {
+        Self {
+            home: home.clone(),
+            name: name.to_owned(),
+            other_name: None,
+            selector: Selector::Newest,
+        }
+    }
+
     /// Parses `name`, `name:version`, `name:label`, and an ARN of any of these.
     ///
     /// # Errors
@@ -46,9 +60,7 @@ impl ParameterRef {
         };
         let (name, selector) = rest.split_once(':').unwrap_or((&rest, ""));
         // The ARN of a name without hierarchy has a slash that the name lacks.
-        let flat = name
-            .strip_prefix('/')
-            .filter(|flat| is_arn && !flat.contains('/'));
+        let flat = same_arn(name).filter(|_| is_arn);
         let digits = !selector.is_empty() && selector.bytes().all(|byte| byte.is_ascii_digit());
         let selector = match selector {
             "" => Selector::Newest,
@@ -57,15 +69,36 @@ impl ParameterRef {
         };
         Ok(Self {
             home: home.clone(),
-            name: flat.unwrap_or(name).to_owned(),
+            other_name: flat.as_ref().map(|_| name.to_owned()),
+            name: flat.unwrap_or_else(|| name.to_owned()),
             selector,
         })
+    }
+
+    /// The names that the parameter can have, in the order in which they are looked up.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name)
+            .chain(&self.other_name)
+            .map(String::as_str)
     }
 
     /// The ARN of the parameter, whether it exists or not.
     pub fn arn(&self) -> Arn {
         parameter_arn(&self.home, &self.name)
     }
+}
+
+/// The other name with the same ARN: `db` and `/db` have one.
+pub(crate) fn same_arn(name: &str) -> Option<String> {
+    let flat = name.strip_prefix('/');
+    let only_level = flat.unwrap_or(name);
+    if only_level.contains('/') {
+        return None;
+    }
+    Some(match flat {
+        Some(flat) => flat.to_owned(),
+        None => format!("/{name}"),
+    })
 }
 
 /// Checks the name of a new parameter.
@@ -137,6 +170,13 @@ mod tests {
             parse("db:live"),
             ("db".to_owned(), Selector::Label("live".to_owned()))
         );
+        let names = |text: &str| -> Vec<String> {
+            let found = ParameterRef::parse(&home(), text).expect("a name");
+            found.names().map(str::to_owned).collect()
+        };
+        assert_eq!(names(&format!("{arn}/db:2")), ["db", "/db"]);
+        assert_eq!(names(&format!("{arn}/a/b")), ["/a/b"]);
+        assert_eq!(names("/db"), ["/db"]);
         assert_eq!(parse(&format!("{arn}/db")).0, "db");
         assert_eq!(parse(&format!("{arn}/a/b")).0, "/a/b");
         assert_eq!(parse(&format!("{arn}/a/b:7")).1, Selector::Version(7));

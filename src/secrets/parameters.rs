@@ -12,7 +12,7 @@ use wharfinger_iam::SecretSeal;
 use crate::Result;
 use crate::error::Error;
 use crate::model::{Parameter, ParameterDetails, ParameterType, SecretsHome, parameter_arn};
-use crate::parameter_names::{ParameterRef, Selector, check_name};
+use crate::parameter_names::{ParameterRef, Selector, check_name, same_arn};
 use crate::store::parameters::{self as store, StoredParameter};
 
 /// The largest values in bytes. Source: Systems Manager quotas.
@@ -84,7 +84,10 @@ impl Parameters {
             let (last, tags) = match head {
                 Some(_) if !new.overwrite => return Err(Error::ParameterExists),
                 Some((last, tags)) => (last, tags),
-                None => (0, new.tags.clone()),
+                None => {
+                    check_arn_is_free(tx, &home, &new.name)?;
+                    (0, new.tags.clone())
+                }
             };
             let before = store::version(tx, &home, &new.name, last)?;
             let kind = new.kind.or(before.as_ref().map(|before| before.kind));
@@ -130,22 +133,17 @@ impl Parameters {
     pub async fn get(&self, parameter: &ParameterRef) -> Result<Parameter> {
         let reference = parameter.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let ParameterRef {
-                home,
-                name,
-                selector,
-            } = &reference;
-            let head = store::head(tx, home, name)?;
-            let (last, _) = head.ok_or_else(|| Error::NoSuchParameter(name.clone()))?;
-            let (version, shown) = match selector {
+            let home = &reference.home;
+            let (name, last) = existing(tx, &reference)?;
+            let (version, shown) = match &reference.selector {
                 Selector::Newest => (last, last.to_string()),
                 Selector::Version(version) => (*version, version.to_string()),
                 // No label is ever attached here, and versions count from 1.
                 Selector::Label(label) => (0, label.clone()),
             };
-            let found = store::version(tx, home, name, version)?;
-            found.ok_or_else(|| Error::NoSuchParameterVersion {
-                name: name.clone(),
+            let found = store::version(tx, home, &name, version)?;
+            found.ok_or(Error::NoSuchParameterVersion {
+                name,
                 version: shown,
             })
         };
@@ -163,16 +161,16 @@ impl Parameters {
         after: i64,
         limit: usize,
     ) -> Result<Page<Parameter, i64>> {
-        let ParameterRef { home, name, .. } = parameter.clone();
-        let of = home.clone();
+        let reference = parameter.clone();
         let work = move |tx: &mut Tx<'_>| {
-            let head = store::head(tx, &home, &name)?;
-            head.ok_or_else(|| Error::NoSuchParameter(name.clone()))?;
-            Ok::<_, Error>(store::history(tx, &home, &name, after, limit + 1)?)
+            let home = &reference.home;
+            let (name, _) = existing(tx, &reference)?;
+            Ok::<_, Error>(store::history(tx, home, &name, after, limit + 1)?)
         };
         let rows = self.db.read(work).await?;
         let page = Page::of(rows, limit, |one| one.version);
-        let items = page.items.into_iter().map(|one| self.opened(&of, one));
+        let home = &parameter.home;
+        let items = page.items.into_iter().map(|one| self.opened(home, one));
         Ok(Page {
             items: items.collect::<Result<_>>()?,
             next: page.next,
@@ -203,14 +201,10 @@ impl Parameters {
     }
 
     /// The tags of a parameter; `None` for one that does not exist.
-    pub async fn tags(
-        &self,
-        home: &SecretsHome,
-        name: &str,
-    ) -> Result<Option<BTreeMap<String, String>>> {
-        let (home, name) = (home.clone(), name.to_owned());
-        let head = self.db.get(move |tx| store::head(tx, &home, &name)).await?;
-        Ok(head.map(|(_, tags)| tags))
+    pub async fn tags(&self, parameter: &ParameterRef) -> Result<Option<BTreeMap<String, String>>> {
+        let reference = parameter.clone();
+        let found = self.db.get(move |tx| find(tx, &reference)).await?;
+        Ok(found.map(|(_, _, tags)| tags))
     }
 
     /// Changes the tags of a parameter.
@@ -270,13 +264,47 @@ impl Parameters {
     }
 }
 
+/// A parameter's name, last version and tags.
+type Found = (String, i64, BTreeMap<String, String>);
+
 fn invalid<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::InvalidParameter(message.into()))
 }
 
+/// The name, last version and tags of the parameter that is meant.
+fn find(tx: &mut Tx<'_>, parameter: &ParameterRef) -> Result<Option<Found>> {
+    for name in parameter.names() {
+        if let Some((last, tags)) = store::head(tx, &parameter.home, name)? {
+            return Ok(Some((name.to_owned(), last, tags)));
+        }
+    }
+    Ok(None)
+}
+
+/// The name and last version of the parameter that is meant.
+fn existing(tx: &mut Tx<'_>, parameter: &ParameterRef) -> Result<(String, i64)> {
+    let missing = || Error::NoSuchParameter(parameter.name.clone());
+    let (name, last, _) = find(tx, parameter)?.ok_or_else(missing)?;
+    Ok((name, last))
+}
+
+/// Checks that no other parameter has the ARN of a new one: policies and tasks could not tell them
+/// apart.
+fn check_arn_is_free(tx: &mut Tx<'_>, home: &SecretsHome, name: &str) -> Result<()> {
+    let Some(other) = same_arn(name) else {
+        return Ok(());
+    };
+    match store::head(tx, home, &other)? {
+        None => Ok(()),
+        Some(_) => invalid(format!(
+            "Parameter name: {name} has the same ARN as the parameter {other}."
+        )),
+    }
+}
+
 /// What a value is bound to.
 fn belongs_to(home: &SecretsHome, name: &str, version: i64) -> String {
-    // Two names can have one ARN, `a` and `/a`; a value belongs to one of them.
+    // Two names can have one ARN, `a` and `/a`, and a value belongs to one of them.
     format!("{} {name} {version}", parameter_arn(home, name))
 }
 
@@ -427,6 +455,33 @@ mod tests {
             let name = ParameterRef::parse(&home(), "a").expect("a name");
             let page = parameters.history(&name, 100, 50).await.expect("a page");
             assert_eq!(page.items.len(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_parameter_is_found_by_its_arn_which_is_its_own() {
+        for parameters in operations() {
+            let taken = |name: &str| {
+                let other = name.strip_prefix('/').unwrap_or("/db").to_owned();
+                Err(Error::InvalidParameter(format!(
+                    "Parameter name: {name} has the same ARN as the parameter {other}."
+                )))
+            };
+            for (name, same) in [("/db", "db"), ("db", "/db")] {
+                let put = parameters.put(&home(), new(name, name)).await;
+                assert_eq!(put.map(|put| put.0), Ok(1));
+                let arn = ParameterRef::named(&home(), name).arn();
+                assert_eq!(read(&parameters, arn.as_str()).await.as_deref(), Ok(name));
+                assert!(read(&parameters, same).await.is_err());
+                let whole = ParameterRef::parse(&home(), arn.as_str()).expect("an ARN");
+                assert!(parameters.tags(&whole).await.expect("read").is_some());
+                let history = parameters.history(&whole, 0, 9).await.expect("a page");
+                assert_eq!(history.items.len(), 1);
+                let refused = parameters.put(&home(), new(same, "x")).await;
+                assert_eq!(refused.map(|put| put.0), taken(same));
+                let deleted = parameters.delete(&home(), vec![name.to_owned()]).await;
+                assert_eq!(deleted.map(|deleted| deleted.len()), Ok(1));
+            }
         }
     }
 

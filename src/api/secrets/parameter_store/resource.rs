@@ -24,18 +24,14 @@ impl ParameterId {
 
     /// A parameter or a path by its plain name.
     pub(super) fn named(scope: &RequestScope, name: &str) -> Self {
-        Self::Parameter(ParameterRef {
-            home: home(scope),
-            name: name.to_owned(),
-            selector: Selector::Newest,
-        })
+        Self::Parameter(ParameterRef::named(&home(scope), name))
     }
 
     pub(super) async fn load(&self, parameters: &Parameters) -> Result<StoredResource> {
         Ok(match self {
             Self::All(home) => StoredResource::of(home, None, None),
             Self::Parameter(reference) => {
-                let tags = parameters.tags(&reference.home, &reference.name).await?;
+                let tags = parameters.tags(reference).await?;
                 StoredResource::of(&reference.home, Some(reference.arn()), tags)
             }
         })

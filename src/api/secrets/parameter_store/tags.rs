@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
-use wharfinger_secrets::Error as DomainError;
+use wharfinger_secrets::{Error as DomainError, ParameterRef};
 
 use crate::parameter_store::{Error, ParameterId, ParameterStore, Result, error};
 use crate::views::home;
@@ -162,11 +162,8 @@ impl Operation for ListTagsForResource {
 
     async fn run(self, cx: &Context<ParameterStore>) -> Result<ListTagsForResourceOutput> {
         check_type(&self.resource_type)?;
-        let tags = cx
-            .state()
-            .parameters
-            .tags(&home(cx.scope()), &self.resource_id)
-            .await?;
+        let named = ParameterRef::named(&home(cx.scope()), &self.resource_id);
+        let tags = cx.state().parameters.tags(&named).await?;
         let tags = tags.ok_or_else(error::resource_id)?;
         Ok(ListTagsForResourceOutput {
             tag_list: tags
