@@ -235,7 +235,8 @@ impl Assignments {
         Ok(self.db.get::<_, _, db::Error>(read).await?)
     }
 
-    /// Those of the tasks that the instance still has, with their definitions.
+    /// Those of the tasks that the instance still has, with their definitions. A task without its
+    /// definition cannot be run, and is stopped.
     pub async fn tasks(
         &self,
         home: &AccountRegion,
@@ -244,19 +245,27 @@ impl Assignments {
     ) -> Result<Vec<TaskToRun>> {
         let (home, instance, ids) = (home.clone(), instance.clone(), ids.to_vec());
         let definitions = Arc::clone(&self.definitions);
-        let read = move |tx: &mut Tx<'_>| -> Result<Vec<TaskToRun>> {
-            let mut found = Vec::with_capacity(ids.len());
+        let read = move |tx: &mut Tx<'_>| -> Result<(Vec<TaskToRun>, Vec<Task>)> {
+            let (mut found, mut undefined) = (Vec::with_capacity(ids.len()), Vec::new());
             for id in &ids {
                 let task = store::tasks::by_id(tx, id)?;
                 let Some(task) = task.filter(|task| is_of(task, &instance)) else {
                     continue;
                 };
-                let definition = definition_of(tx, &definitions, &home, &task)?;
-                found.push(TaskToRun { task, definition });
+                match definition_of(tx, &definitions, &home, &task)? {
+                    Some(definition) => found.push(TaskToRun { task, definition }),
+                    None => undefined.push(task),
+                }
             }
-            Ok(found)
+            Ok((found, undefined))
         };
-        self.db.get(read).await
+        let (found, undefined) = self.db.get(read).await?;
+        for task in undefined {
+            let reason = format!("The task definition {} is missing.", task.definition);
+            tracing::warn!(task = task.id.0, reason, "a task cannot be run");
+            self.fail(&task.id, &reason).await?;
+        }
+        Ok(found)
     }
 }
 
@@ -264,27 +273,23 @@ fn is_of(task: &Task, instance: &InstanceId) -> bool {
     task.instance.as_ref() == Some(instance)
 }
 
-/// The definition of a task, which exists for as long as the task does.
+/// The definition of a task. It exists for as long as the task does, but for damage to the index.
 fn definition_of(
     tx: &mut Tx<'_>,
     known: &Cache<DefinitionKey, Arc<TaskDefinition>>,
     home: &AccountRegion,
     task: &Task,
-) -> Result<Arc<TaskDefinition>> {
+) -> Result<Option<Arc<TaskDefinition>>> {
     let key = (home.clone(), task.definition.clone());
     if let Some(definition) = known.get(&key) {
-        return Ok(definition);
+        return Ok(Some(definition));
     }
     let found = store::task_definitions::by_name(tx, home, &task.definition)?;
-    let missing = || {
-        db::Error::other(format!(
-            "the task definition {} is missing",
-            task.definition
-        ))
-    };
-    let definition = Arc::new(found.ok_or_else(missing)?);
-    known.insert(key, Arc::clone(&definition));
-    Ok(definition)
+    let found = found.map(Arc::new);
+    if let Some(definition) = &found {
+        known.insert(key, Arc::clone(definition));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

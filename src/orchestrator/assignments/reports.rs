@@ -118,9 +118,11 @@ impl Assignments {
         let (home, definitions) = (cluster.name.home.clone(), Arc::clone(&self.definitions));
         let change = move |tx: &mut Tx<'_>, task: &Task| {
             let definition = definition_of(tx, &definitions, &home, task)?;
-            let containers = &definition.document.container_definitions;
+            let containers = definition
+                .iter()
+                .flat_map(|one| &one.document.container_definitions);
             let is_essential = |name: &str| {
-                let mut containers = containers.iter();
+                let mut containers = containers.clone();
                 let found = containers.find(|one| one.name.as_deref() == Some(name));
                 found.is_some_and(|one| one.essential.unwrap_or(true))
             };

@@ -307,6 +307,41 @@ async fn an_agent_waits_for_what_it_was_not_told() {
     }
 }
 
+/// Such a task must not end the connections of its agent again and again.
+#[tokio::test]
+async fn a_task_without_its_definition_is_stopped_and_the_others_run() {
+    let world = World::new(Db::memory(crate::MIGRATIONS).expect("an index")).await;
+    let (id, mut broken) = (world.task("t1").await, task("t2", &world.instance));
+    broken.definition.revision = 2;
+    let stored = broken.clone();
+    let work = move |tx: &mut Tx<'_>| store::tasks::insert(tx, &stored);
+    let inserted = world.db.write::<_, _, db::Error>(work).await;
+    inserted.expect("inserted");
+    let health = vec![("web".to_owned(), crate::model::HealthStatus::Healthy)];
+    let reported = world.assignments.report_health(
+        &world.cluster,
+        &broken.id,
+        Reporter::Instance(&world.instance),
+        health,
+    );
+    reported.await.expect("taken");
+    let (home, ids) = (&world.cluster.name.home, [broken.id.clone(), id.clone()]);
+    let found = world.assignments.tasks(home, &world.instance, &ids).await;
+    let found = found.expect("read");
+    let found: Vec<_> = found.iter().map(|found| &found.task.id).collect();
+    assert_eq!(found, [&id]);
+    let stopped = world.stored(&broken.id).await;
+    assert_eq!(stopped.last_status, TaskStatus::Stopped);
+    assert_eq!(
+        stopped.details.stopped_reason.as_deref(),
+        Some("The task definition web:2 is missing.")
+    );
+    assert_eq!(
+        stopped.details.stop_code,
+        Some(TaskStopCode::TaskFailedToStart)
+    );
+}
+
 #[tokio::test]
 async fn a_session_connects_its_instance_and_wakes_for_other_servers_changes() {
     for db in every_engine(crate::MIGRATIONS) {
