@@ -144,29 +144,27 @@ pub(crate) fn lost(
     Some(changed)
 }
 
-/// The task with the health of its containers, by name; `None` where nothing changes. A task is
-/// healthy if all its essential containers with a health check are.
+/// The task with the health of its containers, by name; `None` where nothing changes. A task is as
+/// healthy as the worst of the containers that count: the essential ones with a health check,
+/// whether they are among those that are reported or not.
 #[must_use]
 pub(crate) fn apply_health(
     task: &Task,
     health: &[(String, HealthStatus)],
-    is_essential: impl Fn(&str) -> bool,
+    counts: impl Fn(&str) -> bool,
 ) -> Option<Task> {
     if task.last_status == TaskStatus::Stopped {
         return None;
     }
     let mut changed = task.clone();
-    let containers = &mut changed.details.containers;
     let mut of_task = None;
-    for container in containers {
-        let name = container.name.clone().unwrap_or_default();
-        let reported = health.iter().find(|(of, _)| *of == name);
-        let Some((_, status)) = reported else {
-            continue;
-        };
-        container.health_status = Some(*status);
-        if is_essential(&name) {
-            of_task = Some(worse(of_task, *status));
+    for container in &mut changed.details.containers {
+        let name = container.name.as_deref().unwrap_or_default();
+        if let Some((_, status)) = health.iter().find(|(of, _)| of == name) {
+            container.health_status = Some(*status);
+        }
+        if let Some(status) = container.health_status.filter(|_| counts(name)) {
+            of_task = Some(worse(of_task, status));
         }
     }
     changed.details.health_status = of_task.or(changed.details.health_status);

@@ -121,12 +121,12 @@ impl Assignments {
             let containers = definition
                 .iter()
                 .flat_map(|one| &one.document.container_definitions);
-            let is_essential = |name: &str| {
+            let counts = |name: &str| {
                 let mut containers = containers.clone();
                 let found = containers.find(|one| one.name.as_deref() == Some(name));
-                found.is_some_and(|one| one.essential.unwrap_or(true))
+                found.is_some_and(|one| one.essential.unwrap_or(true) && one.health_check.is_some())
             };
-            Ok(state_change::apply_health(task, &health, is_essential))
+            Ok(state_change::apply_health(task, &health, counts))
         };
         self.change(cluster, id, reporter, change).await
     }

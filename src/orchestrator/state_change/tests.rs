@@ -208,6 +208,25 @@ fn a_task_is_as_healthy_as_its_essential_containers() {
 }
 
 #[test]
+fn a_report_of_some_containers_leaves_the_health_of_the_others() {
+    let (good, bad) = (HealthStatus::Healthy, HealthStatus::Unhealthy);
+    let mut task = running();
+    for container in &mut task.details.containers {
+        container.health_status = Some(HealthStatus::Unknown);
+    }
+    let mut report = |name: &str, status, expected| {
+        let changed = apply_health(&task, &[(name.to_owned(), status)], |_| true);
+        task = changed.expect("a change");
+        assert_eq!(task.details.health_status, Some(expected), "{name}");
+    };
+    report("web", good, HealthStatus::Unknown);
+    report("log", bad, bad);
+    report("web", HealthStatus::Unknown, bad);
+    report("web", good, bad);
+    report("log", good, good);
+}
+
+#[test]
 fn a_lost_task_keeps_an_earlier_reason() {
     let reason = "Host EC2 (instance i-1) terminated.";
     let code = Some(TaskStopCode::TerminationNotice);
