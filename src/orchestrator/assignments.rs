@@ -267,6 +267,11 @@ impl Assignments {
         }
         Ok(found)
     }
+
+    /// Forgets the task definitions that are kept in memory, because all data was deleted.
+    pub(crate) fn forget_definitions(&self) {
+        self.definitions.clear();
+    }
 }
 
 fn is_of(task: &Task, instance: &InstanceId) -> bool {

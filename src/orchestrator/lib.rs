@@ -156,7 +156,9 @@ impl Orchestrator {
     /// Deletes everything of all accounts, for development servers. Agents see that their instances
     /// are gone.
     pub async fn reset(&self) -> Result<(), Error> {
-        Ok(self.db.write(store::reset::everything).await?)
+        self.db.write(store::reset::everything).await?;
+        self.assignments.forget_definitions();
+        Ok(())
     }
 }
 

@@ -396,6 +396,26 @@ async fn health_comes_over_telemetry() {
     tcs.next("AckPublishMetric").await;
 }
 
+/// Revisions count from 1 again after the reset of a development server.
+#[tokio::test]
+async fn payloads_after_a_reset_have_the_new_task_definitions() {
+    let server = TestServer::dev().await;
+    let ecs = Ecs::of(&server.aws());
+    for image in ["old", "new"] {
+        ecs.ok("CreateCluster", json!({"clusterName": "web"})).await;
+        let container = json!({"name": "main", "image": image, "memory": 64});
+        let definition = json!({"family": "sleep", "containerDefinitions": [container]});
+        ecs.ok("RegisterTaskDefinition", definition).await;
+        let agent = TestAgent::register(&ecs, "web").await;
+        let mut acs = agent.acs().await;
+        run(&agent, 1).await;
+        let payload = acs.payload().await;
+        assert_eq!(payload["tasks"][0]["containers"][0]["image"], image);
+        let reset = server.client().post("/_wharfinger/reset", "").await;
+        assert_eq!(reset.status, StatusCode::OK);
+    }
+}
+
 #[tokio::test]
 async fn endpoints_are_named_by_the_host_that_the_agent_used() {
     let (server, agent) = with_agent().await;
