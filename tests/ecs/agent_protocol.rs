@@ -396,6 +396,18 @@ async fn health_comes_over_telemetry() {
     tcs.next("AckPublishMetric").await;
 }
 
+#[tokio::test]
+async fn telemetry_of_a_deregistered_instance_ends() {
+    let (_server, agent) = with_agent().await;
+    let mut tcs = agent.tcs().await;
+    let request = json!({"cluster": "web", "containerInstance": agent.instance});
+    agent.ecs.ok("DeregisterContainerInstance", request).await;
+    // At the next heartbeat.
+    let close = tcs.closed_within(Duration::from_secs(100)).await;
+    let reason = close.expect("a close frame").reason;
+    assert_eq!(reason, "the container instance was deregistered");
+}
+
 /// Revisions count from 1 again after the reset of a development server.
 #[tokio::test]
 async fn payloads_after_a_reset_have_the_new_task_definitions() {

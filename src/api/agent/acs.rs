@@ -26,8 +26,8 @@ use crate::credentials::Roles;
 use crate::socket::{AgentSocket, SocketError};
 
 /// A connection is ended after this long, so that the agent signs in again: Amazon's agent does so
-/// by itself every 30 to 35 minutes.
-const MAX_AGE: Duration = Duration::from_mins(45);
+/// by itself every 30 to 35 minutes. The same holds for telemetry.
+pub(crate) const MAX_AGE: Duration = Duration::from_mins(45);
 
 /// The pause before a task is built again that failed for a reason of the server.
 const RETRY: Duration = Duration::from_secs(5);

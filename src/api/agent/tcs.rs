@@ -16,7 +16,7 @@ use wharfinger_orchestrator::{self as orchestrator, Reporter};
 
 use crate::AgentState;
 use crate::acs::delivery::Pulse;
-use crate::acs::{End, stopped};
+use crate::acs::{End, MAX_AGE, stopped};
 use crate::connected_instance::ConnectedInstance;
 use crate::socket::AgentSocket;
 
@@ -55,7 +55,8 @@ impl Tcs {
         let mut stop = self.state.stop.subscribe();
         let session = &self.state.telemetry_sessions;
         let session = session.begin(&self.instance.id, self.state.clock.now());
-        let mut pulse = Pulse::new(Instant::now(), HEARTBEAT_INTERVAL, SILENCE);
+        let now = Instant::now();
+        let (mut pulse, expires_at) = (Pulse::new(now, HEARTBEAT_INTERVAL, SILENCE), now + MAX_AGE);
         loop {
             tokio::select! {
                 frame = self.socket.next() => {
@@ -67,12 +68,19 @@ impl Tcs {
                 }
                 _ = session.event() => return Err(End::Replaced),
                 () = stopped(&mut stop) => return Err(End::Stopping),
-                () = sleep_until(pulse.next()) => {
+                () = sleep_until(pulse.next().min(expires_at)) => {
                     let now = Instant::now();
                     if pulse.is_silent(now) {
                         return Err(End::Silent);
                     }
+                    if now >= expires_at {
+                        return Err(End::Expired);
+                    }
                     if pulse.beats(now) {
+                        let assignments = &self.state.orchestrator.assignments;
+                        if !assignments.is_registered(&self.instance.id).await? {
+                            return Err(End::Inactive);
+                        }
                         let heartbeat = Heartbeat { healthy: Some(true) };
                         self.send(&ServerMessage::Heartbeat(heartbeat)).await?;
                         // Agents do not acknowledge heartbeats here, and may have nothing to say.
