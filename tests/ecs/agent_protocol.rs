@@ -265,6 +265,22 @@ async fn only_the_registrant_or_an_administrator_connects_and_reports() {
     let denied = other.call("SubmitTaskStateChange", report.clone()).await;
     assert_eq!(denied.code(), "AccessDeniedException");
     assert_eq!(agent.task(&task).await["lastStatus"], "PENDING");
+    let administers = |instances: &str| {
+        let statements = json!([
+            {"Effect": "Allow", "Action": "ecs:Submit*", "Resource": "*"},
+            {"Effect": "Allow", "Action": "ecs:UpdateContainerAgent", "Resource": instances},
+        ]);
+        json!({"Version": "2012-10-17", "Statement": statements}).to_string()
+    };
+    let elsewhere = user("elsewhere", &administers(&arn("container-instance/api/*")));
+    let running = json!({"cluster": "web", "task": task, "status": "RUNNING"});
+    let denied = elsewhere
+        .call("SubmitTaskStateChange", running.clone())
+        .await;
+    assert_eq!(denied.code(), "AccessDeniedException");
+    let here = user("here", &administers(&agent.instance));
+    here.ok("SubmitTaskStateChange", running).await;
+    assert_eq!(agent.task(&task).await["lastStatus"], "RUNNING");
     let administrator = user("admin", &allow("ecs:*", "*"));
     administrator.ok("SubmitTaskStateChange", report).await;
     assert_eq!(agent.task(&task).await["lastStatus"], "STOPPED");
