@@ -29,6 +29,7 @@ pub(crate) use error::InvalidTaskDefinition;
 use error::{Checked, refuse};
 pub(crate) use reference::TaskDefinitionName;
 pub(crate) use secrets::secret_provider;
+pub(crate) use sizes::MIN_MEMORY_MIB;
 use wharfinger_aws::Arn;
 
 use crate::model::{AccountRegion, Compatibility, TaskDefinitionDocument};

@@ -11,7 +11,7 @@ const MIB_OF_GIB: u32 = 1024;
 /// `RegisterTaskDefinition`, `cpu`.
 const CPU_UNITS: std::ops::RangeInclusive<u32> = 128..=196_608;
 /// Least memory of a container or task in MiB.
-pub(super) const MIN_MEMORY_MIB: u32 = 4;
+pub(crate) const MIN_MEMORY_MIB: u32 = 4;
 /// Most memory of a task in MiB: that of the largest instance type, 32 TiB.
 const MAX_MEMORY_MIB: u32 = 33_554_432;
 

@@ -3,11 +3,12 @@
 use crate::capacity_strategy::{check_strategy, is_fargate};
 use crate::error::{Error, Result};
 use crate::model::{
-    CapacityProviderStrategyItem, ClusterDetails, Compatibility, EnvironmentFile, LaunchType,
-    NetworkConfiguration, NetworkMode, PlacementConstraint, PlacementConstraintType,
-    PlacementStrategy, TaskDefinition, TaskDefinitionStatus, TaskOverride,
+    CapacityProviderStrategyItem, ClusterDetails, Compatibility, ContainerOverride,
+    EnvironmentFile, LaunchType, NetworkConfiguration, NetworkMode, PlacementConstraint,
+    PlacementConstraintType, PlacementStrategy, TaskDefinition, TaskDefinitionStatus, TaskOverride,
 };
 use crate::placement::{Expression, Strategies};
+use crate::task_definition::MIN_MEMORY_MIB;
 
 /// Most placement constraints of a task (ECS API reference, `RunTask`).
 const MAX_CONSTRAINTS: usize = 10;
@@ -205,10 +206,11 @@ pub fn check_overrides(definition: &TaskDefinition, overrides: &TaskOverride) ->
             "Overrides length must be at most {MAX_OVERRIDES}."
         )));
     }
-    for one in overrides.container_overrides.iter().flatten() {
-        let mut containers = definition.document.container_definitions.iter();
-        if !containers.any(|container| container.name == one.name) {
-            let name = one.name.as_deref().unwrap_or_default();
+    let containers = overrides.container_overrides.as_deref().unwrap_or_default();
+    for (at, one) in containers.iter().enumerate() {
+        let name = one.name.as_deref().unwrap_or_default();
+        let mut defined = definition.document.container_definitions.iter();
+        if !defined.any(|container| container.name == one.name) {
             return Err(refused(format!(
                 "Override for container named {name} is not a container in the TaskDefinition."
             )));
@@ -219,15 +221,43 @@ pub fn check_overrides(definition: &TaskDefinition, overrides: &TaskOverride) ->
                 "An environment file must be the ARN of an object in Amazon S3 that ends in .env.",
             ));
         }
+        if containers[..at].iter().any(|other| other.name == one.name) {
+            return Err(refused(format!(
+                "There is more than one override for the container named {name}."
+            )));
+        }
+        check_sizes(name, one)?;
     }
     let sizes = [
-        (&overrides.cpu, "cpu", "vcpu"),
-        (&overrides.memory, "memory", "gb"),
+        (&overrides.cpu, "cpu", "vcpu", 1),
+        (&overrides.memory, "memory", "gb", MIN_MEMORY_MIB),
     ];
-    for (text, member, unit) in sizes {
+    for (text, member, unit, least) in sizes {
         let Some(text) = text else { continue };
-        if crate::placement::size_of_text(text, unit).is_none_or(|size| size < 1) {
+        let size = crate::placement::size_of_text(text, unit);
+        if size.is_none_or(|size| size < i64::from(least)) {
             return Err(refused(format!("Invalid setting for {member}: {text}")));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the sizes that an override gives to a container as those of its definition are.
+fn check_sizes(name: &str, container: &ContainerOverride) -> Result<()> {
+    let sizes = [
+        ("cpu", container.cpu, 0),
+        ("memory", container.memory, MIN_MEMORY_MIB),
+        (
+            "memoryReservation",
+            container.memory_reservation,
+            MIN_MEMORY_MIB,
+        ),
+    ];
+    for (setting, size, least) in sizes {
+        if size.is_some_and(|size| i64::from(size) < i64::from(least)) {
+            return Err(refused(format!(
+                "Invalid '{setting}' setting in the override for the container named {name}."
+            )));
         }
     }
     Ok(())
@@ -317,5 +347,44 @@ mod tests {
             let error = check(value).expect_err("no environment file").to_string();
             assert!(error.starts_with("An environment file must be"), "{error}");
         }
+    }
+
+    /// What is reserved and what the agent sets must be the same.
+    #[test]
+    fn overrides_are_one_for_each_container_and_of_sizes_that_containers_can_have() {
+        let document = r#"{"containerDefinitions": [{"name": "web"}, {"name": "log"}]}"#;
+        let definition = definition(document);
+        let check = |overrides: serde_json::Value| {
+            let overrides = serde_json::from_value(overrides).expect("overrides");
+            let result = check_overrides(&definition, &overrides);
+            result.err().map(|error| error.to_string())
+        };
+        let containers = |items: serde_json::Value| {
+            let overrides = serde_json::json!({ "containerOverrides": items });
+            check(overrides)
+        };
+        let least = serde_json::json!([
+            {"name": "web", "cpu": 0, "memory": 4, "memoryReservation": 4},
+            {"name": "log", "cpu": 128},
+        ]);
+        assert_eq!(containers(least), None);
+        let twice = serde_json::json!([
+            {"name": "web", "memory": 4},
+            {"name": "web", "memory": 8000},
+        ]);
+        assert_eq!(
+            containers(twice).as_deref(),
+            Some("There is more than one override for the container named web.")
+        );
+        for (setting, size) in [("cpu", -1), ("memory", 3), ("memoryReservation", -4)] {
+            let message = containers(serde_json::json!([{"name": "web", setting: size}]));
+            let expected =
+                format!("Invalid '{setting}' setting in the override for the container named web.");
+            assert_eq!(message, Some(expected));
+        }
+        assert_eq!(
+            check(serde_json::json!({"memory": "3"})).as_deref(),
+            Some("Invalid setting for memory: 3")
+        );
     }
 }
