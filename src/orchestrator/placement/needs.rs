@@ -180,9 +180,10 @@ fn gpus(definition: &TaskDefinitionDocument, overrides: &TaskOverride) -> u32 {
         let gpus = required.into_iter().flatten();
         gpus.filter(|one| one.kind == ResourceType::Gpu)
             .filter_map(|one| one.value.as_deref()?.parse::<u32>().ok())
-            .sum::<u32>()
+            .fold(0, u32::saturating_add)
     });
-    of_containers.sum()
+    // More than any instance has, wherever the sum is too large.
+    of_containers.fold(0, u32::saturating_add)
 }
 
 /// A size as task definitions and overrides write it: a number of CPU units or MiB, or a number of
@@ -252,6 +253,17 @@ mod tests {
         assert_eq!((found.cpu, found.memory_mib), (512, 1024));
         assert_eq!(size_of_text("much", "gb"), None);
         assert_eq!(size_of_text("1e300 GB", "gb"), None);
+    }
+
+    #[test]
+    fn gpus_beyond_all_bounds_are_as_many_as_can_be_counted() {
+        let definition = definition(r#"{"containerDefinitions": [{"name": "a"}]}"#);
+        let gpu = r#"{"type": "GPU", "value": "4000000000"}"#;
+        let overrides = format!(
+            r#"{{"containerOverrides": [{{"name": "a", "resourceRequirements": [{gpu}, {gpu}]}}]}}"#
+        );
+        let overrides = serde_json::from_str(&overrides).expect("overrides");
+        assert_eq!(gpus(&definition, &overrides), u32::MAX);
     }
 
     #[test]
