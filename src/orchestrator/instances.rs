@@ -94,6 +94,7 @@ impl Instances {
         request: Registration,
     ) -> Result<DescribedInstance> {
         crate::tags::check(&request.tags)?;
+        registration::check(&request)?;
         let now = self.clock.now();
         let id = InstanceId(new_hex_id(&self.ids));
         let cluster = cluster.clone();

@@ -3,7 +3,7 @@
 //! Source: ECS API reference, `RegisterContainerInstance` and `Attribute`; the requests of Amazon's
 //! agent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -81,8 +81,33 @@ pub(crate) fn check_attribute(name: &str, value: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// What an instance has by its registration in a region. `old` is what it had before, of which the
-/// attributes that users set and the tags stay.
+/// Checks as much of a request as needs no look at what the instance had before.
+///
+/// # Errors
+/// [`Error::InvalidParameter`].
+pub(crate) fn check(request: &Registration) -> Result<()> {
+    if request.attributes.len() > MAX_ATTRIBUTES {
+        return too_many_attributes();
+    }
+    for attribute in &request.attributes {
+        check_attribute(&attribute.name, value(attribute))?;
+    }
+    Ok(())
+}
+
+/// The value of a reported attribute. Agents send an empty text for no value.
+fn value(attribute: &Attribute) -> Option<&str> {
+    attribute.value.as_deref().filter(|value| !value.is_empty())
+}
+
+fn too_many_attributes<T>() -> Result<T> {
+    invalid(format!(
+        "A container instance can have at most {MAX_ATTRIBUTES} attributes."
+    ))
+}
+
+/// What an instance has by a checked registration in a region. `old` is what it had before, of
+/// which the attributes that users set and the tags stay.
 ///
 /// # Errors
 /// [`Error::InvalidParameter`].
@@ -92,20 +117,12 @@ pub(crate) fn details(
     old: Option<&InstanceDetails>,
 ) -> Result<InstanceDetails> {
     let identity = identity(request.identity_document.as_deref())?;
-    let mut attributes: Vec<Attribute> = Vec::new();
-    let mut set = |name: &str, value: Option<&str>| {
-        attributes.retain(|one| one.name != name);
-        attributes.push(Attribute {
-            name: name.to_owned(),
-            value: value.map(str::to_owned),
-            ..Attribute::default()
-        });
-    };
+    let zone = format!("{region}a");
+    let mut attributes: BTreeMap<&str, Option<&str>> = BTreeMap::new();
     let custom = old.map_or(&[][..], |old| &old.attributes);
-    for attribute in custom.iter().filter(|one| is_custom(&one.name)) {
-        set(&attribute.name, attribute.value.as_deref());
-    }
-    set(ZONE, Some(&format!("{region}a")));
+    let custom = custom.iter().filter(|one| is_custom(&one.name));
+    attributes.extend(custom.map(|one| (one.name.as_str(), one.value.as_deref())));
+    attributes.insert(ZONE, Some(&zone));
     for (name, value) in [
         ("ecs.ami-id", &identity.image_id),
         ("ecs.instance-type", &identity.instance_type),
@@ -113,21 +130,20 @@ pub(crate) fn details(
     ] {
         if let Some(value) = value {
             check_attribute(name, Some(value))?;
-            set(name, Some(value));
+            attributes.insert(name, Some(value));
         }
     }
-    for attribute in &request.attributes {
-        // Agents send an empty text for no value.
-        let value = attribute.value.as_deref().filter(|value| !value.is_empty());
-        check_attribute(&attribute.name, value)?;
-        set(&attribute.name, value);
-    }
+    let reported = request.attributes.iter();
+    attributes.extend(reported.map(|one| (one.name.as_str(), value(one))));
     if attributes.len() > MAX_ATTRIBUTES {
-        return invalid(format!(
-            "A container instance can have at most {MAX_ATTRIBUTES} attributes."
-        ));
+        return too_many_attributes();
     }
-    attributes.sort_by(|one, other| one.name.cmp(&other.name));
+    let attributes = attributes.into_iter().map(|(name, value)| Attribute {
+        name: name.to_owned(),
+        value: value.map(str::to_owned),
+        ..Attribute::default()
+    });
+    let attributes: Vec<Attribute> = attributes.collect();
     let capacity_provider = attributes.iter().find(|one| one.name == CAPACITY_PROVIDER);
     let capacity_provider = capacity_provider.and_then(|one| one.value.clone());
     if !capacity_provider.as_deref().is_none_or(is_name) {
@@ -303,7 +319,10 @@ mod tests {
 
     #[test]
     fn what_is_no_registration_is_refused() {
-        let refused = |request: &Registration| details(request, "us-east-1", None).is_err();
+        let refused = |request: &Registration| {
+            let checked = check(request).and_then(|()| details(request, "us-east-1", None));
+            checked.is_err()
+        };
         assert!(refused(&Registration::default()));
         for name in ["", "a b", "ä", &"x".repeat(129)] {
             assert!(refused(&request(vec![attribute(name, None)])), "{name}");
@@ -314,7 +333,9 @@ mod tests {
                 "{value}"
             );
         }
-        let mut odd = request(Vec::new());
+        let mut odd = request(vec![attribute("a", None); MAX_ATTRIBUTES + 1]);
+        assert!(refused(&odd), "the same attribute too often");
+        odd = request(Vec::new());
         odd.total_resources[2].string_set_value = Some(vec!["65536".to_owned()]);
         assert!(refused(&odd));
         odd = request(Vec::new());
