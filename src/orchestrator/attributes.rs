@@ -137,7 +137,11 @@ impl Attributes {
     }
 }
 
-fn check_count(count: usize) -> Result<()> {
+/// Checks how many attributes a request sets or deletes.
+///
+/// # Errors
+/// [`Error::InvalidParameter`].
+pub fn check_count(count: usize) -> Result<()> {
     if count == 0 {
         return Err(Error::InvalidParameter(
             "Attributes can not be empty.".to_owned(),

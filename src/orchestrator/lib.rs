@@ -31,7 +31,9 @@ mod tasks;
 pub use account_settings::AccountSettings;
 pub use agent_sessions::{AgentSession, AgentSessions, SessionEvent};
 pub use assignments::{AssignedTask, Assignments, Reporter, TaskToRun, registrant};
-pub use attributes::{AttributeFilter, Attributes, TargetAttribute};
+pub use attributes::{
+    AttributeFilter, Attributes, TargetAttribute, check_count as check_attribute_count,
+};
 pub use capacity_providers::CapacityProviders;
 pub use clusters::{ClusterCounts, Clusters, LaunchCounts};
 pub use error::Error;
@@ -51,7 +53,8 @@ pub use state_change::{ContainerReport, ReportedStatus, TaskReport};
 pub use tags::{Tags, check as check_tags};
 pub use task_credentials::{CredentialsError, RENEWED_BEFORE, TaskCredentials};
 pub use task_definitions::{
-    DeletionFailure, Deletions, FamilyStatus, TaskDefinitionListing, TaskDefinitions, role_arn,
+    DeletionFailure, Deletions, FamilyStatus, TaskDefinitionListing, TaskDefinitions,
+    check_deletions, role_arn,
 };
 pub use tasks::{
     ClientToken, ExplainedPlacement, Launch, Placement, Protection, ProtectionFailure, StartTasks,

@@ -186,11 +186,7 @@ impl TaskDefinitions {
     /// # Errors
     /// [`Error::InvalidParameter`] for more of them.
     pub async fn delete(&self, home: &AccountRegion, names: Vec<String>) -> Result<Deletions> {
-        if names.len() > MAX_DELETIONS {
-            return Err(Error::InvalidParameter(format!(
-                "At most {MAX_DELETIONS} task definitions can be deleted at once."
-            )));
-        }
+        check_deletions(&names)?;
         let (home, now) = (home.clone(), self.clock.now());
         let work = move |tx: &mut Tx<'_>| {
             let mut deletions = Deletions::default();
@@ -270,6 +266,19 @@ impl TaskDefinitions {
         let rows = self.db.read(work).await?;
         Ok(Page::of(rows, limit, String::clone))
     }
+}
+
+/// Checks how many task definitions a request deletes.
+///
+/// # Errors
+/// [`Error::InvalidParameter`].
+pub fn check_deletions(names: &[String]) -> Result<()> {
+    if names.len() <= MAX_DELETIONS {
+        return Ok(());
+    }
+    Err(Error::InvalidParameter(format!(
+        "At most {MAX_DELETIONS} task definitions can be deleted at once."
+    )))
 }
 
 /// The ARN of a role that a request gives by its ARN or name; an empty text is no role.

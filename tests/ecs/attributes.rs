@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{arn, register, with_cluster};
+use super::{allow, arn, register, with_cluster};
+use crate::support::{ACCOUNT, Ecs};
 
 #[tokio::test]
 async fn attributes_are_set_listed_and_deleted() {
@@ -140,4 +141,22 @@ async fn attributes_have_limits() {
         "An attribute name must be specified with an attribute value.",
     )
     .await;
+}
+
+/// Nothing is looked up and decided for attributes that are too many in any case.
+#[tokio::test]
+async fn too_many_attributes_are_refused_at_once() {
+    let (server, _ecs) = with_cluster("web").await;
+    let nobody = Ecs::of(&server.aws_user(ACCOUNT, "nobody", &allow("ecs:ListClusters", "*")));
+    let attribute = |n: usize| {
+        let instance = arn(&format!("container-instance/web/{n:032}"));
+        json!({"name": "a", "targetId": instance})
+    };
+    for operation in ["PutAttributes", "DeleteAttributes"] {
+        let given: Vec<Value> = (0..11).map(attribute).collect();
+        let request = json!({"cluster": "web", "attributes": given});
+        let message = "Attributes can not have more than 10 items.";
+        let code = "InvalidParameterException";
+        nobody.refused(operation, request, code, message).await;
+    }
 }

@@ -335,4 +335,13 @@ async fn policies_name_families() {
         )
         .await;
     outcome.assert_fault("AccessDeniedException", "ecs:DeleteTaskDefinitions");
+    // Nothing is looked up and decided for revisions that are too many in any case.
+    let many: Vec<_> = (1..12).map(|revision| format!("api:{revision}")).collect();
+    ann.refused(
+        "DeleteTaskDefinitions",
+        json!({ "taskDefinitions": many }),
+        "InvalidParameterException",
+        "At most 10 task definitions can be deleted at once.",
+    )
+    .await;
 }

@@ -6,7 +6,7 @@ use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_base::PageToken;
 use wharfinger_orchestrator::identifiers::instance_id;
 use wharfinger_orchestrator::model::{Attribute, ClusterName, TargetType};
-use wharfinger_orchestrator::{AttributeFilter, TargetAttribute};
+use wharfinger_orchestrator::{AttributeFilter, TargetAttribute, check_attribute_count};
 
 use crate::demands::in_cluster;
 use crate::paging::{self, MAX_ITEMS};
@@ -23,8 +23,12 @@ fn view(cluster: &ClusterName, attribute: TargetAttribute) -> Attribute {
     }
 }
 
-/// The attributes of a request with the instances that they are for.
+/// The attributes of a request with the instances that they are for. There are few, before anything
+/// is looked up for them.
 fn targets(cluster: &ClusterName, given: &[Attribute]) -> Result<Vec<TargetAttribute>> {
+    if !given.is_empty() {
+        check_attribute_count(given.len())?;
+    }
     let target = |attribute: &Attribute| {
         let Some(id) = &attribute.target_id else {
             return Err(error::invalid_parameter("Target ID can not be blank."));

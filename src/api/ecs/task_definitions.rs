@@ -8,7 +8,7 @@ use wharfinger_orchestrator::model::{
     PidMode, ProxyConfiguration, RuntimePlatform, Tag, TaskDefinition, TaskDefinitionDocument,
     TaskDefinitionPlacementConstraint, TaskDefinitionStatus, Volume,
 };
-use wharfinger_orchestrator::{FamilyStatus, TaskDefinitionListing, role_arn};
+use wharfinger_orchestrator::{FamilyStatus, TaskDefinitionListing, check_deletions, role_arn};
 
 use crate::demands::{TASKS_SERVICE, pass_role, with_tags};
 use crate::resource::{EcsResourceId, home};
@@ -253,6 +253,7 @@ impl Operation for DeleteTaskDefinitions {
 
     /// The permission to delete each of them.
     fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecs>>> {
+        check_deletions(&self.task_definitions)?;
         let home = home(scope);
         let demands = self.task_definitions.iter().map(|text| {
             let id = match FamilyRevision::parse(&home, text) {
