@@ -7,7 +7,7 @@ use wharfinger_base::Timestamp;
 
 use crate::model::{
     Connectivity, Container, DesiredStatus, HealthStatus, KeyValuePair, NetworkBinding,
-    NetworkInterface, Task, TaskStatus, TaskStopCode,
+    NetworkInterface, Task, TaskId, TaskStatus, TaskStopCode,
 };
 
 /// Longest reason that is kept of a container or a task, in characters; ECS has the same limit.
@@ -119,8 +119,15 @@ pub(crate) fn apply(task: &Task, report: &TaskReport, now: Timestamp) -> Option<
 }
 
 /// Whether the text is the identifier of the attachment, or an ARN that ends with it.
-pub(crate) fn names_attachment(text: &str, id: &str) -> bool {
+fn names_attachment(text: &str, id: &str) -> bool {
     !id.is_empty() && text.rsplit('/').next() == Some(id)
+}
+
+/// The task that has the attachment with this identifier or ARN, if there is one: the identifier is
+/// the task's, written with hyphens.
+pub(crate) fn task_of_attachment(text: &str) -> TaskId {
+    let id = text.rsplit('/').next().unwrap_or_default();
+    TaskId(id.replace('-', ""))
 }
 
 /// The task as stopped without its agent, because its instance is gone.

@@ -1,5 +1,6 @@
 //! What agents report of tasks, and tasks that stop without their agent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wharfinger_base::Timestamp;
@@ -8,15 +9,12 @@ use wharfinger_iam::Caller;
 
 use crate::assignments::{Assignments, definition_of};
 use crate::error::{Error, Result};
-use crate::model::{
-    Cluster, DesiredStatus, HealthStatus, InstanceId, Task, TaskId, TaskStatus, TaskStopCode,
-};
+use crate::model::{Cluster, HealthStatus, InstanceId, Task, TaskId, TaskStatus, TaskStopCode};
 use crate::state_change::{self, TaskReport};
 use crate::store;
-use crate::store::tasks::TaskScope;
 
-/// Tasks that one statement of a search for attachments reads.
-const SCANNED: usize = 500;
+/// Attachments of one report. A task has at most one, and agents report each by itself.
+const MAX_ATTACHMENTS: usize = 100;
 
 /// Whom a report comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,37 +51,36 @@ pub fn registrant(caller: &Caller) -> &str {
 impl Assignments {
     /// The tasks of the cluster with these attachments, by identifier or ARN, each with the states
     /// that are reported of its own.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for too many.
     pub async fn of_attachments(
         &self,
         cluster: &Cluster,
         reported: &[(String, String)],
     ) -> Result<Vec<(TaskId, Vec<(String, String)>)>> {
-        let (cluster, reported) = (cluster.id.clone(), reported.to_vec());
-        let mut after = String::new();
-        let mut found = Vec::new();
-        loop {
-            let (cluster, from) = (cluster.clone(), after.clone());
-            let read = move |tx: &mut Tx<'_>| {
-                let (scope, running) = (TaskScope::Cluster, DesiredStatus::Running);
-                store::tasks::page(tx, &cluster, &scope, running, &from, SCANNED)
-            };
-            let page = self.db.read::<_, _, db::Error>(read).await?;
-            for task in &page {
-                let attachments = task.details.attachments.iter();
-                let ids: Vec<&str> = attachments.filter_map(|one| one.id.as_deref()).collect();
-                let of_task = reported
-                    .iter()
-                    .filter(|(of, _)| ids.iter().any(|id| state_change::names_attachment(of, id)));
-                let of_task: Vec<_> = of_task.cloned().collect();
-                if !of_task.is_empty() {
-                    found.push((task.id.clone(), of_task));
+        if reported.len() > MAX_ATTACHMENTS {
+            return Err(Error::InvalidParameter(format!(
+                "At most {MAX_ATTACHMENTS} attachments can be reported at once."
+            )));
+        }
+        let mut by_task: BTreeMap<TaskId, Vec<(String, String)>> = BTreeMap::new();
+        for one in reported {
+            let id = state_change::task_of_attachment(&one.0);
+            by_task.entry(id).or_default().push(one.clone());
+        }
+        let cluster = cluster.id.clone();
+        let read = move |tx: &mut Tx<'_>| {
+            let mut found = Vec::new();
+            for (id, reported) in &by_task {
+                let task = store::tasks::by_id(tx, id)?;
+                if task.is_some_and(|task| task.cluster == cluster) {
+                    found.push((id.clone(), reported.clone()));
                 }
             }
-            match page.last() {
-                Some(last) if page.len() == SCANNED => after.clone_from(&last.id.0),
-                _ => return Ok(found),
-            }
-        }
+            Ok(found)
+        };
+        Ok(self.db.read::<_, _, db::Error>(read).await?)
     }
 
     /// Records what an agent reports of a task.

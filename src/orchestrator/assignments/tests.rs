@@ -471,10 +471,10 @@ async fn credentials_keep_their_names_and_failed_tasks_say_why() {
 async fn attachments_are_found_by_the_end_of_their_arn() {
     let db = Db::memory(crate::MIGRATIONS).expect("an index");
     let world = World::new(db).await;
-    let id = world.task("t").await;
+    let id = world.task("0123456789abcdef0123456789abcdef").await;
     let mut task = world.stored(&id).await;
     task.details.attachments = vec![crate::model::Attachment {
-        id: Some("eni-1".to_owned()),
+        id: Some("01234567-89ab-cdef-0123-456789abcdef".to_owned()),
         ..crate::model::Attachment::default()
     }];
     let work = move |tx: &mut Tx<'_>| store::tasks::update(tx, &task);
@@ -487,7 +487,8 @@ async fn attachments_are_found_by_the_end_of_their_arn() {
     );
     let reported = [
         (
-            "arn:aws:ecs:us-east-1:123456789012:attachment/eni-1".to_owned(),
+            "arn:aws:ecs:us-east-1:123456789012:attachment/01234567-89ab-cdef-0123-456789abcdef"
+                .to_owned(),
             "ATTACHED".to_owned(),
         ),
         (
@@ -511,6 +512,12 @@ async fn attachments_are_found_by_the_end_of_their_arn() {
         .report(&world.cluster, &id, OWNER, report)
         .await;
     done.expect("reported");
+    let many = vec![reported[0].clone(); 101];
+    let refused = world
+        .assignments
+        .of_attachments(&world.cluster, &many)
+        .await;
+    assert!(matches!(refused, Err(Error::InvalidParameter(_))));
     let attachments = world.stored(&id).await.details.attachments;
     assert_eq!(attachments[0].status.as_deref(), Some("ATTACHED"));
 }

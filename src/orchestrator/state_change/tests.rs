@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{
     Attachment, ClusterId, FamilyRevision, InstanceId, LaunchType, NetworkConfiguration,
-    TaskDetails, TaskId,
+    TaskDetails,
 };
 
 const NOW: Timestamp = Timestamp::from_ms(1_000);

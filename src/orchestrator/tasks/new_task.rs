@@ -5,7 +5,7 @@ use wharfinger_base::{Ids, Timestamp};
 use crate::model::{
     Attachment, Attribute, ClusterName, Container, ContainerDefinition, ContainerOverride,
     DesiredStatus, HealthStatus, KeyValuePair, LaunchType, NetworkMode, Reservation, Task,
-    TaskDetails, TaskId, TaskStatus, new_hex_id,
+    TaskDetails, TaskId, TaskStatus,
 };
 use crate::placement::Node;
 use crate::tasks::request::StartTasks;
@@ -29,7 +29,8 @@ pub(super) fn new_task(
     ids: &Ids,
     now: Timestamp,
 ) -> Task {
-    let id = TaskId(new_hex_id(ids));
+    let uuid = ids.uuid();
+    let id = TaskId(uuid.simple().to_string());
     let document = &request.definition.document;
     let is_fargate = chosen.launch_type == LaunchType::Fargate;
     let containers = document.container_definitions.iter();
@@ -41,7 +42,7 @@ pub(super) fn new_task(
     let reservation = chosen.reservation;
     let details = TaskDetails {
         containers: containers.collect(),
-        attachments: attachments(request, ids),
+        attachments: attachments(request, uuid.to_string()),
         attributes: attributes(chosen.node),
         overrides: request.overrides.clone(),
         availability_zone: chosen.node.and_then(Node::zone).map(str::to_owned),
@@ -131,8 +132,9 @@ fn new_container(
     }
 }
 
-/// In the network mode `awsvpc` a task has a network interface, which the agent makes.
-fn attachments(request: &StartTasks, ids: &Ids) -> Vec<Attachment> {
+/// In the network mode `awsvpc` a task has a network interface, which the agent makes. `id` is the
+/// task's own as a UUID, so that reports of the attachment lead to the task.
+fn attachments(request: &StartTasks, id: String) -> Vec<Attachment> {
     let mode = request.definition.document.network_mode;
     let configuration = request.network_configuration.as_ref();
     let network = configuration.and_then(|one| one.awsvpc_configuration.as_ref());
@@ -144,7 +146,7 @@ fn attachments(request: &StartTasks, ids: &Ids) -> Vec<Attachment> {
         value: Some(subnet.clone()),
     });
     vec![Attachment {
-        id: Some(ids.uuid().to_string()),
+        id: Some(id),
         kind: Some("ElasticNetworkInterface".to_owned()),
         status: Some("PRECREATED".to_owned()),
         details: Some(subnet.into_iter().collect()),
