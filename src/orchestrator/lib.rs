@@ -20,7 +20,6 @@ mod registration;
 mod service_wake;
 mod services;
 mod state_change;
-#[allow(dead_code, reason = "its callers are being written")]
 mod store;
 mod tags;
 mod task_credentials;

@@ -130,20 +130,6 @@ pub(crate) fn by_id(tx: &mut Tx<'_>, id: &TaskId) -> db::Result<Option<Task>> {
     tx.query_optional(sql, params![&id.0], read)
 }
 
-/// Up to `limit` tasks of a service that stopped at `since` or later.
-pub(crate) fn stopped_of_service(
-    tx: &mut Tx<'_>,
-    service: &ServiceId,
-    since: Timestamp,
-    limit: usize,
-) -> db::Result<Vec<Task>> {
-    let sql = select_tasks!(
-        "WHERE service_id = ?1 AND last_status = 'STOPPED' AND stopped_at >= ?2 ",
-        "ORDER BY stopped_at DESC, task_id LIMIT ?3"
-    );
-    tx.query(sql, params![&service.0, since, row_count(limit)], read)
-}
-
 /// The tasks of an instance that its agent did not report as stopped yet: those that it should run,
 /// and those that it should stop.
 pub(crate) fn of_instance(tx: &mut Tx<'_>, instance: &InstanceId) -> db::Result<Vec<Task>> {
@@ -373,16 +359,11 @@ pub(crate) mod tests {
                 tasks[2].desired_status = DesiredStatus::Stopped;
                 tasks[2].stopped_at = Some(Timestamp::from_ms(7));
                 tasks.iter().try_for_each(|task| insert(tx, task))?;
-                let [first, second, third] = tasks;
+                let [first, second, _stopped] = tasks;
 
                 let instance = InstanceId("i".to_owned());
                 let both = [first, second];
                 assert_eq!(of_instance(tx, &instance)?, both);
-                let since = Timestamp::from_ms(7);
-                let stopped = stopped_of_service(tx, &service, since, 5)?;
-                assert_eq!(stopped, [third]);
-                let later = Timestamp::from_ms(8);
-                assert_eq!(stopped_of_service(tx, &service, later, 5)?, []);
                 let groups = groups_of_instance(tx, &instance)?;
                 assert_eq!(
                     groups,
