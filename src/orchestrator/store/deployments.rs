@@ -115,8 +115,8 @@ pub(crate) fn page(
     tx.query(sql, params![&service.0, time, id, row_count(limit)], read)
 }
 
-/// Removes up to `limit` deployments that were replaced before `before`; returns how many. Their age
-/// alone says nothing: a rollback may need one that was the last for years.
+/// Removes up to `limit` deployments that were replaced before `before`; returns how many. Their
+/// age alone says nothing: a rollback may need one that was the last for years.
 pub(crate) fn delete_old(tx: &mut Tx<'_>, before: Timestamp, limit: usize) -> db::Result<u64> {
     tx.execute(
         "DELETE FROM deployments WHERE deployment_id IN
