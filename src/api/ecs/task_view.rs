@@ -121,9 +121,9 @@ impl TaskView {
 
 impl OverridesView {
     fn of(task: &Task) -> Self {
-        let given = task.details.overrides.container_overrides.iter().flatten();
+        let given = &task.details.overrides;
         let containers = task.details.containers.iter().map(|container| {
-            let own = given.clone().find(|one| one.name == container.name);
+            let own = given.of_container(container.name.as_deref());
             own.cloned().unwrap_or_else(|| ContainerOverride {
                 name: container.name.clone(),
                 ..ContainerOverride::default()

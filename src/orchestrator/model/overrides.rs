@@ -18,6 +18,15 @@ pub struct TaskOverride {
     pub ephemeral_storage: Option<EphemeralStorage>,
 }
 
+impl TaskOverride {
+    /// The override of a container. A request has one at most for each; of more, the first counts
+    /// everywhere.
+    pub fn of_container(&self, name: Option<&str>) -> Option<&ContainerOverride> {
+        let mut all = self.container_overrides.iter().flatten();
+        all.find(|one| one.name.as_deref() == name)
+    }
+}
+
 /// `ContainerOverride` of the service model.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -21,10 +21,8 @@ pub(super) fn container(
 ) -> protocol::Container {
     let name = definition.name.clone().unwrap_or_default();
     let none = ContainerOverride::default();
-    let mut overrides = parts.overrides().container_overrides.iter().flatten();
-    let overrides = overrides
-        .rfind(|one| one.name.as_deref() == Some(&name))
-        .unwrap_or(&none);
+    let overrides = parts.overrides().of_container(Some(&name));
+    let overrides = overrides.unwrap_or(&none);
     let image = definition.image.clone().unwrap_or_default();
     let task = parts.task;
     let made = task

@@ -196,6 +196,8 @@ fn overrides_replace_what_the_definition_says() {
         { "name": "other", "command": ["no"] },
         { "name": "web", "command": ["migrate"], "cpu": 20, "memory": 256,
           "memoryReservation": 32, "environment": [{ "name": "B", "value": "3" }] },
+        // Placement reserved for the first one; requests have no second one any more.
+        { "name": "web", "command": ["other"], "cpu": 2000, "memory": 4000 },
     ] });
     let changed = container(members.clone(), overrides);
     assert_eq!(changed.command, Some(vec!["migrate".to_owned()]));

@@ -106,10 +106,8 @@ impl LaunchKind {
 /// What a task takes of its instance: the sizes of the task where it has some, else the sums over
 /// its containers (the reserved memory of one that has it, else its limit), and static host ports.
 fn reservation(definition: &TaskDefinitionDocument, overrides: &TaskOverride) -> Reservation {
-    let override_of = |container: &ContainerDefinition| -> Option<&ContainerOverride> {
-        let all = overrides.container_overrides.iter().flatten();
-        all.into_iter().find(|one| one.name == container.name)
-    };
+    let override_of =
+        |container: &ContainerDefinition| overrides.of_container(container.name.as_deref());
     let sum = |size: &dyn Fn(&ContainerDefinition, Option<&ContainerOverride>) -> Option<i32>| {
         let containers = definition.container_definitions.iter();
         let sizes = containers.map(|one| size(one, override_of(one)).unwrap_or_default());
@@ -173,8 +171,7 @@ fn host_ports(mode: NetworkMode, mapping: &PortMapping) -> Vec<u16> {
 
 fn gpus(definition: &TaskDefinitionDocument, overrides: &TaskOverride) -> u32 {
     let of_containers = definition.container_definitions.iter().map(|container| {
-        let all = overrides.container_overrides.iter().flatten();
-        let own = all.into_iter().find(|one| one.name == container.name);
+        let own = overrides.of_container(container.name.as_deref());
         let own = own.and_then(|own| own.resource_requirements.as_ref());
         let required = own.or(container.resource_requirements.as_ref());
         let gpus = required.into_iter().flatten();

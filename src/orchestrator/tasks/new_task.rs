@@ -105,9 +105,7 @@ fn new_container(
     definition: &ContainerDefinition,
     ids: &Ids,
 ) -> Container {
-    let overrides = request.overrides.container_overrides.iter().flatten();
-    let mut overrides = overrides.filter(|one| one.name == definition.name);
-    let own = overrides.next();
+    let own = request.overrides.of_container(definition.name.as_deref());
     let size = |own: Option<i32>, defined: Option<i32>| {
         let size = own.or(defined);
         size.map(|size| size.to_string())
