@@ -13,7 +13,7 @@ use crate::fault::{Fault, Side};
 pub const CONTENT_TYPE: &str = "text/xml";
 
 /// An entry of a map in a response. A map is a structure whose only member, `entry`, lists them.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct MapEntry<K, V> {
     pub key: K,
     pub value: V,

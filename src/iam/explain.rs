@@ -102,13 +102,19 @@ impl Explanation {
     /// no such policies.
     #[must_use]
     pub fn allowed_by(&self, kind: PolicyKind) -> Option<bool> {
-        let mut of_kind = self.policies.iter().filter(|policy| policy.kind == kind);
-        let any = |effect| {
-            let mut of_kind = of_kind.clone();
-            of_kind.any(|policy| policy.applying(effect).next().is_some())
+        let has_kind = self.policies.iter().any(|policy| policy.kind == kind);
+        has_kind.then(|| self.effect_of(kind) == Some(Effect::Allow))
+    }
+
+    /// What the policies of one kind say about the action: a denial comes before what allows it.
+    /// `None` where none of them applies.
+    #[must_use]
+    pub fn effect_of(&self, kind: PolicyKind) -> Option<Effect> {
+        let has = |effect: &Effect| {
+            let mut of_kind = self.policies.iter().filter(|policy| policy.kind == kind);
+            of_kind.any(|policy| policy.applying(*effect).next().is_some())
         };
-        let allowed = any(Effect::Allow) && !any(Effect::Deny);
-        of_kind.next().map(|_| allowed)
+        [Effect::Deny, Effect::Allow].into_iter().find(has)
     }
 }
 

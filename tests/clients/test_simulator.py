@@ -59,6 +59,28 @@ def test_boto3_reads_every_member_of_a_result(iam):
     assert iam.get_context_keys_for_custom_policy(PolicyInputList=[PUSH])["ContextKeyNames"] == ["aws:SourceIp"]
 
 
+def test_a_request_to_another_account_has_the_decision_of_each_type_of_policy(iam):
+    def simulated(resources, **members):
+        found = iam.simulate_custom_policy(
+            PolicyInputList=[PUSH], ActionNames=["ecr:PutImage"], ResourceArns=resources, **members
+        )
+        return found["EvaluationResults"][0]
+
+    assert simulated([WEB])["EvalDecisionDetails"] == {}
+    assert "EvalDecisionDetails" not in simulated(["*"])
+    theirs = WEB.replace("123456789012", "210987654321")
+    allowing = {"Effect": "Allow", "Principal": "*", "Action": "ecr:*", "Resource": "*"}
+    members = {
+        "ResourcePolicy": json.dumps({"Version": "2012-10-17", "Statement": [allowing]}),
+        "CallerArn": "arn:aws:iam::123456789012:user/ann",
+    }
+    result = simulated([theirs], **members)
+    assert result["EvalDecision"] == "implicitDeny"
+    expected = {"IAM Policy": "implicitDeny", "Resource Policy": "allowed"}
+    assert result["EvalDecisionDetails"] == expected
+    assert result["ResourceSpecificResults"][0]["EvalDecisionDetails"] == expected
+
+
 def test_boto3_simulates_a_user_and_is_told_what_is_wrong(iam):
     iam.create_user(UserName="simulated")
     iam.put_user_policy(UserName="simulated", PolicyName="push", PolicyDocument=PUSH)

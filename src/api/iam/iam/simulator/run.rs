@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wharfinger_api_core::Context;
+use wharfinger_aws::xml::MapEntry;
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_base::Page;
 use wharfinger_iam::{
@@ -14,7 +15,8 @@ use wharfinger_iam::{
 use crate::iam::paging::PageEnd;
 use crate::iam::simulator::scenario::{Case, Scenario};
 use crate::iam::simulator::views::{
-    BoundaryDetail, EvaluationResult, ResourceSpecificResult, SimulatePolicyOutput, StatementView,
+    BoundaryDetail, DecisionDetails, EvaluationResult, ResourceSpecificResult,
+    SimulatePolicyOutput, StatementView,
 };
 use crate::iam::{IamService, Result, error};
 
@@ -106,7 +108,13 @@ fn results(scenario: &Scenario, simulation: &Simulation) -> Result<SimulatePolic
         };
         let explanation = explainer.explain(&request);
         check_limit(&explanation.decision, &budget)?;
-        results.push(result(case, &explanation, scenario.has_resources()));
+        let details = decision_details(&request, &explanation);
+        results.push(result(
+            case,
+            &explanation,
+            details,
+            scenario.has_resources(),
+        ));
     }
     Ok(SimulatePolicyOutput {
         evaluation_results: results,
@@ -170,7 +178,38 @@ fn check_limit(decision: &Decision, budget: &EvaluationBudget) -> Result<()> {
     Err(error::invalid_input(reason))
 }
 
-fn result(case: &Case<'_>, explanation: &Explanation, has_resources: bool) -> EvaluationResult {
+/// What each type of policy decides; `None` where the resource is `*`.
+fn decision_details(
+    request: &AccessRequest<'_>,
+    explanation: &Explanation,
+) -> Option<DecisionDetails> {
+    request.resource?;
+    if request.resource_account == request.caller.account {
+        return Some(DecisionDetails::default());
+    }
+    let kinds = [
+        ("IAM Policy", PolicyKind::Identity),
+        ("Resource Policy", PolicyKind::Resource),
+    ];
+    let entry = kinds.map(|(key, kind)| MapEntry {
+        key,
+        value: match explanation.effect_of(kind) {
+            Some(Effect::Allow) => "allowed",
+            Some(Effect::Deny) => "explicitDeny",
+            None => "implicitDeny",
+        },
+    });
+    Some(DecisionDetails {
+        entry: entry.into(),
+    })
+}
+
+fn result(
+    case: &Case<'_>,
+    explanation: &Explanation,
+    details: Option<DecisionDetails>,
+    has_resources: bool,
+) -> EvaluationResult {
     let decision = explanation.decision.as_str();
     let name = case.resource.map_or("*", Arn::as_str).to_owned();
     let matched = matched(explanation);
@@ -187,6 +226,7 @@ fn result(case: &Case<'_>, explanation: &Explanation, has_resources: bool) -> Ev
             eval_resource_decision: decision,
             matched_statements: matched.clone(),
             missing_context_values: missing,
+            eval_decision_details: details.clone(),
             permissions_boundary_decision_detail: detail,
         };
         (Vec::new(), vec![specific])
@@ -197,6 +237,7 @@ fn result(case: &Case<'_>, explanation: &Explanation, has_resources: bool) -> Ev
         eval_action_name: case.action.to_owned(),
         eval_resource_name: name,
         eval_decision: decision,
+        eval_decision_details: details,
         matched_statements: matched,
         missing_context_values: own_missing,
         permissions_boundary_decision_detail: detail,

@@ -1,6 +1,7 @@
 //! The responses of a simulation.
 
 use serde::Serialize;
+use wharfinger_aws::xml::MapEntry;
 use wharfinger_iam::TextPosition;
 
 use crate::iam::paging::PageEnd;
@@ -19,6 +20,7 @@ pub(super) struct EvaluationResult {
     pub(super) eval_action_name: String,
     pub(super) eval_resource_name: String,
     pub(super) eval_decision: &'static str,
+    pub(super) eval_decision_details: Option<DecisionDetails>,
     pub(super) matched_statements: Vec<StatementView>,
     pub(super) missing_context_values: Vec<String>,
     pub(super) permissions_boundary_decision_detail: Option<BoundaryDetail>,
@@ -41,7 +43,15 @@ pub(super) struct ResourceSpecificResult {
     pub(super) eval_resource_decision: &'static str,
     pub(super) matched_statements: Vec<StatementView>,
     pub(super) missing_context_values: Vec<String>,
+    pub(super) eval_decision_details: Option<DecisionDetails>,
     pub(super) permissions_boundary_decision_detail: Option<BoundaryDetail>,
+}
+
+/// What the policies of each type decide about a request to another account. It is empty for
+/// requests within the account (API reference, `EvaluationResult`).
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct DecisionDetails {
+    pub(super) entry: Vec<MapEntry<&'static str, &'static str>>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
