@@ -5,6 +5,7 @@
 
 mod document;
 mod serving;
+mod stats;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -21,8 +22,10 @@ use crate::container_config::HostChoices;
 use crate::metadata::document::{container_document, task_document};
 pub(crate) use crate::metadata::serving::Serving;
 use crate::metadata::serving::serve;
+use crate::metadata::stats::{container_stats, task_stats};
 use crate::record::TaskRecord;
 use crate::roles::TaskRoles;
+use crate::runtime::ContainerRuntime;
 use crate::shown::Shown;
 
 /// Where containers with a network of their own find the endpoints.
@@ -34,6 +37,7 @@ pub(crate) struct Endpoints {
     /// The name of the cluster.
     pub(crate) cluster: String,
     pub(crate) availability_zone: String,
+    pub(crate) runtime: Arc<dyn ContainerRuntime>,
     pub(crate) roles: Arc<TaskRoles>,
     pub(crate) shown: Arc<Shown>,
 }
@@ -57,7 +61,9 @@ impl ServedTasks {
         let routes = Router::new()
             .route("/v2/credentials/{id}", get(credentials))
             .route("/v4/{id}", get(container))
+            .route("/v4/{id}/stats", get(stats_of_container))
             .route("/v4/{id}/task", get(task))
+            .route("/v4/{id}/task/stats", get(stats_of_task))
             .route("/v4/{id}/taskWithTags", get(task))
             .with_state(self);
         serve(listener, routes)
@@ -153,6 +159,26 @@ async fn task(State(served): State<ServedTasks>, Path(id): Path<String>) -> Resp
     match served.find(&id) {
         Some((endpoints, record, _)) => {
             let body = task_document(&endpoints, &record);
+            axum_json(StatusCode::OK, &body)
+        }
+        None => refusal("NotFound", "there is no such task"),
+    }
+}
+
+async fn stats_of_container(State(served): State<ServedTasks>, Path(id): Path<String>) -> Response {
+    let Some((endpoints, record, name)) = served.find(&id) else {
+        return refusal("NotFound", "there is no such container");
+    };
+    match container_stats(&endpoints, &record, &name).await {
+        Some(body) => axum_json(StatusCode::OK, &body),
+        None => refusal("NotFound", "the container is not measured"),
+    }
+}
+
+async fn stats_of_task(State(served): State<ServedTasks>, Path(id): Path<String>) -> Response {
+    match served.find(&id) {
+        Some((endpoints, record, _)) => {
+            let body = task_stats(&endpoints, &record).await;
             axum_json(StatusCode::OK, &body)
         }
         None => refusal("NotFound", "there is no such task"),

@@ -124,6 +124,13 @@ pub(crate) struct LogPiece {
     pub(crate) bytes: bytes::Bytes,
 }
 
+/// What the runtime measures of a container, in Docker's form: twice, a second apart.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Samples {
+    pub(crate) before: Value,
+    pub(crate) newest: Value,
+}
+
 /// A volume to be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NewVolume {
@@ -191,6 +198,9 @@ pub(crate) trait ContainerRuntime: Send + Sync + 'static {
         id: &str,
         since: Timestamp,
     ) -> BoxStream<'static, Result<LogPiece, RuntimeError>>;
+
+    /// Measures a container that runs.
+    async fn stats(&self, id: &str) -> Result<Samples, RuntimeError>;
 
     /// Makes a volume unless it exists.
     async fn make_volume(&self, volume: NewVolume) -> Result<(), RuntimeError>;

@@ -13,7 +13,8 @@ use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, NetworkCreateRequest, VolumeCreateRequest};
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, EventsOptions, ListContainersOptions, LogsOptions,
-    RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions, StopContainerOptions,
+    RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions, StatsOptions,
+    StopContainerOptions,
 };
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -25,7 +26,7 @@ use wharfinger_base::Timestamp;
 use crate::runtime::docker::convert::{inspection, runtime_error};
 use crate::runtime::{
     ContainerEvent, ContainerRuntime, HostInfo, Inspection, ListedContainer, LogPiece,
-    NewContainer, NewVolume, RegistryLogin, RuntimeError,
+    NewContainer, NewVolume, RegistryLogin, RuntimeError, Samples,
 };
 
 /// Longest wait for a response of the engine. A start runs hooks and mounts, a creation copies
@@ -294,6 +295,24 @@ impl ContainerRuntime for Docker {
             }),
         });
         pieces.boxed()
+    }
+
+    async fn stats(&self, id: &str) -> Result<Samples, RuntimeError> {
+        let options = StatsOptions {
+            stream: true,
+            one_shot: false,
+        };
+        let mut measured = Box::pin(self.client.stats(id, Some(options)));
+        let mut sample = async || {
+            let next = measured.next().await;
+            let next = next.ok_or_else(|| RuntimeError::Refused("it does not run".to_owned()))?;
+            let sample = next.map_err(runtime_error)?;
+            serde_json::to_value(sample).map_err(|why| RuntimeError::Invalid(why.to_string()))
+        };
+        Ok(Samples {
+            before: sample().await?,
+            newest: sample().await?,
+        })
     }
 
     async fn make_volume(&self, volume: NewVolume) -> Result<(), RuntimeError> {

@@ -187,6 +187,21 @@ async fn output_is_read_from_its_beginning_with_times() {
 }
 
 #[tokio::test]
+async fn a_container_that_runs_is_measured_twice() {
+    for bench in Bench::all().await {
+        let id = bench.started("exec sleep 1000").await;
+        let measured = timeout(PATIENCE, bench.runtime.stats(&id)).await;
+        let samples = measured.expect("in time").expect("measured");
+        let time = |sample: &Value| -> jiff::Timestamp {
+            let text = sample["read"].as_str().expect("a time");
+            text.parse().expect("as RFC 3339 has it")
+        };
+        assert!(time(&samples.newest) > time(&samples.before));
+        bench.runtime.remove(&id).await.expect("removed");
+    }
+}
+
+#[tokio::test]
 async fn what_is_missing_is_said_to_be_missing() {
     for bench in Bench::all().await {
         let runtime = &bench.runtime;

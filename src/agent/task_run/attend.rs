@@ -173,6 +173,7 @@ impl TaskRun {
         Endpoints {
             cluster: self.context.cluster.clone(),
             availability_zone: self.context.availability_zone.clone(),
+            runtime: Arc::clone(&self.context.runtime),
             roles: Arc::clone(&self.roles),
             shown: Arc::clone(&self.shown),
         }

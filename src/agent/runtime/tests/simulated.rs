@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use serde_json::json;
 use tokio::sync::broadcast;
 use wharfinger_base::{Clock, Timestamp};
 
 use crate::runtime::{
     ContainerEvent, ContainerRuntime, HostInfo, Inspection, ListedContainer, LogPiece,
-    NewContainer, NewVolume, RegistryLogin, RuntimeError,
+    NewContainer, NewVolume, RegistryLogin, RuntimeError, Samples,
 };
 use crate::view::Health;
 
@@ -263,6 +264,21 @@ impl ContainerRuntime for Simulated {
             })
         });
         stream::iter(pieces.collect::<Vec<_>>()).boxed()
+    }
+
+    async fn stats(&self, id: &str) -> Result<Samples, RuntimeError> {
+        self.lock().find(id)?;
+        let sample = |second: u32| {
+            let time = format!("2026-01-01T00:00:0{second}Z");
+            json!({
+                "read": time,
+                "networks": {"eth0": {"rx_bytes": second, "tx_bytes": 2 * second}},
+            })
+        };
+        Ok(Samples {
+            before: sample(1),
+            newest: sample(2),
+        })
     }
 
     async fn make_volume(&self, volume: NewVolume) -> Result<(), RuntimeError> {

@@ -1,0 +1,160 @@
+//! What the engine measures of containers, in Docker's form, with the rates of their networks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::metadata::Endpoints;
+use crate::record::TaskRecord;
+use crate::runtime::Samples;
+
+/// Containers that the agent measures at once: each takes a connection to the engine for a second.
+const AT_ONCE: usize = 16;
+/// How long the engine may take for two samples, and a request wait for others.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+static SLOTS: Semaphore = Semaphore::const_new(AT_ONCE);
+
+/// The figures of a container; `None` where it does not run.
+pub(super) async fn container_stats(
+    endpoints: &Endpoints,
+    record: &TaskRecord,
+    name: &str,
+) -> Option<Value> {
+    let container = record.containers.get(name)?;
+    let id = container.runtime_id.as_deref();
+    let id = id.filter(|_| container.state.is_running())?;
+    // The network of a whole task belongs to a container of its own.
+    let Some(namespace) = &record.namespace else {
+        let samples = samples(endpoints, id).await?;
+        return Some(document(&samples, &samples));
+    };
+    let network = samples(endpoints, &namespace.runtime_name);
+    let (samples, network) = join(samples(endpoints, id), network).await;
+    Some(document(&samples?, &network?))
+}
+
+/// The figures of all containers of a task by their ids; `null` for one that does not run.
+pub(super) async fn task_stats(endpoints: &Endpoints, record: &TaskRecord) -> Value {
+    let all = record.containers.iter().filter_map(|(name, container)| {
+        let id = container.runtime_id.clone()?;
+        Some(async move { (id, container_stats(endpoints, record, name).await.into()) })
+    });
+    Value::Object(Map::from_iter(join_all(all).await))
+}
+
+async fn samples(endpoints: &Endpoints, id: &str) -> Option<Samples> {
+    let runtime = Arc::clone(&endpoints.runtime);
+    let measured = async {
+        // The semaphore is never closed.
+        let _slot = SLOTS.acquire().await.ok();
+        runtime.stats(id).await
+    };
+    match timeout(TIMEOUT, measured).await {
+        Ok(Ok(samples)) => Some(samples),
+        Ok(Err(error)) => {
+            tracing::debug!(container = id, %error, "a container was not measured");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// The newest sample of a container, with its network.
+fn document(samples: &Samples, network: &Samples) -> Value {
+    let mut document = samples.newest.clone();
+    if let Some(networks) = network.newest.get("networks") {
+        document["networks"] = networks.clone();
+    }
+    if let Some(rates) = rates(network) {
+        document["network_rate_stats"] = rates;
+    }
+    document
+}
+
+/// Bytes per second over all interfaces between two samples.
+fn rates(network: &Samples) -> Option<Value> {
+    let time = |sample: &Value| -> Option<jiff::Timestamp> {
+        let text = sample.get("read")?.as_str()?;
+        text.parse().ok()
+    };
+    let total = |sample: &Value, member: &str| -> Option<u64> {
+        let networks = sample.get("networks")?.as_object()?.values();
+        Some(networks.filter_map(|one| one.get(member)?.as_u64()).sum())
+    };
+    let (before, newest) = (&network.before, &network.newest);
+    let seconds = time(newest)?.duration_since(time(before)?).as_secs_f64();
+    let rate = |member: &str| -> Option<f64> {
+        let bytes = total(newest, member)?.saturating_sub(total(before, member)?);
+        #[expect(clippy::cast_precision_loss, reason = "a rate is no exact number")]
+        let bytes = bytes as f64;
+        Some(bytes / seconds).filter(|rate| rate.is_finite())
+    };
+    Some(json!({
+        "rx_bytes_per_sec": rate("rx_bytes")?,
+        "tx_bytes_per_sec": rate("tx_bytes")?,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(second: u32, cpu: u64, networks: &Value) -> Value {
+        json!({
+            "read": format!("2026-01-01T00:00:0{second}.500000000Z"),
+            "cpu_stats": {"cpu_usage": {"total_usage": cpu}},
+            "networks": networks,
+        })
+    }
+
+    fn samples(first: &Value, second: &Value) -> Samples {
+        Samples {
+            before: sample(1, 5, first),
+            newest: sample(3, 9, second),
+        }
+    }
+
+    #[test]
+    fn rates_are_bytes_per_second_of_all_interfaces() {
+        let first = json!({
+            "eth0": {"rx_bytes": 100, "tx_bytes": 7},
+            "eth1": {"rx_bytes": 50, "tx_bytes": 0},
+        });
+        let second = json!({
+            "eth0": {"rx_bytes": 300, "tx_bytes": 7},
+            "eth1": {"rx_bytes": 51, "tx_bytes": 4},
+        });
+        let both = samples(&first, &second);
+        let made = document(&both, &both);
+        assert_eq!(made["cpu_stats"]["cpu_usage"]["total_usage"], 9);
+        assert_eq!(made["networks"], second);
+        let expected = json!({"rx_bytes_per_sec": 100.5, "tx_bytes_per_sec": 2.0});
+        assert_eq!(made["network_rate_stats"], expected);
+    }
+
+    #[test]
+    fn the_network_is_that_of_the_task() {
+        let own = samples(&Value::Null, &Value::Null);
+        assert_eq!(document(&own, &own).get("network_rate_stats"), None);
+        let bytes = |count: u32| json!({"eth0": {"rx_bytes": count, "tx_bytes": count}});
+        let made = document(&own, &samples(&bytes(0), &bytes(10)));
+        assert_eq!(made["networks"], bytes(10));
+        assert_eq!(made["network_rate_stats"]["rx_bytes_per_sec"], 5.0);
+    }
+
+    #[test]
+    fn samples_of_one_moment_have_no_rates() {
+        let networks = json!({"eth0": {"rx_bytes": 1, "tx_bytes": 1}});
+        let same = sample(1, 5, &networks);
+        let both = Samples {
+            before: same.clone(),
+            newest: same,
+        };
+        assert_eq!(rates(&both), None);
+    }
+}
