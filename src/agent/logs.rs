@@ -8,12 +8,14 @@
 
 mod batch;
 mod lines;
+mod multiline;
 mod position;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use regex::Regex;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use wharfinger_base::Timestamp;
@@ -25,13 +27,16 @@ use crate::container_config::log_driver;
 use crate::context::Context;
 use crate::keys::Keys;
 use crate::logs::batch::Batch;
-use crate::logs::lines::Lines;
+use crate::logs::lines::{Line, Lines};
+use crate::logs::multiline::first_line;
 use crate::logs::position::Position;
 use crate::record::task_id;
 use crate::roles::TaskRoles;
 
 /// How long an event waits for others to be sent with.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+/// How long further lines of an event are waited for, as Docker's driver does.
+const EVENT_WAIT: Duration = Duration::from_secs(5);
 /// Between attempts to send, and to follow a container whose stream broke.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
@@ -43,6 +48,8 @@ pub(crate) struct LogTarget {
     pub(crate) stream: String,
     region: Option<String>,
     makes_group: bool,
+    /// The pattern of the first line of an event, where events have several.
+    first_line: Option<String>,
 }
 
 /// The target of a container's output; `None` where the agent does not ship it.
@@ -63,6 +70,7 @@ pub(crate) fn log_target(task: &Task, container: &Container) -> Option<LogTarget
         stream,
         region: option("awslogs-region"),
         makes_group: option("awslogs-create-group").is_some_and(|value| value == "true"),
+        first_line: first_line(&options),
     })
 }
 
@@ -81,13 +89,15 @@ impl Shipper {
     /// # Errors
     /// A reason as Docker's driver gives it.
     pub(crate) async fn prepare(&self) -> Result<(), String> {
+        let failed = |why: String| format!("failed to initialize logging driver: {why}");
+        self.first_line().map_err(failed)?;
         let made = self.make_stream().await;
-        made.map_err(|error| {
-            format!(
-                "failed to initialize logging driver: failed to create Cloudwatch log stream: \
-                 {error}"
-            )
-        })
+        made.map_err(|why| failed(format!("failed to create Cloudwatch log stream: {why}")))
+    }
+
+    fn first_line(&self) -> Result<Option<Regex>, String> {
+        let pattern = self.target.first_line.as_deref();
+        pattern.map(multiline::compiled).transpose()
     }
 
     async fn make_stream(&self) -> Result<(), CallError> {
@@ -125,9 +135,11 @@ impl Shipper {
     async fn follow(&self, position: &mut Position) -> Result<(), crate::runtime::RuntimeError> {
         let since = position.since().unwrap_or(Timestamp::from_ms(0));
         let mut pieces = self.context.runtime.logs(&self.container, since);
-        let mut lines = Lines::new(position.clone());
+        // A pattern that is wrong keeps the container from starting.
+        let mut lines = Lines::new(position.clone(), self.first_line().ok().flatten());
         let mut batch = Batch::default();
         let mut flush_at = Instant::now();
+        let mut release_at = Instant::now();
         loop {
             let piece = tokio::select! {
                 piece = pieces.next() => piece,
@@ -135,18 +147,23 @@ impl Shipper {
                     self.flush(&mut batch, position).await;
                     continue;
                 }
+                () = sleep_until(release_at), if lines.is_holding() => {
+                    for line in lines.release() {
+                        self.collect(line, &mut batch, position, &mut flush_at).await;
+                    }
+                    continue;
+                }
             };
             let broken = match piece {
                 Some(Ok(piece)) => {
-                    for line in lines.push(&piece) {
-                        if batch.is_empty() {
-                            flush_at = Instant::now() + FLUSH_INTERVAL;
-                        }
-                        if !batch.takes(&line) {
-                            self.flush(&mut batch, position).await;
-                            flush_at = Instant::now() + FLUSH_INTERVAL;
-                        }
-                        batch.push(line);
+                    let held = lines.is_holding();
+                    let found = lines.push(&piece);
+                    if !held || !found.is_empty() {
+                        release_at = Instant::now() + EVENT_WAIT;
+                    }
+                    for line in found {
+                        self.collect(line, &mut batch, position, &mut flush_at)
+                            .await;
                     }
                     continue;
                 }
@@ -154,11 +171,29 @@ impl Shipper {
                 Some(Err(error)) => Err(error),
             };
             for line in lines.rest() {
-                batch.push(line);
+                self.collect(line, &mut batch, position, &mut flush_at)
+                    .await;
             }
             self.flush(&mut batch, position).await;
             return broken;
         }
+    }
+
+    /// Adds an event to the batch. One that does not fit is the first of the next.
+    async fn collect(
+        &self,
+        line: Line,
+        batch: &mut Batch,
+        position: &mut Position,
+        flush_at: &mut Instant,
+    ) {
+        if !batch.takes(&line) {
+            self.flush(batch, position).await;
+        }
+        if batch.is_empty() {
+            *flush_at = Instant::now() + FLUSH_INTERVAL;
+        }
+        batch.push(line);
     }
 
     /// Sends a batch, and notes how far the container's output is sent.
@@ -268,6 +303,9 @@ mod tests {
         let found = target(&json!({"awslogs-group": "g", "awslogs-create-group": "true"}));
         assert!(found.expect("a target").makes_group);
         assert_eq!(target(&json!({})), None);
+        let options = json!({"awslogs-group": "g", "awslogs-multiline-pattern": "^INFO"});
+        let found = target(&options).expect("a target");
+        assert_eq!(found.first_line.as_deref(), Some("^INFO"));
     }
 
     /// Refuses the first request as one without rights.
@@ -317,7 +355,7 @@ mod tests {
             is_stderr: false,
             bytes: "2026-01-01T00:00:00Z text\n".into(),
         };
-        for line in Lines::new(position.clone()).push(&piece) {
+        for line in Lines::new(position.clone(), None).push(&piece) {
             batch.push(line);
         }
         shipper.flush(&mut batch, &mut position).await;

@@ -58,9 +58,8 @@ impl Batch {
     pub(super) fn sent(&mut self, position: &mut Position) {
         self.bytes = 0;
         for line in self.lines.drain(..) {
-            // The last part of a divided line counts for all.
-            if !line.is_part {
-                position.advance(line.stream, line.ns);
+            for ns in line.ends {
+                position.advance(line.stream, ns);
             }
         }
     }
@@ -76,7 +75,7 @@ mod tests {
             stream: Stream::Stdout,
             ns,
             text: text.to_owned(),
-            is_part: false,
+            ends: vec![ns],
         }
     }
 

@@ -2,36 +2,54 @@
 
 use std::collections::BTreeMap;
 
+use regex::Regex;
+
 use crate::logs::position::{Position, Stream};
 use crate::runtime::LogPiece;
 
 /// Longest line in bytes: the largest event that CloudWatch Logs takes. Longer ones are divided.
 const MAX_LINE_BYTES: usize = 256 * 1024 - 26;
 
-/// A line with its time.
+/// An event: a line with its time, a part of a long one, or several lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) stream: Stream,
     /// Nanoseconds since the epoch, as the runtime noted it.
     pub(super) ns: i64,
     pub(super) text: String,
-    /// Whether further lines are parts of the same one.
-    pub(super) is_part: bool,
+    /// The times of the lines that end with it: none for a part before the last.
+    pub(super) ends: Vec<i64>,
 }
 
 /// Puts lines together, and leaves out those that were sent already.
 pub(super) struct Lines {
     sent: Position,
     open: BTreeMap<Stream, (i64, Vec<u8>)>,
+    /// What the first line of an event matches, where events have several.
+    first_line: Option<Regex>,
+    /// Events that further lines may belong to.
+    held: BTreeMap<Stream, Line>,
 }
 
 impl Lines {
     /// Begins after `sent`.
-    pub(super) const fn new(sent: Position) -> Self {
+    pub(super) const fn new(sent: Position, first_line: Option<Regex>) -> Self {
         Self {
             sent,
             open: BTreeMap::new(),
+            first_line,
+            held: BTreeMap::new(),
         }
+    }
+
+    /// Whether there are events that further lines may belong to.
+    pub(super) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Gives up waiting for further lines of events.
+    pub(super) fn release(&mut self) -> Vec<Line> {
+        std::mem::take(&mut self.held).into_values().collect()
     }
 
     /// Takes a piece: one message of the container after its time, with a newline unless the
@@ -60,10 +78,10 @@ impl Lines {
     /// Lines without an end, when the container has ended.
     pub(super) fn rest(&mut self) -> Vec<Line> {
         let streams: Vec<Stream> = self.open.keys().copied().collect();
-        streams
-            .into_iter()
-            .flat_map(|stream| self.close(stream))
-            .collect()
+        let lines = streams.into_iter().flat_map(|stream| self.close(stream));
+        let mut lines: Vec<Line> = lines.collect();
+        lines.extend(self.release());
+        lines
     }
 
     /// The line that is open, in parts of the largest size.
@@ -74,10 +92,38 @@ impl Lines {
         let text = String::from_utf8_lossy(&bytes);
         let text = text.trim_end_matches(['\n', '\r']);
         // Empty lines are no events.
-        if text.is_empty() || self.sent.skips(stream, ns) {
+        if text.is_empty() {
+            if let Some(held) = self.held.get_mut(&stream) {
+                held.text.push('\n');
+            }
+            return Vec::new();
+        }
+        if self.sent.skips(stream, ns) {
             return Vec::new();
         }
         let mut lines = Vec::new();
+        if let Some(first_line) = &self.first_line {
+            let begins = first_line.is_match(text);
+            match self.held.get_mut(&stream) {
+                Some(held) if !begins && held.text.len() + text.len() < MAX_LINE_BYTES => {
+                    held.text.push('\n');
+                    held.text.push_str(text);
+                    held.ends.push(ns);
+                    return lines;
+                }
+                _ => lines.extend(self.held.remove(&stream)),
+            }
+            if text.len() <= MAX_LINE_BYTES {
+                let event = Line {
+                    stream,
+                    ns,
+                    text: text.to_owned(),
+                    ends: vec![ns],
+                };
+                self.held.insert(stream, event);
+                return lines;
+            }
+        }
         let mut rest = text;
         while !rest.is_empty() {
             let (part, after) = rest.split_at(boundary(rest));
@@ -85,7 +131,11 @@ impl Lines {
                 stream,
                 ns,
                 text: part.to_owned(),
-                is_part: !after.is_empty(),
+                ends: if after.is_empty() {
+                    vec![ns]
+                } else {
+                    Vec::new()
+                },
             });
             rest = after;
         }
@@ -145,7 +195,7 @@ mod tests {
 
     #[test]
     fn divided_lines_are_put_together_by_stream() {
-        let mut lines = Lines::new(Position::default());
+        let mut lines = Lines::new(Position::default(), None);
         let time = "2026-01-01T00:00:00.000000001Z";
         assert!(
             lines
@@ -164,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_terminal_sends_several_lines_at_once() {
-        let mut lines = Lines::new(Position::default());
+        let mut lines = Lines::new(Position::default(), None);
         let time = "2026-01-01T00:00:00Z";
         let found = lines.push(&piece(false, &format!("{time} a\r\n{time} b\r\n")));
         assert_eq!(texts(&found), ["a", "b"]);
@@ -172,7 +222,7 @@ mod tests {
 
     #[test]
     fn long_lines_are_divided_between_characters() {
-        let mut lines = Lines::new(Position::default());
+        let mut lines = Lines::new(Position::default(), None);
         let text = "ä".repeat(MAX_LINE_BYTES);
         let line = format!("2026-01-01T00:00:00Z {text}\n");
         let found = lines.push(&piece(false, &line));
@@ -198,14 +248,72 @@ mod tests {
             })
             .collect();
         let mut position = Position::default();
-        let mut first = Lines::new(position.clone());
+        let mut first = Lines::new(position.clone(), None);
         for piece in &output[..3] {
             for line in first.push(piece) {
                 position.advance(line.stream, line.ns);
             }
         }
-        let mut again = Lines::new(position);
+        let mut again = Lines::new(position, None);
         let found: Vec<_> = output.iter().flat_map(|piece| again.push(piece)).collect();
         assert_eq!(texts(&found), ["line 3", "line 4"]);
+    }
+
+    fn times(second: u32, text: &str) -> LogPiece {
+        piece(false, &format!("2026-01-01T00:00:0{second}Z {text}\n"))
+    }
+
+    fn events(lines: &mut Lines, output: &[(u32, &str)]) -> Vec<Line> {
+        let pieces = output.iter().map(|(second, text)| times(*second, text));
+        let mut found: Vec<Line> = pieces.flat_map(|piece| lines.push(&piece)).collect();
+        found.extend(lines.rest());
+        found
+    }
+
+    const TRACE: [(u32, &str); 6] = [
+        (0, "ERROR a"),
+        (1, "  at b"),
+        (2, ""),
+        (3, "  at c"),
+        (4, "INFO d"),
+        (5, "INFO e"),
+    ];
+
+    #[test]
+    fn lines_belong_to_the_event_before_them() {
+        let pattern = Regex::new("^[A-Z]").expect("a pattern");
+        let mut lines = Lines::new(Position::default(), Some(pattern));
+        let found = events(&mut lines, &TRACE);
+        let expected = ["ERROR a\n  at b\n\n  at c", "INFO d", "INFO e"];
+        assert_eq!(texts(&found), expected);
+        assert_eq!(found[0].ends.len(), 3);
+        assert!(!lines.is_holding());
+    }
+
+    #[test]
+    fn an_event_that_was_sent_is_not_sent_again() {
+        let pattern = Regex::new("^[A-Z]").expect("a pattern");
+        let mut position = Position::default();
+        let mut lines = Lines::new(position.clone(), Some(pattern.clone()));
+        let found = events(&mut lines, &TRACE);
+        for ns in &found[0].ends {
+            position.advance(found[0].stream, *ns);
+        }
+        let mut again = Lines::new(position, Some(pattern));
+        let found = events(&mut again, &TRACE);
+        assert_eq!(texts(&found), ["INFO d", "INFO e"]);
+    }
+
+    #[test]
+    fn an_event_is_released_and_has_a_largest_size() {
+        let pattern = Regex::new("^[A-Z]").expect("a pattern");
+        let mut lines = Lines::new(Position::default(), Some(pattern));
+        assert!(lines.push(&times(0, "ERROR a")).is_empty());
+        assert!(lines.is_holding());
+        assert_eq!(texts(&lines.release()), ["ERROR a"]);
+        let half = "x".repeat(MAX_LINE_BYTES / 2);
+        let found = events(&mut lines, &[(1, &half), (2, &half), (3, &half)]);
+        assert!(found.len() >= 2);
+        assert!(found.iter().all(|line| line.text.len() <= MAX_LINE_BYTES));
     }
 }
