@@ -14,6 +14,7 @@ mod start;
 mod tests;
 mod waiting;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use explain::ExplainedPlacement;
@@ -30,10 +31,12 @@ use wharfinger_db::{self as db, Db, Tx};
 
 use crate::agent_sessions::AgentSessions;
 use crate::error::{Error, Result};
-use crate::model::{ClusterId, DesiredStatus, InstanceId, Task, TaskId, TaskStatus, TaskStopCode};
+use crate::model::{
+    ClusterId, Connectivity, DesiredStatus, InstanceId, Task, TaskId, TaskStatus, TaskStopCode,
+};
 use crate::nodes::Nodes;
 use crate::service_wake::ServiceWake;
-use crate::store::tasks as store;
+use crate::store::{instances, tasks as store};
 
 /// Most characters of a reason that are kept (ECS API reference, `StopTask`).
 const MAX_REASON: usize = 1024;
@@ -90,6 +93,30 @@ impl Tasks {
             found.collect::<db::Result<Vec<_>>>()
         };
         Ok(self.db.get(read).await?)
+    }
+
+    /// The same as they are described: those whose agent has no connection are disconnected.
+    pub async fn describe(&self, cluster: &ClusterId, ids: &[TaskId]) -> Result<Vec<Option<Task>>> {
+        let mut found = self.find_all(cluster, ids).await?;
+        let live = |task: &&mut Task| task.last_status != TaskStatus::Stopped;
+        let of_tasks = found.iter().flatten();
+        let instances: BTreeSet<_> = of_tasks.filter_map(|task| task.instance.clone()).collect();
+        let read = move |tx: &mut Tx<'_>| {
+            let found = instances.iter().map(|id| instances::by_id(tx, id));
+            found.collect::<db::Result<Vec<_>>>()
+        };
+        let read = self.db.get::<_, _, db::Error>(read).await?;
+        let lost = read.into_iter().flatten();
+        let lost = lost.filter(|instance| !instance.agent_connected);
+        let lost: BTreeMap<_, _> = lost.map(|one| (one.id, one.seen_at)).collect();
+        for task in found.iter_mut().flatten().filter(live) {
+            let seen_at = task.instance.as_ref().and_then(|id| lost.get(id));
+            if let (Some(seen_at), Some(_)) = (seen_at, task.details.connectivity) {
+                task.details.connectivity = Some(Connectivity::Disconnected);
+                task.details.connectivity_at = Some(*seen_at);
+            }
+        }
+        Ok(found)
     }
 
     /// Tells a task to stop, and returns it. The first reason stays. A task that no instance has is

@@ -74,6 +74,32 @@ async fn what_was_not_acknowledged_is_told_again() {
     assert_eq!(task_arns(&acs.payload().await), tasks);
 }
 
+/// An agent that has lost its state starts its tasks again; any other takes a task once.
+#[tokio::test]
+async fn an_agent_that_begins_anew_is_told_the_tasks_that_ran() {
+    let (_server, agent) = with_agent().await;
+    let mut acs = agent.acs().await;
+    let tasks = run(&agent, 1).await;
+    acs.payload().await;
+    agent.report(&tasks[0], "RUNNING").await;
+    assert_eq!(agent.task(&tasks[0]).await["connectivity"], "CONNECTED");
+    drop(acs);
+    let disconnected = async {
+        while agent.task(&tasks[0]).await["connectivity"] != "DISCONNECTED" {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, disconnected)
+        .await
+        .expect("noticed in time");
+    let mut acs = agent.acs().await;
+    let payload = acs.payload().await;
+    assert_eq!(task_arns(&payload), tasks);
+    assert_eq!(payload["tasks"][0]["desiredStatus"], "RUNNING");
+    assert_eq!(agent.task(&tasks[0]).await["connectivity"], "CONNECTED");
+}
+
 #[tokio::test]
 async fn a_task_runs_and_stops_as_its_agent_reports() {
     let (_server, agent) = with_agent().await;

@@ -2,6 +2,7 @@
 
 pub(crate) mod delivery;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,17 +168,24 @@ impl Acs {
 
     /// Tells the agent all that it may have missed.
     async fn begin(&mut self, has_credentials: bool) -> Result<(), End> {
+        let state = Arc::clone(&self.state);
+        let assignments = &state.orchestrator.assignments;
+        let waiting = assignments.waiting(&self.instance.id).await?;
+        let tasks = assignments.manifest(&self.instance.id).await?;
+        // An agent that begins anew may have lost its state. It takes a task that it has once only.
+        let mut running = Vec::new();
+        if !has_credentials {
+            let waits: HashSet<&TaskId> = waiting.iter().map(|task| &task.id).collect();
+            let others = tasks.iter().filter(|task| !waits.contains(&task.id));
+            running.extend(others.cloned());
+        }
+        let repeated: HashSet<TaskId> = running.iter().map(|task| task.id.clone()).collect();
+        self.delivery.repeat(running);
         self.deliver().await?;
-        let tasks = self
-            .state
-            .orchestrator
-            .assignments
-            .manifest(&self.instance.id)
-            .await?;
         self.send_manifest(&tasks).await?;
         let known = self
             .roles
-            .find(&self.state, &self.instance, &tasks, has_credentials);
+            .find(&state, &self.instance, &tasks, (has_credentials, &repeated));
         known.await?;
         Ok(())
     }

@@ -1,13 +1,13 @@
 //! The roles of an instance's tasks: credentials in payloads, and new ones before they end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use wharfinger_base::Timestamp;
 use wharfinger_ecs_protocol::acs::IamRoleCredentialsMessage;
 use wharfinger_ecs_protocol::{RoleCredentials, RoleType, Task};
-use wharfinger_orchestrator::model::{DesiredStatus, TaskId};
+use wharfinger_orchestrator::model::{DesiredStatus, TaskId, TaskStatus};
 use wharfinger_orchestrator::payload::TaskParts;
 use wharfinger_orchestrator::{
     self as orchestrator, AssignedTask, CredentialsError, RENEWED_BEFORE, TaskToRun, payload,
@@ -50,17 +50,18 @@ impl Roles {
         self.uses.values().map(|one| one.due).min()
     }
 
-    /// Finds the roles of tasks that the agent has already.
+    /// Finds the roles of tasks that the agent has already, `repeated` ones among them.
     pub(crate) async fn find(
         &mut self,
         state: &AgentState,
         instance: &ConnectedInstance,
         tasks: &[AssignedTask],
-        has_credentials: bool,
+        (has_credentials, repeated): (bool, &HashSet<TaskId>),
     ) -> Result<(), orchestrator::Error> {
         let assignments = &state.orchestrator.assignments;
         let home = &instance.cluster.name.home;
-        let is_new = |id: &TaskId| !self.uses.keys().any(|(of, _)| of == id);
+        let is_new =
+            |id: &TaskId| repeated.contains(id) || !self.uses.keys().any(|(of, _)| of == id);
         let ids: Vec<TaskId> = tasks
             .iter()
             .map(|task| task.id.clone())
@@ -81,7 +82,7 @@ impl Roles {
     }
 
     /// The task for a payload, with the credentials of its roles; `None` where these cannot be
-    /// issued. If trying again does not help, the task is stopped.
+    /// issued. If trying again does not help, a task that does not run yet is stopped.
     pub(crate) async fn task(
         &mut self,
         state: &AgentState,
@@ -122,7 +123,8 @@ impl Roles {
                 }
                 Err(error) => {
                     self.uses.retain(|(of, _), _| of != id);
-                    if let CredentialsError::NotAssumable(_) = error {
+                    let is_pending = found.task.last_status < TaskStatus::Running;
+                    if is_pending && matches!(error, CredentialsError::NotAssumable(_)) {
                         let assignments = &state.orchestrator.assignments;
                         assignments.fail(id, &error.to_string()).await?;
                     } else {

@@ -157,7 +157,7 @@ impl Operation for DescribeTasks {
         let include = self.include.unwrap_or_default();
         let with_tags = include.contains(&TaskField::Tags);
         let found = &cx.state().orchestrator.tasks;
-        let found = found.find_all(&cluster.id, &ids).await?;
+        let found = found.describe(&cluster.id, &ids).await?;
         let (mut tasks, mut failures) = (Vec::new(), Vec::new());
         for (id, task) in ids.iter().zip(found) {
             match task {

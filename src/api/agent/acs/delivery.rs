@@ -2,7 +2,7 @@
 //!
 //! A task is told again until the agent acknowledges it, and on every new connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,6 +23,8 @@ pub(crate) struct Delivery {
     told: HashMap<TaskId, DesiredStatus>,
     /// What the agent cannot be told of tasks now, and when that is tried again.
     postponed: HashMap<TaskId, (DesiredStatus, Instant)>,
+    /// Tasks that are told once more although they do not wait for the agent.
+    repeated: Vec<AssignedTask>,
     in_flight: Vec<InFlight>,
     unacknowledged: u32,
 }
@@ -42,12 +44,12 @@ impl Delivery {
     /// The tasks of the next payload, of those that wait for the agent; none where it knows all, or
     /// where enough is on its way. Tasks to be stopped come first: they free what others need.
     pub(crate) fn next(&mut self, waiting: &[AssignedTask]) -> Vec<AssignedTask> {
-        let still: HashMap<&TaskId, DesiredStatus> = waiting
-            .iter()
-            .map(|task| (&task.id, task.desired))
-            .collect();
-        self.told.retain(|id, _| still.contains_key(id));
-        self.postponed.retain(|id, _| still.contains_key(id));
+        let waits: HashSet<&TaskId> = waiting.iter().map(|task| &task.id).collect();
+        self.repeated.retain(|task| !waits.contains(&task.id));
+        let repeated = self.repeated.iter().map(|task| &task.id);
+        let still: HashSet<&TaskId> = waits.iter().copied().chain(repeated).collect();
+        self.told.retain(|id, _| still.contains(id));
+        self.postponed.retain(|id, _| still.contains(id));
         if self.in_flight.len() >= MAX_IN_FLIGHT {
             return Vec::new();
         }
@@ -55,7 +57,8 @@ impl Delivery {
             let postponed = self.postponed.get(&task.id).map(|(desired, _)| desired);
             self.told.get(&task.id) != Some(&task.desired) && postponed != Some(&task.desired)
         };
-        let with = |desired| waiting.iter().filter(move |task| task.desired == desired);
+        let all = || waiting.iter().chain(&self.repeated);
+        let with = |desired| all().filter(move |task| task.desired == desired);
         let stops = with(DesiredStatus::Stopped).filter(is_new);
         let starts = with(DesiredStatus::Running).filter(is_new);
         stops
@@ -65,8 +68,15 @@ impl Delivery {
             .collect()
     }
 
-    /// Leaves a task out until `until`, unless something else is wanted of it before.
+    /// Tells these tasks too, which do not wait for the agent: it may have lost its state.
+    pub(crate) fn repeat(&mut self, tasks: Vec<AssignedTask>) {
+        self.repeated = tasks;
+    }
+
+    /// Leaves a task out until `until`, unless something else is wanted of it before. One that does
+    /// not wait for the agent is left out for good.
     pub(crate) fn postpone(&mut self, task: AssignedTask, until: Instant) {
+        self.repeated.retain(|repeated| repeated.id != task.id);
         self.postponed.insert(task.id, (task.desired, until));
     }
 
@@ -84,13 +94,15 @@ impl Delivery {
     /// Notes the reply to a payload, whether the agent took it or refused it. Returns whether the
     /// payload was on its way.
     pub(crate) fn replied(&mut self, message_id: &str) -> bool {
-        let known = self.in_flight.len();
-        self.in_flight.retain(|sent| sent.message_id != message_id);
-        let found = self.in_flight.len() < known;
-        if found {
-            self.unacknowledged = 0;
-        }
-        found
+        let mut in_flight = self.in_flight.iter();
+        let Some(place) = in_flight.position(|sent| sent.message_id == message_id) else {
+            return false;
+        };
+        let tasks = self.in_flight.swap_remove(place).tasks;
+        let is_told = |task: &AssignedTask| tasks.iter().any(|told| told.id == task.id);
+        self.repeated.retain(|task| !is_told(task));
+        self.unacknowledged = 0;
+        true
     }
 
     /// Gives up payloads that were not acknowledged in time: their tasks are told again. Returns
@@ -218,6 +230,31 @@ mod tests {
         delivery.postpone(waiting[1].clone(), until);
         let stop = [task("a", RUNNING), task("b", STOPPED)];
         assert_eq!(delivery.next(&stop), stop[1..], "a stop is another thing");
+    }
+
+    #[test]
+    fn repeated_tasks_are_told_until_they_are_acknowledged() {
+        let (mut delivery, now) = (Delivery::default(), Instant::now());
+        let waiting = [task("w", RUNNING)];
+        let repeated = many(MAX_IN_FLIGHT * TASKS_PER_PAYLOAD);
+        delivery.repeat(repeated.clone());
+        let mut told = Vec::new();
+        for round in 0..=MAX_IN_FLIGHT {
+            let next = delivery.next(&waiting);
+            told.extend(next.clone());
+            delivery.sent(format!("m{round}"), next, now);
+            assert!(delivery.replied(&format!("m{round}")));
+        }
+        assert_eq!(told[0], waiting[0], "what waits comes first");
+        assert_eq!(told[1..], repeated);
+        assert_eq!(delivery.next(&waiting), []);
+        delivery.repeat(vec![task("a", RUNNING)]);
+        let stop = [task("a", STOPPED)];
+        assert_eq!(delivery.next(&stop), stop, "it waits now");
+        delivery.repeat(vec![task("b", RUNNING)]);
+        delivery.postpone(task("b", RUNNING), now);
+        assert_eq!(delivery.expire(now), Ok(true));
+        assert_eq!(delivery.next(&[]), [], "it is given up");
     }
 
     #[test]
