@@ -41,6 +41,8 @@ pub(crate) struct HostChoices {
     /// definition go before those of files, and secrets and endpoints before both.
     pub(crate) file_environment: BTreeMap<String, String>,
     pub(crate) environment: BTreeMap<String, String>,
+    /// Options of the log driver that are secrets.
+    pub(crate) log_options: BTreeMap<String, String>,
     /// The Docker volume or the path of the host for each volume of the task.
     pub(crate) volumes: BTreeMap<String, String>,
     /// The names of the task's containers in the runtime.
@@ -105,6 +107,11 @@ pub(crate) fn new_container(
             "Type": "json-file",
             "Config": {"max-size": LOG_FILE_SIZE, "max-file": LOG_FILES},
         });
+        host_config.insert("LogConfig".into(), log);
+    } else if !host.log_options.is_empty() {
+        let (driver, mut options) = log_driver(container);
+        options.extend(host.log_options.clone());
+        let log = json!({"Type": driver, "Config": options});
         host_config.insert("LogConfig".into(), log);
     }
     Ok(NewContainer {

@@ -43,6 +43,7 @@ impl Context {
             bind_ip: self.bind_ip.map(|ip| ip.to_string()).unwrap_or_default(),
             file_environment: self.environment_files(task, definition).await?,
             environment: self.secrets(task, definition).await?,
+            log_options: self.log_secrets(task, definition).await?,
             volumes,
             siblings: siblings.collect(),
             network,

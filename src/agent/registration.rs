@@ -39,6 +39,8 @@ const CAPABILITIES: &[&str] = &[
     "ecs.capability.execution-role-ecr-pull",
     "ecs.capability.secrets.asm.environment-variables",
     "ecs.capability.secrets.ssm.environment-variables",
+    "ecs.capability.secrets.asm.bootstrap.log-driver",
+    "ecs.capability.secrets.ssm.bootstrap.log-driver",
     "ecs.capability.private-registry-authentication.secretsmanager",
     "ecs.capability.env-files.s3",
     "ecs.capability.container-health-check",

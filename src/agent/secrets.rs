@@ -53,10 +53,34 @@ impl Context {
         task: &Task,
         container: &Container,
     ) -> Result<BTreeMap<String, String>, String> {
+        self.fetched(task, container, |target| target != Some(LOG_DRIVER))
+            .await
+    }
+
+    /// The options of a container's log driver that are secrets.
+    ///
+    /// # Errors
+    /// A reason as ECS gives it.
+    pub(crate) async fn log_secrets(
+        &self,
+        task: &Task,
+        container: &Container,
+    ) -> Result<BTreeMap<String, String>, String> {
+        self.fetched(task, container, |target| target == Some(LOG_DRIVER))
+            .await
+    }
+
+    /// The secrets of a container with certain targets, by name.
+    async fn fetched(
+        &self,
+        task: &Task,
+        container: &Container,
+        is_wanted: impl Fn(Option<&str>) -> bool,
+    ) -> Result<BTreeMap<String, String>, String> {
         let mut variables = BTreeMap::new();
         let wanted = container.secrets.iter();
         let wanted: Vec<_> = wanted
-            .filter(|secret| secret.target.as_deref() != Some(LOG_DRIVER))
+            .filter(|secret| is_wanted(secret.target.as_deref()))
             .collect();
         if wanted.is_empty() {
             return Ok(variables);

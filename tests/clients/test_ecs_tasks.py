@@ -390,6 +390,22 @@ def test_logs_are_shipped_in_order_without_a_loss(tasks, server, image, ecs):
     assert shipped() == [f"line {number}" for number in range(1, 301)]
 
 
+def test_the_lines_of_an_event_are_put_together(tasks, server, image):
+    logs = make_client(server, "logs")
+    logs.create_log_group(logGroupName="/ecs/events")
+    options = {"awslogs-group": "/ecs/events", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "app"}
+    configuration = {"logDriver": "awslogs", "options": {**options, "awslogs-multiline-pattern": "^[A-Z]"}}
+    script = "echo ERROR one; echo '  at two'; echo INFO three; exit 0"
+    task = tasks.stopped(container(image, script, logConfiguration=configuration))
+    stream = f"app/web/{task['taskArn'].rsplit('/')[-1]}"
+
+    def shipped():
+        found = logs.get_log_events(logGroupName="/ecs/events", logStreamName=stream, startFromHead=True)["events"]
+        return [event["message"] for event in found] == ["ERROR one\n  at two", "INFO three"]
+
+    wait_until(shipped, "two events")
+
+
 def test_a_log_group_that_is_missing_keeps_a_task_from_starting(tasks, image):
     options = {"awslogs-group": "/ecs/missing", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "app"}
     task = tasks.stopped(container(image, "true", logConfiguration={"logDriver": "awslogs", "options": options}))
@@ -416,7 +432,31 @@ def test_a_task_has_the_credentials_of_its_role(tasks, server, image):
     assert only(task)["exitCode"] == 0
 
 
-def test_secrets_are_fetched_with_the_execution_role(tasks, server, image):
+@pytest.mark.parametrize("mode", ["bridge", "awsvpc"])
+def test_a_task_sees_what_its_containers_use(tasks, image, docker, mode):
+    script = (
+        "get() { /bin/busybox wget -q -O /$1 $ECS_CONTAINER_METADATA_URI_V4/$2; };"
+        " sleep 1; until get own stats && get all task/stats; do sleep 0.5; done; sleep 1000"
+    )
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-0123456789abcdef0"]}}
+    run = {"networkConfiguration": network} if mode == "awsvpc" else {}
+    task = tasks.running(container(image, script), networkMode=mode, run=run)
+    identity = only(task)["runtimeId"]
+
+    def read(name):
+        found = docker.docker("exec", identity, "/bin/busybox", "cat", f"/{name}", check=False)
+        with contextlib.suppress(ValueError):
+            return json.loads(found)
+
+    both = wait_until(lambda: read("own") and read("all") and (read("own"), read("all")), "the task has its figures")
+    for figures in (both[0], both[1][identity]):
+        assert figures["memory_stats"]["usage"] > 0
+        assert figures["cpu_stats"]["cpu_usage"]["total_usage"] >= figures["precpu_stats"]["cpu_usage"]["total_usage"]
+        assert figures["networks"]["eth0"]["rx_bytes"] >= 0
+        assert set(figures["network_rate_stats"]) == {"rx_bytes_per_sec", "tx_bytes_per_sec"}
+
+
+def test_secrets_are_fetched_with_the_execution_role(tasks, server, image, docker):
     iam, secrets, parameters = (make_client(server, name) for name in ("iam", "secretsmanager", "ssm"))
     trust = {
         "Version": "2012-10-17",
@@ -440,6 +480,13 @@ def test_secrets_are_fetched_with_the_execution_role(tasks, server, image):
     iam.put_role_policy(RoleName="execution-role", PolicyName="secrets", PolicyDocument=json.dumps(policy))
     # A change of policies is in force within a second.
     wait_until(lambda: only(tasks.stopped(web, executionRoleArn=role)).get("exitCode") == 0, "the secrets are there")
+    # The driver's options may be secrets as well, which the container does not see.
+    configuration = {"logDriver": "json-file", "secretOptions": [{"name": "tag", "valueFrom": "/web/color"}]}
+    script = "/bin/busybox env | /bin/busybox grep -q blue && exit 1; exit 0"
+    task = tasks.stopped(container(image, script, logConfiguration=configuration), executionRoleArn=role)
+    assert only(task)["exitCode"] == 0
+    logs = json.loads(docker.docker("inspect", only(task)["runtimeId"]))[0]["HostConfig"]["LogConfig"]
+    assert logs == {"Type": "json-file", "Config": {"tag": "blue"}}
 
 
 def test_a_restart_of_the_server_leaves_tasks_running(tasks, server, image, docker, ecs):

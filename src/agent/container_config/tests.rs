@@ -185,6 +185,27 @@ fn output_that_the_agent_ships_is_kept_in_files() {
 }
 
 #[test]
+fn secrets_are_options_of_the_log_driver() {
+    let logs = json!({"Type": "splunk", "Config": {"splunk-url": "https://splunk"}});
+    let container = Container {
+        docker_config: Some(DockerConfig {
+            host_config: Some(json!({"LogConfig": logs}).to_string()),
+            ..DockerConfig::default()
+        }),
+        ..container()
+    };
+    let host = HostChoices {
+        log_options: BTreeMap::from([("splunk-token".to_owned(), "secret".to_owned())]),
+        ..host()
+    };
+    let (config, host_config) = made(&container, &host);
+    let options = json!({"splunk-url": "https://splunk", "splunk-token": "secret"});
+    let expected = json!({"Type": "splunk", "Config": options});
+    assert_eq!(host_config["LogConfig"], expected);
+    assert!(!config.to_string().contains("secret"));
+}
+
+#[test]
 fn names_hold_what_docker_takes() {
     let name = container_name(&task(), "my web/1", "ab12");
     assert_eq!(name, "ecs-web-3-my-web-1-ab12");

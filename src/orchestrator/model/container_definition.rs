@@ -262,6 +262,14 @@ pub struct LogConfiguration {
     pub secret_options: Option<Vec<SecretReference>>,
 }
 
+impl ContainerDefinition {
+    /// The options of the log driver that are secrets.
+    pub fn log_secrets(&self) -> impl Iterator<Item = &SecretReference> {
+        let logs = self.log_configuration.iter();
+        logs.flat_map(|logs| logs.secret_options.iter().flatten())
+    }
+}
+
 wire_enum! {
     /// `LogDriver` of the service model.
     pub enum LogDriver {

@@ -163,10 +163,10 @@ fn depends_on(definition: &ContainerDefinition) -> Vec<protocol::ContainerDepend
     dependencies.collect()
 }
 
+/// The secrets of the container and of the options of its log driver.
 fn secrets(parts: &TaskParts<'_>, definition: &ContainerDefinition) -> Vec<protocol::Secret> {
     let own_region = parts.home().region.as_str();
-    let secrets = definition.secrets.iter().flatten();
-    let secrets = secrets.map(|SecretReference { name, value_from }| {
+    let secret = |target: &str, SecretReference { name, value_from }: &SecretReference| {
         let arn: Option<Arn> = value_from.parse().ok();
         let region = arn
             .as_ref()
@@ -178,11 +178,16 @@ fn secrets(parts: &TaskParts<'_>, definition: &ContainerDefinition) -> Vec<proto
             region: Some(region.unwrap_or(own_region).to_owned()),
             provider: Some(secret_provider(value_from).to_owned()),
             kind: Some("ENVIRONMENT_VARIABLE".to_owned()),
-            target: Some("CONTAINER".to_owned()),
+            target: Some(target.to_owned()),
             container_path: None,
         }
-    });
-    secrets.collect()
+    };
+    let variables = definition.secrets.iter().flatten();
+    let options = definition.log_secrets();
+    variables
+        .map(|one| secret("CONTAINER", one))
+        .chain(options.map(|one| secret("LOG_DRIVER", one)))
+        .collect()
 }
 
 /// Logs are written with the execution role where there is one.

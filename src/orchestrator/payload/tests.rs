@@ -316,6 +316,25 @@ fn secrets_name_their_store_and_region() {
 }
 
 #[test]
+fn secrets_of_log_drivers_are_not_for_the_container() {
+    let members = json!({
+        "secrets": [{ "name": "A", "valueFrom": "/a" }],
+        "logConfiguration": { "logDriver": "splunk",
+            "secretOptions": [{ "name": "splunk-token", "valueFrom": "/splunk" }] },
+    });
+    let secrets = container(members, json!({})).secrets;
+    let found: Vec<_> = secrets
+        .iter()
+        .map(|secret| (secret.name.as_str(), secret.target.as_deref()))
+        .collect();
+    let expected = [
+        ("A", Some("CONTAINER")),
+        ("splunk-token", Some("LOG_DRIVER")),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn digests_are_kept_unless_tags_are_resolved_anew() {
     let digest = |members: Value| container(members, json!({})).image_digest;
     assert_eq!(digest(json!({})).as_deref(), Some("sha256:00"));

@@ -142,6 +142,10 @@ fn require(names: &mut Names, container: &ContainerDefinition, has_role: bool) {
         let provider = secret_provider(&secret.value_from);
         names.later(true, &format!("secrets.{provider}.environment-variables"));
     }
+    for secret in container.log_secrets() {
+        let provider = secret_provider(&secret.value_from);
+        names.later(true, &format!("secrets.{provider}.bootstrap.log-driver"));
+    }
     names.later(
         container
             .environment_files

@@ -33,7 +33,14 @@ pub(super) fn check(document: &TaskDefinitionDocument) -> Checked {
                 return Err(refuse("Secret valueFrom should not be null or empty."));
             }
         }
-        if !has_role && container.secrets.iter().flatten().next().is_some() {
+        for option in container.log_secrets() {
+            if option.name.is_empty() || option.value_from.is_empty() {
+                return Err(refuse("Secret valueFrom should not be null or empty."));
+            }
+        }
+        let mut secrets = container.secrets.iter().flatten();
+        let any = secrets.next().or_else(|| container.log_secrets().next());
+        if !has_role && any.is_some() {
             return Err(refuse(
                 "When you are specifying container secrets, you must also specify a value for \
                  'executionRoleArn'.",

@@ -337,6 +337,12 @@ fn logs_secrets_and_networks_have_rules() {
              'executionRoleArn'.",
         ),
         (
+            with_container(json!({ "logConfiguration": { "logDriver": "splunk",
+                "secretOptions": [{ "name": "splunk-token", "valueFrom": "a" }] } })),
+            "When you are specifying container secrets, you must also specify a value for \
+             'executionRoleArn'.",
+        ),
+        (
             with_container(json!({ "environment": [{ "name": "A", "value": "a" }],
                 "secrets": [{ "name": "A", "valueFrom": "a" }] })),
             "The secret name must be unique and not shared with any new or existing environment \
@@ -358,6 +364,17 @@ fn logs_secrets_and_networks_have_rules() {
             "This server does not support EFS volumes.",
         ),
     ]);
+}
+
+#[test]
+fn secrets_of_log_drivers_need_an_agent_that_knows_them() {
+    let logs = json!({ "logDriver": "splunk",
+        "secretOptions": [{ "name": "splunk-token", "valueFrom": "/splunk" }] });
+    let task = with_container(json!({ "logConfiguration": logs }));
+    let found = registered(merge(task, json!({ "executionRoleArn": ROLE }))).expect("valid");
+    let needed = json!({ "name": "ecs.capability.secrets.ssm.bootstrap.log-driver" });
+    let attributes = found["requiresAttributes"].as_array().expect("a list");
+    assert!(attributes.contains(&needed), "{attributes:?}");
 }
 
 #[test]

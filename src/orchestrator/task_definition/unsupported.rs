@@ -1,9 +1,7 @@
 //! Features of ECS that no agent of this server carries out. A task definition that has one
 //! is refused, so that no task runs without what its definition promises.
 
-use crate::model::{
-    IpcMode, LogConfiguration, LogDriver, PidMode, ResourceType, TaskDefinitionDocument,
-};
+use crate::model::{IpcMode, LogDriver, PidMode, ResourceType, TaskDefinitionDocument};
 use crate::task_definition::error::Checked;
 use crate::task_definition::error::{InvalidTaskDefinition, refuse};
 
@@ -55,12 +53,6 @@ pub(super) fn check(document: &TaskDefinitionDocument) -> Checked {
     }
     for container in &document.container_definitions {
         note(container.firelens_configuration.is_some(), "FireLens");
-        let secret =
-            |logs: &LogConfiguration| logs.secret_options.iter().flatten().next().is_some();
-        note(
-            container.log_configuration.as_ref().is_some_and(secret),
-            "secret options of log drivers",
-        );
         let driver = container.log_configuration.as_ref();
         let driver = driver.map(|logs| logs.log_driver);
         note(driver == Some(LogDriver::Awsfirelens), "FireLens");
