@@ -346,9 +346,9 @@ def test_awsvpc_containers_share_a_network_of_their_own(tasks, image):
     network = {"awsvpcConfiguration": {"subnets": ["subnet-0123456789abcdef0"]}}
     script = serves("vpc").replace("mkdir", "/bin/busybox mkdir")
     web = container(image, script, portMappings=[{"containerPort": 80}])
-    probe = container(
-        image, "sleep 0.5; /bin/busybox wget -q -O /out http://127.0.0.1/ && exec /bin/busybox sleep 1000", "probe"
-    )
+    # Nothing says which container starts first.
+    fetch = "until /bin/busybox wget -q -O /out http://127.0.0.1/; do /bin/busybox sleep 0.1; done"
+    probe = container(image, f"{fetch}; exec /bin/busybox sleep 1000", "probe")
     task = tasks.running(web, probe, networkMode="awsvpc", run={"networkConfiguration": network})
     details = {detail["name"]: detail["value"] for detail in task["attachments"][0]["details"]}
     address = details["privateIPv4Address"]
