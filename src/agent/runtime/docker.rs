@@ -20,7 +20,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use wharfinger_base::Timestamp;
 
 use crate::runtime::docker::convert::{inspection, runtime_error};
@@ -36,6 +36,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_mins(3);
 const PULL_STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long the engine may take to kill a container after its stop timeout.
 const KILL_TIMEOUT: Duration = Duration::from_mins(1);
+/// How often, and after which wait, a container is looked for whose name is taken.
+const CREATE_ATTEMPTS: usize = 100;
+const CREATE_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// What `/var/run/docker.sock` and the others are called without `DOCKER_HOST`.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
@@ -176,14 +179,27 @@ impl ContainerRuntime for Docker {
         );
         let body: ContainerCreateBody = serde_json::from_value(Value::Object(body))
             .map_err(|why| RuntimeError::Invalid(why.to_string()))?;
-        match self.client.create_container(Some(options), body).await {
-            Ok(created) => Ok(created.id),
-            // Names are random, so this one was made by a request whose response was lost.
-            Err(Error::DockerResponseServerError {
-                status_code: 409, ..
-            }) => Ok(self.inspect(&container.name).await?.id),
-            Err(error) => Err(runtime_error(error)),
+        for _ in 0..CREATE_ATTEMPTS {
+            let created = self
+                .client
+                .create_container(Some(options.clone()), body.clone());
+            match created.await {
+                Ok(created) => return Ok(created.id),
+                // Names are random, so this one belongs to an equal request: one whose response
+                // was lost, or that of another container of the task for their namespace.
+                Err(Error::DockerResponseServerError {
+                    status_code: 409, ..
+                }) => {}
+                Err(error) => return Err(runtime_error(error)),
+            }
+            match self.inspect(&container.name).await {
+                Ok(found) => return Ok(found.id),
+                // The engine reserves the name some time before it shows the container.
+                Err(RuntimeError::Missing(_)) => sleep(CREATE_RETRY_INTERVAL).await,
+                Err(error) => return Err(error),
+            }
         }
+        Err(RuntimeError::Missing(container.name))
     }
 
     async fn start(&self, id: &str) -> Result<(), RuntimeError> {

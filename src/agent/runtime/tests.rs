@@ -3,7 +3,7 @@
 
 pub(crate) mod simulated;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -267,5 +267,19 @@ async fn tasks_that_start_together_share_one_network() {
             .await
             .expect("only one has the name");
         bench.runtime.remove(&id).await.expect("removed");
+    }
+}
+
+#[tokio::test]
+async fn equal_requests_make_one_container() {
+    for bench in Bench::all().await {
+        let container = bench.container("exit 0");
+        let made = (0..8).map(|_| bench.runtime.create(container.clone()));
+        let made = futures_util::future::join_all(made).await;
+        let ids: BTreeSet<_> = made.into_iter().map(|id| id.expect("created")).collect();
+        assert_eq!(ids.len(), 1, "{ids:?}");
+        for id in &ids {
+            bench.runtime.remove(id).await.expect("removed");
+        }
     }
 }
