@@ -1,11 +1,13 @@
 //! Measures the orchestrator with simulated agents, each on a real ACS socket, in one process.
 //!
-//! `cargo bench --bench agents -- [--agents N] [--seconds N] [--callers N] [--server BINARY]`
+//! `cargo bench --bench agents -- [--agents N] [--seconds N] [--callers N] [--service N]
+//! [--server BINARY]`
 //!
 //! Instances register, connect, acknowledge their payloads and report each task as running; they
-//! run nothing. `RunTask` with ten tasks is called by several callers at once. Printed are tasks
-//! per second, the latency of `RunTask`, the time until all tasks run, and the memory of the
-//! server.
+//! run nothing. `RunTask` with ten tasks is called by several callers at once. Then a service goes
+//! from no task to `--service` of them, and the server is killed and started again. Printed are
+//! tasks per second, the latency of `RunTask`, the time until all tasks run, the time from the start
+//! to the first response, and the memory of the server.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -18,7 +20,7 @@ mod agents_support;
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -38,11 +40,15 @@ const AT_ONCE: usize = 64;
 const REPORTERS: usize = 32;
 /// Until all tasks run after the last call.
 const SETTLING: Duration = Duration::from_mins(2);
+/// Between two looks at a service, and between two attempts to reach a server that starts.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const CONNECT_INTERVAL: Duration = Duration::from_millis(5);
 
 struct Arguments {
     agents: usize,
     seconds: u64,
     callers: usize,
+    service: u64,
     server: PathBuf,
 }
 
@@ -52,6 +58,7 @@ impl Arguments {
             agents: 5_000,
             seconds: 20,
             callers: 8,
+            service: 50_000,
             server: "target/release/wharfinger".into(),
         };
         let mut words = std::env::args().skip(1);
@@ -67,6 +74,7 @@ impl Arguments {
                 "--agents" => arguments.agents = value()?.parse()?,
                 "--seconds" => arguments.seconds = value()?.parse()?,
                 "--callers" => arguments.callers = value()?.parse()?,
+                "--service" => arguments.service = value()?.parse()?,
                 "--server" => arguments.server = value()?.into(),
                 _ => bail!("unknown argument {word}"),
             }
@@ -78,7 +86,7 @@ impl Arguments {
 /// The server, which ends with this value.
 struct Server {
     child: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     api: Api,
 }
 
@@ -90,21 +98,7 @@ impl Server {
             .port();
         let address = format!("127.0.0.1:{port}");
         let output = folder.path().join("output");
-        let child = Command::new(&arguments.server)
-            .args([
-                "serve",
-                "--local-clusters",
-                "none",
-                "--listen",
-                &address,
-                "--data-dir",
-            ])
-            .arg(folder.path().join("data"))
-            .env("WHARFINGER_LOG_LEVEL", "warn")
-            .stdin(Stdio::null())
-            .stdout(File::create(&output)?)
-            .spawn()
-            .with_context(|| format!("starting {}", arguments.server.display()))?;
+        let child = Self::spawn(arguments, folder.path(), &address)?;
         let started = Instant::now();
         let key = loop {
             if let Some(key) = Key::exported(&fs::read_to_string(&output)?) {
@@ -120,11 +114,42 @@ impl Server {
             address: Arc::from(address),
             key: Arc::new(key),
         };
-        Ok(Self {
-            child,
-            _folder: folder,
-            api,
-        })
+        Ok(Self { child, folder, api })
+    }
+
+    /// Starts a process on what is in the folder.
+    fn spawn(arguments: &Arguments, folder: &Path, address: &str) -> anyhow::Result<Child> {
+        Command::new(&arguments.server)
+            .args(["serve", "--local-clusters", "none", "--listen", address])
+            .arg("--data-dir")
+            .arg(folder.join("data"))
+            .env("WHARFINGER_LOG_LEVEL", "warn")
+            .stdin(Stdio::null())
+            .stdout(File::create(folder.join("output"))?)
+            .spawn()
+            .with_context(|| format!("starting {}", arguments.server.display()))
+    }
+
+    /// Kills the process and starts another one. Returns how long it takes until that responds to
+    /// a request about tasks.
+    async fn restart(&mut self, arguments: &Arguments) -> anyhow::Result<Duration> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let started = Instant::now();
+        self.child = Self::spawn(arguments, self.folder.path(), &self.api.address)?;
+        let request = json!({"cluster": "bench"});
+        loop {
+            if let Ok(mut client) = self.api.client().await
+                && client.call("ListTasks", &request).await.is_ok()
+            {
+                return Ok(started.elapsed());
+            }
+            ensure!(
+                started.elapsed() < SETTLING,
+                "the server does not start again"
+            );
+            tokio::time::sleep(CONNECT_INTERVAL).await;
+        }
     }
 
     /// Resident memory in MiB, and processor time in seconds.
@@ -174,7 +199,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(arguments: Arguments) -> anyhow::Result<()> {
-    let server = Server::start(&arguments).await?;
+    let mut server = Server::start(&arguments).await?;
     let api = &server.api;
     let mut client = api.client().await?;
     client
@@ -208,7 +233,48 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
         instances.len(),
         started.elapsed().as_secs_f64()
     ));
-    run_tasks(&arguments, &server, &counters).await
+    let placed = run_tasks(&arguments, &server, &counters).await?;
+    if arguments.service > 0 {
+        run_service(&arguments, &server).await?;
+    }
+    let took = server.restart(&arguments).await?;
+    say(&format!(
+        "restart with {} tasks after kill -9: first response after {:.2} s",
+        placed as u64 + arguments.service,
+        took.as_secs_f64(),
+    ));
+    Ok(())
+}
+
+/// Creates a service and waits until all of its tasks run.
+async fn run_service(arguments: &Arguments, server: &Server) -> anyhow::Result<()> {
+    let wanted = arguments.service;
+    let mut client = server.api.client().await?;
+    let started = Instant::now();
+    let request = json!({
+        "cluster": "bench", "serviceName": "bench", "taskDefinition": "bench:1",
+        "desiredCount": wanted,
+    });
+    client.call("CreateService", &request).await?;
+    let request = json!({"cluster": "bench", "services": ["bench"]});
+    loop {
+        let seen = client.call("DescribeServices", &request).await?;
+        let running = seen["services"][0]["runningCount"].as_u64();
+        if running == Some(wanted) {
+            break;
+        }
+        ensure!(
+            started.elapsed() < SETTLING,
+            "only {running:?} tasks of the service run"
+        );
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    let (mib, _) = server.usage()?;
+    say(&format!(
+        "service from 0 to {wanted} tasks: {:.1} s; server {mib} MiB",
+        started.elapsed().as_secs_f64(),
+    ));
+    Ok(())
 }
 
 /// Registers instances; returns their ARNs.
@@ -248,7 +314,7 @@ async fn run_tasks(
     arguments: &Arguments,
     server: &Server,
     counters: &Counters,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<usize> {
     let (_, cpu_before) = server.usage()?;
     let started = Instant::now();
     let end = started + Duration::from_secs(arguments.seconds);
@@ -311,5 +377,5 @@ async fn run_tasks(
         placed as f64 / all,
         cpu - cpu_before,
     ));
-    Ok(())
+    Ok(placed)
 }
