@@ -7,7 +7,7 @@ export WHARFINGER_TOOLS ?= $(CURDIR)/build/tools
 PYTHON := $(WHARFINGER_TOOLS)/venv/bin/python
 CARGO  := cargo
 
-.PHONY: run build tools check lint test test-rust test-clients conformance crash fuzz bench bench-remote clean
+.PHONY: run build tools check lint test test-rust test-clients conformance crash fuzz bench bench-remote bench-containers clean
 
 run:                 ## start the server with the default configuration
 	$(CARGO) run --release -- serve
@@ -52,6 +52,9 @@ bench: tools         ## measure beside nginx and distribution; rows and options 
 bench-remote: tools  ## the same over PostgreSQL and MinIO, and one server against three
 	PATH="$(WHARFINGER_TOOLS)/bin:$$PATH" $(PYTHON) tests/with_stores.py --durable \
 		$(CARGO) bench --locked --package wharfinger --bench registry -- --remote $(BENCH)
+
+bench-containers: tools build  ## start containers beside docker run and Docker Swarm
+	$(PYTHON) benches/containers.py
 
 clean:
 	$(CARGO) clean
