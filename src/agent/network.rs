@@ -46,14 +46,30 @@ impl Context {
         }
     }
 
-    /// Makes the container that holds the network namespace of a task and starts it. Does nothing
-    /// for one that runs.
+    /// Makes the container that holds the network namespace of a task and starts it, if that was
+    /// not done yet.
+    ///
+    /// # Errors
+    /// Where it has ended: the containers of the task that run would stay in the old namespace.
     async fn make_namespace(&self, record: &TaskRecord) -> Result<Namespace, RuntimeError> {
         let Some(namespace) = &record.namespace else {
             return Err(RuntimeError::Invalid(
                 "the task has no namespace".to_owned(),
             ));
         };
+        let network = format!("wharfinger-{}", self.cluster);
+        if let Some(id) = &namespace.runtime_id {
+            let seen = self.runtime.inspect(id).await?;
+            if !seen.running {
+                return Err(RuntimeError::Missing(
+                    "the network namespace of the task has ended".to_owned(),
+                ));
+            }
+            return Ok(Namespace {
+                record: namespace.clone(),
+                pid: seen.pid,
+            });
+        }
         let image = pause_image::NAME;
         if self.runtime.local_image(image).await.is_err() {
             let host = self.runtime.info().await?;
@@ -62,7 +78,6 @@ impl Context {
             let path = pause_image::PROGRAM;
             self.runtime.import_image(image, archive, path).await?;
         }
-        let network = format!("wharfinger-{}", self.cluster);
         let label = BTreeMap::from([(labels::CLUSTER.to_owned(), self.cluster.clone())]);
         self.runtime.make_network(&network, label).await?;
         let container = self.namespace_container(record, namespace, &network);

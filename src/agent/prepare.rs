@@ -107,6 +107,10 @@ impl Context {
                 all = false;
             }
         }
+        // A container that stays is looked at again after a restart, and its log is sent from there.
+        if !all {
+            return false;
+        }
         for container in record.containers.values() {
             let removed = self.state.remove_log_position(&container.runtime_name);
             if let Err(error) = removed.await {

@@ -56,7 +56,12 @@ pub(crate) fn remove(task: &Task) -> io::Result<()> {
 fn remove_groups(root: &Path, id: &str) -> io::Result<()> {
     // The engine makes groups in some or all hierarchies, or there is but one.
     let mut folders = vec![root.join(ECS).join(id)];
-    for hierarchy in fs::read_dir(root)? {
+    let hierarchies = match fs::read_dir(root) {
+        // There are no control groups, so that none was made.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    for hierarchy in hierarchies {
         folders.push(hierarchy?.path().join(ECS).join(id));
     }
     for folder in folders {

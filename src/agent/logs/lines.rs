@@ -93,7 +93,8 @@ impl Lines {
         let text = text.trim_end_matches(['\n', '\r']);
         // Empty lines are no events.
         if text.is_empty() {
-            if let Some(held) = self.held.get_mut(&stream) {
+            let held = self.held.get_mut(&stream);
+            if let Some(held) = held.filter(|held| held.text.len() < MAX_LINE_BYTES) {
                 held.text.push('\n');
             }
             return Vec::new();

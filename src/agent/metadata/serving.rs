@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::header::{CONNECTION, HeaderValue};
+use axum::http::{Request, Response, Version};
 use tokio::task::JoinHandle;
 use tower::Service as _;
 use wharfinger_http::{Connection, ConnectionLimits, Handler, Listener, RequestBody};
@@ -82,9 +83,15 @@ impl Handler for Endpoints {
         request: Request<RequestBody>,
         _: &Arc<Connection>,
     ) -> impl Future<Output = Response<Body>> + Send + use<> {
+        let is_http2 = request.version() == Version::HTTP_2;
         let response = self.0.clone().call(request);
         async move {
-            let Ok(response) = response.await;
+            let Ok(mut response) = response.await;
+            // The tasks of a host share a listener: the next connection may be another task's.
+            if !is_http2 {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
             response
         }
     }

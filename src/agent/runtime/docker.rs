@@ -20,7 +20,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use wharfinger_base::Timestamp;
 
 use crate::runtime::docker::convert::{inspection, runtime_error};
@@ -36,8 +36,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_mins(3);
 const PULL_STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long the engine may take to kill a container after its stop timeout.
 const KILL_TIMEOUT: Duration = Duration::from_mins(1);
-/// How often, and after which wait, a container is looked for whose name is taken.
-const CREATE_ATTEMPTS: usize = 100;
+/// Between two looks for a container whose name is taken.
 const CREATE_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// What `/var/run/docker.sock` and the others are called without `DOCKER_HOST`.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
@@ -179,7 +178,9 @@ impl ContainerRuntime for Docker {
         );
         let body: ContainerCreateBody = serde_json::from_value(Value::Object(body))
             .map_err(|why| RuntimeError::Invalid(why.to_string()))?;
-        for _ in 0..CREATE_ATTEMPTS {
+        // The other request has as long as this one.
+        let end = Instant::now() + REQUEST_TIMEOUT;
+        while Instant::now() < end {
             let created = self
                 .client
                 .create_container(Some(options.clone()), body.clone());
@@ -228,10 +229,9 @@ impl ContainerRuntime for Docker {
             link: false,
         };
         match self.client.remove_container(id, Some(options)).await {
+            // 409, another removal is under way, is an error: that one may still fail.
             Err(Error::DockerResponseServerError {
-                // 409: another removal is under way.
-                status_code: 404 | 409,
-                ..
+                status_code: 404, ..
             })
             | Ok(()) => Ok(()),
             Err(error) => Err(runtime_error(error)),

@@ -33,8 +33,10 @@ impl TaskRun {
                     Err(reason) => self.fail(&name, reason),
                     Ok(created) => {
                         self.reply_on(None, created.listener);
-                        if created.namespace.is_some() {
-                            self.record.namespace = created.namespace;
+                        if let Some(mut namespace) = created.namespace {
+                            let known = self.record.namespace.as_ref();
+                            namespace.has_ended = known.is_some_and(|known| known.has_ended);
+                            self.record.namespace = Some(namespace);
                         }
                         let address = self.record.namespace.as_ref();
                         let address = address.and_then(|one| one.address.clone());
