@@ -6,7 +6,7 @@
 //! Instances register, connect, acknowledge their payloads and report each task as running; they
 //! run nothing. `RunTask` with ten tasks is called by several callers at once. Then a service goes
 //! from no task to `--service` of them, and the server is killed and started again. Printed are
-//! tasks per second, the latency of `RunTask`, the time until all tasks run, the time from the start
+//! tasks per second, the latency of `RunTask`, the time until all tasks run, the time from a start
 //! to the first response, and the memory of the server.
 
 #![allow(

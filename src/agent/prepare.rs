@@ -107,7 +107,7 @@ impl Context {
                 all = false;
             }
         }
-        // A container that stays is looked at again after a restart, and its log is sent from there.
+        // A container that stays is seen again after a restart, and its log is sent from there.
         if !all {
             return false;
         }

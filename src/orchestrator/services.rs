@@ -367,11 +367,14 @@ pub(crate) fn changed(written: bool) -> Result<()> {
 }
 
 /// The service that an earlier request with the same client token made; `None` for a token that
-/// was not used, or whose service is gone.
+/// was not used, or whose service was deleted.
 fn made_by(tx: &mut Tx<'_>, cluster: &Cluster, token: &ClientToken) -> Result<Option<Service>> {
     match client_tokens::get(tx, &token.key(&cluster.id))? {
         Some(used) if used.request != token.request => invalid(NOT_IDEMPOTENT),
-        Some(used) => Ok(store::by_id(tx, &ServiceId(used.result))?),
+        Some(used) => {
+            let made = store::by_id(tx, &ServiceId(used.result))?;
+            Ok(made.filter(|made| made.status == ServiceStatus::Active))
+        }
         None => Ok(None),
     }
 }
@@ -388,7 +391,7 @@ fn note_token(
             result: service.id.0.clone(),
             created_at: now,
         };
-        client_tokens::insert(tx, &token.key(&service.cluster), &used)?;
+        client_tokens::put(tx, &token.key(&service.cluster), &used)?;
     }
     Ok(())
 }

@@ -151,7 +151,7 @@ async fn a_name_is_used_once() {
     assert_eq!(describe(&ecs).await["status"], "ACTIVE");
 }
 
-/// A client token gives what it made, whatever became of that since.
+/// A client token gives what it made, whatever became of that since, unless it was deleted.
 #[tokio::test]
 async fn a_client_token_is_used_once() {
     let (_server, ecs) = with_cluster("c").await;
@@ -167,6 +167,14 @@ async fn a_client_token_is_used_once() {
     let code = "InvalidParameterException";
     let message = "Creation of service was not idempotent.";
     ecs.refused("CreateService", other, code, message).await;
+    let delete = json!({"cluster": "c", "service": "web", "force": true});
+    ecs.ok("DeleteService", delete).await;
+    described(&ecs, |one| one["status"] == "INACTIVE").await;
+    for _ in 0..2 {
+        let new = create(&ecs, json!({"clientToken": "once"})).await;
+        assert_eq!(new["status"], "ACTIVE");
+        assert_ne!(new["deployments"][0]["id"], first["deployments"][0]["id"]);
+    }
 }
 
 #[tokio::test]

@@ -295,6 +295,11 @@ impl Acs {
         let ids: Vec<TaskId> = next.iter().map(|task| task.id.clone()).collect();
         let home = &self.instance.cluster.name.home;
         let found = assignments.tasks(home, &self.instance.id, &ids).await?;
+        for gone in &ids {
+            if !found.iter().any(|one| one.task.id == *gone) {
+                self.delivery.forget(gone);
+            }
+        }
         let mut tasks = Vec::with_capacity(found.len());
         let mut told: Vec<AssignedTask> = Vec::with_capacity(found.len());
         for one in found {

@@ -122,8 +122,13 @@ impl Roles {
                     }
                 }
                 Err(error) => {
-                    self.uses.retain(|(of, _), _| of != id);
                     let is_pending = found.task.last_status < TaskStatus::Running;
+                    if is_pending {
+                        self.uses.retain(|(of, _), _| of != id);
+                    } else {
+                        // It runs, with credentials that end.
+                        known.due = Instant::now() + RETRY;
+                    }
                     if is_pending && matches!(error, CredentialsError::NotAssumable(_)) {
                         let assignments = &state.orchestrator.assignments;
                         assignments.fail(id, &error.to_string()).await?;

@@ -67,6 +67,9 @@ impl Assignments {
         let mut by_task: BTreeMap<TaskId, Vec<(String, String)>> = BTreeMap::new();
         for one in reported {
             let id = state_change::task_of_attachment(&one.0);
+            if !id.0.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                continue;
+            }
             by_task.entry(id).or_default().push(one.clone());
         }
         let cluster = cluster.id.clone();

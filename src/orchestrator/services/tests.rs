@@ -176,7 +176,8 @@ async fn the_same_client_token_gives_the_service_that_it_made() {
             .services
             .delete(&world.cluster, NAME, true);
         deleted.await.expect("a service");
-        let again = world.create(request("r")).await.expect("a service");
-        assert_eq!(again.service.status, ServiceStatus::Draining);
+        let message = "Unable to Start a service that is still Draining.";
+        let refused = world.create(request("r")).await;
+        assert_eq!(refused, invalid(message), "what it made was deleted");
     }
 }

@@ -59,6 +59,15 @@ pub(crate) fn insert(tx: &mut Tx<'_>, key: &TokenKey, used: &TokenUse) -> db::Re
     Ok(inserted == 1)
 }
 
+/// Records the use of a token in place of an earlier one.
+pub(crate) fn put(tx: &mut Tx<'_>, key: &TokenKey, used: &TokenUse) -> db::Result<()> {
+    tx.execute(
+        "DELETE FROM client_tokens WHERE cluster_id = ?1 AND operation = ?2 AND token = ?3",
+        params![&key.cluster.0, key.operation, &key.token],
+    )?;
+    insert(tx, key, used).map(drop)
+}
+
 /// Forgets up to `limit` uses before `before`; returns how many.
 pub(crate) fn delete_before(tx: &mut Tx<'_>, before: Timestamp, limit: usize) -> db::Result<u64> {
     tx.execute(

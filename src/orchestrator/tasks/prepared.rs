@@ -56,11 +56,16 @@ impl Prepared {
             request: Arc::new(request),
         };
         let request = Arc::clone(&prepared.request);
-        if matches!(request.launch, Launch::Providers(LaunchType::Ec2, _)) {
+        if let Launch::Providers(kind, _) = &request.launch {
+            let may_wait = *kind == LaunchType::Ec2;
             let cluster = request.cluster.id.clone();
             let of_service = request.service.clone().zip(request.deployment.clone());
             let read = move |tx: &mut Tx<'_>| -> db::Result<_> {
-                let waiting = store::tasks::count_waiting(tx, &cluster, MAX_PROVISIONING)?;
+                let waiting = if may_wait {
+                    store::tasks::count_waiting(tx, &cluster, MAX_PROVISIONING)?
+                } else {
+                    MAX_PROVISIONING
+                };
                 let counts = match &of_service {
                     Some((service, deployment)) => {
                         store::service_tasks::by_provider(tx, service, deployment)?

@@ -73,10 +73,13 @@ impl Delivery {
         self.repeated = tasks;
     }
 
-    /// Leaves a task out until `until`, unless something else is wanted of it before. One that does
-    /// not wait for the agent is left out for good.
+    /// Tells a task no more that does not wait for the agent.
+    pub(crate) fn forget(&mut self, id: &TaskId) {
+        self.repeated.retain(|repeated| repeated.id != *id);
+    }
+
+    /// Leaves a task out until `until`, unless something else is wanted of it before.
     pub(crate) fn postpone(&mut self, task: AssignedTask, until: Instant) {
-        self.repeated.retain(|repeated| repeated.id != task.id);
         self.postponed.insert(task.id, (task.desired, until));
     }
 
@@ -253,8 +256,15 @@ mod tests {
         assert_eq!(delivery.next(&stop), stop, "it waits now");
         delivery.repeat(vec![task("b", RUNNING)]);
         delivery.postpone(task("b", RUNNING), now);
+        assert_eq!(delivery.next(&[]), []);
         assert_eq!(delivery.expire(now), Ok(true));
-        assert_eq!(delivery.next(&[]), [], "it is given up");
+        assert_eq!(
+            delivery.next(&[]),
+            [task("b", RUNNING)],
+            "it is tried again"
+        );
+        delivery.forget(&task("b", RUNNING).id);
+        assert_eq!(delivery.next(&[]), [], "it is gone");
     }
 
     #[test]
