@@ -48,8 +48,11 @@ def container(image, script, name="web", **more):
 
 
 def instances(ecs, cluster):
-    """The connected instances of a cluster."""
-    arns = ecs.list_container_instances(cluster=cluster)["containerInstanceArns"]
+    """The connected instances of a cluster, which a server that has just started may not have made yet."""
+    try:
+        arns = ecs.list_container_instances(cluster=cluster)["containerInstanceArns"]
+    except ecs.exceptions.ClusterNotFoundException:
+        return []
     if not arns:
         return []
     found = ecs.describe_container_instances(cluster=cluster, containerInstances=arns)["containerInstances"]
