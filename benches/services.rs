@@ -10,8 +10,7 @@ use tokio::task::JoinSet;
 use wharfinger_base::{Clock, Ids, Timestamp};
 use wharfinger_db::Db;
 use wharfinger_orchestrator::model::{
-    AccountRegion, Cluster, ClusterDetails, ClusterName, DeploymentConfiguration, PropagateTags,
-    Resource, SchedulingStrategy, TaskDefinitionDocument, TaskId,
+    AccountRegion, Cluster, ClusterDetails, ClusterName, Resource, TaskDefinitionDocument, TaskId,
 };
 use wharfinger_orchestrator::{
     AgentSession, MIGRATIONS, NewService, Orchestrator, Protection, Registration, ReportedStatus,
@@ -129,22 +128,8 @@ impl World {
         let new = NewService {
             name: "app".to_owned(),
             desired_count: Some(desired),
-            launch_type: None,
-            capacity_provider_strategy: Vec::new(),
-            platform_version: None,
-            deployment_configuration: DeploymentConfiguration::default(),
-            placement_constraints: Vec::new(),
-            placement_strategy: Vec::new(),
-            network_configuration: None,
-            health_check_grace_period_seconds: None,
-            scheduling_strategy: SchedulingStrategy::Replica,
-            availability_zone_rebalancing: None,
-            enable_ecs_managed_tags: false,
-            propagate_tags: PropagateTags::None,
-            enable_execute_command: false,
-            tags: Vec::new(),
             created_by: "me".to_owned(),
-            token: None,
+            ..NewService::default()
         };
         let services = &self.orchestrator.services;
         services

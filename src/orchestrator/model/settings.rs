@@ -192,7 +192,9 @@ wire_enum! {
 
 wire_enum! {
     /// `SchedulingStrategy` of the service model.
+    #[derive(Default)]
     pub enum SchedulingStrategy {
+        #[default]
         Replica = "REPLICA",
         Daemon = "DAEMON",
     }
@@ -218,9 +220,11 @@ wire_enum! {
 
 wire_enum! {
     /// `PropagateTags` of the service model.
+    #[derive(Default)]
     pub enum PropagateTags {
         TaskDefinition = "TASK_DEFINITION",
         Service = "SERVICE",
+        #[default]
         None = "NONE",
     }
 }

@@ -17,7 +17,7 @@ use crate::tasks::ClientToken;
 const LATEST_PLATFORM: &str = "LATEST";
 
 /// A service that is to be made. Members that the request lacks are `None` or empty.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NewService {
     pub name: String,
     pub desired_count: Option<i64>,

@@ -7,8 +7,8 @@ use wharfinger_db::testing::every_engine;
 use super::*;
 use crate::Orchestrator;
 use crate::model::{
-    AccountRegion, ClusterDetails, ClusterName, FamilyRevision, PropagateTags, SchedulingStrategy,
-    TaskDefinitionDocument, TaskDefinitionStatus,
+    AccountRegion, ClusterDetails, ClusterName, FamilyRevision, TaskDefinitionDocument,
+    TaskDefinitionStatus,
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_000_000);
@@ -53,22 +53,8 @@ pub(crate) fn new_service() -> NewService {
     NewService {
         name: NAME.to_owned(),
         desired_count: Some(2),
-        launch_type: None,
-        capacity_provider_strategy: Vec::new(),
-        platform_version: None,
-        deployment_configuration: crate::model::DeploymentConfiguration::default(),
-        placement_constraints: Vec::new(),
-        placement_strategy: Vec::new(),
-        network_configuration: None,
-        health_check_grace_period_seconds: None,
-        scheduling_strategy: SchedulingStrategy::Replica,
-        availability_zone_rebalancing: None,
-        enable_ecs_managed_tags: false,
-        propagate_tags: PropagateTags::None,
-        enable_execute_command: false,
-        tags: Vec::new(),
         created_by: "me".to_owned(),
-        token: None,
+        ..NewService::default()
     }
 }
 

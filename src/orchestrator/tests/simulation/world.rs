@@ -9,8 +9,8 @@ use wharfinger_reconcile::Reconciler;
 use crate::model::{
     AccountRegion, Attribute, Capacity, Cluster, ClusterDetails, ClusterName, ContainerInstance,
     DeploymentCircuitBreaker, DeploymentConfiguration, DesiredStatus, FamilyRevision,
-    InstanceDetails, InstanceId, InstanceStatus, PropagateTags, Reservation, SchedulingStrategy,
-    TaskDefinition, TaskDefinitionDocument, TaskDefinitionStatus, TaskId, TaskStatus,
+    InstanceDetails, InstanceId, InstanceStatus, Reservation, SchedulingStrategy, TaskDefinition,
+    TaskDefinitionDocument, TaskDefinitionStatus, TaskId, TaskStatus,
 };
 use crate::tests::simulation::dice::Dice;
 use crate::tests::simulation::host::Host;
@@ -207,9 +207,6 @@ fn new_service(is_daemon: bool, dice: &mut Dice) -> NewService {
     NewService {
         name: SERVICE.to_owned(),
         desired_count: (!is_daemon).then(|| dice.count(8)),
-        launch_type: None,
-        capacity_provider_strategy: Vec::new(),
-        platform_version: None,
         deployment_configuration: DeploymentConfiguration {
             deployment_circuit_breaker: Some(DeploymentCircuitBreaker {
                 enable: breaker,
@@ -221,21 +218,12 @@ fn new_service(is_daemon: bool, dice: &mut Dice) -> NewService {
             maximum_percent: (!is_daemon).then_some(most),
             ..DeploymentConfiguration::default()
         },
-        placement_constraints: Vec::new(),
-        placement_strategy: Vec::new(),
-        network_configuration: None,
-        health_check_grace_period_seconds: None,
         scheduling_strategy: if is_daemon {
             SchedulingStrategy::Daemon
         } else {
             SchedulingStrategy::Replica
         },
-        availability_zone_rebalancing: None,
-        enable_ecs_managed_tags: false,
-        propagate_tags: PropagateTags::None,
-        enable_execute_command: false,
-        tags: Vec::new(),
         created_by: "me".to_owned(),
-        token: None,
+        ..NewService::default()
     }
 }
