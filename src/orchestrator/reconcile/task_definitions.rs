@@ -40,6 +40,12 @@ impl Reconciler for TaskDefinitionCleanup {
             after = Some(last.clone());
             for one in found {
                 pass.seen += 1;
+                // The search is long in an account with many services: others write meanwhile.
+                let deleting = one.clone();
+                let look = move |tx: &mut Tx<'_>| is_unused(tx, &deleting);
+                if !self.0.read(look).await? {
+                    continue;
+                }
                 let step = move |tx: &mut Tx<'_>| delete_unused(tx, &one);
                 if self.0.write(step).await? {
                     pass.done += 1;
@@ -49,9 +55,17 @@ impl Reconciler for TaskDefinitionCleanup {
     }
 }
 
-/// Deletes a task definition unless something has it, or a deployment under way may be rolled back
-/// to it. Returns whether it was deleted.
+/// Deletes a task definition unless it is used. Returns whether it was deleted.
 fn delete_unused(tx: &mut Tx<'_>, one: &Deleting) -> Result<bool> {
+    if !is_unused(tx, one)? {
+        return Ok(false);
+    }
+    task_definitions::delete(tx, &one.home, &one.name)?;
+    Ok(true)
+}
+
+/// Whether nothing has a task definition, and no deployment under way may be rolled back to it.
+fn is_unused(tx: &mut Tx<'_>, one: &Deleting) -> Result<bool> {
     if uses::is_used(tx, &one.home, &one.name)? {
         return Ok(false);
     }
@@ -61,7 +75,6 @@ fn delete_unused(tx: &mut Tx<'_>, one: &Deleting) -> Result<bool> {
             return Ok(false);
         }
     }
-    task_definitions::delete(tx, &one.home, &one.name)?;
     Ok(true)
 }
 
