@@ -182,7 +182,9 @@ impl Acs {
         let repeated: HashSet<TaskId> = running.iter().map(|task| task.id.clone()).collect();
         self.delivery.repeat(running);
         self.deliver().await?;
-        self.send_manifest(&tasks).await?;
+        // A task may have ended since: an agent that was told it again stops what this lacks.
+        let listed = assignments.manifest(&self.instance.id).await?;
+        self.send_manifest(&listed).await?;
         let known = self
             .roles
             .find(&state, &self.instance, &tasks, (has_credentials, &repeated));
