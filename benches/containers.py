@@ -16,8 +16,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests"))
 
 from harness.aws import make_client  # noqa: E402
-from harness.ecs import SLEEP, container, instances, push_busybox, remove_groups, wait_until  # noqa: E402
-from harness.engine import Engine  # noqa: E402
+from harness.ecs import SLEEP, container, engine_with_network, instances, push_busybox, wait_until  # noqa: E402
 from harness.server import Server  # noqa: E402
 
 REPLICAS = 50
@@ -126,10 +125,7 @@ def with_swarm(docker, image):
 
 def main():
     with contextlib.ExitStack() as stack:
-        stack.callback(remove_groups)
-        docker = Engine("bench-containers", bridge=True)
-        stack.callback(docker.stop)
-        docker.start()
+        docker = stack.enter_context(engine_with_network("bench-containers"))
         settings = {
             "docker_host": f"unix://{docker.socket}",
             "local_clusters": "default",

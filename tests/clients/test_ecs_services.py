@@ -9,8 +9,7 @@ import threading
 
 import pytest
 from harness.aws import cli_one, cli_two, make_client, refused
-from harness.ecs import SLEEP, Agent, container, instances, push_busybox, remove_groups, wait_until
-from harness.engine import Engine
+from harness.ecs import SLEEP, Agent, container, engine_with_network, instances, push_busybox, wait_until
 from harness.process import clean_environment, run
 from harness.server import Server
 
@@ -22,12 +21,8 @@ GUIDE = " For more information, see the Troubleshooting section of the Amazon EC
 
 @pytest.fixture(scope="module")
 def docker():
-    engine = Engine("ecs-services", bridge=True)
-    try:
-        yield engine.start()
-    finally:
-        engine.stop()
-        remove_groups()
+    with engine_with_network("ecs-services") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

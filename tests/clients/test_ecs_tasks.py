@@ -9,20 +9,15 @@ import urllib.request
 
 import pytest
 from harness.aws import cli_one, make_client
-from harness.ecs import SLEEP, Agent, container, instances, push_busybox, remove_groups, wait_until
-from harness.engine import Engine
+from harness.ecs import SLEEP, Agent, container, engine_with_network, instances, push_busybox, wait_until
 from harness.process import clean_environment, run
 from harness.server import Server
 
 
 @pytest.fixture(scope="module")
 def docker():
-    engine = Engine("ecs-tasks", bridge=True)
-    try:
-        yield engine.start()
-    finally:
-        engine.stop()
-        remove_groups()
+    with engine_with_network("ecs-tasks") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

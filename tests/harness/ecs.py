@@ -7,6 +7,7 @@ import time
 
 from . import images
 from .aws import make_client
+from .engine import Engine
 from .process import BUILD, Process, clean_environment
 from .server import binary
 
@@ -64,6 +65,17 @@ def remove_groups():
     for group in pathlib.Path("/sys/fs/cgroup").glob("**/ecs/" + "[0-9a-f]" * 32):
         with contextlib.suppress(OSError):
             group.rmdir()
+
+
+@contextlib.contextmanager
+def engine_with_network(name):
+    """A Docker Engine whose containers have a network. What tasks leave on the host is removed with it."""
+    made = Engine(name, bridge=True)
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+        remove_groups()
 
 
 class Agent:
