@@ -145,7 +145,7 @@ impl Logs {
                     limit: request.limit,
                     max_segments: MAX_SEGMENTS_PER_PAGE,
                 };
-                scan.run(tx, |_, _| true)
+                scan.run(tx, |_| true, |_| true)
             })
             .await
     }
@@ -182,11 +182,10 @@ impl Logs {
                     limit: request.limit,
                     max_segments: MAX_SEGMENTS_PER_PAGE,
                 };
-                let is_wanted =
+                let has_stream =
                     |stream: &str| wanted.as_ref().is_none_or(|wanted| wanted.contains(stream));
-                let mut page = scan.run(tx, |stream, message| {
-                    is_wanted(stream) && request.pattern.matches(message)
-                })?;
+                let matches = |message: &str| request.pattern.matches(message);
+                let mut page = scan.run(tx, has_stream, matches)?;
                 let names = name_streams(tx, &mut page)?;
                 Ok((page, names))
             })

@@ -18,9 +18,11 @@ const SEGMENTS_PER_READ: i64 = 8;
 /// of the page are not among them: without all of them no event is known to be the first one.
 pub(crate) const MAX_SEGMENTS_PER_PAGE: usize = 512;
 
-/// Segments that may reach over the beginning of a page: each is of another stream that writes
-/// seldom, and holds at most 16 KiB and an hour, or one batch.
-const MAX_OVERLAPPING_SEGMENTS: usize = 16_384;
+/// Bytes of segments that may reach over the beginning of a page, of which each is of another
+/// stream.
+const MAX_OVERLAPPING_BYTES: usize = 256 * 1024 * 1024;
+/// What a segment counts at least: 16,384 of them may reach over the beginning.
+const MIN_SEGMENT_COST_BYTES: usize = 16 * 1024;
 
 /// Bytes of messages on a page (API reference: 1 MB).
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
@@ -58,11 +60,15 @@ struct Best {
 }
 
 impl Scan {
-    /// Runs the scan. `is_wanted` gets the stream's identifier and the message.
+    /// Runs the scan over the streams with these identifiers and the messages that match.
+    ///
+    /// # Errors
+    /// [`Error::TooManyStreams`].
     pub(crate) fn run(
         &self,
         tx: &mut Tx<'_>,
-        is_wanted: impl Fn(&str, &str) -> bool,
+        has_stream: impl Fn(&str) -> bool,
+        matches: impl Fn(&str) -> bool,
     ) -> Result<EventPage> {
         let bounds = self.bounds();
         let mut best = Best::new(self.direction, self.limit);
@@ -83,8 +89,8 @@ impl Scan {
                     return Ok(best.into_page(None));
                 }
                 if self.is_overlapping(edge, bounds) {
-                    overlapping += 1;
-                    if overlapping > MAX_OVERLAPPING_SEGMENTS {
+                    overlapping += row.data.len().max(MIN_SEGMENT_COST_BYTES);
+                    if overlapping > MAX_OVERLAPPING_BYTES {
                         return Err(Error::TooManyStreams);
                     }
                 } else if read >= self.max_segments {
@@ -94,7 +100,9 @@ impl Scan {
                     read += 1;
                 }
                 position = (edge, row.stream_id.clone(), row.sequence);
-                self.collect(&row, bounds, &mut best, &is_wanted)?;
+                if has_stream(&row.stream_id) {
+                    self.collect(&row, bounds, &mut best, &matches)?;
+                }
             }
             if is_last || frontier.is_some() {
                 return Ok(best.into_page(frontier));
@@ -152,7 +160,7 @@ impl Scan {
         row: &SegmentRow,
         bounds: Bounds,
         best: &mut Best,
-        is_wanted: &impl Fn(&str, &str) -> bool,
+        matches: &impl Fn(&str) -> bool,
     ) -> db::Result<()> {
         let entries = segment::decode(&row.data).ok_or_else(|| db::Error::other("a segment"))?;
         for (sequence, entry) in (row.sequence..).zip(entries) {
@@ -169,7 +177,7 @@ impl Scan {
                     Direction::Backward => key < *after,
                 });
             let is_within = (bounds.from..=bounds.to).contains(&entry.at);
-            if is_within && is_beyond && is_wanted(&row.stream_id, &entry.message) {
+            if is_within && is_beyond && matches(&entry.message) {
                 best.add(key, entry.ingested_at, entry.message);
             }
         }

@@ -30,10 +30,9 @@ impl From<monitoring::Error> for Error {
             E::NoSuchStream => not_found("The specified log stream does not exist."),
             E::GroupExists => exists("The specified log group already exists"),
             E::StreamExists => exists("The specified log stream already exists"),
-            E::TooManyStreams => invalid(
-                "The search covers too many log streams. Specify log streams, a prefix or a start \
-                 time.",
-            ),
+            E::TooManyStreams => {
+                invalid("The search covers too many log streams. Specify one log stream.")
+            }
             E::OutOfOrder => invalid(
                 "Log events in a single PutLogEvents request must be in chronological order.",
             ),

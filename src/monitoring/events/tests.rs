@@ -181,7 +181,10 @@ async fn a_search_gets_past_segments_that_began_before_it() {
                 limit: 1_000,
                 max_segments: 2,
             };
-            let page = logs.db.read(move |tx| scan.run(tx, |_, _| true)).await;
+            let page = logs
+                .db
+                .read(move |tx| scan.run(tx, |_| true, |_| true))
+                .await;
             let page = page.expect("a page");
             found += page.events.len();
             after = page.next;
