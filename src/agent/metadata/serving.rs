@@ -47,7 +47,7 @@ pub(super) fn serve(listener: TcpListener, routes: Router) -> Serving {
         match Listener::on(listener, limits()) {
             Ok(listener) => {
                 let endless = std::future::pending();
-                listener.serve(Endpoints(routes), endless).await;
+                listener.serve(Routes(routes), endless).await;
             }
             Err(error) => tracing::warn!(%error, "the endpoints of a task cannot listen"),
         }
@@ -73,9 +73,9 @@ fn limits() -> ConnectionLimits {
 }
 
 #[derive(Clone)]
-struct Endpoints(Router);
+struct Routes(Router);
 
-impl Handler for Endpoints {
+impl Handler for Routes {
     type Body = Body;
 
     fn handle(

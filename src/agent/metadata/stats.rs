@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::metadata::Endpoints;
-use crate::record::TaskRecord;
+use crate::record::{ContainerRecord, TaskRecord};
 use crate::runtime::Samples;
 
 /// Containers that the agent measures at once: each takes a connection to the engine for a second.
@@ -25,26 +25,46 @@ pub(super) async fn container_stats(
     record: &TaskRecord,
     name: &str,
 ) -> Option<Value> {
-    let container = record.containers.get(name)?;
-    let id = container.runtime_id.as_deref();
-    let id = id.filter(|_| container.state.is_running())?;
-    // The network of a whole task belongs to a container of its own.
-    let Some(namespace) = &record.namespace else {
-        let samples = samples(endpoints, id).await?;
-        return Some(document(&samples, &samples));
-    };
-    let network = samples(endpoints, &namespace.runtime_name);
-    let (samples, network) = join(samples(endpoints, id), network).await;
-    Some(document(&samples?, &network?))
+    let samples = container_samples(endpoints, record.containers.get(name)?);
+    let (samples, network) = join(samples, network_samples(endpoints, record)).await;
+    figures(record, samples.as_ref(), network.as_ref())
 }
 
 /// The figures of all containers of a task by their ids; `null` for one that does not run.
 pub(super) async fn task_stats(endpoints: &Endpoints, record: &TaskRecord) -> Value {
-    let all = record.containers.iter().filter_map(|(name, container)| {
+    let all = record.containers.values().filter_map(|container| {
         let id = container.runtime_id.clone()?;
-        Some(async move { (id, container_stats(endpoints, record, name).await.into()) })
+        Some(async move { (id, container_samples(endpoints, container).await) })
     });
-    Value::Object(Map::from_iter(join_all(all).await))
+    let (all, network) = join(join_all(all), network_samples(endpoints, record)).await;
+    let all = all.into_iter().map(|(id, samples)| {
+        let figures = figures(record, samples.as_ref(), network.as_ref());
+        (id, figures.into())
+    });
+    Value::Object(all.collect())
+}
+
+async fn container_samples(endpoints: &Endpoints, container: &ContainerRecord) -> Option<Samples> {
+    let id = container.runtime_id.as_deref();
+    samples(endpoints, id.filter(|_| container.state.is_running())?).await
+}
+
+/// Samples of the container to which the network of the whole task belongs, if there is one.
+async fn network_samples(endpoints: &Endpoints, record: &TaskRecord) -> Option<Samples> {
+    samples(endpoints, &record.namespace.as_ref()?.runtime_name).await
+}
+
+fn figures(
+    record: &TaskRecord,
+    samples: Option<&Samples>,
+    network: Option<&Samples>,
+) -> Option<Value> {
+    let samples = samples?;
+    let network = match record.namespace {
+        Some(_) => network?,
+        None => samples,
+    };
+    Some(document(samples, network))
 }
 
 async fn samples(endpoints: &Endpoints, id: &str) -> Option<Samples> {
