@@ -25,7 +25,7 @@ SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 
 PATIENCE = 60
 ORDER = ["PROVISIONING", "PENDING", "ACTIVATING", "RUNNING", "DEACTIVATING", "STOPPING", "DEPROVISIONING", "STOPPED"]
 MOST_DESIRED = 4
-UNREACHABLE = (OSError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
+UNREACHABLE = (OSError, botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
 
 
 class Observer(threading.Thread):
@@ -209,7 +209,9 @@ def test_services_are_restored_after_kills():
                 slowest = max(slowest, world.settle())
             except AssertionError as failure:
                 raise AssertionError(f"SEED={SEED}, round {number}, {victims}: {failure}") from failure
+            assert world.observer.is_alive(), "nobody watches the tasks any more"
             assert not world.observer.faults, f"SEED={SEED}, round {number}, {victims}: {world.observer.faults}"
+        assert world.observer.last, "no task was seen"
         print(f"{ROUNDS} rounds; the slowest was settled after {slowest:.1f} s; {len(world.observer.last)} states were followed")
     finally:
         world.stop()

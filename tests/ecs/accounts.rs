@@ -1,4 +1,4 @@
-//! Clusters of another account, in every operation that names a cluster.
+//! Clusters of another account, in the operations that name a cluster.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::{Ecs, TestAgent};
 
 const OTHER: &str = "999999999999";
 
-/// The request of each operation that names a cluster, but for those that `tests/ecs/clusters.rs`
+/// Requests of the operations that name a cluster, but for those that `tests/ecs/clusters.rs`
 /// has: they need permission on the cluster itself.
 fn requests(instance: &str) -> Vec<(&'static str, Value)> {
     let id = "0".repeat(32);

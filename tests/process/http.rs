@@ -258,7 +258,10 @@ async fn an_aborted_download_is_recorded_as_such() {
         let metrics = text(&client.get("/metrics").await);
         metrics.contains("wharfinger_responses_aborted_total 1\n")
     };
-    while !aborted().await {}
+    let seen = async { while !aborted().await {} };
+    tokio::time::timeout(Duration::from_secs(30), seen)
+        .await
+        .expect("recorded");
     let metrics = text(&client.get("/metrics").await);
     assert!(metrics.contains("wharfinger_requests_in_flight 1\n"));
     let sent = metrics
