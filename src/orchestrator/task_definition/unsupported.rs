@@ -55,6 +55,11 @@ pub(super) fn check(document: &TaskDefinitionDocument) -> Checked {
         note(container.firelens_configuration.is_some(), "FireLens");
         let driver = container.log_configuration.as_ref();
         let driver = driver.map(|logs| logs.log_driver);
+        // The agent sends these logs itself, and no option of it is a secret.
+        note(
+            driver == Some(LogDriver::Awslogs) && container.log_secrets().next().is_some(),
+            "secret options of the log driver 'awslogs'",
+        );
         note(driver == Some(LogDriver::Awsfirelens), "FireLens");
         let specs = container.credential_specs.iter().flatten();
         let options = container.docker_security_options.iter().flatten();
