@@ -29,7 +29,7 @@ pub(crate) struct Engine {
     context: Arc<Context>,
     tasks: Arc<Tasks>,
     /// Whether containers without a task were left.
-    has_strangers: bool,
+    has_orphans: bool,
 }
 
 #[derive(Default)]
@@ -66,12 +66,12 @@ impl Engine {
         let mut engine = Self {
             context,
             tasks: Arc::default(),
-            has_strangers: false,
+            has_orphans: false,
         };
         for record in records {
             engine.run(record);
         }
-        engine.has_strangers = !engine.remove_strangers().await;
+        engine.has_orphans = !engine.remove_orphans().await;
         Ok(engine)
     }
 
@@ -147,7 +147,7 @@ impl Engine {
 
     /// Passes on changes of containers, and removes those without a task, until the agent ends.
     pub(crate) async fn watch(&self) {
-        tokio::join!(self.pass_on_changes(), self.remove_left_strangers());
+        tokio::join!(self.pass_on_changes(), self.remove_left_orphans());
     }
 
     async fn pass_on_changes(&self) {
@@ -170,18 +170,18 @@ impl Engine {
         }
     }
 
-    async fn remove_left_strangers(&self) {
+    async fn remove_left_orphans(&self) {
         let mut backoff = Backoff::of_removals(self.context.ids.clone());
-        let mut are_left = self.has_strangers;
+        let mut are_left = self.has_orphans;
         while are_left {
             backoff.wait().await;
-            are_left = !self.remove_strangers().await;
+            are_left = !self.remove_orphans().await;
         }
     }
 
     /// Removes containers of this instance that belong to no task: the record of their task was
     /// lost, so nobody would ever stop them. Returns whether none is left.
-    async fn remove_strangers(&self) -> bool {
+    async fn remove_orphans(&self) -> bool {
         let label = format!("{}={}", labels::INSTANCE, self.context.instance_arn);
         let listed = match self.context.runtime.list(&label).await {
             Ok(listed) => listed,

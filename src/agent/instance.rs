@@ -213,7 +213,7 @@ async fn remove_containers(shared: &Shared, former: &mut BTreeSet<String>) {
     }
 }
 
-/// The same, again and again until none is left. Never ends.
+/// Removes containers again and again until none is left, and then waits for ever.
 async fn remove_all_containers(shared: &Shared, mut former: BTreeSet<String>) {
     let mut backoff = Backoff::of_removals(shared.ids.clone());
     while !former.is_empty() {

@@ -40,7 +40,7 @@ pub(crate) async fn listen(pid: i32) -> io::Result<TcpListener> {
     let (made, listener) = oneshot::channel();
     thread::Builder::new()
         .name("namespace".to_owned())
-        // Who is gone needs no listener.
+        // The receiver may have been dropped: then nothing needs the listener.
         .spawn(move || drop(made.send(connect(pid))))?;
     listener
         .await

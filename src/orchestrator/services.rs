@@ -143,7 +143,7 @@ impl Services {
             }
             let definition = match &named {
                 Some(definition) => definition.clone(),
-                None => definition_of(tx, &cluster, &old)?,
+                None => current_definition(tx, &cluster, &old)?,
             };
             let (mut service, redeploys) = update.apply(old, &cluster, &definition)?;
             service.details.failed_starts = 0;
@@ -406,7 +406,11 @@ fn still_active(tx: &mut Tx<'_>, cluster: &Cluster) -> Result<()> {
 }
 
 /// The task definition that the service has.
-fn definition_of(tx: &mut Tx<'_>, cluster: &Cluster, service: &Service) -> Result<TaskDefinition> {
+fn current_definition(
+    tx: &mut Tx<'_>,
+    cluster: &Cluster,
+    service: &Service,
+) -> Result<TaskDefinition> {
     let missing = || Error::Client("Unable to describe task definition.".to_owned());
     let name = service.details.target.task_definition.as_ref();
     let name = name.ok_or_else(missing)?;

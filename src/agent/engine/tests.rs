@@ -92,10 +92,10 @@ impl Bench {
     }
 
     /// Makes a container of the instance that no task has, and returns its id.
-    async fn stray(&self) -> String {
+    async fn orphan(&self) -> String {
         let config = json!({"Image": "web", "Labels": {labels::INSTANCE: "arn:instance"}});
         let new = crate::runtime::NewContainer {
-            name: "stray".to_owned(),
+            name: "orphan".to_owned(),
             config: config.as_object().expect("an object").clone(),
             ..Default::default()
         };
@@ -371,7 +371,7 @@ async fn what_is_not_removed_at_once_is_removed_later() {
 #[tokio::test]
 async fn containers_without_a_task_are_removed() {
     let bench = Bench::new().await;
-    let id = bench.stray().await;
+    let id = bench.orphan().await;
     let _engine = bench.engine().await;
     assert!(bench.runtime.inspect(&id).await.is_err());
 }
@@ -379,7 +379,7 @@ async fn containers_without_a_task_are_removed() {
 #[tokio::test]
 async fn containers_without_a_task_are_removed_in_the_end() {
     let bench = Bench::new().await;
-    let id = bench.stray().await;
+    let id = bench.orphan().await;
     bench.runtime.fail_removals(2);
     let _engine = bench.engine().await;
     bench.until_removed(&id).await;

@@ -121,6 +121,10 @@ pub struct EnvironmentFile {
 }
 
 impl EnvironmentFile {
+    /// Why one that is not valid is refused.
+    pub(crate) const RULE: &str =
+        "An environment file must be the ARN of an object in Amazon S3 that ends in .env.";
+
     /// Whether it is the ARN of an object in Amazon S3 that ends in `.env`.
     #[must_use]
     pub fn is_valid(&self) -> bool {

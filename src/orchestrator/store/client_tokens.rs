@@ -61,11 +61,21 @@ pub(crate) fn insert(tx: &mut Tx<'_>, key: &TokenKey, used: &TokenUse) -> db::Re
 
 /// Records the use of a token in place of an earlier one.
 pub(crate) fn put(tx: &mut Tx<'_>, key: &TokenKey, used: &TokenUse) -> db::Result<()> {
-    tx.execute(
-        "DELETE FROM client_tokens WHERE cluster_id = ?1 AND operation = ?2 AND token = ?3",
-        params![&key.cluster.0, key.operation, &key.token],
-    )?;
-    insert(tx, key, used).map(drop)
+    let written = tx.execute(
+        "INSERT INTO client_tokens (cluster_id, operation, token, request, result, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (cluster_id, operation, token)
+         DO UPDATE SET request = excluded.request, result = excluded.result,
+         created_at = excluded.created_at",
+        params![
+            &key.cluster.0,
+            key.operation,
+            &key.token,
+            &used.request,
+            &used.result,
+            used.created_at
+        ],
+    );
+    written.map(drop)
 }
 
 /// Forgets up to `limit` uses before `before`; returns how many.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    ContainerDefinition, ContainerRestartPolicy, HealthCheck, KeyValuePair, NetworkMode, Ulimit,
+    ContainerDefinition, ContainerRestartPolicy, EnvironmentFile, HealthCheck, KeyValuePair,
+    NetworkMode, Ulimit,
 };
 use crate::task_definition::error::Checked;
 use crate::task_definition::error::{invalid_container, invalid_setting, refuse};
@@ -197,10 +198,7 @@ fn is_host_name(text: &str) -> bool {
 fn check_files(name: &str, container: &ContainerDefinition) -> Checked {
     for file in container.environment_files.iter().flatten() {
         if !file.is_valid() {
-            return Err(invalid_container(
-                name,
-                "An environment file must be the ARN of an object in Amazon S3 that ends in .env.",
-            ));
+            return Err(invalid_container(name, EnvironmentFile::RULE));
         }
     }
     let directory = container.working_directory.as_deref();

@@ -217,9 +217,7 @@ pub fn check_overrides(definition: &TaskDefinition, overrides: &TaskOverride) ->
         }
         let mut files = one.environment_files.iter().flatten();
         if !files.all(EnvironmentFile::is_valid) {
-            return Err(refused(
-                "An environment file must be the ARN of an object in Amazon S3 that ends in .env.",
-            ));
+            return Err(refused(EnvironmentFile::RULE));
         }
         if containers[..at].iter().any(|other| other.name == one.name) {
             return Err(refused(format!(

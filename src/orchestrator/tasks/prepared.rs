@@ -56,15 +56,17 @@ impl Prepared {
             request: Arc::new(request),
         };
         let request = Arc::clone(&prepared.request);
-        if let Launch::Providers(kind, _) = &request.launch {
-            let may_wait = *kind == LaunchType::Ec2;
+        let of_service = request.service.clone().zip(request.deployment.clone());
+        let is_ec2 = matches!(request.launch, Launch::Providers(LaunchType::Ec2, _));
+        let has_counts = matches!(request.launch, Launch::Providers(..)) && of_service.is_some();
+        if is_ec2 || has_counts {
             let cluster = request.cluster.id.clone();
-            let of_service = request.service.clone().zip(request.deployment.clone());
             let read = move |tx: &mut Tx<'_>| -> db::Result<_> {
-                let waiting = if may_wait {
-                    store::tasks::count_waiting(tx, &cluster, MAX_PROVISIONING)?
+                let may_wait = if is_ec2 {
+                    let waiting = store::tasks::count_waiting(tx, &cluster, MAX_PROVISIONING)?;
+                    MAX_PROVISIONING.saturating_sub(waiting)
                 } else {
-                    MAX_PROVISIONING
+                    0
                 };
                 let counts = match &of_service {
                     Some((service, deployment)) => {
@@ -72,11 +74,9 @@ impl Prepared {
                     }
                     None => BTreeMap::new(),
                 };
-                Ok((waiting, counts))
+                Ok((may_wait, counts))
             };
-            let (waiting, counts) = db.read(read).await?;
-            prepared.may_wait = MAX_PROVISIONING.saturating_sub(waiting);
-            prepared.provider_counts = counts;
+            (prepared.may_wait, prepared.provider_counts) = db.read(read).await?;
         }
         Ok(prepared)
     }

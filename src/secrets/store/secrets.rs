@@ -115,7 +115,7 @@ pub(crate) fn page_back(
     )
 }
 
-/// Up to `limit` secrets of the account and region whose time is over.
+/// Up to `limit` secrets of all accounts whose time is over.
 pub(crate) fn expired(
     tx: &mut Tx<'_>,
     now: Timestamp,
