@@ -3,6 +3,7 @@
 mod agents;
 mod attributes;
 mod capacity_providers;
+mod client_token;
 mod cluster_view;
 mod clusters;
 mod demands;

@@ -13,6 +13,7 @@ use wharfinger_orchestrator::{
     check_placement, check_tags,
 };
 
+use crate::client_token::client_token;
 use crate::demands::{TASKS_SERVICE, in_cluster, pass_role, with_tags};
 use crate::resource::{EcsResourceId, cluster_id, cluster_of, home};
 use crate::task_view::TaskView;
@@ -207,21 +208,10 @@ impl RunTask {
     }
 
     fn token(&self) -> Result<Option<ClientToken>> {
-        let Some(token) = &self.client_token else {
-            return Ok(None);
-        };
-        let is_graphic = token.bytes().all(|byte| (33..=126).contains(&byte));
-        if !is_graphic || !(1..=MAX_TOKEN).contains(&token.len()) {
-            return Err(error::invalid_parameter(format!(
-                "clientToken must have 1 to {MAX_TOKEN} characters in the range of 33 to 126."
-            )));
-        }
-        let request = serde_json::to_string(self).map_err(error::Error::internal)?;
-        Ok(Some(ClientToken {
-            operation: Self::NAME,
-            token: token.clone(),
-            request,
-        }))
+        let token = self.client_token.as_ref();
+        token
+            .map(|token| client_token(Self::NAME, self, token, MAX_TOKEN))
+            .transpose()
     }
 
     fn launch(&self, scope: &RequestScope, cluster: &Cluster) -> Result<Launch> {

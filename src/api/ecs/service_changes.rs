@@ -12,6 +12,7 @@ use wharfinger_orchestrator::model::{
 };
 use wharfinger_orchestrator::{ClientToken, NewService, ServiceUpdate, check_tags};
 
+use crate::client_token::client_token;
 use crate::demands::{TASKS_SERVICE, pass_role, with_tags};
 use crate::resource::{EcsResourceId, cluster_id, cluster_of, home};
 use crate::service_view::ServiceView;
@@ -174,21 +175,10 @@ impl CreateService {
     }
 
     fn token(&self) -> Result<Option<ClientToken>> {
-        let Some(token) = self.client_token.as_ref().filter(|token| !token.is_empty()) else {
-            return Ok(None);
-        };
-        let is_graphic = token.bytes().all(|byte| (33..=126).contains(&byte));
-        if !is_graphic || token.len() > MAX_TOKEN {
-            return Err(error::invalid_parameter(format!(
-                "clientToken can have up to {MAX_TOKEN} characters in the range of 33 to 126."
-            )));
-        }
-        let request = serde_json::to_string(self).map_err(error::Error::internal)?;
-        Ok(Some(ClientToken {
-            operation: Self::NAME,
-            token: token.clone(),
-            request,
-        }))
+        let token = self.client_token.as_ref().filter(|token| !token.is_empty());
+        token
+            .map(|token| client_token(Self::NAME, self, token, MAX_TOKEN))
+            .transpose()
     }
 }
 
