@@ -18,6 +18,8 @@ use crate::context::Context;
 use crate::inbox::Inbox;
 use crate::labels;
 use crate::record::TaskRecord;
+use crate::removal::remove_containers;
+use crate::runtime::ListedContainer;
 use crate::shown::{Shown, Snapshot};
 use crate::task_run::TaskRun;
 
@@ -183,29 +185,11 @@ impl Engine {
     /// lost, so nobody would ever stop them. Returns whether none is left.
     async fn remove_orphans(&self) -> bool {
         let label = format!("{}={}", labels::INSTANCE, self.context.instance_arn);
-        let listed = match self.context.runtime.list(&label).await {
-            Ok(listed) => listed,
-            Err(error) => {
-                tracing::warn!(%error, "the containers of this instance were not listed");
-                return false;
-            }
-        };
-        let mut all = true;
-        for container in listed {
+        // A task removes its containers before it ends.
+        let is_kept = |container: &ListedContainer| {
             let arn = container.labels.get(labels::TASK_ARN);
-            // A task removes its containers before it ends.
-            if arn.is_some_and(|arn| self.tasks.lock().contains_key(arn)) {
-                continue;
-            }
-            tracing::warn!(
-                container = container.id,
-                "removing a container without a task"
-            );
-            if let Err(error) = self.context.runtime.remove(&container.id).await {
-                tracing::warn!(container = container.id, %error, "it was not removed");
-                all = false;
-            }
-        }
-        all
+            arn.is_some_and(|arn| self.tasks.lock().contains_key(arn))
+        };
+        remove_containers(&*self.context.runtime, &label, is_kept).await
     }
 }

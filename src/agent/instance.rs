@@ -23,6 +23,7 @@ use crate::images::Images;
 use crate::keys::InstanceKeys;
 use crate::labels;
 use crate::registration::{NewInstance, PollEndpoints, docker_version, poll_endpoints, register};
+use crate::removal::remove_containers;
 use crate::runtime::{ContainerRuntime, HostInfo};
 use crate::state_folder::{InstanceRecord, StateFolder};
 use crate::tcs::Telemetry;
@@ -106,7 +107,7 @@ pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
         instance.former = before.former;
         instance.former.insert(before.instance_arn);
     }
-    remove_containers(&shared, &mut instance.former).await;
+    remove_former(&shared, &mut instance.former).await;
     let endpoints = match HostEndpoints::listen(instance.endpoints_port) {
         Ok(endpoints) => endpoints,
         Err(error) => {
@@ -130,7 +131,7 @@ pub(crate) async fn run(shared: Shared, config: InstanceConfig) {
     let former = instance.former.clone();
     tokio::select! {
         () = engine.watch() => {}
-        () = remove_all_containers(&shared, former) => {}
+        () = remove_all_former(&shared, former) => {}
         () = engine.context().images.clean_up() => {}
         () = serve(&shared, &config, &engine, &mut instance) => {}
     }
@@ -190,35 +191,21 @@ async fn forget_tasks(state: &StateFolder) {
 
 /// Removes the containers of instances that are registered no more, by their ARNs. Those that have
 /// containers left stay in the set.
-async fn remove_containers(shared: &Shared, former: &mut BTreeSet<String>) {
+async fn remove_former(shared: &Shared, former: &mut BTreeSet<String>) {
     for arn in former.clone() {
         let label = format!("{}={arn}", labels::INSTANCE);
-        let listed = match shared.runtime.list(&label).await {
-            Ok(listed) => listed,
-            Err(error) => {
-                tracing::warn!(%error, "the containers of an earlier instance were not listed");
-                continue;
-            }
-        };
-        let mut all = true;
-        for container in listed {
-            if let Err(error) = shared.runtime.remove(&container.id).await {
-                tracing::warn!(container = container.id, %error, "a container was not removed");
-                all = false;
-            }
-        }
-        if all {
+        if remove_containers(&*shared.runtime, &label, |_| false).await {
             former.remove(&arn);
         }
     }
 }
 
 /// Removes containers again and again until none is left, and then waits for ever.
-async fn remove_all_containers(shared: &Shared, mut former: BTreeSet<String>) {
+async fn remove_all_former(shared: &Shared, mut former: BTreeSet<String>) {
     let mut backoff = Backoff::of_removals(shared.ids.clone());
     while !former.is_empty() {
         backoff.wait().await;
-        remove_containers(shared, &mut former).await;
+        remove_former(shared, &mut former).await;
     }
     std::future::pending::<()>().await;
 }

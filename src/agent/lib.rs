@@ -28,6 +28,7 @@ mod prepare;
 mod record;
 mod registration;
 mod registry_login;
+mod removal;
 mod report;
 mod roles;
 mod runtime;
