@@ -84,21 +84,14 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        AccountRegion, Cluster, ClusterDetails, ClusterId, ClusterName, ClusterStatus,
-        DesiredStatus, FamilyRevision, LaunchType, Task, TaskDefinition, TaskDefinitionDocument,
+        Cluster, ClusterDetails, ClusterId, ClusterName, ClusterStatus, DesiredStatus,
+        FamilyRevision, LaunchType, Task, TaskDefinition, TaskDefinitionDocument,
         TaskDefinitionStatus, TaskDetails, TaskId, TaskStatus,
     };
     use crate::reconcile::services::ServiceReconciler;
     use crate::services::ServiceUpdate;
-    use crate::services::tests::{NOW, World, new_service};
+    use crate::services::tests::{NOW, World, home, new_service};
     use crate::store::{clusters, tasks};
-
-    fn home() -> AccountRegion {
-        AccountRegion {
-            account: "123456789012".parse().expect("an account"),
-            region: "us-east-1".parse().expect("a region"),
-        }
-    }
 
     fn name(revision: i64) -> FamilyRevision {
         FamilyRevision {

@@ -238,18 +238,12 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        AccountRegion, AwsVpcConfiguration, CapacityProviderStrategyItem, ClusterDetails,
-        ClusterId, ClusterName, ClusterStatus, Compatibility, FamilyRevision, NetworkConfiguration,
-        NetworkMode, PlacementConstraint, TaskDefinitionDocument, TaskDefinitionStatus,
+        AwsVpcConfiguration, CapacityProviderStrategyItem, ClusterDetails, ClusterId, ClusterName,
+        ClusterStatus, Compatibility, FamilyRevision, NetworkConfiguration, NetworkMode,
+        PlacementConstraint, TaskDefinitionDocument, TaskDefinitionStatus,
     };
+    use crate::services::tests::home;
     use crate::store::services::tests::service;
-
-    fn home() -> AccountRegion {
-        AccountRegion {
-            account: "123456789012".parse().expect("an account"),
-            region: "us-east-1".parse().expect("a region"),
-        }
-    }
 
     fn cluster() -> Cluster {
         Cluster {
