@@ -99,6 +99,32 @@ async fn a_described_task_definition_registers_again_to_the_same() {
     assert_eq!(second, *first);
 }
 
+/// `none` is in no list of the service model, but ECS takes it, and agents register it.
+#[tokio::test]
+async fn the_log_driver_none_is_registered() {
+    let (_server, ecs) = server().await;
+    let with_logs = |driver: &str| {
+        let container = json!({ "name": "web", "image": "nginx", "memory": 128,
+            "logConfiguration": { "logDriver": driver } });
+        request("web", json!({ "containerDefinitions": [container] }))
+    };
+    let registered = ecs.ok("RegisterTaskDefinition", with_logs("none")).await;
+    let definition = &registered["taskDefinition"];
+    assert_eq!(
+        definition["containerDefinitions"][0]["logConfiguration"],
+        json!({ "logDriver": "none" })
+    );
+    let capability = "com.amazonaws.ecs.capability.logging-driver.none";
+    let required = definition["requiresAttributes"].as_array().expect("a list");
+    assert!(required.contains(&json!({ "name": capability })));
+
+    let message = "logDriver should be one of [json-file,syslog,journald,gelf,fluentd,awslogs,\
+                   splunk,awsfirelens,none]";
+    let code = "InvalidParameterException";
+    ecs.refused("RegisterTaskDefinition", with_logs("loki"), code, message)
+        .await;
+}
+
 #[tokio::test]
 async fn what_is_not_valid_is_refused_in_the_words_of_ecs() {
     let (_server, ecs) = server().await;

@@ -275,7 +275,7 @@ impl ContainerDefinition {
 }
 
 wire_enum! {
-    /// `LogDriver` of the service model.
+    /// `LogDriver` of the service model, and `none`, which it does not list and ECS takes.
     pub enum LogDriver {
         JsonFile = "json-file",
         Syslog = "syslog",
@@ -285,6 +285,7 @@ wire_enum! {
         Awslogs = "awslogs",
         Splunk = "splunk",
         Awsfirelens = "awsfirelens",
+        None = "none",
     }
 }
 

@@ -316,6 +316,16 @@ fn secrets_name_their_store_and_region() {
 }
 
 #[test]
+fn a_container_without_logs_has_the_driver_none() {
+    let members = json!({ "logConfiguration": { "logDriver": "none" } });
+    let sent = container(members.clone(), json!({}));
+    assert_eq!(sent.logs_auth_strategy, None);
+    let (_, host_config) = docker(members);
+    let expected = json!({ "Type": "none", "Config": {} });
+    assert_eq!(host_config["LogConfig"], expected);
+}
+
+#[test]
 fn secrets_of_log_drivers_are_not_for_the_container() {
     let members = json!({
         "secrets": [{ "name": "A", "valueFrom": "/a" }],
