@@ -1,5 +1,6 @@
 //! The rules of task definitions, each stated with its message.
 
+mod bounds;
 mod properties;
 
 use serde_json::{Value, json};
