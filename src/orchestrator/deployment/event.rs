@@ -147,6 +147,25 @@ mod tests {
             "(service web) has stopped 1 running tasks: (task a)."
         );
         assert_eq!(
+            message(Event::StoppedPending(2)),
+            "(service web) stopped 2 pending tasks."
+        );
+        assert_eq!(
+            message(Event::Unhealthy(task("a"))),
+            "(service web) (task a) failed container health checks."
+        );
+        assert_eq!(
+            message(Event::CannotStart),
+            "(service web) is unable to consistently start tasks successfully. For more \
+             information, see the Troubleshooting section of the Amazon ECS Developer Guide."
+        );
+        assert_eq!(
+            message(Event::Blocked),
+            "(service web) was unable to stop or start tasks during a deployment because of the \
+             service deployment configuration. Update the minimumHealthyPercent or maximumPercent \
+             value and try again."
+        );
+        assert_eq!(
             message(Event::Completed(deployment())),
             "(service web) (deployment ecs-svc/1234567890123456789) deployment completed."
         );
@@ -171,6 +190,14 @@ mod tests {
             message(Event::Unbalanced(zones)),
             "(service web) is not AZ balanced with 3 tasks in a, 1 tasks in b. AZ Rebalancing in \
              progress."
+        );
+        let moved = Event::StartedToBalance {
+            zone: "us-east-1b".to_owned(),
+            tasks: vec![task("a"), task("b")],
+        };
+        assert_eq!(
+            message(moved),
+            "(service web) has started 2 tasks in us-east-1b to AZ Rebalance: (task a) (task b)."
         );
     }
 

@@ -157,3 +157,28 @@ fn is_of_kind(needs: &Needs, node: &Node) -> bool {
     let provider = &needs.capacity_provider;
     fits_launch && (provider.is_none() || *provider == node.capacity_provider)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_in_events_read_as_those_of_ecs() {
+        for (refusal, expected) in [
+            (Refusal::Cpu, "has insufficient CPU units available."),
+            (Refusal::Memory, "has insufficient memory available."),
+            (
+                Refusal::Ports,
+                "is already using a port required by your task.",
+            ),
+            (
+                Refusal::Attribute,
+                "is missing an attribute required by your task.",
+            ),
+            (Refusal::Agent, "encountered error \"AGENT\"."),
+            (Refusal::Gpu, "encountered error \"RESOURCE:GPU\"."),
+        ] {
+            assert_eq!(refusal.in_event(), expected);
+        }
+    }
+}
