@@ -3,13 +3,23 @@
 import contextlib
 import json
 import pathlib
-import re
 import time
 import urllib.request
 
 import pytest
 from harness.aws import cli_one, make_client
-from harness.ecs import SLEEP, Agent, container, engine_with_network, instances, push_busybox, wait_until
+from harness.ecs import (
+    SLEEP,
+    Agent,
+    Tasks,
+    container,
+    engine_with_network,
+    instances,
+    only,
+    push_busybox,
+    tasks_of_test,
+    wait_until,
+)
 from harness.process import clean_environment, run
 from harness.server import Server
 
@@ -46,67 +56,10 @@ def cluster(ecs):
     return "default"
 
 
-class Tasks:
-    """Registers definitions under a family of the test's own, runs tasks, and stops them at its end."""
-
-    def __init__(self, ecs, cluster, family):
-        self.ecs, self.cluster, self.family = ecs, cluster, family
-        self.arns = []
-
-    def register(self, *containers, **more):
-        definition = self.ecs.register_task_definition(family=self.family, containerDefinitions=list(containers), **more)
-        return definition["taskDefinition"]["taskDefinitionArn"]
-
-    def run(self, *containers, run=None, **more):
-        definition = self.register(*containers, **more)
-        started = self.ecs.run_task(cluster=self.cluster, taskDefinition=definition, **(run or {}))
-        assert not started["failures"], started["failures"]
-        self.arns += [task["taskArn"] for task in started["tasks"]]
-        return started["tasks"][0]["taskArn"]
-
-    def describe(self, arn):
-        return self.ecs.describe_tasks(cluster=self.cluster, tasks=[arn])["tasks"][0]
-
-    def wait(self, arn, status):
-        """Waits until the task has this status, and describes it."""
-
-        def look():
-            task = self.describe(arn)
-            assert status == "STOPPED" or task["lastStatus"] != "STOPPED", task
-            return task if task["lastStatus"] == status else None
-
-        return wait_until(look, f"{arn} {status}")
-
-    def running(self, *containers, **more):
-        return self.wait(self.run(*containers, **more), "RUNNING")
-
-    def stopped(self, *containers, **more):
-        return self.wait(self.run(*containers, **more), "STOPPED")
-
-    def stop(self, arn):
-        self.ecs.stop_task(cluster=self.cluster, task=arn)
-        return self.wait(arn, "STOPPED")
-
-    def close(self):
-        for arn in self.arns:
-            with contextlib.suppress(Exception):
-                self.ecs.stop_task(cluster=self.cluster, task=arn)
-        for arn in self.arns:
-            self.wait(arn, "STOPPED")
-
-
 @pytest.fixture
 def tasks(ecs, cluster, request):
-    family = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
-    made = Tasks(ecs, cluster, family)
-    yield made
-    made.close()
-
-
-def only(task):
-    """The one container of a task."""
-    assert len(task["containers"]) == 1
-    return task["containers"][0]
+    with tasks_of_test(ecs, cluster, request) as made:
+        yield made
 
 
 def fetch(address, port, path="/"):

@@ -16,6 +16,7 @@ def make_client(server, service, credentials=None, region=None, **config):
     return boto3.client(
         service,
         endpoint_url=server.url,
+        verify=str(server.tls) if server.tls else None,
         region_name=region or who["AWS_DEFAULT_REGION"],
         aws_access_key_id=who["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=who["AWS_SECRET_ACCESS_KEY"],

@@ -1,7 +1,9 @@
 """What tests of ECS with real containers share: an image, container definitions, agents, and waiting."""
 
 import contextlib
+import json
 import pathlib
+import re
 import shutil
 import time
 
@@ -78,16 +80,94 @@ def engine_with_network(name):
         remove_groups()
 
 
+class Tasks:
+    """Registers definitions under a family of the test's own, runs tasks, and stops them at its end."""
+
+    def __init__(self, ecs, cluster, family):
+        self.ecs, self.cluster, self.family = ecs, cluster, family
+        self.arns = []
+
+    def register(self, *containers, **more):
+        definition = self.ecs.register_task_definition(family=self.family, containerDefinitions=list(containers), **more)
+        return definition["taskDefinition"]["taskDefinitionArn"]
+
+    def run(self, *containers, run=None, **more):
+        definition = self.register(*containers, **more)
+        started = self.ecs.run_task(cluster=self.cluster, taskDefinition=definition, **(run or {}))
+        assert not started["failures"], started["failures"]
+        self.arns += [task["taskArn"] for task in started["tasks"]]
+        return started["tasks"][0]["taskArn"]
+
+    def describe(self, arn):
+        return self.ecs.describe_tasks(cluster=self.cluster, tasks=[arn])["tasks"][0]
+
+    def wait(self, arn, status):
+        """Waits until the task has this status, and describes it."""
+
+        def look():
+            task = self.describe(arn)
+            assert status == "STOPPED" or task["lastStatus"] != "STOPPED", task
+            return task if task["lastStatus"] == status else None
+
+        return wait_until(look, f"{arn} {status}")
+
+    def running(self, *containers, **more):
+        return self.wait(self.run(*containers, **more), "RUNNING")
+
+    def stopped(self, *containers, **more):
+        return self.wait(self.run(*containers, **more), "STOPPED")
+
+    def stop(self, arn):
+        self.ecs.stop_task(cluster=self.cluster, task=arn)
+        return self.wait(arn, "STOPPED")
+
+    def close(self):
+        for arn in self.arns:
+            with contextlib.suppress(Exception):
+                self.ecs.stop_task(cluster=self.cluster, task=arn)
+        for arn in self.arns:
+            self.wait(arn, "STOPPED")
+
+
+def make_role(server, name, *managed, allowed=()):
+    """A role for tasks with these policies of AWS and these actions on everything; returns its ARN."""
+    iam = make_client(server, "iam")
+    trusted = {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    for policy in managed:
+        iam.attach_role_policy(RoleName=name, PolicyArn=f"arn:aws:iam::aws:policy/{policy}")
+    if allowed:
+        statement = {"Effect": "Allow", "Action": list(allowed), "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_role_policy(RoleName=name, PolicyName="allowed", PolicyDocument=policy)
+    return role
+
+
+@contextlib.contextmanager
+def tasks_of_test(ecs, cluster, request):
+    """Tasks whose family is named after the test that requests them."""
+    made = Tasks(ecs, cluster, re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()))
+    yield made
+    made.close()
+
+
+def only(task):
+    """The one container of a task."""
+    assert len(task["containers"]) == 1
+    return task["containers"][0]
+
+
 class Agent:
     """`wharfinger agent` with a folder of its own."""
 
-    def __init__(self, server, docker, cluster, *words, name="ecs-agent"):
+    def __init__(self, server, docker, cluster, *words, name="ecs-agent", environment=None):
         self.folder = BUILD / "run" / name
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.command = [binary(), "agent", "--endpoint", server.url, "--cluster", cluster]
         self.command += ["--data-dir", self.folder / "data", "--docker-host", f"unix://{docker.socket}", *words]
-        self.env = clean_environment(server.client_environment())
+        self.env = clean_environment({**server.client_environment(), **(environment or {})})
         self.process = None
 
     def start(self):
