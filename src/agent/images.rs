@@ -45,8 +45,6 @@ pub(crate) enum PullError {
     Credentials(String),
     #[error("CannotPullContainerError: Error response from daemon: {0}")]
     Runtime(RuntimeError),
-    #[error("CannotPullContainerAuthError: Error response from daemon: {0}")]
-    Unauthorized(RuntimeError),
     #[error("DockerTimeoutError: Could not transition to pulled; {0}")]
     TimedOut(RuntimeError),
 }
@@ -123,9 +121,7 @@ impl Images {
                 self.pulled.note(&source.reference).await;
                 digest
             }
-            Err(error @ RuntimeError::Unauthorized(_)) => {
-                return Err(PullError::Unauthorized(error));
-            }
+            Err(error @ RuntimeError::Unauthorized(_)) => return Err(PullError::Runtime(error)),
             Err(error) => {
                 let Ok(local) = self.runtime.local_image(&source.reference).await else {
                     return Err(match error {
@@ -247,6 +243,15 @@ mod tests {
             "a:4566/web@sha256:ab"
         );
         assert_eq!(with_digest("web@sha256:cd", "sha256:ab"), "web@sha256:cd");
+    }
+
+    #[test]
+    fn a_refused_pull_is_told_in_the_words_of_the_engine() {
+        let refused = RuntimeError::Unauthorized("pull access denied for web".to_owned());
+        assert_eq!(
+            PullError::Runtime(refused).to_string(),
+            "CannotPullContainerError: Error response from daemon: pull access denied for web"
+        );
     }
 
     #[test]

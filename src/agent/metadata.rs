@@ -201,6 +201,7 @@ mod tests {
     use wharfinger_ecs_protocol::{Container, RoleCredentials, Task};
 
     use super::*;
+    use crate::runtime::tests::simulated::Simulated;
 
     fn variables(network_mode: &str) -> BTreeMap<String, String> {
         let task = Task {
@@ -235,5 +236,47 @@ mod tests {
         let uri = &host["AWS_CONTAINER_CREDENTIALS_FULL_URI"];
         assert_eq!(uri, "http://127.0.0.1:5000/v2/credentials/id");
         assert!(!host.contains_key("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"));
+    }
+    #[tokio::test]
+    async fn the_keys_of_the_execution_role_are_not_served() {
+        let keys = |id: &str| RoleCredentials {
+            credentials_id: id.to_owned(),
+            role_arn: format!("arn:{id}"),
+            ..RoleCredentials::default()
+        };
+        let roles = Arc::new(TaskRoles::default());
+        roles.set(&Task {
+            role_credentials: Some(keys("own")),
+            execution_role_credentials: Some(keys("execution")),
+            ..Task::default()
+        });
+        let served = ServedTasks::default();
+        served.add(
+            "arn:task",
+            Endpoints {
+                cluster: "default".to_owned(),
+                availability_zone: "us-east-1a".to_owned(),
+                runtime: Arc::new(Simulated::new(wharfinger_base::Clock::default())),
+                roles,
+                shown: Arc::default(),
+            },
+        );
+        let fetch = async |id: &str| {
+            let response = credentials(State(served.clone()), Path(id.to_owned())).await;
+            let status = response.status();
+            let body = axum::body::to_bytes(response.into_body(), 1_000).await;
+            let body: Value = serde_json::from_slice(&body.expect("a body")).expect("JSON");
+            (status, body)
+        };
+        let (status, body) = fetch("own").await;
+        assert_eq!(
+            (status, &body["RoleArn"]),
+            (StatusCode::OK, &json!("arn:own"))
+        );
+        let (status, body) = fetch("execution").await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert_eq!(body["code"], "InvalidIdInRequest");
+        served.remove("arn:task");
+        assert_eq!(fetch("own").await.0, StatusCode::NOT_FOUND);
     }
 }

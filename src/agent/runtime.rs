@@ -25,7 +25,8 @@ pub(crate) enum RuntimeError {
     /// The runtime refuses, with its own words.
     #[error("{0}")]
     Refused(String),
-    #[error("the registry refused access: {0}")]
+    /// The registry refuses access, in the words of the runtime.
+    #[error("{0}")]
     Unauthorized(String),
     #[error("the container runtime cannot be reached: {0}")]
     Unreachable(String),

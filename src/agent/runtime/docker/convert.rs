@@ -98,3 +98,45 @@ fn refusal(status: u16, message: String) -> RuntimeError {
     }
     RuntimeError::Refused(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_that_refuses_access_is_told_from_an_image_that_is_missing() {
+        let by_registry = [
+            "pull access denied for web, repository does not exist or may require 'docker login': \
+             denied: requested access to the resource is denied",
+            "Head \"https://registry.example/v2/web/manifests/latest\": no basic auth credentials",
+            "Get \"https://registry.example/v2/\": unauthorized: authentication required",
+            "Head \"https://registry.example/v2/web/manifests/latest\": denied: User: arn:aws:iam::1:\
+             user/ann is not authorized to perform: ecr:BatchGetImage",
+        ];
+        // The engine reports it with whatever status, or in the stream of a pull.
+        for message in by_registry {
+            for status in [0, 404, 500] {
+                let error = refusal(status, message.to_owned());
+                assert!(
+                    matches!(error, RuntimeError::Unauthorized(_)),
+                    "{message}: {error:?}"
+                );
+                assert_eq!(error.to_string(), message);
+            }
+        }
+        let missing = "manifest for web:none not found: manifest unknown";
+        assert!(matches!(
+            refusal(404, missing.to_owned()),
+            RuntimeError::Missing(_)
+        ));
+        let refused = "No command specified";
+        assert!(matches!(
+            refusal(400, refused.to_owned()),
+            RuntimeError::Refused(_)
+        ));
+        assert!(matches!(
+            refusal(0, missing.to_owned()),
+            RuntimeError::Refused(_)
+        ));
+    }
+}
