@@ -3,14 +3,19 @@
 The server has a certificate of its own authority, so that every pull and every agent here goes through TLS.
 """
 
+import contextlib
+import http.server
 import json
 import pathlib
+import re
+import threading
 
 import pytest
 from harness.aws import make_client
-from harness.certificates import make_certificate
+from harness.certificates import make_signed_certificate
 from harness.ecs import (
     SLEEP,
+    Agent,
     container,
     engine_with_network,
     instances,
@@ -22,6 +27,7 @@ from harness.ecs import (
 )
 from harness.server import Server
 
+INSTANCE_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 EXECUTION_POLICY = "service-role/AmazonECSTaskExecutionRolePolicy"
 VPC = {"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-0123456789abcdef0"]}}}
 
@@ -34,10 +40,10 @@ def docker():
 
 @pytest.fixture(scope="module")
 def server(docker, tmp_path_factory):
-    key, certificate = make_certificate(tmp_path_factory.mktemp("tls"), "own authority")
+    key, certificate, authority = make_signed_certificate(tmp_path_factory.mktemp("tls"))
     settings = {"local_clusters": "default", "docker_host": f"unix://{docker.socket}", "task_cleanup_seconds": 2}
     settings.update({"tls_certificate": certificate, "tls_key": key})
-    with Server.fresh("ecs-containers", settings=settings, tls=certificate) as running:
+    with Server.fresh("ecs-containers", settings=settings, tls=authority) as running:
         yield running
 
 
@@ -211,3 +217,144 @@ def test_an_execution_role_that_may_not_pull_is_told(tasks, server, image):
     reason = only(task)["reason"]
     assert reason.startswith("CannotPullContainerError: Error response from daemon: pull access denied for ")
     assert "ecr:BatchGetImage" in reason
+
+
+class Objects(http.server.BaseHTTPRequestHandler):
+    """An S3 server of one object, for requests that are signed for S3 with temporary keys.
+
+    MinIO does not serve here: like every S3 server that checks keys it knows none of the roles of this server.
+    """
+
+    def do_GET(self):
+        signed = re.match(r"AWS4-HMAC-SHA256 Credential=ASIA\w+/\d{8}/us-east-1/s3/aws4_request,", self.headers["Authorization"] or "")
+        allowed = signed and self.headers["X-Amz-Security-Token"] and self.headers["X-Amz-Content-Sha256"]
+        found = self.path == "/settings/web/prod.env"
+        body = b"# of the file\nCOLOR=blue\nSIZE=large\n" if allowed and found else b"<Error><Code>NoSuchKey</Code></Error>"
+        self.send_response(200 if allowed and found else 404 if allowed else 403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def object_store():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Objects) as store:
+        threading.Thread(target=store.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{store.server_port}"
+        store.shutdown()
+
+
+@pytest.fixture(scope="module")
+def host(server, docker, ecs):
+    """An agent whose user may do what agents need and nothing else, and that trusts the server's authority."""
+    iam = make_client(server, "iam")
+    iam.create_user(UserName="host")
+    iam.attach_user_policy(UserName="host", PolicyArn=INSTANCE_POLICY)
+    key = iam.create_access_key(UserName="host")["AccessKey"]
+    ecs.create_cluster(clusterName="remote")
+    with object_store() as store:
+        environment = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+        environment.update({"SSL_CERT_FILE": server.tls, "AWS_ENDPOINT_URL_S3": store})
+        agent = Agent(server, docker, "remote", "--task-cleanup-seconds", "2", environment=environment)
+        agent.start()
+        try:
+            wait_until(lambda: instances(ecs, "remote"), "the instance of the agent")
+            yield agent
+        finally:
+            agent.stop()
+
+
+@pytest.fixture
+def remote(ecs, host, request):
+    with tasks_of_test(ecs, "remote", request) as made:
+        yield made
+
+
+def test_an_agent_that_does_not_know_the_authority_sends_nothing(server, docker, ecs, host):
+    stranger = Agent(server, docker, "remote", name="ecs-stranger")
+    stranger.start()
+    try:
+        wait_until(lambda: "UnknownIssuer" in stranger.process.tail(), "the agent refuses the certificate")
+    finally:
+        stranger.stop()
+    assert len(instances(ecs, "remote")) == 1
+
+
+def test_environment_files_are_fetched_with_the_execution_role(remote, server, image):
+    role = make_role(server, "files", EXECUTION_POLICY)
+    files = [{"type": "s3", "value": "arn:aws:s3:::settings/web/prod.env"}]
+    own = [{"name": "SIZE", "value": "small"}]
+    web = container(image, '[ "$COLOR $SIZE" = "blue small" ]', environmentFiles=files, environment=own)
+    assert only(remote.stopped(web, executionRoleArn=role))["exitCode"] == 0
+    files[0]["value"] = "arn:aws:s3:::settings/web/missing.env"
+    task = remote.stopped(web, executionRoleArn=role)
+    assert task["stopCode"] == "TaskFailedToStart"
+    reason = only(task)["reason"]
+    assert reason.startswith("ResourceInitializationError: ") and "missing.env" in reason, reason
+
+
+def test_a_log_group_is_made_for_those_who_may_make_it(remote, server, image):
+    logs = make_client(server, "logs")
+    options = {"awslogs-group": "/ecs/made", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "app", "awslogs-create-group": "true"}
+    web = container(image, "echo said; exit 0", logConfiguration={"logDriver": "awslogs", "options": options})
+    role = make_role(server, "makes-groups", EXECUTION_POLICY)
+    task = remote.stopped(web, executionRoleArn=role)
+    assert task["stopCode"] == "TaskFailedToStart"
+    assert "logs:CreateLogGroup" in only(task)["reason"]
+    statement = {"Effect": "Allow", "Action": "logs:CreateLogGroup", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    make_client(server, "iam").put_role_policy(RoleName="makes-groups", PolicyName="groups", PolicyDocument=policy)
+    # A change of policies is in force within a second. The second task finds the group that the first made.
+    wait_until(lambda: only(remote.stopped(web, executionRoleArn=role)).get("exitCode") == 0, "the group is made")
+    task = remote.stopped(web, executionRoleArn=role)
+    assert only(task)["exitCode"] == 0
+    stream = f"app/web/{task['taskArn'].rsplit('/')[-1]}"
+
+    def shipped():
+        events = logs.get_log_events(logGroupName="/ecs/made", logStreamName=stream, startFromHead=True)["events"]
+        return [event["message"] for event in events] == ["said"]
+
+    wait_until(shipped, "the output is in the group")
+
+
+def test_an_agent_may_do_what_its_policy_allows_and_its_containers_go_on_without(remote, server, image, docker, ecs, host):
+    iam, own = make_client(server, "iam"), make_client(server, "ecs", credentials=host.env)
+    kept, stopped = (remote.running(container(image, SLEEP)) for _ in range(2))
+    identity = only(kept)["runtimeId"]
+
+    def runs(task):
+        return json.loads(docker.docker("inspect", only(task)["runtimeId"]))[0]["State"]["Running"]
+
+    def status(task):
+        return remote.describe(task["taskArn"])["lastStatus"]
+
+    def denied():
+        with contextlib.suppress(own.exceptions.ClientError):
+            own.discover_poll_endpoint(cluster="remote")
+            return False
+        return True
+
+    iam.detach_user_policy(UserName="host", PolicyArn=INSTANCE_POLICY)
+    wait_until(denied, "the change is in force")
+    # What the agent reports is refused: nobody learns that the task has stopped.
+    ecs.stop_task(cluster="remote", task=stopped["taskArn"])
+    wait_until(lambda: not runs(stopped), "the container stops")
+    wait_until(lambda: "ecs:SubmitTaskStateChange" in host.process.tail(), "the report is refused")
+    assert status(stopped) != "STOPPED"
+    # And so is its registration.
+    host.process.kill()
+    host.start()
+    wait_until(lambda: "ecs:RegisterContainerInstance" in host.process.tail(), "the registration is refused")
+    wait_until(lambda: not instances(ecs, "remote"), "the instance has no agent")
+    assert (status(kept), runs(kept)) == ("RUNNING", True)
+    started = ecs.run_task(cluster="remote", taskDefinition=kept["taskDefinitionArn"])
+    assert not started["tasks"]
+    assert started["failures"][0]["reason"] == "AGENT"
+    iam.attach_user_policy(UserName="host", PolicyArn=INSTANCE_POLICY)
+    wait_until(lambda: instances(ecs, "remote"), "the agent is back")
+    assert only(remote.wait(stopped["taskArn"], "STOPPED"))["exitCode"] == 143
+    task = remote.stop(kept["taskArn"])
+    assert (only(task)["runtimeId"], only(task)["exitCode"]) == (identity, 143)
