@@ -43,6 +43,8 @@ pub(crate) enum PullError {
     Token(CallError),
     #[error("CannotPullContainerError: {0}")]
     Credentials(String),
+    #[error("{0}")]
+    Secret(String),
     #[error("CannotPullContainerError: Error response from daemon: {0}")]
     Runtime(RuntimeError),
     #[error("DockerTimeoutError: Could not transition to pulled; {0}")]

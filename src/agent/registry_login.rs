@@ -74,12 +74,8 @@ impl Context {
 
     /// The user of another registry, out of a secret with `username` and `password`.
     async fn private_login(&self, keys: &Keys, secret: &str) -> Result<RegistryLogin, PullError> {
-        let text = self.secret(keys, secret).await.map_err(|why| {
-            PullError::Credentials(format!("unable to pull secrets or registry auth: {why}"))
-        })?;
-        let login: PrivateLogin = serde_json::from_str(&text).map_err(|_| {
-            PullError::Credentials("the secret has no `username` and `password`".to_owned())
-        })?;
+        let login = self.document(keys, secret, "`username` and `password`");
+        let login: PrivateLogin = login.await.map_err(PullError::Secret)?;
         Ok(RegistryLogin {
             username: login.username,
             password: Secret::new(login.password),

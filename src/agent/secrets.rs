@@ -10,6 +10,7 @@ mod reference;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use wharfinger_ecs_protocol::{Container, Task};
 
@@ -41,6 +42,12 @@ struct ParametersOutput {
 #[serde(rename_all = "PascalCase")]
 struct Parameter {
     value: String,
+}
+
+/// The reason of a secret that is not there.
+fn not_retrieved(reference: &SecretReference, name: &str, why: &str) -> String {
+    let kind = reference.kind();
+    format!("{PREFIX}: unable to retrieve secret from {kind}: {name}: {why}")
 }
 
 impl Context {
@@ -89,21 +96,30 @@ impl Context {
         let keys = keys.map_err(|why| format!("{PREFIX}: {why}"))?;
         for secret in wanted {
             let found = reference(&secret.value_from);
-            let value = self.value(&keys, &found).await.map_err(|why| {
-                let (kind, name) = (found.kind(), &secret.value_from);
-                format!("{PREFIX}: unable to retrieve secret from {kind}: {name}: {why}")
-            })?;
+            let value = self.value(&keys, &found).await;
+            let value = value.map_err(|why| not_retrieved(&found, &secret.value_from, &why))?;
             variables.insert(secret.name.clone(), value);
         }
         Ok(variables)
     }
 
-    /// The text of the secret with this ARN or name.
+    /// What the secret with this ARN or name says, read from JSON. `members` are what it must hold.
     ///
     /// # Errors
-    /// What the service says.
-    pub(crate) async fn secret(&self, keys: &Keys, id: &str) -> Result<String, String> {
-        self.value(keys, &secret(id)).await
+    /// A reason as ECS gives it.
+    pub(crate) async fn document<T: DeserializeOwned>(
+        &self,
+        keys: &Keys,
+        id: &str,
+        members: &str,
+    ) -> Result<T, String> {
+        let found = secret(id);
+        let text = self.value(keys, &found).await;
+        let document = text.and_then(|text| {
+            // The library's message may quote the secret.
+            serde_json::from_str(&text).map_err(|_| format!("it has no {members}"))
+        });
+        document.map_err(|why| not_retrieved(&found, id, &why))
     }
 
     async fn value(&self, keys: &Keys, reference: &SecretReference) -> Result<String, String> {

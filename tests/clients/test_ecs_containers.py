@@ -358,3 +358,33 @@ def test_an_agent_may_do_what_its_policy_allows_and_its_containers_go_on_without
     assert only(remote.wait(stopped["taskArn"], "STOPPED"))["exitCode"] == 143
     task = remote.stop(kept["taskArn"])
     assert (only(task)["runtimeId"], only(task)["exitCode"]) == (identity, 143)
+
+
+def test_a_private_registry_is_pulled_from_with_its_secret(tasks, server, image):
+    secrets = make_client(server, "secretsmanager")
+    role = make_role(server, "private", EXECUTION_POLICY)
+    with Server.fresh("ecs-private") as private:
+        foreign = push_busybox(private)
+        user = json.dumps({"username": "AWS", "password": private.password()})
+        secret = secrets.create_secret(Name="private", SecretString=user)["ARN"]
+        web = container(foreign, "exit 0")
+        task = tasks.stopped(web, executionRoleArn=role)
+        reason = only(task)["reason"]
+        assert reason.startswith("CannotPullContainerError: Error response from daemon: ")
+        assert "no basic auth credentials" in reason
+        web["repositoryCredentials"] = {"credentialsParameter": secret}
+        task = tasks.stopped(web, executionRoleArn=role)
+        assert task["stopCode"] == "TaskFailedToStart"
+        reason = only(task)["reason"]
+        assert reason.startswith(
+            "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed:"
+            f" unable to retrieve secret from asm: {secret}: AccessDeniedException: "
+        )
+        statement = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        make_client(server, "iam").put_role_policy(RoleName="private", PolicyName="secret", PolicyDocument=policy)
+        # A change of policies is in force within a second.
+        wait_until(lambda: only(tasks.stopped(web, executionRoleArn=role)).get("exitCode") == 0, "the image is pulled")
+        secrets.put_secret_value(SecretId=secret, SecretString=private.password())
+        reason = only(tasks.stopped(web, executionRoleArn=role))["reason"]
+        assert reason.endswith(f": unable to retrieve secret from asm: {secret}: it has no `username` and `password`")
