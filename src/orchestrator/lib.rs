@@ -58,7 +58,7 @@ pub use task_definitions::{
 pub use tasks::{
     ClientToken, ExplainedPlacement, Launch, Placement, Protection, ProtectionFailure, StartTasks,
     StartedTasks, TaskFilter, Tasks, check_expression, check_launch, check_launch_type,
-    check_overrides, check_placement,
+    check_overrides, check_placement, check_platform,
 };
 use wharfinger_base::{Clock, Ids};
 use wharfinger_db::{Db, Migration, migration};

@@ -21,6 +21,7 @@ pub use explain::ExplainedPlacement;
 pub(crate) use launch::check_network;
 pub use launch::{
     Launch, check_expression, check_launch, check_launch_type, check_overrides, check_placement,
+    check_platform,
 };
 pub use listing::TaskFilter;
 pub use protection::{Protection, ProtectionFailure};

@@ -422,3 +422,40 @@ async fn policies_decide_about_services_by_their_names() {
         assert_eq!(outcome.code(), "AccessDeniedException", "{operation}");
     }
 }
+
+#[tokio::test]
+async fn fargate_has_the_platform_versions_of_ecs_only() {
+    let (_server, ecs) = with_cluster("c").await;
+    define(&ecs, "web").await;
+    let definition = json!({"family": "fargate", "networkMode": "awsvpc", "cpu": "256",
+        "memory": "512", "requiresCompatibilities": ["FARGATE"],
+        "containerDefinitions": [{"name": "web", "image": "nginx"}]});
+    ecs.ok("RegisterTaskDefinition", definition).await;
+    let network = json!({"awsvpcConfiguration": {"subnets": ["subnet-1"]}});
+    let on_fargate = |version: &str| {
+        json!({"cluster": "c", "taskDefinition": "fargate", "launchType": "FARGATE",
+            "networkConfiguration": network, "platformVersion": version})
+    };
+    let service = |mut request: Value| {
+        request["serviceName"] = "web".into();
+        request["desiredCount"] = 0.into();
+        request
+    };
+    let (code, message) = (
+        "PlatformUnknownException",
+        "The specified platform version does not exist.",
+    );
+    ecs.refused("RunTask", on_fargate("9.9.9"), code, message)
+        .await;
+    let unknown = service(on_fargate("9.9.9"));
+    ecs.refused("CreateService", unknown, code, message).await;
+    let made = ecs.ok("CreateService", service(on_fargate("1.4.0"))).await;
+    assert_eq!(made["service"]["platformVersion"], "1.4.0");
+    let update = json!({"cluster": "c", "service": "web", "platformVersion": "9.9.9"});
+    ecs.refused("UpdateService", update, code, message).await;
+
+    let on_ec2 = json!({"cluster": "c", "taskDefinition": "web", "platformVersion": "1.4.0"});
+    let message = "The platform version must be null when specifying an EC2 launch type.";
+    ecs.refused("RunTask", on_ec2, "InvalidParameterException", message)
+        .await;
+}

@@ -10,7 +10,7 @@ use wharfinger_orchestrator::model::{
 use wharfinger_orchestrator::placement::Unplaced;
 use wharfinger_orchestrator::{
     ClientToken, Launch, Placement, StartTasks, StartedTasks, check_launch, check_overrides,
-    check_placement, check_tags,
+    check_placement, check_platform, check_tags,
 };
 
 use crate::client_token::client_token;
@@ -252,6 +252,7 @@ impl Operation for RunTask {
         let launch_type = launch.launch_type();
         let network = self.common.network_configuration.as_ref();
         check_launch(&definition, launch_type, network)?;
+        check_platform(launch_type, self.platform_version.as_deref())?;
         let constraints = self.placement_constraints.unwrap_or_default();
         let strategy = self.placement_strategy.unwrap_or_default();
         check_placement(launch_type, &constraints, &strategy)?;

@@ -8,7 +8,7 @@ use crate::model::{
     PlacementConstraintType, PlacementStrategy, PlacementStrategyType, SchedulingStrategy,
     ServiceDetails, TaskDefinition, ThresholdType,
 };
-use crate::tasks::{Launch, check_launch_type, check_network, check_placement};
+use crate::tasks::{Launch, check_launch_type, check_network, check_placement, check_platform};
 
 /// Most tasks of a service (Amazon ECS endpoints and quotas: 5,000; more fit here).
 const MAX_TASKS: i64 = 100_000;
@@ -26,7 +26,7 @@ fn invalid<T>(message: impl Into<String>) -> Result<T> {
 /// `definition`.
 ///
 /// # Errors
-/// [`Error::InvalidParameter`].
+/// [`Error::InvalidParameter`]; [`Error::PlatformUnknown`].
 pub(crate) fn check(
     details: &ServiceDetails,
     desired: i64,
@@ -189,9 +189,7 @@ fn check_target(
     definition: &TaskDefinition,
 ) -> Result<()> {
     let target = &details.target;
-    if launch_type != LaunchType::Fargate && target.platform_version.is_some() {
-        return invalid("The platform version must be null when specifying an EC2 launch type.");
-    }
+    check_platform(launch_type, target.platform_version.as_deref())?;
     if launch_type == LaunchType::ManagedInstances {
         return invalid("The launch type MANAGED_INSTANCES is not supported.");
     }

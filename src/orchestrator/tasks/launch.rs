@@ -15,6 +15,10 @@ const MAX_CONSTRAINTS: usize = 10;
 /// Most characters of overrides as JSON (ECS API reference, `TaskOverride`).
 const MAX_OVERRIDES: usize = 8192;
 
+/// The platform versions of Fargate for Linux (ECS developer guide, "Fargate platform versions").
+/// An empty text is as good as none.
+const PLATFORM_VERSIONS: &[&str] = &["", "LATEST", "1.4.0", "1.3.0"];
+
 /// By what tasks get their instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Launch {
@@ -88,6 +92,27 @@ pub fn check_launch(
     }
     check_launch_type(definition, launch_type)?;
     check_network(definition, network)
+}
+
+/// Checks the platform version that a request names: only Fargate has one.
+///
+/// # Errors
+/// [`Error::InvalidParameter`]; [`Error::PlatformUnknown`].
+pub fn check_platform(launch_type: LaunchType, version: Option<&str>) -> Result<()> {
+    let Some(version) = version else {
+        return Ok(());
+    };
+    if launch_type != LaunchType::Fargate {
+        return Err(refused(
+            "The platform version must be null when specifying an EC2 launch type.",
+        ));
+    }
+    if PLATFORM_VERSIONS.contains(&version) {
+        return Ok(());
+    }
+    Err(Error::PlatformUnknown(
+        "The specified platform version does not exist.".to_owned(),
+    ))
 }
 
 /// Checks that a network configuration is given where the definition needs one, and only there.
@@ -290,6 +315,22 @@ mod tests {
             document: serde_json::from_str(document).expect("a document"),
             tags: Vec::new(),
         }
+    }
+
+    #[test]
+    fn only_fargate_has_platform_versions_and_only_those_that_exist() {
+        let check = |launch_type, version| check_platform(launch_type, version);
+        for version in [None, Some("LATEST"), Some("1.4.0"), Some("1.3.0")] {
+            assert_eq!(check(LaunchType::Fargate, version), Ok(()), "{version:?}");
+        }
+        let unknown = "The specified platform version does not exist.".to_owned();
+        for version in ["1.4", "2.0.0", "latest"] {
+            let refused = Err(Error::PlatformUnknown(unknown.clone()));
+            assert_eq!(check(LaunchType::Fargate, Some(version)), refused);
+        }
+        assert_eq!(check(LaunchType::Ec2, None), Ok(()));
+        let refused = check(LaunchType::Ec2, Some("LATEST"));
+        assert!(matches!(refused, Err(Error::InvalidParameter(_))));
     }
 
     #[test]
