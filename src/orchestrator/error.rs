@@ -48,8 +48,6 @@ pub enum Error {
     #[error("{0}")]
     AttributeLimitExceeded(String),
     #[error("{0}")]
-    UpdateInProgress(String),
-    #[error("{0}")]
     PlatformUnknown(String),
     #[error("{0}")]
     UnsupportedFeature(String),

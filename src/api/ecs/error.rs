@@ -68,7 +68,6 @@ impl From<orchestrator::Error> for Error {
             E::ResourceInUse(_) => "ResourceInUseException",
             E::LimitExceeded(_) => "LimitExceededException",
             E::AttributeLimitExceeded(_) => "AttributeLimitExceededException",
-            E::UpdateInProgress(_) => "UpdateInProgressException",
             E::PlatformUnknown(_) => "PlatformUnknownException",
             E::UnsupportedFeature(_) => "UnsupportedFeatureException",
             E::Conflict { resource_ids, .. } => {
