@@ -309,3 +309,61 @@ async fn tasks_leave_an_instance_that_drains_and_daemons_follow_instances() {
     let expected = [&agents[1].instance.instance, &third.instance.instance];
     assert_eq!(instances, expected.into_iter().cloned().collect());
 }
+
+#[tokio::test]
+async fn protected_tasks_stay_when_their_service_scales_in() {
+    let (_server, ecs, _agents) = start(1).await;
+    define(&ecs).await;
+    create(&ecs, json!({"desiredCount": 4})).await;
+    until(&ecs, is_stable, |_| ()).await;
+    let arns = async || -> BTreeSet<String> {
+        let tasks = tasks(&ecs).await;
+        let arns = tasks.iter().map(|task| task["taskArn"].as_str());
+        arns.map(|arn| arn.expect("an ARN").to_owned()).collect()
+    };
+    let all: Vec<_> = arns().await.into_iter().collect();
+    let protect = async |tasks: &[String], on: bool| {
+        let request = json!({"cluster": "c", "tasks": tasks, "protectionEnabled": on});
+        ecs.ok("UpdateTaskProtection", request).await
+    };
+    let kept = &all[1..3];
+    let protected = protect(kept, true).await;
+    assert_eq!(protected["failures"], json!([]));
+    let shown = protected["protectedTasks"].as_array().expect("tasks");
+    for (task, arn) in shown.iter().zip(kept) {
+        assert_eq!(task["taskArn"], *arn);
+        assert_eq!(task["protectionEnabled"], true);
+        assert!(task["expirationDate"].is_number(), "{task}");
+    }
+    assert_eq!(shown.len(), 2);
+    let get = json!({"cluster": "c", "tasks": kept});
+    assert_eq!(ecs.ok("GetTaskProtection", get.clone()).await, protected);
+
+    update(&ecs, json!({"desiredCount": 1})).await;
+    let running = |count: i64| move |one: &Value| one["runningCount"] == count;
+    let spared = |one: &Value| assert!(one["runningCount"].as_i64() >= Some(2), "{one}");
+    until(&ecs, running(2), spared).await;
+    assert_eq!(arns().await, kept.iter().cloned().collect());
+
+    // They hold a deployment up, and no more tasks are protected then than the service shall have.
+    update(&ecs, json!({"desiredCount": 2})).await;
+    define(&ecs).await;
+    update(&ecs, json!({"taskDefinition": "web:2"})).await;
+    let both_run = |one: &Value| one["deployments"][0]["runningCount"] == 2;
+    until(&ecs, both_run, spared).await;
+    let new: Vec<_> = arns().await.into_iter().collect();
+    let new: Vec<_> = new.into_iter().filter(|arn| !kept.contains(arn)).collect();
+    let blocked = protect(&new, true).await;
+    let is_blocked = |arn: &String| json!({"arn": arn, "reason": "DEPLOYMENT_BLOCKED"});
+    let failures: Vec<_> = new.iter().map(is_blocked).collect();
+    assert_eq!(blocked, json!({"protectedTasks": [], "failures": failures}));
+    let longer = protect(kept, true).await;
+    assert_eq!(longer["failures"], json!([]), "it can always be longer");
+
+    let off = protect(kept, false).await;
+    let is_off = |arn: &String| json!({"taskArn": arn, "protectionEnabled": false});
+    let expected: Vec<_> = kept.iter().map(is_off).collect();
+    assert_eq!(off, json!({"protectedTasks": expected, "failures": []}));
+    until(&ecs, is_stable, |_| ()).await;
+    assert_eq!(arns().await, new.iter().cloned().collect());
+}

@@ -56,6 +56,9 @@ fn output(
                 });
             }
             Err(ProtectionFailure::Missing) => failures.push(Failure::missing(&arn)),
+            Err(ProtectionFailure::Blocked) => {
+                failures.push(Failure::of(&arn, "DEPLOYMENT_BLOCKED"));
+            }
             Err(ProtectionFailure::NotValid) => {
                 let detail = "The specified task is not part of an Amazon ECS service.";
                 failures.push(Failure {

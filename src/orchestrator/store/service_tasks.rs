@@ -104,6 +104,19 @@ pub(crate) fn state(tx: &mut Tx<'_>, service: &ServiceId) -> db::Result<TasksSta
     })
 }
 
+/// How many tasks of the service are to run and protected at this time.
+pub(crate) fn protected(tx: &mut Tx<'_>, service: &ServiceId, now: Timestamp) -> db::Result<i64> {
+    let count = tx.query_optional(
+        "SELECT COUNT(*) FROM tasks
+         WHERE service_id = ?1 AND last_status IN ('PROVISIONING', 'PENDING', 'ACTIVATING',
+            'RUNNING', 'DEACTIVATING', 'STOPPING', 'DEPROVISIONING')
+         AND desired_status = 'RUNNING' AND protected_until > ?2",
+        params![&service.0, now],
+        |row| Ok(row.integer(0)),
+    )?;
+    Ok(count.unwrap_or_default())
+}
+
 /// Numbers of the tasks of a deployment that are to run, by capacity provider.
 pub(crate) fn by_provider(
     tx: &mut Tx<'_>,

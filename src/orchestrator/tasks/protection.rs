@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use wharfinger_base::Timestamp;
+use wharfinger_db::{self as db, Tx};
 
 use crate::error::Result;
-use crate::model::{ClusterId, DesiredStatus, Task, TaskId};
+use crate::model::{ClusterId, DesiredStatus, Service, Task, TaskId};
+use crate::store::{service_tasks, services};
 use crate::tasks::Tasks;
 
 /// How long a protection lasts where the request does not say (ECS API reference,
@@ -26,6 +28,9 @@ pub enum ProtectionFailure {
     Missing,
     /// The task does not belong to a service, or is to stop.
     NotValid,
+    /// The service has as many protected tasks as it shall have tasks: with one more, its
+    /// deployments could not end.
+    Blocked,
 }
 
 impl Tasks {
@@ -45,7 +50,13 @@ impl Tasks {
         };
         let mut protected = Vec::with_capacity(ids.len());
         for (id, found) in ids.iter().zip(self.protectable(cluster, ids).await?) {
-            if let Err(failure) = found {
+            let is_blocked = match &found {
+                Ok(task) if until.is_some() => self.is_blocked(task).await?,
+                _ => false,
+            };
+            let failure = found.err();
+            let failure = failure.or(is_blocked.then_some(ProtectionFailure::Blocked));
+            if let Some(failure) = failure {
                 protected.push(Err(failure));
                 continue;
             }
@@ -57,6 +68,26 @@ impl Tasks {
             protected.push(checked(Some(task)));
         }
         Ok(protected)
+    }
+
+    /// Whether the service of a task that is not protected has no more tasks to protect. A service
+    /// of daemons has no number of tasks that it shall have.
+    async fn is_blocked(&self, task: &Task) -> Result<bool> {
+        let now = self.clock.now();
+        if task.protected_until.is_some_and(|until| until > now) {
+            return Ok(false);
+        }
+        let Some(service) = task.service.clone() else {
+            return Ok(false);
+        };
+        let read = move |tx: &mut Tx<'_>| -> db::Result<bool> {
+            let service = services::by_id(tx, &service)?;
+            let Some(service) = service.filter(Service::is_replicas) else {
+                return Ok(false);
+            };
+            Ok(service_tasks::protected(tx, &service.id, now)? >= service.desired_count)
+        };
+        Ok(self.db.get(read).await?)
     }
 
     /// The tasks as far as they can be protected, in their order.
