@@ -1,6 +1,6 @@
 //! Services roll: agents on real connections that report at once what they are told to run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,11 @@ struct Agent {
 
 impl Agent {
     async fn start(ecs: &Ecs) -> Self {
-        let agent = TestAgent::register(ecs, "c").await;
+        Self::start_with(ecs, json!([])).await
+    }
+
+    async fn start_with(ecs: &Ecs, attributes: Value) -> Self {
+        let agent = TestAgent::register_with(ecs, "c", attributes).await;
         let mut socket = agent.acs().await;
         let failing: Arc<Mutex<BTreeSet<String>>> = Arc::default();
         let (reporter, fails) = (agent.clone(), Arc::clone(&failing));
@@ -308,6 +312,62 @@ async fn tasks_leave_an_instance_that_drains_and_daemons_follow_instances() {
         .collect();
     let expected = [&agents[1].instance.instance, &third.instance.instance];
     assert_eq!(instances, expected.into_iter().cloned().collect());
+}
+
+/// How many tasks of the service each capacity provider has; each is on an instance of it.
+async fn by_provider(ecs: &Ecs, instances: &[(&str, &str)]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for task in tasks(ecs).await {
+        let provider = task["capacityProviderName"].as_str().expect("a provider");
+        let instance = task["containerInstanceArn"].as_str().expect("an instance");
+        assert!(instances.contains(&(provider, instance)), "{task}");
+        *counts.entry(provider.to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test]
+async fn a_service_is_shared_among_capacity_providers_by_base_and_weight() {
+    let (_server, ecs, _agents) = start(1).await;
+    let group = "arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:\
+                 00000000-0000-4000-8000-000000000000:autoScalingGroupName/";
+    let mut hosts = Vec::new();
+    for name in ["steady", "spot"] {
+        let group = json!({"autoScalingGroupArn": format!("{group}{name}")});
+        let provider = json!({"name": name, "autoScalingGroupProvider": group});
+        ecs.ok("CreateCapacityProvider", provider).await;
+        let attribute = json!([{"name": "ecs.capacity-provider", "value": name}]);
+        hosts.push(Agent::start_with(&ecs, attribute).await);
+    }
+    let associate = json!({"cluster": "c", "capacityProviders": ["steady", "spot"],
+        "defaultCapacityProviderStrategy": []});
+    ecs.ok("PutClusterCapacityProviders", associate).await;
+    define(&ecs).await;
+    let strategy = json!([
+        {"capacityProvider": "steady", "weight": 1, "base": 2},
+        {"capacityProvider": "spot", "weight": 3, "base": 0},
+    ]);
+    create(
+        &ecs,
+        json!({"desiredCount": 6, "capacityProviderStrategy": strategy}),
+    )
+    .await;
+    let stable = until(&ecs, is_stable, |_| ()).await;
+    assert_eq!(stable["capacityProviderStrategy"], strategy);
+    assert_eq!(stable["launchType"], Value::Null);
+    let instances = [
+        ("steady", &*hosts[0].instance.instance),
+        ("spot", &*hosts[1].instance.instance),
+    ];
+    let counts = |steady: usize, spot: usize| {
+        BTreeMap::from([("steady".to_owned(), steady), ("spot".to_owned(), spot)])
+    };
+    // Two as the base, and of four more one in four.
+    assert_eq!(by_provider(&ecs, &instances).await, counts(3, 3));
+    update(&ecs, json!({"desiredCount": 10})).await;
+    let ten = |one: &Value| is_stable(one) && one["runningCount"] == 10;
+    until(&ecs, ten, |_| ()).await;
+    assert_eq!(by_provider(&ecs, &instances).await, counts(4, 6));
 }
 
 #[tokio::test]

@@ -51,12 +51,18 @@ pub(crate) struct AgentSocket(WebSocketStream<TcpStream>);
 impl TestAgent {
     /// Registers an instance with four cores and 8 GiB.
     pub(crate) async fn register(ecs: &Ecs, cluster: &str) -> Self {
+        Self::register_with(ecs, cluster, json!([])).await
+    }
+
+    /// The same, with attributes beside the capabilities.
+    pub(crate) async fn register_with(ecs: &Ecs, cluster: &str, more: Value) -> Self {
         let resource = |name: &str, value: i64| {
             let kind = "INTEGER";
             json!({"name": name, "type": kind, "integerValue": value})
         };
         let ports = json!({"name": "PORTS", "type": "STRINGSET", "stringSetValue": ["22"]});
-        let attributes = CAPABILITIES.map(|name| json!({ "name": name }));
+        let mut attributes: Vec<_> = CAPABILITIES.map(|name| json!({ "name": name })).into();
+        attributes.extend(more.as_array().expect("attributes").iter().cloned());
         let request = json!({
             "cluster": cluster,
             "attributes": attributes,
