@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{allow, arn, server, with_cluster};
-use crate::support::{ACCOUNT, Ecs, TestServer};
+use crate::support::{ACCOUNT, Ecs, TestAgent, TestServer};
 
 #[tokio::test]
 async fn a_cluster_is_made_once() {
@@ -371,4 +371,95 @@ async fn a_development_server_forgets_its_clusters() {
     assert_eq!(reset.status, 200);
     let listed = ecs.ok("ListClusters", json!({})).await;
     assert_eq!(listed, json!({"clusterArns": []}));
+}
+
+async fn define(ecs: &Ecs) {
+    let container = json!({"name": "web", "image": "nginx", "memory": 128});
+    let request = json!({"family": "web", "containerDefinitions": [container]});
+    ecs.ok("RegisterTaskDefinition", request).await;
+}
+
+#[tokio::test]
+async fn a_cluster_is_deleted_only_when_nothing_is_in_it() {
+    let (_server, ecs) = with_cluster("web").await;
+    define(&ecs).await;
+    let delete = async |code: &str, message: &str| {
+        let request = json!({"cluster": "web"});
+        ecs.refused("DeleteCluster", request, code, message).await;
+    };
+    let service = json!({"cluster": "web", "serviceName": "s", "taskDefinition": "web",
+        "desiredCount": 0});
+    ecs.ok("CreateService", service).await;
+    let services = "The Cluster cannot be deleted while Services are active.";
+    delete("ClusterContainsServicesException", services).await;
+    let service = json!({"cluster": "web", "service": "s"});
+    ecs.ok("DeleteService", service).await;
+
+    let agent = TestAgent::register(&ecs, "web").await;
+    let _acs = agent.acs().await;
+    let run = json!({"cluster": "web", "taskDefinition": "web"});
+    let task = ecs.ok("RunTask", run).await["tasks"][0]["taskArn"].clone();
+    let task = task.as_str().expect("an ARN");
+    let named = json!({"cluster": "web", "services": ["s"]});
+    let patience = std::time::Duration::from_secs(20);
+    let inactive = async {
+        loop {
+            let described = ecs.ok("DescribeServices", named.clone()).await;
+            if described["services"][0]["status"] == "INACTIVE" {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let ended = tokio::time::timeout(patience, inactive).await;
+    ended.expect("the service ends");
+    let tasks = "The Cluster cannot be deleted while Tasks are active.";
+    delete("ClusterContainsTasksException", tasks).await;
+    let stop = json!({"cluster": "web", "task": task});
+    ecs.ok("StopTask", stop).await;
+    agent.report(task, "STOPPED").await;
+
+    let instances = "The Cluster cannot be deleted while Container Instances are active or \
+                     draining.";
+    delete("ClusterContainsContainerInstancesException", instances).await;
+    let instance = json!({"cluster": "web", "containerInstance": agent.instance});
+    ecs.ok("DeregisterContainerInstance", instance).await;
+    let deleted = ecs.ok("DeleteCluster", json!({"cluster": "web"})).await;
+    assert_eq!(deleted["cluster"]["status"], "INACTIVE");
+}
+
+#[tokio::test]
+async fn a_capacity_provider_in_use_stays_with_its_cluster() {
+    let (_server, ecs) = server().await;
+    let group = "arn:aws:autoscaling:us-east-1:123456789012:autoScalingGroup:\
+                 00000000-0000-4000-8000-000000000000:autoScalingGroupName/";
+    for name in ["big", "small"] {
+        let group = json!({"autoScalingGroupArn": format!("{group}{name}")});
+        let provider = json!({"name": name, "autoScalingGroupProvider": group});
+        ecs.ok("CreateCapacityProvider", provider).await;
+    }
+    let cluster = json!({"clusterName": "web", "capacityProviders": ["big", "small"]});
+    ecs.ok("CreateCluster", cluster).await;
+    define(&ecs).await;
+    // No instance of the provider is there: the task waits for one.
+    let run = json!({"cluster": "web", "taskDefinition": "web",
+        "capacityProviderStrategy": [{"capacityProvider": "big", "weight": 1}]});
+    let task = ecs.ok("RunTask", run).await["tasks"][0].clone();
+    assert_eq!(task["lastStatus"], "PROVISIONING");
+    let keep = |providers: Value| {
+        json!({"cluster": "web", "capacityProviders": providers,
+            "defaultCapacityProviderStrategy": []})
+    };
+    ecs.refused(
+        "PutClusterCapacityProviders",
+        keep(json!(["small"])),
+        "ResourceInUseException",
+        "The specified capacity provider is in use and cannot be removed.",
+    )
+    .await;
+    ecs.ok("PutClusterCapacityProviders", keep(json!(["big"])))
+        .await;
+    let stop = json!({"cluster": "web", "task": task["taskArn"]});
+    ecs.ok("StopTask", stop).await;
+    ecs.ok("PutClusterCapacityProviders", keep(json!([]))).await;
 }

@@ -424,6 +424,29 @@ async fn policies_decide_about_services_by_their_names() {
 }
 
 #[tokio::test]
+async fn a_service_deployment_that_is_not_there_is_not_stopped() {
+    let (_server, ecs) = with_cluster("c").await;
+    define(&ecs, "web").await;
+    create(&ecs, json!({"desiredCount": 1})).await;
+    let service = describe(&ecs).await;
+    let there = service["currentServiceDeployment"]
+        .as_str()
+        .expect("an ARN");
+    let of_other = there.replace("/web/", "/api/");
+    let code = "ServiceDeploymentNotFoundException";
+    let message = "Service deployment not found.";
+    for missing in [
+        arn("service-deployment/c/web/0123456789abcdefghijk"),
+        arn("service-deployment/none/web/0123456789abcdefghijk"),
+        of_other,
+    ] {
+        let stop = json!({"serviceDeploymentArn": missing});
+        ecs.refused("StopServiceDeployment", stop, code, message)
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn fargate_has_the_platform_versions_of_ecs_only() {
     let (_server, ecs) = with_cluster("c").await;
     define(&ecs, "web").await;
@@ -458,4 +481,37 @@ async fn fargate_has_the_platform_versions_of_ecs_only() {
     let message = "The platform version must be null when specifying an EC2 launch type.";
     ecs.refused("RunTask", on_ec2, "InvalidParameterException", message)
         .await;
+}
+
+#[tokio::test]
+async fn the_roles_of_a_service_must_be_passed() {
+    let (server, ecs) = with_cluster("c").await;
+    let role = format!("arn:aws:iam::{ACCOUNT}:role/app");
+    define(&ecs, "plain").await;
+    for member in ["taskRoleArn", "executionRoleArn"] {
+        let container = json!({"name": "web", "image": "nginx", "memory": 128});
+        let mut request = json!({"family": member, "containerDefinitions": [container]});
+        request[member] = json!(role);
+        ecs.ok("RegisterTaskDefinition", request).await;
+    }
+    let ann = Ecs::of(&server.aws_user(ACCOUNT, "ann", &allow("ecs:*", "*")));
+    let plain = json!({"desiredCount": 0, "taskDefinition": "plain"});
+    ann.ok("CreateService", request(&plain)).await;
+    let message = format!("perform: iam:PassRole on resource: {role}");
+    for definition in ["taskRoleArn", "executionRoleArn"] {
+        let new = json!({"serviceName": "api", "taskDefinition": definition});
+        let denied = ann.call("CreateService", request(&new)).await;
+        denied.assert_fault("AccessDeniedException", &message);
+        let update = json!({"cluster": "c", "service": "web", "taskDefinition": definition});
+        let denied = ann.call("UpdateService", update.clone()).await;
+        denied.assert_fault("AccessDeniedException", &message);
+    }
+    let passes = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "ecs:*", "Resource": "*"},
+        {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role,
+            "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}},
+    ]});
+    let ben = Ecs::of(&server.aws_user(ACCOUNT, "ben", &passes.to_string()));
+    let update = json!({"cluster": "c", "service": "web", "taskDefinition": "taskRoleArn"});
+    ben.ok("UpdateService", update).await;
 }
