@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{arn, with_cluster};
-use crate::support::{AgentSocket, Ecs, TestAgent};
+use crate::support::{AgentSocket, Ecs, TestAgent, command, stderr};
 
 /// An instance with a connected agent.
 struct Host {
@@ -363,5 +363,54 @@ async fn the_command_line_explains_placement() {
     assert!(
         text.ends_with("No container instance meets all requirements.\n"),
         "{text}"
+    );
+}
+
+#[tokio::test]
+async fn the_command_line_shows_clusters_once() {
+    let (server, ecs) = with_cluster("web").await;
+    ecs.ok("CreateCluster", json!({"clusterName": "api"})).await;
+    define(&ecs, json!({}), json!({})).await;
+    let host = host(&ecs, "us-east-1a", &[]).await;
+    run(&ecs, 2, json!({})).await;
+    let service = json!({"cluster": "web", "serviceName": "front", "taskDefinition": "app",
+        "desiredCount": 0});
+    ecs.ok("CreateService", service).await;
+    let (folder, aws) = (server.folder().to_owned(), ecs.aws().clone());
+    let top = move |more: &[&str]| {
+        let endpoint = format!("http://{}", aws.address);
+        let output = command(&folder)
+            .env("AWS_ACCESS_KEY_ID", &aws.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", &aws.secret)
+            .args(["top", "--once", "--endpoint", &endpoint])
+            .args(more)
+            .output()
+            .expect("the program runs");
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let (text_of_web, text_of_first) =
+        tokio::task::spawn_blocking(move || (top(&["--cluster", "web"]), top(&[])))
+            .await
+            .expect("both ran");
+    let id = text(&json!(host.agent.instance));
+    let id = id.rsplit('/').next().expect("an identifier");
+    let line = |start: &str| -> Vec<&str> {
+        let line = text_of_web.lines().find(|line| line.starts_with(start));
+        let line = line.unwrap_or_else(|| panic!("no {start}: {text_of_web}"));
+        line.split_whitespace().collect()
+    };
+    assert_eq!(line("api "), ["api", "ACTIVE", "0", "0", "0", "0"]);
+    assert_eq!(line("web "), ["web", "ACTIVE", "1", "0", "2", "1"]);
+    assert_eq!(
+        line("front ")[..6],
+        ["front", "ACTIVE", "0", "0", "0", "app:1"]
+    );
+    assert_eq!(line(id)[..4], [id, "ACTIVE", "yes", "2"]);
+    assert!(text_of_web.contains("\nservices of web\n"), "{text_of_web}");
+    // The first one by name, where none is named.
+    assert!(
+        text_of_first.contains("\nservices of api\n"),
+        "{text_of_first}"
     );
 }
