@@ -337,3 +337,39 @@ async fn the_metrics_count_records() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn the_debug_log_names_the_statement_that_refused() {
+    let server = TestServer::start(Setup {
+        arguments: &["--log-level=info,wharfinger_api_core=debug"],
+        ..Setup::default()
+    })
+    .await;
+    let root = server.aws();
+    root.ok("CreateRepository", on("web", json!({}))).await;
+    let ci = server.aws_user(ACCOUNT, "ci", PUSH);
+    let mutability = json!({"imageTagMutability": "IMMUTABLE"});
+    let outcome = ci.ecr("PutImageTagMutability", on("web", mutability)).await;
+    assert_eq!(outcome.code(), "AccessDeniedException");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let line = loop {
+        let log = server.log();
+        if let Some(line) = log.lines().find(|line| line.contains("access denied")) {
+            break line.to_owned();
+        }
+        assert!(Instant::now() < deadline, "{log}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    for part in [
+        "DEBUG",
+        "caller=\"arn:aws:iam::123456789012:user/ci\"",
+        "action=\"ecr:PutImageTagMutability\"",
+        &format!("resource=\"{ARN}\""),
+        "decision=\"explicitDeny\"",
+        "policy_type=\"identity\"",
+        "statement=2",
+        "sid=\"NoTags\"",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}

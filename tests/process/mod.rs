@@ -5,6 +5,7 @@ mod blob_stores;
 mod errors;
 mod http;
 mod keys;
+mod local_clusters;
 mod policy;
 
 use std::io::{Read as _, Write as _};

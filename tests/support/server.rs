@@ -60,7 +60,7 @@ impl Setup {
 
 /// A running server; it ends when this value is dropped.
 pub(crate) struct TestServer {
-    _process: Process,
+    process: Process,
     pub(crate) address: SocketAddr,
     root: AccessKey,
     root_password: String,
@@ -84,7 +84,7 @@ impl TestServer {
         let root = AccessKey::from_exports(&process.printed_lines(4));
         let address = process.address.parse().expect("an address");
         let mut server = Self {
-            _process: process,
+            process,
             address,
             root,
             root_password: String::new(),
@@ -145,6 +145,11 @@ impl TestServer {
     pub(crate) fn aws_with(&self, id: &str, secret: &str) -> Aws {
         let (id, secret) = (id.to_owned(), secret.to_owned());
         Aws::new(self, &AccessKey { id, secret })
+    }
+
+    /// What the server has logged until now.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
     }
 
     /// The folder that the server keeps its data in.
