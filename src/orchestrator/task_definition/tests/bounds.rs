@@ -25,7 +25,10 @@ fn accept<const N: usize>(documents: [Value; N]) {
 #[test]
 fn health_checks_have_a_command_and_ranges() {
     let command = "The health check command must start with CMD or CMD-SHELL and name a command.";
-    let check = |members: Value| json!({ "healthCheck": merge(json!({ "command": ["CMD", "true"] }), members) });
+    let check = |members: Value| {
+        let check = merge(json!({ "command": ["CMD", "true"] }), members);
+        json!({ "healthCheck": check })
+    };
     let with_command = |words: Value| check(json!({ "command": words }));
     expect_broken([
         breaks(with_command(json!([])), command),
@@ -70,7 +73,10 @@ fn restart_policies_have_a_period_and_at_most_50_exit_codes() {
 
 #[test]
 fn soft_limits_do_not_exceed_hard_limits() {
-    let ulimit = |soft: i32, hard: i32| json!({ "ulimits": [{ "name": "nofile", "softLimit": soft, "hardLimit": hard }] });
+    let ulimit = |soft: i32, hard: i32| {
+        let ulimit = json!({ "name": "nofile", "softLimit": soft, "hardLimit": hard });
+        json!({ "ulimits": [ulimit] })
+    };
     let unlimited = -1;
     accept(
         [
