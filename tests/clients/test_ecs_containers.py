@@ -131,6 +131,16 @@ def test_a_container_has_the_limits_and_rights_of_its_definition(tasks, image, d
     assert not capabilities & (MKNOD | SYS_TIME)
 
 
+def test_a_container_that_ends_early_is_not_started_again(tasks, image):
+    policy = {"enabled": True, "restartAttemptPeriod": 60}
+    task = tasks.running(container(image, SLEEP), container(image, "exit 5", "side", essential=False, restartPolicy=policy))
+    ended = wait_until(lambda: by_name(tasks.describe(task["taskArn"]))["side"].get("exitCode"), "the container ends")
+    assert ended == 5
+    task = tasks.stopped(container(image, "exit 6", restartPolicy=policy))
+    assert task["stopCode"] == "EssentialContainerExited"
+    assert only(task)["exitCode"] == 6
+
+
 def test_volumes_are_folders_of_the_host_or_shared_or_the_own_of_a_task(tasks, image, docker, tmp_path):
     shared = {"scope": "shared", "autoprovision": True, "driver": "local", "labels": {"kept": "yes"}}
     volumes = [

@@ -5,63 +5,23 @@ ROUNDS (an eighth of it, at least five) or ECS_ROUNDS and SEED steer it; a failu
 """
 
 import collections
-import contextlib
 import json
 import os
 import random
 import shutil
-import threading
 import time
 
-import botocore.exceptions
 from harness.aws import make_client
 from harness.ecs import SLEEP, Agent, container, instances, push_busybox, remove_groups, wait_until
 from harness.engine import Engine
+from harness.observer import Observer
 from harness.server import Server
 
 ROUNDS = int(os.environ.get("ECS_ROUNDS", "0")) or max(5, int(os.environ.get("ROUNDS", "40")) // 8)
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 # From the last kill to the desired state. Nearly always it takes less than 10 s.
 PATIENCE = 60
-ORDER = ["PROVISIONING", "PENDING", "ACTIVATING", "RUNNING", "DEACTIVATING", "STOPPING", "DEPROVISIONING", "STOPPED"]
 MOST_DESIRED = 4
-UNREACHABLE = (OSError, botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
-
-
-class Observer(threading.Thread):
-    """Looks at all tasks again and again, whoever is dead, and notes which moved back."""
-
-    def __init__(self, server, clusters):
-        super().__init__(daemon=True)
-        self.ecs, self.clusters = make_client(server, "ecs"), clusters
-        self.last, self.faults = {}, []
-        self.ended = threading.Event()
-
-    def run(self):
-        while not self.ended.wait(0.1):
-            for cluster in self.clusters:
-                with contextlib.suppress(UNREACHABLE):
-                    self.look(cluster)
-
-    def look(self, cluster):
-        for status in ("RUNNING", "STOPPED"):
-            arns = self.ecs.list_tasks(cluster=cluster, desiredStatus=status, maxResults=100)["taskArns"]
-            tasks = self.ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"] if arns else []
-            for task in tasks:
-                self.note(task)
-
-    def note(self, task):
-        states = [(task["taskArn"], task["lastStatus"]), (task["taskArn"] + " desired", task["desiredStatus"])]
-        states += [(one["containerArn"], one["lastStatus"]) for one in task["containers"]]
-        for name, state in states:
-            before = self.last.get(name, state)
-            if ORDER.index(state) < ORDER.index(before):
-                self.faults.append(f"{name} went from {before} to {state}")
-            self.last[name] = state
-
-    def stop(self):
-        self.ended.set()
-        self.join()
 
 
 class World:

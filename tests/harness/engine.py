@@ -13,12 +13,14 @@ class Engine:
     """dockerd on a socket of its own. It makes no firewall rules, and no bridge unless it is told to: then containers have a
     network, and ports are published by a proxy on the host."""
 
-    def __init__(self, name, bridge=False):
+    def __init__(self, name, bridge=False, insecure=()):
+        """`insecure` are networks, other than loopback, whose registries need no TLS."""
         # Not under the project: a socket's path may have 108 bytes at most.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wharf-docker-"))
         self.socket = self.folder / "docker.sock"
         self.log = BUILD / "run" / name / "dockerd.log"
         self.process = None
+        self.insecure = ["127.0.0.0/8", *insecure]
         # Names of interfaces have 15 characters at most. Networks of parallel runs must differ.
         self.bridge = f"wharf{os.getpid() % 100_000}" if bridge else None
 
@@ -31,7 +33,9 @@ class Engine:
         command = [tool("dockerd"), "--data-root", self.folder / "data", "--exec-root", self.folder / "exec"]
         command += ["--pidfile", self.folder / "pid", "--host", f"unix://{self.socket}", "--iptables=false"]
         command += [f"--bridge={self.make_bridge() or 'none'}"]
-        command += ["--ip-forward=false", "--insecure-registry", "127.0.0.0/8"]
+        command += ["--ip-forward=false"]
+        for network in self.insecure:
+            command += ["--insecure-registry", network]
         self.process = Process(command, self.log)
         self.process.wait_until(self.ready, 60, "dockerd")
         return self

@@ -27,10 +27,12 @@ def binary():
 class Server:
     """One running server. `settings` are configuration keys; each reaches it as its `WHARFINGER_…` variable."""
 
-    def __init__(self, name, dev=False, data=None, port=None, settings=None, environment=None, folder=None, tls=None):
-        """`tls` is the certificate that clients of this server must trust; it speaks plain HTTP without one."""
+    def __init__(self, name, dev=False, data=None, port=None, settings=None, environment=None, folder=None, tls=None, address=None):
+        """`tls` is the certificate that clients of this server must trust; it speaks plain HTTP without one. It listens on
+        `address`, by default on loopback."""
         self.name = name
         self.tls = tls
+        self.address = address or "127.0.0.1"
         self.folder = pathlib.Path(folder or BUILD / "run" / name)
         self.data = pathlib.Path(data or self.folder / "data")
         self.dev = dev
@@ -50,7 +52,7 @@ class Server:
 
     @property
     def host(self):
-        return f"localhost:{self.port}"
+        return f"{'localhost' if self.address == '127.0.0.1' else self.address}:{self.port}"
 
     @property
     def url(self):
@@ -59,14 +61,14 @@ class Server:
     def connect(self, timeout=30):
         """A connection to it that is not open yet."""
         if not self.tls:
-            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+            return http.client.HTTPConnection(self.address, self.port, timeout=timeout)
         trust = ssl.create_default_context(cafile=self.tls)
         return http.client.HTTPSConnection("localhost", self.port, timeout=timeout, context=trust)
 
     def start(self):
         """Starts it and waits for /readyz. The first start on a data folder prints the root key, which is kept."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [binary(), "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.data]
+        command = [binary(), "serve", "--listen", f"{self.address}:{self.port}", "--data-dir", self.data]
         if self.dev:
             command.append("--dev")
         env = clean_environment({f"WHARFINGER_{key.upper()}": value for key, value in self.settings.items()})
