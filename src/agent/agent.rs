@@ -8,6 +8,7 @@ use wharfinger_base::{Clock, Ids};
 use crate::aws_client::AwsClient;
 use crate::instance::{self, InstanceConfig, Shared};
 use crate::keys::{InstanceKeys, KeySource};
+use crate::network::PauseImage;
 use crate::runtime::{ContainerRuntime as _, Docker, RuntimeError};
 use crate::trust::{ServerTrust, Tls};
 
@@ -58,6 +59,7 @@ impl Agent {
         let client = AwsClient::new(config.endpoint, config.region, &tls, clock.clone());
         Ok(Self(Shared {
             runtime: Arc::new(docker),
+            pause_image: PauseImage::default(),
             host,
             client: client.map_err(|error| AgentError(error.to_string()))?,
             keys: Arc::new(InstanceKeys::new(keys, clock.clone())),

@@ -11,6 +11,7 @@ use crate::aws_client::AwsClient;
 use crate::host_endpoints::HostEndpoints;
 use crate::images::Images;
 use crate::keys::{InstanceKeys, Keys};
+use crate::network::PauseImage;
 use crate::runtime::ContainerRuntime;
 use crate::state_folder::StateFolder;
 
@@ -20,6 +21,7 @@ pub(crate) struct Context {
     pub(crate) client: AwsClient,
     pub(crate) keys: Arc<InstanceKeys>,
     pub(crate) images: Images,
+    pub(crate) pause_image: PauseImage,
     pub(crate) state: StateFolder,
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
@@ -81,6 +83,7 @@ pub(crate) mod tests {
             state.clone(),
         );
         Context {
+            pause_image: PauseImage::default(),
             runtime,
             client,
             keys: Arc::new(keys),

@@ -39,7 +39,8 @@ pub(crate) fn pull_source(image: &str, own_host: &str, is_own: Option<bool>) -> 
         if amazons && !own_is_amazons && is_own != Some(false) {
             return from_own(registry);
         }
-        return unchanged(Some(registry));
+        let is_known = amazons || is_own == Some(true) || is_same(domain, own_host);
+        return unchanged(is_known.then_some(registry));
     }
     if is_same(host, own_host) {
         return unchanged(Some(EcrRegistry::default()));
@@ -71,11 +72,13 @@ fn ecr_host(host: &str) -> Option<(EcrRegistry, &str)> {
     })
 }
 
-/// Whether both name one server: all names of loopback are one.
+/// Whether both name one server. Three names of loopback are one; its other addresses are where
+/// containers publish their ports.
 fn is_same(host: &str, own_host: &str) -> bool {
     let normal = |host: &str| {
         let (name, port) = split_port(host);
-        let name = if is_loopback(host) { "localhost" } else { name };
+        let is_usual = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
+        let name = if is_usual { "localhost" } else { name };
         (name.to_ascii_lowercase(), port.to_owned())
     };
     normal(host) == normal(own_host)
@@ -121,6 +124,24 @@ mod tests {
         }
         let source = pull_source("Registry.example/web", "registry.example", None);
         assert!(source.ecr.is_some());
+    }
+
+    #[test]
+    fn no_token_goes_to_a_registry_that_nobody_vouches_for() {
+        for host in [
+            "123456789012.dkr.ecr.us-east-1.evil.example",
+            "123456789012.dkr.ecr.us-east-1.evil.example:4566",
+            "123456789012.dkr.ecr.us-east-1.localhost:9999",
+            "127.0.1.1:4566",
+            "localhost:9999",
+        ] {
+            for is_own in [None, Some(false)] {
+                let source = pull_source(&format!("{host}/web"), OWN, is_own);
+                assert_eq!(source.ecr, None, "{host}");
+            }
+        }
+        let own = "123456789012.dkr.ecr.us-east-1.localhost:4566/web";
+        assert!(pull_source(own, OWN, None).ecr.is_some());
     }
 
     #[test]

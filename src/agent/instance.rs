@@ -22,6 +22,7 @@ use crate::host_endpoints::HostEndpoints;
 use crate::images::Images;
 use crate::keys::InstanceKeys;
 use crate::labels;
+use crate::network::PauseImage;
 use crate::registration::{NewInstance, PollEndpoints, docker_version, poll_endpoints, register};
 use crate::removal::remove_containers;
 use crate::runtime::{ContainerRuntime, HostInfo};
@@ -59,6 +60,7 @@ pub struct InstanceConfig {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) runtime: Arc<dyn ContainerRuntime>,
+    pub(crate) pause_image: PauseImage,
     pub(crate) host: HostInfo,
     pub(crate) client: AwsClient,
     pub(crate) keys: Arc<InstanceKeys>,
@@ -219,6 +221,7 @@ async fn context(
 ) -> Context {
     Context {
         runtime: Arc::clone(&shared.runtime),
+        pause_image: shared.pause_image.clone(),
         client: shared.client.clone(),
         keys: Arc::clone(&shared.keys),
         images: Images::open(

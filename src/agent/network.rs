@@ -1,17 +1,45 @@
 //! The network of a task: Docker's bridge, the host's, none, or a namespace of its own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
 
 use crate::context::Context;
 use crate::labels;
 use crate::pause_image;
 use crate::record::{NamespaceRecord, TaskRecord};
-use crate::runtime::{NewContainer, RuntimeError};
+use crate::runtime::{ContainerRuntime, NewContainer, RuntimeError};
 
 /// How ECS begins every reason of this kind.
 const FAILED: &str = "ContainerNetworkingError";
+
+/// The image of the containers that hold namespaces, by its id: anybody who runs tasks could have
+/// another image of its name pulled.
+#[derive(Clone, Default)]
+pub(crate) struct PauseImage(Arc<Mutex<Option<String>>>);
+
+impl PauseImage {
+    /// The id of the image, which is imported once by each process.
+    async fn id(&self, runtime: &dyn ContainerRuntime) -> Result<String, RuntimeError> {
+        let mut imported = self.0.lock().await;
+        if let Some(id) = &*imported {
+            return Ok(id.clone());
+        }
+        let host = runtime.info().await?;
+        let archive = pause_image::archive(&host.architecture);
+        let archive = archive.map_err(RuntimeError::Invalid)?;
+        let (name, program) = (pause_image::NAME, pause_image::PROGRAM);
+        let id = runtime.import_image(name, archive, program).await?;
+        Ok(imported.insert(id).clone())
+    }
+
+    /// Has the image imported again: somebody removed it.
+    async fn forget(&self) {
+        *self.0.lock().await = None;
+    }
+}
 
 /// A network namespace of a task, and the process that is in it.
 pub(crate) struct Namespace {
@@ -70,18 +98,19 @@ impl Context {
                 pid: seen.pid,
             });
         }
-        let image = pause_image::NAME;
-        if self.runtime.local_image(image).await.is_err() {
-            let host = self.runtime.info().await?;
-            let archive = pause_image::archive(&host.architecture);
-            let archive = archive.map_err(RuntimeError::Invalid)?;
-            let path = pause_image::PROGRAM;
-            self.runtime.import_image(image, archive, path).await?;
-        }
         let label = BTreeMap::from([(labels::CLUSTER.to_owned(), self.cluster.clone())]);
         self.runtime.make_network(&network, label).await?;
-        let container = self.namespace_container(record, namespace, &network);
-        let id = self.runtime.create(container).await?;
+        let image = self.pause_image.id(&*self.runtime).await?;
+        let container = self.namespace_container(record, namespace, &network, &image);
+        let id = match self.runtime.create(container).await {
+            Err(RuntimeError::Missing(_)) => {
+                self.pause_image.forget().await;
+                let image = self.pause_image.id(&*self.runtime).await?;
+                let container = self.namespace_container(record, namespace, &network, &image);
+                self.runtime.create(container).await?
+            }
+            created => created?,
+        };
         self.runtime.start(&id).await?;
         let seen = self.runtime.inspect(&id).await?;
         Ok(Namespace {
@@ -100,6 +129,7 @@ impl Context {
         record: &TaskRecord,
         namespace: &NamespaceRecord,
         network: &str,
+        image: &str,
     ) -> NewContainer {
         let labels = json!({
             labels::CLUSTER: self.cluster,
@@ -107,7 +137,7 @@ impl Context {
             labels::INSTANCE: self.instance_arn,
         });
         let mut config = Map::new();
-        config.insert("Image".to_owned(), json!(pause_image::NAME));
+        config.insert("Image".to_owned(), json!(image));
         config.insert("Labels".to_owned(), labels);
         // Host names, name servers and hosts of a namespace are those of its first container.
         let mut host_config = Map::new();

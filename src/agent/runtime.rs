@@ -159,13 +159,13 @@ pub(crate) trait ContainerRuntime: Send + Sync + 'static {
     /// Removes an image that no container uses.
     async fn remove_image(&self, image: &str) -> Result<(), RuntimeError>;
 
-    /// Loads an image from a tar archive of its root file system.
+    /// Loads an image from a tar archive of its root file system, and returns its id.
     async fn import_image(
         &self,
         name: &str,
         archive: Vec<u8>,
         entry_point: &str,
-    ) -> Result<(), RuntimeError>;
+    ) -> Result<String, RuntimeError>;
 
     /// Makes a container and returns its id. One of the same name, which an earlier call made
     /// without a reply, is used.

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::*;
 use crate::keys::tests::TestKeys;
+use crate::network::PauseImage;
 use crate::runtime::NewContainer;
 use crate::runtime::tests::simulated::Simulated;
 use crate::trust::{ServerTrust, Tls};
@@ -56,6 +57,7 @@ impl Bench {
         let client = AwsClient::new(url, "us-east-1".to_owned(), &tls, clock.clone());
         let runtime = Simulated::new(clock.clone());
         let shared = Shared {
+            pause_image: PauseImage::default(),
             host: runtime.info().await.expect("it replies"),
             runtime: Arc::new(runtime.clone()),
             client: client.expect("a client"),

@@ -151,7 +151,7 @@ impl ContainerRuntime for Docker {
         name: &str,
         archive: Vec<u8>,
         entry_point: &str,
-    ) -> Result<(), RuntimeError> {
+    ) -> Result<String, RuntimeError> {
         let (repo, tag) = split_reference(name);
         let options = CreateImageOptions {
             from_src: Some("-".to_owned()),
@@ -162,8 +162,10 @@ impl ContainerRuntime for Docker {
         };
         let archive = bollard::body_full(archive.into());
         let progress = self.client.create_image(Some(options), Some(archive), None);
-        let lines = progress.try_for_each(|_| async { Ok(()) });
-        lines.await.map_err(runtime_error)
+        let lines: Vec<_> = progress.try_collect().await.map_err(runtime_error)?;
+        // The id is the last line. The name may be that of another image by now.
+        let id = lines.into_iter().rev().find_map(|line| line.status);
+        id.ok_or_else(|| RuntimeError::Invalid("an imported image has no id".to_owned()))
     }
 
     async fn create(&self, container: NewContainer) -> Result<String, RuntimeError> {

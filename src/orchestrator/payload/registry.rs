@@ -13,8 +13,8 @@ use crate::payload::TaskParts;
 pub struct Registries {
     /// Hosts, with their ports, of this server. Images on them belong to the account of the task.
     pub hosts: BTreeSet<String>,
-    /// Only this domain's hosts `ACCOUNT.dkr.ecr.REGION.DOMAIN` are this server's; all such hosts,
-    /// also those of Amazon's domain, where there is none.
+    /// Only this domain's hosts `ACCOUNT.dkr.ecr.REGION.DOMAIN` are this server's. Where there is
+    /// none, those of Amazon's domain are, and those of `hosts`.
     pub domain: Option<String>,
     /// The region of images on `hosts`.
     pub region: Region,
@@ -44,10 +44,15 @@ impl Registries {
         }
         let (account, rest) = host.split_once(".dkr.ecr.")?;
         let (region, domain) = rest.split_once('.')?;
-        let domain = domain.rsplit_once(':').map_or(domain, |(name, _)| name);
-        let own = self.domain.as_ref();
-        let own = own.is_none_or(|own| own.eq_ignore_ascii_case(domain));
         let amazon = ["amazonaws.com", "amazonaws.com.cn"].contains(&domain);
+        // A token goes there: another port may be a container's, another domain anybody's.
+        let own = match &self.domain {
+            None => amazon || self.hosts.contains(domain),
+            Some(own) => {
+                let (name, port) = domain.split_once(':').unwrap_or((domain, ""));
+                own.eq_ignore_ascii_case(name) && (port.is_empty() || self.has_port(port))
+            }
+        };
         if !own && !amazon {
             return None;
         }
@@ -56,6 +61,11 @@ impl Registries {
             region: region.parse().ok()?,
             own,
         })
+    }
+
+    fn has_port(&self, port: &str) -> bool {
+        let mut ports = self.hosts.iter().filter_map(|host| host.rsplit_once(':'));
+        ports.any(|(_, own)| own == port)
     }
 }
 

@@ -253,6 +253,8 @@ fn images_of_registries_get_their_credentials() {
         "library/nginx",
         "quay.io/a/b:1",
         "localhost:5000/web",
+        "123456789012.dkr.ecr.us-east-1.evil.example/web",
+        "123456789012.dkr.ecr.us-east-1.localhost:9999/web",
     ] {
         assert_eq!(ecr(other), None, "{other}");
     }
@@ -271,6 +273,7 @@ fn images_of_registries_get_their_credentials() {
 fn a_configured_domain_excludes_other_ones() {
     let mut own = registries();
     own.domain = Some("registry.example".to_owned());
+    own.hosts.insert("registry.example:8443".to_owned());
     let cluster = ClusterName {
         home: home(),
         name: "demo".to_owned(),
@@ -293,6 +296,11 @@ fn a_configured_domain_excludes_other_ones() {
     assert_eq!(endpoint(&host("registry.example:8443")), Some(own_endpoint));
     assert_eq!(endpoint(&host("amazonaws.com")), Some(None));
     assert_eq!(endpoint(&host("other.example")), None);
+    assert_eq!(
+        endpoint(&host("registry.example:9999")),
+        None,
+        "a container's port"
+    );
 }
 
 #[test]

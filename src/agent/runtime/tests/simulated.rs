@@ -135,8 +135,8 @@ impl ContainerRuntime for Simulated {
         has_image(image)
     }
 
-    async fn import_image(&self, _: &str, _: Vec<u8>, _: &str) -> Result<(), RuntimeError> {
-        Ok(())
+    async fn import_image(&self, _: &str, _: Vec<u8>, _: &str) -> Result<String, RuntimeError> {
+        Ok("sha256:imported".to_owned())
     }
 
     async fn create(&self, container: NewContainer) -> Result<String, RuntimeError> {
