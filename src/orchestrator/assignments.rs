@@ -114,14 +114,6 @@ impl Assignments {
         Ok(found.filter(|found| found.cluster == cluster))
     }
 
-    /// Whether the instance is registered: it was not deregistered.
-    pub async fn is_registered(&self, id: &InstanceId) -> Result<bool> {
-        let id = id.clone();
-        let read = move |tx: &mut Tx<'_>| store::instances::by_id(tx, &id);
-        let found = self.db.get::<_, _, db::Error>(read).await?;
-        Ok(found.is_some_and(|found| found.status != InstanceStatus::Inactive))
-    }
-
     /// The agents that hold a connection to this server.
     #[must_use]
     pub fn session_count(&self) -> usize {

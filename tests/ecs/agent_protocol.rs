@@ -450,6 +450,35 @@ async fn telemetry_of_a_deregistered_instance_ends() {
     assert_eq!(reason, "the container instance was deregistered");
 }
 
+#[tokio::test]
+async fn the_connections_of_a_principal_end_with_its_permission() {
+    const ROLE: &str = "AmazonEC2ContainerServiceforEC2Role";
+    let (server, ecs) = with_cluster("web").await;
+    let mut connected = Vec::new();
+    for name in ["disabled", "deleted", "detached"] {
+        let user = Ecs::of(&server.aws_user(ACCOUNT, name, ROLE));
+        let agent = TestAgent::register(&user, "web").await.with(&ecs);
+        let agent_of_user = agent.with(&user);
+        let acs = agent_of_user.try_acs().await.expect("connected");
+        connected.push((agent, [acs, agent_of_user.tcs().await]));
+    }
+    server.command(&["user", "disable", "disabled"]);
+    server.command(&["user", "delete", "deleted"]);
+    server.command(&["user", "detach", "detached", ROLE]);
+    for (agent, sockets) in connected {
+        // At the next heartbeat.
+        for mut socket in sockets {
+            let close = socket.closed_within(Duration::from_secs(100)).await;
+            let reason = close.expect("a close frame").reason;
+            let expected = "the permission to connect for the container instance has ended";
+            assert_eq!(reason, expected);
+        }
+        while agent.described().await["agentConnected"] != false {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 /// Revisions count from 1 again after the reset of a development server.
 #[tokio::test]
 async fn payloads_after_a_reset_have_the_new_task_definitions() {

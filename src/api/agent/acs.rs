@@ -22,7 +22,7 @@ use wharfinger_orchestrator::{self as orchestrator, AgentSession, AssignedTask, 
 
 use crate::AgentState;
 use crate::acs::delivery::{Delivery, Pulse, Unacknowledged};
-use crate::connected_instance::ConnectedInstance;
+use crate::connected_instance::{ConnectedInstance, Standing};
 use crate::credentials::Roles;
 use crate::socket::{AgentSocket, SocketError};
 
@@ -44,6 +44,8 @@ pub(crate) enum End {
     Stopping,
     #[error("the container instance was deregistered")]
     Inactive,
+    #[error("the permission to connect for the container instance has ended")]
+    Revoked,
     #[error("nothing came from the agent for too long")]
     Silent,
     #[error("the agent acknowledges nothing")]
@@ -103,6 +105,16 @@ pub(crate) async fn serve(
         tracing::debug!(instance = id.0, reason = %end, "the connection of an agent ended");
     }
     connection.close(&end).await;
+}
+
+/// Ends a connection whose instance was deregistered, or for which its principal may not connect
+/// any more.
+pub(crate) async fn check(state: &AgentState, instance: &ConnectedInstance) -> Result<(), End> {
+    match instance.standing(state).await? {
+        Standing::Registered => Ok(()),
+        Standing::Deregistered => Err(End::Inactive),
+        Standing::Revoked => Err(End::Revoked),
+    }
 }
 
 /// The connection of one agent.
@@ -236,10 +248,7 @@ impl Acs {
             return Err(End::Expired);
         }
         if self.pulse.beats(now) {
-            let assignments = &self.state.orchestrator.assignments;
-            if !assignments.is_registered(&self.instance.id).await? {
-                return Err(End::Inactive);
-            }
+            check(&self.state, &self.instance).await?;
             let heartbeat = HeartbeatMessage {
                 healthy: Some(true),
                 message_id: Some(self.new_message_id()),
@@ -380,7 +389,7 @@ impl Acs {
             End::Inactive => Some(ServerMessage::InactiveInstance(ErrorMessage {
                 message: Some(reason.clone()),
             })),
-            End::Replaced | End::Expired | End::Stopping => {
+            End::Replaced | End::Expired | End::Stopping | End::Revoked => {
                 let message = Some(reason.clone());
                 Some(ServerMessage::Close(CloseMessage { message }))
             }
@@ -398,7 +407,7 @@ impl Acs {
         let code = match end {
             End::Socket(error) => return self.socket.close(error).await,
             End::Failed(_) => CloseCode::Error,
-            End::Frame(_) | End::Unacknowledged => CloseCode::Policy,
+            End::Frame(_) | End::Unacknowledged | End::Revoked => CloseCode::Policy,
             End::Stopping => CloseCode::Away,
             End::Replaced | End::Expired | End::Inactive | End::Silent => CloseCode::Normal,
         };

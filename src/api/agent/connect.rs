@@ -20,10 +20,10 @@ use wharfinger_http::ConnectionUpgrade;
 use wharfinger_iam::{EvaluationBudget, Signed};
 use wharfinger_orchestrator::identifiers::instance_id;
 use wharfinger_orchestrator::model::{AccountRegion, InstanceStatus};
-use wharfinger_orchestrator::registrant;
 
 use crate::connected_instance::ConnectedInstance;
 use crate::error::Refusal;
+use crate::permission::{Permission, may_act_for};
 use crate::resource::InstanceResource;
 use crate::socket::AgentSocket;
 use crate::{AgentState, acs, tcs};
@@ -31,10 +31,6 @@ use crate::{AgentState, acs, tcs};
 /// The operations, as IAM names their actions.
 pub(crate) const POLL: &str = "Poll";
 pub(crate) const START_TELEMETRY: &str = "StartTelemetrySession";
-
-/// The action by which a principal may act for instances that another one registered. Policies of
-/// instances lack it.
-const ADMINISTER: &str = "ecs:UpdateContainerAgent";
 
 const SERVICE: &str = "ecs";
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -283,14 +279,23 @@ async fn authorize(
     let Some(found) = found else {
         return Err(Refusal::NoSuchInstance);
     };
-    if found.details.registered_by != registrant(caller)
-        && !authorizer.would_allow(ADMINISTER, &resource)
-    {
+    if !may_act_for(&authorizer, &resource, &found) {
         let message = "Only the principal that registered a container instance may connect for it.";
         return Err(denied(message.to_owned()));
     }
     if found.status == InstanceStatus::Inactive {
         return Err(Refusal::InactiveInstance);
     }
-    Ok(ConnectedInstance { cluster, id })
+    let password = state.iam.password_for(caller);
+    let permission = Permission {
+        action,
+        origin: context.origin().clone(),
+        region: home.region,
+        password: password.map_err(Refusal::Credentials)?.token,
+    };
+    Ok(ConnectedInstance {
+        cluster,
+        id,
+        permission,
+    })
 }

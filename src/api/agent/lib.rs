@@ -10,6 +10,7 @@ mod connected_instance;
 mod credentials;
 mod error;
 mod limits;
+mod permission;
 mod resource;
 mod socket;
 mod tcs;

@@ -16,7 +16,7 @@ use wharfinger_orchestrator::{self as orchestrator, Reporter};
 
 use crate::AgentState;
 use crate::acs::delivery::Pulse;
-use crate::acs::{End, MAX_AGE, stopped};
+use crate::acs::{End, MAX_AGE, check, stopped};
 use crate::connected_instance::ConnectedInstance;
 use crate::socket::AgentSocket;
 
@@ -77,10 +77,7 @@ impl Tcs {
                         return Err(End::Expired);
                     }
                     if pulse.beats(now) {
-                        let assignments = &self.state.orchestrator.assignments;
-                        if !assignments.is_registered(&self.instance.id).await? {
-                            return Err(End::Inactive);
-                        }
+                        check(&self.state, &self.instance).await?;
                         let heartbeat = Heartbeat { healthy: Some(true) };
                         self.send(&ServerMessage::Heartbeat(heartbeat)).await?;
                         // Agents do not acknowledge heartbeats here, and may have nothing to say.
@@ -144,7 +141,7 @@ impl Tcs {
     async fn close(mut self, end: &End) {
         let code = match end {
             End::Socket(error) => return self.socket.close(error).await,
-            End::Frame(_) => CloseCode::Policy,
+            End::Frame(_) | End::Revoked => CloseCode::Policy,
             End::Stopping => CloseCode::Away,
             End::Failed(_) => CloseCode::Error,
             _ => CloseCode::Normal,
