@@ -13,6 +13,9 @@ use crate::model::{Attribute, Capacity, InstanceDetails, InstanceId, Resource, T
 
 /// Most attributes of an instance. Amazon's agent registers some 80.
 const MAX_ATTRIBUTES: usize = 500;
+
+/// Longest version that an agent tells of itself and of its engine.
+const MAX_VERSION_BYTES: usize = 255;
 const MAX_ATTRIBUTE_CHARS: usize = 128;
 /// Most ports that an instance reserves (ECS developer guide, "Container instance": 100 per host).
 const MAX_PORTS: usize = 100;
@@ -91,6 +94,21 @@ pub(crate) fn check(request: &Registration) -> Result<()> {
     }
     for attribute in &request.attributes {
         check_attribute(&attribute.name, value(attribute))?;
+    }
+    let version = &request.version_info;
+    let texts = [
+        &version.agent_version,
+        &version.agent_hash,
+        &version.docker_version,
+    ];
+    if texts
+        .into_iter()
+        .flatten()
+        .any(|text| text.len() > MAX_VERSION_BYTES)
+    {
+        return invalid(format!(
+            "The members of versionInfo can have at most {MAX_VERSION_BYTES} bytes."
+        ));
     }
     Ok(())
 }

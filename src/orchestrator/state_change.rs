@@ -10,8 +10,9 @@ use crate::model::{
     NetworkInterface, Task, TaskId, TaskStatus, TaskStopCode,
 };
 
-/// Longest reason that is kept of a container or a task, in characters; ECS has the same limit.
-const MAX_REASON_CHARS: usize = 1_024;
+/// Longest text of an agent that is kept of a container or a task, in characters. ECS has the same
+/// limit for reasons.
+const MAX_TEXT_CHARS: usize = 1_024;
 /// Most network bindings that are kept of a container: ECS allows 100 ports.
 const MAX_BINDINGS: usize = 100;
 
@@ -84,10 +85,13 @@ pub(crate) fn apply(task: &Task, report: &TaskReport, now: Timestamp) -> Option<
         return None;
     }
     let mut changed = task.clone();
+    // Clocks of agents may be wrong, and clients cannot read every time.
+    let credible = |at: Option<Timestamp>| at.map(|at| at.max(task.created_at).min(now));
     let details = &mut changed.details;
-    details.pull_started_at = details.pull_started_at.or(report.pull_started_at);
-    details.pull_stopped_at = details.pull_stopped_at.or(report.pull_stopped_at);
-    details.execution_stopped_at = details.execution_stopped_at.or(report.execution_stopped_at);
+    details.pull_started_at = details.pull_started_at.or(credible(report.pull_started_at));
+    details.pull_stopped_at = details.pull_stopped_at.or(credible(report.pull_stopped_at));
+    let stopped_at = credible(report.execution_stopped_at);
+    details.execution_stopped_at = details.execution_stopped_at.or(stopped_at);
     for reported in &report.containers {
         let mut containers = details.containers.iter_mut();
         let name = Some(reported.name.as_str());
@@ -250,13 +254,20 @@ fn apply_to_container(container: &mut Container, reported: &ContainerReport) {
         .filter(|reason| !reason.is_empty());
     container.reason = reason.map(shortened).or_else(|| container.reason.take());
     let keep = |new: &Option<String>, old: &mut Option<String>| {
-        let new = new.clone().filter(|new| !new.is_empty());
-        *old = new.or_else(|| old.take());
+        let new = new.as_deref().filter(|new| !new.is_empty());
+        *old = new.map(shortened).or_else(|| old.take());
     };
     keep(&reported.image_digest, &mut container.image_digest);
     keep(&reported.runtime_id, &mut container.runtime_id);
     if let Some(bindings) = &reported.network_bindings {
-        let bindings = bindings.iter().take(MAX_BINDINGS).cloned();
+        let short = |text: &Option<String>| text.as_deref().map(shortened);
+        let bindings = bindings.iter().take(MAX_BINDINGS);
+        let bindings = bindings.map(|binding| NetworkBinding {
+            bind_ip: short(&binding.bind_ip),
+            container_port_range: short(&binding.container_port_range),
+            host_port_range: short(&binding.host_port_range),
+            ..binding.clone()
+        });
         container.network_bindings = Some(bindings.collect());
     }
 }
@@ -301,8 +312,9 @@ fn attach_address(task: &mut Task, report: &TaskReport) {
     }
 }
 
-fn shortened(reason: &str) -> String {
-    reason.chars().take(MAX_REASON_CHARS).collect()
+/// A text of an agent with its largest size.
+fn shortened(text: &str) -> String {
+    text.chars().take(MAX_TEXT_CHARS).collect()
 }
 
 #[cfg(test)]

@@ -115,6 +115,32 @@ fn a_task_that_never_ran_failed_to_start() {
 }
 
 #[test]
+fn agents_cannot_store_long_texts_or_times_that_nobody_can_read() {
+    let long = Some("x".repeat(100_000));
+    let mut report = reported(ReportedStatus::Running);
+    report.pull_started_at = Some(Timestamp::from_ms(i64::MIN));
+    report.execution_stopped_at = Some(Timestamp::from_ms(i64::MAX));
+    report.containers.push(ContainerReport {
+        name: "web".to_owned(),
+        image_digest: long.clone(),
+        runtime_id: long.clone(),
+        network_bindings: Some(vec![NetworkBinding {
+            bind_ip: long.clone(),
+            host_port_range: long.clone(),
+            container_port_range: long,
+            ..NetworkBinding::default()
+        }]),
+        ..ContainerReport::default()
+    });
+    let task = task();
+    let changed = apply(&task, &report, NOW).expect("a change");
+    let size = serde_json::to_string(&changed.details).expect("JSON").len();
+    assert!(size < 10_000, "{size}");
+    assert_eq!(changed.details.pull_started_at, Some(task.created_at));
+    assert_eq!(changed.details.execution_stopped_at, Some(NOW));
+}
+
+#[test]
 fn the_reason_of_who_stopped_a_task_stays() {
     let mut requested = running();
     requested.desired_status = DesiredStatus::Stopped;
