@@ -6,9 +6,9 @@ use url::Url;
 use wharfinger_base::{Clock, Ids};
 
 use crate::aws_client::AwsClient;
+use crate::imported_image::PauseImage;
 use crate::instance::{self, InstanceConfig, Shared};
 use crate::keys::{InstanceKeys, KeySource};
-use crate::network::PauseImage;
 use crate::runtime::{ContainerRuntime as _, Docker, RuntimeError};
 use crate::trust::{ServerTrust, Tls};
 

@@ -10,8 +10,8 @@ use wharfinger_ecs_protocol::Task;
 use crate::aws_client::AwsClient;
 use crate::host_endpoints::HostEndpoints;
 use crate::images::Images;
+use crate::imported_image::PauseImage;
 use crate::keys::{InstanceKeys, Keys};
-use crate::network::PauseImage;
 use crate::runtime::ContainerRuntime;
 use crate::state_folder::StateFolder;
 

@@ -14,6 +14,7 @@ mod host_endpoints;
 mod image_cleanup;
 mod image_reference;
 mod images;
+mod imported_image;
 mod inbox;
 mod instance;
 mod keys;

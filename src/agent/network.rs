@@ -1,45 +1,16 @@
 //! The network of a task: Docker's bridge, the host's, none, or a namespace of its own.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::Mutex;
 
 use crate::context::Context;
 use crate::labels;
-use crate::pause_image;
 use crate::record::{NamespaceRecord, TaskRecord};
-use crate::runtime::{ContainerRuntime, NewContainer, RuntimeError};
+use crate::runtime::{NewContainer, RuntimeError};
 
 /// How ECS begins every reason of this kind.
 const FAILED: &str = "ContainerNetworkingError";
-
-/// The image of the containers that hold namespaces, by its id: anybody who runs tasks could have
-/// another image of its name pulled.
-#[derive(Clone, Default)]
-pub(crate) struct PauseImage(Arc<Mutex<Option<String>>>);
-
-impl PauseImage {
-    /// The id of the image, which is imported once by each process.
-    async fn id(&self, runtime: &dyn ContainerRuntime) -> Result<String, RuntimeError> {
-        let mut imported = self.0.lock().await;
-        if let Some(id) = &*imported {
-            return Ok(id.clone());
-        }
-        let host = runtime.info().await?;
-        let archive = pause_image::archive(&host.architecture);
-        let archive = archive.map_err(RuntimeError::Invalid)?;
-        let (name, program) = (pause_image::NAME, pause_image::PROGRAM);
-        let id = runtime.import_image(name, archive, program).await?;
-        Ok(imported.insert(id).clone())
-    }
-
-    /// Has the image imported again: somebody removed it.
-    async fn forget(&self) {
-        *self.0.lock().await = None;
-    }
-}
 
 /// A network namespace of a task, and the process that is in it.
 pub(crate) struct Namespace {

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::*;
+use crate::imported_image::PauseImage;
 use crate::keys::tests::TestKeys;
-use crate::network::PauseImage;
 use crate::runtime::NewContainer;
 use crate::runtime::tests::simulated::Simulated;
 use crate::trust::{ServerTrust, Tls};

@@ -110,8 +110,8 @@ mod tests {
              denied: requested access to the resource is denied",
             "Head \"https://registry.example/v2/web/manifests/latest\": no basic auth credentials",
             "Get \"https://registry.example/v2/\": unauthorized: authentication required",
-            "Head \"https://registry.example/v2/web/manifests/latest\": denied: User: arn:aws:iam::1:\
-             user/ann is not authorized to perform: ecr:BatchGetImage",
+            "Head \"https://registry.example/v2/web/manifests/latest\": denied: User: \
+             arn:aws:iam::1:user/ann is not authorized to perform: ecr:BatchGetImage",
         ];
         // The engine reports it with whatever status, or in the stream of a pull.
         for message in by_registry {
