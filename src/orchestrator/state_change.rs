@@ -85,8 +85,8 @@ pub(crate) fn apply(task: &Task, report: &TaskReport, now: Timestamp) -> Option<
         return None;
     }
     let mut changed = task.clone();
-    // Clocks of agents may be wrong, and clients cannot read every time.
-    let credible = |at: Option<Timestamp>| at.map(|at| at.max(task.created_at).min(now));
+    // Clocks of agents may be wrong, and clients cannot read times outside these years.
+    let credible = |at: Option<Timestamp>| at.map(|at| at.max(Timestamp::from_ms(0)).min(now));
     let details = &mut changed.details;
     details.pull_started_at = details.pull_started_at.or(credible(report.pull_started_at));
     details.pull_stopped_at = details.pull_stopped_at.or(credible(report.pull_stopped_at));
