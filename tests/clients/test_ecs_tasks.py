@@ -305,6 +305,16 @@ def test_awsvpc_containers_share_a_network_of_their_own(tasks, image):
     assert tasks.describe(task["taskArn"])["lastStatus"] == "RUNNING"
 
 
+def test_the_namespace_of_a_task_runs_no_image_of_a_user(tasks, image, docker):
+    # Whoever runs tasks can have an image pulled that bears the name.
+    docker.docker("tag", image, "wharfinger/pause:1")
+    network = {"awsvpcConfiguration": {"subnets": ["subnet-0123456789abcdef0"]}}
+    task = tasks.running(container(image, SLEEP), networkMode="awsvpc", run={"networkConfiguration": network})
+    web = json.loads(docker.docker("inspect", only(task)["runtimeId"]))[0]
+    namespace = web["HostConfig"]["NetworkMode"].removeprefix("container:")
+    assert json.loads(docker.docker("inspect", namespace))[0]["Path"] == "/pause"
+
+
 def test_host_and_none_networks(tasks, image):
     host = tasks.running(container(image, SLEEP), networkMode="host")
     none = tasks.running(container(image, SLEEP), networkMode="none")
