@@ -66,8 +66,7 @@ pub(crate) async fn run(app: Arc<App>) {
 
 /// Waits for a Docker Engine.
 async fn connect(app: &Arc<App>) -> Agent {
-    let mut told = false;
-    loop {
+    let connect = || {
         let config = AgentConfig {
             endpoint: own_endpoint(app.config.listen, app.config.tls.is_some()),
             region: app.config.names.region.as_str().to_owned(),
@@ -77,19 +76,34 @@ async fn connect(app: &Arc<App>) -> Agent {
         let keys = Arc::new(InstanceRole {
             iam: Arc::clone(&app.iam),
         });
-        let agent = Agent::connect(config, keys, app.clock.clone(), app.ids.clone()).await;
-        match agent {
-            Ok(agent) => return agent,
-            Err(error) if !told => {
-                tracing::info!(
-                    %error,
-                    "no Docker Engine is reachable, so this host is no container instance"
-                );
-                told = true;
+        Agent::connect(config, keys, app.clock.clone(), app.ids.clone())
+    };
+    until_connected(connect, DOCKER_INTERVAL, |error| {
+        tracing::info!(
+            %error,
+            "no Docker Engine is reachable, so this host is no container instance"
+        );
+    })
+    .await
+}
+
+/// Connects by interval until that succeeds. Only the first failure is told.
+async fn until_connected<T, E, F: Future<Output = Result<T, E>>>(
+    connect: impl Fn() -> F,
+    interval: Duration,
+    tell: impl FnOnce(E),
+) -> T {
+    let mut tell = Some(tell);
+    loop {
+        match connect().await {
+            Ok(connected) => return connected,
+            Err(error) => {
+                if let Some(tell) = tell.take() {
+                    tell(error);
+                }
             }
-            Err(_) => {}
         }
-        tokio::time::sleep(DOCKER_INTERVAL).await;
+        tokio::time::sleep(interval).await;
     }
 }
 
@@ -306,7 +320,26 @@ impl InstanceRole {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_missing_docker_engine_is_told_once_and_awaited() {
+        let attempts = Cell::new(0);
+        let connect = || {
+            attempts.set(attempts.get() + 1);
+            let attempt = attempts.get();
+            std::future::ready(if attempt < 4 {
+                Err(attempt)
+            } else {
+                Ok("engine")
+            })
+        };
+        let told = Cell::new(None);
+        let found = until_connected(connect, Duration::ZERO, |error| told.set(Some(error))).await;
+        assert_eq!((found, told.get(), attempts.get()), ("engine", Some(1), 4));
+    }
 
     #[test]
     fn a_cluster_keeps_its_number() {
