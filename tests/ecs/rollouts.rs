@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::support::{Ecs, Setup, TestAgent, TestServer};
+use crate::support::{AgentSocket, Ecs, Setup, TestAgent, TestServer};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -426,4 +426,123 @@ async fn protected_tasks_stay_when_their_service_scales_in() {
     assert_eq!(off, json!({"protectedTasks": expected, "failures": []}));
     until(&ecs, is_stable, |_| ()).await;
     assert_eq!(arns().await, new.iter().cloned().collect());
+}
+
+/// An instance whose agent gets tasks and reports nothing.
+async fn silent(ecs: &Ecs) -> (TestAgent, AgentSocket) {
+    let agent = TestAgent::register(ecs, "c").await;
+    let acs = agent.acs().await;
+    (agent, acs)
+}
+
+const GUIDE: &str = "For more information, see the Troubleshooting section of the Amazon ECS \
+                     Developer Guide.";
+
+#[tokio::test]
+async fn events_say_what_the_closest_instance_lacks() {
+    let (_server, ecs, _agents) = start(0).await;
+    let agent = TestAgent::register(&ecs, "c").await;
+    let id = agent.instance.rsplit('/').next().expect("an identifier");
+    define(&ecs).await;
+    let expect = async |service: &str, lacks: &str| {
+        let message = format!(
+            "(service {service}) was unable to place a task because no container instance met \
+             all of its requirements. The closest matching (container-instance {id}) {lacks} \
+             {GUIDE}"
+        );
+        let named = json!({"cluster": "c", "services": [service]});
+        let told = async {
+            loop {
+                let described = ecs.ok("DescribeServices", named.clone()).await;
+                if has_event(&described["services"][0], &message) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let told = tokio::time::timeout(PATIENCE, told).await;
+        told.unwrap_or_else(|_| panic!("never told: {message}"));
+    };
+    create(&ecs, json!({"desiredCount": 1})).await;
+    expect("web", "encountered error \"AGENT\".").await;
+    let _acs = agent.acs().await;
+    let large = |name: &str| json!({"cpu": 1, "memory": 8, name: 100_000});
+    let ports = json!([{"containerPort": 80, "hostPort": 22}]);
+    for (service, container, lacks) in [
+        ("cpu", large("cpu"), "has insufficient CPU units available."),
+        (
+            "memory",
+            large("memory"),
+            "has insufficient memory available.",
+        ),
+        (
+            "port",
+            json!({"memory": 8, "portMappings": ports}),
+            "is already using a port required by your task.",
+        ),
+        (
+            "attribute",
+            json!({"memory": 8, "privileged": true}),
+            "is missing an attribute required by your task.",
+        ),
+    ] {
+        let mut container = container;
+        container["name"] = "web".into();
+        container["image"] = "nginx".into();
+        let definition = json!({"family": service, "containerDefinitions": [container]});
+        ecs.ok("RegisterTaskDefinition", definition).await;
+        let new = json!({"serviceName": service, "taskDefinition": service, "desiredCount": 1});
+        create(&ecs, new).await;
+        expect(service, lacks).await;
+    }
+}
+
+#[tokio::test]
+async fn tasks_that_never_ran_are_counted_as_pending_when_they_stop() {
+    let (_server, ecs, _agents) = start(0).await;
+    let _silent = silent(&ecs).await;
+    define(&ecs).await;
+    create(&ecs, json!({"desiredCount": 2})).await;
+    until(&ecs, |one| one["pendingCount"] == 2, |_| ()).await;
+    update(&ecs, json!({"desiredCount": 0})).await;
+    let stopped = |one: &Value| has_event(one, "(service web) stopped 2 pending tasks.");
+    until(&ecs, stopped, |_| ()).await;
+}
+
+#[tokio::test]
+async fn bounds_that_allow_no_step_are_told() {
+    let (_server, ecs, _agents) = start(1).await;
+    define(&ecs).await;
+    // One task in four more would be a part of a task, and none of the three may stop.
+    let bounds = json!({"minimumHealthyPercent": 100, "maximumPercent": 125});
+    let service = json!({"desiredCount": 3, "deploymentConfiguration": bounds});
+    create(&ecs, service).await;
+    until(&ecs, is_stable, |_| ()).await;
+    define(&ecs).await;
+    update(&ecs, json!({"taskDefinition": "web"})).await;
+    let message = "(service web) was unable to stop or start tasks during a deployment because \
+                   of the service deployment configuration. Update the minimumHealthyPercent or \
+                   maximumPercent value and try again.";
+    until(&ecs, |one| has_event(one, message), |_| ()).await;
+    let configuration = json!({"minimumHealthyPercent": 50, "maximumPercent": 125});
+    update(&ecs, json!({"deploymentConfiguration": configuration})).await;
+    until(&ecs, is_stable, |_| ()).await;
+}
+
+#[tokio::test]
+async fn tasks_move_to_an_availability_zone_that_appears() {
+    let (_server, ecs, _agents) = start(0).await;
+    let zone = |name: &str| json!([{"name": "ecs.availability-zone", "value": name}]);
+    let _first = Agent::start_with(&ecs, zone("us-east-1a")).await;
+    define(&ecs).await;
+    create(&ecs, json!({"desiredCount": 3})).await;
+    until(&ecs, is_stable, |_| ()).await;
+    let second = Agent::start_with(&ecs, zone("us-east-1b")).await;
+    let started = "(service web) has started 1 tasks in us-east-1b to AZ Rebalance: (task ";
+    let moved = |one: &Value| has_event(one, started) && is_stable(one);
+    until(&ecs, moved, |_| ()).await;
+    let there = tasks(&ecs).await;
+    let there = there.iter().map(|task| &task["containerInstanceArn"]);
+    let there = there.filter(|instance| **instance == *second.instance.instance);
+    assert_eq!(there.count(), 1);
 }
