@@ -13,10 +13,11 @@ use crate::runtime::{ContainerRuntime, RuntimeError};
 use crate::state_folder::StateFolder;
 
 /// How often images are looked at, how long an unused one stays, and how many are removed at once,
-/// as Amazon's agent does.
+/// as Amazon's agent does: an
+/// image has a tag and a digest.
 const INTERVAL: Duration = Duration::from_mins(30);
 const MIN_AGE: Duration = Duration::from_hours(1);
-const REMOVED_AT_ONCE: usize = 5;
+const REMOVED_AT_ONCE: usize = 2 * 5;
 /// Images that are remembered. Those beyond are never removed.
 const MAX_IMAGES: usize = 10_000;
 
@@ -49,13 +50,16 @@ impl PulledImages {
         }
     }
 
-    /// Notes that an image was pulled.
-    pub(crate) async fn note(&self, reference: &str) {
+    /// Notes that an image was pulled, by all names that it has now.
+    pub(crate) async fn note(&self, references: &[&str]) {
+        let now = self.clock.now();
         let mut pulled = self.pulled.lock().await;
-        if pulled.len() < MAX_IMAGES || pulled.contains_key(reference) {
-            pulled.insert(reference.to_owned(), self.clock.now());
-            self.store(&pulled).await;
+        for reference in references {
+            if pulled.len() < MAX_IMAGES || pulled.contains_key(*reference) {
+                pulled.insert((*reference).to_owned(), now);
+            }
         }
+        self.store(&pulled).await;
     }
 
     /// Removes unused images, again and again.
@@ -74,7 +78,7 @@ impl PulledImages {
                 // Somebody else removed it.
                 Err(RuntimeError::Missing(_)) => {}
                 Err(_) => {
-                    self.note(&image).await;
+                    self.note(&[&image]).await;
                     continue;
                 }
             }
@@ -115,7 +119,7 @@ mod tests {
             let state = StateFolder::open(folder.path()).await.expect("opened");
             PulledImages::open(runtime, clock.clone(), state).await
         };
-        open().await.note("web:1").await;
+        open().await.note(&["web:1"]).await;
         let again = open().await;
         again.pass().await;
         assert!(again.pulled.lock().await.contains_key("web:1"), "too young");
@@ -133,7 +137,7 @@ mod tests {
         let state = StateFolder::open(folder.path()).await.expect("opened");
         let images = PulledImages::open(runtime, clock.clone(), state).await;
         // The simulated runtime does not have it.
-        images.note("no/image").await;
+        images.note(&["no/image"]).await;
         clock.advance(MIN_AGE);
         images.pass().await;
         assert!(images.pulled.lock().await.is_empty());

@@ -36,6 +36,15 @@ pub(crate) struct PulledImage {
     pub(crate) digest: Option<String>,
 }
 
+/// An image that is to be pulled.
+#[derive(Clone, Debug)]
+pub(crate) struct ResolvedImage {
+    pub(crate) source: PullSource,
+    pub(crate) login: Option<RegistryLogin>,
+    /// `sha256:…`, if it is known before the pull.
+    pub(crate) digest: Option<String>,
+}
+
 /// Why an image is not there: a reason as ECS gives it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PullError {
@@ -105,23 +114,56 @@ impl Images {
         source
     }
 
-    /// Pulls an image. One that cannot be pulled is used as it lies here, if it does, unless the
-    /// registry refuses access: so does Amazon's agent.
+    /// The digest that is to be pulled; `None` where the runtime does not tell it beforehand: then
+    /// the pull tells it, or why there is none.
+    pub(crate) async fn resolve(
+        &self,
+        source: &PullSource,
+        login: Option<&RegistryLogin>,
+    ) -> Option<String> {
+        let image = &source.reference;
+        if let Some((_, digest)) = image.split_once('@') {
+            return Some(digest.to_owned());
+        }
+        // The semaphore is never closed.
+        let _slot = self.slots.acquire().await.ok();
+        match self.runtime.resolve(image, login).await {
+            Ok(digest) => Some(digest),
+            Err(error) => {
+                tracing::debug!(image, %error, "the digest of a tag is not known before the pull");
+                None
+            }
+        }
+    }
+
+    /// Pulls an image, with the digest that its tag had when it was looked at. One that cannot be
+    /// pulled is used as it lies here, if it does, unless the registry refuses access: so does
+    /// Amazon's agent.
     ///
     /// # Errors
     /// [`PullError`].
-    pub(crate) async fn pull(
-        &self,
-        source: PullSource,
-        login: Option<RegistryLogin>,
-    ) -> Result<PulledImage, PullError> {
+    pub(crate) async fn pull(&self, found: ResolvedImage) -> Result<PulledImage, PullError> {
+        let ResolvedImage {
+            source,
+            login,
+            digest: wanted,
+        } = found;
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await.ok();
-        let pulled = self.runtime.pull(&source.reference, login.as_ref()).await;
+        let pulled = self.pull_wanted(&source, login.as_ref(), wanted).await;
         let digest = match pulled {
-            Ok(digest) => {
-                self.pulled.note(&source.reference).await;
-                digest
+            Ok(Some(digest)) => {
+                // By its tag the runtime may have another image when the container is made.
+                let reference = with_digest(&source.reference, &digest);
+                self.pulled.note(&[&source.reference, &reference]).await;
+                return Ok(PulledImage {
+                    reference,
+                    digest: Some(digest),
+                });
+            }
+            Ok(None) => {
+                self.pulled.note(&[&source.reference]).await;
+                None
             }
             Err(error @ RuntimeError::Unauthorized(_)) => return Err(PullError::Runtime(error)),
             Err(error) => {
@@ -140,6 +182,29 @@ impl Images {
             reference: source.reference,
             digest,
         })
+    }
+
+    /// Pulls an image by its tag, and by its digest too where the tag has moved in the meantime.
+    async fn pull_wanted(
+        &self,
+        source: &PullSource,
+        login: Option<&RegistryLogin>,
+        wanted: Option<String>,
+    ) -> Result<Option<String>, RuntimeError> {
+        let told = self.runtime.pull(&source.reference, login).await?;
+        let Some(wanted) = wanted else {
+            // Podman tells no digests while it pulls.
+            let local = self.runtime.local_image(&source.reference);
+            return match told {
+                Some(digest) => Ok(Some(digest)),
+                None => Ok(local.await.ok().filter(|digest| !digest.is_empty())),
+            };
+        };
+        let by_digest = with_digest(&source.reference, &wanted);
+        if told.as_ref() != Some(&wanted) && by_digest != source.reference {
+            self.runtime.pull(&by_digest, login).await?;
+        }
+        Ok(Some(wanted))
     }
 
     /// Removes images that are not used any more, again and again.

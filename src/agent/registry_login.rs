@@ -9,7 +9,7 @@ use wharfinger_ecs_protocol::{Container, EcrAuthData, Task};
 
 use crate::context::Context;
 use crate::image_reference::{EcrRegistry, PullSource};
-use crate::images::{PullError, PulledImage, is_overridden};
+use crate::images::{PullError, ResolvedImage, is_overridden};
 use crate::keys::Keys;
 use crate::runtime::RegistryLogin;
 
@@ -20,18 +20,23 @@ struct PrivateLogin {
 }
 
 impl Context {
-    /// Pulls the image of a container.
+    /// Finds out which image of a registry a container needs, and signs in to pull it.
     ///
     /// # Errors
     /// [`PullError`].
-    pub(crate) async fn pull(
+    pub(crate) async fn resolve(
         &self,
         task: &Task,
         container: &Container,
-    ) -> Result<PulledImage, PullError> {
+    ) -> Result<ResolvedImage, PullError> {
         let source = self.images.source(container);
         let login = self.login(task, container, &source).await?;
-        self.images.pull(source, login).await
+        let digest = self.images.resolve(&source, login.as_ref()).await;
+        Ok(ResolvedImage {
+            source,
+            login,
+            digest,
+        })
     }
 
     async fn login(

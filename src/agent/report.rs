@@ -15,6 +15,7 @@ const MAX_REASON_CHARS: usize = 1024;
 /// The report of a task as it stands; `None` for one that has not come far enough.
 pub(crate) fn report(record: &TaskRecord, step: &Step, cluster: &str) -> Option<Value> {
     let status = match step.status {
+        TaskStatus::Pending if step.cause.is_none() => return pending(record, cluster),
         TaskStatus::Pending => return None,
         TaskStatus::Running => "RUNNING",
         TaskStatus::Stopped => "STOPPED",
@@ -43,6 +44,34 @@ pub(crate) fn report(record: &TaskRecord, step: &Step, cluster: &str) -> Option<
         if let Some(time) = time {
             body[name] = json!(Timestamp::as_epoch_seconds(time));
         }
+    }
+    Some(body)
+}
+
+/// The digests of the images of a task that has not started yet, once all are known that will be.
+fn pending(record: &TaskRecord, cluster: &str) -> Option<Value> {
+    let mut containers = record.containers.values();
+    let is_known =
+        |one: &ContainerRecord| one.image_digest.is_some() || one.state != ContainerState::Absent;
+    if !containers.all(is_known) {
+        return None;
+    }
+    let containers = record.containers.iter().filter_map(|(name, container)| {
+        let digest = container.image_digest.as_ref()?;
+        Some(json!({"containerName": name, "status": "PENDING", "imageDigest": digest}))
+    });
+    let containers: Vec<_> = containers.collect();
+    if containers.is_empty() {
+        return None;
+    }
+    let mut body = json!({
+        "cluster": cluster,
+        "task": record.task.arn,
+        "status": "PENDING",
+        "containers": containers,
+    });
+    if let Some(time) = record.pull_started_at {
+        body["pullStartedAt"] = json!(time.as_epoch_seconds());
     }
     Some(body)
 }
@@ -190,6 +219,32 @@ mod tests {
             report(&record, &step(TaskStatus::Pending, None), "demo"),
             None
         );
+    }
+
+    #[test]
+    fn digests_are_reported_before_the_start_once_all_are_known() {
+        let mut record = record("bridge");
+        let second = web(&mut record).clone();
+        record.containers.insert("side".to_owned(), second);
+        web(&mut record).image_digest = Some("sha256:cd".to_owned());
+        let pending = step(TaskStatus::Pending, None);
+        assert_eq!(report(&record, &pending, "demo"), None);
+        let side = record.containers.get_mut("side").expect("it is there");
+        // The runtime does not tell that of this one.
+        side.state = ContainerState::Pulled;
+        let expected = json!({
+            "cluster": "demo",
+            "task": "arn:task",
+            "status": "PENDING",
+            "containers": [{
+                "containerName": "web",
+                "status": "PENDING",
+                "imageDigest": "sha256:cd",
+            }],
+        });
+        assert_eq!(report(&record, &pending, "demo"), Some(expected));
+        let ending = step(TaskStatus::Pending, Some(StopCause::Requested));
+        assert_eq!(report(&record, &ending, "demo"), None);
     }
 
     #[test]

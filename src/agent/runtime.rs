@@ -153,6 +153,13 @@ pub(crate) trait ContainerRuntime: Send + Sync + 'static {
         login: Option<&RegistryLogin>,
     ) -> Result<Option<String>, RuntimeError>;
 
+    /// The digest (`sha256:…`) that the registry has for an image now. Nothing is pulled.
+    async fn resolve(
+        &self,
+        image: &str,
+        login: Option<&RegistryLogin>,
+    ) -> Result<String, RuntimeError>;
+
     /// The digest by which an image that is there was pulled (`sha256:…`), or an empty text.
     async fn local_image(&self, image: &str) -> Result<String, RuntimeError>;
 

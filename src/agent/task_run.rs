@@ -17,7 +17,7 @@ use wharfinger_ecs_protocol::DesiredStatus;
 
 use crate::backoff::Backoff;
 use crate::context::Context;
-use crate::images::{PullError, PulledImage};
+use crate::images::{PullError, PulledImage, ResolvedImage};
 use crate::inbox::{Inbox, Messages};
 use crate::plan::TaskPlan;
 use crate::record::{NamespaceRecord, TaskRecord};
@@ -49,6 +49,7 @@ pub(crate) struct TaskRun {
 
 /// The end of something that was under way.
 enum Outcome {
+    Resolved(String, Result<ResolvedImage, PullError>),
     Pulled(String, Result<PulledImage, PullError>),
     Created(String, Result<Created, String>),
     Started(String, Result<Started, String>),

@@ -211,6 +211,37 @@ def test_a_task_on_fargate_has_its_size_and_no_instance(tasks, server, image, do
     assert hidden["credentialsId"] not in shell(docker, web, "/bin/busybox env")
 
 
+def test_the_digests_of_images_are_known_before_the_task_starts(tasks, server, image, docker):
+    ecr = make_client(server, "ecr")
+    (found,) = ecr.describe_images(repositoryName="busybox", imageIds=[{"imageTag": "latest"}])["imageDetails"]
+    digest = found["imageDigest"]
+    first = container(image, "while [ ! -f /go ]; do sleep 0.1; done", "first", essential=False)
+    second = container(image, SLEEP, dependsOn=[{"containerName": "first", "condition": "SUCCESS"}])
+    arn = tasks.run(first, second)
+
+    def known():
+        task = tasks.describe(arn)
+        return task if all("imageDigest" in one for one in task["containers"]) else None
+
+    pending = wait_until(known, "the digests are known")
+    assert pending["lastStatus"] == "PENDING"
+    assert {one["imageDigest"] for one in pending["containers"]} == {digest}
+    assert {one["image"] for one in pending["containers"]} == {image}
+
+    def started():
+        label = "label=com.amazonaws.ecs.task-arn=" + arn
+        running = docker.docker("ps", "--quiet", "--filter", label, "--filter", "label=com.amazonaws.ecs.container-name=first")
+        return running.split()
+
+    (identity,) = wait_until(started, "the first container runs")
+    docker.docker("exec", identity, "/bin/busybox", "touch", "/go")
+    web = by_name(tasks.wait(arn, "RUNNING"))["web"]
+    assert (web["imageDigest"], web["image"]) == (digest, image)
+    # What runs is that digest, whatever the tag names by now.
+    made = json.loads(docker.docker("inspect", web["runtimeId"]))[0]["Config"]["Image"]
+    assert made == image.replace(":latest", f"@{digest}")
+
+
 def test_an_execution_role_that_may_not_pull_is_told(tasks, server, image):
     assert only(tasks.stopped(container(image, "exit 0")))["exitCode"] == 0
     # Without a token of the registry.

@@ -271,6 +271,53 @@ async fn an_image_that_is_missing_has_its_reason() {
 }
 
 #[tokio::test]
+async fn a_digest_is_reported_before_the_pull_and_then_pulled() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    // The tag moves between the look at it and the pull.
+    bench.runtime.tag(Some("sha256:first"));
+    bench.runtime.tag_after_next_look("sha256:second");
+    let accepted = engine.accept(task(vec![container("web", "wait")])).await;
+    accepted.expect("stored");
+    let running = bench.status("RUNNING").await;
+    let first = bench.reports.lock().expect("no test panics here")[0].clone();
+    assert_eq!(first["status"], "PENDING");
+    for report in [first, running] {
+        assert_eq!(by_name(&report, "web")["imageDigest"], "sha256:first");
+    }
+    assert_eq!(bench.runtime.pulls(), ["web", "web@sha256:first"]);
+    let image = bench.runtime.image(&bench.id("web").await);
+    assert_eq!(image, "web@sha256:first");
+}
+
+#[tokio::test]
+async fn the_digest_of_the_payload_is_pulled() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    let mut web = container("web", "wait");
+    web.image = "web:1".to_owned();
+    web.image_digest = Some("sha256:old".to_owned());
+    engine.accept(task(vec![web])).await.expect("stored");
+    let running = bench.status("RUNNING").await;
+    assert_eq!(by_name(&running, "web")["imageDigest"], "sha256:old");
+    assert_eq!(bench.runtime.pulls(), ["web@sha256:old"]);
+    let image = bench.runtime.image(&bench.id("web").await);
+    assert_eq!(image, "web@sha256:old");
+}
+
+#[tokio::test]
+async fn a_runtime_without_digests_runs_the_tag() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    bench.runtime.tag(None);
+    let accepted = engine.accept(task(vec![container("web", "wait")])).await;
+    accepted.expect("stored");
+    let running = bench.status("RUNNING").await;
+    assert_eq!(by_name(&running, "web").get("imageDigest"), None);
+    assert_eq!(bench.runtime.pulls(), ["web"]);
+}
+
+#[tokio::test]
 async fn networks_of_tasks_need_an_engine_on_this_host() {
     let bench = Bench {
         is_local: false,
@@ -314,13 +361,8 @@ async fn health_is_awaited() {
         }
     };
     let db = timeout(PATIENCE, started).await.expect("started");
-    assert!(
-        bench
-            .reports
-            .lock()
-            .expect("no test panics here")
-            .is_empty()
-    );
+    let reports = bench.reports.lock().expect("no test panics here").clone();
+    assert!(reports.iter().all(|report| report["status"] == "PENDING"));
     bench.runtime.set_health(&db, Health::Healthy);
     bench.status("RUNNING").await;
     let health = engine.snapshots()[ARN].health.clone();
@@ -406,7 +448,7 @@ async fn a_container_with_a_restart_policy_is_started_again() {
     };
     timeout(PATIENCE, again).await.expect("started again");
     let reports = bench.reports.lock().expect("no test panics here").clone();
-    assert!(reports.iter().all(|report| report["status"] == "RUNNING"));
+    assert!(reports.iter().all(|report| report["status"] != "STOPPED"));
     bench.runtime.end(&id, 7);
     let stopped = bench.status("STOPPED").await;
     assert_eq!(by_name(&stopped, "web")["exitCode"], 7);

@@ -34,6 +34,8 @@ use crate::runtime::{
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(3);
 /// A pull that shows no progress for this long is given up, as Amazon's agent does.
 const PULL_STALL_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a registry may take to say which image a tag names. The pull that follows has more time.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the engine may take to kill a container after its stop timeout.
 const KILL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Between two looks for a container whose name is taken.
@@ -105,11 +107,7 @@ impl ContainerRuntime for Docker {
             tag: Some(tag.to_owned()),
             ..CreateImageOptions::default()
         };
-        let credentials = login.map(|login| DockerCredentials {
-            username: Some(login.username.clone()),
-            password: Some(login.password.reveal().clone()),
-            ..DockerCredentials::default()
-        });
+        let credentials = login.map(credentials);
         let mut progress = Box::pin(self.client.create_image(Some(options), None, credentials));
         let mut digest = None;
         loop {
@@ -122,6 +120,19 @@ impl ContainerRuntime for Docker {
                 digest = Some(found.to_owned());
             }
         }
+    }
+
+    async fn resolve(
+        &self,
+        image: &str,
+        login: Option<&RegistryLogin>,
+    ) -> Result<String, RuntimeError> {
+        let credentials = login.map(credentials);
+        let inspected = self.client.inspect_registry_image(image, credentials);
+        let inspected = timeout(RESOLVE_TIMEOUT, inspected).await;
+        let found = inspected.map_err(|_| RuntimeError::TimedOut(RESOLVE_TIMEOUT))?;
+        let digest = found.map_err(runtime_error)?.descriptor.digest;
+        digest.ok_or_else(|| RuntimeError::Invalid(format!("{image} has no digest")))
     }
 
     async fn local_image(&self, image: &str) -> Result<String, RuntimeError> {
@@ -404,6 +415,14 @@ impl ContainerRuntime for Docker {
 /// lead anywhere.
 fn is_local(host: &str) -> bool {
     host.starts_with("unix://")
+}
+
+fn credentials(login: &RegistryLogin) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(login.username.clone()),
+        password: Some(login.password.reveal().clone()),
+        ..DockerCredentials::default()
+    }
 }
 
 /// The name and the tag or digest of an image: `latest` where it has none.

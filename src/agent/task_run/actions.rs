@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::context::Context;
+use crate::images::ResolvedImage;
 use crate::plan::ContainerPlan;
 use crate::prepare::START_FAILED;
 use crate::record::ContainerRecord;
@@ -82,14 +83,28 @@ impl TaskRun {
     fn pull(&mut self, name: &str) {
         let task = self.record.task.clone();
         let container = task.containers.iter().find(|one| one.name == name).cloned();
-        let Some(container) = container else {
+        let Some(mut container) = container else {
             return;
         };
+        // What an earlier run of the agent has reported.
+        let known = self.record.containers.get(name);
+        let known = known.and_then(|known| known.image_digest.clone());
+        container.image_digest = container.image_digest.or(known);
         self.work.insert(name.to_owned(), Work::Pull);
         let (name, context) = (name.to_owned(), Arc::clone(&self.context));
         let key = name.clone();
         let handle = self.under_way.spawn(async move {
-            let pulled = context.pull(&task, &container).await;
+            let found = context.resolve(&task, &container).await;
+            Outcome::Resolved(name, found)
+        });
+        self.pulls.insert(key, handle);
+    }
+
+    /// Pulls an image whose digest is known, as far as it can be known before.
+    pub(super) fn pull_resolved(&mut self, name: String, found: ResolvedImage) {
+        let (key, context) = (name.clone(), Arc::clone(&self.context));
+        let handle = self.under_way.spawn(async move {
+            let pulled = context.images.pull(found).await;
             Outcome::Pulled(name, pulled)
         });
         self.pulls.insert(key, handle);

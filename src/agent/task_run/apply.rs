@@ -15,6 +15,20 @@ impl TaskRun {
     pub(super) fn apply(&mut self, outcome: Outcome) {
         let now = self.context.clock.now();
         match outcome {
+            // The pull may have been given up in the meantime.
+            Outcome::Resolved(name, _) if self.work.get(&name) != Some(&Work::Pull) => {}
+            Outcome::Resolved(name, Ok(found)) => {
+                let digest = found.digest.clone();
+                self.change(&name, |container| {
+                    container.image_digest = digest.or(container.image_digest.take());
+                });
+                self.pull_resolved(name, found);
+            }
+            Outcome::Resolved(name, Err(error)) => {
+                self.work.remove(&name);
+                self.pulls.remove(&name);
+                self.fail(&name, error.to_string());
+            }
             Outcome::Pulled(name, pulled) => {
                 self.work.remove(&name);
                 self.pulls.remove(&name);

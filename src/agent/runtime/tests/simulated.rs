@@ -33,10 +33,17 @@ struct World {
     made: u32,
     /// Removals of containers that fail before one succeeds.
     failing_removals: u32,
+    /// The digest that all tags have; `None` where the runtime tells none.
+    tag: Option<String>,
+    /// The one that they get after the next look.
+    moving_tag: Option<String>,
+    /// What was pulled.
+    pulls: Vec<String>,
 }
 
 struct Simulation {
     name: String,
+    image: String,
     script: String,
     labels: BTreeMap<String, String>,
     seen: Inspection,
@@ -47,7 +54,10 @@ impl Simulated {
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            world: Arc::default(),
+            world: Arc::new(Mutex::new(World {
+                tag: Some("sha256:simulated".to_owned()),
+                ..World::default()
+            })),
             events: broadcast::channel(1_000).0,
         }
     }
@@ -66,9 +76,30 @@ impl Simulated {
         self.tell(container);
     }
 
+    /// The image that a container was made from.
+    pub(crate) fn image(&self, id: &str) -> String {
+        let mut world = self.lock();
+        world.find(id).expect("a container").image.clone()
+    }
+
     /// Lets the next removals of containers fail.
     pub(crate) fn fail_removals(&self, count: u32) {
         self.lock().failing_removals = count;
+    }
+
+    /// Changes the digest that all tags have.
+    pub(crate) fn tag(&self, digest: Option<&str>) {
+        self.lock().tag = digest.map(ToOwned::to_owned);
+    }
+
+    /// Changes it after the next look at a tag.
+    pub(crate) fn tag_after_next_look(&self, digest: &str) {
+        self.lock().moving_tag = Some(digest.to_owned());
+    }
+
+    /// What was pulled.
+    pub(crate) fn pulls(&self) -> Vec<String> {
+        self.lock().pulls.clone()
     }
 
     /// Changes what the health check of a container says.
@@ -89,6 +120,11 @@ impl Simulated {
 }
 
 impl World {
+    fn digest_of(&self, image: &str) -> Option<String> {
+        let own = image.split_once('@').map(|(_, digest)| digest.to_owned());
+        own.or_else(|| self.tag.clone())
+    }
+
     fn find(&mut self, id: &str) -> Result<&mut Simulation, RuntimeError> {
         let mut all = self.containers.values_mut();
         all.find(|one| one.seen.id == id || one.name == id)
@@ -124,7 +160,23 @@ impl ContainerRuntime for Simulated {
         _: Option<&RegistryLogin>,
     ) -> Result<Option<String>, RuntimeError> {
         has_image(image).map_err(|error| RuntimeError::Refused(error.to_string()))?;
-        Ok(Some("sha256:simulated".to_owned()))
+        let mut world = self.lock();
+        world.pulls.push(image.to_owned());
+        Ok(world.digest_of(image))
+    }
+
+    async fn resolve(
+        &self,
+        image: &str,
+        _: Option<&RegistryLogin>,
+    ) -> Result<String, RuntimeError> {
+        has_image(image)?;
+        let mut world = self.lock();
+        let digest = world.digest_of(image);
+        if let Some(moved) = world.moving_tag.take() {
+            world.tag = Some(moved);
+        }
+        digest.ok_or_else(|| RuntimeError::Refused("404 page not found".to_owned()))
     }
 
     async fn local_image(&self, image: &str) -> Result<String, RuntimeError> {
@@ -151,6 +203,10 @@ impl ContainerRuntime for Simulated {
         let labels = container.config.get("Labels").cloned().unwrap_or_default();
         let simulation = Simulation {
             name: container.name,
+            image: container.config["Image"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
             script: command[2].as_str().unwrap_or_default().to_owned(),
             labels: serde_json::from_value(labels).unwrap_or_default(),
             output: Vec::new(),
