@@ -40,6 +40,9 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 const KILL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Between two looks for a container whose name is taken.
 const CREATE_RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a container is looked at again that is in a state without a name in Docker's API.
+const STATE_RETRIES: u32 = 100;
+const STATE_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// What `/var/run/docker.sock` and the others are called without `DOCKER_HOST`.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
@@ -201,9 +204,7 @@ impl ContainerRuntime for Docker {
                 Ok(created) => return Ok(created.id),
                 // Names are random, so this one belongs to an equal request: one whose response
                 // was lost, or that of another container of the task for their namespace.
-                Err(Error::DockerResponseServerError {
-                    status_code: 409, ..
-                }) => {}
+                Err(error) if is_name_taken(&error) => {}
                 Err(error) => return Err(runtime_error(error)),
             }
             match self.inspect(&container.name).await {
@@ -252,8 +253,18 @@ impl ContainerRuntime for Docker {
     }
 
     async fn inspect(&self, id: &str) -> Result<Inspection, RuntimeError> {
-        let found = self.client.inspect_container(id, None).await;
-        Ok(inspection(found.map_err(runtime_error)?))
+        for _ in 0..STATE_RETRIES {
+            match self.client.inspect_container(id, None).await {
+                // Of Podman, between the end of a container and its clean-up.
+                Err(Error::JsonDataError { message, .. })
+                    if message.contains("unknown variant `stopped`") =>
+                {
+                    sleep(STATE_RETRY_INTERVAL).await;
+                }
+                found => return Ok(inspection(found.map_err(runtime_error)?)),
+            }
+        }
+        Err(RuntimeError::TimedOut(STATE_RETRY_INTERVAL * STATE_RETRIES))
     }
 
     async fn list(&self, label: &str) -> Result<Vec<ListedContainer>, RuntimeError> {
@@ -275,7 +286,8 @@ impl ContainerRuntime for Docker {
     }
 
     fn events(&self, label: &str, since: Timestamp) -> BoxStream<'static, ContainerEvent> {
-        let names = ["die", "health_status", "destroy"];
+        // The words of the Docker Engine, and those by which Podman filters.
+        let names = ["die", "health_status", "destroy", "died", "remove"];
         let options = EventsOptions {
             since: Some((since.as_ms() / 1000).to_string()),
             filters: Some(HashMap::from([
@@ -415,6 +427,19 @@ impl ContainerRuntime for Docker {
 /// lead anywhere.
 fn is_local(host: &str) -> bool {
     host.starts_with("unix://")
+}
+
+/// Whether a container was not made because there is one of its name. Podman says so with the status
+/// 500 where both were requested at once.
+fn is_name_taken(error: &Error) -> bool {
+    let Error::DockerResponseServerError {
+        status_code,
+        message,
+    } = error
+    else {
+        return false;
+    };
+    *status_code == 409 || message.contains("that name is already in use")
 }
 
 fn credentials(login: &RegistryLogin) -> DockerCredentials {
