@@ -15,6 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from harness import images  # noqa: E402
 from harness.aws import cli_one, cli_two  # noqa: E402
 from harness.engine import Engine  # noqa: E402
+from harness.leftovers import pytest_sessionfinish, pytest_sessionstart  # noqa: E402, F401
 from harness.process import clean_environment, end_in_order, run, tool  # noqa: E402
 from harness.server import Server  # noqa: E402
 

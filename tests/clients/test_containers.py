@@ -1,17 +1,16 @@
 """podman, buildah and skopeo: the containers/image family, which sends what Docker does not."""
 
 import json
-import pathlib
 import shutil
-import tempfile
 
 import pytest
+from harness.process import temporary_folder
 
 
 @pytest.fixture
 def short():
     """A folder with a short name: podman refuses a run root of more than 50 characters."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="pod-"))
+    folder = temporary_folder("pod-")
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

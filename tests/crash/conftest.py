@@ -4,3 +4,5 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from harness.leftovers import pytest_sessionfinish, pytest_sessionstart  # noqa: E402, F401

@@ -13,6 +13,7 @@ from harness.aws import make_client
 from harness.ecs import SLEEP, Agent, Tasks, container, instances, only, push_busybox, remove_groups, wait_until
 from harness.engine import Engine
 from harness.observer import Observer
+from harness.process import RUN
 from harness.server import Server
 
 # Ends once, after the shortest period of a restart policy.
@@ -30,8 +31,7 @@ class Link:
     """A network namespace, and the link that leads to it."""
 
     def __init__(self, number):
-        # Names of interfaces have 15 characters at most.
-        self.name = f"wharf{os.getpid() % 100_000}c{number}"
+        self.name = f"{RUN}c{number}"
         self.network = f"10.{202 + number}.{NUMBER}"
         self.server = f"{self.network}.1"
 

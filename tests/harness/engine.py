@@ -4,9 +4,9 @@ import os
 import pathlib
 import shutil
 import subprocess
-import tempfile
 
-from .process import BUILD, Process, clean_environment, run, tool
+from .leftovers import BRIDGES
+from .process import BUILD, RUN, Process, clean_environment, run, temporary_folder, tool
 
 
 class Engine:
@@ -16,13 +16,13 @@ class Engine:
     def __init__(self, name, bridge=False, insecure=()):
         """`insecure` are networks, other than loopback, whose registries need no TLS."""
         # Not under the project: a socket's path may have 108 bytes at most.
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wharf-docker-"))
+        self.folder = temporary_folder("wharf-docker-")
         self.socket = self.folder / "docker.sock"
         self.log = BUILD / "run" / name / "dockerd.log"
         self.process = None
         self.insecure = ["127.0.0.0/8", *insecure]
-        # Names of interfaces have 15 characters at most. Networks of parallel runs must differ.
-        self.bridge = f"wharf{os.getpid() % 100_000}" if bridge else None
+        # Networks of parallel runs must differ.
+        self.bridge = RUN if bridge else None
 
     @property
     def containerd(self):
@@ -87,4 +87,6 @@ class Engine:
         containers = self.docker("ps", "--all", "--quiet", check=False).split()
         if containers:
             self.docker("rm", "--force", "--volumes", *containers, check=False)
+        networks = self.docker("network", "ls", "--quiet", "--filter", "driver=bridge", check=False).split()
+        BRIDGES.update(f"br-{network}" for network in networks)
         self.docker("network", "prune", "--force", check=False)

@@ -6,15 +6,29 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
+# The name of this run of tests on the machine. Names of interfaces have 15 characters at most.
+RUN = f"wharf{os.getpid() % 100_000}"
+# Its mark in the environment of everything that is started from now on: a number may come back.
+RUN_MARK = f"{RUN}-{time.time_ns()}"
+os.environ["TEST_RUN"] = RUN_MARK
+# Temporary folders that this run made.
+FOLDERS = []
 TOOLS = pathlib.Path(os.environ.get("WHARFINGER_TOOLS") or BUILD / "tools").resolve()
 
 
 class MissingTool(Exception):
     """A program that the tests need is not installed; `tests/tools.sh` installs them all."""
+
+
+def temporary_folder(prefix):
+    """Makes a folder that whoever requests it removes."""
+    FOLDERS.append(pathlib.Path(tempfile.mkdtemp(prefix=prefix)))
+    return FOLDERS[-1]
 
 
 def end_in_order():

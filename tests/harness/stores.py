@@ -8,10 +8,9 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 
 from . import sigv4
-from .process import BUILD, MissingTool, Process, clean_environment, free_port, run, tool
+from .process import BUILD, MissingTool, Process, clean_environment, free_port, run, temporary_folder, tool
 
 KEY_ID = "harness"
 SECRET = "harness-secret"
@@ -23,7 +22,7 @@ class Postgres:
     def __init__(self, name, durable=False):
         self.durable = durable
         self.port = free_port()
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wharfinger-pg-"))
+        self.folder = temporary_folder("wharfinger-pg-")
         self.log = BUILD / "run" / name / "postgres.log"
         self.process = None
 
@@ -83,7 +82,7 @@ class Minio:
 
     def __init__(self, name):
         self.port = free_port()
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="wharfinger-s3-"))
+        self.folder = temporary_folder("wharfinger-s3-")
         self.log = BUILD / "run" / name / "minio.log"
         self.process = None
 
