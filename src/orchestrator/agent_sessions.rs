@@ -80,16 +80,28 @@ impl AgentSessions {
         }
     }
 
-    /// The signs of life since the last call, in the order of instances.
-    pub(crate) fn take_seen(&self) -> Vec<(InstanceId, Timestamp)> {
+    /// The signs of life since the last call, in the order of instances. Times after `now` are of a
+    /// clock that went back since: they count as `now`.
+    pub(crate) fn take_seen(&self, now: Timestamp) -> Vec<(InstanceId, Timestamp)> {
         let mut taken = Vec::new();
         for (instance, signals) in &*self.lock() {
-            let seen = signals.seen_ms.load(Ordering::Relaxed);
+            signals
+                .recorded_ms
+                .fetch_min(now.as_ms(), Ordering::Relaxed);
+            let noted = signals.seen_ms.fetch_min(now.as_ms(), Ordering::Relaxed);
+            let seen = noted.min(now.as_ms());
             if signals.recorded_ms.swap(seen, Ordering::Relaxed) < seen {
                 taken.push((instance.clone(), Timestamp::from_ms(seen)));
             }
         }
         taken
+    }
+
+    /// Whether the agent of an instance gave this server a sign of life since `time`.
+    pub(crate) fn is_heard(&self, instance: &InstanceId, time: Timestamp) -> bool {
+        let sessions = self.lock();
+        let signals = sessions.get(instance);
+        signals.is_some_and(|signals| signals.seen_ms.load(Ordering::Relaxed) >= time.as_ms())
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -188,10 +200,23 @@ mod tests {
         let sessions = AgentSessions::default();
         let session = sessions.begin(&instance("a"), NOW);
         let _silent = sessions.begin(&instance("b"), NOW);
-        assert_eq!(sessions.take_seen(), []);
+        assert_eq!(sessions.take_seen(NOW), []);
         session.note_seen(LATER);
         session.note_seen(NOW);
-        assert_eq!(sessions.take_seen(), [(instance("a"), LATER)]);
-        assert_eq!(sessions.take_seen(), []);
+        assert_eq!(sessions.take_seen(LATER), [(instance("a"), LATER)]);
+        assert_eq!(sessions.take_seen(LATER), []);
+    }
+
+    #[test]
+    fn signs_of_life_are_taken_after_the_clock_went_back() {
+        let sessions = AgentSessions::default();
+        let session = sessions.begin(&instance("a"), Timestamp::from_ms(9_000));
+        assert_eq!(sessions.take_seen(NOW), []);
+        assert!(
+            sessions.is_heard(&instance("a"), NOW) && !sessions.is_heard(&instance("a"), LATER)
+        );
+        session.note_seen(LATER);
+        assert_eq!(sessions.take_seen(LATER), [(instance("a"), LATER)]);
+        assert_eq!(session.last_seen(), LATER);
     }
 }

@@ -121,8 +121,8 @@ impl Assignments {
     }
 
     /// Records the signs of life that agents gave to this server since the last call.
-    pub(crate) async fn record_seen(&self) -> Result<()> {
-        let seen = self.sessions.take_seen();
+    pub(crate) async fn record_seen(&self, now: Timestamp) -> Result<()> {
+        let seen = self.sessions.take_seen(now);
         for batch in seen.chunks(SEEN_BATCH) {
             let batch = batch.to_vec();
             let work = move |tx: &mut Tx<'_>| {
@@ -134,6 +134,13 @@ impl Assignments {
             self.db.write::<_, (), db::Error>(work).await?;
         }
         Ok(())
+    }
+
+    /// Records signs of life after `latest`, which are of a clock that went back since, as of `now`:
+    /// else the silence of an agent is not noticed until the clock is there again.
+    pub(crate) async fn correct_seen(&self, now: Timestamp, latest: Timestamp) -> Result<()> {
+        let work = move |tx: &mut Tx<'_>| store::instances::correct_seen(tx, now, latest);
+        Ok(self.db.write::<_, _, db::Error>(work).await?)
     }
 
     /// Wakes the sessions of this server whose instances have tasks that wait for their agent:
@@ -160,10 +167,12 @@ impl Assignments {
     }
 
     /// Records that up to `limit` agents without a sign of life since `before` have no connection;
-    /// returns how many.
+    /// returns how many. Those that this server hears are not among them, whatever is recorded.
     pub(crate) async fn disconnect_silent(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        let sessions = self.sessions.clone();
         let work = move |tx: &mut Tx<'_>| -> Result<Vec<ContainerInstance>> {
-            let silent = store::instances::silent_since(tx, before, limit)?;
+            let mut silent = store::instances::silent_since(tx, before, limit)?;
+            silent.retain(|instance| !sessions.is_heard(&instance.id, before));
             for instance in &silent {
                 store::assignments::set_disconnected(tx, &instance.id, before)?;
             }

@@ -95,7 +95,7 @@ impl Nodes {
         let now = self.clock.now();
         let is_old = loaded
             .compared_at
-            .is_none_or(|compared| now.since(compared) >= MAX_AGE);
+            .is_none_or(|compared| now.since(compared) >= MAX_AGE || compared > now);
         if is_old {
             self.compare(cluster, &of_cluster, &mut loaded).await?;
         } else {

@@ -16,7 +16,7 @@ use crate::model::{
 use crate::reconcile::InstanceReconciler;
 use crate::state_change::{ContainerReport, ReportedStatus, TaskReport};
 
-const START: Timestamp = Timestamp::from_ms(1_000_000);
+const START: Timestamp = Timestamp::from_ms(1_000_000_000);
 const OWNER: Reporter<'_> = Reporter::Principal("AIDAOWNER");
 
 struct World {
@@ -67,6 +67,28 @@ impl World {
         };
         self.db.write(work).await.expect("inserted");
         id
+    }
+
+    /// The time passes, with a pass of the reconciler in each of its periods.
+    async fn passes(&self, reconciler: &mut InstanceReconciler, time: Duration) {
+        let mut left = time;
+        loop {
+            let step = left.min(InstanceReconciler::EVERY);
+            self.clock.advance(step);
+            reconciler.pass(self.clock.now()).await.expect("a pass");
+            left -= step;
+            if left.is_zero() {
+                return;
+            }
+        }
+    }
+
+    /// The clock is set.
+    fn jump(&self, by_ms: i64) {
+        let Clock::Manual(ms) = &self.clock else {
+            unreachable!("the clock is set by hand");
+        };
+        ms.fetch_add(by_ms, std::sync::atomic::Ordering::SeqCst);
     }
 
     async fn stored(&self, id: &TaskId) -> Task {
@@ -386,10 +408,7 @@ async fn silence_ends_a_connection_and_then_the_tasks_of_the_instance() {
             .expect("connected");
         let session = session.expect("registered");
         let mut reconciler = InstanceReconciler::new(assignments.clone());
-        let mut after = async |time: Duration| {
-            world.clock.advance(time);
-            reconciler.pass(world.clock.now()).await.expect("a pass");
-        };
+        let mut after = async |time: Duration| world.passes(&mut reconciler, time).await;
         after(Duration::ZERO).await;
         for _ in 0..20 {
             session.note_seen(world.clock.now());
@@ -410,6 +429,43 @@ async fn silence_ends_a_connection_and_then_the_tasks_of_the_instance() {
             world.stored_instance().await.reserved,
             Reservation::default()
         );
+    }
+}
+
+#[tokio::test]
+async fn a_jump_of_the_clock_is_no_silence_and_does_not_hide_any() {
+    const HOUR: i64 = 60 * 60 * 1_000;
+    let forwards = every_engine(crate::MIGRATIONS)
+        .into_iter()
+        .map(|db| (db, HOUR));
+    let backwards = every_engine(crate::MIGRATIONS)
+        .into_iter()
+        .map(|db| (db, -HOUR));
+    for (db, jump) in forwards.chain(backwards) {
+        let world = World::new(db).await;
+        let id = world.task("t").await;
+        let session = world.assignments.connect(&world.instance).await;
+        let session = session.expect("connected").expect("registered");
+        let mut reconciler = InstanceReconciler::new(world.assignments.clone());
+        for _ in 0..10 {
+            session.note_seen(world.clock.now());
+            world.passes(&mut reconciler, Duration::from_secs(30)).await;
+        }
+        world.jump(jump);
+        for _ in 0..10 {
+            world.passes(&mut reconciler, Duration::from_secs(30)).await;
+            let instance = world.stored_instance().await;
+            assert!(instance.agent_connected, "a jump of {jump} ms");
+            session.note_seen(world.clock.now());
+        }
+        assert_eq!(world.stored(&id).await.last_status, TaskStatus::Pending);
+        world
+            .passes(&mut reconciler, Duration::from_secs(100))
+            .await;
+        assert!(!world.stored_instance().await.agent_connected);
+        world.passes(&mut reconciler, Duration::from_secs(85)).await;
+        let stopped = world.stored(&id).await.last_status;
+        assert_eq!(stopped, TaskStatus::Stopped, "a jump of {jump} ms");
     }
 }
 

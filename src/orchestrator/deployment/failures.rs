@@ -30,7 +30,9 @@ pub(super) struct Failures {
 impl Failures {
     /// Whether starts wait.
     pub(super) fn throttled(&self, now: Timestamp) -> bool {
-        self.starts.throttled_until.is_some_and(|until| until > now)
+        // A pause that ends later than any is of a clock that went back since.
+        let latest = now.plus(LONGEST_PAUSE);
+        (self.starts.throttled_until).is_some_and(|until| until > now && until <= latest)
     }
 
     /// How many tasks may start at a time: fewer while starts fail.

@@ -10,6 +10,9 @@ use crate::deployment::bounds::{Breaker, Percents};
 use crate::model::{Capacity, DeploymentId, DeploymentRolloutState, InstanceId, TaskId};
 use crate::placement::Strategies;
 
+/// The clocks of the servers of a control plane differ by no more than this.
+const MAX_SKEW: Duration = Duration::from_mins(1);
+
 /// A service with its deployments and tasks, as one transaction read them.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
@@ -175,14 +178,25 @@ pub(super) enum Health {
 }
 
 impl View {
+    /// How long a task has run. One that started in the future did so by a clock that went back
+    /// since: it has run long enough for everything.
+    fn age(task: &TaskFacts, now: Timestamp) -> Duration {
+        let age = |started_at: Timestamp| {
+            if started_at > now.plus(MAX_SKEW) {
+                Duration::MAX
+            } else {
+                now.since(started_at)
+            }
+        };
+        task.started_at.map_or(Duration::ZERO, age)
+    }
+
     /// How a task that is not told to stop counts at `now`.
     pub(super) fn health(&self, task: &TaskFacts, now: Timestamp) -> Health {
         if task.phase == Phase::Starting {
             return Health::Starting;
         }
-        let age = task
-            .started_at
-            .map_or(Duration::ZERO, |started_at| now.since(started_at));
+        let age = Self::age(task, now);
         match task.check {
             HealthCheckState::Healthy => Health::Healthy,
             HealthCheckState::Unhealthy if age >= self.service.grace => Health::Unhealthy,

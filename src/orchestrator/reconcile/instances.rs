@@ -16,6 +16,10 @@ const SILENT_AFTER: Duration = Duration::from_secs(95);
 /// replace them. Longer than the restart of a host or of an agent takes.
 const LOST_AFTER: Duration = Duration::from_mins(3);
 
+/// Passes follow one another faster than this. Where the clock says otherwise, it was set, or the
+/// server was suspended: agents were not silent then, but nobody listened to them.
+const JUMP: Duration = Duration::from_secs(30);
+
 /// Instances that one pass handles; each may have hundreds of tasks.
 const AT_ONCE: usize = 20;
 
@@ -23,7 +27,8 @@ const AT_ONCE: usize = 20;
 pub struct InstanceReconciler {
     assignments: Assignments,
     /// When the server began to listen to agents: silence before that says nothing.
-    started_at: Option<Timestamp>,
+    listens_since: Option<Timestamp>,
+    passed_at: Option<Timestamp>,
 }
 
 impl InstanceReconciler {
@@ -31,7 +36,22 @@ impl InstanceReconciler {
     pub const fn new(assignments: Assignments) -> Self {
         Self {
             assignments,
-            started_at: None,
+            listens_since: None,
+            passed_at: None,
+        }
+    }
+
+    /// When the server began to listen to agents. After its start and after a jump of the clock, it
+    /// begins anew.
+    async fn listens_since(&mut self, now: Timestamp) -> anyhow::Result<Timestamp> {
+        let jumped = |last: Timestamp| now.since(last) > JUMP || last.since(now) > JUMP;
+        match self.listens_since {
+            Some(since) if !self.passed_at.is_none_or(jumped) => Ok(since),
+            _ => {
+                self.assignments.correct_seen(now, now.plus(JUMP)).await?;
+                self.listens_since = Some(now);
+                Ok(now)
+            }
         }
     }
 }
@@ -41,9 +61,9 @@ impl Reconciler for InstanceReconciler {
     const EVERY: Duration = Duration::from_secs(5);
 
     async fn pass(&mut self, now: Timestamp) -> anyhow::Result<Pass> {
-        let started_at = *self.started_at.get_or_insert(now);
-        self.assignments.record_seen().await?;
-        let up = now.since(started_at);
+        self.assignments.record_seen(now).await?;
+        let up = now.since(self.listens_since(now).await?);
+        self.passed_at = Some(now);
         let mut pass = Pass::default();
         if up >= SILENT_AFTER {
             let before = now.minus(SILENT_AFTER);

@@ -67,6 +67,11 @@ impl ServiceReconciler {
 
     /// The services to look at.
     async fn waiting(&mut self, now: Timestamp) -> Result<BTreeSet<ServiceId>> {
+        if self.all_at.is_some_and(|at| at > now) {
+            // The clock went back: these times may be far away now.
+            self.unplaced.clear();
+            self.resting.clear();
+        }
         let hints = self.services.wake.take();
         self.resting.retain(|_, until| *until > now);
         let mut found = BTreeSet::new();

@@ -178,6 +178,15 @@ pub(crate) fn set_seen(tx: &mut Tx<'_>, id: &InstanceId, now: Timestamp) -> db::
     Ok(())
 }
 
+/// Sets signs of life after `latest` to `now`.
+pub(crate) fn correct_seen(tx: &mut Tx<'_>, now: Timestamp, latest: Timestamp) -> db::Result<()> {
+    tx.execute(
+        "UPDATE container_instances SET seen_at = ?1 WHERE seen_at > ?2 AND status <> 'INACTIVE'",
+        params![now, latest],
+    )?;
+    Ok(())
+}
+
 /// Deletes up to `limit` instances that became inactive before `before`; returns how many.
 pub(crate) fn delete_inactive(tx: &mut Tx<'_>, before: Timestamp, limit: usize) -> db::Result<u64> {
     tx.execute(

@@ -199,6 +199,33 @@ fn starts_that_fail_pause_longer_each_time() {
 }
 
 #[test]
+fn a_clock_that_went_back_holds_up_neither_deployments_nor_starts() {
+    let hour = Duration::from_hours(1);
+    let mut world = running(3, (100, 100));
+    world.now = world.now.minus(hour);
+    world.view.service.percents.maximum = 150;
+    world.deploy();
+    world.calm(8);
+    assert_eq!(
+        (rollout(&world), live(&world)),
+        (DeploymentRolloutState::Completed, (3, 0))
+    );
+    for _ in 0..3 {
+        world.end(0);
+        world
+            .view
+            .ended
+            .iter_mut()
+            .for_each(|task| task.has_run = false);
+    }
+    world.settle();
+    assert_eq!(live(&world), (0, 0), "starts wait");
+    world.now = world.now.minus(hour);
+    world.settle();
+    assert_eq!(live(&world), (3, 0));
+}
+
+#[test]
 fn the_circuit_breaker_fails_a_deployment_and_rolls_it_back() {
     let mut world = running(4, (100, 200));
     world.view.service.breaker.enabled = true;
