@@ -159,6 +159,8 @@ where
         reply,
     });
     queue.push(job).await?;
+    #[cfg(any(test, feature = "testing"))]
+    let result = crate::testing::in_two_polls(result);
     match tokio::time::timeout(RESULT_WAIT, result).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(E::from(closed())),

@@ -1,15 +1,21 @@
 //! Rules that hold after every event, and the state that is wanted at the end.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use wharfinger_db::{self as db, Tx};
 
 use crate::model::{
     ContainerInstance, DeploymentRolloutState, DesiredStatus, InstanceId, Reservation, Task,
-    TaskId, TaskStatus,
+    TaskId, TaskStatus, TaskStopCode,
 };
 use crate::store;
+use crate::tests::simulation::host::Host;
 use crate::tests::simulation::world::{HOST_CPU, SERVICE, Seen, TASK_CPU, World};
+
+/// So long an agent is silent at least before its tasks are given up: three minutes, less the
+/// difference of clocks.
+const LOST_AFTER: Duration = Duration::from_secs(175);
 
 /// What a check reads.
 struct State {
@@ -72,6 +78,7 @@ impl World {
                 !again || task.last_status == TaskStatus::Stopped,
                 "a stopped task came back"
             );
+            self.check_loss(task);
             let now = Seen {
                 last: task.last_status,
                 desired: task.desired_status,
@@ -123,12 +130,29 @@ impl World {
         }
     }
 
+    /// Tasks are given up only where nobody heard of their agent for long, whatever the clocks say.
+    fn check_loss(&self, task: &Task) {
+        if task.details.stop_code != Some(TaskStopCode::TerminationNotice) {
+            return;
+        }
+        let of_task = |host: &&Host| task.instance.as_ref() == Some(&host.id);
+        let host = self.hosts.iter().find(of_task).expect("a known host");
+        let silent = self.elapsed.saturating_sub(host.heard_at);
+        assert!(
+            self.stopped.contains(&task.id) || silent >= LOST_AFTER,
+            "{} was given up, but its agent was heard {silent:?} ago: {:?}",
+            task.id.0,
+            self.history
+        );
+    }
+
     /// Whether the service is as it was requested.
     pub(super) async fn is_as_wanted(&self) -> bool {
         let described = self.describe().await;
         let details = &described.service.details;
         let wanted = if self.is_daemon {
-            i64::try_from(self.hosts.len()).unwrap_or_default()
+            let on = self.hosts.iter().filter(|host| host.is_on);
+            i64::try_from(on.count()).unwrap_or_default()
         } else {
             described.service.desired_count
         };

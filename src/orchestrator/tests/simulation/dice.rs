@@ -9,7 +9,8 @@ pub(super) struct Dice(Ids);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Self {
-        Self(Ids::seeded(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 7))
+        // Each sequence is a part of a long one. The first word of a seed says which.
+        Self(Ids::seeded(u64::from_le_bytes(Ids::seeded(seed).bytes())))
     }
 
     pub(super) fn below(&mut self, count: usize) -> usize {

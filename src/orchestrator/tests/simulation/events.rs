@@ -1,7 +1,11 @@
 //! What happens in the simulated world.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use wharfinger_base::Clock;
+use wharfinger_reconcile::Reconciler as _;
 
 use crate::model::{DeploymentConfiguration, DeploymentRolloutState, TaskId, TaskStopCode};
 use crate::tests::simulation::dice::Dice;
@@ -9,11 +13,15 @@ use crate::tests::simulation::turns::in_turns;
 use crate::tests::simulation::world::{SERVICE, Server, World};
 use crate::{Orchestrator, ServiceUpdate};
 
+/// The time between two passes over the instances, and between two heartbeats: the longest that is
+/// not taken for a jump of the clock, less some.
+const STEP: Duration = Duration::from_secs(25);
+
 impl World {
     /// One event, as the dice fall.
     pub(super) async fn happens(&mut self, dice: &mut Dice) {
         let place = dice.below(self.hosts.len());
-        let event = dice.below(40);
+        let event = dice.below(46);
         self.history.push(format!("{event} on host {place}"));
         match event {
             0..=9 => {
@@ -31,12 +39,8 @@ impl World {
                     host.report(assignments, &self.cluster, dice).await;
                 }
             }
-            24..=27 => self
-                .clock
-                .advance(Duration::from_secs(1 + dice.below(20) as u64)),
-            28 => self
-                .clock
-                .advance(Duration::from_secs(60 + dice.below(300) as u64)),
+            24..=27 => self.wait(1 + dice.below(20)).await,
+            28 => self.wait(60 + dice.below(300)).await,
             29 => self.hosts[place].crash(dice),
             30 => self.hosts[place].power_off(),
             31 | 32 => self.hosts[place].is_on = true,
@@ -50,39 +54,92 @@ impl World {
                 self.set_draining(server, place, draining).await;
             }
             38 => self.stop_any(dice).await,
-            _ => {
+            39 => {
                 let server = dice.below(self.servers.len());
-                self.servers[server] = Server::start(&self.db, &self.clock, &self.ids);
+                let clock = self.servers[server].clock.clone();
+                self.servers[server] = Server::start(&self.db, &clock, &self.ids);
                 let connected = self.hosts.iter_mut().filter(|host| host.server == server);
-                connected.for_each(|host| host.session = None);
+                connected.for_each(|host| drop(host.end_session()));
             }
+            40 => self.jump(dice),
+            41..=43 => {
+                let host = &mut self.hosts[place];
+                let assignments = &self.servers[host.server].orchestrator.assignments;
+                host.send(assignments).await;
+            }
+            44 => self.hosts[place].is_hung = !self.hosts[place].is_hung,
+            _ => {
+                // The connection breaks. The server may not find that out.
+                let host = &mut self.hosts[place];
+                let assignments = &self.servers[host.server].orchestrator.assignments;
+                if let Some(session) = host.end_session()
+                    && dice.one_in(2)
+                {
+                    assignments.disconnect(session).await.expect("ended");
+                }
+            }
+        }
+    }
+
+    /// Time passes: agents give signs of life, and servers look for those that do not.
+    async fn wait(&mut self, seconds: usize) {
+        let mut left = Duration::from_secs(seconds as u64);
+        while !left.is_zero() {
+            let step = left.min(STEP);
+            left -= step;
+            self.elapsed += step;
+            for server in &self.servers {
+                server.clock.advance(step);
+            }
+            for host in &mut self.hosts {
+                host.beat(&self.servers[host.server].clock, self.elapsed);
+            }
+            for server in &mut self.servers {
+                let now = server.clock.now();
+                server.instances.pass(now).await.expect("a pass");
+            }
+        }
+    }
+
+    /// All clocks are set, forwards or backwards, or the control plane was suspended.
+    fn jump(&mut self, dice: &mut Dice) {
+        let longest = [2 * 60, 60 * 60, 26 * 60 * 60][dice.below(3)];
+        let seconds = 60 + dice.below(longest);
+        let by = i64::try_from(seconds * 1_000).expect("no overflow");
+        let by = if dice.one_in(2) { by } else { -by };
+        self.history.push(format!("the clock jumps by {by} ms"));
+        for server in &self.servers {
+            let Clock::Manual(ms) = &server.clock else {
+                unreachable!("the clocks are set by hand");
+            };
+            ms.fetch_add(by, Ordering::SeqCst);
         }
     }
 
     /// The reconcilers of a server run, or those of all servers at the same time where there is no
     /// server of this number.
     async fn reconcile(&mut self, server: usize, dice: &mut Dice) {
-        let now = self.now();
         let before = self.unfinished().await;
         match (&mut self.servers[..], server) {
-            ([one], _) => one.pass(now).await,
+            ([one], _) => one.pass().await,
             ([first, second], 2) => {
-                let (first, second) = (first.pass(now), second.pass(now));
+                let (first, second) = (first.pass(), second.pass());
                 in_turns(Box::pin(first), Box::pin(second), dice).await;
             }
-            (servers, _) => servers[server].pass(now).await,
+            (servers, _) => servers[server].pass().await,
         }
         self.check_bound(before).await;
     }
 
     async fn sync(&mut self, place: usize, failing: bool, dice: &mut Dice) {
-        let now = self.now();
         let host = &mut self.hosts[place];
-        if host.session.is_none() {
+        if !host.has_session() {
             host.server = dice.below(self.servers.len());
         }
-        let assignments = &self.servers[host.server].orchestrator.assignments;
-        host.sync(assignments, failing, dice, now).await;
+        let server = &self.servers[host.server];
+        let assignments = &server.orchestrator.assignments;
+        host.beat(&server.clock, self.elapsed);
+        host.sync(assignments, failing, dice, self.elapsed).await;
     }
 
     /// The control plane as a user reaches it: any of the servers.
@@ -153,13 +210,18 @@ impl World {
         updated.expect("a service");
     }
 
-    /// Nothing goes wrong any more. The service must come to what is wanted.
-    pub(super) async fn calm(&mut self) {
+    /// Nothing goes wrong any more. The service must come to what is wanted, without the last host
+    /// if that does not come back.
+    pub(super) async fn calm(&mut self, last_is_gone: bool) {
         let mut dice = Dice::new(0);
         for place in 0..self.hosts.len() {
             self.hosts[place].is_on = true;
             self.hosts[place].is_cut = false;
+            self.hosts[place].is_hung = false;
             self.set_draining(0, place, false).await;
+        }
+        if last_is_gone && let Some(last) = self.hosts.last_mut() {
+            last.power_off();
         }
         for _ in 0..200 {
             self.repair().await;
@@ -171,7 +233,7 @@ impl World {
                 host.report_all(assignments, &self.cluster).await;
             }
             self.check().await;
-            self.clock.advance(Duration::from_secs(10));
+            self.wait(10).await;
             if self.is_as_wanted().await {
                 return;
             }

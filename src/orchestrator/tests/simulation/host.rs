@@ -1,13 +1,17 @@
 //! A host with its agent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::agent_sessions::AgentSession;
 use crate::assignments::Assignments;
 use crate::model::{Cluster, DesiredStatus, InstanceId, TaskId};
 use crate::tests::simulation::dice::Dice;
 use crate::{ReportedStatus, Reporter, TaskReport};
-use wharfinger_base::Timestamp;
+use wharfinger_base::Clock;
+
+/// What the control plane told an agent: all tasks of its instance.
+type Message = BTreeMap<TaskId, DesiredStatus>;
 
 pub(super) struct Host {
     pub(super) id: InstanceId,
@@ -15,9 +19,15 @@ pub(super) struct Host {
     pub(super) is_on: bool,
     /// Its network is cut: nothing is heard, containers go on.
     pub(super) is_cut: bool,
+    /// The agent has fallen silent with its connection open: it neither reads nor reports.
+    pub(super) is_hung: bool,
     /// The server that the agent is or was connected to.
     pub(super) server: usize,
-    pub(super) session: Option<AgentSession>,
+    session: Option<AgentSession>,
+    /// When the control plane heard of the agent last, in the time that has passed.
+    pub(super) heard_at: Duration,
+    /// Messages on the connection that the agent has not read. They are lost with it.
+    unread: VecDeque<Message>,
     /// What runs.
     pub(super) containers: BTreeSet<TaskId>,
     /// Tasks that the agent has ever begun; on its disk.
@@ -32,8 +42,11 @@ impl Host {
             id,
             is_on: true,
             is_cut: false,
+            is_hung: false,
             server: 0,
             session: None,
+            heard_at: Duration::ZERO,
+            unread: VecDeque::new(),
             containers: BTreeSet::new(),
             begun: BTreeSet::new(),
             outbox: Vec::new(),
@@ -43,11 +56,37 @@ impl Host {
     pub(super) fn power_off(&mut self) {
         self.is_on = false;
         self.containers.clear();
-        self.session = None;
+        self.end_session();
     }
 
-    pub(super) fn is_heard(&self) -> bool {
-        self.is_on && !self.is_cut
+    pub(super) const fn has_session(&self) -> bool {
+        self.session.is_some()
+    }
+
+    pub(super) fn end_session(&mut self) -> Option<AgentSession> {
+        self.unread.clear();
+        self.session.take()
+    }
+
+    const fn is_heard(&self) -> bool {
+        self.is_on && !self.is_cut && !self.is_hung
+    }
+
+    /// The agent gives a sign of life, if it is connected.
+    pub(super) fn beat(&mut self, clock: &Clock, elapsed: Duration) {
+        if let (true, Some(session)) = (self.is_heard(), &self.session) {
+            session.note_seen(clock.now());
+            self.heard_at = elapsed;
+        }
+    }
+
+    /// The control plane tells the agent what to run. The agent does not read it yet.
+    pub(super) async fn send(&mut self, assignments: &Assignments) {
+        if self.session.is_some() {
+            let assigned = assignments.manifest(&self.id).await.expect("a manifest");
+            let message = assigned.into_iter().map(|one| (one.id, one.desired));
+            self.unread.push_back(message.collect());
+        }
     }
 
     /// The agent connects if need be, reads what it should run, and starts and stops containers.
@@ -56,23 +95,37 @@ impl Host {
         assignments: &Assignments,
         failing: bool,
         dice: &mut Dice,
-        now: Timestamp,
+        elapsed: Duration,
     ) {
         if !self.is_heard() {
             return;
         }
         if self.session.as_ref().is_none_or(AgentSession::is_replaced) {
+            self.end_session();
             self.session = assignments.connect(&self.id).await.expect("connects");
+            self.heard_at = elapsed;
         }
-        if let Some(session) = &self.session {
-            session.note_seen(now);
+        if self.unread.is_empty() || !failing || !dice.one_in(3) {
+            self.send(assignments).await;
         }
-        let assigned = assignments.manifest(&self.id).await.expect("a manifest");
-        let assigned: BTreeMap<_, _> = assigned
-            .into_iter()
-            .map(|one| (one.id, one.desired))
-            .collect();
-        for (id, desired) in &assigned {
+        // One after the other, however late. The agent may fall silent in between.
+        while let Some(message) = self.unread.pop_front() {
+            self.obey(assignments, &message, failing, dice).await;
+            if failing && dice.one_in(8) {
+                break;
+            }
+        }
+    }
+
+    /// The agent carries out a message.
+    async fn obey(
+        &mut self,
+        assignments: &Assignments,
+        assigned: &Message,
+        failing: bool,
+        dice: &mut Dice,
+    ) {
+        for (id, desired) in assigned {
             let runs = self.containers.contains(id);
             match desired {
                 DesiredStatus::Running if runs => {}
@@ -91,8 +144,13 @@ impl Host {
                 }
             }
         }
-        // The control plane gave these tasks up.
-        self.containers.retain(|id| assigned.contains_key(id));
+        // The control plane may have given tasks up that it does not name. The agent lets that
+        // be confirmed before it stops them: the message may be old.
+        if self.containers.iter().any(|id| !assigned.contains_key(id)) {
+            let known = assignments.manifest(&self.id).await.expect("a manifest");
+            let known: BTreeSet<_> = known.into_iter().map(|one| one.id).collect();
+            self.containers.retain(|id| known.contains(id));
+        }
     }
 
     /// A container ends by itself.

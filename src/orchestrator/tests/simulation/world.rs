@@ -1,6 +1,7 @@
 //! The simulated world: an index, a control plane on it, hosts and a user.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use wharfinger_base::{Clock, Ids, Timestamp};
 use wharfinger_db::Db;
@@ -17,7 +18,9 @@ use crate::tests::simulation::host::Host;
 use crate::{InstanceReconciler, NewService, Orchestrator, ServiceReconciler, WaitingTasks, store};
 
 pub(super) const SERVICE: &str = "web";
-const START: Timestamp = Timestamp::from_ms(1_000_000_000);
+const START: Timestamp = Timestamp::from_ms(1_700_000_000_000);
+/// The clocks of servers differ by less than this.
+const MAX_SKEW_MS: usize = 2_000;
 const HOSTS: usize = 5;
 /// CPU units of a host, and of a task.
 pub(super) const HOST_CPU: i64 = 1_000;
@@ -25,6 +28,7 @@ pub(super) const TASK_CPU: i64 = 200;
 
 /// A server of the control plane. It may restart.
 pub(super) struct Server {
+    pub(super) clock: Clock,
     pub(super) orchestrator: Orchestrator,
     services: ServiceReconciler,
     pub(super) waiting: WaitingTasks,
@@ -35,6 +39,7 @@ impl Server {
     pub(super) fn start(db: &Db, clock: &Clock, ids: &Ids) -> Self {
         let orchestrator = Orchestrator::new(db, clock, ids);
         Self {
+            clock: clock.clone(),
             services: orchestrator.service_reconciler(),
             waiting: orchestrator.waiting_tasks(),
             instances: InstanceReconciler::new(orchestrator.assignments.clone()),
@@ -43,7 +48,8 @@ impl Server {
     }
 
     /// One pass of each reconciler.
-    pub(super) async fn pass(&mut self, now: Timestamp) {
+    pub(super) async fn pass(&mut self) {
+        let now = self.clock.now();
         self.instances.pass(now).await.expect("a pass");
         self.waiting.pass(now).await.expect("a pass");
         self.services.pass(now).await.expect("a pass");
@@ -60,7 +66,8 @@ pub(super) struct Seen {
 
 pub(super) struct World {
     pub(super) db: Db,
-    pub(super) clock: Clock,
+    /// The time that has passed, whatever the clocks say.
+    pub(super) elapsed: Duration,
     pub(super) ids: Ids,
     pub(super) servers: Vec<Server>,
     pub(super) cluster: Cluster,
@@ -71,6 +78,14 @@ pub(super) struct World {
     pub(super) stopped: BTreeSet<TaskId>,
     pub(super) is_daemon: bool,
     pub(super) history: Vec<String>,
+}
+
+/// What came of a history.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) tasks: BTreeSet<TaskId>,
+    pub(super) history: Vec<String>,
+    pub(super) elapsed: Duration,
 }
 
 fn home() -> AccountRegion {
@@ -131,10 +146,13 @@ fn instance(cluster: &Cluster, number: usize) -> ContainerInstance {
 impl World {
     pub(super) async fn new(seed: u64, dice: &mut Dice) -> Self {
         let db = Db::memory(crate::MIGRATIONS).expect("an index");
-        let (clock, ids) = (Clock::manual(START), Ids::seeded(seed));
+        let ids = Ids::seeded(seed);
         let count = 1 + dice.below(2);
         let servers: Vec<_> = (0..count)
-            .map(|_| Server::start(&db, &clock, &ids))
+            .map(|_| {
+                let skew = Duration::from_millis(dice.below(MAX_SKEW_MS) as u64);
+                Server::start(&db, &Clock::manual(START.plus(skew)), &ids)
+            })
             .collect();
         let orchestrator = &servers[0].orchestrator;
         let name = ClusterName {
@@ -173,7 +191,7 @@ impl World {
         made.expect("a service");
         Self {
             db,
-            clock,
+            elapsed: Duration::ZERO,
             ids,
             servers,
             cluster,
@@ -184,10 +202,6 @@ impl World {
             is_daemon,
             history: Vec::new(),
         }
-    }
-
-    pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
     }
 
     pub(super) async fn describe(&self) -> crate::ServiceDescription {
