@@ -7,7 +7,7 @@ export WHARFINGER_TOOLS ?= $(CURDIR)/build/tools
 PYTHON := $(WHARFINGER_TOOLS)/venv/bin/python
 CARGO  := cargo
 
-.PHONY: run build tools check lint test test-rust test-clients conformance crash fuzz bench bench-remote bench-containers clean
+.PHONY: run build tools check lint test test-rust simulate test-clients conformance crash fuzz bench bench-remote bench-containers clean
 
 run:                 ## start the server with the default configuration
 	$(CARGO) run --release -- serve
@@ -32,6 +32,9 @@ test: test-rust test-clients   ## run all tests but conformance, crash and fuzz
 
 test-rust: tools     ## run unit and integration tests, with PostgreSQL and MinIO beside them
 	$(PYTHON) tests/with_stores.py $(CARGO) test --workspace --locked
+
+simulate:            ## simulate services on hosts that fail, SEEDS=2000 histories of them; one alone by SEED=N
+	SEEDS=$(or $(SEEDS),2000) $(CARGO) test --workspace --locked --lib -- simulation
 
 test-clients: tools build  ## docker, podman, skopeo, buildah, ctr, crane, oras, regctl, cosign, helm, both AWS CLIs, boto3
 	$(PYTHON) -m pytest tests/clients $(PYTEST)
