@@ -1,6 +1,7 @@
 //! What each instance should run, and what its agent reports of that.
 
 mod credentials_ids;
+mod image_digests;
 mod reports;
 
 use std::sync::Arc;

@@ -44,7 +44,7 @@ pub use reconcile::{
 pub use registration::Registration;
 pub use service_wake::ServiceWake;
 pub use services::{
-    DeploymentCounts, NewService, RevisionCounts, RevisionDescription,
+    ContainerImage, DeploymentCounts, NewService, RevisionCounts, RevisionDescription,
     ServiceDeploymentDescription, ServiceDescription, ServiceSettings, ServiceUpdate, Services,
     StopType,
 };

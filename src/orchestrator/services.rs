@@ -6,11 +6,14 @@ mod describe;
 pub(crate) mod history;
 pub(crate) mod rules;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use change::{NewService, ServiceUpdate};
 pub use describe::{DeploymentCounts, ServiceDescription};
-pub use history::{RevisionCounts, RevisionDescription, ServiceDeploymentDescription, StopType};
+pub use history::{
+    ContainerImage, RevisionCounts, RevisionDescription, ServiceDeploymentDescription, StopType,
+};
 use wharfinger_base::{Clock, Ids, Page, Timestamp};
 use wharfinger_db::{self as db, Db, Tx};
 
@@ -286,6 +289,7 @@ impl Services {
                     self.ids.text(b"123456789", 1),
                     self.ids.text(DIGITS, 18)
                 ),
+                image_digests: BTreeMap::new(),
                 source_revision_ids,
                 desired_count: service.desired_count,
                 failed_tasks: 0,

@@ -7,6 +7,7 @@ mod agent_roles;
 mod attributes;
 mod capacity_providers;
 mod clusters;
+mod image_digests;
 mod instances;
 mod placement;
 mod rollouts;

@@ -1,5 +1,7 @@
 //! `RunTask`, `StartTask`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_orchestrator::identifiers::{capacity_provider_name, instance_id};
@@ -184,6 +186,7 @@ impl Common {
             constraints: Vec::new(),
             strategy: Vec::new(),
             platform_version: None,
+            image_digests: BTreeMap::new(),
             token: None,
             guard: None,
             tags: self.all_tags(cluster, &definition),

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
-use wharfinger_orchestrator::RevisionDescription;
 use wharfinger_orchestrator::model::{
     CapacityProviderStrategyItem, LaunchType, LoadBalancer, NetworkConfiguration, ServiceRegistry,
 };
+use wharfinger_orchestrator::{ContainerImage, RevisionDescription};
 
 use crate::resource::{EcsResourceId, home};
 use crate::service_parts::{Part, REVISION};
@@ -36,8 +36,27 @@ struct RevisionView {
     load_balancers: Vec<LoadBalancer>,
     service_registries: Vec<ServiceRegistry>,
     network_configuration: Option<NetworkConfiguration>,
+    container_images: Vec<ImageView>,
     guard_duty_enabled: bool,
     created_at: EpochSeconds,
+    resolved_configuration: ResolvedConfiguration,
+}
+
+/// `ContainerImage` of the service model.
+#[skip_serializing_none]
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ImageView {
+    container_name: String,
+    image: String,
+    image_digest: Option<String>,
+}
+
+/// `ResolvedConfiguration` of the service model: there are no load balancers yet.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResolvedConfiguration {
+    load_balancers: [LoadBalancer; 0],
 }
 
 #[derive(Debug, Serialize)]
@@ -63,8 +82,20 @@ impl RevisionView {
             load_balancers: target.load_balancers.clone(),
             service_registries: target.service_registries.clone(),
             network_configuration: target.network_configuration.clone(),
+            container_images: described.images.iter().map(ImageView::of).collect(),
             guard_duty_enabled: false,
             created_at: described.deployment.created_at.into(),
+            resolved_configuration: ResolvedConfiguration { load_balancers: [] },
+        }
+    }
+}
+
+impl ImageView {
+    fn of(image: &ContainerImage) -> Self {
+        Self {
+            container_name: image.container_name.clone(),
+            image: image.image.clone(),
+            image_digest: image.image_digest.clone(),
         }
     }
 }

@@ -7,7 +7,7 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Tx};
 use wharfinger_iam::Caller;
 
-use crate::assignments::{Assignments, definition_of};
+use crate::assignments::{Assignments, definition_of, image_digests};
 use crate::error::{Error, Result};
 use crate::model::{Cluster, HealthStatus, InstanceId, Task, TaskId, TaskStatus, TaskStopCode};
 use crate::state_change::{self, TaskReport};
@@ -100,7 +100,15 @@ impl Assignments {
         report: TaskReport,
     ) -> Result<()> {
         let now = self.clock.now();
-        let change = move |_: &mut Tx<'_>, task: &Task| Ok(state_change::apply(task, &report, now));
+        let (home, definitions) = (cluster.name.home.clone(), Arc::clone(&self.definitions));
+        let change = move |tx: &mut Tx<'_>, task: &Task| {
+            let changed = state_change::apply(task, &report, now);
+            if let Some(changed) = &changed {
+                let definition = |tx: &mut Tx<'_>| definition_of(tx, &definitions, &home, task);
+                image_digests::keep(tx, changed, definition)?;
+            }
+            Ok(changed)
+        };
         self.change(cluster, id, reporter, change).await
     }
 

@@ -272,6 +272,19 @@ impl ContainerDefinition {
         let logs = self.log_configuration.iter();
         logs.flat_map(|logs| logs.secret_options.iter().flatten())
     }
+
+    /// Whether all tasks of a service revision run the image that the first one got: not where the
+    /// definition says otherwise or names the digest itself.
+    pub fn is_resolved_once(&self) -> bool {
+        self.version_consistency != Some(VersionConsistency::Disabled)
+            && self.pinned_digest().is_none()
+    }
+
+    /// The digest that the image is named by.
+    pub fn pinned_digest(&self) -> Option<&str> {
+        let (_, digest) = self.image.as_deref()?.split_once('@')?;
+        Some(digest)
+    }
 }
 
 wire_enum! {

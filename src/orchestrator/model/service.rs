@@ -1,5 +1,7 @@
 //! Services, their deployments, revisions and events.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use wharfinger_base::Timestamp;
 
@@ -115,6 +117,9 @@ pub struct DeploymentDetails {
     pub service_deployment_id: String,
     /// The 19 digits in the ARN of the service revision.
     pub revision_id: String,
+    /// The digests of the revision's images by container, as its first task resolved their tags.
+    #[serde(default)]
+    pub image_digests: BTreeMap<String, String>,
     /// The revisions that it replaces.
     pub source_revision_ids: Vec<String>,
     pub desired_count: i64,

@@ -7,7 +7,7 @@ use wharfinger_ecs_protocol as protocol;
 
 use crate::model::{
     ContainerCondition, ContainerDefinition, ContainerOverride, EnvironmentFile, LogDriver,
-    SecretReference, VersionConsistency,
+    SecretReference,
 };
 use crate::payload::docker_config::docker_config;
 use crate::payload::registry::authentication;
@@ -80,9 +80,9 @@ pub(super) fn container(
 /// The digest that the image had at the first task of the revision, unless each task resolves its
 /// tag anew.
 fn digest(parts: &TaskParts<'_>, definition: &ContainerDefinition, name: &str) -> Option<String> {
-    let anew = definition.version_consistency == Some(VersionConsistency::Disabled);
     let digests = &parts.task.details.image_digests;
-    digests.get(name).filter(|_| !anew).cloned()
+    let kept = definition.is_resolved_once();
+    digests.get(name).filter(|_| kept).cloned()
 }
 
 /// The variables of the definition, with those of the overrides added or in their place.

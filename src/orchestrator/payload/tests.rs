@@ -357,6 +357,7 @@ fn digests_are_kept_unless_tags_are_resolved_anew() {
     let digest = |members: Value| container(members, json!({})).image_digest;
     assert_eq!(digest(json!({})).as_deref(), Some("sha256:00"));
     assert_eq!(digest(json!({ "versionConsistency": "disabled" })), None);
+    assert_eq!(digest(json!({ "image": "web@sha256:11" })), None);
 }
 
 #[test]

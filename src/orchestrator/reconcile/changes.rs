@@ -266,6 +266,9 @@ impl Writing<'_> {
                 .replace_deployments(tx, &self.service, &target, |new| {
                     new.details.undoes = Some(failed.id.clone());
                     new.details.revision_id.clone_from(&to.details.revision_id);
+                    new.details
+                        .image_digests
+                        .clone_from(&to.details.image_digests);
                     new.details.rollout_state_reason = format!(
                         "ECS deployment circuit breaker: rolling back to deploymentId {}.",
                         to.id.0

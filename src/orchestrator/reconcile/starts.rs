@@ -161,6 +161,7 @@ fn request(
         network_configuration: target.network_configuration.clone(),
         enable_execute_command: details.enable_execute_command,
         tags: tags(rows),
+        image_digests: primary.details.image_digests.clone(),
         token: None,
         guard: Some(ServiceGuard {
             service: service.id.clone(),

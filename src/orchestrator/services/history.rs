@@ -7,7 +7,7 @@ use crate::deployment::Threshold;
 use crate::error::{Error, Result};
 use crate::model::{
     AccountRegion, Cluster, Deployment, DeploymentId, DeploymentStatus, Service,
-    ServiceDeploymentStatus, ServiceId, TaskStatus,
+    ServiceDeploymentStatus, ServiceId, TaskDefinition, TaskStatus,
 };
 use crate::services::{Services, changed};
 use crate::store::{deployments, service_tasks, services as store, task_definitions};
@@ -45,6 +45,17 @@ pub struct RevisionDescription {
     pub service: Service,
     /// The deployment that brought it.
     pub deployment: Deployment,
+    /// Those of its task definition, while that exists.
+    pub images: Vec<ContainerImage>,
+}
+
+/// The image of a container of a service revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerImage {
+    pub container_name: String,
+    pub image: String,
+    /// What the definition names, or what the first task of the revision resolved the tag to.
+    pub image_digest: Option<String>,
 }
 
 impl Services {
@@ -113,15 +124,23 @@ impl Services {
         name: &str,
         revision_id: &str,
     ) -> Result<Option<RevisionDescription>> {
-        let (cluster, name) = (cluster.id.clone(), name.to_owned());
-        let revision_id = revision_id.to_owned();
+        let (cluster, home) = (cluster.id.clone(), cluster.name.home.clone());
+        let (name, revision_id) = (name.to_owned(), revision_id.to_owned());
         let read = move |tx: &mut Tx<'_>| {
             let Some(service) = store::by_name(tx, &cluster, &name)? else {
                 return Ok(None);
             };
             let deployment = deployments::by_revision(tx, &service.id, &revision_id)?;
-            Ok(deployment.map(|deployment| RevisionDescription {
+            let Some(deployment) = deployment else {
+                return Ok(None);
+            };
+            let definition = match &deployment.details.target.task_definition {
+                Some(name) => task_definitions::by_name(tx, &home, name)?,
+                None => None,
+            };
+            Ok(Some(RevisionDescription {
                 service,
+                images: definition.map_or_else(Vec::new, |one| images(&one, &deployment)),
                 deployment,
             }))
         };
@@ -215,6 +234,21 @@ pub(crate) fn last_completed(tx: &mut Tx<'_>, service: &ServiceId) -> Result<Opt
             return Ok(completed);
         }
     }
+}
+
+fn images(definition: &TaskDefinition, deployment: &Deployment) -> Vec<ContainerImage> {
+    let digests = &deployment.details.image_digests;
+    let containers = definition.document.container_definitions.iter();
+    let images = containers.map(|container| {
+        let container_name = container.name.clone().unwrap_or_default();
+        let pinned = container.pinned_digest().map(str::to_owned);
+        ContainerImage {
+            image: container.image.clone().unwrap_or_default(),
+            image_digest: pinned.or_else(|| digests.get(&container_name).cloned()),
+            container_name,
+        }
+    });
+    images.collect()
 }
 
 fn describe(

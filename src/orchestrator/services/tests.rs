@@ -30,8 +30,10 @@ pub(crate) fn home() -> AccountRegion {
 }
 
 fn definition(revision: i64) -> TaskDefinition {
-    let document = r#"{"containerDefinitions": [{"name": "app", "memory": 64}],
-                       "compatibilities": ["EC2"]}"#;
+    let document = r#"{"compatibilities": ["EC2"], "containerDefinitions": [
+        {"name": "app", "image": "app:latest", "memory": 64},
+        {"name": "log", "image": "log:latest", "memory": 64, "versionConsistency": "disabled"},
+        {"name": "fixed", "image": "fixed@sha256:00", "memory": 64}]}"#;
     let document: TaskDefinitionDocument = serde_json::from_str(document).expect("a document");
     TaskDefinition {
         home: home(),

@@ -165,6 +165,7 @@ mod tests {
                 target: target(),
                 service_deployment_id: format!("sd-{id}"),
                 revision_id: format!("r-{id}"),
+                image_digests: [("web".to_owned(), "sha256:00".to_owned())].into(),
                 source_revision_ids: Vec::new(),
                 desired_count: 1,
                 failed_tasks: 0,

@@ -58,6 +58,7 @@ pub(super) fn new_task(
         tags: request.tags.clone(),
         placement_constraints: request.constraints.clone(),
         placement_strategy: request.strategy.clone(),
+        image_digests: request.image_digests.clone(),
         ..TaskDetails::default()
     };
     Task {

@@ -1,5 +1,7 @@
 //! Requests for tasks.
 
+use std::collections::BTreeMap;
+
 use crate::model::{
     Cluster, ClusterId, DeploymentId, InstanceId, NetworkConfiguration, PlacementConstraint,
     PlacementStrategy, ServiceId, Tag, Task, TaskDefinition, TaskOverride,
@@ -62,6 +64,8 @@ pub struct StartTasks {
     pub network_configuration: Option<NetworkConfiguration>,
     pub enable_execute_command: bool,
     pub tags: Vec<Tag>,
+    /// By container, what the tags of their images were resolved to.
+    pub image_digests: BTreeMap<String, String>,
     pub token: Option<ClientToken>,
     /// For tasks of services. Where the service has changed, no task is started.
     pub guard: Option<ServiceGuard>,

@@ -2,7 +2,7 @@
 
 mod guards;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wharfinger_aws::Region;
 use wharfinger_base::{Clock, Ids, Timestamp};
@@ -113,6 +113,7 @@ impl World {
             network_configuration: None,
             enable_execute_command: false,
             tags: Vec::new(),
+            image_digests: BTreeMap::new(),
             token: None,
             guard: None,
         }

@@ -2,6 +2,7 @@
 
 mod table;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -132,6 +133,7 @@ async fn request(app: &App, question: &Question) -> anyhow::Result<StartTasks> {
         service: None,
         deployment: None,
         guard: None,
+        image_digests: BTreeMap::new(),
         started_by: None,
         overrides: TaskOverride::default(),
         constraints,
