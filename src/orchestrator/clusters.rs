@@ -10,6 +10,7 @@ use crate::model::{
     AccountRegion, CapacityProviderStatus, CapacityProviderStrategyItem, Cluster, ClusterDetails,
     ClusterId, ClusterName, ClusterStatus, LaunchType, ServiceStatus, TaskStatus, new_hex_id,
 };
+use crate::quotas;
 use crate::store::{capacity_providers, clusters as store, counts};
 
 /// Operations on clusters.
@@ -65,7 +66,7 @@ impl Clusters {
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for a request that differs from the cluster of this name, or
-    /// with capacity providers that break a rule or do not exist.
+    /// with capacity providers that break a rule or do not exist; [`Error::LimitExceeded`].
     pub async fn create(&self, name: &ClusterName, details: ClusterDetails) -> Result<Cluster> {
         check_capacity(
             &details.capacity_providers,
@@ -85,6 +86,7 @@ impl Clusters {
                 }
                 store::delete(tx, &old.id)?;
             }
+            quotas::check_clusters(tx, &new.name.home)?;
             require_providers(tx, &new.name.home, &new.details.capacity_providers)?;
             store::insert(tx, &new)?;
             Ok(new.clone())

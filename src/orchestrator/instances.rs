@@ -15,6 +15,7 @@ use crate::model::{
 };
 use crate::nodes::Nodes;
 use crate::placement::Expression;
+use crate::quotas;
 use crate::registration::{self, Registration};
 use crate::service_wake::ServiceWake;
 use crate::store::client_tokens::{self, TokenKey, TokenUse};
@@ -85,7 +86,7 @@ impl Instances {
     /// [`Error::ClusterInactive`], [`Error::InvalidParameter`] for a request that breaks a rule,
     /// [`Error::Client`] where `known` is not in the cluster, or no longer registered;
     /// [`Error::OtherRegistrant`] for an instance that another principal registered, unless it is
-    /// the one that the request administers.
+    /// the one that the request administers; [`Error::LimitExceeded`].
     pub async fn register(
         &self,
         cluster: &Cluster,
@@ -139,6 +140,7 @@ impl Instances {
                     reserved: Reservation::default(),
                     details,
                 };
+                quotas::check_instances(tx, &cluster.id)?;
                 store::insert(tx, &new)?;
                 new
             };

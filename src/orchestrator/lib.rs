@@ -15,6 +15,7 @@ pub mod model;
 mod nodes;
 pub mod payload;
 pub mod placement;
+mod quotas;
 mod reconcile;
 mod registration;
 mod service_wake;

@@ -23,6 +23,7 @@ use crate::model::{
     DeploymentStatus, Service, ServiceDeploymentRollbackMonitorsStatus, ServiceDeploymentStatus,
     ServiceId, ServiceStatus, ServiceTarget, TaskDefinition, new_hex_id,
 };
+use crate::quotas;
 use crate::service_wake::ServiceWake;
 use crate::store::client_tokens::{self, TokenUse};
 use crate::store::{clusters, deployments, services as store, task_definitions};
@@ -80,7 +81,7 @@ impl Services {
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for a configuration that is not legal, a name in use, or a
-    /// client token of another request.
+    /// client token of another request; [`Error::LimitExceeded`].
     pub async fn create(
         &self,
         cluster: &Cluster,
@@ -112,6 +113,7 @@ impl Services {
                     ServiceStatus::Inactive => {}
                 }
             }
+            quotas::check_services(tx, &cluster.id)?;
             note_token(tx, &service, token.as_ref(), now)?;
             store::insert(tx, &service)?;
             deployments::insert(tx, &deployment)?;

@@ -9,6 +9,7 @@ pub(crate) mod counts;
 pub(crate) mod deployments;
 pub(crate) mod instances;
 pub(crate) mod nodes;
+pub(crate) mod quotas;
 pub(crate) mod reset;
 pub(crate) mod service_events;
 pub(crate) mod service_tasks;

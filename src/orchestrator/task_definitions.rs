@@ -8,6 +8,7 @@ use crate::model::{
     AccountRegion, FamilyRevision, Tag, TaskDefinition, TaskDefinitionDocument,
     TaskDefinitionStatus,
 };
+use crate::quotas;
 use crate::store::task_definitions::{self as store, ListPosition};
 use crate::tags;
 use crate::task_definition::{self, InvalidTaskDefinition, TaskDefinitionName, validate};
@@ -70,7 +71,8 @@ impl TaskDefinitions {
     /// Registers a new revision of a family. `registered_by` is the ARN of the caller.
     ///
     /// # Errors
-    /// [`Error::Client`] for a document that is not valid, [`Error::InvalidParameter`] for tags.
+    /// [`Error::Client`] for a document that is not valid, [`Error::InvalidParameter`] for tags,
+    /// [`Error::LimitExceeded`].
     pub async fn register(
         &self,
         home: &AccountRegion,
@@ -99,6 +101,7 @@ impl TaskDefinitions {
             let mut definition = definition.clone();
             let family = &definition.name.family;
             definition.name.revision = store::next_revision(tx, &definition.home, family)?;
+            quotas::check_revision(definition.name.revision)?;
             store::insert(tx, &definition)?;
             Ok(definition)
         };
