@@ -184,7 +184,7 @@ impl Clusters {
     /// [`Error::ClusterNotFound`]; [`Error::ClusterContainsServices`],
     /// [`Error::ClusterContainsTasks`], [`Error::ClusterContainsInstances`] for what is in it.
     pub async fn delete(&self, name: &ClusterName) -> Result<Cluster> {
-        let name = name.clone();
+        let (name, now) = (name.clone(), self.clock.now());
         let work = move |tx: &mut Tx<'_>| {
             let cluster = store::by_name(tx, &name)?;
             let mut cluster = cluster.ok_or(Error::ClusterNotFound)?;
@@ -197,6 +197,9 @@ impl Clusters {
             }
             if counts.instances > 0 {
                 return Err(Error::ClusterContainsInstances);
+            }
+            if cluster.status == ClusterStatus::Active {
+                cluster.details.ended_at = Some(now);
             }
             cluster.status = ClusterStatus::Inactive;
             cluster.details.capacity_providers.clear();
@@ -258,6 +261,7 @@ fn same(old: Cluster, requested: &ClusterDetails) -> Result<Cluster> {
         default_capacity_provider_strategy,
         service_connect_defaults,
         tags,
+        ended_at: _,
     } = requested;
     let has = &old.details;
     let differs = (!settings.is_empty() && *settings != has.settings)

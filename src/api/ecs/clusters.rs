@@ -83,6 +83,7 @@ impl Operation for CreateCluster {
             )?,
             service_connect_defaults: None,
             tags,
+            ended_at: None,
         };
         let cluster = orchestrator.clusters.create(&name, details).await?;
         let counts = orchestrator.clusters.counts(&cluster.id).await?;

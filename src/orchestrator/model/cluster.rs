@@ -36,4 +36,6 @@ pub struct ClusterDetails {
     pub default_capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
     pub service_connect_defaults: Option<ClusterServiceConnectDefaults>,
     pub tags: Vec<Tag>,
+    /// When the cluster became inactive.
+    pub ended_at: Option<Timestamp>,
 }

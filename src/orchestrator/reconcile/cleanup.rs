@@ -16,7 +16,7 @@ const STOPPED_TASKS: Duration = Duration::from_hours(3);
 /// How long a client token is remembered (ECS API reference, `RunTask`: 24 hours).
 const CLIENT_TOKENS: Duration = Duration::from_hours(24);
 
-/// How long inactive services and instances are described.
+/// How long inactive clusters, services and instances are described.
 const INACTIVE: Duration = Duration::from_hours(24);
 
 /// How long the history of an active service is kept (ECS developer guide, "View service history":
@@ -50,7 +50,11 @@ impl Reconciler for Cleanup {
             .db
             .write(move |tx: &mut Tx<'_>| remove_services(tx, now))
             .await?;
-        let done = removed + services;
+        let clusters = self
+            .db
+            .write(move |tx: &mut Tx<'_>| remove_clusters(tx, now))
+            .await?;
+        let done = removed + services + clusters;
         Ok(Pass {
             seen: done,
             done,
@@ -71,6 +75,26 @@ fn remove_some(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
     let tokens = store::client_tokens::delete_before(tx, now.minus(CLIENT_TOKENS), BATCH)?;
     let instances = store::instances::delete_inactive(tx, now.minus(INACTIVE), BATCH)?;
     Ok(stopped.len() + count(tokens) + count(instances))
+}
+
+/// Removes clusters that ended long ago. What was in them has ended before, and is gone.
+fn remove_clusters(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
+    let (mut removed, mut after) = (0, String::new());
+    loop {
+        let page = store::clusters::inactive(tx, &after, BATCH)?;
+        let is_last = page.len() < BATCH;
+        for cluster in page {
+            let ended_at = cluster.details.ended_at.unwrap_or(cluster.created_at);
+            if ended_at <= now.minus(INACTIVE) {
+                store::clusters::delete(tx, &cluster.id)?;
+                removed += 1;
+            }
+            after = cluster.id.0;
+        }
+        if is_last {
+            return Ok(removed);
+        }
+    }
 }
 
 /// Removes services that ended long ago, and the old history of others.
@@ -113,11 +137,48 @@ fn remove_service(tx: &mut Tx<'_>, service: &Service, now: Timestamp) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use wharfinger_base::{Clock, Ids};
     use wharfinger_db::testing::every_engine;
 
     use super::*;
-    use crate::model::ServiceStatus;
+    use crate::clusters::Clusters;
+    use crate::model::{ClusterDetails, ClusterName, ClusterStatus, ServiceStatus};
+    use crate::services::tests::home;
     use crate::store::services::tests::service;
+
+    #[tokio::test]
+    async fn clusters_are_removed_a_day_after_their_end() {
+        for db in every_engine(crate::MIGRATIONS) {
+            let start = Timestamp::from_ms(0);
+            let clock = Clock::manual(start);
+            let clusters = Clusters::new(db.clone(), clock.clone(), Ids::default());
+            let name = |name: &str| ClusterName {
+                home: home(),
+                name: name.to_owned(),
+            };
+            for one in ["active", "early", "late"] {
+                let made = clusters.create(&name(one), ClusterDetails::default()).await;
+                made.expect("a cluster");
+            }
+            clusters.delete(&name("early")).await.expect("deleted");
+            clock.advance(Duration::from_hours(1));
+            clusters.delete(&name("late")).await.expect("deleted");
+            let mut cleanup = Cleanup::new(db);
+            let mut removed_at = async |hours: u64| {
+                let now = start.plus(Duration::from_hours(hours));
+                cleanup.pass(now).await.expect("a pass").done
+            };
+            assert_eq!(removed_at(23).await, 0);
+            // A repeated deletion does not put the end off.
+            clock.advance(Duration::from_hours(22));
+            let again = clusters.delete(&name("early")).await;
+            assert_eq!(again.expect("as it is").status, ClusterStatus::Inactive);
+            assert_eq!(removed_at(24).await, 1);
+            let left = async |one: &str| clusters.get(&name(one)).await.expect("reads").is_some();
+            assert!(left("active").await && left("late").await);
+            assert!(!left("early").await);
+        }
+    }
 
     #[tokio::test]
     async fn services_are_removed_a_day_after_their_end() {

@@ -84,6 +84,16 @@ pub(crate) fn update(tx: &mut Tx<'_>, cluster: &Cluster) -> db::Result<()> {
     Ok(())
 }
 
+/// Up to `limit` inactive clusters of all accounts with identifiers after `after`.
+pub(crate) fn inactive(tx: &mut Tx<'_>, after: &str, limit: usize) -> db::Result<Vec<Cluster>> {
+    tx.query(
+        "SELECT cluster_id, account, region, name, status, created_at, details FROM clusters
+         WHERE status = 'INACTIVE' AND cluster_id > ?1 ORDER BY cluster_id LIMIT ?2",
+        params![after, row_count(limit)],
+        read,
+    )
+}
+
 /// Deletes the row of a cluster, which frees its name.
 pub(crate) fn delete(tx: &mut Tx<'_>, id: &ClusterId) -> db::Result<()> {
     tx.execute("DELETE FROM clusters WHERE cluster_id = ?1", params![&id.0])?;
