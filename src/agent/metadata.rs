@@ -22,6 +22,7 @@ use crate::container_config::HostChoices;
 use crate::metadata::document::{container_document, task_document};
 pub(crate) use crate::metadata::serving::Serving;
 use crate::metadata::serving::serve;
+pub(crate) use crate::metadata::stats::TaskShare;
 use crate::metadata::stats::{container_stats, task_stats};
 use crate::record::TaskRecord;
 use crate::roles::TaskRoles;
@@ -40,6 +41,7 @@ pub(crate) struct Endpoints {
     pub(crate) runtime: Arc<dyn ContainerRuntime>,
     pub(crate) roles: Arc<TaskRoles>,
     pub(crate) shown: Arc<Shown>,
+    pub(crate) share: Arc<TaskShare>,
 }
 
 /// The tasks that a listener replies about, by their ARNs. Cloning shares them.
@@ -169,6 +171,9 @@ async fn stats_of_container(State(served): State<ServedTasks>, Path(id): Path<St
     let Some((endpoints, record, name)) = served.find(&id) else {
         return refusal("NotFound", "there is no such container");
     };
+    let Some(_turn) = endpoints.share.turn() else {
+        return too_many();
+    };
     match container_stats(&endpoints, &record, &name).await {
         Some(body) => axum_json(StatusCode::OK, &body),
         None => refusal("NotFound", "the container is not measured"),
@@ -176,13 +181,21 @@ async fn stats_of_container(State(served): State<ServedTasks>, Path(id): Path<St
 }
 
 async fn stats_of_task(State(served): State<ServedTasks>, Path(id): Path<String>) -> Response {
-    match served.find(&id) {
-        Some((endpoints, record, _)) => {
-            let body = task_stats(&endpoints, &record).await;
-            axum_json(StatusCode::OK, &body)
-        }
-        None => refusal("NotFound", "there is no such task"),
-    }
+    let Some((endpoints, record, _)) = served.find(&id) else {
+        return refusal("NotFound", "there is no such task");
+    };
+    let Some(_turn) = endpoints.share.turn() else {
+        return too_many();
+    };
+    let body = task_stats(&endpoints, &record).await;
+    axum_json(StatusCode::OK, &body)
+}
+
+fn too_many() -> Response {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let message = "too many requests for figures are under way";
+    let body = json!({"code": "RequestLimitExceeded", "message": message, "HTTPErrorCode": 429});
+    axum_json(status, &body)
 }
 
 fn refusal(code: &str, message: &str) -> Response {
@@ -259,6 +272,7 @@ mod tests {
                 runtime: Arc::new(Simulated::new(wharfinger_base::Clock::default())),
                 roles,
                 shown: Arc::default(),
+                share: Arc::default(),
             },
         );
         let fetch = async |id: &str| {

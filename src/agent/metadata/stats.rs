@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::metadata::Endpoints;
@@ -18,6 +18,36 @@ const AT_ONCE: usize = 16;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 static SLOTS: Semaphore = Semaphore::const_new(AT_ONCE);
+
+/// The same for the containers of one task, so that it leaves some to others. A task has ten
+/// containers at most, and all are measured in time.
+const OF_TASK_AT_ONCE: usize = 4;
+/// Requests for figures of a task at once: each holds a connection to the agent, and tasks in the
+/// network of the host share 32.
+const REQUESTS_OF_TASK: usize = 8;
+
+/// What one task may take of the agent at once.
+pub(crate) struct TaskShare {
+    requests: Semaphore,
+    measurements: Semaphore,
+}
+
+impl Default for TaskShare {
+    fn default() -> Self {
+        Self {
+            requests: Semaphore::new(REQUESTS_OF_TASK),
+            measurements: Semaphore::new(OF_TASK_AT_ONCE),
+        }
+    }
+}
+
+impl TaskShare {
+    /// The right to request figures until it is dropped; `None` where too many requests are under
+    /// way.
+    pub(super) fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.requests.try_acquire().ok()
+    }
+}
 
 /// The figures of a container; `None` where it does not run.
 pub(super) async fn container_stats(
@@ -70,7 +100,9 @@ fn figures(
 async fn samples(endpoints: &Endpoints, id: &str) -> Option<Samples> {
     let runtime = Arc::clone(&endpoints.runtime);
     let measured = async {
-        // The semaphore is never closed.
+        // The semaphores are never closed. That of the task comes first: while it waits for its own
+        // containers, it takes nothing from others.
+        let _own = endpoints.share.measurements.acquire().await.ok();
         let _slot = SLOTS.acquire().await.ok();
         runtime.stats(id).await
     };
@@ -165,6 +197,16 @@ mod tests {
         let made = document(&own, &samples(&bytes(0), &bytes(10)));
         assert_eq!(made["networks"], bytes(10));
         assert_eq!(made["network_rate_stats"]["rx_bytes_per_sec"], 5.0);
+    }
+
+    #[test]
+    fn a_task_has_so_many_requests_and_no_more() {
+        let (own, other) = (TaskShare::default(), TaskShare::default());
+        let mut turns: Vec<_> = (0..REQUESTS_OF_TASK).map(|_| own.turn()).collect();
+        assert!(turns.iter().all(Option::is_some));
+        assert!(own.turn().is_none() && other.turn().is_some());
+        turns.pop();
+        assert!(own.turn().is_some());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use wharfinger_ecs_protocol::Task;
 
 use crate::context::Context;
 use crate::logs::{Shipper, log_target};
-use crate::metadata::{Endpoints, ServedTasks, Serving};
+use crate::metadata::{Endpoints, ServedTasks, Serving, TaskShare};
 use crate::namespace;
 use crate::runtime::Inspection;
 use crate::task_run::TaskRun;
@@ -33,6 +33,8 @@ pub(super) struct Attendance {
     /// Whether the namespace of the whole task has a listener. Held while it gets one, because all
     /// of its containers request it.
     is_namespace_served: Arc<Mutex<bool>>,
+    /// The same for all endpoints of the task.
+    share: Arc<TaskShare>,
 }
 
 impl Attendance {
@@ -104,18 +106,23 @@ impl Context {
             return None;
         }
         match namespace::listen(pid).await {
-            Ok(listener) => return Some(listener),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => tracing::warn!(
-                task,
-                "credentials and metadata cannot be served to the task: run the agent as root, or \
-                 with CAP_SYS_ADMIN and CAP_NET_ADMIN"
-            ),
+            Ok(listener) => Some(listener),
             Err(error) => {
-                tracing::warn!(task, %error, "credentials and metadata are not served to the task");
+                tracing::warn!(task, "{}", why_not_served(&error));
+                None
             }
         }
-        None
     }
+}
+
+/// What the operator is told of a task without endpoints.
+fn why_not_served(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        let why = "credentials and metadata cannot be served to the task: run the agent as root, \
+                   or with CAP_SYS_ADMIN and CAP_NET_ADMIN";
+        return why.to_owned();
+    }
+    format!("credentials and metadata are not served to the task: {error}")
 }
 
 impl TaskRun {
@@ -176,6 +183,7 @@ impl TaskRun {
             runtime: Arc::clone(&self.context.runtime),
             roles: Arc::clone(&self.roles),
             shown: Arc::clone(&self.shown),
+            share: Arc::clone(&self.attendance.share),
         }
     }
 
@@ -231,6 +239,20 @@ mod tests {
         listener.set_nonblocking(true).expect("set");
         let port = listener.local_addr().expect("an address").port();
         (ServedTasks::default().serve(listener), port)
+    }
+
+    #[tokio::test]
+    async fn an_agent_without_privileges_says_what_it_lacks() {
+        // Of this thread, and of those that it starts: tests have threads of their own.
+        let mut own = rustix::thread::capabilities(None).expect("read");
+        own.effective = rustix::thread::CapabilitySet::empty();
+        rustix::thread::set_capabilities(None, own).expect("given up");
+        let pid = i32::try_from(std::process::id()).expect("a pid");
+        let error = namespace::listen(pid).await.expect_err("it may not");
+        let why = why_not_served(&error);
+        assert!(why.contains("CAP_SYS_ADMIN and CAP_NET_ADMIN"), "{why}");
+        let other = why_not_served(&io::Error::other("no such device"));
+        assert!(other.ends_with(": no such device"), "{other}");
     }
 
     #[tokio::test]
