@@ -1,6 +1,7 @@
 //! The Docker Engine as container runtime, or Podman, whose socket speaks the same API.
 
 mod convert;
+mod host;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use wharfinger_base::Timestamp;
 
 use crate::runtime::docker::convert::{inspection, runtime_error};
+use crate::runtime::docker::host::{has_socket, is_this_host};
 use crate::runtime::{
     ContainerEvent, ContainerRuntime, HostInfo, Inspection, ListedContainer, LogPiece,
     NewContainer, NewVolume, RegistryLogin, RuntimeError, Samples,
@@ -53,7 +55,8 @@ pub(crate) struct Docker {
     /// Held while a network is made: engines before version 25 make a second one of the same name,
     /// and then start no container in either.
     making_network: Arc<Mutex<()>>,
-    is_local: bool,
+    /// Whether it was reached by the path of a socket. A port of loopback may lead anywhere.
+    has_socket: bool,
 }
 
 impl Docker {
@@ -73,7 +76,7 @@ impl Docker {
         Ok(Self {
             client: docker,
             making_network: Arc::default(),
-            is_local: is_local(&host),
+            has_socket: has_socket(&host),
         })
     }
 }
@@ -95,7 +98,8 @@ impl ContainerRuntime for Docker {
                 .cgroup_driver
                 .map(|driver| driver.to_string())
                 .unwrap_or_default(),
-            is_local: self.is_local,
+            is_local: self.has_socket
+                && is_this_host(info.name.as_deref(), info.kernel_version.as_deref()).await,
         })
     }
 
@@ -423,12 +427,6 @@ impl ContainerRuntime for Docker {
     }
 }
 
-/// Whether an engine runs on this host: only the path of a socket says so. A port of loopback may
-/// lead anywhere.
-fn is_local(host: &str) -> bool {
-    host.starts_with("unix://")
-}
-
 /// Whether a container was not made because there is one of its name. Podman says so with the status
 /// 500 where both were requested at once.
 fn is_name_taken(error: &Error) -> bool {
@@ -464,15 +462,7 @@ fn split_reference(image: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEFAULT_HOST, is_local, split_reference};
-
-    #[test]
-    fn engines_with_a_socket_are_local() {
-        assert!(is_local(DEFAULT_HOST) && is_local("unix:///run/podman.sock"));
-        for host in ["tcp://127.0.0.1:2375", "http://docker:2375", "ssh://host"] {
-            assert!(!is_local(host), "{host}");
-        }
-    }
+    use super::split_reference;
 
     #[test]
     fn references_have_a_name_and_a_tag() {
