@@ -1,5 +1,8 @@
 //! The client of ACS: the websocket that brings tasks, credentials and manifests.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;

@@ -6,6 +6,7 @@ use url::Url;
 use wharfinger_base::{Clock, Ids};
 
 use crate::aws_client::AwsClient;
+use crate::image_cleanup::RecentPulls;
 use crate::imported_image::PauseImage;
 use crate::instance::{self, InstanceConfig, Shared};
 use crate::keys::{InstanceKeys, KeySource};
@@ -60,6 +61,7 @@ impl Agent {
         Ok(Self(Shared {
             runtime: Arc::new(docker),
             pause_image: PauseImage::default(),
+            recent_pulls: RecentPulls::default(),
             host,
             client: client.map_err(|error| AgentError(error.to_string()))?,
             keys: Arc::new(InstanceKeys::new(keys, clock.clone())),

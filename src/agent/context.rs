@@ -61,6 +61,7 @@ pub(crate) mod tests {
     use url::Url;
 
     use super::*;
+    use crate::image_cleanup::RecentPulls;
     use crate::keys::tests::TestKeys;
     use crate::runtime::tests::simulated::Simulated;
     use crate::trust::{ServerTrust, Tls};
@@ -81,6 +82,7 @@ pub(crate) mod tests {
             client.clone(),
             clock.clone(),
             state.clone(),
+            RecentPulls::default(),
         );
         Context {
             pause_image: PauseImage::default(),

@@ -2,7 +2,7 @@
 //! what the runtime says of their containers.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -14,7 +14,7 @@ use wharfinger_base::{Clock, Secret, Timestamp};
 use wharfinger_ecs_protocol::{Container, EcrAuthData};
 
 use crate::aws_client::{AwsClient, CallError, ECR, authority};
-use crate::image_cleanup::PulledImages;
+use crate::image_cleanup::{PulledImages, RecentPulls};
 use crate::image_reference::{EcrRegistry, PullSource, pull_source};
 use crate::keys::Keys;
 use crate::runtime::{ContainerRuntime, RegistryLogin, RuntimeError};
@@ -93,9 +93,11 @@ impl Images {
         client: AwsClient,
         clock: Clock,
         state: StateFolder,
+        recent: RecentPulls,
     ) -> Self {
+        let pulled = PulledImages::open(Arc::clone(&runtime), clock.clone(), state, recent);
         Self {
-            pulled: PulledImages::open(Arc::clone(&runtime), clock.clone(), state).await,
+            pulled: pulled.await,
             runtime,
             client,
             clock,
@@ -191,6 +193,7 @@ impl Images {
         login: Option<&RegistryLogin>,
         wanted: Option<String>,
     ) -> Result<Option<String>, RuntimeError> {
+        self.pulled.begin(&source.reference).await;
         let told = self.runtime.pull(&source.reference, login).await?;
         let Some(wanted) = wanted else {
             // Podman tells no digests while it pulls.

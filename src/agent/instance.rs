@@ -19,6 +19,7 @@ use crate::backoff::Backoff;
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::host_endpoints::HostEndpoints;
+use crate::image_cleanup::RecentPulls;
 use crate::images::Images;
 use crate::imported_image::PauseImage;
 use crate::keys::InstanceKeys;
@@ -61,6 +62,7 @@ pub struct InstanceConfig {
 pub(crate) struct Shared {
     pub(crate) runtime: Arc<dyn ContainerRuntime>,
     pub(crate) pause_image: PauseImage,
+    pub(crate) recent_pulls: RecentPulls,
     pub(crate) host: HostInfo,
     pub(crate) client: AwsClient,
     pub(crate) keys: Arc<InstanceKeys>,
@@ -229,6 +231,7 @@ async fn context(
             shared.client.clone(),
             shared.clock.clone(),
             state.clone(),
+            shared.recent_pulls.clone(),
         )
         .await,
         state,

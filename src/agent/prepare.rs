@@ -52,7 +52,19 @@ impl Context {
         };
         metadata::add_variables(&mut choices, record, &self.host_endpoints.base);
         let new = new_container(task, definition, &choices).map_err(failed)?;
-        match self.runtime.create(new).await {
+        let mut created = self.runtime.create(new.clone()).await;
+        if let Err(RuntimeError::Missing(_)) = created {
+            // Somebody has removed the image since it was pulled.
+            let mut wanted = definition.clone();
+            let digest = container.image_digest.clone();
+            wanted.image_digest = digest.or(wanted.image_digest);
+            let found = self.resolve(task, &wanted).await;
+            let found = found.map_err(|error| error.to_string())?;
+            let pulled = self.images.pull(found).await;
+            pulled.map_err(|error| error.to_string())?;
+            created = self.runtime.create(new).await;
+        }
+        match created {
             Ok(id) => Ok((id, namespace)),
             Err(error @ RuntimeError::TimedOut(_)) => Err(format!(
                 "DockerTimeoutError: Could not transition to created; {error}"

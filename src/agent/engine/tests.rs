@@ -22,7 +22,7 @@ const ARN: &str = "arn:aws:ecs:us-east-1:123456789012:task/demo/0123";
 type Reports = Arc<StdMutex<Vec<Value>>>;
 
 /// An agent without ACS.
-struct Bench {
+pub(crate) struct Bench {
     folder: tempfile::TempDir,
     runtime: Simulated,
     reports: Reports,
@@ -31,7 +31,7 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let reports = Reports::default();
         let take = async |State(reports): State<Reports>, body: String| {
             let report = serde_json::from_str(&body).expect("JSON");
@@ -53,7 +53,7 @@ impl Bench {
         }
     }
 
-    async fn engine(&self) -> Arc<Engine> {
+    pub(crate) async fn engine(&self) -> Arc<Engine> {
         let endpoint = &self.endpoint;
         let context = context(self.runtime.clone(), endpoint, self.folder.path()).await;
         let context = Context {
@@ -72,7 +72,7 @@ impl Bench {
     }
 
     /// Waits for a report that `wanted` accepts.
-    async fn report(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn report(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let look = async {
             loop {
                 let all = self.reports.lock().expect("no test panics here").clone();
@@ -132,7 +132,7 @@ impl Bench {
     }
 }
 
-fn container(name: &str, script: &str) -> Container {
+pub(crate) fn container(name: &str, script: &str) -> Container {
     let words = ["sh", "-c", script].map(ToOwned::to_owned);
     Container {
         name: name.to_owned(),
@@ -306,6 +306,17 @@ async fn the_digest_of_the_payload_is_pulled() {
 }
 
 #[tokio::test]
+async fn an_image_that_somebody_removed_is_pulled_again() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    bench.runtime.lose_image();
+    let accepted = engine.accept(task(vec![container("web", "wait")])).await;
+    accepted.expect("stored");
+    bench.status("RUNNING").await;
+    assert_eq!(bench.runtime.pulls(), ["web", "web@sha256:simulated"]);
+}
+
+#[tokio::test]
 async fn a_runtime_without_digests_runs_the_tag() {
     let bench = Bench::new().await;
     let engine = bench.engine().await;
@@ -452,4 +463,43 @@ async fn a_container_with_a_restart_policy_is_started_again() {
     bench.runtime.end(&id, 7);
     let stopped = bench.status("STOPPED").await;
     assert_eq!(by_name(&stopped, "web")["exitCode"], 7);
+}
+
+#[tokio::test]
+async fn a_container_gets_the_newest_credentials_of_its_role() {
+    let bench = Bench::new().await;
+    let engine = bench.engine().await;
+    let role = |key: &str| RoleCredentials {
+        credentials_id: "role".to_owned(),
+        access_key_id: key.to_owned(),
+        ..RoleCredentials::default()
+    };
+    let task = Task {
+        network_mode: Some("host".to_owned()),
+        role_credentials: Some(role("FIRST")),
+        ..task(vec![container("web", "wait")])
+    };
+    engine.accept(task).await.expect("stored");
+    bench.status("RUNNING").await;
+    let url = format!("{}/v2/credentials/role", engine.context.host_endpoints.base);
+    let served = async |key: &str| {
+        let told = async {
+            loop {
+                let response = reqwest::get(&url).await.expect("served");
+                let body: Value = response.json().await.expect("JSON");
+                if body["AccessKeyId"] == key {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, told).await.expect("the newest key");
+    };
+    served("FIRST").await;
+    engine.credentials(ARN, RoleType::TaskApplication, role("SECOND"));
+    served("SECOND").await;
+    // Those of the execution role are not for it.
+    engine.credentials(ARN, RoleType::TaskExecution, role("HIDDEN"));
+    engine.credentials(ARN, RoleType::TaskApplication, role("THIRD"));
+    served("THIRD").await;
 }

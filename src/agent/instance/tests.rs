@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::*;
+use crate::image_cleanup::RecentPulls;
 use crate::imported_image::PauseImage;
 use crate::keys::tests::TestKeys;
 use crate::runtime::NewContainer;
@@ -58,6 +59,7 @@ impl Bench {
         let runtime = Simulated::new(clock.clone());
         let shared = Shared {
             pause_image: PauseImage::default(),
+            recent_pulls: RecentPulls::default(),
             host: runtime.info().await.expect("it replies"),
             runtime: Arc::new(runtime.clone()),
             client: client.expect("a client"),

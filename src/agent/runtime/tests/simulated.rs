@@ -39,6 +39,8 @@ struct World {
     moving_tag: Option<String>,
     /// What was pulled.
     pulls: Vec<String>,
+    /// Images that are removed before the next container is made.
+    losing: u32,
 }
 
 struct Simulation {
@@ -95,6 +97,11 @@ impl Simulated {
     /// Changes it after the next look at a tag.
     pub(crate) fn tag_after_next_look(&self, digest: &str) {
         self.lock().moving_tag = Some(digest.to_owned());
+    }
+
+    /// Removes the image of the next container before that is made.
+    pub(crate) fn lose_image(&self) {
+        self.lock().losing = 1;
     }
 
     /// What was pulled.
@@ -194,6 +201,10 @@ impl ContainerRuntime for Simulated {
     async fn create(&self, container: NewContainer) -> Result<String, RuntimeError> {
         has_image(container.config["Image"].as_str().unwrap_or_default())?;
         let mut world = self.lock();
+        if world.losing > 0 {
+            world.losing -= 1;
+            return Err(RuntimeError::Missing("No such image".to_owned()));
+        }
         if let Ok(known) = world.find(&container.name) {
             return Ok(known.seen.id.clone());
         }
