@@ -40,10 +40,6 @@ const WRITER_CACHE_KIB: u32 = 8 * 1024;
 /// Pages kept by each reading connection, in KiB: the upper levels of the trees of a million
 /// images. The leaves are in the system's page cache.
 const READER_CACHE_KIB: u32 = 8 * 1024;
-/// Bytes of the index file that a connection for point reads maps into memory, the most that SQLite
-/// takes: a page of the map is neither copied nor looked for in a cache. A failing disk then ends
-/// the process (SIGBUS), as it would in any program that maps its files; nothing is lost by that.
-const MAPPED_BYTES: u32 = 0x7fff_0000;
 /// How long a statement waits for another process (an admin command) to end its write.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
@@ -257,9 +253,6 @@ impl IndexFile {
             self.synchronous,
             if reads_only { "ON" } else { "OFF" },
         ))?;
-        if role == Role::PointReader {
-            connection.execute_batch(&format!("PRAGMA mmap_size = {MAPPED_BYTES}"))?;
-        }
         Ok(connection)
     }
 

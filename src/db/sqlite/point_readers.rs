@@ -2,12 +2,15 @@
 //! as nothing is committed: opening and ending one costs two statements and two system calls, about
 //! a third of a point read.
 
+mod mapping;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use self::mapping::Mapping;
 use crate::engine::Tx;
 use crate::error::Result;
 use crate::sqlite::session::{Session, command, fault};
@@ -73,6 +76,7 @@ impl Commits {
 struct PointReader {
     connection: Connection,
     snapshot: Option<Snapshot>,
+    mapping: Mapping,
 }
 
 #[derive(Clone, Copy)]
@@ -94,6 +98,7 @@ impl Snapshot {
 
 impl PointReader {
     fn read<T>(&mut self, commits: &Commits, work: impl FnOnce(&mut Tx<'_>) -> T) -> Result<T> {
+        self.mapping.reads();
         let snapshot = self.open(commits)?;
         let mut session = Session(&self.connection);
         let mut tx = Tx::at(&mut session, snapshot.version);
@@ -112,6 +117,13 @@ impl PointReader {
             self.end();
         }
         let before = commits.settled();
+        if let Some(statement) = self.mapping.opens(before) {
+            // Its result is the new size. A connection that keeps the other way reads as well.
+            let set = self.connection.query_row(statement, (), |_| Ok(()));
+            if let Err(error) = set {
+                tracing::debug!(%error, "an index connection keeps its way to read");
+            }
+        }
         let taken_at = Instant::now();
         command(&self.connection, "BEGIN").map_err(|error| fault(&error))?;
         if let Err(error) = self.take_snapshot() {
@@ -222,6 +234,7 @@ impl PointReaders {
             Box::new(PointReader {
                 connection,
                 snapshot: None,
+                mapping: Mapping::default(),
             })
         }))
     }
