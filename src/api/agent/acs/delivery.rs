@@ -94,18 +94,19 @@ impl Delivery {
         });
     }
 
-    /// Notes the reply to a payload, whether the agent took it or refused it. Returns whether the
-    /// payload was on its way.
+    /// Notes the reply to a payload, whether the agent took it or refused it. Returns whether others
+    /// may wait because as many were on their way as are allowed.
     pub(crate) fn replied(&mut self, message_id: &str) -> bool {
         let mut in_flight = self.in_flight.iter();
         let Some(place) = in_flight.position(|sent| sent.message_id == message_id) else {
             return false;
         };
+        let was_full = self.in_flight.len() >= MAX_IN_FLIGHT;
         let tasks = self.in_flight.swap_remove(place).tasks;
         let is_told = |task: &AssignedTask| tasks.iter().any(|told| told.id == task.id);
         self.repeated.retain(|task| !is_told(task));
         self.unacknowledged = 0;
-        true
+        was_full
     }
 
     /// Gives up payloads that were not acknowledged in time: their tasks are told again. Returns
@@ -210,7 +211,8 @@ mod tests {
         assert_eq!(delivery.next(&waiting), waiting);
         delivery.sent("m1".to_owned(), waiting.to_vec(), now);
         assert_eq!(delivery.next(&waiting), []);
-        assert!(delivery.replied("m1") && !delivery.replied("m1"));
+        let had_to_wait = delivery.replied("m1");
+        assert!(!had_to_wait, "what waits was told already");
         assert_eq!(delivery.next(&waiting), []);
         let stop = [task("a", STOPPED)];
         assert_eq!(delivery.next(&stop), stop);
@@ -224,7 +226,7 @@ mod tests {
         let until = now + Duration::from_secs(5);
         delivery.postpone(waiting[1].clone(), until);
         delivery.sent("m1".to_owned(), waiting[..1].to_vec(), now);
-        assert!(delivery.replied("m1"));
+        delivery.replied("m1");
         assert_eq!(delivery.next(&waiting), []);
         assert_eq!(delivery.next_expiry(), Some(until));
         assert_eq!(delivery.expire(now), Ok(false));
@@ -246,7 +248,7 @@ mod tests {
             let next = delivery.next(&waiting);
             told.extend(next.clone());
             delivery.sent(format!("m{round}"), next, now);
-            assert!(delivery.replied(&format!("m{round}")));
+            delivery.replied(&format!("m{round}"));
         }
         assert_eq!(told[0], waiting[0], "what waits comes first");
         assert_eq!(told[1..], repeated);
@@ -294,7 +296,8 @@ mod tests {
             delivery.sent(format!("m{round}"), next, now);
         }
         assert_eq!(delivery.next(&waiting), []);
-        assert!(delivery.replied("m2"));
+        assert!(!delivery.replied("unknown") && delivery.replied("m2"));
+        assert!(!delivery.replied("m2"), "it is on its way no more");
         assert_eq!(delivery.next(&waiting).len(), 5);
     }
 
