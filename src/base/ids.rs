@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
 
+use crate::Timestamp;
+
 /// Makes identifiers. Cloning shares the sequence of a seeded one.
 #[derive(Clone, Debug, Default)]
 pub struct Ids {
@@ -48,6 +50,14 @@ impl Ids {
         uuid::Builder::from_random_bytes(self.bytes()).into_uuid()
     }
 
+    /// A UUID whose first 48 bits are the time, in milliseconds, and whose others are random
+    /// (version 7): rows that are made together lie together in the index. Nobody can guess one.
+    #[must_use]
+    pub fn ordered_uuid(&self, now: Timestamp) -> Uuid {
+        let ms = u64::try_from(now.as_ms()).unwrap_or_default();
+        uuid::Builder::from_unix_timestamp_millis(ms, &self.bytes()).into_uuid()
+    }
+
     /// `length` characters from `alphabet`, each equally likely (bytes that would favour some
     /// characters are drawn again).
     #[must_use]
@@ -81,5 +91,20 @@ mod tests {
         assert_eq!(text(&Ids::seeded(7)), text(&Ids::seeded(7)));
         assert_ne!(text(&Ids::seeded(7)), text(&Ids::seeded(8)));
         assert_ne!(Ids::default().uuid(), Ids::default().uuid());
+    }
+
+    #[test]
+    fn ordered_identifiers_grow_with_time_and_differ_within_a_millisecond() {
+        let ids = Ids::seeded(7);
+        let at = |ms| {
+            ids.ordered_uuid(Timestamp::from_ms(ms))
+                .simple()
+                .to_string()
+        };
+        let early = at(1_764_000_000_000);
+        assert!(early.starts_with("019ab697e800"), "{early}");
+        assert_ne!(early, at(1_764_000_000_000));
+        assert!(early < at(1_764_000_000_001));
+        assert!(at(-1).starts_with("000000000000"));
     }
 }

@@ -20,6 +20,8 @@ CREATE TABLE container_instances (
     agent_connected BIGINT NOT NULL,
     seen_at         BIGINT NOT NULL,
     version         BIGINT NOT NULL,
+    -- A copy of what the details have, for reports about tasks.
+    registered_by   TEXT   NOT NULL,
     reserved        TEXT   NOT NULL,
     details         TEXT   NOT NULL
 ) {without_rowid};
@@ -83,11 +85,11 @@ CREATE INDEX tasks_by_cluster ON tasks (cluster_id, desired_status, task_id, las
 CREATE INDEX tasks_by_instance ON tasks (instance_id, last_status, task_group, task_id);
 -- With all that decisions about a service read of its tasks, so that they read no row.
 CREATE INDEX tasks_by_service ON tasks (service_id, last_status, deployment_id, version, desired_status, instance_id, started_at,
-    protected_until, health, capacity_provider, task_id);
+    protected_until, health, capacity_provider, task_id) WHERE service_id IS NOT NULL;
 CREATE INDEX tasks_to_consider ON tasks (service_id, task_id) WHERE is_considered = 0 AND last_status = 'STOPPED';
 CREATE INDEX tasks_by_family ON tasks (cluster_id, family, task_id);
-CREATE INDEX tasks_by_starter ON tasks (cluster_id, started_by, task_id);
-CREATE INDEX tasks_by_end ON tasks (stopped_at, task_id);
+CREATE INDEX tasks_by_starter ON tasks (cluster_id, started_by, task_id) WHERE started_by IS NOT NULL;
+CREATE INDEX tasks_by_end ON tasks (stopped_at, task_id) WHERE stopped_at IS NOT NULL;
 -- Tasks that wait for their agent: few, whatever the number of tasks. Queries repeat the condition.
 CREATE INDEX tasks_waiting ON tasks (instance_id, task_id)
     WHERE (last_status = 'PENDING' OR (desired_status = 'STOPPED' AND last_status <> 'STOPPED'));

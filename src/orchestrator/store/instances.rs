@@ -20,8 +20,8 @@ macro_rules! select_instances {
 pub(crate) fn insert(tx: &mut Tx<'_>, instance: &ContainerInstance) -> db::Result<()> {
     tx.execute(
         "INSERT INTO container_instances (instance_id, cluster_id, status, registered_at, \
-         agent_connected, seen_at, version, reserved, details)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+         agent_connected, seen_at, version, reserved, details, registered_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             &instance.id.0,
             &instance.cluster.0,
@@ -31,7 +31,8 @@ pub(crate) fn insert(tx: &mut Tx<'_>, instance: &ContainerInstance) -> db::Resul
             instance.seen_at,
             instance.version,
             document(&instance.reserved)?,
-            document(&instance.details)?
+            document(&instance.details)?,
+            &instance.details.registered_by
         ],
     )?;
     Ok(())
@@ -43,6 +44,15 @@ pub(crate) fn by_id(tx: &mut Tx<'_>, id: &InstanceId) -> db::Result<Option<Conta
         select_instances!("WHERE instance_id = ?1"),
         params![&id.0],
         read,
+    )
+}
+
+/// The principal that registered the instance, also an inactive one.
+pub(crate) fn registered_by(tx: &mut Tx<'_>, id: &InstanceId) -> db::Result<Option<String>> {
+    tx.query_optional(
+        "SELECT registered_by FROM container_instances WHERE instance_id = ?1",
+        params![&id.0],
+        |row| Ok(row.text(0).to_owned()),
     )
 }
 
@@ -89,7 +99,8 @@ pub(crate) fn update(
 ) -> db::Result<bool> {
     let updated = tx.execute(
         "UPDATE container_instances SET status = ?1, agent_connected = ?2, seen_at = ?3, \
-         reserved = ?4, details = ?5, version = ?6 + 1 WHERE instance_id = ?7 AND version = ?6",
+         reserved = ?4, details = ?5, registered_by = ?8, version = ?6 + 1 \
+         WHERE instance_id = ?7 AND version = ?6",
         params![
             instance.status.as_str(),
             i64::from(instance.agent_connected),
@@ -97,7 +108,8 @@ pub(crate) fn update(
             document(&instance.reserved)?,
             document(&instance.details)?,
             expected,
-            &instance.id.0
+            &instance.id.0,
+            &instance.details.registered_by
         ],
     )?;
     Ok(updated == 1)

@@ -29,7 +29,7 @@ pub(super) fn new_task(
     ids: &Ids,
     now: Timestamp,
 ) -> Task {
-    let uuid = ids.uuid();
+    let uuid = ids.ordered_uuid(now);
     let id = TaskId(uuid.simple().to_string());
     let document = &request.definition.document;
     let is_fargate = chosen.launch_type == LaunchType::Fargate;
