@@ -5,7 +5,7 @@
 //! noted, when they are old, since other servers make changes too, and before a task is refused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
@@ -53,9 +53,26 @@ struct InMemory {
 
 /// One cluster in memory.
 pub(crate) struct NodesOfCluster {
-    /// Instances that were changed since they were read.
-    changed: Mutex<BTreeSet<InstanceId>>,
+    changed: Mutex<Changed>,
     loaded: Arc<tokio::sync::Mutex<Loaded>>,
+}
+
+/// Instances that were changed since they were read.
+#[derive(Default)]
+struct Changed {
+    instances: BTreeSet<InstanceId>,
+    /// Those of which only the number of running tasks is another one, which few decisions look at.
+    counts: BTreeSet<InstanceId>,
+    /// Whether there are more of the latter than are kept.
+    are_counts_lost: bool,
+}
+
+/// What a decision looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// All of an instance but the number of its running tasks, which may be an old one.
+    Resources,
+    All,
 }
 
 /// The instances as they were read. Whoever holds the lock may decide.
@@ -85,13 +102,27 @@ impl Nodes {
         }
     }
 
+    /// Notes that tasks of an instance started, which changes nothing else of it. To be called
+    /// after the commit.
+    pub(crate) fn note_counts(&self, instance: &InstanceId) {
+        let clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        #[expect(clippy::iter_over_hash_type, reason = "each cluster is on its own")]
+        for known in clusters.by_id.values() {
+            known.cluster.changed().note_counts(instance);
+        }
+    }
+
     /// The instances of a cluster, as they are now as far as this server knows.
     pub(crate) async fn lock(
         &self,
         cluster: &ClusterId,
+        wants: Wants,
     ) -> db::Result<(Arc<NodesOfCluster>, OwnedMutexGuard<Loaded>)> {
         let of_cluster = self.cluster(cluster);
         let mut loaded = Arc::clone(&of_cluster.loaded).lock_owned().await;
+        if wants == Wants::All {
+            of_cluster.changed().want_counts(&loaded.nodes);
+        }
         let now = self.clock.now();
         let is_old = loaded
             .compared_at
@@ -140,7 +171,7 @@ impl Nodes {
         loaded: &mut Loaded,
     ) -> db::Result<()> {
         loop {
-            let ids = of_cluster.take_changed();
+            let ids = of_cluster.changed().take();
             if ids.is_empty() {
                 return Ok(());
             }
@@ -220,20 +251,46 @@ impl Loaded {
 impl NodesOfCluster {
     /// Notes that an instance is to be read again.
     pub(crate) fn note(&self, instance: &InstanceId) {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changed().note(instance);
+    }
+
+    fn changed(&self) -> MutexGuard<'_, Changed> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Changed {
+    fn note(&mut self, instance: &InstanceId) {
         // What is dropped is found when all versions are compared.
-        if changed.len() < MAX_NOTED {
-            changed.insert(instance.clone());
+        if self.instances.len() < MAX_NOTED {
+            self.instances.insert(instance.clone());
+        }
+    }
+
+    fn note_counts(&mut self, instance: &InstanceId) {
+        if self.counts.len() < MAX_NOTED {
+            self.counts.insert(instance.clone());
+        } else if !self.counts.contains(instance) {
+            self.are_counts_lost = true;
+        }
+    }
+
+    /// Has the instances read again whose counts changed.
+    fn want_counts(&mut self, known: &ClusterNodes) {
+        self.instances.append(&mut self.counts);
+        if std::mem::take(&mut self.are_counts_lost) {
+            let all = known.nodes().map(|node| node.id.clone());
+            self.instances.extend(all);
         }
     }
 
     /// Some of the noted instances, which are noted no more.
-    fn take_changed(&self) -> Vec<InstanceId> {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+    fn take(&mut self) -> Vec<InstanceId> {
         let mut taken = Vec::new();
         while taken.len() < LOADED
-            && let Some(id) = changed.pop_first()
+            && let Some(id) = self.instances.pop_first()
         {
+            self.counts.remove(&id);
             taken.push(id);
         }
         taken
@@ -243,6 +300,35 @@ impl NodesOfCluster {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_wait_until_somebody_wants_them() {
+        let id = |name: &str| InstanceId(name.to_owned());
+        let none = ClusterNodes::new(1);
+        let mut changed = Changed::default();
+        changed.note_counts(&id("a"));
+        changed.note_counts(&id("b"));
+        assert_eq!(changed.take(), []);
+        // Who is read for another reason has the newest counts.
+        changed.note(&id("b"));
+        assert_eq!(changed.take(), [id("b")]);
+        changed.want_counts(&none);
+        assert_eq!(changed.take(), [id("a")]);
+        changed.want_counts(&none);
+        assert_eq!(changed.take(), []);
+    }
+
+    #[test]
+    fn all_instances_are_read_where_more_counts_changed_than_are_kept() {
+        let mut changed = Changed::default();
+        for number in 0..=MAX_NOTED {
+            changed.note_counts(&InstanceId(number.to_string()));
+        }
+        assert!(changed.are_counts_lost);
+        changed.want_counts(&ClusterNodes::new(1));
+        assert!(!changed.are_counts_lost);
+        assert_eq!(changed.instances.len(), MAX_NOTED);
+    }
 
     #[tokio::test]
     async fn one_cluster_more_than_fit_drops_the_one_that_was_not_used_for_longest() {

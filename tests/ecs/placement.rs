@@ -261,6 +261,44 @@ async fn expressions_choose_instances() {
 }
 
 #[tokio::test]
+async fn expressions_count_the_tasks_that_run_now() {
+    let (_server, ecs) = with_cluster("web").await;
+    let first = host(&ecs, "a", &[]).await;
+    let _second = host(&ecs, "a", &[]).await;
+    define(&ecs, json!({}), json!({})).await;
+    let on_first = |count: &str| {
+        let id = first
+            .agent
+            .instance
+            .rsplit('/')
+            .next()
+            .expect("an identifier");
+        let expression = format!("runningTasksCount == {count} and attribute:number == {id}");
+        json!({"placementConstraints": [{"type": "memberOf", "expression": expression}]})
+    };
+    let id = first
+        .agent
+        .instance
+        .rsplit('/')
+        .next()
+        .expect("an identifier");
+    let attribute = json!({"name": "number", "value": id, "targetId": first.agent.instance});
+    let put = json!({"cluster": "web", "attributes": [attribute]});
+    ecs.ok("PutAttributes", put).await;
+    let started = run(&ecs, 1, on_first("0")).await;
+    let task = text(&started["tasks"][0]["taskArn"]);
+    // It waits for its agent and does not run yet.
+    let refused = run(&ecs, 1, on_first("1")).await;
+    assert_eq!(refused["tasks"], json!([]));
+    first.agent.report(&task, "RUNNING").await;
+    let started = run(&ecs, 1, on_first("1")).await;
+    assert_eq!(
+        text(&started["tasks"][0]["containerInstanceArn"]),
+        first.agent.instance
+    );
+}
+
+#[tokio::test]
 async fn instances_are_listed_by_the_same_language() {
     let (_server, ecs) = with_cluster("web").await;
     define(&ecs, json!({}), json!({})).await;

@@ -142,18 +142,20 @@ impl Assignments {
     /// Stops a task that its agent cannot be told to run, such as one whose role cannot be assumed.
     pub async fn fail(&self, id: &TaskId, reason: &str) -> Result<()> {
         let (id, reason, now) = (id.clone(), reason.to_owned(), self.clock.now());
-        let work = move |tx: &mut Tx<'_>| -> Result<Option<Task>> {
+        let work = move |tx: &mut Tx<'_>| -> Result<Option<(TaskStatus, Task)>> {
             let Some(task) = store::tasks::by_id(tx, &id)? else {
                 return Ok(None);
             };
             let code = Some(TaskStopCode::TaskFailedToStart);
-            if let Some(stopped) = state_change::lost(&task, code, &reason, now) {
-                write(tx, &task, &stopped)?;
-            }
-            Ok(Some(task))
+            let Some(stopped) = state_change::lost(&task, code, &reason, now) else {
+                return Ok(None);
+            };
+            write(tx, &task, &stopped)?;
+            Ok(Some((task.last_status, stopped)))
         };
-        let task = self.db.write(work).await?;
-        self.note(task.as_ref());
+        if let Some((status_before, stopped)) = self.db.write(work).await? {
+            self.note(status_before, &stopped);
+        }
         Ok(())
     }
 
@@ -166,7 +168,7 @@ impl Assignments {
     ) -> Result<()> {
         let (cluster, id) = (cluster.id.clone(), id.clone());
         let allowed = Allowed::from(reporter);
-        let work = move |tx: &mut Tx<'_>| -> Result<Option<Task>> {
+        let work = move |tx: &mut Tx<'_>| -> Result<Option<(TaskStatus, Task)>> {
             let task = store::tasks::by_id(tx, &id)?;
             let task = task.filter(|task| task.cluster == cluster);
             let task = task.ok_or_else(|| unknown_task(&id))?;
@@ -175,19 +177,26 @@ impl Assignments {
                 return Ok(None);
             };
             write(tx, &task, &changed)?;
-            Ok(Some(changed))
+            Ok(Some((task.last_status, changed)))
         };
-        let changed = self.db.write(work).await?;
-        self.note(changed.as_ref());
+        if let Some((status_before, changed)) = self.db.write(work).await? {
+            self.note(status_before, &changed);
+        }
         Ok(())
     }
 
     /// Tells placement and the reconciler of services that a task changed.
-    fn note(&self, changed: Option<&Task>) {
-        if let Some(instance) = changed.and_then(|task| task.instance.as_ref()) {
-            self.nodes.note(instance);
+    fn note(&self, status_before: TaskStatus, changed: &Task) {
+        match &changed.instance {
+            Some(instance) if changed.last_status == TaskStatus::Stopped => {
+                self.nodes.note(instance);
+            }
+            Some(instance) if changed.last_status != status_before => {
+                self.nodes.note_counts(instance);
+            }
+            _ => {}
         }
-        if let Some(service) = changed.and_then(|task| task.service.as_ref()) {
+        if let Some(service) = &changed.service {
             self.services.touch(service);
         }
     }
@@ -227,8 +236,8 @@ fn check_reporter(tx: &mut Tx<'_>, task: &Task, allowed: &Allowed) -> Result<()>
         Allowed::Instance(_) => return not_allowed(),
         Allowed::Principal(principal) => principal,
     };
-    let found = store::instances::by_id(tx, instance)?;
-    if found.is_some_and(|found| found.details.registered_by == *principal) {
+    let registered_by = store::instances::registered_by(tx, instance)?;
+    if registered_by.is_some_and(|registered_by| registered_by == *principal) {
         return Ok(());
     }
     Err(Error::OtherRegistrant {

@@ -84,6 +84,12 @@ impl Needs {
 }
 
 impl Needs {
+    /// Whether a constraint looks at the tasks or the connection of an instance.
+    pub(crate) fn looks_at_tasks(&self) -> bool {
+        let mut constraints = self.constraints.iter();
+        constraints.any(|expression| !expression.is_static())
+    }
+
     /// About how much memory the expressions take, in bytes.
     pub(super) fn expression_bytes(&self) -> usize {
         let expressions = self.constraints.iter();

@@ -6,7 +6,7 @@ use wharfinger_db::Tx;
 use crate::deployment::{Change, Event, step};
 use crate::error::Result;
 use crate::model::{ClusterId, ServiceId};
-use crate::nodes::Nodes;
+use crate::nodes::{Nodes, Wants};
 use crate::reconcile::changes::{self, has_lately};
 use crate::reconcile::service_view::ServiceRows;
 use crate::reconcile::starts;
@@ -96,7 +96,12 @@ impl ServicePass<'_> {
         };
         let daemon_groups = self.daemon_groups(&rows).await?;
         let (view, instances) = {
-            let (_, loaded) = self.nodes.lock(&rows.service.cluster).await?;
+            let wants = if rows.is_daemon() {
+                Wants::All
+            } else {
+                Wants::Resources
+            };
+            let (_, loaded) = self.nodes.lock(&rows.service.cluster, wants).await?;
             let view = rows.view(&self.services.settings, &loaded.nodes, &daemon_groups);
             (view, loaded.nodes.generation())
         };
@@ -163,7 +168,7 @@ impl ServicePass<'_> {
             Ok((version, store::service_tasks::state(tx, &id)?))
         };
         let (version, tasks) = self.services.db.read(read).await?;
-        let (_, loaded) = self.nodes.lock(&idle.cluster).await?;
+        let (_, loaded) = self.nodes.lock(&idle.cluster, Wants::Resources).await?;
         let facts = version.map(|version| Facts {
             version,
             tasks,

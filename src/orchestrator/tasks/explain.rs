@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::model::{Capacity, InstanceId, InstanceStatus};
+use crate::nodes::Wants;
 use crate::placement::{LaunchKind, Needs, Node, Refusal, Wanted};
 use crate::tasks::Tasks;
 use crate::tasks::launch::Launch;
@@ -42,7 +43,7 @@ impl Tasks {
     pub async fn explain(&self, request: StartTasks) -> Result<ExplainedPlacement> {
         let prepared = Prepared::new(&self.db, request).await?;
         let cluster = &prepared.request.cluster.id;
-        let (of_cluster, mut loaded) = self.nodes.lock(cluster).await?;
+        let (of_cluster, mut loaded) = self.nodes.lock(cluster, Wants::All).await?;
         let nodes = self.nodes.compare(cluster, &of_cluster, &mut loaded);
         nodes.await?;
         let launch = &prepared.request.launch;

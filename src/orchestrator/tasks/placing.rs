@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::{
     CapacityProviderStrategyItem, ClusterId, InstanceId, LaunchType, Reservation, Task, TaskId,
 };
+use crate::nodes::Wants;
 use crate::placement::{ClusterNodes, LaunchKind, Node, Refusal, Unplaced, Wanted, next_provider};
 use crate::store;
 use crate::store::client_tokens::{TokenKey, TokenUse};
@@ -99,7 +100,13 @@ impl Tasks {
         cluster: &ClusterId,
         jobs: &[Job],
     ) -> Result<(Arc<Vec<Decision>>, Vec<Fate>)> {
-        let (of_cluster, mut loaded) = self.nodes.lock(cluster).await?;
+        let looks_at_tasks = |job: &Job| job.prepared.needs.looks_at_tasks();
+        let wants = if jobs.iter().any(looks_at_tasks) {
+            Wants::All
+        } else {
+            Wants::Resources
+        };
+        let (of_cluster, mut loaded) = self.nodes.lock(cluster, wants).await?;
         let mut decisions = self.decide(&mut loaded.nodes, jobs);
         let newest = jobs.iter().map(|job| job.queued_at).max();
         let is_refused = decisions.iter().any(|decision| decision.unplaced.is_some());

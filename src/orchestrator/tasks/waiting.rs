@@ -7,6 +7,7 @@ use wharfinger_db::{self as db, Tx};
 
 use crate::error::Result;
 use crate::model::{Cluster, LaunchType, Task, TaskDefinition};
+use crate::nodes::Wants;
 use crate::placement::{ClusterNodes, LaunchKind, Needs, Strategies, Wanted};
 use crate::store;
 use crate::tasks::Tasks;
@@ -35,7 +36,7 @@ impl Tasks {
         if tasks.is_empty() {
             return Ok(0);
         }
-        let (of_cluster, mut loaded) = self.nodes.lock(&cluster.id).await?;
+        let (of_cluster, mut loaded) = self.nodes.lock(&cluster.id, Wants::All).await?;
         let mut placed = Vec::new();
         for task in tasks {
             let definition = definitions.get(&task.definition).and_then(Option::as_ref);
