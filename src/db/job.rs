@@ -160,7 +160,7 @@ where
     });
     queue.push(job).await?;
     #[cfg(any(test, feature = "testing"))]
-    let result = crate::testing::in_two_polls(result);
+    let result = crate::two_polls::in_two_polls(result);
     match tokio::time::timeout(RESULT_WAIT, result).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(E::from(closed())),

@@ -29,3 +29,5 @@ pub use value::Value;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "testing"))]
+mod two_polls;

@@ -137,7 +137,7 @@ impl Assignments {
         Ok(())
     }
 
-    /// Records signs of life after `latest`, which are of a clock that went back since, as of `now`:
+    /// Records signs of life after `latest`, which are of a clock that went back, as of `now`:
     /// else the silence of an agent is not noticed until the clock is there again.
     pub(crate) async fn correct_seen(&self, now: Timestamp, latest: Timestamp) -> Result<()> {
         let work = move |tx: &mut Tx<'_>| store::instances::correct_seen(tx, now, latest);

@@ -9,6 +9,7 @@ use wharfinger_reconcile::Reconciler as _;
 
 use crate::model::{DeploymentConfiguration, DeploymentRolloutState, TaskId, TaskStopCode};
 use crate::tests::simulation::dice::Dice;
+use crate::tests::simulation::host::Host;
 use crate::tests::simulation::turns::in_turns;
 use crate::tests::simulation::world::{SERVICE, Server, World};
 use crate::{Orchestrator, ServiceUpdate};
@@ -18,8 +19,9 @@ use crate::{Orchestrator, ServiceUpdate};
 const STEP: Duration = Duration::from_secs(25);
 
 impl World {
-    /// One event, as the dice fall.
-    pub(super) async fn happens(&mut self, dice: &mut Dice) {
+    /// One event, as the dice fall. Returns whether it may have changed the index, where that is
+    /// not checked yet.
+    pub(super) async fn happens(&mut self, dice: &mut Dice) -> bool {
         let place = dice.below(self.hosts.len());
         let event = dice.below(46);
         self.history.push(format!("{event} on host {place}"));
@@ -79,6 +81,7 @@ impl World {
                 }
             }
         }
+        !matches!(event, 0..=9 | 29..=34 | 40 | 44)
     }
 
     /// Time passes: agents give signs of life, and servers look for those that do not.
@@ -94,10 +97,15 @@ impl World {
             for host in &mut self.hosts {
                 host.beat(&self.servers[host.server].clock, self.elapsed);
             }
+            let mut done = 0;
             for server in &mut self.servers {
                 let now = server.clock.now();
-                server.instances.pass(now).await.expect("a pass");
+                done += server.instances.pass(now).await.expect("a pass").done;
             }
+            if done > 0 {
+                self.check().await;
+            }
+            self.hosts.iter_mut().for_each(Host::record);
         }
     }
 
@@ -117,9 +125,9 @@ impl World {
     }
 
     /// The reconcilers of a server run, or those of all servers at the same time where there is no
-    /// server of this number.
+    /// server of this number. What they did is checked.
     async fn reconcile(&mut self, server: usize, dice: &mut Dice) {
-        let before = self.unfinished().await;
+        let before = self.seen.len();
         match (&mut self.servers[..], server) {
             ([one], _) => one.pass().await,
             ([first, second], 2) => {
@@ -127,6 +135,12 @@ impl World {
                 in_turns(Box::pin(first), Box::pin(second), dice).await;
             }
             (servers, _) => servers[server].pass().await,
+        }
+        self.check().await;
+        for host in &mut self.hosts {
+            if host.server == server || server >= self.servers.len() {
+                host.record();
+            }
         }
         self.check_bound(before).await;
     }

@@ -24,7 +24,9 @@ pub(super) struct Host {
     /// The server that the agent is or was connected to.
     pub(super) server: usize,
     session: Option<AgentSession>,
-    /// When the control plane heard of the agent last, in the time that has passed.
+    /// When its server noted a sign of life last, in the time that has passed, and when one was
+    /// recorded, so that every server knows.
+    noted_at: Duration,
     pub(super) heard_at: Duration,
     /// Messages on the connection that the agent has not read. They are lost with it.
     unread: VecDeque<Message>,
@@ -45,6 +47,7 @@ impl Host {
             is_hung: false,
             server: 0,
             session: None,
+            noted_at: Duration::ZERO,
             heard_at: Duration::ZERO,
             unread: VecDeque::new(),
             containers: BTreeSet::new(),
@@ -65,6 +68,7 @@ impl Host {
 
     pub(super) fn end_session(&mut self) -> Option<AgentSession> {
         self.unread.clear();
+        self.noted_at = self.heard_at;
         self.session.take()
     }
 
@@ -76,8 +80,13 @@ impl Host {
     pub(super) fn beat(&mut self, clock: &Clock, elapsed: Duration) {
         if let (true, Some(session)) = (self.is_heard(), &self.session) {
             session.note_seen(clock.now());
-            self.heard_at = elapsed;
+            self.noted_at = elapsed;
         }
+    }
+
+    /// Its server records signs of life.
+    pub(super) const fn record(&mut self) {
+        self.heard_at = self.noted_at;
     }
 
     /// The control plane tells the agent what to run. The agent does not read it yet.
@@ -103,7 +112,7 @@ impl Host {
         if self.session.as_ref().is_none_or(AgentSession::is_replaced) {
             self.end_session();
             self.session = assignments.connect(&self.id).await.expect("connects");
-            self.heard_at = elapsed;
+            (self.noted_at, self.heard_at) = (elapsed, elapsed);
         }
         if self.unread.is_empty() || !failing || !dice.one_in(3) {
             self.send(assignments).await;
