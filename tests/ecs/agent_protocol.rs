@@ -101,6 +101,30 @@ async fn an_agent_that_begins_anew_is_told_the_tasks_that_ran() {
 }
 
 #[tokio::test]
+async fn an_agent_that_lost_its_first_connection_is_told_the_tasks_that_ran() {
+    let (_server, agent) = with_agent().await;
+    let mut acs = agent.acs().await;
+    let tasks = run(&agent, 1).await;
+    acs.payload().await;
+    agent.report(&tasks[0], "RUNNING").await;
+    drop(acs);
+    let mut first = agent.acs().await;
+    assert_eq!(task_arns(&first.next("PayloadMessage").await), tasks);
+    // It ends before the acknowledgement, and agents request credentials once only.
+    drop(first);
+    let mut second = agent.acs_again().await;
+    assert_eq!(task_arns(&second.payload().await), tasks);
+    // The acknowledgement has arrived when the next payload comes.
+    let more = run(&agent, 1).await;
+    assert_eq!(task_arns(&second.payload().await), more);
+    agent.report(&more[0], "RUNNING").await;
+    drop(second);
+    let mut third = agent.acs_again().await;
+    let last = run(&agent, 1).await;
+    assert_eq!(task_arns(&third.payload().await), last);
+}
+
+#[tokio::test]
 async fn a_task_runs_and_stops_as_its_agent_reports() {
     let (_server, agent) = with_agent().await;
     let mut acs = agent.acs().await;

@@ -100,13 +100,23 @@ impl TestAgent {
         socket
     }
 
+    /// Opens ACS once more, as an agent that has the credentials of its tasks.
+    pub(crate) async fn acs_again(&self) -> AgentSocket {
+        let socket = self.open_acs("false").await;
+        socket.expect("connected")
+    }
+
     pub(crate) async fn try_acs(&self) -> Result<AgentSocket, Refused> {
+        self.open_acs("true").await
+    }
+
+    async fn open_acs(&self, send_credentials: &str) -> Result<AgentSocket, Refused> {
         let query = query(&[
             ("agentVersion", "1.0.0"),
             ("clusterArn", &self.cluster),
             ("containerInstanceArn", &self.instance),
             ("protocolVersion", "2"),
-            ("sendCredentials", "true"),
+            ("sendCredentials", send_credentials),
             ("seqNum", "1"),
         ]);
         connect(self.ecs.aws(), "/acs/ws", &query).await

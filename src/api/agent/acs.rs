@@ -85,6 +85,7 @@ pub(crate) async fn serve(
     };
     let id = connection.instance.id.clone();
     let state = Arc::clone(&connection.state);
+    let has_credentials = has_credentials && !state.is_beginning(&id);
     let assignments = &state.orchestrator.assignments;
     let end = match assignments.connect(&id).await {
         Ok(Some(session)) => {
@@ -99,6 +100,9 @@ pub(crate) async fn serve(
         Ok(None) => End::Inactive,
         Err(error) => End::Failed(error),
     };
+    if matches!(end, End::Inactive) {
+        state.note_beginning(&id, false);
+    }
     if let End::Failed(error) = &end {
         tracing::warn!(instance = id.0, %error, "the connection of an agent failed");
     } else {
@@ -193,6 +197,9 @@ impl Acs {
         }
         let repeated: HashSet<TaskId> = running.iter().map(|task| task.id.clone()).collect();
         self.delivery.repeat(running);
+        if self.delivery.repeats() {
+            state.note_beginning(&self.instance.id, true);
+        }
         self.deliver().await?;
         // A task may have ended since: an agent that was told it again stops what this lacks.
         let listed = assignments.manifest(&self.instance.id).await?;
@@ -216,25 +223,30 @@ impl Acs {
             return Ok(());
         };
         match AgentMessage::from_frame(&text)? {
-            Some(AgentMessage::Ack(ack)) => {
-                if self.delivery.replied(&ack.message_id) {
-                    self.deliver().await?;
-                }
-            }
+            Some(AgentMessage::Ack(ack)) => self.replied(&ack.message_id).await?,
             Some(AgentMessage::Nack(nack)) => {
                 let reason = nack.reason.unwrap_or_default();
                 let instance = self.instance.id.0.as_str();
                 tracing::warn!(instance, reason, "an agent refused a message");
                 // What it refused once, it refuses again: it is told anew on the next connection.
-                if self.delivery.replied(&nack.message_id) {
-                    self.deliver().await?;
-                }
+                self.replied(&nack.message_id).await?;
             }
             Some(AgentMessage::CredentialsAck(ack)) => {
                 self.roles.acknowledged(&ack.message_id.unwrap_or_default());
             }
             Some(AgentMessage::TaskStopVerification(message)) => self.verify(message).await?,
             Some(AgentMessage::HeartbeatAck(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Goes on after the reply to a payload.
+    async fn replied(&mut self, message_id: &str) -> Result<(), End> {
+        if self.delivery.replied(message_id) {
+            self.deliver().await?;
+            if !self.delivery.repeats() {
+                self.state.note_beginning(&self.instance.id, false);
+            }
         }
         Ok(())
     }

@@ -73,6 +73,11 @@ impl Delivery {
         self.repeated = tasks;
     }
 
+    /// Whether there are tasks to be repeated that the agent has not replied to yet.
+    pub(crate) fn repeats(&self) -> bool {
+        !self.repeated.is_empty()
+    }
+
     /// Tells a task no more that does not wait for the agent.
     pub(crate) fn forget(&mut self, id: &TaskId) {
         self.repeated.retain(|repeated| repeated.id != *id);
