@@ -242,6 +242,48 @@ def test_the_digests_of_images_are_known_before_the_task_starts(tasks, server, i
     assert made == image.replace(":latest", f"@{digest}")
 
 
+def test_a_service_runs_the_image_of_its_revision_although_the_tag_has_moved(tasks, server, image, docker, ecs):
+    ecr = make_client(server, "ecr")
+    moving = image.replace(":latest", ":moving")
+    tags = ecr.describe_images(repositoryName="busybox", imageIds=[{"imageTag": "latest"}])["imageDetails"]
+    old = tags[0]["imageDigest"]
+    wanted = {"repositoryName": "busybox", "imageIds": [{"imageDigest": old}]}
+    manifest = ecr.batch_get_image(**wanted)["images"][0]["imageManifest"]
+    ecr.put_image(repositoryName="busybox", imageManifest=manifest, imageTag="moving")
+    definition = tasks.register(container(moving, SLEEP))
+    name = "keeps-its-image"
+    ecs.create_service(cluster="default", serviceName=name, taskDefinition=definition, desiredCount=1)
+
+    def running():
+        arns = ecs.list_tasks(cluster="default", serviceName=name)["taskArns"]
+        found = [tasks.describe(arn) for arn in arns]
+        return [task for task in found if task["lastStatus"] == "RUNNING"]
+
+    try:
+        (first,) = wait_until(running, "the first task runs")
+        assert only(first)["imageDigest"] == old
+        # Another image gets the tag.
+        changed = json.loads(manifest)
+        changed["annotations"] = {"moved": "yes"}
+        put = ecr.put_image(repositoryName="busybox", imageManifest=json.dumps(changed), imageTag="moving")
+        assert put["image"]["imageId"]["imageDigest"] != old
+        docker.docker("rm", "--force", only(first)["runtimeId"])
+
+        def replaced():
+            return [task for task in running() if task["taskArn"] != first["taskArn"]]
+
+        (second,) = wait_until(replaced, "another task runs in its place")
+        assert (only(second)["imageDigest"], only(second)["image"]) == (old, moving)
+        made = json.loads(docker.docker("inspect", only(second)["runtimeId"]))[0]["Config"]["Image"]
+        assert made == image.replace(":latest", f"@{old}")
+        # A task on its own finds the tag where it is now.
+        task = tasks.running(container(moving, SLEEP))
+        assert only(task)["imageDigest"] == put["image"]["imageId"]["imageDigest"]
+    finally:
+        ecs.delete_service(cluster="default", service=name, force=True)
+        wait_until(lambda: not running(), "its tasks stop")
+
+
 def test_an_execution_role_that_may_not_pull_is_told(tasks, server, image):
     assert only(tasks.stopped(container(image, "exit 0")))["exitCode"] == 0
     # Without a token of the registry.
