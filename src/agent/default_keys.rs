@@ -1,5 +1,5 @@
-//! Keys as every AWS client finds them: the environment, a profile, the endpoint of a container, the
-//! role of the machine.
+//! Keys as every AWS client finds them: the environment, a profile, the endpoint of a container,
+//! the role of the machine.
 //!
 //! Source: AWS SDKs and Tools reference guide, "Standardized credential providers".
 

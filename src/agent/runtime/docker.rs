@@ -36,7 +36,8 @@ use crate::runtime::{
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(3);
 /// A pull that shows no progress for this long is given up, as Amazon's agent does.
 const PULL_STALL_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long a registry may take to say which image a tag names. The pull that follows has more time.
+/// How long a registry may take to say which image a tag names. The pull that follows may take
+/// longer.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the engine may take to kill a container after its stop timeout.
 const KILL_TIMEOUT: Duration = Duration::from_mins(1);
@@ -427,8 +428,8 @@ impl ContainerRuntime for Docker {
     }
 }
 
-/// Whether a container was not made because there is one of its name. Podman says so with the status
-/// 500 where both were requested at once.
+/// Whether a container was not made because there is one of its name. Podman says so with the
+/// status 500 where both were requested at once.
 fn is_name_taken(error: &Error) -> bool {
     let Error::DockerResponseServerError {
         status_code,
