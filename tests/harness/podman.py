@@ -1,12 +1,14 @@
 """Podman's Docker socket of the tests' own: its images, its networks and its socket live in one temporary folder."""
 
+import json
+import os
 import pathlib
 import resource
 import shutil
 import subprocess
-import tempfile
 
-from .process import BUILD, Process, clean_environment, run, tool
+from .leftovers import BRIDGES
+from .process import BUILD, RUN, Process, clean_environment, run, temporary_folder, tool
 
 
 class Podman:
@@ -14,7 +16,7 @@ class Podman:
 
     def __init__(self, name):
         # Podman refuses a run root of more than 50 characters.
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="pod-"))
+        self.folder = temporary_folder("pod-")
         self.socket = self.folder / "podman.sock"
         self.log = BUILD / "run" / name / "podman.log"
         self.process = None
@@ -26,6 +28,13 @@ class Podman:
             '[engine]\nevents_logger = "file"\n'
         )
         (self.folder / "registries.conf").write_text('[[registry]]\nlocation = "localhost"\ninsecure = true\n')
+        # Its own one would be the same for parallel runs.
+        number = os.getpid() % 250
+        network = {"name": "podman", "id": "0" * 64, "driver": "bridge", "network_interface": f"{RUN}p"}
+        network["subnets"] = [{"subnet": f"10.202.{number}.0/24", "gateway": f"10.202.{number}.1"}]
+        network.update({"created": "2026-01-01T00:00:00Z", "ipam_options": {"driver": "host-local"}})
+        (self.folder / "networks").mkdir()
+        (self.folder / "networks" / "podman.json").write_text(json.dumps(network))
         self.env = clean_environment(
             {
                 "HOME": self.folder,
@@ -51,6 +60,8 @@ class Podman:
     def stop(self):
         if self.process:
             self.podman("rm", "--all", "--force", "--time=0", check=False)
+            made = [json.loads(path.read_text()) for path in (self.folder / "networks").glob("*.json")]
+            BRIDGES.update(network["network_interface"] for network in made)
             self.podman("network", "prune", "--force", check=False)
             self.process.stop(30)
         mounts = [line.split()[1] for line in pathlib.Path("/proc/mounts").read_text().splitlines()]
