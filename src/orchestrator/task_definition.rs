@@ -24,6 +24,7 @@ mod unsupported;
 mod volumes;
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 pub(crate) use error::InvalidTaskDefinition;
 use error::{Checked, refuse};
@@ -34,6 +35,9 @@ use wharfinger_aws::Arn;
 
 use crate::model::{AccountRegion, Compatibility, TaskDefinitionDocument};
 use crate::placement::Expression;
+
+/// The storage that a Fargate task may name, in GiB (ECS API reference, `EphemeralStorage`).
+pub(crate) const FARGATE_STORAGE_GIB: RangeInclusive<i32> = 21..=200;
 
 /// Most containers of a task definition. Source: ECS service quotas.
 const MAX_CONTAINERS: usize = 10;
@@ -132,7 +136,7 @@ fn check_task(document: &TaskDefinitionDocument) -> Checked {
         })?;
     }
     if let Some(storage) = &document.ephemeral_storage
-        && !(21..=200).contains(&storage.size_in_gib)
+        && !FARGATE_STORAGE_GIB.contains(&storage.size_in_gib)
     {
         return Err(refuse(
             "Invalid setting for 'ephemeralStorage'. The 'sizeInGiB' must be between 21 and 200.",

@@ -163,6 +163,27 @@ async fn what_cannot_be_run_is_refused() {
             "Overrides length must be at most 8192.",
         ),
         (
+            json!({"overrides": {"inferenceAcceleratorOverrides": [{"deviceName": "a"}]}}),
+            invalid,
+            "This server does not support 'inferenceAcceleratorOverrides'.",
+        ),
+        (
+            json!({"overrides": {"ephemeralStorage": {"sizeInGiB": 20}}}),
+            invalid,
+            "Invalid setting for 'ephemeralStorage'. The 'sizeInGiB' must be between 21 and 200.",
+        ),
+        (
+            json!({"overrides": {"containerOverrides": [{"name": "main",
+                "resourceRequirements": [{"type": "GPU", "value": "1"}]}]}}),
+            invalid,
+            "This server does not support GPUs and other 'resourceRequirements'.",
+        ),
+        (
+            json!({"referenceId": "x".repeat(1025)}),
+            invalid,
+            "referenceId length must be at most 1024.",
+        ),
+        (
             json!({"launchType": "FARGATE"}),
             invalid,
             "Task definition does not support launch_type FARGATE.",
@@ -314,6 +335,9 @@ async fn tasks_are_listed_by_each_filter_and_in_pages() {
     let second = world.ecs.ok("ListTasks", second).await;
     assert_eq!(second, json!({"taskArns": [both[1]]}));
     let code = "InvalidParameterException";
+    let request = json!({"cluster": "web", "daemonName": "logs"});
+    let message = "This server does not support managed daemons.";
+    world.ecs.refused("ListTasks", request, code, message).await;
     let request = json!({"cluster": "web", "startedBy": "one", "family": "sleep"});
     let message = "When startedBy is specified, it must be the only filter.";
     world.ecs.refused("ListTasks", request, code, message).await;

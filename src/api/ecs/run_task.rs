@@ -28,6 +28,8 @@ const MAX_COUNT: usize = 10;
 const MAX_TOKEN: usize = 64;
 const MAX_STARTED_BY: usize = 128;
 const MAX_GROUP: usize = 255;
+/// The same of `referenceId`.
+const MAX_REFERENCE: usize = 1024;
 /// Most refusals that a response lists: people read the first ones.
 const MAX_FAILURES: usize = 1000;
 
@@ -52,6 +54,8 @@ struct Common {
     started_by: Option<String>,
     tags: Option<Vec<Tag>>,
     volume_configurations: Option<serde_json::Value>,
+    /// A name that nothing shows.
+    reference_id: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -113,6 +117,7 @@ impl Common {
         let lengths = [
             ("startedBy", &self.started_by, MAX_STARTED_BY),
             ("group", &self.group, MAX_GROUP),
+            ("referenceId", &self.reference_id, MAX_REFERENCE),
         ];
         for (member, value, most) in lengths {
             let length = value.as_ref().map_or(0, |value| value.chars().count());

@@ -179,6 +179,7 @@ pub(super) struct ListTasks {
     max_results: Option<i64>,
     started_by: Option<String>,
     service_name: Option<String>,
+    daemon_name: Option<String>,
     /// Also `PENDING`, which no task has.
     desired_status: Option<String>,
     launch_type: Option<LaunchType>,
@@ -202,6 +203,11 @@ impl ListTasks {
         orchestrator: &Orchestrator,
         cluster: &Cluster,
     ) -> Result<Option<TaskFilter>> {
+        if self.daemon_name.is_some() {
+            return Err(error::invalid_parameter(
+                "This server does not support managed daemons.",
+            ));
+        }
         let others = self.family.is_some() || self.service_name.is_some();
         if self.started_by.is_some() && (others || self.container_instance.is_some()) {
             return Err(error::invalid_parameter(

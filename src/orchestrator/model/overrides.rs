@@ -16,6 +16,9 @@ pub struct TaskOverride {
     pub memory: Option<String>,
     pub task_role_arn: Option<String>,
     pub ephemeral_storage: Option<EphemeralStorage>,
+    /// Refused, unless it is empty.
+    #[serde(skip_serializing)]
+    pub inference_accelerator_overrides: Option<Vec<serde_json::Value>>,
 }
 
 impl TaskOverride {

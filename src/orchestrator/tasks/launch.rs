@@ -8,7 +8,7 @@ use crate::model::{
     PlacementConstraintType, PlacementStrategy, TaskDefinition, TaskDefinitionStatus, TaskOverride,
 };
 use crate::placement::{Expression, Strategies};
-use crate::task_definition::MIN_MEMORY_MIB;
+use crate::task_definition::{FARGATE_STORAGE_GIB, MIN_MEMORY_MIB};
 
 /// Most placement constraints of a task (ECS API reference, `RunTask`).
 const MAX_CONSTRAINTS: usize = 10;
@@ -231,6 +231,19 @@ pub fn check_overrides(definition: &TaskDefinition, overrides: &TaskOverride) ->
             "Overrides length must be at most {MAX_OVERRIDES}."
         )));
     }
+    let accelerators = overrides.inference_accelerator_overrides.as_ref();
+    if accelerators.is_some_and(|accelerators| !accelerators.is_empty()) {
+        return Err(refused(
+            "This server does not support 'inferenceAcceleratorOverrides'.",
+        ));
+    }
+    if let Some(storage) = &overrides.ephemeral_storage
+        && !FARGATE_STORAGE_GIB.contains(&storage.size_in_gib)
+    {
+        return Err(refused(
+            "Invalid setting for 'ephemeralStorage'. The 'sizeInGiB' must be between 21 and 200.",
+        ));
+    }
     let containers = overrides.container_overrides.as_deref().unwrap_or_default();
     for (at, one) in containers.iter().enumerate() {
         let name = one.name.as_deref().unwrap_or_default();
@@ -243,6 +256,12 @@ pub fn check_overrides(definition: &TaskDefinition, overrides: &TaskOverride) ->
         let mut files = one.environment_files.iter().flatten();
         if !files.all(EnvironmentFile::is_valid) {
             return Err(refused(EnvironmentFile::RULE));
+        }
+        let required = one.resource_requirements.as_ref();
+        if required.is_some_and(|required| !required.is_empty()) {
+            return Err(refused(
+                "This server does not support GPUs and other 'resourceRequirements'.",
+            ));
         }
         if containers[..at].iter().any(|other| other.name == one.name) {
             return Err(refused(format!(
