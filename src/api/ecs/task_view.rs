@@ -54,6 +54,8 @@ pub(super) struct TaskView {
     task_definition_arn: String,
     version: i64,
     ephemeral_storage: Option<EphemeralStorage>,
+    /// The same: `Task` names it twice.
+    fargate_ephemeral_storage: Option<EphemeralStorage>,
 }
 
 /// `TaskOverride` of the service model, with an entry for each container.
@@ -73,7 +75,8 @@ impl TaskView {
         // Fargate has no instances that are shown.
         let instance = task.instance.as_ref().filter(|_| !is_fargate);
         let time = |time: Option<wharfinger_base::Timestamp>| time.map(EpochSeconds::from);
-        let storage = details.overrides.ephemeral_storage.clone();
+        let storage = details.ephemeral_storage.clone().unwrap_or(FARGATE_STORAGE);
+        let storage = is_fargate.then_some(storage);
         Self {
             attachments: details.attachments.clone(),
             attributes: details.attributes.clone(),
@@ -114,7 +117,8 @@ impl TaskView {
             task_arn: cluster.task_arn(&task.id).to_string(),
             task_definition_arn: task.definition.arn(&cluster.home).to_string(),
             version: task.version,
-            ephemeral_storage: is_fargate.then(|| storage.unwrap_or(FARGATE_STORAGE)),
+            ephemeral_storage: storage.clone(),
+            fargate_ephemeral_storage: storage,
         }
     }
 }

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use wharfinger_base::Timestamp;
 
 use crate::model::{
-    Attachment, Attribute, ClusterId, Connectivity, Container, DeploymentId, FamilyRevision,
-    HealthStatus, InstanceId, LaunchType, NetworkConfiguration, PlacementConstraint,
-    PlacementStrategy, Reservation, ServiceId, Tag, TaskId, TaskOverride, TaskStopCode, wire_enum,
+    Attachment, Attribute, ClusterId, Connectivity, Container, DeploymentId, EphemeralStorage,
+    FamilyRevision, HealthStatus, InstanceId, LaunchType, NetworkConfiguration,
+    PlacementConstraint, PlacementStrategy, Reservation, ServiceId, Tag, TaskId, TaskOverride,
+    TaskStopCode, wire_enum,
 };
 
 wire_enum! {
@@ -77,6 +78,8 @@ pub struct TaskDetails {
     pub memory: Option<String>,
     pub enable_execute_command: bool,
     pub health_status: Option<HealthStatus>,
+    /// For a Fargate task whose definition or overrides name a size.
+    pub ephemeral_storage: Option<EphemeralStorage>,
     pub platform_version: Option<String>,
     pub platform_family: Option<String>,
     pub network_configuration: Option<NetworkConfiguration>,

@@ -40,6 +40,8 @@ pub(super) fn new_task(
     let family = document.runtime_platform.as_ref();
     let family = family.and_then(|platform| platform.operating_system_family.clone());
     let reservation = chosen.reservation;
+    let own_storage = request.overrides.ephemeral_storage.as_ref();
+    let storage = own_storage.or(document.ephemeral_storage.as_ref()).cloned();
     let details = TaskDetails {
         containers: containers.collect(),
         attachments: attachments(request, uuid.to_string()),
@@ -52,6 +54,7 @@ pub(super) fn new_task(
         reservation,
         enable_execute_command: request.enable_execute_command,
         health_status: Some(HealthStatus::Unknown),
+        ephemeral_storage: storage.filter(|_| is_fargate),
         platform_version: platform,
         platform_family: is_fargate.then(|| family.unwrap_or_else(|| "Linux".to_owned())),
         network_configuration: request.network_configuration.clone(),
