@@ -125,7 +125,7 @@ mod tests {
         }
     }
 
-    /// Runs the check with one resource fewer than the quota, with all, and with one that has ended.
+    /// Runs the check with one resource fewer than the quota, with all, and after the end of one.
     async fn at_the_quota(
         quota: usize,
         insert: fn(&mut Tx<'_>, usize) -> db::Result<()>,
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_ended_makes_room() {
+    async fn what_has_ended_does_not_count() {
         let refused = at_the_quota(
             CLUSTERS,
             |tx, number| clusters::insert(tx, &cluster(number)).map(drop),
