@@ -132,6 +132,15 @@ pub(crate) fn log_driver(container: &Container) -> (String, BTreeMap<String, Str
     (driver, options)
 }
 
+/// The labels of the container's definition.
+pub(crate) fn docker_labels(container: &Container) -> Map<String, Value> {
+    let text = container.docker_config.as_ref();
+    let text = text.and_then(|docker| docker.config.as_deref());
+    let config = object(text, "config").unwrap_or_default();
+    let labels = config.get("Labels").and_then(Value::as_object);
+    labels.cloned().unwrap_or_default()
+}
+
 /// `ecs-<family>-<revision>-<container>-<suffix>` in the characters that Docker takes.
 pub(crate) fn container_name(task: &Task, container: &str, suffix: &str) -> String {
     let family = task.family.as_deref().unwrap_or("task");

@@ -6,6 +6,7 @@
 mod document;
 mod serving;
 mod stats;
+mod tags;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -24,6 +25,7 @@ pub(crate) use crate::metadata::serving::Serving;
 use crate::metadata::serving::serve;
 pub(crate) use crate::metadata::stats::TaskShare;
 use crate::metadata::stats::{container_stats, task_stats};
+pub(crate) use crate::metadata::tags::TagReader;
 use crate::record::TaskRecord;
 use crate::roles::TaskRoles;
 use crate::runtime::ContainerRuntime;
@@ -42,6 +44,8 @@ pub(crate) struct Endpoints {
     pub(crate) roles: Arc<TaskRoles>,
     pub(crate) shown: Arc<Shown>,
     pub(crate) share: Arc<TaskShare>,
+    /// `None` where there is no API to read tags of.
+    pub(crate) tags: Option<TagReader>,
 }
 
 /// The tasks that a listener replies about, by their ARNs. Cloning shares them.
@@ -66,7 +70,7 @@ impl ServedTasks {
             .route("/v4/{id}/stats", get(stats_of_container))
             .route("/v4/{id}/task", get(task))
             .route("/v4/{id}/task/stats", get(stats_of_task))
-            .route("/v4/{id}/taskWithTags", get(task))
+            .route("/v4/{id}/taskWithTags", get(task_with_tags))
             .with_state(self);
         serve(listener, routes)
     }
@@ -165,6 +169,17 @@ async fn task(State(served): State<ServedTasks>, Path(id): Path<String>) -> Resp
         }
         None => refusal("NotFound", "there is no such task"),
     }
+}
+
+async fn task_with_tags(State(served): State<ServedTasks>, Path(id): Path<String>) -> Response {
+    let Some((endpoints, record, _)) = served.find(&id) else {
+        return refusal("NotFound", "there is no such task");
+    };
+    let mut body = task_document(&endpoints, &record);
+    if let (Some(tags), Value::Object(body)) = (&endpoints.tags, &mut body) {
+        body.extend(tags.members(&record.task.arn).await);
+    }
+    axum_json(StatusCode::OK, &body)
 }
 
 async fn stats_of_container(State(served): State<ServedTasks>, Path(id): Path<String>) -> Response {
@@ -273,6 +288,7 @@ mod tests {
                 roles,
                 shown: Arc::default(),
                 share: Arc::default(),
+                tags: None,
             },
         );
         let fetch = async |id: &str| {

@@ -51,6 +51,8 @@ pub(crate) struct ContainerRecord {
     pub(crate) runtime_id: Option<String>,
     pub(crate) state: ContainerState,
     #[serde(default)]
+    pub(crate) created_at: Option<Timestamp>,
+    #[serde(default)]
     pub(crate) health: Option<Health>,
     /// The image by the name that the runtime knows.
     #[serde(default)]
@@ -92,6 +94,7 @@ impl TaskRecord {
                 runtime_name: container_name(&task, &container.name, &suffix()),
                 runtime_id: None,
                 state: ContainerState::Absent,
+                created_at: None,
                 health: None,
                 image: None,
                 image_digest: None,

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 use wharfinger_base::Timestamp;
-use wharfinger_ecs_protocol::DesiredStatus;
+use wharfinger_ecs_protocol::{Container, DesiredStatus};
 
-use crate::container_config::log_driver;
+use crate::container_config::{docker_labels, log_driver};
 use crate::metadata::Endpoints;
 use crate::record::{ContainerRecord, TaskRecord};
 use crate::view::{ContainerState, Health};
@@ -56,6 +56,7 @@ pub(super) fn container_document(endpoints: &Endpoints, record: &TaskRecord, nam
     let (Some(definition), Some(container)) = (definition, container) else {
         return Value::Null;
     };
+    let (log_driver, log_options) = log_driver(definition);
     let mut body = json!({
         "DockerId": container.runtime_id.as_deref().unwrap_or_default(),
         "Name": name,
@@ -66,20 +67,20 @@ pub(super) fn container_document(endpoints: &Endpoints, record: &TaskRecord, nam
         "KnownStatus": status(container.state),
         "Limits": {"CPU": definition.cpu, "Memory": definition.memory},
         "Type": "NORMAL",
-        "Labels": {
-            crate::labels::CLUSTER: endpoints.cluster,
-            crate::labels::CONTAINER_NAME: name,
-            crate::labels::TASK_ARN: record.task.arn,
-            crate::labels::FAMILY: record.task.family,
-            crate::labels::REVISION: record.task.version,
-        },
-        "LogDriver": log_driver(definition).0,
+        "Labels": labels(endpoints, record, definition),
+        "LogDriver": log_driver,
         "RestartCount": container.restarts,
     });
     if let Some(arn) = &definition.container_arn {
         body["ContainerARN"] = json!(arn);
     }
     let mut details = Map::new();
+    if !log_options.is_empty() {
+        details.insert("LogOptions".to_owned(), json!(log_options));
+    }
+    if let Some(at) = container.created_at {
+        details.insert("CreatedAt".to_owned(), time(at));
+    }
     match container.state {
         ContainerState::Running { since } => {
             details.insert("StartedAt".to_owned(), time(since));
@@ -108,6 +109,20 @@ pub(super) fn container_document(endpoints: &Endpoints, record: &TaskRecord, nam
         body["Ports"] = Value::Array(ports.collect());
     }
     body
+}
+
+/// The labels of the definition, and those that Amazon's agent sets.
+fn labels(endpoints: &Endpoints, record: &TaskRecord, definition: &Container) -> Value {
+    let mut labels = docker_labels(definition);
+    let own = [
+        (crate::labels::CLUSTER, json!(endpoints.cluster)),
+        (crate::labels::CONTAINER_NAME, json!(definition.name)),
+        (crate::labels::TASK_ARN, json!(record.task.arn)),
+        (crate::labels::FAMILY, json!(record.task.family)),
+        (crate::labels::REVISION, json!(record.task.version)),
+    ];
+    labels.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    Value::Object(labels)
 }
 
 fn networks(record: &TaskRecord, container: &ContainerRecord) -> Value {
@@ -144,4 +159,82 @@ const fn status(state: ContainerState) -> &'static str {
 
 fn time(at: Timestamp) -> Value {
     json!(at.to_rfc3339())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wharfinger_base::{Clock, Ids};
+    use wharfinger_ecs_protocol::{DockerConfig, Task};
+
+    use super::*;
+    use crate::runtime::tests::simulated::Simulated;
+
+    /// The members of the example in the ECS developer guide, "Amazon ECS task metadata endpoint
+    /// version 4", as far as they are known of a task on the bridge.
+    #[test]
+    fn a_container_is_described_as_amazons_agent_does() {
+        let host_config = json!({"LogConfig": {"Type": "awslogs", "Config": {
+            "awslogs-group": "/ecs/metadata", "awslogs-stream": "ecs/curl/1"}}});
+        let web = Container {
+            name: "curl".to_owned(),
+            image: "curl:latest".to_owned(),
+            cpu: 10,
+            memory: 128,
+            docker_config: Some(DockerConfig {
+                config: Some(json!({"Labels": {"team": "web"}}).to_string()),
+                host_config: Some(host_config.to_string()),
+                ..DockerConfig::default()
+            }),
+            ..Container::default()
+        };
+        let task = Task {
+            arn: "arn:task".to_owned(),
+            family: Some("curltest".to_owned()),
+            version: Some("24".to_owned()),
+            containers: vec![web],
+            ..Task::default()
+        };
+        let mut record = TaskRecord::new(task, &Ids::seeded(1));
+        let curl = record.containers.get_mut("curl").expect("a container");
+        curl.created_at = Some(Timestamp::from_ms(1_000));
+        curl.state = ContainerState::Running {
+            since: Timestamp::from_ms(2_000),
+        };
+        let endpoints = Endpoints {
+            cluster: "default".to_owned(),
+            availability_zone: "us-east-1a".to_owned(),
+            runtime: Arc::new(Simulated::new(Clock::default())),
+            roles: Arc::default(),
+            shown: Arc::default(),
+            share: Arc::default(),
+            tags: None,
+        };
+        let body = container_document(&endpoints, &record, "curl");
+        assert_eq!(
+            body["Labels"],
+            json!({
+                "team": "web",
+                "com.amazonaws.ecs.cluster": "default",
+                "com.amazonaws.ecs.container-name": "curl",
+                "com.amazonaws.ecs.task-arn": "arn:task",
+                "com.amazonaws.ecs.task-definition-family": "curltest",
+                "com.amazonaws.ecs.task-definition-version": "24",
+            })
+        );
+        assert_eq!(body["CreatedAt"], json!("1970-01-01T00:00:01Z"));
+        assert_eq!(body["StartedAt"], json!("1970-01-01T00:00:02Z"));
+        assert_eq!(body["Limits"], json!({"CPU": 10, "Memory": 128}));
+        assert_eq!(body["LogDriver"], "awslogs");
+        let options = json!({
+            "awslogs-group": "/ecs/metadata", "awslogs-stream": "ecs/curl/1"});
+        assert_eq!(body["LogOptions"], options);
+        let task = task_document(&endpoints, &record);
+        assert_eq!(task["Containers"][0], body);
+        assert_eq!(
+            (&task["Revision"], &task["KnownStatus"]),
+            (&json!("24"), &json!("RUNNING"))
+        );
+    }
 }

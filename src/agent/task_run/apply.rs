@@ -56,6 +56,7 @@ impl TaskRun {
                         let address = address.and_then(|one| one.address.clone());
                         self.change(&name, |container| {
                             container.state = ContainerState::Created;
+                            container.created_at = Some(now);
                             container.runtime_id = Some(created.runtime_id);
                             container.address = address;
                         });

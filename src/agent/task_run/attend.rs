@@ -13,7 +13,7 @@ use wharfinger_ecs_protocol::Task;
 
 use crate::context::Context;
 use crate::logs::{Shipper, log_target};
-use crate::metadata::{Endpoints, ServedTasks, Serving, TaskShare};
+use crate::metadata::{Endpoints, ServedTasks, Serving, TagReader, TaskShare};
 use crate::namespace;
 use crate::runtime::Inspection;
 use crate::task_run::TaskRun;
@@ -184,6 +184,7 @@ impl TaskRun {
             roles: Arc::clone(&self.roles),
             shown: Arc::clone(&self.shown),
             share: Arc::clone(&self.attendance.share),
+            tags: Some(TagReader::new(&self.context)),
         }
     }
 
