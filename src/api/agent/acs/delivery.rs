@@ -99,8 +99,8 @@ impl Delivery {
         });
     }
 
-    /// Notes the reply to a payload, whether the agent took it or refused it. Returns whether others
-    /// may wait because as many were on their way as are allowed.
+    /// Notes the reply to a payload, whether the agent took it or refused it. Returns whether
+    /// others may wait because as many were on their way as are allowed.
     pub(crate) fn replied(&mut self, message_id: &str) -> bool {
         let mut in_flight = self.in_flight.iter();
         let Some(place) = in_flight.position(|sent| sent.message_id == message_id) else {

@@ -10,11 +10,11 @@ const MAP: &str = "PRAGMA mmap_size = 2147418112";
 const UNMAP: &str = "PRAGMA mmap_size = 0";
 
 /// Reads after which the way to read is chosen anew.
-const PERIOD_READS: u32 = 64;
+const PERIOD_READS: u32 = 256;
 /// With more new snapshots in a period, the file is not mapped; with fewer than the second figure
 /// it is. In between it stays as it is.
-const MOST_SNAPSHOTS: u32 = PERIOD_READS / 4;
-const FEW_SNAPSHOTS: u32 = PERIOD_READS / 16;
+const MOST_SNAPSHOTS: u32 = PERIOD_READS / 32;
+const FEW_SNAPSHOTS: u32 = PERIOD_READS / 128;
 
 /// How a connection reads, and what it has seen since that was chosen.
 #[derive(Debug, Default)]
@@ -73,22 +73,22 @@ mod tests {
     fn the_file_is_mapped_at_first_and_while_little_is_written() {
         let mut mapping = Mapping::default();
         assert_eq!(run(&mut mapping, 1, 1), [MAP]);
-        assert_eq!(run(&mut mapping, 1_000, 100), [""; 0]);
+        assert_eq!(run(&mut mapping, 10_000, 1_000), [""; 0]);
     }
 
     #[test]
     fn the_file_is_not_mapped_while_much_is_written() {
         let mut mapping = Mapping::default();
         assert_eq!(run(&mut mapping, 1_000, 1), [MAP, UNMAP]);
-        // One commit in eight reads is between the bounds.
-        assert_eq!(run(&mut mapping, 1_000, 8), [""; 0]);
-        assert_eq!(run(&mut mapping, 1_000, 100), [MAP]);
+        // One commit in 64 reads is between the bounds.
+        assert_eq!(run(&mut mapping, 10_000, 64), [""; 0]);
+        assert_eq!(run(&mut mapping, 10_000, 1_000), [MAP]);
     }
 
     #[test]
     fn a_commit_under_way_counts_as_another_version() {
         let mut mapping = Mapping::default();
-        let statements = (0..65).filter_map(|_| {
+        let statements = (0..257).filter_map(|_| {
             mapping.reads();
             mapping.opens(None)
         });
