@@ -1,5 +1,6 @@
 """Measures real containers beside the Docker Engine itself: `make bench-containers`.
 
+- Memory and processor time of the server with its agent, with no task and with 50 that run.
 - A task from RunTask to RUNNING, beside `docker run --detach` of the same image, in turns.
 - A service of 50 replicas, beside a service of Docker Swarm on the same engine: from its creation until all run, from the death of a
   container until all run again, and a rolling update that replaces half of the replicas at a time.
@@ -8,6 +9,7 @@ Both services are watched in the same way: by the containers that the engine lis
 """
 
 import contextlib
+import os
 import pathlib
 import statistics
 import sys
@@ -20,6 +22,7 @@ from harness.ecs import SLEEP, container, engine_with_network, instances, push_b
 from harness.server import Server  # noqa: E402
 
 REPLICAS = 50
+IDLE_SECONDS = 30
 STARTS = 15
 SECONDS = 180
 
@@ -32,6 +35,24 @@ def measured(action, look, what):
         assert time.monotonic() - begun < SECONDS, f"{what}: not within {SECONDS} s"
         time.sleep(0.05)
     return time.monotonic() - begun
+
+
+def print_idle(server, what):
+    """Prints what the server, with its agent, takes while nothing changes."""
+
+    process = pathlib.Path(f"/proc/{server.process.pid}")
+
+    def processor_seconds():
+        fields = (process / "stat").read_text().rsplit(")")[-1].split()
+        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    time.sleep(5)
+    before = processor_seconds()
+    time.sleep(IDLE_SECONDS)
+    share = (processor_seconds() - before) / IDLE_SECONDS
+    pages = int((process / "statm").read_text().split()[1])
+    megabytes = pages * os.sysconf("SC_PAGE_SIZE") / 1_000_000
+    print(f"idle with {what}: {megabytes:.1f} MB, {share:.2%} of a core", flush=True)
 
 
 class Watched:
@@ -78,7 +99,7 @@ def compare_starts(ecs, docker, image):
     return statistics.median(alone), statistics.median(tasks)
 
 
-def with_ecs(ecs, docker, image):
+def with_ecs(server, ecs, docker, image):
     """Seconds of creation, replacement and update as a service of ECS."""
     versions = []
     for version in ("one", "two"):
@@ -89,7 +110,7 @@ def with_ecs(ecs, docker, image):
     bounds = {"minimumHealthyPercent": 50, "maximumPercent": 100}
     service = {"cluster": "default", "serviceName": "bench", "desiredCount": REPLICAS, "deploymentConfiguration": bounds}
     times = [measured(lambda: ecs.create_service(taskDefinition=versions[0], **service), watched.all_run, "created")]
-    time.sleep(3)
+    print_idle(server, f"{REPLICAS} tasks")
     victim = sorted(watched.ids())[0]
     times.append(measured(lambda: docker.docker("kill", victim), watched.replaced(victim), "replaced"))
     time.sleep(3)
@@ -139,9 +160,10 @@ def main():
         image = push_busybox(server)
         docker.docker("login", "--username", "AWS", "--password", server.password(), server.host)
         docker.docker("pull", image)
+        print_idle(server, "no task")
         alone, task = compare_starts(ecs, docker, image)
         print(f"start, median of {STARTS}: docker run {alone:.0f} ms, task {task:.0f} ms, {task - alone:.0f} ms more", flush=True)
-        ours, theirs = with_ecs(ecs, docker, image), with_swarm(docker, image)
+        ours, theirs = with_ecs(server, ecs, docker, image), with_swarm(docker, image)
         print(f"| {REPLICAS} replicas, seconds | Wharfinger | Docker Swarm | ratio |\n|---|---|---|---|")
         for name, one, other in zip(("create", "replace one", "update by halves"), ours, theirs, strict=True):
             print(f"| {name} | {one:.2f} | {other:.2f} | {one / other:.2f} |")
