@@ -57,7 +57,7 @@ impl Arguments {
         let mut arguments = Self {
             agents: 5_000,
             seconds: 20,
-            callers: 8,
+            callers: 4,
             service: 50_000,
             server: "target/release/wharfinger".into(),
         };
