@@ -197,8 +197,8 @@ impl Acs {
         }
         let repeated: HashSet<TaskId> = running.iter().map(|task| task.id.clone()).collect();
         self.delivery.repeat(running);
-        if self.delivery.repeats() {
-            state.note_beginning(&self.instance.id, true);
+        if !has_credentials {
+            state.note_beginning(&self.instance.id, self.delivery.repeats());
         }
         self.deliver().await?;
         // A task may have ended since: an agent that was told it again stops what this lacks.
@@ -242,11 +242,13 @@ impl Acs {
 
     /// Goes on after the reply to a payload.
     async fn replied(&mut self, message_id: &str) -> Result<(), End> {
-        if self.delivery.replied(message_id) {
+        let repeated = self.delivery.repeats();
+        let others_wait = self.delivery.replied(message_id);
+        if repeated && !self.delivery.repeats() {
+            self.state.note_beginning(&self.instance.id, false);
+        }
+        if others_wait {
             self.deliver().await?;
-            if !self.delivery.repeats() {
-                self.state.note_beginning(&self.instance.id, false);
-            }
         }
         Ok(())
     }
