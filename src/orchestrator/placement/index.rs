@@ -20,7 +20,7 @@ const MAX_RANKINGS: usize = 256;
 const MAX_RANKED: usize = 500_000;
 
 /// Most bytes of the expressions in all rankings of a cluster together.
-const MAX_EXPRESSION_BYTES: usize = 16 * 1024 * 1024;
+const MAX_EXPRESSION_BYTES: usize = 2 * 1024 * 1024;
 
 /// Why a task fits on no instance.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::vec::IntoIter;
 
 use regex_automata::meta::{Config, Regex};
 use regex_automata::nfa::thompson::WhichCaptures;
+use regex_automata::util::syntax;
 use wharfinger_base::Timestamp;
 
 use crate::placement::query::token::{Token, tokens};
@@ -15,9 +16,14 @@ use crate::placement::query::{
 /// How deep parentheses and negations may stand in each other.
 const MAX_DEPTH: u32 = 64;
 
-/// Most bytes that all regular expressions of an expression take together, compiled: many times
-/// what patterns for names and types take.
-const MAX_REGEX_BYTES: usize = 128 * 1024;
+/// Most bytes that all regular expressions of an expression take together while they are compiled,
+/// and about twice what they take then: ten times what patterns for names and types take. A match
+/// costs as much for each byte of the value as the pattern has states: at most 0.8 ms for the
+/// longest value of an attribute, and a fiftieth of that for usual patterns.
+pub(super) const MAX_REGEX_BYTES: usize = 32 * 1024;
+
+/// The same for the groups of tasks, of which an instance has many and which are longer.
+pub(super) const MAX_GROUP_REGEX_BYTES: usize = 8 * 1024;
 
 /// An expression as it was parsed.
 pub(super) struct Parsed {
@@ -207,7 +213,10 @@ impl Parser {
         }
         let pattern = self.value()?;
         // First by itself: `a)|(b` would be an expression within the parentheses only.
-        let left = MAX_REGEX_BYTES - self.regex_bytes;
+        let mut left = MAX_REGEX_BYTES - self.regex_bytes;
+        if matches!(subject, Subject::TaskGroup) {
+            left = left.min(MAX_GROUP_REGEX_BYTES);
+        }
         let whole = format!("^(?:{pattern})$");
         let compiled = compile(&pattern, left).and_then(|_| compile(&whole, left));
         let Some((regex, bytes)) = compiled else {
@@ -220,16 +229,23 @@ impl Parser {
 
 /// A compiled regular expression and the bytes that it takes with the memory of a search; `None`
 /// where it is not valid or takes more than `most`.
-fn compile(pattern: &str, most: usize) -> Option<(Regex, usize)> {
+pub(super) fn compile(pattern: &str, most: usize) -> Option<(Regex, usize)> {
+    // Classes such as `\w` have ASCII characters only, as in Java, and a twentieth of the states.
+    // Where the pattern has others itself, its characters are Unicode's.
+    let unicode = !pattern.is_ascii();
+    let syntax = syntax::Config::new().unicode(unicode).utf8(unicode);
     // The one engine left needs memory for each state, not for each pair of state and group.
     let config = Config::new()
+        .utf8_empty(unicode)
         .nfa_size_limit(Some(most))
         .which_captures(WhichCaptures::None)
         .hybrid(false)
         .dfa(false)
         .onepass(false)
         .backtrack(false);
-    let regex = Regex::builder().configure(config).build(pattern).ok()?;
+    let mut builder = Regex::builder();
+    let regex = builder.configure(config).syntax(syntax).build(pattern);
+    let regex = regex.ok()?;
     let bytes = regex.memory_usage() + regex.create_cache().memory_usage();
     (bytes <= most).then_some((regex, bytes))
 }

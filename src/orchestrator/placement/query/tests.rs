@@ -176,10 +176,59 @@ fn regular_expressions_of_one_expression_share_a_bound() {
         let parsed = Expression::parse(&format!("attribute:a =~ '{usual}'"));
         let bytes = parsed.map(|parsed| parsed.bytes());
         assert!(
-            bytes.as_ref().is_ok_and(|bytes| *bytes < 64 * 1024),
+            bytes.as_ref().is_ok_and(|bytes| *bytes < 4 * 1024),
             "{usual}: {bytes:?}"
         );
     }
+}
+
+/// What a match costs is bounded by the states of the pattern and the bytes of the value.
+#[test]
+fn regular_expressions_have_no_more_states_than_a_match_may_take_time_for() {
+    let costly = |times: usize| format!("'((a?){{{times}}})*b'");
+    let accepts = |subject: &str, pattern: &str| {
+        Expression::parse(&format!("{subject} =~ {pattern}")).map(|parsed| parsed.regex_bytes)
+    };
+    let largest = |subject: &str| {
+        let sizes = (1..1_000)
+            .step_by(20)
+            .map_while(|times| accepts(subject, &costly(times)).ok());
+        sizes.last().expect("the smallest is accepted")
+    };
+    let of_attributes = largest("attribute:a");
+    let bound = parse::MAX_REGEX_BYTES;
+    assert!(
+        (bound / 4..=bound * 3 / 4).contains(&of_attributes),
+        "{of_attributes}"
+    );
+    let of_groups = largest("task:group");
+    let bound = parse::MAX_GROUP_REGEX_BYTES;
+    assert!(
+        (bound / 4..=bound * 3 / 4).contains(&of_groups),
+        "{of_groups}"
+    );
+    // As many names as one looks for in practice.
+    let ids = |count: usize| {
+        let ids: Vec<_> = (0..count).map(|id| format!("i-{id:017x}")).collect();
+        format!("'{}'", ids.join("|"))
+    };
+    assert!(accepts("ec2InstanceId", &ids(50)).is_ok());
+    assert!(accepts("task:group", "'service:(web|api|worker)-[a-z0-9]+'").is_ok());
+}
+
+#[test]
+fn classes_of_characters_are_those_of_java() {
+    let matches = |pattern: &str, value: &str| {
+        let compiled = parse::compile(&format!("^(?:{pattern})$"), parse::MAX_REGEX_BYTES);
+        compiled.is_some_and(|(regex, _)| regex.is_match(value))
+    };
+    assert!(matches("\\w+", "a_1"));
+    assert!(!matches("\\w+", "é"), "ASCII only");
+    assert!(matches("(?i)T3\\..*", "t3.large"));
+    assert!(matches("[^.]+", "m5"));
+    // Unicode where the pattern has it.
+    assert!(matches("caf[éè]", "café"));
+    assert!(matches(".*", "é"));
 }
 
 #[test]
