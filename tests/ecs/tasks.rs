@@ -225,6 +225,11 @@ async fn what_cannot_be_run_is_refused() {
         let request = run_request(request);
         world.ecs.refused("RunTask", request, code, message).await;
     }
+}
+
+#[tokio::test]
+async fn an_inactive_definition_is_not_run() {
+    let world = world().await;
     let ecs = &world.ecs;
     let deregister = json!({"taskDefinition": "sleep:1"});
     ecs.ok("DeregisterTaskDefinition", deregister).await;
