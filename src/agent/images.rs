@@ -152,8 +152,10 @@ impl Images {
         } = found;
         // The semaphore is never closed.
         let _slot = self.slots.acquire().await.ok();
-        let pulled = self.pull_wanted(&source, login.as_ref(), wanted).await;
-        let digest = match pulled {
+        let pulled = self
+            .pull_wanted(&source, login.as_ref(), wanted.clone())
+            .await;
+        let error = match pulled {
             Ok(Some(digest)) => {
                 // By its tag the runtime may have another image when the container is made.
                 let reference = with_digest(&source.reference, &digest);
@@ -165,25 +167,25 @@ impl Images {
             }
             Ok(None) => {
                 self.pulled.note(&[&source.reference]).await;
-                None
+                return Ok(PulledImage {
+                    reference: source.reference,
+                    digest: None,
+                });
             }
             Err(error @ RuntimeError::Unauthorized(_)) => return Err(PullError::Runtime(error)),
-            Err(error) => {
-                let Ok(local) = self.runtime.local_image(&source.reference).await else {
-                    return Err(match error {
-                        RuntimeError::TimedOut(_) => PullError::TimedOut(error),
-                        error => PullError::Runtime(error),
-                    });
-                };
-                let image = &source.reference;
-                tracing::warn!(image, %error, "the image was not pulled; the local one is used");
-                Some(local).filter(|digest| !digest.is_empty())
-            }
+            Err(error) => error,
         };
-        Ok(PulledImage {
-            reference: source.reference,
-            digest,
-        })
+        let image = &source.reference;
+        let local = self.runtime.local_digests(image).await.ok();
+        let Some(local) = local.and_then(|local| local_image(image, wanted.as_deref(), &local))
+        else {
+            return Err(match error {
+                RuntimeError::TimedOut(_) => PullError::TimedOut(error),
+                error => PullError::Runtime(error),
+            });
+        };
+        tracing::warn!(image, %error, "the image was not pulled; the local one is used");
+        Ok(local)
     }
 
     /// Pulls an image by its tag, and by its digest too where the tag has moved in the meantime.
@@ -197,11 +199,15 @@ impl Images {
         let told = self.runtime.pull(&source.reference, login).await?;
         let Some(wanted) = wanted else {
             // Podman tells no digests while it pulls.
-            let local = self.runtime.local_image(&source.reference);
-            return match told {
-                Some(digest) => Ok(Some(digest)),
-                None => Ok(local.await.ok().filter(|digest| !digest.is_empty())),
-            };
+            if told.is_some() {
+                return Ok(told);
+            }
+            let local = self.runtime.local_digests(&source.reference).await;
+            // With several, one is that of the image on one platform alone.
+            return Ok(match local.unwrap_or_default().as_slice() {
+                [digest] => Some(digest.clone()),
+                _ => None,
+            });
         };
         let by_digest = with_digest(&source.reference, &wanted);
         if told.as_ref() != Some(&wanted) && by_digest != source.reference {
@@ -298,9 +304,38 @@ fn with_digest(reference: &str, digest: &str) -> String {
     format!("{name}@{digest}")
 }
 
+/// The image that lies here, in place of one that could not be pulled; `None` where the registry
+/// told another digest. An older one is not told as the digest of a tag: it would become that of
+/// the service.
+fn local_image(reference: &str, wanted: Option<&str>, local: &[String]) -> Option<PulledImage> {
+    let Some(wanted) = wanted else {
+        return Some(PulledImage {
+            reference: reference.to_owned(),
+            digest: None,
+        });
+    };
+    let is_here = local.iter().any(|digest| digest == wanted);
+    is_here.then(|| PulledImage {
+        reference: with_digest(reference, wanted),
+        digest: Some(wanted.to_owned()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_local_image_stands_in_only_for_the_digest_that_it_has() {
+        let here = ["sha256:ab".to_owned(), "sha256:cd".to_owned()];
+        let used = |wanted| local_image("web:1", wanted, &here);
+        let found = used(None).expect("an image");
+        assert_eq!((found.reference.as_str(), found.digest), ("web:1", None));
+        let found = used(Some("sha256:cd")).expect("an image");
+        assert_eq!(found.reference, "web@sha256:cd");
+        assert_eq!(found.digest.as_deref(), Some("sha256:cd"));
+        assert!(used(Some("sha256:ef")).is_none());
+    }
 
     #[test]
     fn a_digest_takes_the_place_of_the_tag() {

@@ -160,8 +160,8 @@ pub(crate) trait ContainerRuntime: Send + Sync + 'static {
         login: Option<&RegistryLogin>,
     ) -> Result<String, RuntimeError>;
 
-    /// The digest by which an image that is there was pulled (`sha256:…`), or an empty text.
-    async fn local_image(&self, image: &str) -> Result<String, RuntimeError>;
+    /// The digests by which an image that is there is known under its name (`sha256:…`).
+    async fn local_digests(&self, image: &str) -> Result<Vec<String>, RuntimeError>;
 
     /// Removes an image that no container uses.
     async fn remove_image(&self, image: &str) -> Result<(), RuntimeError>;

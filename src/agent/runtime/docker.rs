@@ -143,7 +143,7 @@ impl ContainerRuntime for Docker {
         digest.ok_or_else(|| RuntimeError::Invalid(format!("{image} has no digest")))
     }
 
-    async fn local_image(&self, image: &str) -> Result<String, RuntimeError> {
+    async fn local_digests(&self, image: &str) -> Result<Vec<String>, RuntimeError> {
         let found = self
             .client
             .inspect_image(image)
@@ -152,11 +152,8 @@ impl ContainerRuntime for Docker {
         let (name, _) = split_reference(image);
         let digests = found.repo_digests.unwrap_or_default();
         let own = digests.iter().filter_map(|digest| digest.split_once('@'));
-        let mut own = own.filter(|(repository, _)| *repository == name);
-        Ok(own
-            .next()
-            .map(|(_, digest)| digest.to_owned())
-            .unwrap_or_default())
+        let own = own.filter(|(repository, _)| *repository == name);
+        Ok(own.map(|(_, digest)| digest.to_owned()).collect())
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), RuntimeError> {

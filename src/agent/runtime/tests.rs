@@ -39,7 +39,7 @@ impl Bench {
             let docker = Docker::connect(Some(&host))
                 .await
                 .expect("the engine replies");
-            if docker.local_image(IMAGE).await.is_err() {
+            if docker.local_digests(IMAGE).await.is_err() {
                 let busybox = std::fs::read("/bin/busybox").expect("busybox-static is there");
                 let archive = pause_image::tar("busybox", &busybox);
                 let imported = docker.import_image(IMAGE, archive, "/busybox").await;
@@ -211,7 +211,7 @@ async fn what_is_missing_is_said_to_be_missing() {
         ));
         assert!(missing(
             runtime
-                .local_image("no/such:image")
+                .local_digests("no/such:image")
                 .await
                 .expect_err("no image")
         ));

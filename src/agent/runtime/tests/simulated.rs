@@ -186,8 +186,8 @@ impl ContainerRuntime for Simulated {
         digest.ok_or_else(|| RuntimeError::Refused("404 page not found".to_owned()))
     }
 
-    async fn local_image(&self, image: &str) -> Result<String, RuntimeError> {
-        has_image(image).map(|()| String::new())
+    async fn local_digests(&self, image: &str) -> Result<Vec<String>, RuntimeError> {
+        has_image(image).map(|()| Vec::new())
     }
 
     async fn remove_image(&self, image: &str) -> Result<(), RuntimeError> {
