@@ -6,6 +6,7 @@
 mod profile;
 mod served;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -80,27 +81,41 @@ async fn of_profile(environment: &Environment<'_>) -> Result<Option<Keys>, Strin
         named.or_else(|| home().map(|home| home.join(".aws").join(name)))
     };
     let text = async |path: Option<PathBuf>| match path {
-        Some(path) => tokio::fs::read_to_string(path).await.unwrap_or_default(),
-        None => String::new(),
+        Some(path) => match tokio::fs::read_to_string(&path).await {
+            Ok(text) => Ok(text),
+            Err(why) if why.kind() == ErrorKind::NotFound => Ok(String::new()),
+            Err(why) => Err(format!("cannot read {}: {why}", path.display())),
+        },
+        None => Ok(String::new()),
     };
-    let credentials = text(file("AWS_SHARED_CREDENTIALS_FILE", "credentials")).await;
-    let config = text(file("AWS_CONFIG_FILE", "config")).await;
+    let credentials = text(file("AWS_SHARED_CREDENTIALS_FILE", "credentials")).await?;
+    let config = text(file("AWS_CONFIG_FILE", "config")).await?;
     let found = [
         of_credentials(&credentials, profile),
         of_config(&config, profile),
     ];
+    let elsewhere = |setting: &str| {
+        Err(format!(
+            "the profile {profile} gets its keys by {setting}, which this agent does not do"
+        ))
+    };
+    let role = found.iter().find_map(|found| match found {
+        Found::Elsewhere(setting) => Some(*setting),
+        _ => None,
+    });
+    if let Some(setting) = role {
+        return elsewhere(setting);
+    }
     let mut others = None;
     for found in found {
         match found {
             Found::Keys(keys) => return Ok(Some(keys)),
             Found::Other(setting) => others = others.or(Some(setting)),
-            Found::Nothing => {}
+            Found::Elsewhere(_) | Found::Nothing => {}
         }
     }
     match (others, &named) {
-        (Some(setting), _) => Err(format!(
-            "the profile {profile} gets its keys by {setting}, which this agent does not do"
-        )),
+        (Some(setting), _) => elsewhere(setting),
         (None, Some(named)) => Err(format!("the profile {named} has no keys")),
         (None, None) => Ok(None),
     }
@@ -208,6 +223,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_role_in_one_file_goes_before_keys_in_the_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).expect("written");
+            path.to_str().expect("UTF-8").to_owned()
+        };
+        let own = "[work]\naws_access_key_id = W\naws_secret_access_key = s\n";
+        let credentials = write("credentials", own);
+        let config = write(
+            "config",
+            "[profile work]\nrole_arn = r\nsource_profile = work\n",
+        );
+        let variables = [
+            ("AWS_SHARED_CREDENTIALS_FILE", credentials.as_str()),
+            ("AWS_CONFIG_FILE", &config),
+            ("AWS_PROFILE", "work"),
+        ];
+        let refused = refusal(&variables).await;
+        assert!(refused.contains("by role_arn"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().to_str().expect("UTF-8");
+        let refused = refusal(&[("AWS_SHARED_CREDENTIALS_FILE", folder)]).await;
+        assert!(refused.contains("cannot read"), "{refused}");
+    }
+
+    #[tokio::test]
     async fn the_endpoint_of_a_container_gives_keys_to_who_has_its_token() {
         let give = async |headers: HeaderMap| match headers.get("authorization") {
             Some(token) if token == "secret" => (StatusCode::OK, ROLE),
@@ -234,6 +280,7 @@ mod tests {
             refused.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
             "{refused}"
         );
+        assert!(!refused.contains("/keys"), "the path is told: {refused}");
     }
 
     #[tokio::test]

@@ -8,20 +8,23 @@ use wharfinger_base::Secret;
 
 use crate::keys::Keys;
 
-/// Settings by which a profile gets keys from elsewhere.
-const OTHER_SOURCES: [&str; 6] = [
+/// Settings by which a profile gets keys from elsewhere, although it may have some of its own: those
+/// are the ones to assume a role with.
+const BEFORE_KEYS: [&str; 4] = [
     "role_arn",
-    "credential_process",
+    "web_identity_token_file",
     "sso_session",
     "sso_account_id",
-    "web_identity_token_file",
-    "credential_source",
 ];
+/// Those by which it does so where it has none.
+const AFTER_KEYS: [&str; 2] = ["credential_process", "credential_source"];
 
 /// What a file has of a profile.
 #[derive(Debug)]
 pub(super) enum Found {
     Keys(Keys),
+    /// A setting that says where the keys are, in whatever file others are.
+    Elsewhere(&'static str),
     /// No keys, but a setting that says where they are.
     Other(&'static str),
     Nothing,
@@ -43,6 +46,10 @@ pub(super) fn of_config(text: &str, profile: &str) -> Found {
 
 fn found(settings: &BTreeMap<&str, &str>) -> Found {
     let get = |name: &str| settings.get(name).filter(|value| !value.is_empty());
+    let first = |names: &[&'static str]| names.iter().copied().find(|name| get(name).is_some());
+    if let Some(name) = first(&BEFORE_KEYS) {
+        return Found::Elsewhere(name);
+    }
     if let (Some(id), Some(secret)) = (get("aws_access_key_id"), get("aws_secret_access_key")) {
         return Found::Keys(Keys {
             access_key_id: (*id).to_owned(),
@@ -51,8 +58,7 @@ fn found(settings: &BTreeMap<&str, &str>) -> Found {
             expires_at: None,
         });
     }
-    let other = OTHER_SOURCES.iter().find(|name| get(name).is_some());
-    other.map_or(Found::Nothing, |name| Found::Other(name))
+    first(&AFTER_KEYS).map_or(Found::Nothing, Found::Other)
 }
 
 /// The settings of the sections that are wanted. Later ones replace earlier ones.
@@ -103,6 +109,16 @@ mod tests {
         assert!(matches!(of_credentials(text, "other"), Found::Nothing));
         let half = "[default]\naws_access_key_id=A";
         assert!(matches!(of_credentials(half, "default"), Found::Nothing));
+    }
+
+    #[test]
+    fn a_role_goes_before_keys() {
+        let text = "[a]\naws_access_key_id = A\naws_secret_access_key = a\nrole_arn = r\n\
+                    [b]\naws_access_key_id = B\naws_secret_access_key = b\n\
+                    credential_process = p\n";
+        let role = of_credentials(text, "a");
+        assert!(matches!(role, Found::Elsewhere("role_arn")), "{role:?}");
+        assert_eq!(keys(of_credentials(text, "b")).access_key_id, "B");
     }
 
     #[test]

@@ -82,7 +82,8 @@ pub(super) async fn container_role(environment: &Environment<'_>) -> Result<Opti
         None => environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
     };
     let fetched = fetch_container_role(url, token).await;
-    let role = fetched.map_err(|why| failed(why.to_string()))?;
+    // The path is a secret where it leads to keys: who knows it gets them.
+    let role = fetched.map_err(|why| failed(why.without_url().to_string()))?;
     Ok(Some(role.keys()))
 }
 
@@ -123,7 +124,8 @@ pub(super) async fn machine_role(environment: &Environment<'_>) -> Result<Keys, 
     let base = base.trim_end_matches('/');
     let needs_session = environment.is_true("AWS_EC2_METADATA_V1_DISABLED");
     let role = fetch_machine_role(base, needs_session).await;
-    role.map(RoleKeys::keys).map_err(|why| why.to_string())
+    role.map(RoleKeys::keys)
+        .map_err(|why| why.without_url().to_string())
 }
 
 async fn fetch_machine_role(base: &str, needs_session: bool) -> Result<RoleKeys, reqwest::Error> {
