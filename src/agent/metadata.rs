@@ -175,6 +175,9 @@ async fn task_with_tags(State(served): State<ServedTasks>, Path(id): Path<String
     let Some((endpoints, record, _)) = served.find(&id) else {
         return refusal("NotFound", "there is no such task");
     };
+    let Some(_turn) = endpoints.share.turn() else {
+        return too_many();
+    };
     let mut body = task_document(&endpoints, &record);
     if let (Some(tags), Value::Object(body)) = (&endpoints.tags, &mut body) {
         body.extend(tags.members(&record.task.arn).await);
