@@ -92,6 +92,10 @@ impl Delivery {
     pub(crate) fn sent(&mut self, message_id: String, tasks: Vec<AssignedTask>, now: Instant) {
         let told = tasks.iter().map(|task| (task.id.clone(), task.desired));
         self.told.extend(told);
+        for repeated in &mut self.repeated {
+            let told = tasks.iter().find(|task| task.id == repeated.id);
+            repeated.desired = told.map_or(repeated.desired, |told| told.desired);
+        }
         self.in_flight.push(InFlight {
             message_id,
             tasks,
@@ -272,6 +276,16 @@ mod tests {
         );
         delivery.forget(&task("b", RUNNING).id);
         assert_eq!(delivery.next(&[]), [], "it is gone");
+    }
+
+    #[test]
+    fn a_repeated_task_that_is_to_stop_by_now_is_told_once() {
+        let (mut delivery, now) = (Delivery::default(), Instant::now());
+        delivery.repeat(vec![task("a", RUNNING)]);
+        assert_eq!(delivery.next(&[]), [task("a", RUNNING)]);
+        // The payload was built after a change.
+        delivery.sent("m".to_owned(), vec![task("a", STOPPED)], now);
+        assert_eq!(delivery.next(&[]), []);
     }
 
     #[test]
