@@ -88,6 +88,25 @@ impl Assignments {
         Ok(is_active.then_some(session))
     }
 
+    /// Whether the agent of an instance began anew and has yet to take the tasks that ran, which are
+    /// told on its next connection too, whatever server that is to.
+    pub async fn is_beginning(&self, instance: &InstanceId) -> Result<bool> {
+        let id = instance.clone();
+        let read = move |tx: &mut Tx<'_>| store::assignments::is_beginning(tx, &id);
+        Ok(self.db.get::<_, _, db::Error>(read).await?)
+    }
+
+    /// Records the same.
+    pub async fn note_beginning(&self, instance: &InstanceId, begins: bool) -> Result<()> {
+        let id = instance.clone();
+        let work = move |tx: &mut Tx<'_>| store::assignments::set_beginning(tx, &id, begins);
+        Ok(self.db.write::<_, _, db::Error>(work).await?)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Ends a session. The instance gets no further tasks until its agent connects again, unless it
     /// has done so already.
     pub async fn disconnect(&self, session: AgentSession) -> Result<()> {

@@ -80,16 +80,22 @@ pub(crate) async fn serve(
         pulse: Pulse::new(now, HEARTBEAT_INTERVAL, SILENCE),
         expires_at: now + MAX_AGE,
         last_number: 0,
+        is_beginning: false,
         instance,
         state,
     };
     let id = connection.instance.id.clone();
     let state = Arc::clone(&connection.state);
-    let has_credentials = has_credentials && !state.is_beginning(&id);
     let assignments = &state.orchestrator.assignments;
-    let end = match assignments.connect(&id).await {
-        Ok(Some(session)) => {
+    let connected = async {
+        let session = assignments.connect(&id).await?;
+        Ok((session, assignments.is_beginning(&id).await?))
+    };
+    let end = match connected.await {
+        Ok((Some(session), is_beginning)) => {
             tracing::debug!(instance = id.0, "an agent connected");
+            connection.is_beginning = is_beginning;
+            let has_credentials = has_credentials && !is_beginning;
             let end = connection.run(&session, has_credentials).await;
             if let Err(error) = assignments.disconnect(session).await {
                 // The instances' reconciler finds that the agent is silent.
@@ -97,12 +103,9 @@ pub(crate) async fn serve(
             }
             end
         }
-        Ok(None) => End::Inactive,
+        Ok((None, _)) => End::Inactive,
         Err(error) => End::Failed(error),
     };
-    if matches!(end, End::Inactive) {
-        state.note_beginning(&id, false);
-    }
     if let End::Failed(error) = &end {
         tracing::warn!(instance = id.0, %error, "the connection of an agent failed");
     } else {
@@ -114,10 +117,16 @@ pub(crate) async fn serve(
 /// Ends a connection whose instance was deregistered, or for which its principal may not connect
 /// any more.
 pub(crate) async fn check(state: &AgentState, instance: &ConnectedInstance) -> Result<(), End> {
-    match instance.standing(state).await? {
-        Standing::Registered => Ok(()),
-        Standing::Deregistered => Err(End::Inactive),
-        Standing::Revoked => Err(End::Revoked),
+    match instance.standing(state).await {
+        Ok(Standing::Registered) => Ok(()),
+        Ok(Standing::Deregistered) => Err(End::Inactive),
+        Ok(Standing::Revoked) => Err(End::Revoked),
+        // All agents would connect again, which needs the index too.
+        Err(error @ orchestrator::Error::Index(_)) => {
+            tracing::warn!(instance = instance.id.0, %error, "an instance cannot be checked");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -132,6 +141,9 @@ struct Acs {
     expires_at: Instant,
     /// The last number of a payload or manifest.
     last_number: i64,
+    /// Whether the agent began anew and has yet to take the tasks that ran, as the index has it: an
+    /// agent says so on its first connection only, which may end early.
+    is_beginning: bool,
 }
 
 /// What woke the connection.
@@ -198,7 +210,7 @@ impl Acs {
         let repeated: HashSet<TaskId> = running.iter().map(|task| task.id.clone()).collect();
         self.delivery.repeat(running);
         if !has_credentials {
-            state.note_beginning(&self.instance.id, self.delivery.repeats());
+            self.note_beginning(self.delivery.repeats()).await?;
         }
         self.deliver().await?;
         // A task may have ended since: an agent that was told it again stops what this lacks.
@@ -245,10 +257,21 @@ impl Acs {
         let repeated = self.delivery.repeats();
         let others_wait = self.delivery.replied(message_id);
         if repeated && !self.delivery.repeats() {
-            self.state.note_beginning(&self.instance.id, false);
+            self.note_beginning(false).await?;
         }
         if others_wait {
             self.deliver().await?;
+        }
+        Ok(())
+    }
+
+    async fn note_beginning(&mut self, begins: bool) -> Result<(), End> {
+        if self.is_beginning != begins {
+            let assignments = &self.state.orchestrator.assignments;
+            assignments
+                .note_beginning(&self.instance.id, begins)
+                .await?;
+            self.is_beginning = begins;
         }
         Ok(())
     }
@@ -280,18 +303,19 @@ impl Acs {
 
     /// Tells the agent what it does not know yet of its tasks.
     async fn deliver(&mut self) -> Result<(), End> {
-        let waiting = self
-            .state
-            .orchestrator
-            .assignments
-            .waiting(&self.instance.id)
-            .await?;
+        let state = Arc::clone(&self.state);
+        let assignments = &state.orchestrator.assignments;
+        let mut waiting = assignments.waiting(&self.instance.id).await?;
         loop {
             let next = self.delivery.next(&waiting);
             if next.is_empty() {
                 return Ok(());
             }
-            let (tasks, told) = self.build(next).await?;
+            let (tasks, told) = self.build(next.clone()).await?;
+            if told.iter().any(|told| !next.contains(told)) {
+                // Something else is wanted of them since.
+                waiting = assignments.waiting(&self.instance.id).await?;
+            }
             if tasks.is_empty() {
                 continue;
             }

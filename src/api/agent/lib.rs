@@ -15,8 +15,7 @@ mod resource;
 mod socket;
 mod tcs;
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
@@ -26,7 +25,6 @@ use wharfinger_aws::Region;
 use wharfinger_base::{Clock, Ids};
 use wharfinger_ecs_protocol::{ACS_PATH, TCS_PATH};
 use wharfinger_iam::Iam;
-use wharfinger_orchestrator::model::InstanceId;
 use wharfinger_orchestrator::payload::Registries;
 use wharfinger_orchestrator::{AgentSessions, Orchestrator, TaskCredentials};
 
@@ -46,9 +44,6 @@ pub struct AgentState {
     credentials: TaskCredentials,
     registries: Registries,
     limits: SessionLimits,
-    /// Instances that began anew and have not acknowledged all of their tasks yet: an agent says
-    /// so on its first connection only.
-    beginning: Mutex<HashSet<InstanceId>>,
     telemetry_sessions: AgentSessions,
     /// The region of requests without a signature, under `--dev`.
     default_region: Region,
@@ -72,33 +67,11 @@ impl AgentState {
             ids,
             audit,
             limits: SessionLimits::default(),
-            beginning: Mutex::default(),
             telemetry_sessions: AgentSessions::default(),
             default_region,
             registries,
             stop: watch::Sender::new(false),
         }
-    }
-
-    /// Notes whether an agent that began anew has yet to take its tasks.
-    fn note_beginning(&self, id: &InstanceId, begins: bool) {
-        let mut all = self
-            .beginning
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if begins {
-            all.insert(id.clone());
-        } else {
-            all.remove(id);
-        }
-    }
-
-    fn is_beginning(&self, id: &InstanceId) -> bool {
-        let all = self
-            .beginning
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        all.contains(id)
     }
 
     /// Ends all connections: agents connect again, to another server or to this one after its

@@ -397,6 +397,24 @@ async fn a_session_connects_its_instance_and_wakes_for_other_servers_changes() {
 }
 
 #[tokio::test]
+async fn every_server_knows_that_an_agent_has_yet_to_take_its_tasks() {
+    for db in every_engine(crate::MIGRATIONS) {
+        let world = World::new(db).await;
+        let (assignments, instance) = (&world.assignments, &world.instance);
+        let is_beginning = async || assignments.is_beginning(instance).await.expect("reads");
+        assert!(!is_beginning().await);
+        let version = world.stored_instance().await.version;
+        let noted = assignments.note_beginning(instance, true).await;
+        noted.expect("written");
+        assert!(is_beginning().await);
+        assert_eq!(world.stored_instance().await.version, version);
+        let noted = assignments.note_beginning(instance, false).await;
+        noted.expect("written");
+        assert!(!is_beginning().await);
+    }
+}
+
+#[tokio::test]
 async fn silence_ends_a_connection_and_then_the_tasks_of_the_instance() {
     for db in every_engine(crate::MIGRATIONS) {
         let world = World::new(db).await;

@@ -22,6 +22,8 @@ CREATE TABLE container_instances (
     version         BIGINT NOT NULL,
     -- A copy of what the details have, for reports about tasks.
     registered_by   TEXT   NOT NULL,
+    -- Whether the agent began anew and has yet to take the tasks that ran.
+    is_beginning    BIGINT NOT NULL DEFAULT 0,
     reserved        TEXT   NOT NULL,
     details         TEXT   NOT NULL
 ) {without_rowid};

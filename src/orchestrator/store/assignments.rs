@@ -69,6 +69,26 @@ pub(crate) fn set_disconnected(
     Ok(changed == 1)
 }
 
+/// Whether the agent of the instance began anew and has yet to take the tasks that ran.
+pub(crate) fn is_beginning(tx: &mut Tx<'_>, instance: &InstanceId) -> db::Result<bool> {
+    let found = tx.query_optional(
+        "SELECT is_beginning FROM container_instances WHERE instance_id = ?1",
+        params![&instance.0],
+        |row| Ok(row.integer(0)),
+    )?;
+    Ok(found.is_some_and(|value| value != 0))
+}
+
+pub(crate) fn set_beginning(
+    tx: &mut Tx<'_>,
+    instance: &InstanceId,
+    begins: bool,
+) -> db::Result<()> {
+    let sql = "UPDATE container_instances SET is_beginning = ?1 WHERE instance_id = ?2";
+    tx.execute(sql, params![i64::from(begins), &instance.0])
+        .map(drop)
+}
+
 /// Up to `limit` instances without a connection and without a sign of life since `before`, that
 /// still have tasks.
 pub(crate) fn lost_since(
