@@ -7,7 +7,7 @@ use wharfinger_db::{Db, Tx};
 use wharfinger_reconcile::{Pass, Reconciler};
 
 use crate::error::Result;
-use crate::model::Service;
+use crate::model::{ClusterId, Service};
 use crate::store;
 
 /// How long a stopped task is described: at least an hour (ECS API reference, `DescribeTasks`).
@@ -46,14 +46,28 @@ impl Reconciler for Cleanup {
             .db
             .write(move |tx: &mut Tx<'_>| remove_some(tx, now))
             .await?;
+        let due = self
+            .db
+            .read(move |tx: &mut Tx<'_>| due_services(tx, now))
+            .await?;
         let services = self
             .db
-            .write(move |tx: &mut Tx<'_>| remove_services(tx, now))
+            .write(move |tx: &mut Tx<'_>| remove_services(tx, &due, now))
             .await?;
-        let clusters = self
+        let due = self
             .db
-            .write(move |tx: &mut Tx<'_>| remove_clusters(tx, now))
+            .read(move |tx: &mut Tx<'_>| due_clusters(tx, now))
             .await?;
+        let clusters = due.len();
+        if clusters > 0 {
+            self.db
+                .write(move |tx: &mut Tx<'_>| -> Result<()> {
+                    // What was in them has ended before, and is gone.
+                    let mut due = due.iter();
+                    Ok(due.try_for_each(|id| store::clusters::delete(tx, id))?)
+                })
+                .await?;
+        }
         let done = removed + services + clusters;
         Ok(Pass {
             seen: done,
@@ -77,40 +91,51 @@ fn remove_some(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
     Ok(stopped.len() + count(tokens) + count(instances))
 }
 
-/// Removes clusters that ended long ago. What was in them has ended before, and is gone.
-fn remove_clusters(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
-    let (mut removed, mut after) = (0, String::new());
+/// Up to [`BATCH`] clusters that ended long ago.
+fn due_clusters(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<ClusterId>> {
+    let (mut due, mut after) = (Vec::new(), String::new());
     loop {
         let page = store::clusters::inactive(tx, &after, BATCH)?;
         let is_last = page.len() < BATCH;
         for cluster in page {
             let ended_at = cluster.details.ended_at.unwrap_or(cluster.created_at);
+            after.clone_from(&cluster.id.0);
             if ended_at <= now.minus(INACTIVE) {
-                store::clusters::delete(tx, &cluster.id)?;
-                removed += 1;
+                due.push(cluster.id);
             }
-            after = cluster.id.0;
         }
-        if is_last {
-            return Ok(removed);
+        if is_last || due.len() >= BATCH {
+            due.truncate(BATCH);
+            return Ok(due);
+        }
+    }
+}
+
+/// Up to [`BATCH`] services that ended long ago.
+fn due_services(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<Service>> {
+    let (mut due, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = store::services::inactive(tx, &after, BATCH)?;
+        let is_last = page.len() < BATCH;
+        for service in page {
+            let ended_at = service.details.ended_at.unwrap_or(service.created_at);
+            after.clone_from(&service.id.0);
+            if ended_at <= now.minus(INACTIVE) {
+                due.push(service);
+            }
+        }
+        if is_last || due.len() >= BATCH {
+            due.truncate(BATCH);
+            return Ok(due);
         }
     }
 }
 
 /// Removes services that ended long ago, and the old history of others.
-fn remove_services(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
+fn remove_services(tx: &mut Tx<'_>, due: &[Service], now: Timestamp) -> Result<usize> {
     let mut removed = 0;
-    let mut after = String::new();
-    loop {
-        let page = store::services::inactive(tx, &after, BATCH)?;
-        let is_last = page.len() < BATCH;
-        for service in page {
-            after.clone_from(&service.id.0);
-            removed += usize::from(remove_service(tx, &service, now)?);
-        }
-        if is_last {
-            break;
-        }
+    for service in due {
+        removed += usize::from(remove_service(tx, service)?);
     }
     removed += count(store::deployments::delete_old(
         tx,
@@ -120,12 +145,8 @@ fn remove_services(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
     Ok(removed)
 }
 
-/// Removes an inactive service if it ended long ago, and returns whether it is gone.
-fn remove_service(tx: &mut Tx<'_>, service: &Service, now: Timestamp) -> Result<bool> {
-    let ended_at = service.details.ended_at.unwrap_or(service.created_at);
-    if ended_at > now.minus(INACTIVE) {
-        return Ok(false);
-    }
+/// Removes an inactive service with its history, and returns whether it is gone.
+fn remove_service(tx: &mut Tx<'_>, service: &Service) -> Result<bool> {
     store::service_events::delete_of_service(tx, &service.id)?;
     let left = store::deployments::delete_of_service(tx, &service.id, BATCH)?;
     if count(left) >= BATCH {
