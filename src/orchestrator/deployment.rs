@@ -21,6 +21,6 @@ pub(crate) use event::Event;
 pub(crate) use plan::{Change, StopCause};
 pub(crate) use step::step;
 pub(crate) use view::{
-    DeploymentFacts, EndCause, EndedTask, HealthCheckState, InstanceFacts, InstanceRole, Phase,
-    Scheduling, ServiceFacts, StartHistory, StopRequest, TaskFacts, View,
+    DeploymentFacts, EndCause, EndedTask, HealthCheckState, InstanceFacts, InstanceRole, MAX_SKEW,
+    Phase, Scheduling, ServiceFacts, StartHistory, StopRequest, TaskFacts, View,
 };

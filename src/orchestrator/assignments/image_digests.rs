@@ -41,6 +41,10 @@ pub(super) fn keep(
             found.is_some_and(ContainerDefinition::is_resolved_once)
         })
         .collect();
+    let kept = &deployment.details.image_digests;
+    if resolved.iter().all(|(name, _)| kept.contains_key(*name)) {
+        return Ok(());
+    }
     // A rollback brings back a revision: it is shown by the deployment that had it first.
     let revision_id = &deployment.details.revision_id;
     let first = deployments::by_revision(tx, service, revision_id)?;

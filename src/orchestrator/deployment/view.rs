@@ -11,7 +11,7 @@ use crate::model::{Capacity, DeploymentId, DeploymentRolloutState, InstanceId, T
 use crate::placement::Strategies;
 
 /// The clocks of the servers of a control plane differ by no more than this.
-const MAX_SKEW: Duration = Duration::from_mins(1);
+pub(crate) const MAX_SKEW: Duration = Duration::from_mins(1);
 
 /// A service with its deployments and tasks, as one transaction read them.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ use wharfinger_base::Timestamp;
 use wharfinger_reconcile::{Pass, Reconciler};
 
 use crate::assignments::Assignments;
+use crate::deployment::MAX_SKEW;
 
 /// An agent that gave no sign of life for so long has no connection any more. Signs of life are
 /// heartbeats, every 30 seconds, and are recorded with each pass of the reconciler.
@@ -48,7 +49,8 @@ impl InstanceReconciler {
         match self.listens_since {
             Some(since) if !self.passed_at.is_none_or(jumped) => Ok(since),
             _ => {
-                self.assignments.correct_seen(now, now.plus(JUMP)).await?;
+                let latest = now.plus(MAX_SKEW);
+                self.assignments.correct_seen(now, latest).await?;
                 self.listens_since = Some(now);
                 Ok(now)
             }
@@ -63,7 +65,6 @@ impl Reconciler for InstanceReconciler {
     async fn pass(&mut self, now: Timestamp) -> anyhow::Result<Pass> {
         self.assignments.record_seen(now).await?;
         let up = now.since(self.listens_since(now).await?);
-        self.passed_at = Some(now);
         let mut pass = Pass::default();
         if up >= SILENT_AFTER {
             let before = now.minus(SILENT_AFTER);
@@ -73,6 +74,8 @@ impl Reconciler for InstanceReconciler {
             let before = now.minus(LOST_AFTER);
             pass.done += self.assignments.stop_lost(before, AT_ONCE).await?;
         }
+        // A pass that takes long is no jump.
+        self.passed_at = Some(self.assignments.now().max(now));
         pass.seen = pass.done;
         pass.again = pass.done >= AT_ONCE;
         Ok(pass)
