@@ -88,8 +88,8 @@ impl Assignments {
         Ok(is_active.then_some(session))
     }
 
-    /// Whether the agent of an instance began anew and has yet to take the tasks that ran, which are
-    /// told on its next connection too, whatever server that is to.
+    /// Whether the agent of an instance began anew and has yet to take the tasks that ran, which
+    /// are told on its next connection too, whatever server that is to.
     pub async fn is_beginning(&self, instance: &InstanceId) -> Result<bool> {
         let id = instance.clone();
         let read = move |tx: &mut Tx<'_>| store::assignments::is_beginning(tx, &id);

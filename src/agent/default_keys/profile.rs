@@ -8,8 +8,8 @@ use wharfinger_base::Secret;
 
 use crate::keys::Keys;
 
-/// Settings by which a profile gets keys from elsewhere, although it may have some of its own: those
-/// are the ones to assume a role with.
+/// Settings by which a profile gets keys from elsewhere, although it may have some of its own:
+/// those are the ones to assume a role with.
 const BEFORE_KEYS: [&str; 4] = [
     "role_arn",
     "web_identity_token_file",
