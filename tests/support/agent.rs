@@ -17,7 +17,7 @@ use super::aws::Aws;
 use super::ecs::Ecs;
 
 /// Longer than anything that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Attributes of the instances: what the tasks of tests need.
 const CAPABILITIES: [&str; 6] = [
