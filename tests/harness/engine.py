@@ -9,6 +9,16 @@ from .leftovers import BRIDGES
 from .process import BUILD, RUN, Process, clean_environment, run, temporary_folder, tool
 
 
+def free_network(prefix):
+    """The first three numbers of a network of 256 addresses that no interface has: a run that was killed may have left its own."""
+    used = run(["ip", "-4", "route"]).stdout
+    for number in range(os.getpid(), os.getpid() + 250):
+        network = f"{prefix}.{number % 250}"
+        if f"{network}.0/24" not in used:
+            return network
+    raise AssertionError(f"all networks of {prefix} are in use")
+
+
 class Engine:
     """dockerd on a socket of its own. It makes no firewall rules, and no bridge unless it is told to: then containers have a
     network, and ports are published by a proxy on the host."""
@@ -42,9 +52,9 @@ class Engine:
 
     def make_bridge(self):
         if self.bridge:
-            number = os.getpid() % 250
+            network = free_network("10.201")
             subprocess.run(["ip", "link", "add", self.bridge, "type", "bridge"], check=True)
-            subprocess.run(["ip", "address", "add", f"10.201.{number}.1/24", "dev", self.bridge], check=True)
+            subprocess.run(["ip", "address", "add", f"{network}.1/24", "dev", self.bridge], check=True)
             subprocess.run(["ip", "link", "set", self.bridge, "up"], check=True)
         return self.bridge
 

@@ -1,12 +1,13 @@
 """Podman's Docker socket of the tests' own: its images, its networks and its socket live in one temporary folder."""
 
 import json
-import os
 import pathlib
 import resource
 import shutil
 import subprocess
+import time
 
+from .engine import free_network
 from .leftovers import BRIDGES
 from .process import BUILD, RUN, Process, clean_environment, run, temporary_folder, tool
 
@@ -29,9 +30,9 @@ class Podman:
         )
         (self.folder / "registries.conf").write_text('[[registry]]\nlocation = "localhost"\ninsecure = true\n')
         # Its own one would be the same for parallel runs.
-        number = os.getpid() % 250
+        default = free_network("10.202")
         network = {"name": "podman", "id": "0" * 64, "driver": "bridge", "network_interface": f"{RUN}p"}
-        network["subnets"] = [{"subnet": f"10.202.{number}.0/24", "gateway": f"10.202.{number}.1"}]
+        network["subnets"] = [{"subnet": f"{default}.0/24", "gateway": f"{default}.1"}]
         network.update({"created": "2026-01-01T00:00:00Z", "ipam_options": {"driver": "host-local"}})
         (self.folder / "networks").mkdir()
         (self.folder / "networks" / "podman.json").write_text(json.dumps(network))
@@ -59,7 +60,10 @@ class Podman:
 
     def stop(self):
         if self.process:
-            self.podman("rm", "--all", "--force", "--time=0", check=False)
+            # One that shares the network of another may be in the way of its removal.
+            end = time.monotonic() + 60
+            while self.podman("ps", "--all", "--quiet", check=False).split() and time.monotonic() < end:
+                self.podman("rm", "--all", "--force", "--time=0", check=False)
             made = [json.loads(path.read_text()) for path in (self.folder / "networks").glob("*.json")]
             BRIDGES.update(network["network_interface"] for network in made)
             self.podman("network", "prune", "--force", check=False)
