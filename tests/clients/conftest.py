@@ -1,4 +1,5 @@
-"""One server with everything at its default, one Docker Engine, and for each test a repository and a home of its own.
+"""One server with everything at its default, one Docker Engine, and for each test a repository and a home of its own. Files about ECS
+have a server of their own, which takes the place of the first in all that is here.
 
 pytest, and not Rust: half of these clients are Python themselves (both AWS CLIs, boto3, the service model), the rest are processes.
 """
@@ -13,7 +14,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from harness import images  # noqa: E402
-from harness.aws import cli_one, cli_two  # noqa: E402
+from harness.aws import cli_one, cli_two, make_client  # noqa: E402
+from harness.ecs import instances, push_busybox, tasks_of_test, wait_until  # noqa: E402
 from harness.engine import Engine  # noqa: E402
 from harness.leftovers import pytest_sessionfinish, pytest_sessionstart  # noqa: E402, F401
 from harness.process import clean_environment, end_in_order, run, tool  # noqa: E402
@@ -110,3 +112,27 @@ def layout(tmp_path, hello):
 def index_layout(tmp_path, both):
     """An OCI layout of `both`."""
     return images.write_layout(tmp_path / "index-layout", both)
+
+
+@pytest.fixture(scope="module")
+def ecs(server):
+    return make_client(server, "ecs")
+
+
+@pytest.fixture(scope="module")
+def image(server):
+    """A busybox in the registry, by its name."""
+    return push_busybox(server)
+
+
+@pytest.fixture(scope="module")
+def cluster(ecs):
+    """The cluster that the server made for this host."""
+    wait_until(lambda: instances(ecs, "default"), "an instance in the default cluster")
+    return "default"
+
+
+@pytest.fixture
+def tasks(ecs, cluster, request):
+    with tasks_of_test(ecs, cluster, request) as made:
+        yield made

@@ -8,9 +8,9 @@ import json
 import uuid
 
 import pytest
-from harness.aws import make_client, refused
+from harness.aws import refused
 from harness.command_line import CommandLine
-from harness.ecs import SLEEP, container, engine_with_network, instances, push_busybox, wait_until
+from harness.ecs import SLEEP, container, engine_with_network, instances, wait_until
 from harness.server import Server
 
 ACCOUNT = "123456789012"
@@ -38,17 +38,6 @@ def server(docker):
     }
     with Server.fresh("ecs-cli", settings=settings) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def ecs(server):
-    return make_client(server, "ecs")
-
-
-@pytest.fixture(scope="module")
-def image(server):
-    """A busybox in the registry, by its name."""
-    return push_busybox(server)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import uuid
 
 import pytest
-from harness.aws import make_client, refused
+from harness.aws import refused
 
 ACCOUNT = "123456789012"
 GROUP = f"arn:aws:autoscaling:us-east-1:{ACCOUNT}:autoScalingGroup:{uuid.UUID(int=0)}:autoScalingGroupName/web"
@@ -23,11 +23,6 @@ def registration(**members):
         {"name": "PORTS_UDP", "type": "STRINGSET", "stringSetValue": []},
     ]
     return {"totalResources": resources, "attributes": [{"name": "stack", "value": "blue"}], **members}
-
-
-@pytest.fixture(scope="module")
-def ecs(server):
-    return make_client(server, "ecs")
 
 
 @pytest.fixture

@@ -47,29 +47,6 @@ def server(docker, tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="module")
-def ecs(server):
-    return make_client(server, "ecs")
-
-
-@pytest.fixture(scope="module")
-def image(server):
-    return push_busybox(server)
-
-
-@pytest.fixture(scope="module")
-def cluster(ecs):
-    """The cluster that the server made for this host."""
-    wait_until(lambda: instances(ecs, "default"), "an instance in the default cluster")
-    return "default"
-
-
-@pytest.fixture
-def tasks(ecs, cluster, request):
-    with tasks_of_test(ecs, cluster, request) as made:
-        yield made
-
-
 def by_name(task):
     return {one["name"]: one for one in task["containers"]}
 

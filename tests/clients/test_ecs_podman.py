@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 from harness.aws import make_client
-from harness.ecs import SLEEP, container, instances, make_role, only, push_busybox, remove_groups, tasks_of_test, wait_until
+from harness.ecs import SLEEP, container, make_role, only, remove_groups, wait_until
 from harness.podman import Podman
 from harness.server import Server
 
@@ -29,23 +29,6 @@ def server(podman):
     settings = {"local_clusters": "default", "docker_host": f"unix://{podman.socket}", "task_cleanup_seconds": 2}
     with Server.fresh("ecs-podman", settings=settings) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def ecs(server):
-    return make_client(server, "ecs")
-
-
-@pytest.fixture(scope="module")
-def image(server):
-    return push_busybox(server)
-
-
-@pytest.fixture
-def tasks(ecs, request):
-    wait_until(lambda: instances(ecs, "default"), "an instance in the default cluster")
-    with tasks_of_test(ecs, "default", request) as made:
-        yield made
 
 
 def shell(podman, one, script):

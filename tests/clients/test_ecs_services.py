@@ -8,8 +8,8 @@ import re
 import threading
 
 import pytest
-from harness.aws import cli_one, cli_two, make_client, refused
-from harness.ecs import SLEEP, Agent, container, engine_with_network, instances, push_busybox, wait_until
+from harness.aws import cli_one, cli_two, refused
+from harness.ecs import SLEEP, Agent, container, engine_with_network, instances, wait_until
 from harness.process import clean_environment, run
 from harness.server import Server
 
@@ -35,17 +35,6 @@ def server(docker):
     }
     with Server.fresh("ecs-services", settings=settings) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def ecs(server):
-    return make_client(server, "ecs")
-
-
-@pytest.fixture(scope="module")
-def image(server):
-    """A busybox in the registry, by its name."""
-    return push_busybox(server)
 
 
 class Services:

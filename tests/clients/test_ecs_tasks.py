@@ -16,8 +16,6 @@ from harness.ecs import (
     engine_with_network,
     instances,
     only,
-    push_busybox,
-    tasks_of_test,
     wait_until,
 )
 from harness.process import clean_environment, run
@@ -36,30 +34,6 @@ def server(docker):
     running = Server.fresh("ecs-tasks", settings=settings)
     with running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def ecs(server):
-    return make_client(server, "ecs")
-
-
-@pytest.fixture(scope="module")
-def image(server):
-    """A busybox in the registry, by its name."""
-    return push_busybox(server)
-
-
-@pytest.fixture(scope="module")
-def cluster(ecs):
-    """The cluster that the server made for this host."""
-    wait_until(lambda: instances(ecs, "default"), "an instance in the default cluster")
-    return "default"
-
-
-@pytest.fixture
-def tasks(ecs, cluster, request):
-    with tasks_of_test(ecs, cluster, request) as made:
-        yield made
 
 
 def fetch(address, port, path="/"):
