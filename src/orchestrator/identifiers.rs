@@ -333,15 +333,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::home;
 
     const ID: &str = "0123456789abcdef0123456789abcdef";
-
-    fn home() -> AccountRegion {
-        AccountRegion {
-            account: "123456789012".parse().expect("an account"),
-            region: "us-east-1".parse().expect("a region"),
-        }
-    }
 
     fn cluster() -> ClusterName {
         cluster_name(&home(), Some("web")).expect("a name")

@@ -38,6 +38,8 @@ pub use deployment_configuration::{
     ServiceDeploymentStatus, ServiceRegistry, ThresholdConfiguration, ThresholdType,
 };
 pub use instance::{Capacity, ContainerInstance, InstanceDetails, InstanceStatus, Reservation};
+#[cfg(test)]
+pub(crate) use names::home;
 pub use names::{
     AccountRegion, ClusterId, ClusterName, DeploymentId, FamilyRevision, InstanceId, ServiceId,
     TaskId, new_hex_id,

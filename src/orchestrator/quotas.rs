@@ -74,17 +74,10 @@ mod tests {
     use super::*;
     use crate::model::{
         Cluster, ClusterDetails, ClusterName, ClusterStatus, ContainerInstance, InstanceDetails,
-        InstanceId, InstanceStatus, Reservation, Service, ServiceId, ServiceStatus,
+        InstanceId, InstanceStatus, Reservation, Service, ServiceId, ServiceStatus, home,
     };
     use crate::store::services::tests::service;
     use crate::store::{clusters, instances, services};
-
-    fn home() -> AccountRegion {
-        AccountRegion {
-            account: "123456789012".parse().expect("an account"),
-            region: "us-east-1".parse().expect("a region"),
-        }
-    }
 
     fn id() -> ClusterId {
         ClusterId("c".to_owned())

@@ -303,13 +303,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn home() -> AccountRegion {
-        AccountRegion {
-            account: "123456789012".parse().expect("an account"),
-            region: "us-east-1".parse().expect("a region"),
-        }
-    }
+    use crate::model::home;
 
     fn operations() -> TaskDefinitions {
         let db = Db::memory(crate::MIGRATIONS).expect("an index");

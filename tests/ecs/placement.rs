@@ -266,25 +266,13 @@ async fn expressions_count_the_tasks_that_run_now() {
     let first = host(&ecs, "a", &[]).await;
     let _second = host(&ecs, "a", &[]).await;
     define(&ecs, json!({}), json!({})).await;
-    let on_first = |count: &str| {
-        let id = first
-            .agent
-            .instance
-            .rsplit('/')
-            .next()
-            .expect("an identifier");
-        let expression = format!("runningTasksCount == {count} and attribute:number == {id}");
-        json!({"placementConstraints": [{"type": "memberOf", "expression": expression}]})
-    };
-    let id = first
-        .agent
-        .instance
-        .rsplit('/')
-        .next()
-        .expect("an identifier");
-    let attribute = json!({"name": "number", "value": id, "targetId": first.agent.instance});
+    let attribute = json!({"name": "place", "value": "first", "targetId": first.agent.instance});
     let put = json!({"cluster": "web", "attributes": [attribute]});
     ecs.ok("PutAttributes", put).await;
+    let on_first = |count: &str| {
+        let expression = format!("runningTasksCount == {count} and attribute:place == first");
+        json!({"placementConstraints": [{"type": "memberOf", "expression": expression}]})
+    };
     let started = run(&ecs, 1, on_first("0")).await;
     let task = text(&started["tasks"][0]["taskArn"]);
     // It waits for its agent and does not run yet.

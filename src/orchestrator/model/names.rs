@@ -13,6 +13,15 @@ pub struct AccountRegion {
     pub region: Region,
 }
 
+/// That of all tests.
+#[cfg(test)]
+pub(crate) fn home() -> AccountRegion {
+    AccountRegion {
+        account: "123456789012".parse().expect("an account"),
+        region: "us-east-1".parse().expect("a region"),
+    }
+}
+
 impl AccountRegion {
     /// `arn:aws:ecs:<region>:<account>:<resource>`.
     pub fn arn(&self, resource: &str) -> Arn {

@@ -6,20 +6,13 @@ use wharfinger_ecs_protocol as protocol;
 
 use super::{Registries, TaskParts, execution_role, payload, task_role};
 use crate::model::{
-    AccountRegion, ClusterId, ClusterName, Container, DesiredStatus, FamilyRevision, LaunchType,
-    Task, TaskDefinition, TaskDefinitionDocument, TaskDefinitionStatus, TaskDetails, TaskId,
-    TaskOverride, TaskStatus,
+    ClusterId, ClusterName, Container, DesiredStatus, FamilyRevision, LaunchType, Task,
+    TaskDefinition, TaskDefinitionDocument, TaskDefinitionStatus, TaskDetails, TaskId,
+    TaskOverride, TaskStatus, home,
 };
 use crate::task_definition::validate;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/execution";
-
-fn home() -> AccountRegion {
-    AccountRegion {
-        account: "123456789012".parse().expect("an account"),
-        region: "us-east-1".parse().expect("a region"),
-    }
-}
 
 fn registries() -> Registries {
     Registries {

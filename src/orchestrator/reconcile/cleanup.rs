@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use wharfinger_base::Timestamp;
-use wharfinger_db::{Db, Tx};
+use wharfinger_db::{self as db, Db, Tx};
 use wharfinger_reconcile::{Pass, Reconciler};
 
 use crate::error::Result;
-use crate::model::{ClusterId, Service};
+use crate::model::{Cluster, Service};
 use crate::store;
 
 /// How long a stopped task is described: at least an hour (ECS API reference, `DescribeTasks`).
@@ -48,7 +48,9 @@ impl Reconciler for Cleanup {
             .await?;
         let due = self
             .db
-            .read(move |tx: &mut Tx<'_>| due_services(tx, now))
+            .read(move |tx: &mut Tx<'_>| {
+                rows_to_remove(tx, now, store::services::inactive, end_of_service)
+            })
             .await?;
         let services = self
             .db
@@ -56,7 +58,9 @@ impl Reconciler for Cleanup {
             .await?;
         let due = self
             .db
-            .read(move |tx: &mut Tx<'_>| due_clusters(tx, now))
+            .read(move |tx: &mut Tx<'_>| {
+                rows_to_remove(tx, now, store::clusters::inactive, end_of_cluster)
+            })
             .await?;
         let clusters = due.len();
         if clusters > 0 {
@@ -64,7 +68,7 @@ impl Reconciler for Cleanup {
                 .write(move |tx: &mut Tx<'_>| -> Result<()> {
                     // What was in them has ended before, and is gone.
                     let mut due = due.iter();
-                    Ok(due.try_for_each(|id| store::clusters::delete(tx, id))?)
+                    Ok(due.try_for_each(|cluster| store::clusters::delete(tx, &cluster.id))?)
                 })
                 .await?;
         }
@@ -91,17 +95,23 @@ fn remove_some(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
     Ok(stopped.len() + count(tokens) + count(instances))
 }
 
-/// Up to [`BATCH`] clusters that ended long ago.
-fn due_clusters(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<ClusterId>> {
+/// Up to [`BATCH`] rows of those that `page` reads which ended long ago. `end` tells the identifier
+/// of a row, and when it ended.
+fn rows_to_remove<T>(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    page: fn(&mut Tx<'_>, &str, usize) -> db::Result<Vec<T>>,
+    end: fn(&T) -> (&str, Timestamp),
+) -> db::Result<Vec<T>> {
     let (mut due, mut after) = (Vec::new(), String::new());
     loop {
-        let page = store::clusters::inactive(tx, &after, BATCH)?;
-        let is_last = page.len() < BATCH;
-        for cluster in page {
-            let ended_at = cluster.details.ended_at.unwrap_or(cluster.created_at);
-            after.clone_from(&cluster.id.0);
+        let found = page(tx, &after, BATCH)?;
+        let is_last = found.len() < BATCH;
+        for row in found {
+            let (id, ended_at) = end(&row);
+            id.clone_into(&mut after);
             if ended_at <= now.minus(INACTIVE) {
-                due.push(cluster.id);
+                due.push(row);
             }
         }
         if is_last || due.len() >= BATCH {
@@ -111,24 +121,14 @@ fn due_clusters(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<ClusterId>> {
     }
 }
 
-/// Up to [`BATCH`] services that ended long ago.
-fn due_services(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<Service>> {
-    let (mut due, mut after) = (Vec::new(), String::new());
-    loop {
-        let page = store::services::inactive(tx, &after, BATCH)?;
-        let is_last = page.len() < BATCH;
-        for service in page {
-            let ended_at = service.details.ended_at.unwrap_or(service.created_at);
-            after.clone_from(&service.id.0);
-            if ended_at <= now.minus(INACTIVE) {
-                due.push(service);
-            }
-        }
-        if is_last || due.len() >= BATCH {
-            due.truncate(BATCH);
-            return Ok(due);
-        }
-    }
+fn end_of_cluster(cluster: &Cluster) -> (&str, Timestamp) {
+    let ended_at = cluster.details.ended_at.unwrap_or(cluster.created_at);
+    (&cluster.id.0, ended_at)
+}
+
+fn end_of_service(service: &Service) -> (&str, Timestamp) {
+    let ended_at = service.details.ended_at.unwrap_or(service.created_at);
+    (&service.id.0, ended_at)
 }
 
 /// Removes services that ended long ago, and the old history of others.
@@ -163,8 +163,7 @@ mod tests {
 
     use super::*;
     use crate::clusters::Clusters;
-    use crate::model::{ClusterDetails, ClusterName, ClusterStatus, ServiceStatus};
-    use crate::services::tests::home;
+    use crate::model::{ClusterDetails, ClusterName, ClusterStatus, ServiceStatus, home};
     use crate::store::services::tests::service;
 
     #[tokio::test]

@@ -83,6 +83,7 @@ mod tests {
     use wharfinger_db::testing::every_engine;
 
     use super::*;
+    use crate::model::home;
     use crate::model::{
         Cluster, ClusterDetails, ClusterId, ClusterName, ClusterStatus, DesiredStatus,
         FamilyRevision, LaunchType, Task, TaskDefinition, TaskDefinitionDocument,
@@ -90,7 +91,7 @@ mod tests {
     };
     use crate::reconcile::services::ServiceReconciler;
     use crate::services::ServiceUpdate;
-    use crate::services::tests::{NOW, World, home, new_service};
+    use crate::services::tests::{NOW, World, new_service};
     use crate::store::{clusters, tasks};
 
     fn name(revision: i64) -> FamilyRevision {

@@ -235,12 +235,12 @@ mod tests {
     use wharfinger_base::Timestamp;
 
     use super::*;
+    use crate::model::home;
     use crate::model::{
         AwsVpcConfiguration, CapacityProviderStrategyItem, ClusterDetails, ClusterId, ClusterName,
         ClusterStatus, Compatibility, FamilyRevision, NetworkConfiguration, NetworkMode,
         PlacementConstraint, TaskDefinitionDocument, TaskDefinitionStatus,
     };
-    use crate::services::tests::home;
     use crate::store::services::tests::service;
 
     fn cluster() -> Cluster {

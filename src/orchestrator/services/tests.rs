@@ -7,8 +7,7 @@ use wharfinger_db::testing::every_engine;
 use super::*;
 use crate::Orchestrator;
 use crate::model::{
-    AccountRegion, ClusterDetails, ClusterName, FamilyRevision, TaskDefinitionDocument,
-    TaskDefinitionStatus,
+    ClusterDetails, ClusterName, FamilyRevision, TaskDefinitionDocument, TaskDefinitionStatus, home,
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_000_000);
@@ -20,13 +19,6 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     /// Revisions 1 and 2.
     pub(crate) definitions: [TaskDefinition; 2],
-}
-
-pub(crate) fn home() -> AccountRegion {
-    AccountRegion {
-        account: "123456789012".parse().expect("an account"),
-        region: "us-east-1".parse().expect("a region"),
-    }
 }
 
 fn definition(revision: i64) -> TaskDefinition {

@@ -308,14 +308,7 @@ mod tests {
     use wharfinger_db::testing::every_engine;
 
     use super::*;
-    use crate::model::TaskDefinitionDocument;
-
-    fn home() -> AccountRegion {
-        AccountRegion {
-            account: "123456789012".parse().expect("an account"),
-            region: "us-east-1".parse().expect("a region"),
-        }
-    }
+    use crate::model::{TaskDefinitionDocument, home};
 
     fn name(family: &str, revision: i64) -> FamilyRevision {
         FamilyRevision {

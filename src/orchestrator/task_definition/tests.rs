@@ -6,14 +6,7 @@ mod properties;
 use serde_json::{Value, json};
 
 use super::validate;
-use crate::model::{AccountRegion, TaskDefinitionDocument};
-
-fn home() -> AccountRegion {
-    AccountRegion {
-        account: "123456789012".parse().expect("an account"),
-        region: "us-east-1".parse().expect("a region"),
-    }
-}
+use crate::model::{TaskDefinitionDocument, home};
 
 fn registered(document: Value) -> Result<Value, String> {
     let document: TaskDefinitionDocument = serde_json::from_value(document).expect("a document");

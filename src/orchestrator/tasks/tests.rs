@@ -4,7 +4,6 @@ mod guards;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wharfinger_aws::Region;
 use wharfinger_base::{Clock, Ids, Timestamp};
 use wharfinger_db::testing::every_engine;
 use wharfinger_db::{self as db, Db, Tx};
@@ -12,10 +11,10 @@ use wharfinger_db::{self as db, Db, Tx};
 use super::*;
 use crate::Orchestrator;
 use crate::model::{
-    AccountRegion, Capacity, CapacityProviderStrategyItem, Cluster, ClusterDetails, ClusterName,
+    Capacity, CapacityProviderStrategyItem, Cluster, ClusterDetails, ClusterName,
     ContainerInstance, FamilyRevision, InstanceDetails, InstanceId, InstanceStatus, LaunchType,
     PlacementConstraint, PlacementConstraintType, Reservation, ServiceId, TaskDefinition,
-    TaskDefinitionDocument, TaskDefinitionStatus, TaskOverride,
+    TaskDefinitionDocument, TaskDefinitionStatus, TaskOverride, home,
 };
 use crate::placement::{Refusal, Unplaced};
 use crate::store;
@@ -27,13 +26,6 @@ struct World {
 }
 
 const NOW: Timestamp = Timestamp::from_ms(1_000_000);
-
-fn home() -> AccountRegion {
-    AccountRegion {
-        account: "123456789012".parse().expect("an account"),
-        region: "us-east-1".parse::<Region>().expect("a region"),
-    }
-}
 
 impl World {
     async fn on(db: Db) -> Self {

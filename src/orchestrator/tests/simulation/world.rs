@@ -8,10 +8,10 @@ use wharfinger_db::Db;
 use wharfinger_reconcile::Reconciler;
 
 use crate::model::{
-    AccountRegion, Attribute, Capacity, Cluster, ClusterDetails, ClusterName, ContainerInstance,
+    Attribute, Capacity, Cluster, ClusterDetails, ClusterName, ContainerInstance,
     DeploymentCircuitBreaker, DeploymentConfiguration, DesiredStatus, FamilyRevision,
     InstanceDetails, InstanceId, InstanceStatus, Reservation, SchedulingStrategy, TaskDefinition,
-    TaskDefinitionDocument, TaskDefinitionStatus, TaskId, TaskStatus,
+    TaskDefinitionDocument, TaskDefinitionStatus, TaskId, TaskStatus, home,
 };
 use crate::tests::simulation::dice::Dice;
 use crate::tests::simulation::host::Host;
@@ -86,13 +86,6 @@ pub(super) struct Outcome {
     pub(super) tasks: BTreeSet<TaskId>,
     pub(super) history: Vec<String>,
     pub(super) elapsed: Duration,
-}
-
-fn home() -> AccountRegion {
-    AccountRegion {
-        account: "123456789012".parse().expect("an account"),
-        region: "us-east-1".parse().expect("a region"),
-    }
 }
 
 fn definition(revision: i64) -> TaskDefinition {
