@@ -155,8 +155,8 @@ fn insert_images(
         let image = tx
             .query_optional(
                 "INSERT INTO images (repository_id, digest, media_type, artifact_type, \
-                 content_size, manifest_size, pushed_at, manifest) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
+                 content_size, manifest_size, pushed_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
                 params![
                     repository,
                     &digest[..],
@@ -164,12 +164,15 @@ fn insert_images(
                     CONFIG_TYPE,
                     content_size,
                     manifest.len() as i64,
-                    PUSHED_AT,
-                    manifest.as_bytes()
+                    PUSHED_AT
                 ],
                 |row| Ok(row.integer(0)),
             )?
             .ok_or_else(|| db::Error::other("an insert returned no row"))?;
+        tx.execute(
+            "INSERT INTO manifests (image_id, bytes) VALUES (?1, ?2)",
+            params![image, manifest.as_bytes()],
+        )?;
         for (at, child) in children.iter().enumerate() {
             let kind = if at == 0 { "config" } else { "layer" };
             tx.execute(

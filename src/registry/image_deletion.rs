@@ -6,8 +6,7 @@ use wharfinger_oci::{Digest, Reference, Tag};
 
 use crate::error::Error;
 use crate::images::Images;
-use crate::manifest_cache;
-use crate::model::{MAX_TAGS_PER_IMAGE, RepositoryId, StoredManifest};
+use crate::model::{Image, MAX_TAGS_PER_IMAGE, RepositoryId};
 use crate::store::{images, tags};
 
 /// Tags of an image that are removed at once and returned: all but of one that has too many.
@@ -64,14 +63,14 @@ impl Images {
             let (reference, now) = (reference.clone(), self.clock.now());
             let step = self.db.write(move |tx| match &reference {
                 Reference::Tag(tag) => {
-                    let image = stored(tx, repository, &reference)?;
-                    let id = image.image.id;
+                    let image = named(tx, repository, &reference)?;
+                    let id = image.id;
                     if tags::of_image_after(tx, id, 1)?.is_none() {
                         return delete_named(tx, repository, &reference);
                     }
                     tags::delete(tx, repository, tag.as_str())?;
                     images::note_tags(tx, id, now)?;
-                    Ok(Step::Done(vec![(image.image.digest, Some(tag.clone()))]))
+                    Ok(Step::Done(vec![(image.digest, Some(tag.clone()))]))
                 }
                 Reference::Digest(_) => delete_named(tx, repository, &reference),
             });
@@ -89,12 +88,8 @@ impl Images {
     }
 }
 
-fn stored(
-    tx: &mut Tx<'_>,
-    repository: RepositoryId,
-    reference: &Reference,
-) -> Result<StoredManifest, Error> {
-    manifest_cache::read(tx, repository, reference)?
+fn named(tx: &mut Tx<'_>, repository: RepositoryId, reference: &Reference) -> Result<Image, Error> {
+    images::by_reference(tx, repository, reference)?
         .ok_or_else(|| Error::NoSuchImage(reference.clone()))
 }
 
@@ -103,13 +98,12 @@ fn delete_all(
     repository: RepositoryId,
     digest: Digest,
 ) -> Result<Step<()>, Error> {
-    let image = stored(tx, repository, &Reference::Digest(digest))?;
-    let id = image.image.id;
+    let id = named(tx, repository, &Reference::Digest(digest))?.id;
     if let Some(tag) = tags::of_image_after(tx, id, MAX_TAGS_PER_IMAGE)? {
         tags::delete_of_image_to(tx, id, &tag)?;
         return Ok(Step::More(()));
     }
-    images::delete(tx, repository, &image)?;
+    images::delete(tx, id)?;
     Ok(Step::Done(()))
 }
 
@@ -119,20 +113,19 @@ fn delete_named(
     repository: RepositoryId,
     reference: &Reference,
 ) -> Result<Step<Vec<Removed>>, Error> {
-    let image = stored(tx, repository, reference)?;
-    let (id, digest) = (image.image.id, image.image.digest);
+    let Image { id, digest, .. } = named(tx, repository, reference)?;
     if let Some(by) = images::index_naming(tx, repository, &digest)? {
         return Err(Error::ReferencedByIndex { by });
     }
-    let named = tags::of_image(tx, id, "", LISTED)?;
-    let too_many = named.len() as u64 > MAX_TAGS_PER_IMAGE;
-    match named.last() {
+    let tags = tags::of_image(tx, id, "", LISTED)?;
+    let too_many = tags.len() as u64 > MAX_TAGS_PER_IMAGE;
+    match tags.last() {
         Some(last) if too_many => {
             tags::delete_of_image_to(tx, id, last.as_str())?;
         }
-        _ => images::delete(tx, repository, &image)?,
+        _ => images::delete(tx, id)?,
     }
-    let mut removed: Vec<Removed> = named.into_iter().map(|tag| (digest, Some(tag))).collect();
+    let mut removed: Vec<Removed> = tags.into_iter().map(|tag| (digest, Some(tag))).collect();
     if too_many {
         return Ok(Step::More(removed));
     }

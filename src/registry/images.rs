@@ -82,10 +82,7 @@ impl Images {
         let reference = reference.clone();
         self.db
             .get(move |tx| {
-                let image = match &reference {
-                    Reference::Tag(tag) => images::by_tag(tx, repository, tag.as_str())?,
-                    Reference::Digest(digest) => images::by_digest(tx, repository, digest)?,
-                };
+                let image = images::by_reference(tx, repository, &reference)?;
                 image.ok_or_else(|| Error::NoSuchImage(reference.clone()))
             })
             .await

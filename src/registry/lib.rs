@@ -65,6 +65,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0005__deleted_repositories"),
     wharfinger_db::migration!("V0006__upload_claims"),
     wharfinger_db::migration!("V0009__blob_store"),
+    wharfinger_db::migration!("V0020__manifests"),
 ];
 
 /// Settings of the registry.

@@ -99,31 +99,6 @@ pub(super) fn find(
     Ok(found.map(|(id, digest)| FoundImage { id, digest }))
 }
 
-/// The manifest that the reference names, without a cache.
-pub(super) fn read(
-    tx: &mut Tx<'_>,
-    repository: RepositoryId,
-    reference: &Reference,
-) -> Result<Option<StoredManifest>, Error> {
-    let Some(id) = id_of(tx, repository, reference)? else {
-        return Ok(None);
-    };
-    images::stored_by_id(tx, id)?
-        .map(Some)
-        .ok_or_else(missing_image)
-}
-
-fn id_of(
-    tx: &mut Tx<'_>,
-    repository: RepositoryId,
-    reference: &Reference,
-) -> Result<Option<i64>, Error> {
-    Ok(match reference {
-        Reference::Tag(tag) => tags::image_of(tx, repository, tag.as_str())?,
-        Reference::Digest(digest) => images::id_by_digest(tx, repository, digest)?,
-    })
-}
-
 fn missing_image() -> Error {
     Error::Index(wharfinger_db::Error::other("a tag names a missing image"))
 }

@@ -2,6 +2,7 @@
 
 mod failover;
 mod listings;
+mod migrations;
 mod pull_cache;
 mod replicas;
 mod repositories;

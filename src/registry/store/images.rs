@@ -1,4 +1,4 @@
-//! Rows of `images` and `image_references`.
+//! Rows of `images`, `manifests` and `image_references`.
 
 use bytes::Bytes;
 use wharfinger_base::Timestamp;
@@ -66,8 +66,8 @@ pub(crate) fn insert(
 ) -> db::Result<Option<i64>> {
     let id = tx.query_optional(
         "INSERT INTO images (repository_id, digest, media_type, artifact_type, subject, \
-         content_size, manifest_size, pushed_at, untagged_at, manifest)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (repository_id, digest) DO \
+         content_size, manifest_size, pushed_at, untagged_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (repository_id, digest) DO \
          NOTHING RETURNING id",
         params![
             repository.0,
@@ -81,12 +81,15 @@ pub(crate) fn insert(
             signed(new.content_size),
             signed(new.bytes.len() as u64),
             now.as_ms(),
-            (!new.tagged).then_some(now.as_ms()),
-            new.bytes
+            (!new.tagged).then_some(now.as_ms())
         ],
         |row| Ok(row.integer(0)),
     )?;
     if let Some(id) = id {
+        tx.execute(
+            "INSERT INTO manifests (image_id, bytes) VALUES (?1, ?2)",
+            params![id, new.bytes],
+        )?;
         for child in &new.manifest.children {
             let kind = match child.kind {
                 ChildKind::Config => "config",
@@ -105,24 +108,14 @@ pub(crate) fn insert(
 }
 
 /// Removes the image, its tags and its references.
-pub(crate) fn delete(
-    tx: &mut Tx<'_>,
-    repository: RepositoryId,
-    image: &StoredManifest,
-) -> db::Result<()> {
-    tags::delete_of_image(tx, image.image.id)?;
-    // The bytes were parsed when they came in; were they ever not to parse, their references would
-    // only hold content a while longer.
-    if let Ok(manifest) = Manifest::parse(&image.bytes, Some(image.image.media_type.as_str())) {
-        for child in &manifest.children {
-            tx.execute(
-                "DELETE FROM image_references WHERE repository_id = ?1 AND child = ?2 AND \
-                 image_id = ?3",
-                params![repository.0, child.digest.to_stored(), image.image.id],
-            )?;
-        }
-    }
-    tx.execute("DELETE FROM images WHERE id = ?1", params![image.image.id])?;
+pub(crate) fn delete(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
+    tags::delete_of_image(tx, image)?;
+    tx.execute(
+        "DELETE FROM image_references WHERE image_id = ?1",
+        params![image],
+    )?;
+    tx.execute("DELETE FROM manifests WHERE image_id = ?1", params![image])?;
+    tx.execute("DELETE FROM images WHERE id = ?1", params![image])?;
     Ok(())
 }
 
@@ -152,6 +145,17 @@ pub(crate) fn by_tag(
     )
 }
 
+pub(crate) fn by_reference(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    reference: &Reference,
+) -> db::Result<Option<Image>> {
+    match reference {
+        Reference::Tag(tag) => by_tag(tx, repository, tag.as_str()),
+        Reference::Digest(digest) => by_digest(tx, repository, digest),
+    }
+}
+
 /// The row number of an image, from the index of digests alone.
 pub(crate) fn id_by_digest(
     tx: &mut Tx<'_>,
@@ -174,16 +178,18 @@ pub(crate) fn stored(
     match reference {
         Reference::Tag(tag) => tx.query_optional(
             select_images!(
-                ", i.manifest",
-                "JOIN tags t ON t.image_id = i.id WHERE t.repository_id = ?1 AND t.name = ?2"
+                ", m.bytes",
+                "JOIN tags t ON t.image_id = i.id JOIN manifests m ON m.image_id = i.id
+                 WHERE t.repository_id = ?1 AND t.name = ?2"
             ),
             params![repository.0, tag.as_str()],
             read_stored,
         ),
         Reference::Digest(digest) => tx.query_optional(
             select_images!(
-                ", i.manifest",
-                "WHERE i.repository_id = ?1 AND i.digest = ?2"
+                ", m.bytes",
+                "JOIN manifests m ON m.image_id = i.id
+                 WHERE i.repository_id = ?1 AND i.digest = ?2"
             ),
             params![repository.0, digest.to_stored()],
             read_stored,
@@ -193,7 +199,10 @@ pub(crate) fn stored(
 
 pub(crate) fn stored_by_id(tx: &mut Tx<'_>, id: i64) -> db::Result<Option<StoredManifest>> {
     tx.query_optional(
-        select_images!(", i.manifest", "WHERE i.id = ?1"),
+        select_images!(
+            ", m.bytes",
+            "JOIN manifests m ON m.image_id = i.id WHERE i.id = ?1"
+        ),
         params![id],
         read_stored,
     )

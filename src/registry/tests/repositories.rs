@@ -161,7 +161,7 @@ async fn a_deleted_repository_is_gone_at_once_and_cleaned_up_in_short_steps() {
             let count = |row: &wharfinger_db::Row<'_>| Ok(row.integer(0));
             tx.query_optional(
                 "SELECT (SELECT COUNT(*) FROM images) + (SELECT COUNT(*) FROM tags) + (SELECT \
-                 COUNT(*) FROM image_references)
+                 COUNT(*) FROM image_references) + (SELECT COUNT(*) FROM manifests)
                  + (SELECT COUNT(*) FROM blob_links) + (SELECT COUNT(*) FROM deleted_repositories)",
                 &[],
                 count,
