@@ -1,12 +1,14 @@
 //! Deletes images as the two APIs do. One transaction removes an image with as many tags as one may
 //! have; an image of an older version that has more loses the others first, in steps.
 
+use wharfinger_base::Timestamp;
 use wharfinger_db::Tx;
 use wharfinger_oci::{Digest, Reference, Tag};
 
 use crate::error::Error;
 use crate::images::Images;
 use crate::model::{Image, MAX_TAGS_PER_IMAGE, RepositoryId};
+use crate::push_effects::PushEffects;
 use crate::store::{images, tags};
 
 /// Tags of an image that are removed at once and returned: all but of one that has too many.
@@ -36,8 +38,13 @@ impl Images {
         let digest = *digest;
         let mut begun = false;
         loop {
-            let step = self.db.write(move |tx| delete_all(tx, repository, digest));
-            match step.await {
+            let (effects, now) = (self.effects.clone(), self.clock.now());
+            let step = self
+                .db
+                .write(move |tx| delete_all(tx, repository, digest, &effects, now))
+                .await;
+            self.effects.wake();
+            match step {
                 Ok(Step::Done(())) => return Ok(()),
                 Ok(Step::More(())) => begun = true,
                 // Somebody else deleted the rest.
@@ -61,20 +68,25 @@ impl Images {
         let mut removed = Vec::new();
         loop {
             let (reference, now) = (reference.clone(), self.clock.now());
+            let effects = self.effects.clone();
             let step = self.db.write(move |tx| match &reference {
                 Reference::Tag(tag) => {
                     let image = named(tx, repository, &reference)?;
                     let id = image.id;
                     if tags::of_image_after(tx, id, 1)?.is_none() {
-                        return delete_named(tx, repository, &reference);
+                        return delete_named(tx, repository, &reference, &effects, now);
                     }
                     tags::delete(tx, repository, tag.as_str())?;
                     images::note_tags(tx, id, now)?;
+                    let removed = std::slice::from_ref(tag);
+                    effects.after_deletion(tx, repository, &image, removed, now)?;
                     Ok(Step::Done(vec![(image.digest, Some(tag.clone()))]))
                 }
-                Reference::Digest(_) => delete_named(tx, repository, &reference),
+                Reference::Digest(_) => delete_named(tx, repository, &reference, &effects, now),
             });
-            match step.await {
+            let step = step.await;
+            self.effects.wake();
+            match step {
                 Ok(Step::Done(last)) => {
                     removed.extend(last);
                     return Ok(removed);
@@ -97,14 +109,31 @@ fn delete_all(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     digest: Digest,
+    effects: &PushEffects,
+    now: Timestamp,
 ) -> Result<Step<()>, Error> {
-    let id = named(tx, repository, &Reference::Digest(digest))?.id;
-    if let Some(tag) = tags::of_image_after(tx, id, MAX_TAGS_PER_IMAGE)? {
-        tags::delete_of_image_to(tx, id, &tag)?;
-        return Ok(Step::More(()));
+    let image = named(tx, repository, &Reference::Digest(digest))?;
+    let (tags, too_many) = remove(tx, image.id)?;
+    effects.after_deletion(tx, repository, &image, &tags, now)?;
+    Ok(if too_many {
+        Step::More(())
+    } else {
+        Step::Done(())
+    })
+}
+
+/// Deletes the image with its tags, or only its first tags where it has too many. Returns the
+/// removed tags, and whether there were too many.
+fn remove(tx: &mut Tx<'_>, image: i64) -> Result<(Vec<Tag>, bool), Error> {
+    let tags = tags::of_image(tx, image, "", LISTED)?;
+    let too_many = tags.len() as u64 > MAX_TAGS_PER_IMAGE;
+    match tags.last() {
+        Some(last) if too_many => {
+            tags::delete_of_image_to(tx, image, last.as_str())?;
+        }
+        _ => images::delete(tx, image)?,
     }
-    images::delete(tx, id)?;
-    Ok(Step::Done(()))
+    Ok((tags, too_many))
 }
 
 /// Deletes the image, unless an index has it as a member.
@@ -112,19 +141,16 @@ fn delete_named(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     reference: &Reference,
+    effects: &PushEffects,
+    now: Timestamp,
 ) -> Result<Step<Vec<Removed>>, Error> {
-    let Image { id, digest, .. } = named(tx, repository, reference)?;
+    let image = named(tx, repository, reference)?;
+    let digest = image.digest;
     if let Some(by) = images::index_naming(tx, repository, &digest)? {
         return Err(Error::ReferencedByIndex { by });
     }
-    let tags = tags::of_image(tx, id, "", LISTED)?;
-    let too_many = tags.len() as u64 > MAX_TAGS_PER_IMAGE;
-    match tags.last() {
-        Some(last) if too_many => {
-            tags::delete_of_image_to(tx, id, last.as_str())?;
-        }
-        _ => images::delete(tx, id)?,
-    }
+    let (tags, too_many) = remove(tx, image.id)?;
+    effects.after_deletion(tx, repository, &image, &tags, now)?;
     let mut removed: Vec<Removed> = tags.into_iter().map(|tag| (digest, Some(tag))).collect();
     if too_many {
         return Ok(Step::More(removed));

@@ -12,6 +12,7 @@ use crate::manifest_cache::{self, ManifestCache};
 use crate::model::{Image, MAX_TAGS_PER_IMAGE, Repository, RepositoryId, StoredManifest};
 use crate::mutability::may_move;
 use crate::pull_records::PullRecords;
+use crate::push_effects::{PushEffects, Pushed};
 use crate::store::images::NewImage;
 use crate::store::repositories::RepositoryRow;
 use crate::store::{blobs, images, repositories, tags};
@@ -21,6 +22,7 @@ use crate::store::{blobs, images, repositories, tags};
 pub struct Images {
     pub(super) db: Db,
     pub(super) clock: Clock,
+    pub(super) effects: PushEffects,
     accept_missing_references: bool,
     pull_records: PullRecords,
     pub(super) manifests: ManifestCache,
@@ -46,10 +48,16 @@ impl Images {
         Self {
             db,
             clock,
+            effects: PushEffects::default(),
             accept_missing_references,
             pull_records,
             manifests,
         }
+    }
+
+    /// These operations with the effects of pushes and deletions.
+    pub(super) fn with_effects(self, effects: PushEffects) -> Self {
+        Self { effects, ..self }
     }
 
     /// Stores a manifest and sets its tags, in one transaction: durable, and visible to every
@@ -65,9 +73,13 @@ impl Images {
             self.clock.now(),
             self.accept_missing_references,
         );
-        self.db
-            .write(move |tx| put(tx, &repository, &push, lenient, now))
-            .await
+        let effects = self.effects.clone();
+        let put = self
+            .db
+            .write(move |tx| put(tx, &repository, &push, lenient, &effects, now));
+        let digest = put.await?;
+        self.effects.wake();
+        Ok(digest)
     }
 
     /// The image's row, without the manifest's bytes.
@@ -119,15 +131,18 @@ impl Images {
     /// [`Error::NoSuchImage`].
     pub async fn delete_tag(&self, repository: RepositoryId, tag: &Tag) -> Result<(), Error> {
         let (tag, now) = (tag.clone(), self.clock.now());
-        self.db
-            .write(move |tx| {
-                let target = tags::target(tx, repository, tag.as_str())?;
-                let (image, _) =
-                    target.ok_or_else(|| Error::NoSuchImage(Reference::Tag(tag.clone())))?;
-                tags::delete(tx, repository, tag.as_str())?;
-                Ok(images::note_tags(tx, image, now)?)
-            })
-            .await
+        let effects = self.effects.clone();
+        let deleted = self.db.write(move |tx| {
+            let image = images::by_tag(tx, repository, tag.as_str())?;
+            let image = image.ok_or_else(|| Error::NoSuchImage(Reference::Tag(tag.clone())))?;
+            tags::delete(tx, repository, tag.as_str())?;
+            images::note_tags(tx, image.id, now)?;
+            let removed = std::slice::from_ref(&tag);
+            effects.after_deletion(tx, repository, &image, removed, now)
+        });
+        deleted.await?;
+        self.effects.wake();
+        Ok(())
     }
 }
 
@@ -136,6 +151,7 @@ fn put(
     repository: &Repository,
     push: &Push,
     lenient: bool,
+    effects: &PushEffects,
     now: Timestamp,
 ) -> Result<Digest, Error> {
     // The repository was read before this transaction began: it may be gone, and its settings may
@@ -168,10 +184,13 @@ fn put(
             )
         }
     };
-    let mut changed = false;
+    let mut set = Vec::new();
     for tag in &push.tags {
-        changed |= set_tag(tx, &current, push, tag, id, now)?;
+        if set_tag(tx, &current, push, tag, id, now)? {
+            set.push(tag);
+        }
     }
+    let changed = !set.is_empty();
     let too_many = if is_new {
         push.tags.len() as u64 > MAX_TAGS_PER_IMAGE
     } else {
@@ -187,6 +206,14 @@ fn put(
     if !is_new && changed {
         images::note_tags(tx, id, now)?;
     }
+    let pushed = Pushed {
+        repository: &current,
+        digest: &push.digest,
+        manifest: &push.manifest,
+        is_new,
+        tags: &set,
+    };
+    effects.after_push(tx, &pushed, now)?;
     Ok(push.digest)
 }
 

@@ -4,6 +4,7 @@ mod blob_store_claim;
 mod cleanup;
 mod content;
 mod error;
+mod events;
 mod image_deletion;
 mod images;
 mod keyed_locks;
@@ -17,6 +18,7 @@ mod pull_cache;
 mod pull_records;
 mod pull_target;
 mod pulls;
+mod push_effects;
 mod recent_keys;
 mod referrers;
 mod repositories;
@@ -40,6 +42,7 @@ pub use blob_store_claim::BlobStoreError;
 pub use cleanup::RepositoryCleanup;
 pub use content::Content;
 pub use error::{Error, Mismatch};
+pub use events::{EventOutbox, FrequencyChange, ImageAction, RegistryEvent, SinkFilter};
 pub use images::{Images, Push};
 pub use listings::ImagePosition;
 pub use model::{
@@ -49,6 +52,7 @@ pub use model::{
 };
 use pull_cache::PullCache;
 pub use pull_target::{LinkedBlob, PullTarget, Pulled};
+use push_effects::PushEffects;
 pub use referrers::ReferrerPosition;
 pub use repositories::Repositories;
 pub use repository_resource::RepositoryResource;
@@ -66,6 +70,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0006__upload_claims"),
     wharfinger_db::migration!("V0009__blob_store"),
     wharfinger_db::migration!("V0020__manifests"),
+    wharfinger_db::migration!("V0026__events"),
 ];
 
 /// Settings of the registry.
@@ -88,6 +93,8 @@ pub struct Config {
     /// Other servers share this index: upload sessions are claimed in it, and not only locked
     /// here.
     pub several_replicas: bool,
+    /// The sinks of events. Without any, no event is recorded.
+    pub event_sinks: Vec<SinkFilter>,
 }
 
 impl Default for Config {
@@ -100,6 +107,7 @@ impl Default for Config {
             max_open_uploads_per_caller: 5_000,
             body_idle_timeout: Duration::from_mins(1),
             several_replicas: false,
+            event_sinks: Vec::new(),
         }
     }
 }
@@ -111,6 +119,7 @@ pub struct Registry {
     pub images: Images,
     pub content: Content,
     pub uploads: Uploads,
+    pub events: EventOutbox,
     publishing: Publishing,
     pulls: PullCache,
 }
@@ -120,8 +129,13 @@ impl Registry {
         let config = Arc::new(config);
         let publishing = Publishing::default();
         let lenient = config.accept_missing_references;
-        let images = Images::new(db.clone(), clock.clone(), lenient);
+        let events = EventOutbox::new(config.event_sinks.clone(), ids.clone());
+        let effects = PushEffects {
+            events: events.clone(),
+        };
+        let images = Images::new(db.clone(), clock.clone(), lenient).with_effects(effects);
         Self {
+            events,
             repositories: Repositories::new(db.clone(), clock.clone()),
             pulls: PullCache::new(images.manifests.clone()),
             images,

@@ -1,5 +1,6 @@
 //! Images: what is put is found and deleted as the specifications say, on an index in memory.
 
+mod events;
 mod failover;
 mod listings;
 mod migrations;

@@ -3,6 +3,7 @@
 pub(super) mod blob_store;
 pub(super) mod blobs;
 pub(super) mod deletions;
+pub(super) mod events;
 pub(super) mod images;
 pub(super) mod repositories;
 pub(super) mod tags;

@@ -85,6 +85,24 @@ pub(crate) fn by_name(
     )
 }
 
+/// The registry and the name of the repository with this row number.
+pub(crate) fn name_of(
+    tx: &mut Tx<'_>,
+    id: RepositoryId,
+) -> db::Result<Option<(RegistryId, RepositoryName)>> {
+    tx.query_optional(
+        "SELECT account, region, name FROM repositories WHERE id = ?1",
+        params![id.0],
+        |row| {
+            let registry = RegistryId {
+                account: parsed(row.text(0))?,
+                region: parsed(row.text(1))?,
+            };
+            Ok((registry, parsed(row.text(2))?))
+        },
+    )
+}
+
 /// Whether the repository still exists: operations that were given one check again inside their
 /// transaction.
 pub(crate) fn exists(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<bool> {

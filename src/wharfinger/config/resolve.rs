@@ -201,6 +201,7 @@ fn registry(problems: &mut Problems, settings: &Settings) -> registry::Config {
         body_idle_timeout: stall,
         // Any server may share a PostgreSQL index; a file has one (the serving lock sees to it).
         several_replicas: settings.database.as_deref().is_some_and(is_postgres),
+        event_sinks: default.event_sinks,
     }
 }
 

@@ -1,0 +1,76 @@
+//! Records events for the sinks that take them, in the transaction that causes them.
+
+use std::sync::Arc;
+
+use wharfinger_base::{Ids, Timestamp};
+use wharfinger_db::Tx;
+use wharfinger_reconcile::Wake;
+
+use crate::error::Error;
+use crate::events::action::RegistryEvent;
+use crate::events::envelope::envelope;
+use crate::events::filter::SinkFilter;
+use crate::model::RegistryId;
+use crate::store::events as store;
+
+/// The way of events into the outbox. Without sinks, nothing is recorded. Cloning shares it.
+#[derive(Clone, Default)]
+pub struct EventOutbox(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    sinks: Vec<Target>,
+    ids: Ids,
+}
+
+/// A sink, and what wakes its delivery.
+struct Target {
+    filter: SinkFilter,
+    wake: Wake,
+}
+
+impl EventOutbox {
+    pub(crate) fn new(sinks: Vec<SinkFilter>, ids: Ids) -> Self {
+        let target = |filter| Target {
+            filter,
+            wake: Wake::default(),
+        };
+        Self(Arc::new(Shared {
+            sinks: sinks.into_iter().map(target).collect(),
+            ids,
+        }))
+    }
+
+    /// Whether any sink is configured. Work that only serves events need not be done otherwise.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.0.sinks.is_empty()
+    }
+
+    /// Records an event of `registry`, once for each sink that takes it.
+    pub fn record(
+        &self,
+        tx: &mut Tx<'_>,
+        registry: &RegistryId,
+        event: &RegistryEvent,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let (kind, repositories) = (event.detail_type(), event.repositories());
+        let taken_by = |target: &&Target| target.filter.takes(kind, &repositories);
+        let mut takers = self.0.sinks.iter().filter(taken_by).peekable();
+        if takers.peek().is_none() {
+            return Ok(());
+        }
+        let body = envelope(registry, event, self.0.ids.uuid(), now);
+        for target in takers {
+            store::record(tx, &target.filter.name, &body, now)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the deliveries look for events: for after a commit.
+    pub fn wake(&self) {
+        for target in &self.0.sinks {
+            target.wake.wake();
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What a push and a deletion cause besides their own rows, recorded in their transaction: events,
+//! and work that follows. Where nothing is configured, no statement runs for this.
+
+use wharfinger_base::Timestamp;
+use wharfinger_db::Tx;
+use wharfinger_oci::{Digest, Manifest, Tag};
+
+use crate::error::Error;
+use crate::events::{EventOutbox, ImageAction, RegistryEvent};
+use crate::model::{Image, RepositoryId};
+use crate::store::repositories::{self, RepositoryRow};
+
+/// Records the effects of pushes and deletions. Cloning shares the outbox.
+#[derive(Clone, Default)]
+pub(super) struct PushEffects {
+    pub(super) events: EventOutbox,
+}
+
+/// An image as its push left it.
+pub(super) struct Pushed<'a> {
+    pub(super) repository: &'a RepositoryRow,
+    pub(super) digest: &'a Digest,
+    pub(super) manifest: &'a Manifest,
+    /// Whether the repository did not have the image before.
+    pub(super) is_new: bool,
+    /// The tags that did not name the image before.
+    pub(super) tags: &'a [&'a Tag],
+}
+
+impl PushEffects {
+    /// Records what follows from a push. Nothing follows from one that changed nothing.
+    pub(super) fn after_push(
+        &self,
+        tx: &mut Tx<'_>,
+        pushed: &Pushed<'_>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if !pushed.is_new && pushed.tags.is_empty() {
+            return Ok(());
+        }
+        if self.events.is_open() {
+            self.record_push(tx, pushed, now)?;
+        }
+        Ok(())
+    }
+
+    /// One event for each tag, or one for an image that was pushed without a tag.
+    fn record_push(
+        &self,
+        tx: &mut Tx<'_>,
+        pushed: &Pushed<'_>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let repository = pushed.repository;
+        let mut record = |tag: Option<Tag>| {
+            let event = RegistryEvent::Image {
+                repository: repository.name.clone(),
+                digest: *pushed.digest,
+                tag,
+                action: ImageAction::Push,
+                is_referrer: pushed.manifest.subject.is_some(),
+            };
+            self.events.record(tx, &repository.registry, &event, now)
+        };
+        if pushed.tags.is_empty() {
+            return record(None);
+        }
+        pushed
+            .tags
+            .iter()
+            .try_for_each(|tag| record(Some((*tag).clone())))
+    }
+
+    /// Records what follows from removing tags of an image, or the image with its last tags. The
+    /// image is deleted without a tag where `tags` is empty.
+    pub(super) fn after_deletion(
+        &self,
+        tx: &mut Tx<'_>,
+        repository: RepositoryId,
+        image: &Image,
+        tags: &[Tag],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if !self.events.is_open() {
+            return Ok(());
+        }
+        let Some((registry, name)) = repositories::name_of(tx, repository)? else {
+            return Ok(());
+        };
+        let mut record = |tag: Option<Tag>| {
+            let event = RegistryEvent::Image {
+                repository: name.clone(),
+                digest: image.digest,
+                tag,
+                action: ImageAction::Delete,
+                is_referrer: image.subject.is_some(),
+            };
+            self.events.record(tx, &registry, &event, now)
+        };
+        if tags.is_empty() {
+            return record(None);
+        }
+        tags.iter().try_for_each(|tag| record(Some(tag.clone())))
+    }
+
+    /// Starts the work that was recorded: for after the commit.
+    pub(super) fn wake(&self) {
+        self.events.wake();
+    }
+}
