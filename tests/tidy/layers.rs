@@ -20,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
         "ecs-protocol",
     ],
     &["iam", "reconcile"],
+    &["scanning"],
     // `api/core` serves every API and knows no domain, therefore it stands beside them.
     &[
         "registry",
@@ -53,7 +54,8 @@ const NEVER: &[(&str, &[&str])] = &[
 
 /// Libraries that only the named crates may depend on.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("rusqlite", &["db"]),
+    // `scanning` reads the databases of RPM.
+    ("rusqlite", &["db", "scanning"]),
     ("postgres", &["db"]),
     ("object_store", &["blobs"]),
     (

@@ -1,0 +1,460 @@
+//! The findings of an image: its packages compared with advisories. PURE.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::advisories::matching::affects;
+use crate::advisories::osv::{AdvisoryEntry, package_key};
+use crate::inventory::Inventory;
+use crate::package::{Distribution, Package, PackageKind, language_ecosystem};
+use crate::severity::{CvssScore, FindingSeverity};
+
+/// A package that a vulnerability affects.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AffectedPackage {
+    pub package: Package,
+    /// The version that repairs it, where one is known.
+    pub fixed_version: Option<String>,
+}
+
+/// A vulnerability of one source package of an image, with all that was built from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Vulnerability {
+    /// The CVE, where the vulnerability has one; else the identifier of an advisory.
+    pub name: String,
+    /// The source package, or the package itself where it has none.
+    pub package_name: String,
+    pub package_version: String,
+    pub severity: FindingSeverity,
+    pub description: String,
+    /// Where it is described.
+    pub uri: String,
+    pub references: Vec<String>,
+    /// The scores of the vectors that its advisories name, the newest version of CVSS first.
+    pub scores: Vec<CvssScore>,
+    /// The other identifiers of the vulnerability, and of the advisories.
+    pub related: Vec<String>,
+    pub published: Option<String>,
+    pub modified: Option<String>,
+    /// The ecosystem of the advisory: `Debian:12`.
+    pub ecosystem: String,
+    pub packages: Vec<AffectedPackage>,
+}
+
+/// A package's name in an ecosystem, under which advisories are looked up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PackageKey {
+    pub(crate) ecosystem: String,
+    pub(crate) name: String,
+}
+
+/// The most references of a vulnerability.
+const MAX_REFERENCES: usize = 50;
+
+impl Inventory {
+    /// The ecosystems of OSV that have advisories about the packages. An image whose distribution
+    /// OSV does not know has none for the packages of the distribution.
+    pub fn ecosystems(&self) -> BTreeSet<String> {
+        let kinds: BTreeSet<PackageKind> = self.packages.iter().map(|one| one.kind).collect();
+        kinds
+            .into_iter()
+            .flat_map(|kind| self.ecosystems_of(kind))
+            .collect()
+    }
+
+    fn ecosystems_of(&self, kind: PackageKind) -> Vec<String> {
+        match language_ecosystem(kind) {
+            Some(ecosystem) => vec![ecosystem.to_owned()],
+            None => {
+                let distribution = self.distribution.as_ref();
+                distribution
+                    .map(Distribution::ecosystems)
+                    .unwrap_or_default()
+            }
+        }
+    }
+
+    /// What is to be looked up, with the versions of the packages.
+    pub(crate) fn versions(&self) -> BTreeMap<PackageKey, BTreeSet<String>> {
+        let mut found: BTreeMap<PackageKey, BTreeSet<String>> = BTreeMap::new();
+        for (key, version) in self
+            .packages
+            .iter()
+            .flat_map(|package| self.keys_of(package))
+        {
+            found.entry(key).or_default().insert(version.to_owned());
+        }
+        found
+    }
+
+    /// The keys of a package, each with the version that is compared.
+    fn keys_of<'a>(&self, package: &'a Package) -> Vec<(PackageKey, &'a str)> {
+        let source = package.source_name.as_deref().unwrap_or(&package.name);
+        let source_version = package
+            .source_version
+            .as_deref()
+            .unwrap_or(&package.version);
+        let names: Vec<(&str, &str)> = match package.kind {
+            // The advisories of these distributions are about source packages.
+            PackageKind::Deb | PackageKind::Apk => vec![(source, source_version)],
+            // Some of RPM are about source packages, others about what is built from them.
+            PackageKind::Rpm if source != package.name => {
+                vec![
+                    (&package.name, &package.version),
+                    (source, &package.version),
+                ]
+            }
+            _ => vec![(&package.name, &package.version)],
+        };
+        let ecosystems = self.ecosystems_of(package.kind);
+        let mut keys = Vec::new();
+        for ecosystem in &ecosystems {
+            for (name, version) in &names {
+                let key = PackageKey {
+                    ecosystem: ecosystem.clone(),
+                    name: package_key(ecosystem, name),
+                };
+                keys.push((key, *version));
+            }
+        }
+        keys
+    }
+}
+
+/// What is known of one vulnerability while advisories are put together.
+struct Group<'a> {
+    ids: BTreeSet<&'a str>,
+    advisories: Vec<(&'a str, &'a AdvisoryEntry)>,
+    packages: BTreeSet<AffectedPackage>,
+}
+
+/// Compares an inventory with the advisories that were found for its keys. The most severe come
+/// first, and of the same severity in the order of their names.
+pub(crate) fn find(
+    inventory: &Inventory,
+    advisories: &BTreeMap<PackageKey, Vec<AdvisoryEntry>>,
+) -> Vec<Vulnerability> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut group_of: BTreeMap<&str, usize> = BTreeMap::new();
+    for package in &inventory.packages {
+        for (key, version) in inventory.keys_of(package) {
+            let Some((key, entries)) = advisories.get_key_value(&key) else {
+                continue;
+            };
+            for entry in entries {
+                if let Some(hit) = affects(entry, &key.ecosystem, version) {
+                    let affected = AffectedPackage {
+                        package: package.clone(),
+                        fixed_version: hit.fixed,
+                    };
+                    add(&mut groups, &mut group_of, &key.ecosystem, entry, affected);
+                }
+            }
+        }
+    }
+    let used = groups
+        .into_iter()
+        .filter(|group| !group.advisories.is_empty());
+    let mut found: Vec<Vulnerability> = used.flat_map(Group::finish).collect();
+    found.sort_by(|a, b| {
+        let by_package = || a.package_name.cmp(&b.package_name);
+        let by_version = || a.package_version.cmp(&b.package_version);
+        let severity = b.severity.cmp(&a.severity);
+        let by_name = severity.then_with(|| a.name.cmp(&b.name));
+        by_name.then_with(by_package).then_with(by_version)
+    });
+    found
+}
+
+/// Adds an advisory to the group that shares an identifier with it; groups that turn out to be
+/// about the same vulnerability become one.
+fn add<'a>(
+    groups: &mut Vec<Group<'a>>,
+    group_of: &mut BTreeMap<&'a str, usize>,
+    ecosystem: &'a str,
+    entry: &'a AdvisoryEntry,
+    affected: AffectedPackage,
+) {
+    let ids = || {
+        std::iter::once(&entry.id)
+            .chain(&entry.aliases)
+            .map(String::as_str)
+    };
+    let known: BTreeSet<usize> = ids().filter_map(|id| group_of.get(id).copied()).collect();
+    let target = known.first().copied().unwrap_or_else(|| {
+        groups.push(Group {
+            ids: BTreeSet::new(),
+            advisories: Vec::new(),
+            packages: BTreeSet::new(),
+        });
+        groups.len() - 1
+    });
+    for other in known.into_iter().skip(1) {
+        let empty = Group {
+            ids: BTreeSet::new(),
+            advisories: Vec::new(),
+            packages: BTreeSet::new(),
+        };
+        let merged = std::mem::replace(&mut groups[other], empty);
+        for id in &merged.ids {
+            group_of.insert(id, target);
+        }
+        groups[target].ids.extend(merged.ids);
+        groups[target].advisories.extend(merged.advisories);
+        groups[target].packages.extend(merged.packages);
+    }
+    let group = &mut groups[target];
+    for id in ids() {
+        group_of.insert(id, target);
+        group.ids.insert(id);
+    }
+    if !group
+        .advisories
+        .iter()
+        .any(|(_, known)| known.id == entry.id)
+    {
+        group.advisories.push((ecosystem, entry));
+    }
+    // One package is listed once, with the repair of the advisory that came first.
+    if !group
+        .packages
+        .iter()
+        .any(|one| one.package == affected.package)
+    {
+        group.packages.insert(affected);
+    }
+}
+
+impl Group<'_> {
+    /// A vulnerability for each source package.
+    fn finish(self) -> Vec<Vulnerability> {
+        let mut by_source: BTreeMap<(String, String), Vec<AffectedPackage>> = BTreeMap::new();
+        for affected in &self.packages {
+            let (name, version) = affected.package.reported();
+            let source = (name.to_owned(), version.to_owned());
+            by_source.entry(source).or_default().push(affected.clone());
+        }
+        let all = self.describe();
+        let one = |((package_name, package_version), packages)| Vulnerability {
+            package_name,
+            package_version,
+            packages,
+            ..all.clone()
+        };
+        by_source.into_iter().map(one).collect()
+    }
+
+    /// The vulnerability without its packages.
+    fn describe(self) -> Vulnerability {
+        let mut advisories = self.advisories;
+        advisories.sort_by(|a, b| a.1.id.cmp(&b.1.id));
+        let with = |prefix: &str| self.ids.iter().find(|id| id.starts_with(prefix));
+        let name = with("CVE-")
+            .or_else(|| with("GHSA-"))
+            .or_else(|| self.ids.first());
+        let name = name.map(|id| (*id).to_owned()).unwrap_or_default();
+        let entries = || advisories.iter().map(|(_, entry)| *entry);
+        let mut scores: Vec<CvssScore> = Vec::new();
+        for vector in entries().flat_map(|entry| &entry.vectors) {
+            if let Some(score) = CvssScore::of_vector(vector)
+                && !scores.contains(&score)
+            {
+                scores.push(score);
+            }
+        }
+        scores.sort_by(|a, b| {
+            let score = b.score.total_cmp(&a.score);
+            b.version
+                .cmp(&a.version)
+                .then(score)
+                .then_with(|| a.vector.cmp(&b.vector))
+        });
+        // A distribution's own rating takes its builds into account, so it comes before CVSS.
+        let words = entries().filter_map(|entry| entry.word.as_deref());
+        let rated = words.filter_map(FindingSeverity::of_word).max();
+        let by_score = scores.first().map(CvssScore::severity);
+        let references = entries().flat_map(|entry| &entry.references);
+        let mut urls: Vec<String> = Vec::new();
+        for reference in references.clone() {
+            if urls.len() < MAX_REFERENCES && !urls.contains(&reference.url) {
+                urls.push(reference.url.clone());
+            }
+        }
+        let advisory = references.clone().find(|one| one.kind == "ADVISORY");
+        let uri = match advisory.or_else(|| references.clone().next()) {
+            Some(reference) => reference.url.clone(),
+            None => format!("https://osv.dev/vulnerability/{name}"),
+        };
+        let description = entries().map(|entry| &entry.description);
+        let related = self.ids.iter().filter(|id| **id != name);
+        Vulnerability {
+            severity: rated.or(by_score).unwrap_or_default(),
+            description: description
+                .max_by_key(|text| text.len())
+                .cloned()
+                .unwrap_or_default(),
+            uri,
+            references: urls,
+            scores,
+            related: related.map(|id| (*id).to_owned()).collect(),
+            published: entries().filter_map(|entry| entry.published.clone()).min(),
+            modified: entries().map(|entry| entry.modified.clone()).max(),
+            ecosystem: advisories
+                .first()
+                .map(|(one, _)| (*one).to_owned())
+                .unwrap_or_default(),
+            package_name: String::new(),
+            package_version: String::new(),
+            packages: Vec::new(),
+            name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advisories::osv::read_document;
+
+    fn advisories(documents: &[&str]) -> BTreeMap<PackageKey, Vec<AdvisoryEntry>> {
+        let mut found: BTreeMap<PackageKey, Vec<AdvisoryEntry>> = BTreeMap::new();
+        for text in documents {
+            for keyed in read_document(text.as_bytes()).expect("a document") {
+                let key = PackageKey {
+                    ecosystem: keyed.ecosystem,
+                    name: keyed.package,
+                };
+                found.entry(key).or_default().push(keyed.entry);
+            }
+        }
+        found
+    }
+
+    fn deb(name: &str, version: &str, source: Option<(&str, &str)>) -> Package {
+        let mut package = Package::new(PackageKind::Deb, name, version);
+        package.source_name = source.map(|(name, _)| name.to_owned());
+        package.source_version = source.map(|(_, version)| version.to_owned());
+        package
+    }
+
+    fn bookworm(packages: Vec<Package>) -> Inventory {
+        Inventory {
+            distribution: Some(Distribution {
+                id: "debian".into(),
+                version: "12".into(),
+                pretty_name: String::new(),
+            }),
+            packages,
+            unread: Vec::new(),
+        }
+    }
+
+    const OPENSSL: &str = r#"{"id": "DSA-5764-1", "modified": "2024-09-03T00:00:00Z",
+        "upstream": ["CVE-2024-6119"], "details": "A denial of service.",
+        "affected": [{"package": {"ecosystem": "Debian:12", "name": "openssl"},
+            "ranges": [{"type": "ECOSYSTEM",
+                        "events": [{"introduced": "0"}, {"fixed": "3.0.14-1~deb12u2"}]}]}]}"#;
+
+    #[test]
+    fn source_packages_decide_for_debian() {
+        let inventory = bookworm(vec![
+            deb(
+                "libssl3",
+                "3.0.11-1~deb12u2+b1",
+                Some(("openssl", "3.0.11-1~deb12u2")),
+            ),
+            deb("openssl", "3.0.14-1~deb12u2", None),
+        ]);
+        let found = find(&inventory, &advisories(&[OPENSSL]));
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].name.as_str(), found[0].ecosystem.as_str()),
+            ("CVE-2024-6119", "Debian:12")
+        );
+        assert_eq!(found[0].related, ["DSA-5764-1"]);
+        assert_eq!(found[0].packages.len(), 1, "the other one is repaired");
+        let package = (
+            found[0].package_name.as_str(),
+            found[0].package_version.as_str(),
+        );
+        assert_eq!(package, ("openssl", "3.0.11-1~deb12u2"));
+        assert_eq!(found[0].packages[0].package.name, "libssl3");
+        assert_eq!(
+            found[0].packages[0].fixed_version.as_deref(),
+            Some("3.0.14-1~deb12u2")
+        );
+        assert_eq!(found[0].severity, FindingSeverity::Undefined);
+    }
+
+    #[test]
+    fn other_releases_and_unknown_distributions_have_no_findings() {
+        let mut inventory = bookworm(vec![deb("openssl", "1", None)]);
+        assert_eq!(
+            inventory.ecosystems().into_iter().collect::<Vec<_>>(),
+            ["Debian:12"]
+        );
+        for (id, version) in [("debian", "11"), ("ubuntu", "22.04"), ("amzn", "2")] {
+            inventory.distribution = Some(Distribution {
+                id: id.into(),
+                version: version.into(),
+                pretty_name: String::new(),
+            });
+            assert!(
+                find(&inventory, &advisories(&[OPENSSL])).is_empty(),
+                "{id} {version}"
+            );
+        }
+    }
+
+    #[test]
+    fn aliases_are_one_vulnerability() {
+        let npm = |id: &str, aliases: &str, extra: &str| {
+            format!(
+                r#"{{"id": "{id}", "aliases": [{aliases}], "summary": "s", {extra}
+                "affected": [{{"package": {{"ecosystem": "npm", "name": "lodash"}},
+                "ranges": [{{"type": "SEMVER", "events": [{{"introduced": "0"}},
+                {{"fixed": "4.17.5"}}]}}]}}]}}"#
+            )
+        };
+        let documents = [
+            npm(
+                "GHSA-a",
+                "\"CVE-2018-1\"",
+                r#""database_specific": {"severity": "HIGH"},"#,
+            ),
+            npm("SNYK-1", "\"X-1\"", ""),
+            npm(
+                "X-2",
+                "\"CVE-2018-1\", \"X-1\"",
+                r#""references": [{"type": "WEB", "url": "u"}],"#,
+            ),
+            npm(
+                "Y-1",
+                "",
+                r#""severity": [{"type": "CVSS_V3",
+                "score": "CVSS:3.1/AV:L/AC:H/PR:L/UI:N/S:U/C:N/I:N/A:L"}],"#,
+            ),
+        ];
+        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
+        let mut package = Package::new(PackageKind::Npm, "lodash", "4.17.4");
+        package.path = "app/package-lock.json".into();
+        let mut again = package.clone();
+        again.path = "other/package-lock.json".into();
+        let inventory = bookworm(vec![package, again]);
+        let found = find(&inventory, &advisories(&documents));
+        let names: Vec<_> = found
+            .iter()
+            .map(|one| (one.name.as_str(), one.severity))
+            .collect();
+        let expected = [
+            ("CVE-2018-1", FindingSeverity::High),
+            ("Y-1", FindingSeverity::Low),
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(found[0].related, ["GHSA-a", "SNYK-1", "X-1", "X-2"]);
+        assert_eq!((found[0].uri.as_str(), found[0].packages.len()), ("u", 2));
+        assert_eq!(found[1].uri, "https://osv.dev/vulnerability/Y-1");
+        assert_eq!(found[1].scores[0].version, "3.1");
+    }
+}

@@ -1,0 +1,270 @@
+//! The inventory of an image: every package that its layers bring and no later layer takes away.
+
+mod archive;
+mod binaries;
+mod java;
+mod kind;
+mod lock_files;
+mod os;
+mod rpm;
+#[cfg(test)]
+pub(crate) mod tests;
+mod unpack;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use serde::{Deserialize, Serialize};
+pub use unpack::{LayerError, LimitReached, ScanLimits};
+
+use crate::inventory::archive::{EntryKind, LayerEntry, read_entries};
+use crate::inventory::kind::FileKind;
+use crate::inventory::unpack::Unpacked;
+use crate::package::{Distribution, Package};
+
+/// The largest text file that is read, in bytes: dpkg's status of 4,000 packages takes 4 MiB.
+const MAX_TEXT_BYTES: u64 = 32 * 1024 * 1024;
+/// The largest program or archive that is read as a whole, in bytes.
+const MAX_WHOLE_BYTES: u64 = 64 * 1024 * 1024;
+/// The largest database of RPM, in bytes.
+const MAX_RPM_BYTES: u64 = 128 * 1024 * 1024;
+/// Read at once of a program.
+const PIECE_BYTES: usize = 64 * 1024;
+/// The most remarks about files that were not read.
+const MAX_REMARKS: usize = 100;
+
+/// The packages of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    pub distribution: Option<Distribution>,
+    /// In the order of their kind, name, version and place.
+    pub packages: Vec<Package>,
+    /// Files that have packages and were not read, each with the reason.
+    pub unread: Vec<String>,
+}
+
+/// What a file of the image tells.
+enum Fact {
+    Packages(Vec<Package>),
+    Distribution(Distribution),
+    Unread(String),
+}
+
+/// Reads layers, the lowest first.
+pub struct InventoryBuilder {
+    limits: ScanLimits,
+    bytes_left: u64,
+    entries_left: u64,
+    packages: usize,
+    layer: u32,
+    /// By path, with the layer that brought the file.
+    facts: BTreeMap<String, (u32, Fact)>,
+}
+
+impl InventoryBuilder {
+    pub fn new(limits: ScanLimits) -> Self {
+        Self {
+            bytes_left: limits.unpacked_bytes,
+            entries_left: limits.entries,
+            limits,
+            packages: 0,
+            layer: 0,
+            facts: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the next layer: a tar archive, as it is or with gzip or Zstandard.
+    ///
+    /// # Errors
+    /// [`LayerError`]. The inventory is of no use after it.
+    pub fn add_layer(&mut self, source: impl Read) -> Result<(), LayerError> {
+        let unpacked = Unpacked::new(source, self.bytes_left, self.limits)?;
+        let mut entries = self.entries_left;
+        let read = read_entries(unpacked, &mut entries, |entry, content| {
+            self.add_entry(entry, content)
+        });
+        self.bytes_left = self.bytes_left.saturating_sub(read?);
+        self.entries_left = entries;
+        self.layer += 1;
+        Ok(())
+    }
+
+    fn add_entry(
+        &mut self,
+        entry: &LayerEntry<'_>,
+        content: &mut dyn Read,
+    ) -> Result<(), LimitReached> {
+        let (folder, name) = entry.path.rsplit_once('/').unwrap_or(("", entry.path));
+        if name == ".wh..wh..opq" {
+            self.remove_below(folder);
+            return Ok(());
+        }
+        if let Some(removed) = name.strip_prefix(".wh.") {
+            let path = match folder {
+                "" => removed.to_owned(),
+                folder => format!("{folder}/{removed}"),
+            };
+            if self
+                .facts
+                .get(&path)
+                .is_some_and(|(layer, _)| *layer < self.layer)
+            {
+                self.facts.remove(&path);
+            }
+            self.remove_below(&path);
+            return Ok(());
+        }
+        self.facts.remove(entry.path);
+        if entry.kind == EntryKind::Folder {
+            return Ok(());
+        }
+        self.remove_below(entry.path);
+        if entry.kind == EntryKind::File
+            && let Some(kind) = FileKind::of(entry.path, entry.executable)
+            && let Some(fact) = self.read_file(kind, entry, content)
+        {
+            if let Fact::Packages(packages) = &fact {
+                self.packages = self.packages.saturating_add(packages.len());
+                if self.packages > self.limits.packages {
+                    return Err(LimitReached::Packages);
+                }
+            }
+            self.facts.insert(entry.path.to_owned(), (self.layer, fact));
+        }
+        Ok(())
+    }
+
+    /// Forgets what lower layers have in a folder.
+    fn remove_below(&mut self, folder: &str) {
+        let start = match folder {
+            "" => String::new(),
+            folder => format!("{folder}/"),
+        };
+        let inside = self.facts.range(start.clone()..);
+        let inside = inside.take_while(|(path, _)| path.starts_with(&start));
+        let lower = inside.filter(|(_, (layer, _))| *layer < self.layer);
+        let paths: Vec<String> = lower.map(|(path, _)| path.clone()).collect();
+        for path in paths {
+            self.facts.remove(&path);
+        }
+    }
+
+    /// What a file tells; `None` where that is nothing.
+    fn read_file(
+        &self,
+        kind: FileKind,
+        entry: &LayerEntry<'_>,
+        content: &mut dyn Read,
+    ) -> Option<Fact> {
+        let most = kind.most_bytes();
+        if entry.size > most && kind != FileKind::Program {
+            return Some(Fact::Unread(format!(
+                "{}: larger than {most} bytes",
+                entry.path
+            )));
+        }
+        let packages = match kind {
+            FileKind::Program => program(content),
+            FileKind::OldRpm => {
+                let why = "this format of RPM's database is not supported";
+                return Some(Fact::Unread(format!("{}: {why}", entry.path)));
+            }
+            FileKind::Rpm => {
+                let bytes = whole(content, most)?;
+                match rpm::sqlite(bytes, self.limits.packages, self.limits.deadline) {
+                    Ok(packages) => packages,
+                    Err(error) => return Some(Fact::Unread(format!("{}: {error}", entry.path))),
+                }
+            }
+            FileKind::Java => {
+                let name = entry.path.rsplit('/').next().unwrap_or_default();
+                java::archive(&whole(content, most)?, name, self.limits.deadline)
+            }
+            FileKind::OsRelease => {
+                let text = whole(content, most)?;
+                return os::os_release(&String::from_utf8_lossy(&text)).map(Fact::Distribution);
+            }
+            FileKind::Text(read) => read(&String::from_utf8_lossy(&whole(content, most)?)),
+        };
+        (!packages.is_empty()).then_some(Fact::Packages(packages))
+    }
+
+    /// The inventory of the layers that were read.
+    pub fn finish(self) -> Inventory {
+        let mut inventory = Inventory::default();
+        for (path, (layer, fact)) in self.facts {
+            match fact {
+                // `etc/os-release` comes first, and is what the image says of itself.
+                Fact::Distribution(found) => {
+                    inventory.distribution.get_or_insert(found);
+                }
+                Fact::Unread(why) if inventory.unread.len() < MAX_REMARKS => {
+                    inventory.unread.push(why);
+                }
+                Fact::Unread(_) => {}
+                Fact::Packages(packages) => {
+                    inventory
+                        .packages
+                        .extend(packages.into_iter().map(|package| Package {
+                            path: path.clone(),
+                            layer,
+                            ..package
+                        }));
+                }
+            }
+        }
+        inventory.packages.sort();
+        inventory.packages.dedup();
+        inventory
+    }
+}
+
+impl FileKind {
+    fn most_bytes(self) -> u64 {
+        match self {
+            Self::Rpm => MAX_RPM_BYTES,
+            Self::Java | Self::Program => MAX_WHOLE_BYTES,
+            Self::OldRpm => u64::MAX,
+            Self::OsRelease | Self::Text(_) => MAX_TEXT_BYTES,
+        }
+    }
+}
+
+/// The content of a file. A file that ends too soon is an error of the archive, which reading on
+/// finds.
+fn whole(content: &mut dyn Read, most: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    content.take(most).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The packages that a program was built from.
+fn program(content: &mut dyn Read) -> Vec<Package> {
+    let mut search = binaries::GoSearch::default();
+    let mut start = Vec::new();
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut length = 0_u64;
+    loop {
+        let read = match content.read(&mut piece) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => read,
+        };
+        let bytes = &piece[..read];
+        if length == 0 && !bytes.starts_with(b"\x7fELF") {
+            return Vec::new();
+        }
+        length += read as u64;
+        search.feed(bytes);
+        if length <= MAX_WHOLE_BYTES {
+            start.extend_from_slice(bytes);
+        } else {
+            // Its section headers are at the end: without all of it they are of no use.
+            start = Vec::new();
+        }
+    }
+    let modules = search.finish();
+    if modules.is_empty() && !start.is_empty() {
+        return binaries::auditable(&start);
+    }
+    modules
+}

@@ -1,0 +1,234 @@
+//! Tests of inventories over layers that the tests write.
+
+use std::io::{self, Write as _};
+use std::time::{Duration, Instant};
+
+use super::*;
+
+pub(crate) fn limits() -> ScanLimits {
+    ScanLimits {
+        unpacked_bytes: 1024 * 1024 * 1024,
+        ratio: 1000,
+        entries: 10_000,
+        packages: 1000,
+        deadline: Instant::now() + Duration::from_mins(1),
+    }
+}
+
+/// A layer of files; a path that ends in a slash is a folder.
+pub(crate) fn layer_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o755);
+        let folder = path.ends_with('/');
+        header.set_entry_type(if folder {
+            EntryType::Directory
+        } else {
+            EntryType::Regular
+        });
+        builder
+            .append_data(&mut header, path, *bytes)
+            .expect("memory");
+    }
+    builder.into_inner().expect("memory")
+}
+
+use tar::EntryType;
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn inventory(layers: &[Vec<u8>]) -> Inventory {
+    let mut builder = InventoryBuilder::new(limits());
+    for layer in layers {
+        builder.add_layer(layer.as_slice()).expect("a layer");
+    }
+    builder.finish()
+}
+
+fn names(inventory: &Inventory) -> Vec<String> {
+    let named = inventory.packages.iter();
+    named
+        .map(|one| format!("{}@{} {}", one.name, one.version, one.layer))
+        .collect()
+}
+
+const STATUS: &[u8] = b"Package: bash\nStatus: install ok installed\nVersion: 5.2-1\n";
+
+#[test]
+fn packages_of_all_kinds_are_found_in_layers_of_all_compressions() {
+    let os = b"ID=debian\nVERSION_ID=12\n".as_slice();
+    let jar = java::tests::jar_of(&[java::tests::POM]);
+    let go = binaries::tests::go_program("go1.20.1", binaries::tests::MODULES);
+    let rpm = rpm::tests::database_of(&[rpm::tests::bash()]);
+    let crates = r#"{"packages": [{"name": "time", "version": "0.1.43", "source": "crates.io"}]}"#;
+    let rust = binaries::tests::auditable_program(crates);
+    let first = layer_of(&[
+        ("etc/", b""),
+        ("etc/os-release", os),
+        ("var/lib/dpkg/status", STATUS),
+        ("lib/apk/db/installed", b"P:musl\nV:1.2.4-r2\n"),
+        ("var/lib/rpm/rpmdb.sqlite", &rpm),
+    ]);
+    let second = layer_of(&[
+        ("opt/app.jar", &jar),
+        ("usr/bin/server", &go),
+        ("usr/bin/tool", &rust),
+        (
+            "app/node_modules/lodash/package.json",
+            br#"{"name": "lodash", "version": "4.17.4"}"#,
+        ),
+        ("var/lib/rpm/Packages", b"old"),
+    ]);
+    let found = inventory(&[
+        gzip(&first),
+        zstd::encode_all(second.as_slice(), 3).expect("memory"),
+    ]);
+    assert_eq!(
+        found.distribution.as_ref().map(|one| one.id.as_str()),
+        Some("debian")
+    );
+    assert_eq!(
+        names(&found),
+        [
+            "bash@5.2-1 0",
+            "musl@1.2.4-r2 0",
+            "bash@2:5.1.8-6.el9 0",
+            "lodash@4.17.4 1",
+            "c.com/d@v1.2.0 1",
+            "golang.org/x/net@v0.1.0 1",
+            "stdlib@1.20.1 1",
+            "time@0.1.43 1",
+            "org.apache.logging.log4j:log4j-core@2.14.1 1",
+        ]
+    );
+    assert_eq!(found.packages[0].path, "var/lib/dpkg/status");
+    let unread = "var/lib/rpm/Packages: this format of RPM's database is not supported";
+    assert_eq!(found.unread, [unread]);
+}
+
+#[test]
+fn later_layers_replace_and_remove() {
+    let package = |version: &str| format!("{{\"name\": \"a\", \"version\": \"{version}\"}}");
+    let (old, new) = (package("1.0.0"), package("2.0.0"));
+    let path = "app/node_modules/a/package.json";
+    let base = layer_of(&[(path, old.as_bytes()), ("var/lib/dpkg/status", STATUS)]);
+    let removal = |name: &str| layer_of(&[(name, b"")]);
+    let of = |second: Vec<u8>| names(&inventory(&[base.clone(), second]));
+    assert_eq!(
+        of(layer_of(&[(path, new.as_bytes())])),
+        ["bash@5.2-1 0", "a@2.0.0 1"]
+    );
+    assert_eq!(of(removal("app/node_modules/.wh.a")), ["bash@5.2-1 0"]);
+    assert_eq!(
+        of(removal("app/node_modules/a/.wh.package.json")),
+        ["bash@5.2-1 0"]
+    );
+    assert_eq!(of(removal("app/.wh..wh..opq")), ["bash@5.2-1 0"]);
+    assert_eq!(of(removal(".wh..wh..opq")), Vec::<String>::new());
+    assert_eq!(
+        of(removal("app/node_modules")),
+        ["bash@5.2-1 0"],
+        "a file in its place"
+    );
+    assert_eq!(
+        of(layer_of(&[("app/", b"")])),
+        ["bash@5.2-1 0", "a@1.0.0 0"]
+    );
+    // What the same layer brings stays, in whatever order the entries come.
+    let opaque = [("app/.wh..wh..opq", b"".as_slice()), (path, new.as_bytes())];
+    let reversed = [opaque[1], opaque[0]];
+    for entries in [opaque, reversed] {
+        assert_eq!(of(layer_of(&entries)), ["bash@5.2-1 0", "a@2.0.0 1"]);
+    }
+}
+
+#[test]
+fn long_names_are_read() {
+    let long = format!("{}/node_modules/a/package.json", "deep/".repeat(40));
+    let layer = layer_of(&[(long.as_str(), br#"{"name": "a", "version": "1.0.0"}"#)]);
+    assert_eq!(names(&inventory(&[layer])), ["a@1.0.0 0"]);
+}
+
+#[test]
+fn limits_end_the_reading() {
+    let read = |limits: ScanLimits, layer: &[u8]| InventoryBuilder::new(limits).add_layer(layer);
+    let reached = |result: Result<(), LayerError>| match result {
+        Err(LayerError::Limit(limit)) => Some(limit),
+        _ => None,
+    };
+    let layer = layer_of(&[("a", b"x"), ("var/lib/dpkg/status", STATUS)]);
+    let mut few = limits();
+    few.unpacked_bytes = 1000;
+    assert_eq!(reached(read(few, &layer)), Some(LimitReached::Bytes));
+    few = limits();
+    few.entries = 1;
+    assert_eq!(reached(read(few, &layer)), Some(LimitReached::Entries));
+    few = limits();
+    few.packages = 0;
+    assert_eq!(reached(read(few, &layer)), Some(LimitReached::Packages));
+    few = limits();
+    few.deadline = Instant::now();
+    assert_eq!(reached(read(few, &layer)), Some(LimitReached::Time));
+    let zeros = vec![0; 80 * 1024 * 1024];
+    let bomb = gzip(&layer_of(&[("zeros", &zeros)]));
+    few = limits();
+    few.ratio = 100;
+    assert_eq!(reached(read(few, &bomb)), Some(LimitReached::Ratio));
+}
+
+/// A source that fails.
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("the disk is gone"))
+    }
+}
+
+#[test]
+fn failures_of_the_source_are_told_from_malformed_layers() {
+    let layer = gzip(&layer_of(&[("var/lib/dpkg/status", STATUS)]));
+    let cut = &layer[..layer.len() / 2];
+    let add = |source: Box<dyn Read>| InventoryBuilder::new(limits()).add_layer(source);
+    let cut_off = io::Cursor::new(cut.to_vec()).chain(Broken);
+    assert!(matches!(add(Box::new(cut_off)), Err(LayerError::Source(_))));
+    let malformed = io::Cursor::new(cut.to_vec());
+    assert!(matches!(
+        add(Box::new(malformed)),
+        Err(LayerError::Malformed(_))
+    ));
+    let text = io::Cursor::new(b"this is no archive, but a text".repeat(40));
+    assert!(matches!(add(Box::new(text)), Err(LayerError::Malformed(_))));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn damaged_layers_never_panic(
+        at in 0..8000_usize, byte in proptest::num::u8::ANY, cut in 0..8000_usize, packed in 0..3,
+    ) {
+        let mut layer = layer_of(&[
+            ("etc/os-release", b"ID=debian\n"),
+            ("var/lib/dpkg/status", STATUS),
+            (&"d/".repeat(80), b""),
+            ("app/go.mod", b"require a v1\n"),
+        ]);
+        if packed == 1 {
+            layer = gzip(&layer);
+        } else if packed == 2 {
+            layer = zstd::encode_all(layer.as_slice(), 1).expect("memory");
+        }
+        let at = at % layer.len();
+        layer[at] = byte;
+        layer.truncate(cut.max(1));
+        let mut builder = InventoryBuilder::new(limits());
+        let _ = builder.add_layer(layer.as_slice());
+        let _ = builder.finish();
+    }
+}
