@@ -15,6 +15,7 @@ use wharfinger_monitoring::Logs;
 use wharfinger_orchestrator::Orchestrator;
 use wharfinger_orchestrator::payload::Registries;
 use wharfinger_registry::{self as registry, Registry, RegistryId, RepositoryResource};
+use wharfinger_scanning::Advisories;
 use wharfinger_secrets::{Parameters, Secrets};
 
 use crate::config::Config;
@@ -27,6 +28,7 @@ pub struct App {
     pub db: Db,
     pub iam: Arc<Iam>,
     pub registry: Registry,
+    pub advisories: Advisories,
     pub orchestrator: Orchestrator,
     pub logs: Logs,
     pub secrets: Secrets,

@@ -26,6 +26,7 @@ use wharfinger_orchestrator::{
 };
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{BlobStoreError, Registry, UploadSweep};
+use wharfinger_scanning::{self as scanning, Advisories};
 use wharfinger_secrets::{self as secrets, Parameters, Secrets};
 use wharfinger_telemetry::{Kind, MetricsError, Reading};
 
@@ -144,6 +145,7 @@ impl Server {
         let mut driver = Driver::new(self.app.clock.clone());
         driver.run(UploadSweep(self.app.registry.uploads.clone()));
         driver.run(self.app.registry.repositories.cleanup());
+        driver.run(self.app.advisories.cleanup());
         driver.run(self.app.logs.retention());
         driver.run(self.app.secrets.cleanup());
         let orchestrator = &self.app.orchestrator;
@@ -205,6 +207,7 @@ pub fn migrations(database: &DatabaseConfig) -> Vec<Migration> {
         iam::MIGRATIONS,
         orchestrator::MIGRATIONS,
         secrets::MIGRATIONS,
+        scanning::MIGRATIONS,
     ]
     .concat();
     if let DatabaseConfig::Postgres { .. } = database {
@@ -259,12 +262,14 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let secrets = Secrets::new(db.clone(), clock.clone(), ids.clone(), seal.clone());
     let parameters = Parameters::new(db.clone(), clock.clone(), seal);
     let orchestrator = Orchestrator::new(&db, &clock, &ids).with_services(config.services.clone());
+    let advisories = Advisories::new(db.clone(), clock.clone());
     Ok(App {
         clock,
         ids,
         db,
         iam: Arc::new(iam),
         registry,
+        advisories,
         orchestrator,
         logs,
         secrets,

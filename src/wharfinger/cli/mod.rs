@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod advisories;
 mod agent;
 mod audit;
 mod check;
@@ -44,6 +45,9 @@ enum Command {
     /// Create, list, disable, rotate and delete access keys, also of the account's root
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Import, list and remove the advisories that images are compared with
+    #[command(subcommand)]
+    Advisories(advisories::AdvisoriesCommand),
     /// Explain what policies decide
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -69,6 +73,7 @@ impl Cli {
             Command::Top(arguments) => top::run(&arguments),
             Command::User(command) => user::run(command),
             Command::Key(command) => key::run(command),
+            Command::Advisories(command) => advisories::run(command),
             Command::Policy(command) => policy::run(command),
             Command::Explain(command) => explain::run(command),
             Command::Audit(arguments) => audit::run(arguments),
