@@ -1,6 +1,8 @@
 //! The regular expressions of the service models, each as a predicate, because a handful of
 //! patterns does not justify a dependency on an engine. PURE.
 
+mod ecr;
+
 type Predicate = fn(&str) -> bool;
 
 /// Pattern text, as the models have it, and what it means. Every pattern covers the whole text.
@@ -98,18 +100,21 @@ const PATTERNS: &[(&str, Predicate)] = &[
     ),
 ];
 
+fn all() -> impl Iterator<Item = &'static (&'static str, Predicate)> {
+    PATTERNS.iter().chain(ecr::PATTERNS)
+}
+
 /// Does `text` satisfy `pattern`? A pattern that is not in the table refuses everything (a test
 /// keeps the table whole).
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
-    PATTERNS
-        .iter()
+    all()
         .find(|(known, _)| *known == pattern)
         .is_some_and(|(_, predicate)| predicate(text))
 }
 
 #[cfg(test)]
 pub(super) fn is_known(pattern: &str) -> bool {
-    PATTERNS.iter().any(|(known, _)| *known == pattern)
+    all().any(|(known, _)| *known == pattern)
 }
 
 /// Letters, digits, `_` and `more`, all in ASCII: IAM takes no others where its models write `\w`.

@@ -48,7 +48,6 @@ fn the_built_in_limits_are_whole() {
             assert!(pattern::is_known(pattern), "no matcher for {pattern}");
         }
     }
-    assert_eq!(ECR.operations().count(), 24);
 }
 
 #[test]

@@ -1,0 +1,164 @@
+//! The patterns that only the model of ECR has. PURE.
+
+use crate::constraints::pattern::{Predicate, is_name_part, is_word};
+
+pub(super) const PATTERNS: &[(&str, Predicate)] = &[
+    (
+        r"^([a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*\/?|ROOT)$",
+        is_prefix,
+    ),
+    (
+        r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/[\w+=,.@-]+(/[\w+=,.@-]+)*$",
+        is_principal,
+    ),
+    (r"^[a-z0-9*](?:[._\-/a-z0-9*]?[a-z0-9*]+)*$", |text| {
+        is_filter(text, b"._-/")
+    }),
+    (
+        r"^(?:[a-z0-9*]+(?:[._-][a-z0-9*]+)*/)*[a-z0-9*]+(?:[._-][a-z0-9*]+)*$",
+        |text| text.split('/').all(|part| is_filter(part, b"._-")),
+    ),
+    (
+        r"^arn:aws(-[a-z]+)*:signer:[a-z0-9-]+:[0-9]{12}:\/signing-profiles\/[a-zA-Z0-9_]{2,}$",
+        is_signing_profile,
+    ),
+    (
+        r"^$|arn:aws[a-z0-9-]*:kms:[a-z0-9-]+:[0-9]{12}:key\/[a-z0-9-]+",
+        is_optional_kms_key,
+    ),
+];
+
+/// The beginning of repository names, with or without a slash at its end, or `ROOT`.
+fn is_prefix(text: &str) -> bool {
+    let name = text.strip_suffix('/').unwrap_or(text);
+    text == "ROOT" || name.split('/').all(is_name_part)
+}
+
+/// Small letters, digits and `*`, with single separators between them.
+fn is_filter(text: &str, separators: &[u8]) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'*';
+    let parts = text.as_bytes().split(|byte| separators.contains(byte));
+    let mut parts = parts.into_iter();
+    parts.all(|part| !part.is_empty() && part.iter().all(|byte| is_letter(*byte)))
+}
+
+/// The six fields of an ARN.
+fn fields(text: &str) -> Option<[&str; 6]> {
+    let mut fields = text.splitn(6, ':');
+    let mut next = || fields.next();
+    Some([next()?, next()?, next()?, next()?, next()?, next()?])
+}
+
+fn is_partition(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("aws") else {
+        return false;
+    };
+    let mut words = rest.split('-');
+    let letters = |word: &str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+    words.next() == Some("") && words.all(|word| !word.is_empty() && letters(word))
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Small letters, digits and dashes; at least one.
+fn is_dashed(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.bytes().all(legal)
+}
+
+fn is_principal(text: &str) -> bool {
+    let Some(["arn", partition, "iam", "", account, resource]) = fields(text) else {
+        return false;
+    };
+    let Some(("role" | "user", path)) = resource.split_once('/') else {
+        return false;
+    };
+    let part = |part: &str| !part.is_empty() && is_word(part, b"+=,.@-");
+    is_partition(partition) && is_account(account) && path.split('/').all(part)
+}
+
+fn is_signing_profile(text: &str) -> bool {
+    let Some(["arn", partition, "signer", region, account, resource]) = fields(text) else {
+        return false;
+    };
+    let name = resource.strip_prefix("/signing-profiles/");
+    is_partition(partition)
+        && is_dashed(region)
+        && is_account(account)
+        && name.is_some_and(|name| name.len() >= 2 && is_word(name, b""))
+}
+
+fn is_optional_kms_key(text: &str) -> bool {
+    let Some(["arn", partition, "kms", region, account, resource]) = fields(text) else {
+        return text.is_empty();
+    };
+    let rest = partition.strip_prefix("aws");
+    rest.is_some_and(|rest| rest.is_empty() || is_dashed(rest))
+        && is_dashed(region)
+        && is_account(account)
+        && resource.strip_prefix("key/").is_some_and(is_dashed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn predicates_agree_with_their_patterns() {
+        for (predicate, good, bad) in [
+            (
+                is_prefix as Predicate,
+                &["a", "a/", "a/b-c", "ROOT"][..],
+                &["", "/", "a//", "ROOT/", "root/A", "/a"][..],
+            ),
+            (
+                is_principal,
+                &[
+                    "arn:aws:iam::123456789012:role/a/b+c",
+                    "arn:aws-us-gov:iam::123456789012:user/ann",
+                ],
+                &[
+                    "arn:aws:iam::123456789012:role/",
+                    "arn:aws:iam::123456789012:group/a",
+                    "arn:aws:iam::12:role/a",
+                    "arn:aws:iam:us-east-1:123456789012:role/a",
+                    "arn:awsx:iam::123456789012:role/a",
+                    "arn:aws:iam::123456789012:role/a//b",
+                ],
+            ),
+            (
+                |text| is_filter(text, b"._-/"),
+                &["*", "prod/*", "*web*", "a.b-c_d/e", "**"],
+                &["", "/a", "a/", "a--b", "A", "a b"],
+            ),
+            (
+                |text| text.split('/').all(|part| is_filter(part, b"._-")),
+                &["*/production", "a-b/c"],
+                &["", "a//b", "a-/b", "-a"],
+            ),
+            (
+                is_signing_profile,
+                &["arn:aws:signer:us-east-1:123456789012:/signing-profiles/a_1"],
+                &[
+                    "arn:aws:signer:us-east-1:123456789012:/signing-profiles/a",
+                    "arn:aws:signer::123456789012:/signing-profiles/ab",
+                    "arn:aws:signer:us-east-1:123456789012:/signing-profiles/a-b",
+                ],
+            ),
+            (
+                is_optional_kms_key,
+                &["", "arn:aws:kms:us-east-1:123456789012:key/0-a"],
+                &["x", "arn:aws:kms:us-east-1:123456789012:alias/a"],
+            ),
+        ] {
+            for text in good {
+                assert!(predicate(text), "{text}");
+            }
+            for text in bad {
+                assert!(!predicate(text), "{text}");
+            }
+        }
+    }
+}
