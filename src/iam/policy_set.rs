@@ -30,6 +30,12 @@ impl<'a> PolicySet<'a> {
             session: caller.session_policies.as_deref(),
         }
     }
+
+    /// Adds the policy of the registry that the resource belongs to.
+    #[must_use]
+    pub const fn with_registry_policy(self, registry: Option<&'a Policy>) -> Self {
+        Self { registry, ..self }
+    }
 }
 
 /// The trust policy in a decision.

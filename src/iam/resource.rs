@@ -27,6 +27,11 @@ pub trait Resource {
         None
     }
 
+    /// The policy of the registry that the resource belongs to, where it belongs to one.
+    fn registry_policy(&self) -> Option<&Policy> {
+        None
+    }
+
     /// The trust policy, where the resource is a role that shall be assumed.
     fn trust_policy(&self) -> TrustPolicy<'_> {
         TrustPolicy::NotNeeded

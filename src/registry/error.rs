@@ -32,6 +32,38 @@ pub enum Error {
         name: RepositoryName,
         registry: RegistryId,
     },
+    #[error("Registry policy does not exist in the registry with id '{}'", registry.account)]
+    NoRegistryPolicy { registry: RegistryId },
+    #[error(
+        "The signing configuration does not exist in the registry with id '{}'",
+        registry.account
+    )]
+    NoSigningConfiguration { registry: RegistryId },
+    #[error(
+        "The repository creation template with prefix '{prefix}' already exists in the registry \
+         with id '{}'",
+        registry.account
+    )]
+    TemplateExists {
+        prefix: String,
+        registry: RegistryId,
+    },
+    #[error(
+        "The repository creation template with prefix '{prefix}' does not exist in the registry \
+         with id '{}'",
+        registry.account
+    )]
+    NoSuchTemplate {
+        prefix: String,
+        registry: RegistryId,
+    },
+    #[error("The pull time update exclusion of the principal '{principal}' already exists")]
+    ExclusionExists { principal: String },
+    #[error("The pull time update exclusion of the principal '{principal}' does not exist")]
+    NoSuchExclusion { principal: String },
+    /// A registry has as many of something as it may have.
+    #[error("The registry has the most {what} that it may have, which is {limit}")]
+    QuotaReached { what: &'static str, limit: u64 },
     #[error("Requested image not found")]
     NoSuchImage(Reference),
     /// The very same tag on the very same manifest is there already. The Distribution API calls

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::manifest_cache::{self, ManifestCache};
 use crate::model::{Image, MAX_TAGS_PER_IMAGE, Repository, RepositoryId, StoredManifest};
 use crate::mutability::may_move;
-use crate::pull_records::PullRecords;
+use crate::pull_records::{PullRecords, Puller};
 use crate::push_effects::{PushEffects, Pushed};
 use crate::store::images::NewImage;
 use crate::store::repositories::RepositoryRow;
@@ -119,10 +119,10 @@ impl Images {
             .await
     }
 
-    /// Records that the image was pulled, at most once a day each; does not wait, and may be
-    /// forgotten in a crash.
-    pub fn note_pull(&self, image: &Image) {
-        self.pull_records.add(image, self.clock.now());
+    /// Records that the image was pulled, at most once a day each, unless the registry excludes the
+    /// puller; does not wait, and may be forgotten in a crash.
+    pub fn note_pull(&self, image: &Image, puller: impl FnOnce() -> Puller) {
+        self.pull_records.add(image, puller, self.clock.now());
     }
 
     /// Removes a tag and nothing else (Distribution specification, "Deleting tags").

@@ -3,6 +3,7 @@
 mod blob_store_claim;
 mod cleanup;
 mod content;
+mod creation_templates;
 mod error;
 mod events;
 mod image_deletion;
@@ -21,10 +22,13 @@ mod pulls;
 mod push_effects;
 mod recent_keys;
 mod referrers;
+mod registry_settings;
 mod repositories;
 mod repository_cache;
 mod repository_resource;
 mod reset;
+mod scanning_rules;
+mod signing_rules;
 mod state_cache;
 mod store;
 mod sweep;
@@ -34,6 +38,7 @@ mod upload_claims;
 mod upload_cleanup;
 mod upload_publication;
 mod uploads;
+mod wildcard;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +46,8 @@ use std::time::Duration;
 pub use blob_store_claim::BlobStoreError;
 pub use cleanup::RepositoryCleanup;
 pub use content::Content;
+pub use creation_templates::CreationTemplates;
+pub use creation_templates::model::{AppliedFor, CreationTemplate, TemplateSettings};
 pub use error::{Error, Mismatch};
 pub use events::{EventOutbox, FrequencyChange, ImageAction, RegistryEvent, SinkFilter};
 pub use images::{Images, Push};
@@ -51,12 +58,18 @@ pub use model::{
     Upload,
 };
 use pull_cache::PullCache;
+pub use pull_records::Puller;
 pub use pull_target::{LinkedBlob, PullTarget, Pulled};
 use push_effects::PushEffects;
 pub use referrers::ReferrerPosition;
+pub use registry_settings::{AccountSetting, RegistrySettings};
 pub use repositories::Repositories;
 pub use repository_resource::RepositoryResource;
 use reset::Publishing;
+pub use scanning_rules::{
+    AppliedScanning, ScanFrequency, ScanType, ScanningConfiguration, ScanningRule, scan_frequency,
+};
+pub use signing_rules::{SigningConfiguration, SigningRule};
 pub use sweep::UploadSweep;
 pub use uploads::{Part, PartBody, Uploads};
 use wharfinger_base::{Clock, Ids};
@@ -70,6 +83,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0006__upload_claims"),
     wharfinger_db::migration!("V0009__blob_store"),
     wharfinger_db::migration!("V0020__manifests"),
+    wharfinger_db::migration!("V0024__registry_settings"),
     wharfinger_db::migration!("V0026__events"),
 ];
 
@@ -120,6 +134,8 @@ pub struct Registry {
     pub content: Content,
     pub uploads: Uploads,
     pub events: EventOutbox,
+    pub settings: RegistrySettings,
+    pub templates: CreationTemplates,
     publishing: Publishing,
     pulls: PullCache,
 }
@@ -139,6 +155,8 @@ impl Registry {
             repositories: Repositories::new(db.clone(), clock.clone()),
             pulls: PullCache::new(images.manifests.clone()),
             images,
+            settings: RegistrySettings::new(db.clone(), clock.clone()),
+            templates: CreationTemplates::new(db.clone(), clock.clone()),
             content: Content::new(db.clone(), clock.clone(), blobs.clone()),
             uploads: Uploads::new(
                 db.clone(),

@@ -33,7 +33,7 @@ impl RegistryId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryId(pub i64);
 
-/// Names one text of a repository policy.
+/// Names one text of the policy of a repository or registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PolicyId {
     /// The row number; a new text gets a new one.
@@ -53,6 +53,8 @@ pub struct Repository {
     /// The repository's policy, from the same snapshot as the other members; `None` where it has
     /// none.
     pub policy: Option<Arc<Policy>>,
+    /// The policy of the registry, from the same snapshot.
+    pub registry_policy: Option<Arc<Policy>>,
 }
 
 impl Repository {
@@ -72,7 +74,7 @@ pub struct RepositorySettings {
 }
 
 /// Whether tags may move, with the exclusions that make it the other way for tags that match.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TagMutability {
     pub mode: MutabilityMode,
     /// Wildcard patterns (`*` only); empty unless the mode is one with exclusions.

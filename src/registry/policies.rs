@@ -1,4 +1,5 @@
-//! Compiled repository policies, read in the snapshot of the repository that they belong to.
+//! Compiled policies of repositories and registries, read in the snapshot of the repository that
+//! they decide about.
 
 use std::sync::Arc;
 
@@ -7,8 +8,9 @@ use wharfinger_db::{self as db, Tx};
 use wharfinger_iam::{Grammar, Policy};
 
 use crate::error::Error;
-use crate::model::{PolicyId, Repository};
-use crate::store::repositories::{RepositoryRow, policy_text};
+use crate::model::{PolicyId, RegistryId, Repository};
+use crate::store::registry_settings;
+use crate::store::repositories::{self, RepositoryRow};
 
 /// Compiled policies in memory. Each is at most 10,240 characters of text, some 30 KB compiled:
 /// 30 MB at the very most.
@@ -18,14 +20,21 @@ const COMPILED_POLICIES: usize = 1_000;
 /// number. The number of a committed row is used again only where a failover lost that row, and
 /// then with a later time.
 #[derive(Clone)]
-pub(super) struct PolicyCache(Arc<Cache<PolicyId, Arc<Policy>>>);
+pub(super) struct PolicyCache(Arc<Cache<(Owner, PolicyId), Arc<Policy>>>);
+
+/// What a policy belongs to. Each kind has a table of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Owner {
+    Repository,
+    Registry,
+}
 
 impl PolicyCache {
     pub(super) fn new() -> Self {
         Self(Arc::new(Cache::new(COMPILED_POLICIES)))
     }
 
-    /// Adds the compiled policy to a repository row, in the read transaction that found the row.
+    /// Adds the compiled policies to a repository row, in the read transaction that found the row.
     ///
     /// # Errors
     /// A missing text, and a stored text that does not compile: what the policy might deny must not
@@ -35,18 +44,37 @@ impl PolicyCache {
         tx: &mut Tx<'_>,
         row: RepositoryRow,
     ) -> Result<Repository, Error> {
-        let Some(id) = row.policy else {
-            return Ok(row.with_policy(None));
-        };
-        let policy = match self.0.get(&id) {
-            Some(policy) => policy,
-            None => {
-                let policy = compile(tx, id)?;
-                self.0.insert(id, Arc::clone(&policy));
-                policy
-            }
-        };
-        Ok(row.with_policy(Some(policy)))
+        let policy = self.get(tx, Owner::Repository, row.policy)?;
+        let registry_policy = self.get(tx, Owner::Registry, row.registry_policy)?;
+        Ok(row.with_policies(policy, registry_policy))
+    }
+
+    /// The compiled policy of a registry, in a read transaction.
+    ///
+    /// # Errors
+    /// As [`PolicyCache::complete`].
+    pub(super) fn of_registry(
+        &self,
+        tx: &mut Tx<'_>,
+        registry: &RegistryId,
+    ) -> Result<Option<Arc<Policy>>, Error> {
+        let id = registry_settings::policy_id(tx, registry)?;
+        self.get(tx, Owner::Registry, id)
+    }
+
+    fn get(
+        &self,
+        tx: &mut Tx<'_>,
+        owner: Owner,
+        id: Option<PolicyId>,
+    ) -> Result<Option<Arc<Policy>>, Error> {
+        let Some(id) = id else { return Ok(None) };
+        if let Some(policy) = self.0.get(&(owner, id)) {
+            return Ok(Some(policy));
+        }
+        let policy = compile(tx, owner, id)?;
+        self.0.insert((owner, id), Arc::clone(&policy));
+        Ok(Some(policy))
     }
 }
 
@@ -56,8 +84,13 @@ pub(super) fn complete_uncommitted(
     tx: &mut Tx<'_>,
     row: RepositoryRow,
 ) -> Result<Repository, Error> {
-    let policy = row.policy.map(|id| compile(tx, id)).transpose()?;
-    Ok(row.with_policy(policy))
+    let policy = row.policy.map(|id| compile(tx, Owner::Repository, id));
+    let policy = policy.transpose()?;
+    let registry_policy = row
+        .registry_policy
+        .map(|id| compile(tx, Owner::Registry, id));
+    let registry_policy = registry_policy.transpose()?;
+    Ok(row.with_policies(policy, registry_policy))
 }
 
 impl Repository {
@@ -76,10 +109,13 @@ impl Repository {
     }
 }
 
-fn compile(tx: &mut Tx<'_>, id: PolicyId) -> Result<Arc<Policy>, Error> {
-    let text = policy_text(tx, id)?
-        .ok_or_else(|| db::Error::other("the text of a repository policy is missing"))?;
-    let compiled = Policy::parse(&text, Grammar::Repository)
-        .map_err(|_| db::Error::other("a stored repository policy does not compile"))?;
+fn compile(tx: &mut Tx<'_>, owner: Owner, id: PolicyId) -> Result<Arc<Policy>, Error> {
+    let (text, grammar) = match owner {
+        Owner::Repository => (repositories::policy_text(tx, id)?, Grammar::Repository),
+        Owner::Registry => (registry_settings::policy_text(tx, id)?, Grammar::Registry),
+    };
+    let text = text.ok_or_else(|| db::Error::other("the text of a stored policy is missing"))?;
+    let compiled = Policy::parse(&text, grammar)
+        .map_err(|_| db::Error::other("a stored policy does not compile"))?;
     Ok(Arc::new(compiled))
 }

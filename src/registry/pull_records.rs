@@ -1,17 +1,18 @@
 //! Records of pulls, gathered and written together: a write for each would cost more than the pull,
 //! and take every reader's cached pages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use wharfinger_aws::Arn;
 use wharfinger_base::Timestamp;
 use wharfinger_db::Db;
 
 use crate::error::Error;
 use crate::manifest_cache::ManifestCache;
-use crate::model::Image;
-use crate::store::images;
+use crate::model::{Image, RegistryId};
+use crate::store::{images, registry_settings};
 
 /// How often a pull is recorded at most for one image: ECR refreshes `lastRecordedPullTime` once in
 /// 24 hours.
@@ -31,9 +32,24 @@ pub(super) struct PullRecords {
     waiting: Arc<Mutex<Waiting>>,
 }
 
+/// An image that was pulled from a registry, and by whom.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Pull {
+    image: i64,
+    puller: Puller,
+}
+
+/// Who pulls from a registry. The registry may be set not to record its pulls.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Puller {
+    pub registry: RegistryId,
+    /// The user or role.
+    pub principal: Arn,
+}
+
 #[derive(Default)]
 struct Waiting {
-    pulls: BTreeMap<i64, Timestamp>,
+    pulls: HashMap<Pull, Timestamp>,
     /// A task will write them.
     awaited: bool,
 }
@@ -49,7 +65,7 @@ impl PullRecords {
 
     /// Records that the image was pulled, at most once a day each; does not wait, and may be
     /// forgotten in a crash.
-    pub(super) fn add(&self, image: &Image, now: Timestamp) {
+    pub(super) fn add(&self, image: &Image, puller: impl FnOnce() -> Puller, now: Timestamp) {
         if image
             .pulled_at
             .is_some_and(|pulled_at| now.since(pulled_at) < PERIOD)
@@ -60,7 +76,8 @@ impl PullRecords {
         if waiting.pulls.len() >= WAITING {
             return;
         }
-        waiting.pulls.entry(image.id).or_insert(now);
+        let (image, puller) = (image.id, puller());
+        waiting.pulls.entry(Pull { image, puller }).or_insert(now);
         if !std::mem::replace(&mut waiting.awaited, true) {
             tokio::spawn(self.clone().write());
         }
@@ -73,8 +90,14 @@ impl PullRecords {
             waiting.awaited = false;
             std::mem::take(&mut waiting.pulls)
         };
-        let pulls = Arc::new(pulls);
-        let records = Arc::clone(&pulls);
+        let pulled = match self.recorded(pulls).await {
+            Ok(pulled) => Arc::new(pulled),
+            Err(error) => return tracing::debug!(%error, "pulls were not recorded"),
+        };
+        if pulled.is_empty() {
+            return;
+        }
+        let records = Arc::clone(&pulled);
         let written = self.db.write(move |tx| {
             records.iter().try_for_each(|(image, pulled_at)| {
                 images::note_pull(tx, *image, *pulled_at).map_err(Error::from)
@@ -83,8 +106,37 @@ impl PullRecords {
         if let Err(error) = written.await {
             tracing::debug!(%error, "pulls were not recorded");
         }
-        for image in pulls.keys() {
+        for image in pulled.keys() {
             self.manifests.remove(*image);
         }
+    }
+
+    /// The images with the pulls that are recorded: not those by principals that the registry
+    /// excludes. They are read first, so that pulls that are not recorded write nothing.
+    async fn recorded(
+        &self,
+        pulls: HashMap<Pull, Timestamp>,
+    ) -> Result<BTreeMap<i64, Timestamp>, Error> {
+        let pullers: HashSet<Puller> = pulls.keys().map(|pull| pull.puller.clone()).collect();
+        let pullers: Vec<Puller> = pullers.into_iter().collect();
+        let excluded = self
+            .db
+            .read(move |tx| {
+                let mut excluded = HashSet::new();
+                for puller in &pullers {
+                    let principal = puller.principal.as_str();
+                    if registry_settings::is_excluded(tx, &puller.registry, principal)? {
+                        excluded.insert(puller.clone());
+                    }
+                }
+                Ok::<_, Error>(excluded)
+            })
+            .await?;
+        let recorded = pulls
+            .into_iter()
+            .filter(|(pull, _)| !excluded.contains(&pull.puller));
+        Ok(recorded
+            .map(|(pull, pulled_at)| (pull.image, pulled_at))
+            .collect())
     }
 }

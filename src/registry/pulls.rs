@@ -29,16 +29,15 @@ impl Registry {
             .content
             .db
             .get(move |tx| {
-                let Some(resource) = resources.get(tx, &key)? else {
-                    return Ok::<_, Error>((None, Pulled::Nothing));
+                let resource = resources.get_or_missing(tx, &key)?;
+                let pulled = match resource.repository() {
+                    Ok(repository) => pulls.get(tx, repository.id, &target)?,
+                    Err(_) => Pulled::Nothing,
                 };
-                let repository = resource.repository()?.id;
-                let pulled = pulls.get(tx, repository, &target)?;
-                Ok((Some(resource), pulled))
+                Ok::<_, Error>((resource, pulled))
             })
             .await?;
-        let missing = || Arc::new(RepositoryResource::missing(registry, name));
-        Ok((resource.unwrap_or_else(missing), pulled))
+        Ok((resource, pulled))
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wharfinger_base::{Clock, Page};
 use wharfinger_db::{Db, Tx};
+use wharfinger_iam::Policy;
 use wharfinger_oci::{Digest, RepositoryName};
 
 use crate::cleanup::RepositoryCleanup;
@@ -22,8 +23,8 @@ const MOUNT_CANDIDATES: i64 = 32;
 /// Operations on repositories.
 #[derive(Clone)]
 pub struct Repositories {
-    db: Db,
-    clock: Clock,
+    pub(super) db: Db,
+    pub(super) clock: Clock,
     policies: PolicyCache,
     pub(super) resources: RepositoryCache,
 }
@@ -73,8 +74,20 @@ impl Repositories {
         name: &RepositoryName,
     ) -> Result<Arc<RepositoryResource>, Error> {
         let (resources, key) = (self.resources.clone(), RepositoryLookup::of(registry, name));
-        let found = self.db.get(move |tx| resources.get(tx, &key)).await?;
-        Ok(found.unwrap_or_else(|| Arc::new(RepositoryResource::missing(registry, name))))
+        self.db
+            .get(move |tx| resources.get_or_missing(tx, &key))
+            .await
+    }
+
+    /// The policy of the registry, for a decision about something else than one repository.
+    pub async fn registry_policy(
+        &self,
+        registry: &RegistryId,
+    ) -> Result<Option<Arc<Policy>>, Error> {
+        let (resources, registry) = (self.resources.clone(), registry.clone());
+        self.db
+            .get(move |tx| resources.registry_policy(tx, &registry))
+            .await
     }
 
     /// The repository with its policy, both from one snapshot, if there is one of this name.

@@ -1,8 +1,9 @@
-//! Repositories in memory, each for one state of the index.
+//! Repositories and the policies of registries in memory, each for one state of the index.
 
 use std::sync::Arc;
 
 use wharfinger_db::Tx;
+use wharfinger_iam::Policy;
 use wharfinger_oci::RepositoryName;
 
 use crate::error::Error;
@@ -14,6 +15,9 @@ use crate::store;
 
 /// Repositories in memory, at some 2 KB each with 50 tags.
 const CAPACITY: usize = 2_048;
+
+/// Registries whose policies, or that they have none, are in memory.
+const REGISTRIES: usize = 256;
 
 /// The name that a repository is looked up by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +39,7 @@ impl RepositoryLookup {
 #[derive(Clone)]
 pub(super) struct RepositoryCache {
     resources: StateCache<RepositoryLookup, Arc<RepositoryResource>>,
+    registries: StateCache<RegistryId, Option<Arc<Policy>>>,
     policies: PolicyCache,
 }
 
@@ -42,6 +47,7 @@ impl RepositoryCache {
     pub(super) fn new(policies: PolicyCache) -> Self {
         Self {
             resources: StateCache::new(CAPACITY),
+            registries: StateCache::new(REGISTRIES),
             policies,
         }
     }
@@ -65,5 +71,38 @@ impl RepositoryCache {
         self.resources
             .insert(tx, key.clone(), Arc::clone(&resource));
         Ok(Some(resource))
+    }
+    /// What a name refers to, in a read transaction: also one that no repository has.
+    ///
+    /// # Errors
+    /// Those of [`PolicyCache::complete`].
+    pub(super) fn get_or_missing(
+        &self,
+        tx: &mut Tx<'_>,
+        key: &RepositoryLookup,
+    ) -> Result<Arc<RepositoryResource>, Error> {
+        if let Some(resource) = self.get(tx, key)? {
+            return Ok(resource);
+        }
+        let policy = self.registry_policy(tx, &key.registry)?;
+        let missing = RepositoryResource::missing(&key.registry, &key.name, policy);
+        Ok(Arc::new(missing))
+    }
+
+    /// The policy of a registry, in a read transaction.
+    ///
+    /// # Errors
+    /// Those of [`PolicyCache::complete`].
+    pub(super) fn registry_policy(
+        &self,
+        tx: &mut Tx<'_>,
+        registry: &RegistryId,
+    ) -> Result<Option<Arc<Policy>>, Error> {
+        if let Some(policy) = self.registries.get(tx, registry) {
+            return Ok(policy);
+        }
+        let policy = self.policies.of_registry(tx, registry)?;
+        self.registries.insert(tx, registry.clone(), policy.clone());
+        Ok(policy)
     }
 }

@@ -5,6 +5,7 @@ mod failover;
 mod listings;
 mod migrations;
 mod pull_cache;
+mod registry_settings;
 mod replicas;
 mod repositories;
 mod repository_cache;
@@ -431,7 +432,13 @@ async fn a_pull_is_recorded_and_not_again_within_a_day() {
             .expect("found")
     };
     let first = world.clock.now();
-    world.images.note_pull(&head().await);
+    let puller = || Puller {
+        registry: world.registry.clone(),
+        principal: "arn:aws:iam::123456789012:user/ann"
+            .parse()
+            .expect("an ARN"),
+    };
+    world.images.note_pull(&head().await, puller);
     while head().await.pulled_at.is_none() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -443,7 +450,7 @@ async fn a_pull_is_recorded_and_not_again_within_a_day() {
         ),
     ] {
         world.clock.advance(later);
-        world.images.note_pull(&head().await);
+        world.images.note_pull(&head().await, puller);
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         assert_eq!(head().await.pulled_at, Some(recorded));
     }

@@ -137,7 +137,7 @@ impl Authorizer<'_> {
         };
         let policies = PolicySet {
             trust: resource.trust_policy(),
-            ..PolicySet::of(self.caller, policy)
+            ..PolicySet::of(self.caller, policy).with_registry_policy(resource.registry_policy())
         };
         then(&request, evaluate(&request, &policies))
     }

@@ -401,12 +401,7 @@ impl From<registry::Error> for DistributionError {
                 .with_cause(&Error::NoSpace),
             error if error.is_unavailable() => Self::unavailable(&error),
             // The rest comes from operations that this API does not call, or is internal.
-            error @ (Error::Index(_)
-            | Error::Blobs(_)
-            | Error::RepositoryExists { .. }
-            | Error::RepositoryNotEmpty { .. }
-            | Error::NoRepositoryPolicy { .. }
-            | Error::ImageExists { .. }) => Self::internal(&error),
+            error => Self::internal(&error),
         }
     }
 }

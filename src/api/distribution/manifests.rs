@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use wharfinger_api_core::response::empty;
 use wharfinger_api_core::{ReceiveBodyError, ReceivedBody};
 use wharfinger_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Tag};
-use wharfinger_registry::{Image, Push, StoredManifest};
+use wharfinger_registry::{Image, Puller, Push, StoredManifest};
 
 use crate::error::{Code, DistributionError};
 use crate::preconditions::{Preconditions, check_preconditions, set_digest_headers};
@@ -23,7 +23,10 @@ pub(crate) fn read(request: &AuthorizedRequest<'_>) -> Result<Response<Body>, Di
     let StoredManifest { image, bytes } = request.manifest()?;
     let mut response = head(request.headers(), image);
     if response.status() == StatusCode::OK {
-        images.note_pull(image);
+        images.note_pull(image, || Puller {
+            registry: request.registry.clone(),
+            principal: request.caller.principal_arn().clone(),
+        });
         *response.body_mut() = Body::from(bytes.clone());
     }
     Ok(response)

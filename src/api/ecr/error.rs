@@ -56,6 +56,12 @@ impl From<registry::Error> for Error {
             E::RepositoryExists { .. } => "RepositoryAlreadyExistsException",
             E::RepositoryNotEmpty { .. } => "RepositoryNotEmptyException",
             E::NoRepositoryPolicy { .. } => "RepositoryPolicyNotFoundException",
+            E::NoRegistryPolicy { .. } => "RegistryPolicyNotFoundException",
+            E::NoSigningConfiguration { .. } => "SigningConfigurationNotFoundException",
+            E::TemplateExists { .. } => "TemplateAlreadyExistsException",
+            E::NoSuchTemplate { .. } => "TemplateNotFoundException",
+            E::ExclusionExists { .. } => "ExclusionAlreadyExistsException",
+            E::NoSuchExclusion { .. } => "ExclusionNotFoundException",
             E::NoSuchImage(_) => "ImageNotFoundException",
             E::ImageExists { .. } => "ImageAlreadyExistsException",
             E::TagImmutable { .. } => "ImageTagAlreadyExistsException",
@@ -71,9 +77,10 @@ impl From<registry::Error> for Error {
             E::DigestMismatch { .. } => return layer_digest_mismatch(),
             E::PartTooSmall { .. } => "LayerPartTooSmallException",
             E::EmptyUpload => "EmptyUploadException",
-            E::TooLarge { .. } | E::TooManyTags { .. } | E::TooManyUploads { .. } => {
-                "LimitExceededException"
-            }
+            E::TooLarge { .. }
+            | E::TooManyTags { .. }
+            | E::TooManyUploads { .. }
+            | E::QuotaReached { .. } => "LimitExceededException",
             _ if error.is_unavailable() => {
                 return Fault::unavailable(Family::Json).with_cause(&error).into();
             }
@@ -98,6 +105,25 @@ pub(super) fn invalid(member: &str, constraint: &str) -> Error {
 pub(super) fn invalid_policy(why: &iam::PolicyError) -> Error {
     let constraint = format!("Invalid repository policy provided: {why}");
     invalid("PolicyText", &constraint)
+}
+
+/// A policy of a registry that is not valid.
+pub(super) fn invalid_registry_policy(why: &iam::PolicyError) -> Error {
+    let constraint = format!("Invalid registry policy provided: {why}");
+    invalid("PolicyText", &constraint)
+}
+
+/// Why the principals of a registry policy cannot be looked up.
+pub(super) fn of_registry_policy(error: iam::Error) -> Error {
+    match error {
+        iam::Error::Policy(why) => invalid_registry_policy(&why),
+        error => error.into(),
+    }
+}
+
+/// What the operations for registries say of members that do not go together.
+pub(super) fn validation(message: impl Into<String>) -> Error {
+    sender("ValidationException", message)
 }
 
 /// An invalid combination of members.

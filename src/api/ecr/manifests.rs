@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_aws::AccountId;
 use wharfinger_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Tag};
-use wharfinger_registry::{self as registry, Push, Repository, StoredManifest};
+use wharfinger_registry::{self as registry, Puller, Push, Repository, StoredManifest};
 
 use crate::images::{ImageFailure, ImageId};
 use crate::resource::{RepositoryRef, ResourceId};
@@ -97,7 +97,10 @@ impl Operation for BatchGetImage {
                     }
                     cx.charge_response(RESPONSE_COPIES * stored.bytes.len())
                         .await?;
-                    images.note_pull(&stored.image);
+                    images.note_pull(&stored.image, || Puller {
+                        registry: repository.registry.clone(),
+                        principal: cx.caller().principal_arn().clone(),
+                    });
                     output
                         .images
                         .push(view(repository, &stored, named.tag().cloned()));

@@ -2,9 +2,11 @@
 
 pub(super) mod blob_store;
 pub(super) mod blobs;
+pub(super) mod creation_templates;
 pub(super) mod deletions;
 pub(super) mod events;
 pub(super) mod images;
+pub(super) mod registry_settings;
 pub(super) mod repositories;
 pub(super) mod tags;
 pub(super) mod uploads;
@@ -32,4 +34,14 @@ fn parsed<T: std::str::FromStr>(stored: &str) -> db::Result<T> {
     stored
         .parse()
         .map_err(|_| db::Error::other("a stored name"))
+}
+
+/// A value as a column of JSON has it.
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A value out of a column of JSON.
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> db::Result<T> {
+    serde_json::from_str(text).map_err(|_| db::Error::other("stored JSON"))
 }

@@ -12,9 +12,9 @@ use crate::model::{
     Encryption, MutabilityMode, PolicyId, RegistryId, Repository, RepositoryId, RepositorySettings,
     TagMutability,
 };
-use crate::store::{deletions, parsed};
+use crate::store::{deletions, from_json, json, parsed};
 
-/// A row of `repositories`; the policy is only its row number.
+/// A row of `repositories`; the policies are only their row numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct RepositoryRow {
     pub(crate) id: RepositoryId,
@@ -23,11 +23,17 @@ pub(crate) struct RepositoryRow {
     pub(crate) created_at: Timestamp,
     pub(crate) settings: RepositorySettings,
     pub(crate) policy: Option<PolicyId>,
+    /// That of the registry.
+    pub(crate) registry_policy: Option<PolicyId>,
 }
 
 impl RepositoryRow {
-    /// The repository with its policy, which must come from the row's own snapshot.
-    pub(crate) fn with_policy(self, policy: Option<Arc<Policy>>) -> Repository {
+    /// The repository with its policies, which must come from the row's own snapshot.
+    pub(crate) fn with_policies(
+        self,
+        policy: Option<Arc<Policy>>,
+        registry_policy: Option<Arc<Policy>>,
+    ) -> Repository {
         Repository {
             id: self.id,
             registry: self.registry,
@@ -35,6 +41,7 @@ impl RepositoryRow {
             created_at: self.created_at,
             settings: self.settings,
             policy,
+            registry_policy,
         }
     }
 }
@@ -73,8 +80,9 @@ pub(crate) fn by_name(
 ) -> db::Result<Option<RepositoryRow>> {
     tx.query_optional(
         "SELECT r.id, r.name, r.created_at, r.mutability, r.mutability_filters, r.scan, \
-         r.encryption, r.tags, r.policy_id, p.set_at
+         r.encryption, r.tags, r.policy_id, p.set_at, g.id, g.set_at
          FROM repositories r LEFT JOIN repository_policies p ON p.id = r.policy_id
+         LEFT JOIN registry_policies g ON g.account = r.account AND g.region = r.region
          WHERE r.account = ?1 AND r.region = ?2 AND r.name = ?3",
         params![
             registry.account.as_str(),
@@ -124,8 +132,9 @@ pub(crate) fn page(
 ) -> db::Result<Vec<RepositoryRow>> {
     tx.query(
         "SELECT r.id, r.name, r.created_at, r.mutability, r.mutability_filters, r.scan, \
-         r.encryption, r.tags, r.policy_id, p.set_at
+         r.encryption, r.tags, r.policy_id, p.set_at, g.id, g.set_at
          FROM repositories r LEFT JOIN repository_policies p ON p.id = r.policy_id
+         LEFT JOIN registry_policies g ON g.account = r.account AND g.region = r.region
          WHERE r.account = ?1 AND r.region = ?2 AND r.name > ?3 ORDER BY r.name LIMIT ?4",
         params![
             registry.account.as_str(),
@@ -147,9 +156,10 @@ pub(crate) fn linking(
 ) -> db::Result<Vec<RepositoryRow>> {
     tx.query(
         "SELECT r.id, r.name, r.created_at, r.mutability, r.mutability_filters, r.scan, \
-         r.encryption, r.tags, r.policy_id, p.set_at
+         r.encryption, r.tags, r.policy_id, p.set_at, g.id, g.set_at
          FROM blob_links l JOIN repositories r ON r.id = l.repository_id
          LEFT JOIN repository_policies p ON p.id = r.policy_id
+         LEFT JOIN registry_policies g ON g.account = r.account AND g.region = r.region
          WHERE l.digest = ?1 AND r.account = ?2 AND r.region = ?3 ORDER BY l.repository_id LIMIT \
          ?4",
         params![
@@ -306,6 +316,10 @@ fn read(row: &Row<'_>, registry: &RegistryId) -> db::Result<RepositoryRow> {
             // Null where the text is missing, which is an error for whoever reads it.
             set_at: Timestamp::from_ms(row.optional_integer(9).unwrap_or_default()),
         }),
+        registry_policy: row.optional_integer(10).map(|policy| PolicyId {
+            row: policy,
+            set_at: Timestamp::from_ms(row.optional_integer(11).unwrap_or_default()),
+        }),
     })
 }
 
@@ -359,12 +373,4 @@ fn tags_text(settings: &RepositorySettings) -> String {
     } else {
         json(&settings.tags)
     }
-}
-
-fn json<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> db::Result<T> {
-    serde_json::from_str(text).map_err(|_| db::Error::other("stored JSON"))
 }

@@ -111,7 +111,10 @@ async fn explain(app: &App, question: &Question) -> anyhow::Result<()> {
         },
         budget: &budget,
     };
-    let policies = PolicySet::of(&caller, given.as_ref().or(stored));
+    let over_all = repository
+        .as_ref()
+        .and_then(|repository| repository.registry_policy());
+    let policies = PolicySet::of(&caller, given.as_ref().or(stored)).with_registry_policy(over_all);
     let explanation = Explainer::new(policies).explain(&request);
     let report = Report::of(&request, &explanation);
     Ok(say(&if question.json {
