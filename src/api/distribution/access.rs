@@ -7,14 +7,15 @@
 //! token for something that policies deny.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
-use wharfinger_api_core::{AccessDenied, Authorizer};
+use wharfinger_api_core::{AccessDenied, Authorizer, RequestFacts};
 use wharfinger_iam::{self as iam, Caller, EvaluationBudget, LayerGrant, ScopeAction};
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::{
-    self as registry, PullTarget, Pulled, RegistryId, Repositories, RepositoryResource,
+    self as registry, AppliedFor, PullTarget, Pulled, RegistryId, Repositories, RepositoryResource,
     RepositorySettings,
 };
 
@@ -157,9 +158,9 @@ impl<'a> IncomingRequest<'a> {
             let actions = || required.actions.iter().chain(more_actions).copied();
             check_all(&authorizer, actions(), &resource)?;
             self.check_scope(&caller)?;
-            let creates = required.creates_repository && self.state.config.create_on_push;
-            found = if creates && resource.repository().is_err() {
-                create_for_push(repositories, &authorizer, actions(), &resource).await?
+            found = if required.creates_repository && resource.repository().is_err() {
+                let source = self.settings_for_push(&registry, name).await?;
+                create_for_push(repositories, &authorizer, actions(), resource, source).await?
             } else {
                 Some(resource)
             };
@@ -175,6 +176,22 @@ impl<'a> IncomingRequest<'a> {
             budget,
             found,
             pulled,
+        })
+    }
+
+    /// Where a repository that a push creates gets its settings from.
+    async fn settings_for_push(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+    ) -> Result<SettingsSource, DistributionError> {
+        let repositories = &self.state.registry.repositories;
+        let purpose = AppliedFor::CreateOnPush;
+        let template = repositories.template_for(registry, name, purpose).await?;
+        Ok(match template {
+            Some(template) => SettingsSource::Template(template.settings.tags),
+            None if self.state.config.create_on_push => SettingsSource::Defaults,
+            None => SettingsSource::Nothing,
         })
     }
 
@@ -259,6 +276,15 @@ fn check_all<'a>(
     actions.try_for_each(|action| authorizer.check(action, resource))
 }
 
+/// Where the settings of a repository that a push creates come from.
+enum SettingsSource {
+    /// No template matches, and the configuration does not create without: the push is refused.
+    Nothing,
+    Defaults,
+    /// A template, which sets these tags.
+    Template(BTreeMap<String, String>),
+}
+
 /// Creates the repository that a push names and that was missing when its resource was loaded.
 /// Where another request has created it since, it may have a policy already: the actions of the
 /// push are then decided again on what is there now.
@@ -270,12 +296,30 @@ async fn create_for_push<'a>(
     repositories: &Repositories,
     authorizer: &Authorizer<'_>,
     actions: impl Iterator<Item = &'a str>,
-    missing: &RepositoryResource,
+    missing: Arc<RepositoryResource>,
+    source: SettingsSource,
 ) -> Result<Option<Arc<RepositoryResource>>, DistributionError> {
-    authorizer.check(CREATE_REPOSITORY, missing)?;
     let (registry, name) = (&missing.registry, &missing.name);
-    let settings = RepositorySettings::default();
-    match repositories.create(registry, name, settings).await {
+    let created = match source {
+        SettingsSource::Nothing => return Ok(Some(missing)),
+        SettingsSource::Defaults => {
+            authorizer.check(CREATE_REPOSITORY, &*missing)?;
+            let settings = RepositorySettings::default();
+            repositories.create(registry, name, settings).await
+        }
+        SettingsSource::Template(tags) => {
+            let facts = RequestFacts {
+                set: tags.into_iter().collect(),
+                ..RequestFacts::default()
+            };
+            authorizer.check_with_facts(CREATE_REPOSITORY, &*missing, &facts)?;
+            let purpose = AppliedFor::CreateOnPush;
+            repositories
+                .create_from_template(registry, name, purpose)
+                .await
+        }
+    };
+    match created {
         Ok(created) => Ok(Some(Arc::new(RepositoryResource::from(created)))),
         Err(registry::Error::RepositoryExists { .. }) => {
             let found = repositories.load_resource(registry, name).await?;
@@ -339,7 +383,8 @@ mod tests {
             trail: &AuditTrail::default(),
         };
         let actions = [START_UPLOAD].into_iter();
-        match create_for_push(repositories, &authorizer, actions, &missing).await {
+        let source = SettingsSource::Defaults;
+        match create_for_push(repositories, &authorizer, actions, missing, source).await {
             Ok(found) => {
                 let found = found.expect("a resource");
                 let repository = found.repository().expect("it exists");

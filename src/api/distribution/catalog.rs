@@ -1,13 +1,15 @@
 //! `GET /v2/_catalog`: the repositories that the caller may see, in pages. Not part of the
 //! specification; synchronisation tools and podman use it.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::header::LINK;
 use http::{Response, StatusCode};
 use serde::Serialize;
 use wharfinger_api_core::response::{JSON, document};
 use wharfinger_aws::{AccountId, Arn};
-use wharfinger_iam::Resource;
+use wharfinger_iam::{Policy, Resource};
 use wharfinger_registry::{RegistryId, RepositoryResource};
 
 use crate::error::DistributionError;
@@ -50,7 +52,7 @@ pub(crate) async fn list(
         }
     }
     if names.is_empty() && next.is_none() {
-        check_may_list(request)?;
+        check_may_list(request).await?;
     }
     let catalog = Catalog {
         repositories: names,
@@ -71,17 +73,22 @@ pub(crate) async fn list(
 ///
 /// # Errors
 /// 403 where no policy allows the caller to describe repositories.
-fn check_may_list(request: &AuthorizedRequest<'_>) -> Result<(), DistributionError> {
+async fn check_may_list(request: &AuthorizedRequest<'_>) -> Result<(), DistributionError> {
     let RegistryId { account, region } = &request.registry;
+    let repositories = &request.state().registry.repositories;
+    let policy = repositories.registry_policy(&request.registry).await?;
     let all = AllRepositories {
+        policy,
         arn: Arn::ecr_repository(region, account, "*"),
         account: *account,
     };
     Ok(request.authorizer().check(DESCRIBE_REPOSITORIES, &all)?)
 }
 
-/// The repositories of a registry as one resource, which identity policies may name.
+/// The repositories of a registry as one resource, which policies may name.
 struct AllRepositories {
+    /// That of the registry.
+    policy: Option<Arc<Policy>>,
     arn: Arn,
     account: AccountId,
 }
@@ -93,5 +100,9 @@ impl Resource for AllRepositories {
 
     fn account(&self) -> AccountId {
         self.account
+    }
+
+    fn registry_policy(&self) -> Option<&Policy> {
+        self.policy.as_deref()
     }
 }

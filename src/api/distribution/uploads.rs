@@ -119,8 +119,17 @@ async fn mount(
     digest: &Digest,
     source: &MountSource,
 ) -> Result<bool, DistributionError> {
-    let content = &request.state().registry.content;
-    for source in mount_sources(request, digest, source).await? {
+    let registry = &request.state().registry;
+    let sources = mount_sources(request, digest, source).await?;
+    // The account may have switched off mounts from other repositories: the client then uploads.
+    let is_other = |source: &Repository| source.id != target.id;
+    let only_own =
+        sources.iter().any(is_other) && !registry.settings.mounts_blobs(&request.registry).await?;
+    let content = &registry.content;
+    for source in sources {
+        if only_own && is_other(&source) {
+            continue;
+        }
         match content.mount(source.id, target.id, digest).await {
             Ok(_) => return Ok(true),
             Err(registry::Error::NoSuchBlob(_)) => {}

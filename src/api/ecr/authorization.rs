@@ -37,7 +37,7 @@ impl Operation for GetAuthorizationToken {
     type Output = GetAuthorizationTokenOutput;
 
     fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Registry(registry_id(scope, None)))
+        Ok(ResourceId::Account(registry_id(scope, None)))
     }
 
     async fn run(self, cx: &Context<Ecr>) -> Result<GetAuthorizationTokenOutput> {

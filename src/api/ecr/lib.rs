@@ -1,16 +1,22 @@
 //! Amazon ECR: the control plane of the private registry.
 
+mod account_settings;
 mod authorization;
+mod creation_templates;
 mod error;
 mod images;
 mod layers;
 mod manifests;
 mod paging;
 mod policies;
+mod pull_time_exclusions;
 mod referrers;
+mod registry_policy;
 mod repositories;
 mod resource;
+mod scanning_configuration;
 mod settings;
+mod signing;
 mod tags;
 mod views;
 
@@ -77,6 +83,24 @@ static OPERATIONS: &[OperationEntry<Ecr>] = operations![
     settings::PutImageTagMutability,
     settings::PutImageScanningConfiguration,
     settings::DescribeRegistry,
+    registry_policy::PutRegistryPolicy,
+    registry_policy::GetRegistryPolicy,
+    registry_policy::DeleteRegistryPolicy,
+    creation_templates::CreateRepositoryCreationTemplate,
+    creation_templates::UpdateRepositoryCreationTemplate,
+    creation_templates::DeleteRepositoryCreationTemplate,
+    creation_templates::DescribeRepositoryCreationTemplates,
+    account_settings::GetAccountSetting,
+    account_settings::PutAccountSetting,
+    pull_time_exclusions::RegisterPullTimeUpdateExclusion,
+    pull_time_exclusions::DeregisterPullTimeUpdateExclusion,
+    pull_time_exclusions::ListPullTimeUpdateExclusions,
+    scanning_configuration::PutRegistryScanningConfiguration,
+    scanning_configuration::GetRegistryScanningConfiguration,
+    scanning_configuration::BatchGetRepositoryScanningConfiguration,
+    signing::PutSigningConfiguration,
+    signing::GetSigningConfiguration,
+    signing::DeleteSigningConfiguration,
     images::ListImages,
     images::DescribeImages,
     images::BatchDeleteImage,

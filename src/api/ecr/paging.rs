@@ -1,7 +1,7 @@
 //! `maxResults` and `nextToken` of ECR's listings.
 
 use wharfinger_base::PageToken;
-use wharfinger_registry::{ImagePosition, Repository};
+use wharfinger_registry::{ImagePosition, RegistryId, Repository};
 
 use crate::{Error, Result, error};
 
@@ -66,5 +66,28 @@ pub(super) fn image_position(
         Ok(ImagePosition { digest, tag })
     } else {
         Err(bad_token())
+    }
+}
+
+/// The token for a position, by its last key, in a listing of something that a registry has.
+pub(super) fn registry_token(listing: &str, registry: &RegistryId, last: &str) -> String {
+    let parts = [registry.account.as_str(), registry.region.as_str(), last];
+    PageToken::encode(listing, &parts)
+}
+
+/// The key after which the page begins, by a token of [`registry_token`]; empty without one.
+pub(super) fn registry_position(
+    listing: &str,
+    registry: &RegistryId,
+    token: Option<&str>,
+) -> Result<String> {
+    match position(listing, token)? {
+        None => Ok(String::new()),
+        Some([account, region, after])
+            if account == registry.account.as_str() && region == registry.region.as_str() =>
+        {
+            Ok(after)
+        }
+        Some(_) => Err(bad_token()),
     }
 }

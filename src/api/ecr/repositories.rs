@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_aws::{AccountId, Arn};
-use wharfinger_base::PageToken;
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::{Encryption, MutabilityMode, RegistryId, RepositorySettings};
 
@@ -77,7 +76,10 @@ impl Operation for CreateRepository {
 
 /// The encryption to declare. KMS without a key means the account's managed key of the region,
 /// whose ARN is returned.
-fn encryption(given: Option<EncryptionView>, registry: &RegistryId) -> Result<Encryption> {
+pub(super) fn encryption(
+    given: Option<EncryptionView>,
+    registry: &RegistryId,
+) -> Result<Encryption> {
     let Some(EncryptionView {
         encryption_type: kind,
         kms_key,
@@ -178,11 +180,13 @@ impl Operation for DescribeRepositories {
             return describe_named(cx);
         }
         let registry = cx.resource().registry();
-        let after = self.position(registry)?;
+        let token = self.next_token.as_deref();
+        let after = paging::registry_position(Self::NAME, registry, token)?;
         let limit = paging::limit(self.max_results);
         let repositories = &cx.state().registry.repositories;
         let page = repositories.page(registry, &after, limit).await?;
-        let next_token = page.next.map(|last| token(registry, &last));
+        let next_token = page.next;
+        let next_token = next_token.map(|last| paging::registry_token(Self::NAME, registry, &last));
         let items = page.items.iter();
         Ok(DescribeRepositoriesOutput {
             repositories: items
@@ -203,26 +207,6 @@ fn describe_named(cx: &Context<Ecr>) -> Result<DescribeRepositoriesOutput> {
         repositories: cx.resources().map(view).collect::<Result<_>>()?,
         next_token: None,
     })
-}
-
-impl DescribeRepositories {
-    /// The name after which the page begins, by the token of this registry's listing.
-    fn position(&self, registry: &RegistryId) -> Result<String> {
-        match paging::position(Self::NAME, self.next_token.as_deref())? {
-            None => Ok(String::new()),
-            Some([account, region, after])
-                if account == registry.account.as_str() && region == registry.region.as_str() =>
-            {
-                Ok(after)
-            }
-            Some(_) => Err(paging::bad_token()),
-        }
-    }
-}
-
-fn token(registry: &RegistryId, last: &str) -> String {
-    let parts = [registry.account.as_str(), registry.region.as_str(), last];
-    PageToken::encode(DescribeRepositories::NAME, &parts)
 }
 
 #[derive(Debug, Deserialize)]

@@ -14,39 +14,53 @@ use crate::{Error, Result};
 /// The name of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResourceId {
+    /// An account's registry, for actions that its own policy does not decide: identity policies
+    /// allow them on `*`.
+    Account(RegistryId),
     /// A registry, for actions that policies allow on `*` only.
     Registry(RegistryId),
     /// All repositories of a registry.
     Repositories(RegistryId),
     Repository(RegistryId, RepositoryName),
+    /// A role that a request hands over, by its ARN.
+    Role(RegistryId, Arn),
 }
 
 /// A resource as decisions and operations use it.
 #[derive(Clone, Debug)]
 pub enum EcrResource {
-    Registry(RegistryId),
-    Repositories(RegistryId, Arn),
+    Registry(RegistryId, Option<Arc<Policy>>),
+    Repositories(RegistryId, Arn, Option<Arc<Policy>>),
     Repository(Arc<RepositoryResource>),
+    Role(RegistryId, Arn),
 }
 
 impl EcrResource {
     pub(super) async fn load(repositories: &Repositories, id: &ResourceId) -> Result<Self> {
         Ok(match id {
-            ResourceId::Registry(registry) => Self::Registry(registry.clone()),
+            ResourceId::Account(registry) => Self::Registry(registry.clone(), None),
+            ResourceId::Registry(registry) => {
+                let policy = repositories.registry_policy(registry).await?;
+                Self::Registry(registry.clone(), policy)
+            }
             ResourceId::Repositories(registry) => {
                 let arn = Arn::ecr_repository(&registry.region, &registry.account, "*");
-                Self::Repositories(registry.clone(), arn)
+                let policy = repositories.registry_policy(registry).await?;
+                Self::Repositories(registry.clone(), arn, policy)
             }
             ResourceId::Repository(registry, name) => {
                 Self::Repository(repositories.load_resource(registry, name).await?)
             }
+            ResourceId::Role(registry, arn) => Self::Role(registry.clone(), arn.clone()),
         })
     }
 
     /// The registry that the resource is or belongs to.
     pub(super) fn registry(&self) -> &RegistryId {
         match self {
-            Self::Registry(registry) | Self::Repositories(registry, _) => registry,
+            Self::Registry(registry, _)
+            | Self::Repositories(registry, ..)
+            | Self::Role(registry, _) => registry,
             Self::Repository(repository) => &repository.registry,
         }
     }
@@ -58,7 +72,9 @@ impl EcrResource {
     pub(super) fn repository(&self) -> Result<&Repository> {
         match self {
             Self::Repository(repository) => Ok(repository.repository()?),
-            Self::Registry(_) | Self::Repositories(..) => Err(Error::no_repository()),
+            Self::Registry(..) | Self::Repositories(..) | Self::Role(..) => {
+                Err(Error::no_repository())
+            }
         }
     }
 }
@@ -66,8 +82,8 @@ impl EcrResource {
 impl Resource for EcrResource {
     fn arn(&self) -> Option<&Arn> {
         match self {
-            Self::Registry(_) => None,
-            Self::Repositories(_, arn) => Some(arn),
+            Self::Registry(..) => None,
+            Self::Repositories(_, arn, _) | Self::Role(_, arn) => Some(arn),
             Self::Repository(repository) => repository.arn(),
         }
     }
@@ -79,14 +95,22 @@ impl Resource for EcrResource {
     fn policy(&self) -> Option<&Policy> {
         match self {
             Self::Repository(repository) => repository.policy(),
-            Self::Registry(_) | Self::Repositories(..) => None,
+            Self::Registry(..) | Self::Repositories(..) | Self::Role(..) => None,
+        }
+    }
+
+    fn registry_policy(&self) -> Option<&Policy> {
+        match self {
+            Self::Repository(repository) => repository.registry_policy(),
+            Self::Registry(_, policy) | Self::Repositories(_, _, policy) => policy.as_deref(),
+            Self::Role(..) => None,
         }
     }
 
     fn tags(&self) -> &[(String, String)] {
         match self {
             Self::Repository(repository) => repository.tags(),
-            Self::Registry(_) | Self::Repositories(..) => &[],
+            Self::Registry(..) | Self::Repositories(..) | Self::Role(..) => &[],
         }
     }
 }

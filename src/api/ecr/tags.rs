@@ -25,7 +25,7 @@ pub(super) struct TagView {
 }
 
 impl TagView {
-    fn from_pair((key, value): (&String, &String)) -> Self {
+    pub(super) fn from_pair((key, value): (&String, &String)) -> Self {
         Self {
             key: key.clone(),
             value: value.clone(),

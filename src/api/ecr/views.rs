@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use wharfinger_api_core::Names;
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_oci::{Digest, RepositoryName, Tag};
-use wharfinger_registry::{MutabilityMode, RegistryId, Repository, TagMutability, TaggedImage};
+use wharfinger_registry::{
+    Encryption, MutabilityMode, RegistryId, Repository, TagMutability, TaggedImage,
+};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,11 +59,25 @@ pub(super) fn repository(names: &Names, repository: &Repository) -> RepositoryVi
         image_scanning_configuration: ScanningConfiguration {
             scan_on_push: repository.settings.scan_on_push,
         },
-        encryption_configuration: EncryptionView {
-            encryption_type: repository.settings.encryption.kind.clone(),
-            kms_key: repository.settings.encryption.kms_key.clone(),
-        },
+        encryption_configuration: encryption(&repository.settings.encryption),
         repository_name: repository.name.clone(),
+    }
+}
+
+impl EncryptionView {
+    /// The same with no key in place of an empty one, which templates may have.
+    pub(super) fn without_empty_key(self) -> Self {
+        Self {
+            kms_key: self.kms_key.filter(|key| !key.is_empty()),
+            ..self
+        }
+    }
+}
+
+pub(super) fn encryption(encryption: &Encryption) -> EncryptionView {
+    EncryptionView {
+        encryption_type: encryption.kind.clone(),
+        kms_key: encryption.kms_key.clone(),
     }
 }
 
