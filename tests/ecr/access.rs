@@ -115,6 +115,92 @@ fn operations() -> Vec<(&'static str, Value, &'static str)> {
         ),
         ("DescribeRegistry", json!({}), "ecr:DescribeRegistry"),
         (
+            "PutRegistryPolicy",
+            json!({"policyText": "{}"}),
+            "ecr:PutRegistryPolicy",
+        ),
+        ("GetRegistryPolicy", json!({}), "ecr:GetRegistryPolicy"),
+        (
+            "DeleteRegistryPolicy",
+            json!({}),
+            "ecr:DeleteRegistryPolicy",
+        ),
+        (
+            "CreateRepositoryCreationTemplate",
+            json!({"prefix": "prod", "appliedFor": ["REPLICATION"]}),
+            "ecr:CreateRepositoryCreationTemplate",
+        ),
+        (
+            "UpdateRepositoryCreationTemplate",
+            json!({"prefix": "prod"}),
+            "ecr:UpdateRepositoryCreationTemplate",
+        ),
+        (
+            "DeleteRepositoryCreationTemplate",
+            json!({"prefix": "prod"}),
+            "ecr:DeleteRepositoryCreationTemplate",
+        ),
+        (
+            "DescribeRepositoryCreationTemplates",
+            json!({}),
+            "ecr:DescribeRepositoryCreationTemplates",
+        ),
+        (
+            "GetAccountSetting",
+            json!({"name": "BLOB_MOUNTING"}),
+            "ecr:GetAccountSetting",
+        ),
+        (
+            "PutAccountSetting",
+            json!({"name": "BLOB_MOUNTING", "value": "ENABLED"}),
+            "ecr:PutAccountSetting",
+        ),
+        (
+            "RegisterPullTimeUpdateExclusion",
+            json!({"principalArn": "arn:aws:iam::123456789012:role/r"}),
+            "ecr:RegisterPullTimeUpdateExclusion",
+        ),
+        (
+            "DeregisterPullTimeUpdateExclusion",
+            json!({"principalArn": "arn:aws:iam::123456789012:role/r"}),
+            "ecr:DeregisterPullTimeUpdateExclusion",
+        ),
+        (
+            "ListPullTimeUpdateExclusions",
+            json!({}),
+            "ecr:ListPullTimeUpdateExclusions",
+        ),
+        (
+            "PutRegistryScanningConfiguration",
+            json!({}),
+            "ecr:PutRegistryScanningConfiguration",
+        ),
+        (
+            "GetRegistryScanningConfiguration",
+            json!({}),
+            "ecr:GetRegistryScanningConfiguration",
+        ),
+        (
+            "BatchGetRepositoryScanningConfiguration",
+            json!({"repositoryNames": ["web"]}),
+            "ecr:BatchGetRepositoryScanningConfiguration",
+        ),
+        (
+            "PutSigningConfiguration",
+            json!({"signingConfiguration": {"rules": []}}),
+            "ecr:PutSigningConfiguration",
+        ),
+        (
+            "GetSigningConfiguration",
+            json!({}),
+            "ecr:GetSigningConfiguration",
+        ),
+        (
+            "DeleteSigningConfiguration",
+            json!({}),
+            "ecr:DeleteSigningConfiguration",
+        ),
+        (
             "ListImageReferrers",
             on("web", json!({"subjectId": {"imageDigest": digest}})),
             "ecr:BatchGetImage",

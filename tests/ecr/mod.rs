@@ -2,10 +2,13 @@
 //! APIs.
 
 mod access;
+mod creation_templates;
 mod gateway;
 mod images;
 mod layers;
 mod policies;
+mod registry_policy;
+mod registry_settings;
 mod repositories;
 
 use serde_json::json;
