@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
         "db",
         "http",
         "oidc",
+        "registry-client",
         "telemetry",
         "ecs-protocol",
     ],
