@@ -5,6 +5,8 @@ use wharfinger_db as db;
 use wharfinger_oci::{Digest, ManifestError, Reference, RepositoryName, Tag};
 
 use crate::model::RegistryId;
+use crate::pull_through::rule::Prefix;
+use crate::pull_through::secret::SecretError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -115,6 +117,25 @@ pub enum Error {
     /// The client closed the connection or was too slow; no response can be sent.
     #[error("the request's body ended early: {0}")]
     BodyEnded(String),
+    #[error("The pull through cache rule with prefix '{prefix}' does not exist in the registry \
+        with id '{}'", registry.account)]
+    NoSuchPullThroughRule {
+        prefix: Prefix,
+        registry: RegistryId,
+    },
+    #[error("The pull through cache rule with prefix '{prefix}' already exists in the registry \
+        with id '{}'", registry.account)]
+    PullThroughRuleExists {
+        prefix: Prefix,
+        registry: RegistryId,
+    },
+    #[error("A registry can have at most {limit} pull through cache rules")]
+    TooManyPullThroughRules { limit: u64 },
+    #[error("The specified upstream registry isn't supported: {0}")]
+    UnsupportedUpstream(String),
+    /// The secret of a pull-through rule gives no credentials.
+    #[error(transparent)]
+    UpstreamSecret(#[from] SecretError),
     #[error("no space left for content")]
     NoSpace,
     #[error("the index failed")]

@@ -18,6 +18,7 @@ mod policies;
 mod pull_cache;
 mod pull_records;
 mod pull_target;
+mod pull_through;
 mod pulls;
 mod push_effects;
 mod recent_keys;
@@ -60,6 +61,10 @@ pub use model::{
 use pull_cache::PullCache;
 pub use pull_records::Puller;
 pub use pull_target::{LinkedBlob, PullTarget, Pulled};
+pub use pull_through::{
+    NewPullThroughRule, Prefix, PullThroughRule, PullThroughRules, SecretError, UpstreamAccess,
+    UpstreamKind, UpstreamSecrets,
+};
 use push_effects::PushEffects;
 pub use referrers::ReferrerPosition;
 pub use registry_settings::{AccountSetting, RegistrySettings};
@@ -85,6 +90,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0020__manifests"),
     wharfinger_db::migration!("V0024__registry_settings"),
     wharfinger_db::migration!("V0026__events"),
+    wharfinger_db::migration!("V0028__pull_through_rules"),
 ];
 
 /// Settings of the registry.

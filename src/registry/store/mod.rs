@@ -6,6 +6,7 @@ pub(super) mod creation_templates;
 pub(super) mod deletions;
 pub(super) mod events;
 pub(super) mod images;
+pub(super) mod pull_through;
 pub(super) mod registry_settings;
 pub(super) mod repositories;
 pub(super) mod tags;

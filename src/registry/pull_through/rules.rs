@@ -1,0 +1,322 @@
+//! Rules of the pull-through cache: created, changed, listed and checked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wharfinger_aws::Arn;
+use wharfinger_base::{Clock, Page};
+use wharfinger_db::{Db, Tx};
+use wharfinger_registry_client::{Credentials, Endpoint, RegistryClient, Upstream};
+
+use crate::error::Error;
+use crate::model::RegistryId;
+use crate::pull_through::rule::{Prefix, PullThroughRule};
+use crate::pull_through::secret::{self, SecretError, UpstreamSecrets};
+use crate::pull_through::upstream_kind::UpstreamKind;
+use crate::repositories::rows;
+use crate::store::pull_through as store;
+
+/// Most rules of a registry: ECR's quota.
+const MAX_RULES: u64 = 50;
+/// How upstream registries are reached.
+#[derive(Clone)]
+pub struct UpstreamAccess {
+    pub client: RegistryClient,
+    /// Where hosts of upstreams are reached instead, such as a mirror in a closed network.
+    pub endpoints: HashMap<String, Endpoint>,
+    pub secrets: Arc<dyn UpstreamSecrets>,
+}
+
+/// Operations on rules.
+#[derive(Clone)]
+pub struct PullThroughRules {
+    db: Db,
+    clock: Clock,
+    access: UpstreamAccess,
+}
+
+/// A rule to create.
+#[derive(Clone, Debug)]
+pub struct NewPullThroughRule {
+    pub prefix: Prefix,
+    pub upstream_url: String,
+    pub upstream_kind: UpstreamKind,
+    pub upstream_prefix: Prefix,
+    pub credential: Option<Arn>,
+}
+
+impl PullThroughRules {
+    pub fn new(db: Db, clock: Clock, access: UpstreamAccess) -> Self {
+        Self { db, clock, access }
+    }
+
+    /// Creates a rule, after its secret was read.
+    ///
+    /// # Errors
+    /// [`Error::PullThroughRuleExists`], [`Error::TooManyPullThroughRules`],
+    /// [`Error::UpstreamSecret`].
+    pub async fn create(
+        &self,
+        registry: &RegistryId,
+        new: NewPullThroughRule,
+    ) -> Result<PullThroughRule, Error> {
+        let now = self.clock.now();
+        let rule = PullThroughRule {
+            registry: registry.clone(),
+            prefix: new.prefix,
+            upstream_url: new.upstream_url,
+            upstream_kind: new.upstream_kind,
+            upstream_prefix: new.upstream_prefix,
+            credential: new.credential,
+            created_at: now,
+            updated_at: now,
+        };
+        self.credentials(&rule).await?;
+        let work = move |tx: &mut Tx<'_>| {
+            if store::count_rules(tx, &rule.registry)? >= MAX_RULES {
+                return Err(Error::TooManyPullThroughRules { limit: MAX_RULES });
+            }
+            if !store::insert_rule(tx, &rule)? {
+                return Err(Error::PullThroughRuleExists {
+                    prefix: rule.prefix.clone(),
+                    registry: rule.registry.clone(),
+                });
+            }
+            Ok(rule.clone())
+        };
+        self.db.write(work).await
+    }
+
+    /// Sets the secret of a rule, after it was read.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPullThroughRule`], [`Error::UpstreamSecret`].
+    pub async fn set_credential(
+        &self,
+        registry: &RegistryId,
+        prefix: &Prefix,
+        credential: Arn,
+    ) -> Result<PullThroughRule, Error> {
+        let mut rule = self.get(registry, prefix).await?;
+        rule.credential = Some(credential.clone());
+        self.credentials(&rule).await?;
+        let now = self.clock.now();
+        let changed = self.change(registry, prefix, move |tx, rule| {
+            rule.credential = Some(credential.clone());
+            rule.updated_at = now;
+            store::update_rule(tx, rule).map_err(Error::from)
+        });
+        changed.await
+    }
+
+    /// Deletes a rule. Images that came by it stay.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPullThroughRule`].
+    pub async fn delete(
+        &self,
+        registry: &RegistryId,
+        prefix: &Prefix,
+    ) -> Result<PullThroughRule, Error> {
+        let deleted = self.change(registry, prefix, |tx, rule| {
+            store::delete_rule(tx, &rule.registry, &rule.prefix).map_err(Error::from)
+        });
+        deleted.await
+    }
+
+    async fn change<A>(
+        &self,
+        registry: &RegistryId,
+        prefix: &Prefix,
+        apply: A,
+    ) -> Result<PullThroughRule, Error>
+    where
+        A: Fn(&mut Tx<'_>, &mut PullThroughRule) -> Result<(), Error> + Send + Sync + 'static,
+    {
+        let (of, prefix) = (registry.clone(), prefix.clone());
+        let work = move |tx: &mut Tx<'_>| {
+            let rule = store::rule(tx, &of, &prefix)?;
+            let mut rule = rule.ok_or_else(|| missing(&of, &prefix))?;
+            apply(tx, &mut rule)?;
+            Ok(rule)
+        };
+        self.db.write(work).await
+    }
+
+    /// The rule with exactly this prefix.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPullThroughRule`].
+    pub async fn get(
+        &self,
+        registry: &RegistryId,
+        prefix: &Prefix,
+    ) -> Result<PullThroughRule, Error> {
+        let (of, wanted) = (registry.clone(), prefix.clone());
+        let found = self.db.get(move |tx| store::rule(tx, &of, &wanted)).await?;
+        found.ok_or_else(|| missing(registry, prefix))
+    }
+
+    /// Up to `limit` rules with prefixes after `after` in byte order; the page's key is the last
+    /// prefix.
+    pub async fn page(
+        &self,
+        registry: &RegistryId,
+        after: &str,
+        limit: usize,
+    ) -> Result<Page<PullThroughRule>, Error> {
+        let (registry, after) = (registry.clone(), after.to_owned());
+        self.db
+            .read(move |tx| {
+                let found = store::rules(tx, &registry, &after, rows(limit))?;
+                Ok(Page::of(found, limit, |rule| rule.prefix.to_string()))
+            })
+            .await
+    }
+
+    /// Reads the secret of the rule and signs in at the upstream. Returns why that fails, if it
+    /// does.
+    pub async fn validate(&self, rule: &PullThroughRule) -> Result<Option<String>, Error> {
+        let upstream = match self.upstream(rule).await {
+            Ok(upstream) => upstream,
+            Err(Error::UpstreamSecret(SecretError::Failed)) => {
+                return Err(SecretError::Failed.into());
+            }
+            Err(Error::UpstreamSecret(why)) => return Ok(Some(why.to_string())),
+            Err(error) => return Err(error),
+        };
+        let outcome = self.access.client.ping(&upstream).await;
+        Ok(outcome.err().map(|error| error.to_string()))
+    }
+
+    /// The upstream of a rule with its credentials.
+    ///
+    /// # Errors
+    /// [`Error::UpstreamSecret`].
+    pub(super) async fn upstream(&self, rule: &PullThroughRule) -> Result<Upstream, Error> {
+        let configured = self.access.endpoints.get(&rule.upstream_url).cloned();
+        let endpoint = match configured {
+            Some(endpoint) => endpoint,
+            // The host was checked when the rule was made.
+            None => Endpoint::https(&rule.upstream_url)
+                .map_err(|_| Error::UnsupportedUpstream(rule.upstream_url.clone()))?,
+        };
+        Ok(Upstream {
+            endpoint,
+            credentials: self.credentials(rule).await?.map(Arc::new),
+            cdn_loop: None,
+        })
+    }
+
+    async fn credentials(&self, rule: &PullThroughRule) -> Result<Option<Credentials>, Error> {
+        let Some(arn) = &rule.credential else {
+            return Ok(None);
+        };
+        let value = self.access.secrets.value(&rule.registry, arn).await?;
+        Ok(Some(secret::credentials(&value)?))
+    }
+}
+
+fn missing(registry: &RegistryId, prefix: &Prefix) -> Error {
+    Error::NoSuchPullThroughRule {
+        prefix: prefix.clone(),
+        registry: registry.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use wharfinger_aws::AccountId;
+    use wharfinger_base::{Secret, Timestamp};
+
+    use super::*;
+    use crate::MIGRATIONS;
+
+    /// One secret, of the name `known`.
+    struct OneSecret;
+
+    #[async_trait]
+    impl UpstreamSecrets for OneSecret {
+        async fn value(&self, _: &RegistryId, arn: &Arn) -> Result<Secret<String>, SecretError> {
+            if arn.resource() == "secret:ecr-pullthroughcache/known" {
+                let value = r#"{"username": "u", "accessToken": "t"}"#;
+                return Ok(Secret::new(value.to_owned()));
+            }
+            Err(SecretError::NotFound)
+        }
+    }
+
+    fn registry() -> RegistryId {
+        RegistryId {
+            account: AccountId::DEV,
+            region: "us-east-1".parse().expect("a region"),
+        }
+    }
+
+    fn rules() -> PullThroughRules {
+        let db = Db::memory(MIGRATIONS).expect("an index");
+        let clock = Clock::manual(Timestamp::from_ms(1_000));
+        let access = UpstreamAccess {
+            client: RegistryClient::new(std::iter::empty(), clock.clone()),
+            endpoints: HashMap::new(),
+            secrets: Arc::new(OneSecret),
+        };
+        PullThroughRules::new(db, clock, access)
+    }
+
+    fn new(prefix: &str, secret: Option<&str>) -> NewPullThroughRule {
+        let arn = |name| format!("arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}");
+        NewPullThroughRule {
+            prefix: Prefix::new(prefix),
+            upstream_url: "quay.io".to_owned(),
+            upstream_kind: UpstreamKind::Quay,
+            upstream_prefix: Prefix::root(),
+            credential: secret.map(|name| arn(name).parse().expect("an ARN")),
+        }
+    }
+
+    #[tokio::test]
+    async fn rules_are_created_changed_listed_and_deleted() {
+        let (rules, registry) = (rules(), registry());
+        let made = rules.create(&registry, new("b/", None)).await;
+        assert_eq!(made.expect("created").prefix.as_str(), "b");
+        let twice = rules.create(&registry, new("b", None)).await;
+        assert!(matches!(twice, Err(Error::PullThroughRuleExists { .. })));
+        let unknown = rules
+            .create(&registry, new("c", Some("ecr-pullthroughcache/x")))
+            .await;
+        assert!(matches!(
+            unknown,
+            Err(Error::UpstreamSecret(SecretError::NotFound))
+        ));
+        let known = Some("ecr-pullthroughcache/known");
+        rules
+            .create(&registry, new("a", known))
+            .await
+            .expect("created");
+        let page = rules.page(&registry, "", 1).await.expect("a page");
+        assert_eq!(page.items[0].prefix.as_str(), "a");
+        assert_eq!(page.next.as_deref(), Some("a"));
+        let (prefix, arn) = (Prefix::new("b"), new("", known).credential.expect("an ARN"));
+        let changed = rules.set_credential(&registry, &prefix, arn.clone()).await;
+        assert_eq!(changed.expect("changed").credential, Some(arn));
+        rules.delete(&registry, &prefix).await.expect("deleted");
+        let gone = rules.delete(&registry, &prefix).await;
+        assert!(matches!(gone, Err(Error::NoSuchPullThroughRule { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_registry_has_fifty_rules_at_most() {
+        let (rules, registry) = (rules(), registry());
+        for number in 0..MAX_RULES {
+            let made = rules.create(&registry, new(&format!("p{number}"), None));
+            made.await.expect("created");
+        }
+        let more = rules.create(&registry, new("more", None)).await;
+        assert!(matches!(
+            more,
+            Err(Error::TooManyPullThroughRules { limit: 50 })
+        ));
+    }
+}

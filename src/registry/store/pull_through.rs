@@ -1,0 +1,134 @@
+//! Rows of `pull_through_rules`.
+
+use wharfinger_base::Timestamp;
+use wharfinger_db::{self as db, Row, Tx, params};
+
+use crate::model::RegistryId;
+use crate::pull_through::rule::{Prefix, PullThroughRule};
+use crate::pull_through::upstream_kind::UpstreamKind;
+use crate::store::{parsed, unsigned};
+
+/// Inserts the rule; false where the registry has one with its prefix.
+pub(crate) fn insert_rule(tx: &mut Tx<'_>, rule: &PullThroughRule) -> db::Result<bool> {
+    let inserted = tx.execute(
+        "INSERT INTO pull_through_rules (account, region, prefix, upstream_url, upstream_kind, \
+         upstream_prefix, credential_arn, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+        params![
+            rule.registry.account.as_str(),
+            rule.registry.region.as_str(),
+            rule.prefix.as_str(),
+            rule.upstream_url.as_str(),
+            rule.upstream_kind.as_str(),
+            rule.upstream_prefix.as_str(),
+            credential_text(rule),
+            rule.created_at.as_ms(),
+            rule.updated_at.as_ms()
+        ],
+    )?;
+    Ok(inserted > 0)
+}
+
+/// Sets what of a rule may change.
+pub(crate) fn update_rule(tx: &mut Tx<'_>, rule: &PullThroughRule) -> db::Result<()> {
+    tx.execute(
+        "UPDATE pull_through_rules SET credential_arn = ?1, updated_at = ?2
+         WHERE account = ?3 AND region = ?4 AND prefix = ?5",
+        params![
+            credential_text(rule),
+            rule.updated_at.as_ms(),
+            rule.registry.account.as_str(),
+            rule.registry.region.as_str(),
+            rule.prefix.as_str()
+        ],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn delete_rule(
+    tx: &mut Tx<'_>,
+    registry: &RegistryId,
+    prefix: &Prefix,
+) -> db::Result<()> {
+    tx.execute(
+        "DELETE FROM pull_through_rules WHERE account = ?1 AND region = ?2 AND prefix = ?3",
+        params![
+            registry.account.as_str(),
+            registry.region.as_str(),
+            prefix.as_str()
+        ],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn count_rules(tx: &mut Tx<'_>, registry: &RegistryId) -> db::Result<u64> {
+    let count = tx.query_optional(
+        "SELECT COUNT(*) FROM pull_through_rules WHERE account = ?1 AND region = ?2",
+        params![registry.account.as_str(), registry.region.as_str()],
+        |row| unsigned(row.integer(0)),
+    )?;
+    Ok(count.unwrap_or_default())
+}
+
+/// Up to `limit` rules with prefixes after `after`, in byte order.
+pub(crate) fn rules(
+    tx: &mut Tx<'_>,
+    registry: &RegistryId,
+    after: &str,
+    limit: i64,
+) -> db::Result<Vec<PullThroughRule>> {
+    tx.query(
+        "SELECT prefix, upstream_url, upstream_kind, upstream_prefix, credential_arn, created_at, \
+         updated_at
+         FROM pull_through_rules
+         WHERE account = ?1 AND region = ?2 AND prefix > ?3 ORDER BY prefix LIMIT ?4",
+        params![
+            registry.account.as_str(),
+            registry.region.as_str(),
+            after,
+            limit
+        ],
+        |row| read(row, registry),
+    )
+}
+
+pub(crate) fn rule(
+    tx: &mut Tx<'_>,
+    registry: &RegistryId,
+    prefix: &Prefix,
+) -> db::Result<Option<PullThroughRule>> {
+    tx.query_optional(
+        "SELECT prefix, upstream_url, upstream_kind, upstream_prefix, credential_arn, created_at, \
+         updated_at
+         FROM pull_through_rules WHERE account = ?1 AND region = ?2 AND prefix = ?3",
+        params![
+            registry.account.as_str(),
+            registry.region.as_str(),
+            prefix.as_str()
+        ],
+        |row| read(row, registry),
+    )
+}
+
+fn read(row: &Row<'_>, registry: &RegistryId) -> db::Result<PullThroughRule> {
+    let kind = UpstreamKind::of_name(row.text(2));
+    let credential = row.text(4);
+    Ok(PullThroughRule {
+        registry: registry.clone(),
+        prefix: Prefix::new(row.text(0)),
+        upstream_url: row.text(1).to_owned(),
+        upstream_kind: kind.ok_or_else(|| db::Error::other("a stored kind of registry"))?,
+        upstream_prefix: Prefix::new(row.text(3)),
+        credential: if credential.is_empty() {
+            None
+        } else {
+            Some(parsed(credential)?)
+        },
+        created_at: Timestamp::from_ms(row.integer(5)),
+        updated_at: Timestamp::from_ms(row.integer(6)),
+    })
+}
+
+fn credential_text(rule: &PullThroughRule) -> &str {
+    rule.credential.as_ref().map_or("", |arn| arn.as_str())
+}
