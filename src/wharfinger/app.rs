@@ -14,7 +14,9 @@ use wharfinger_iam::Iam;
 use wharfinger_monitoring::Logs;
 use wharfinger_orchestrator::Orchestrator;
 use wharfinger_orchestrator::payload::Registries;
-use wharfinger_registry::{self as registry, Registry, RegistryId, RepositoryResource};
+use wharfinger_registry::{
+    self as registry, PullThroughRules, Registry, RegistryId, RepositoryResource,
+};
 use wharfinger_scanning::Advisories;
 use wharfinger_secrets::{Parameters, Secrets};
 
@@ -29,6 +31,7 @@ pub struct App {
     pub iam: Arc<Iam>,
     pub registry: Registry,
     pub advisories: Advisories,
+    pub pull_through: PullThroughRules,
     pub orchestrator: Orchestrator,
     pub logs: Logs,
     pub secrets: Secrets,
@@ -88,6 +91,7 @@ impl App {
     pub(super) fn ecr_state(&self) -> ecr::State {
         ecr::State {
             registry: self.registry.clone(),
+            pull_through: self.pull_through.clone(),
             iam: Arc::clone(&self.iam),
             names: Arc::new(self.config.names.clone()),
             presigned_downloads: self.config.distribution.presigned_redirects,

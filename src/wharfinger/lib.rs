@@ -8,3 +8,4 @@ mod data_folder;
 mod local_agents;
 mod loopback;
 pub mod server;
+mod upstreams;

@@ -25,7 +25,7 @@ use wharfinger_orchestrator::{
     self as orchestrator, AgentPoll, InstanceReconciler, Orchestrator, TaskDefinitionCleanup,
 };
 use wharfinger_reconcile::Driver;
-use wharfinger_registry::{BlobStoreError, Registry, UploadSweep};
+use wharfinger_registry::{BlobStoreError, PullThroughRules, Registry, UploadSweep};
 use wharfinger_scanning::{self as scanning, Advisories};
 use wharfinger_secrets::{self as secrets, Parameters, Secrets};
 use wharfinger_telemetry::{Kind, MetricsError, Reading};
@@ -35,6 +35,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::data_folder;
 use crate::local_agents;
+use crate::upstreams;
 
 /// Time for the last records of the audit log when the server stops.
 const AUDIT_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -261,6 +262,8 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let seal = SecretSeal::new(&master, ids.clone());
     let secrets = Secrets::new(db.clone(), clock.clone(), ids.clone(), seal.clone());
     let parameters = Parameters::new(db.clone(), clock.clone(), seal);
+    let upstreams = upstreams::access(&config.upstreams, &clock, &secrets);
+    let pull_through = PullThroughRules::new(db.clone(), clock.clone(), upstreams);
     let orchestrator = Orchestrator::new(&db, &clock, &ids).with_services(config.services.clone());
     let advisories = Advisories::new(db.clone(), clock.clone());
     Ok(App {
@@ -270,6 +273,7 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
         iam: Arc::new(iam),
         registry,
         advisories,
+        pull_through,
         orchestrator,
         logs,
         secrets,

@@ -210,6 +210,31 @@ fn operations() -> Vec<(&'static str, Value, &'static str)> {
             json!({}),
             "ecr:GetAuthorizationToken",
         ),
+        (
+            "CreatePullThroughCacheRule",
+            json!({"ecrRepositoryPrefix": "quay", "upstreamRegistryUrl": "quay.io"}),
+            "ecr:CreatePullThroughCacheRule",
+        ),
+        (
+            "UpdatePullThroughCacheRule",
+            json!({"ecrRepositoryPrefix": "quay"}),
+            "ecr:UpdatePullThroughCacheRule",
+        ),
+        (
+            "DeletePullThroughCacheRule",
+            json!({"ecrRepositoryPrefix": "quay"}),
+            "ecr:DeletePullThroughCacheRule",
+        ),
+        (
+            "DescribePullThroughCacheRules",
+            json!({}),
+            "ecr:DescribePullThroughCacheRules",
+        ),
+        (
+            "ValidatePullThroughCacheRule",
+            json!({"ecrRepositoryPrefix": "quay"}),
+            "ecr:ValidatePullThroughCacheRule",
+        ),
     ]
 }
 

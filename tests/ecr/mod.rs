@@ -7,6 +7,7 @@ mod gateway;
 mod images;
 mod layers;
 mod policies;
+mod pull_through_rules;
 mod registry_policy;
 mod registry_settings;
 mod repositories;

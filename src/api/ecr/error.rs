@@ -5,7 +5,7 @@
 use wharfinger_aws::{Family, Fault};
 use wharfinger_iam as iam;
 use wharfinger_oci::{Digest, ManifestError, Tag};
-use wharfinger_registry::{self as registry, Repository};
+use wharfinger_registry::{self as registry, Repository, SecretError};
 
 use crate::MODEL;
 
@@ -80,11 +80,23 @@ impl From<registry::Error> for Error {
             E::TooLarge { .. }
             | E::TooManyTags { .. }
             | E::TooManyUploads { .. }
-            | E::QuotaReached { .. } => "LimitExceededException",
+            | E::QuotaReached { .. }
+            | E::TooManyPullThroughRules { .. } => "LimitExceededException",
+            E::NoSuchPullThroughRule { .. } => "PullThroughCacheRuleNotFoundException",
+            E::PullThroughRuleExists { .. } => "PullThroughCacheRuleAlreadyExistsException",
+            E::UnsupportedUpstream(_) => "UnsupportedUpstreamRegistryException",
+            E::UpstreamSecret(SecretError::NotFound) => "SecretNotFoundException",
+            E::UpstreamSecret(SecretError::Inaccessible) => "UnableToAccessSecretException",
+            E::UpstreamSecret(SecretError::Undecryptable) => "UnableToDecryptSecretValueException",
+            E::UpstreamSecret(SecretError::Malformed) => "ValidationException",
             _ if error.is_unavailable() => {
                 return Fault::unavailable(Family::Json).with_cause(&error).into();
             }
-            E::NoSpace | E::BodyEnded(_) | E::Index(_) | E::Blobs(_) => {
+            E::NoSpace
+            | E::BodyEnded(_)
+            | E::Index(_)
+            | E::Blobs(_)
+            | E::UpstreamSecret(SecretError::Failed) => {
                 return Fault::internal(Family::Json).with_cause(&error).into();
             }
         };
@@ -129,6 +141,10 @@ pub(super) fn validation(message: impl Into<String>) -> Error {
 /// An invalid combination of members.
 pub(super) fn invalid_request(message: impl Into<String>) -> Error {
     sender("InvalidParameterException", message)
+}
+
+pub(super) fn unsupported_upstream(url: &str) -> Error {
+    registry::Error::UnsupportedUpstream(url.to_owned()).into()
 }
 
 /// A member that is not of the type that its shape has, such as text that is no Base64.

@@ -9,6 +9,7 @@ mod layers;
 mod manifests;
 mod paging;
 mod policies;
+mod pull_through;
 mod pull_time_exclusions;
 mod referrers;
 mod registry_policy;
@@ -28,7 +29,7 @@ use wharfinger_api_core::{Names, OperationEntry, Service, ServiceModel, operatio
 use wharfinger_aws::Family;
 use wharfinger_aws::constraints::Limits;
 use wharfinger_iam::{Caller, Iam};
-use wharfinger_registry::Registry;
+use wharfinger_registry::{PullThroughRules, Registry};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -51,6 +52,7 @@ pub struct Ecr;
 /// The handles that ECR's operations use.
 pub struct State {
     pub registry: Registry,
+    pub pull_through: PullThroughRules,
     pub iam: Arc<Iam>,
     pub names: Arc<Names>,
     /// Whether `GetDownloadUrlForLayer` returns the blob store's own signed URL where it has one.
@@ -119,6 +121,11 @@ static OPERATIONS: &[OperationEntry<Ecr>] = operations![
     tags::UntagResource,
     tags::ListTagsForResource,
     authorization::GetAuthorizationToken,
+    pull_through::CreatePullThroughCacheRule,
+    pull_through::UpdatePullThroughCacheRule,
+    pull_through::DeletePullThroughCacheRule,
+    pull_through::DescribePullThroughCacheRules,
+    pull_through::ValidatePullThroughCacheRule,
 ];
 
 #[cfg(test)]

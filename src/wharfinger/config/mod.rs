@@ -9,6 +9,7 @@ mod problems;
 mod resolve;
 mod settings;
 pub(crate) mod units;
+mod upstreams;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use local_clusters::LocalClusters;
 pub use settings::Settings;
+pub use upstreams::Upstreams;
 use wharfinger_api_core::{HttpServiceConfig, Names};
 use wharfinger_api_distribution::DistributionConfig;
 use wharfinger_audit::AuditConfig;
@@ -52,6 +54,8 @@ pub struct Config {
     /// A file with key sets of OIDC providers, which are not fetched then.
     pub oidc_key_sets: Option<PathBuf>,
     pub registry: registry::Config,
+    /// Where upstream registries are reached, if not at their own addresses.
+    pub upstreams: Upstreams,
     pub logs: LogsConfig,
     pub traces: Option<TracesConfig>,
     /// The clusters that this host is a container instance of.

@@ -18,7 +18,7 @@ use crate::config::audit::audit;
 use crate::config::names::names;
 use crate::config::network::{limits, listen, rate, tls};
 use crate::config::problems::Problems;
-use crate::config::{Config, LocalClusters, Problem, Settings};
+use crate::config::{Config, LocalClusters, Problem, Settings, Upstreams};
 
 const SLOW_REQUEST_MS: u64 = 1_000;
 /// Three hours, as Amazon's agent keeps them.
@@ -104,6 +104,11 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         oidc_key_sets: settings.oidc_key_sets.as_ref().map(PathBuf::from),
         registry_token_ttl: registry_token_ttl(&mut problems, settings.registry_token_seconds),
         registry: registry(&mut problems, settings),
+        upstreams: problems.parsed(
+            "upstreams",
+            settings.upstreams.as_deref(),
+            Upstreams::default(),
+        ),
         local_clusters: problems.parsed(
             "local_clusters",
             settings.local_clusters.as_deref(),

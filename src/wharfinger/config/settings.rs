@@ -141,6 +141,10 @@ pub struct Settings {
     /// Bytes of the largest blob [default: 54525952000, as ECR has it]
     #[arg(long, env = "WHARFINGER_MAX_BLOB_BYTES", value_name = "BYTES")]
     pub max_blob_bytes: Option<u64>,
+    /// Other addresses at which the pull-through cache reaches upstream registries, such as mirrors
+    /// [default: none]
+    #[arg(long, env = "WHARFINGER_UPSTREAMS", value_name = "HOST=URL,...")]
+    pub upstreams: Option<String>,
     /// PEM file with the certificate chain; TLS is spoken where this and --tls-key are set
     #[arg(long, env = "WHARFINGER_TLS_CERTIFICATE", value_name = "FILE")]
     pub tls_certificate: Option<String>,

@@ -4,6 +4,13 @@ use crate::constraints::pattern::{Predicate, is_name_part, is_word};
 
 pub(super) const PATTERNS: &[(&str, Predicate)] = &[
     (
+        concat!(
+            r"^arn:aws(-\w+)*:secretsmanager:[a-zA-Z0-9-:]+:secret:",
+            r"ecr\-pullthroughcache\/[a-zA-Z0-9\/_+=.@-]+$"
+        ),
+        is_upstream_secret,
+    ),
+    (
         r"^([a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*\/?|ROOT)$",
         is_prefix,
     ),
@@ -79,6 +86,28 @@ fn is_principal(text: &str) -> bool {
     is_partition(partition) && is_account(account) && path.split('/').all(part)
 }
 
+/// The ARN of a secret for the pull-through cache, in any account and region.
+fn is_upstream_secret(text: &str) -> bool {
+    let Some((start, name)) = text.split_once(":secret:ecr-pullthroughcache/") else {
+        return false;
+    };
+    let Some((partition, home)) = start.split_once(":secretsmanager:") else {
+        return false;
+    };
+    let partition = partition.strip_prefix("arn:aws");
+    let word = |word: &str| !word.is_empty() && is_word(word, b"");
+    partition.is_some_and(|rest| {
+        rest.is_empty()
+            || rest
+                .strip_prefix('-')
+                .is_some_and(|words| words.split('-').all(word))
+    }) && !home.is_empty()
+        && !home.contains('_')
+        && is_word(home, b"-:")
+        && !name.is_empty()
+        && is_word(name, b"/+=.@-")
+}
+
 fn is_signing_profile(text: &str) -> bool {
     let Some(["arn", partition, "signer", region, account, resource]) = fields(text) else {
         return false;
@@ -107,6 +136,28 @@ mod tests {
 
     #[test]
     fn predicates_agree_with_their_patterns() {
+        let secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:ecr-pullthroughcache/";
+        let upstream_secrets = [
+            &format!("{secret}a/b_+=.@-C"),
+            &secret
+                .replace("arn:aws", "arn:aws-us-gov")
+                .replace("cache/", "cache/x"),
+        ];
+        assert!(upstream_secrets.iter().all(|text| is_upstream_secret(text)));
+        for text in [
+            secret,
+            &secret.replace("cache/", "cach/x"),
+            &secret.replace("cache/", "cache/x y"),
+            &secret
+                .replace("arn:aws", "arn:aws-")
+                .replace("cache/", "cache/x"),
+            &secret
+                .replace("eu-west-1", "eu_west")
+                .replace("cache/", "cache/x"),
+            "",
+        ] {
+            assert!(!is_upstream_secret(text), "{text}");
+        }
         for (predicate, good, bad) in [
             (
                 is_prefix as Predicate,
