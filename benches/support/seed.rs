@@ -118,8 +118,8 @@ fn insert_blobs(tx: &mut Tx<'_>, repository: i64, name: &str) -> db::Result<()> 
         let digest = parse(&blob.digest)?;
         let stored = digest.to_stored();
         tx.execute(
-            "INSERT INTO blobs (digest, size, location, state, lease_until, created_at) \
-             VALUES (?1, ?2, ?3, 'present', 0, ?4)",
+            "INSERT INTO blobs (digest, size, location, lease_until, created_at) \
+             VALUES (?1, ?2, ?3, 0, ?4)",
             params![
                 &stored[..],
                 blob.size as i64,

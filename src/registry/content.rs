@@ -9,16 +9,9 @@ use wharfinger_db::Db;
 use wharfinger_oci::Digest;
 
 use crate::error::Error;
+use crate::gc::BlobLease;
 use crate::model::{Blob, RepositoryId};
 use crate::store;
-
-/// How long a blob is kept after its last HEAD, mount or upload while no image needs it: the time
-/// that a push may take from its first layer to its manifest.
-pub(super) const BLOB_LEASE: Duration = Duration::from_hours(24);
-
-/// A HEAD renews the lease only when less than this is left, so that reading the same blob again
-/// and again writes nothing.
-const LEASE_RENEWED_BELOW: Duration = Duration::from_hours(12);
 
 /// Operations on blobs.
 #[derive(Clone)]
@@ -26,11 +19,17 @@ pub struct Content {
     pub(super) db: Db,
     pub(super) clock: Clock,
     pub(super) store: BlobStore,
+    lease: BlobLease,
 }
 
 impl Content {
-    pub(super) fn new(db: Db, clock: Clock, store: BlobStore) -> Self {
-        Self { db, clock, store }
+    pub(super) fn new(db: Db, clock: Clock, store: BlobStore, lease: BlobLease) -> Self {
+        Self {
+            db,
+            clock,
+            store,
+            lease,
+        }
     }
 
     /// A blob that the repository links.
@@ -62,26 +61,30 @@ impl Content {
             .get(move |tx| store::blobs::linked(tx, repository, &digest))
             .await?;
         let (blob, lease_until) = found.ok_or(Error::NoSuchBlob(digest))?;
-        self.renew_if_due(blob, lease_until).await
+        self.renew_if_due(repository, blob, lease_until).await
     }
 
+    /// Returns the blob that the repository links, and makes that true for half a lease at least.
     pub(super) async fn renew_if_due(
         &self,
+        repository: RepositoryId,
         blob: Blob,
         lease_until: Timestamp,
     ) -> Result<Blob, Error> {
         let (digest, now) = (blob.digest, self.clock.now());
-        if lease_until.since(now) < LEASE_RENEWED_BELOW {
-            let until = now.plus(BLOB_LEASE);
-            let kept = self
-                .db
-                .write(move |tx| store::blobs::renew(tx, &digest, until))
-                .await?;
-            if !kept {
-                return Err(Error::NoSuchBlob(digest));
-            }
+        if !self.lease.is_due(lease_until, now) {
+            return Ok(blob);
         }
-        Ok(blob)
+        let until = self.lease.until(now);
+        self.db
+            .write(move |tx| {
+                // The collector may have taken the link since it was read.
+                let linked = store::blobs::linked(tx, repository, &digest)?;
+                let (blob, _) = linked.ok_or(Error::NoSuchBlob(digest))?;
+                store::blobs::renew(tx, &digest, until)?;
+                Ok(blob)
+            })
+            .await
     }
 
     /// Links a blob of one repository into another, without moving a byte.
@@ -95,17 +98,17 @@ impl Content {
         digest: &Digest,
     ) -> Result<Blob, Error> {
         let (digest, now) = (*digest, self.clock.now());
+        let until = self.lease.until(now);
         self.db
             .write(move |tx| {
                 let (blob, _) =
                     store::blobs::linked(tx, from, &digest)?.ok_or(Error::NoSuchBlob(digest))?;
-                if !store::repositories::exists(tx, from)?
-                    || !store::repositories::exists(tx, to)?
-                    || !store::blobs::renew(tx, &digest, now.plus(BLOB_LEASE))?
+                if !store::repositories::exists(tx, from)? || !store::repositories::exists(tx, to)?
                 {
                     return Err(Error::NoSuchBlob(digest));
                 }
-                store::blobs::link(tx, to, &digest, now)?;
+                store::blobs::renew(tx, &digest, until)?;
+                store::blobs::link(tx, to, &digest, until, now)?;
                 Ok(blob)
             })
             .await
@@ -145,7 +148,7 @@ impl Content {
     /// Opens the blob's bytes, or a range of them.
     ///
     /// # Errors
-    /// [`Error::NoSuchBlob`] where a reset has deleted it since it was loaded.
+    /// [`Error::NoSuchBlob`] where it was collected since it was loaded.
     pub async fn open(&self, blob: &Blob, range: Option<Range<u64>>) -> Result<BlobReader, Error> {
         let open = || self.store.open_blob(&blob.key, blob.size, range.clone());
         let opened = open().await;

@@ -6,6 +6,7 @@ use wharfinger_db::Tx;
 use wharfinger_oci::{Digest, Reference, Tag};
 
 use crate::error::Error;
+use crate::gc;
 use crate::images::Images;
 use crate::model::{Image, MAX_TAGS_PER_IMAGE, RepositoryId};
 use crate::push_effects::PushEffects;
@@ -113,7 +114,7 @@ fn delete_all(
     now: Timestamp,
 ) -> Result<Step<()>, Error> {
     let image = named(tx, repository, &Reference::Digest(digest))?;
-    let (tags, too_many) = remove(tx, image.id)?;
+    let (tags, too_many) = remove(tx, repository, image.id, now)?;
     effects.after_deletion(tx, repository, &image, &tags, now)?;
     Ok(if too_many {
         Step::More(())
@@ -124,14 +125,19 @@ fn delete_all(
 
 /// Deletes the image with its tags, or only its first tags where it has too many. Returns the
 /// removed tags, and whether there were too many.
-fn remove(tx: &mut Tx<'_>, image: i64) -> Result<(Vec<Tag>, bool), Error> {
+fn remove(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    image: i64,
+    now: Timestamp,
+) -> Result<(Vec<Tag>, bool), Error> {
     let tags = tags::of_image(tx, image, "", LISTED)?;
     let too_many = tags.len() as u64 > MAX_TAGS_PER_IMAGE;
     match tags.last() {
         Some(last) if too_many => {
             tags::delete_of_image_to(tx, image, last.as_str())?;
         }
-        _ => images::delete(tx, image)?,
+        _ => gc::delete_image(tx, repository, image, now)?,
     }
     Ok((tags, too_many))
 }
@@ -149,7 +155,7 @@ fn delete_named(
     if let Some(by) = images::index_naming(tx, repository, &digest)? {
         return Err(Error::ReferencedByIndex { by });
     }
-    let (tags, too_many) = remove(tx, image.id)?;
+    let (tags, too_many) = remove(tx, repository, image.id, now)?;
     effects.after_deletion(tx, repository, &image, &tags, now)?;
     let mut removed: Vec<Removed> = tags.into_iter().map(|tag| (digest, Some(tag))).collect();
     if too_many {

@@ -6,6 +6,7 @@ mod content;
 mod creation_templates;
 mod error;
 mod events;
+mod gc;
 mod image_deletion;
 mod images;
 mod keyed_locks;
@@ -15,6 +16,7 @@ mod model;
 mod mutability;
 mod open_uploads;
 mod policies;
+mod publishing;
 mod pull_cache;
 mod pull_records;
 mod pull_target;
@@ -51,6 +53,8 @@ pub use creation_templates::CreationTemplates;
 pub use creation_templates::model::{AppliedFor, CreationTemplate, TemplateSettings};
 pub use error::{Error, Mismatch};
 pub use events::{EventOutbox, FrequencyChange, ImageAction, RegistryEvent, SinkFilter};
+use gc::BlobLease;
+pub use gc::{Collector, GarbageCollection, Progress, Survey};
 pub use images::{Images, Push};
 pub use listings::ImagePosition;
 pub use model::{
@@ -58,6 +62,7 @@ pub use model::{
     RepositoryId, RepositorySettings, StoredManifest, TagMutability, TagStatus, TaggedImage,
     Upload,
 };
+use publishing::Publishing;
 use pull_cache::PullCache;
 pub use pull_records::Puller;
 pub use pull_target::{LinkedBlob, PullTarget, Pulled};
@@ -70,7 +75,6 @@ pub use referrers::ReferrerPosition;
 pub use registry_settings::{AccountSetting, RegistrySettings};
 pub use repositories::Repositories;
 pub use repository_resource::RepositoryResource;
-use reset::Publishing;
 pub use scanning_rules::{
     AppliedScanning, ScanFrequency, ScanType, ScanningConfiguration, ScanningRule, scan_frequency,
 };
@@ -88,6 +92,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0006__upload_claims"),
     wharfinger_db::migration!("V0009__blob_store"),
     wharfinger_db::migration!("V0020__manifests"),
+    wharfinger_db::migration!("V0021__collection"),
     wharfinger_db::migration!("V0024__registry_settings"),
     wharfinger_db::migration!("V0026__events"),
     wharfinger_db::migration!("V0028__pull_through_rules"),
@@ -101,6 +106,10 @@ pub struct Config {
     pub accept_missing_references: bool,
     /// Largest blob, in bytes. Default: ECR's 52,000 MiB.
     pub max_blob_bytes: u64,
+    /// How long a blob is kept after the last HEAD, mount or upload of it while no image needs it.
+    pub blob_lease: Duration,
+    /// Percent of the time that garbage collection may work; 0 turns it off.
+    pub gc_load_percent: u32,
     /// How long an upload may lie untouched.
     pub upload_expiry: Duration,
     /// Most open uploads of all callers together. Each keeps a row and perhaps staged bytes until
@@ -122,6 +131,8 @@ impl Default for Config {
         Self {
             accept_missing_references: false,
             max_blob_bytes: 52_000 * 1024 * 1024,
+            blob_lease: Duration::from_hours(24),
+            gc_load_percent: 25,
             upload_expiry: Duration::from_hours(24),
             max_open_uploads: 20_000,
             max_open_uploads_per_caller: 5_000,
@@ -142,20 +153,28 @@ pub struct Registry {
     pub events: EventOutbox,
     pub settings: RegistrySettings,
     pub templates: CreationTemplates,
-    publishing: Publishing,
+    pub collector: Collector,
     pulls: PullCache,
 }
 
 impl Registry {
     pub fn new(db: &Db, blobs: &BlobStore, clock: &Clock, ids: &Ids, config: Config) -> Self {
         let config = Arc::new(config);
-        let publishing = Publishing::default();
+        let lease = BlobLease(config.blob_lease);
         let lenient = config.accept_missing_references;
         let events = EventOutbox::new(config.event_sinks.clone(), ids.clone());
         let effects = PushEffects {
             events: events.clone(),
         };
         let images = Images::new(db.clone(), clock.clone(), lenient).with_effects(effects);
+        let uploads = Uploads::new(
+            db.clone(),
+            clock.clone(),
+            ids.clone(),
+            blobs.clone(),
+            config,
+            Publishing::default(),
+        );
         Self {
             events,
             repositories: Repositories::new(db.clone(), clock.clone()),
@@ -163,16 +182,9 @@ impl Registry {
             images,
             settings: RegistrySettings::new(db.clone(), clock.clone()),
             templates: CreationTemplates::new(db.clone(), clock.clone()),
-            content: Content::new(db.clone(), clock.clone(), blobs.clone()),
-            uploads: Uploads::new(
-                db.clone(),
-                clock.clone(),
-                ids.clone(),
-                blobs.clone(),
-                config,
-                publishing.clone(),
-            ),
-            publishing,
+            content: Content::new(db.clone(), clock.clone(), blobs.clone(), lease),
+            collector: Collector::new(uploads.clone()),
+            uploads,
         }
     }
 }

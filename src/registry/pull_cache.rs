@@ -114,7 +114,13 @@ fn find(
         }
         PullTarget::Blob(digest) => {
             let linked = store::blobs::linked(tx, repository, digest)?;
-            linked.map(|(blob, lease_until)| Found::Blob(LinkedBlob { blob, lease_until }))
+            linked.map(|(blob, lease_until)| {
+                Found::Blob(LinkedBlob {
+                    blob,
+                    repository,
+                    lease_until,
+                })
+            })
         }
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wharfinger_base::Timestamp;
 use wharfinger_oci::{Digest, Reference};
 
-use crate::model::{Blob, StoredManifest};
+use crate::model::{Blob, RepositoryId, StoredManifest};
 
 /// What a request reads from a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,5 +28,6 @@ pub enum Pulled {
 #[derive(Clone, Debug)]
 pub struct LinkedBlob {
     pub blob: Blob,
+    pub(super) repository: RepositoryId,
     pub(super) lease_until: Timestamp,
 }

@@ -48,7 +48,8 @@ impl Content {
     /// # Errors
     /// [`Error::NoSuchBlob`] where it has gone since it was loaded.
     pub async fn keep(&self, linked: &LinkedBlob) -> Result<Blob, Error> {
-        self.renew_if_due(linked.blob.clone(), linked.lease_until)
+        let (repository, blob) = (linked.repository, linked.blob.clone());
+        self.renew_if_due(repository, blob, linked.lease_until)
             .await
     }
 }

@@ -1,50 +1,12 @@
 //! Empties the registries of a development server.
 
-use std::sync::Arc;
-
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use wharfinger_oci::Digest;
-
 use crate::error::Error;
-use crate::keyed_locks::{KeyLock, KeyedLocks};
 use crate::model::RepositoryId;
-use crate::store::{blobs, repositories};
+use crate::store::repositories;
 use crate::{Registry, cleanup};
 
-/// Repositories, or blobs, in one transaction: some milliseconds.
+/// Repositories in one transaction: some milliseconds.
 const BATCH: i64 = 64;
-
-/// Keeps the file of a digest from being deleted after an upload has put it there and before the
-/// index names it: on a disk, both have the same name.
-///
-/// An upload holds its digest from the rename to the commit; the clean-up of a failed publication
-/// holds the digest while it deletes the file. Other digests go on meanwhile: a publication may
-/// take minutes, where it reads a large upload again. A reset holds all digests while it forgets
-/// some blobs and deletes their files.
-#[derive(Clone, Default)]
-pub(super) struct Publishing {
-    all: Arc<RwLock<()>>,
-    digests: KeyedLocks<Digest>,
-}
-
-/// Holds one digest.
-pub(super) struct HeldDigest<'a> {
-    _all: RwLockReadGuard<'a, ()>,
-    _digest: KeyLock<Digest>,
-}
-
-impl Publishing {
-    pub(super) async fn hold(&self, digest: Digest) -> HeldDigest<'_> {
-        HeldDigest {
-            _all: self.all.read().await,
-            _digest: self.digests.lock(digest).await,
-        }
-    }
-
-    async fn hold_all(&self) -> RwLockWriteGuard<'_, ()> {
-        self.all.write().await
-    }
-}
 
 impl Registry {
     /// Deletes every repository of all registries and every blob that only they had. What is pushed
@@ -56,21 +18,7 @@ impl Registry {
             while self.delete_some(last).await? {}
         }
         while db.write(cleanup::step).await?.more {}
-        let mut after = Vec::new();
-        loop {
-            let _held = self.publishing.hold_all().await;
-            let start = after.clone();
-            let forgotten = db
-                .write(move |tx| blobs::forget_unlinked(tx, &start, BATCH))
-                .await?;
-            let Some((last, _)) = forgotten.last() else {
-                return Ok(());
-            };
-            after.clone_from(last);
-            for (_, key) in &forgotten {
-                self.content.store.delete(key).await.map_err(Error::Blobs)?;
-            }
-        }
+        self.collector.remove_unlinked().await
     }
 
     /// Deletes some of the repositories up to `last`; false once there are none.

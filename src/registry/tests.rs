@@ -62,7 +62,7 @@ impl World {
         };
         let write = self.db.write(move |tx| {
             store::blobs::put(tx, &blob, now, now)?;
-            store::blobs::link(tx, repository, &digest, now)
+            store::blobs::link(tx, repository, &digest, now, now)
         });
         write.await.expect("linked");
     }

@@ -5,8 +5,8 @@ use wharfinger_blobs::{self as blobs, BlobKey, FinishError, StoredBlob};
 use wharfinger_db::Tx;
 use wharfinger_oci::Digest;
 
-use crate::content::BLOB_LEASE;
 use crate::error::Error;
+use crate::gc::BlobLease;
 use crate::model::Blob;
 use crate::store as tables;
 use crate::store::uploads::{self as store, UploadSession};
@@ -26,19 +26,18 @@ struct Publication {
     /// The key of an earlier copy of the content that was found whole, or found damaged.
     whole: Option<BlobKey>,
     damaged: Option<BlobKey>,
+    lease: BlobLease,
 }
 
-/// A blob that the index has learnt of, and what remains to be removed.
+/// A blob that the index has learnt of, and whether bytes of the session remain to be removed.
 struct Linked {
     blob: Blob,
     ended: bool,
-    damaged: Option<BlobKey>,
 }
 
 /// The outcome of a transaction that publishes.
 enum Published {
-    /// The blob that counts from now on, and whether bytes of the session remain to be removed.
-    Linked { blob: Blob, ended: bool },
+    Linked(Linked),
     /// Nothing was written: this earlier copy must be checked first.
     Check(Blob),
 }
@@ -149,20 +148,14 @@ impl Uploads {
             leftovers,
             whole: None,
             damaged: None,
+            lease: BlobLease(self.config.blob_lease),
         };
         for _ in 0..CHECKS {
             let attempt = publication.clone();
             let clock = self.clock.now();
             let published = self.db.write(move |tx| attempt.write(tx, clock)).await?;
             let old = match published {
-                Published::Linked { blob, ended } => {
-                    let damaged = publication.damaged;
-                    return Ok(Linked {
-                        blob,
-                        ended,
-                        damaged,
-                    });
-                }
+                Published::Linked(linked) => return Ok(linked),
                 Published::Check(old) => old,
             };
             let stored = self.blobs.has(&old.key, old.size);
@@ -189,11 +182,6 @@ impl Uploads {
             };
             self.clean_up(&session).await;
         }
-        if let Some(key) = &linked.damaged
-            && let Err(error) = self.remove_unless_present(&digest, key).await
-        {
-            tracing::warn!(%digest, %key, %error, "a damaged copy of a blob was not removed");
-        }
     }
 }
 
@@ -205,9 +193,13 @@ impl Publication {
             return Err(Error::NoSuchUpload);
         }
         let mine = &self.blob;
-        let lease = clock.plus(BLOB_LEASE);
+        let lease = self.lease.until(clock);
         let blob = match tables::blobs::present(tx, &mine.digest)? {
-            Some(old) if old.key == mine.key || Some(&old.key) == self.damaged.as_ref() => None,
+            Some(old) if old.key == mine.key => None,
+            Some(old) if Some(&old.key) == self.damaged.as_ref() => {
+                tables::gc::delete_later(tx, &old, clock)?;
+                None
+            }
             Some(old) if Some(&old.key) == self.whole.as_ref() => Some(old),
             Some(old) => return Ok(Published::Check(old)),
             None => None,
@@ -223,13 +215,13 @@ impl Publication {
                 mine.clone()
             }
         };
-        tables::blobs::link(tx, repository, &mine.digest, clock)?;
+        tables::blobs::link(tx, repository, &mine.digest, lease, clock)?;
         if ended {
             store::end_published(tx, id, version, &mine.digest, clock)?;
         } else {
             store::delete(tx, id, version)?;
         }
-        Ok(Published::Linked { blob, ended })
+        Ok(Published::Linked(Linked { blob, ended }))
     }
 }
 

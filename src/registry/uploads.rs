@@ -18,7 +18,7 @@ use crate::Config;
 use crate::error::{Error, Mismatch};
 use crate::model::{Blob, RepositoryId, Upload};
 use crate::open_uploads::OpenUploads;
-use crate::reset::Publishing;
+use crate::publishing::Publishing;
 use crate::store::uploads::{self as store, UploadSession};
 use crate::upload_claims::{Claim, UploadClaims};
 

@@ -7,5 +7,6 @@ pub mod config;
 mod data_folder;
 mod local_agents;
 mod loopback;
+mod readings;
 pub mod server;
 mod upstreams;

@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -18,23 +17,26 @@ use wharfinger_blobs::{self as blobs, BlobStore};
 use wharfinger_db::{
     self as db, DatabaseConfig, Db, Migration, ServingError, ServingLock, Upgrade,
 };
-use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError, Traffic};
+use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError};
 use wharfinger_iam::{self as iam, Iam, KeyFileError, MasterKey, NewAccessKey, SecretSeal};
 use wharfinger_monitoring::{self as monitoring, Logs};
 use wharfinger_orchestrator::{
     self as orchestrator, AgentPoll, InstanceReconciler, Orchestrator, TaskDefinitionCleanup,
 };
 use wharfinger_reconcile::Driver;
-use wharfinger_registry::{BlobStoreError, PullThroughRules, Registry, UploadSweep};
+use wharfinger_registry::{
+    BlobStoreError, GarbageCollection, PullThroughRules, Registry, UploadSweep,
+};
 use wharfinger_scanning::{self as scanning, Advisories};
 use wharfinger_secrets::{self as secrets, Parameters, Secrets};
-use wharfinger_telemetry::{Kind, MetricsError, Reading};
+use wharfinger_telemetry::MetricsError;
 
 use crate::api::routes::http_service;
 use crate::app::App;
 use crate::config::Config;
 use crate::data_folder;
 use crate::local_agents;
+use crate::readings;
 use crate::upstreams;
 
 /// Time for the last records of the audit log when the server stops.
@@ -147,6 +149,9 @@ impl Server {
         driver.run(UploadSweep(self.app.registry.uploads.clone()));
         driver.run(self.app.registry.repositories.cleanup());
         driver.run(self.app.advisories.cleanup());
+        if let Some(collection) = GarbageCollection::of(&self.app.registry.collector) {
+            driver.run(collection);
+        }
         driver.run(self.app.logs.retention());
         driver.run(self.app.secrets.cleanup());
         let orchestrator = &self.app.orchestrator;
@@ -156,9 +161,7 @@ impl Server {
         driver.run(orchestrator.waiting_tasks());
         driver.run(orchestrator.cleanup());
         driver.run(TaskDefinitionCleanup::new(&self.app.db));
-        let mut readings = readings(&self.listener.traffic());
-        readings.extend(audit_readings(&self.app.audit));
-        readings.push(agent_reading(&self.app.orchestrator));
+        let readings = readings::all(&self.listener.traffic(), &self.app);
         let agents = Arc::new(self.app.agent_state());
         let service = http_service(&self.app, &agents, readings)?;
         let config = &self.app.config;
@@ -381,94 +384,4 @@ fn raise_open_files() {
     {
         tracing::warn!(%error, ?current, "the limit of open files stays as it was");
     }
-}
-
-/// The numbers of the audit log, for `/metrics`.
-fn audit_readings(audit: &AuditLog) -> [Reading; 2] {
-    let reading = |name, help, read: fn((u64, u64)) -> u64| {
-        let audit = audit.clone();
-        Reading {
-            name,
-            help,
-            kind: Kind::Counter,
-            read: Box::new(move || read(audit.counts())),
-        }
-    };
-    [
-        reading(
-            "audit_events",
-            "Events written to the audit log",
-            |(written, _)| written,
-        ),
-        reading(
-            "audit_events_lost",
-            "Events that the audit log has not, since its queue was full or the disk failed",
-            |(_, lost)| lost,
-        ),
-    ]
-}
-
-/// The number of agents that hold a connection, for `/metrics`.
-fn agent_reading(orchestrator: &Orchestrator) -> Reading {
-    let assignments = orchestrator.assignments.clone();
-    Reading {
-        name: "agents_connected",
-        help: "Container agents that hold a connection to this server",
-        kind: Kind::Gauge,
-        read: Box::new(move || assignments.session_count() as u64),
-    }
-}
-
-/// The listener's numbers, for `/metrics`.
-fn readings(traffic: &Arc<Traffic>) -> Vec<Reading> {
-    let reading = |name, help, kind, read: fn(&Traffic) -> u64| {
-        let traffic = Arc::clone(traffic);
-        Reading {
-            name,
-            help,
-            kind,
-            read: Box::new(move || read(&traffic)),
-        }
-    };
-    vec![
-        reading(
-            "connections_accepted",
-            "Connections accepted",
-            Kind::Counter,
-            |traffic| traffic.accepted.load(Relaxed),
-        ),
-        reading(
-            "connections_cut",
-            "Connections and streams ended because the peer was too slow or abusive",
-            Kind::Counter,
-            |traffic| traffic.cut.load(Relaxed),
-        ),
-        reading(
-            "connections_turned_away",
-            "Connections closed because their address had too many",
-            Kind::Counter,
-            |traffic| traffic.turned_away.load(Relaxed),
-        ),
-        reading(
-            "requests_malformed",
-            "Requests that got 400 or 431 before they reached a handler",
-            Kind::Counter,
-            |traffic| traffic.refused.load(Relaxed),
-        ),
-        reading(
-            "connections_open",
-            "Connections open",
-            Kind::Gauge,
-            |traffic| traffic.open.load(Relaxed),
-        ),
-        reading(
-            "received_bytes",
-            "Bytes received",
-            Kind::Counter,
-            |traffic| traffic.bytes_in.load(Relaxed),
-        ),
-        reading("sent_bytes", "Bytes sent", Kind::Counter, |traffic| {
-            traffic.bytes_out.load(Relaxed)
-        }),
-    ]
 }

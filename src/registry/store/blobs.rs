@@ -1,7 +1,6 @@
 //! Rows of `blobs` and `blob_links`.
 
 use wharfinger_base::Timestamp;
-use wharfinger_blobs::BlobKey;
 use wharfinger_db::{self as db, Tx, params};
 use wharfinger_oci::Digest;
 
@@ -17,7 +16,7 @@ pub(crate) fn linked(
     tx.query_optional(
         "SELECT b.size, b.location, b.lease_until FROM blob_links l JOIN blobs b ON b.digest = \
          l.digest
-         WHERE l.repository_id = ?1 AND l.digest = ?2 AND b.state = 'present'",
+         WHERE l.repository_id = ?1 AND l.digest = ?2",
         params![repository.0, digest.to_stored()],
         |row| {
             let blob = Blob {
@@ -46,7 +45,7 @@ pub(crate) fn is_linked(
 /// The blob of this digest, whichever repositories link it.
 pub(crate) fn present(tx: &mut Tx<'_>, digest: &Digest) -> db::Result<Option<Blob>> {
     tx.query_optional(
-        "SELECT size, location FROM blobs WHERE digest = ?1 AND state = 'present'",
+        "SELECT size, location FROM blobs WHERE digest = ?1",
         params![digest.to_stored()],
         |row| {
             Ok(Blob {
@@ -58,7 +57,8 @@ pub(crate) fn present(tx: &mut Tx<'_>, digest: &Digest) -> db::Result<Option<Blo
     )
 }
 
-/// Records bytes that are in the store, in place of those recorded under the digest before.
+/// Records bytes that are in the store, in place of those recorded under the digest before. The
+/// caller links them in the same transaction, or nothing would find them when they are not needed.
 pub(crate) fn put(
     tx: &mut Tx<'_>,
     blob: &Blob,
@@ -66,10 +66,9 @@ pub(crate) fn put(
     now: Timestamp,
 ) -> db::Result<()> {
     tx.execute(
-        "INSERT INTO blobs (digest, size, location, state, lease_until, created_at) VALUES (?1, \
-         ?2, ?3, 'present', ?4, ?5)
-         ON CONFLICT (digest) DO UPDATE SET size = excluded.size, location = excluded.location, \
-         state = 'present',
+        "INSERT INTO blobs (digest, size, location, lease_until, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (digest) DO UPDATE SET size = excluded.size, location = excluded.location,
              lease_until = excluded.lease_until",
         params![
             blob.digest.to_stored(),
@@ -82,64 +81,56 @@ pub(crate) fn put(
     Ok(())
 }
 
+/// Links a blob on which a lease runs: at its end the collector looks whether an image needs the
+/// link.
 pub(crate) fn link(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     digest: &Digest,
+    lease_until: Timestamp,
     now: Timestamp,
 ) -> db::Result<()> {
     tx.execute(
-        "INSERT INTO blob_links (repository_id, digest, linked_at) VALUES (?1, ?2, ?3) ON \
-         CONFLICT (repository_id, digest) DO NOTHING",
-        params![repository.0, digest.to_stored(), now.as_ms()],
+        "INSERT INTO blob_links (repository_id, digest, linked_at, check_at)
+         VALUES (?1, ?2, ?3, ?4) ON CONFLICT (repository_id, digest) DO NOTHING",
+        params![
+            repository.0,
+            digest.to_stored(),
+            now.as_ms(),
+            lease_until.as_ms()
+        ],
     )?;
     Ok(())
 }
 
+/// Removes a link; of the last one of a blob the collector learns, which looks at the blob once its
+/// lease is over.
 pub(crate) fn unlink(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     digest: &Digest,
 ) -> db::Result<u64> {
-    tx.execute(
+    let stored = digest.to_stored();
+    let removed = tx.execute(
         "DELETE FROM blob_links WHERE repository_id = ?1 AND digest = ?2",
-        params![repository.0, digest.to_stored()],
-    )
+        params![repository.0, &stored],
+    )?;
+    if removed > 0 {
+        tx.execute(
+            "UPDATE blobs SET collect_at = lease_until
+             WHERE digest = ?1 AND collect_at IS NULL
+             AND NOT EXISTS (SELECT 1 FROM blob_links l WHERE l.digest = ?1)",
+            params![&stored],
+        )?;
+    }
+    Ok(removed)
 }
 
-/// Moves the end of a present blob's lease forward; says whether the blob was there to keep.
-pub(crate) fn renew(tx: &mut Tx<'_>, digest: &Digest, lease_until: Timestamp) -> db::Result<bool> {
-    let rows = tx.execute(
-        "UPDATE blobs SET lease_until = ?1 WHERE digest = ?2 AND state = 'present' AND \
-         lease_until < ?1",
+/// Moves the end of a blob's lease forward.
+pub(crate) fn renew(tx: &mut Tx<'_>, digest: &Digest, lease_until: Timestamp) -> db::Result<()> {
+    tx.execute(
+        "UPDATE blobs SET lease_until = ?1 WHERE digest = ?2 AND lease_until < ?1",
         params![lease_until.as_ms(), digest.to_stored()],
     )?;
-    Ok(rows > 0
-        || tx
-            .query_optional(
-                "SELECT 1 FROM blobs WHERE digest = ?1 AND state = 'present'",
-                params![digest.to_stored()],
-                |_| Ok(()),
-            )?
-            .is_some())
-}
-
-/// Removes up to `limit` blobs that no repository links, with digests after `after` (stored form);
-/// returns their digests and where their bytes are, in order.
-pub(crate) fn forget_unlinked(
-    tx: &mut Tx<'_>,
-    after: &[u8],
-    limit: i64,
-) -> db::Result<Vec<(Vec<u8>, BlobKey)>> {
-    let unlinked = tx.query(
-        "SELECT b.digest, b.location FROM blobs b WHERE b.digest > ?1
-         AND NOT EXISTS (SELECT 1 FROM blob_links l WHERE l.digest = b.digest)
-         ORDER BY b.digest LIMIT ?2",
-        params![after, limit],
-        |row| Ok((row.bytes(0).to_vec(), parsed(row.text(1))?)),
-    )?;
-    for (digest, _) in &unlinked {
-        tx.execute("DELETE FROM blobs WHERE digest = ?1", params![digest])?;
-    }
-    Ok(unlinked)
+    Ok(())
 }

@@ -4,12 +4,12 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Tx, params};
 
 use crate::model::RepositoryId;
+use crate::store::{blobs, digest};
 
 /// What a repository leaves: statements that each remove up to 16 rows. So few take about a
 /// millisecond, some ten where their pages come from a disk. The number stands in the statements
 /// themselves: PostgreSQL would plan a scan of the whole table for a number that it does not know.
-/// Blobs stay: other repositories may link them.
-const LEFTOVERS: [&str; 5] = [
+const LEFTOVERS: [&str; 4] = [
     "DELETE FROM tags WHERE repository_id = ?1 AND name IN
      (SELECT name FROM tags WHERE repository_id = ?1 ORDER BY name LIMIT 16)",
     "DELETE FROM image_references WHERE repository_id = ?1 AND (child, image_id) IN
@@ -19,8 +19,6 @@ const LEFTOVERS: [&str; 5] = [
      (SELECT id FROM images WHERE repository_id = ?1 ORDER BY digest LIMIT 16)",
     "DELETE FROM images WHERE repository_id = ?1 AND digest IN
      (SELECT digest FROM images WHERE repository_id = ?1 ORDER BY digest LIMIT 16)",
-    "DELETE FROM blob_links WHERE repository_id = ?1 AND digest IN
-     (SELECT digest FROM blob_links WHERE repository_id = ?1 ORDER BY digest LIMIT 16)",
 ];
 
 /// Records that the repository's rows in other tables are to be removed.
@@ -56,5 +54,13 @@ pub(crate) fn remove_some(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<bool>
             return Ok(true);
         }
     }
-    Ok(false)
+    let linked = tx.query(
+        "SELECT digest FROM blob_links WHERE repository_id = ?1 ORDER BY digest LIMIT 16",
+        params![id.0],
+        |row| digest(row.bytes(0)),
+    )?;
+    for digest in &linked {
+        blobs::unlink(tx, id, digest)?;
+    }
+    Ok(!linked.is_empty())
 }

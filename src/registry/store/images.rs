@@ -107,13 +107,10 @@ pub(crate) fn insert(
     Ok(id)
 }
 
-/// Removes the image, its tags and its references.
-pub(crate) fn delete(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
+/// Removes the image and its tags. Only for [`crate::gc::delete_image`], which removes its
+/// references and what only they needed.
+pub(crate) fn delete_without_references(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
     tags::delete_of_image(tx, image)?;
-    tx.execute(
-        "DELETE FROM image_references WHERE image_id = ?1",
-        params![image],
-    )?;
     tx.execute("DELETE FROM manifests WHERE image_id = ?1", params![image])?;
     tx.execute("DELETE FROM images WHERE id = ?1", params![image])?;
     Ok(())
@@ -305,7 +302,8 @@ pub(crate) fn references_blob(
     child: &Digest,
 ) -> db::Result<bool> {
     let row = tx.query_optional(
-        "SELECT 1 FROM image_references WHERE repository_id = ?1 AND child = ?2 LIMIT 1",
+        "SELECT 1 FROM image_references r JOIN images i ON i.id = r.image_id
+         WHERE r.repository_id = ?1 AND r.child = ?2 LIMIT 1",
         params![repository.0, child.to_stored()],
         |_| Ok(()),
     )?;

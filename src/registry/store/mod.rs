@@ -5,10 +5,12 @@ pub(super) mod blobs;
 pub(super) mod creation_templates;
 pub(super) mod deletions;
 pub(super) mod events;
+pub(super) mod gc;
 pub(super) mod images;
 pub(super) mod pull_through;
 pub(super) mod registry_settings;
 pub(super) mod repositories;
+pub(super) mod survey;
 pub(super) mod tags;
 pub(super) mod uploads;
 

@@ -1,5 +1,6 @@
 //! Turns settings into a [`Config`]: defaults, and every check that needs only the settings.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ const TASK_CLEANUP_SECONDS: u64 = 10_800;
 /// As in ECS (ECS API reference, `minimumHealthyPercent`).
 const SERVICE_HEALTHY_SECONDS: u64 = 40;
 const SERVICE_HEALTHY_SECONDS_DEV: u64 = 5;
+
+/// A push must get from its first layer to its manifest within half a lease; no client takes longer
+/// than 30 days.
+const BLOB_LEASE_SECONDS: RangeInclusive<u64> = 1..=60 * 86_400;
 
 impl Config {
     /// Applies defaults and checks the values. All problems are found at once, not only the first.
@@ -177,6 +182,18 @@ fn registry(problems: &mut Problems, settings: &Settings) -> registry::Config {
         default.upload_expiry.as_secs(),
         1..=365 * 86_400,
     );
+    let lease = problems.within(
+        "blob_lease_seconds",
+        settings.blob_lease_seconds,
+        default.blob_lease.as_secs(),
+        BLOB_LEASE_SECONDS,
+    );
+    let gc_load = problems.within(
+        "gc_load_percent",
+        settings.gc_load_percent,
+        default.gc_load_percent.into(),
+        0..=100,
+    );
     let stall = settings
         .stall_timeout_seconds
         .map_or(default.body_idle_timeout, Duration::from_secs);
@@ -190,6 +207,8 @@ fn registry(problems: &mut Problems, settings: &Settings) -> registry::Config {
             default.max_blob_bytes,
             1..=1 << 50,
         ),
+        blob_lease: Duration::from_secs(lease),
+        gc_load_percent: u32::try_from(gc_load).unwrap_or(default.gc_load_percent),
         upload_expiry: Duration::from_secs(expiry),
         max_open_uploads: problems.within(
             "max_open_uploads",

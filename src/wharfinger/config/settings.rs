@@ -128,6 +128,14 @@ pub struct Settings {
     /// Seconds after which an upload that nobody touches is forgotten [default: 86400]
     #[arg(long, env = "WHARFINGER_UPLOAD_EXPIRY_SECONDS", value_name = "SECONDS")]
     pub upload_expiry_seconds: Option<u64>,
+    /// Seconds for which a blob that no image needs is kept after its last use by a push [default:
+    /// 86400]
+    #[arg(long, env = "WHARFINGER_BLOB_LEASE_SECONDS", value_name = "SECONDS")]
+    pub blob_lease_seconds: Option<u64>,
+    /// Percent of the time that garbage collection may work; 0 turns it off in this server
+    /// [default: 25]
+    #[arg(long, env = "WHARFINGER_GC_LOAD_PERCENT", value_name = "PERCENT")]
+    pub gc_load_percent: Option<u64>,
     /// Most uploads that may be open at once, of all callers [default: 20000]
     #[arg(long, env = "WHARFINGER_MAX_OPEN_UPLOADS", value_name = "COUNT")]
     pub max_open_uploads: Option<u64>,

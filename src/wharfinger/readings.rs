@@ -1,0 +1,162 @@
+//! The numbers that parts of the server count by themselves, for `/metrics`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use wharfinger_audit::AuditLog;
+use wharfinger_http::Traffic;
+use wharfinger_orchestrator::Orchestrator;
+use wharfinger_registry::{Progress, Registry};
+use wharfinger_telemetry::{Kind, Reading};
+
+use crate::app::App;
+
+/// The readings of a server.
+pub(crate) fn all(traffic: &Arc<Traffic>, app: &App) -> Vec<Reading> {
+    let mut readings = traffic_readings(traffic);
+    readings.extend(audit_readings(&app.audit));
+    readings.push(agent_reading(&app.orchestrator));
+    readings.extend(collection_readings(&app.registry));
+    readings
+}
+
+/// The numbers of the audit log, for `/metrics`.
+fn audit_readings(audit: &AuditLog) -> [Reading; 2] {
+    let reading = |name, help, read: fn((u64, u64)) -> u64| {
+        let audit = audit.clone();
+        Reading {
+            name,
+            help,
+            kind: Kind::Counter,
+            read: Box::new(move || read(audit.counts())),
+        }
+    };
+    [
+        reading(
+            "audit_events",
+            "Events written to the audit log",
+            |(written, _)| written,
+        ),
+        reading(
+            "audit_events_lost",
+            "Events that the audit log has not, since its queue was full or the disk failed",
+            |(_, lost)| lost,
+        ),
+    ]
+}
+
+/// The numbers of garbage collection, for `/metrics`.
+fn collection_readings(registry: &Registry) -> [Reading; 6] {
+    let reading = |name, help, kind, read: fn(&Progress) -> u64| {
+        let progress = Arc::clone(registry.collector.progress());
+        Reading {
+            name,
+            help,
+            kind,
+            read: Box::new(move || read(&progress)),
+        }
+    };
+    [
+        reading(
+            "gc_links_removed",
+            "Links from repositories to blobs removed because no image needed them",
+            Kind::Counter,
+            Progress::links,
+        ),
+        reading(
+            "gc_blobs_removed",
+            "Blobs removed because nothing needed them",
+            Kind::Counter,
+            Progress::blobs,
+        ),
+        reading(
+            "gc_removed_bytes",
+            "Bytes of the blobs removed because nothing needed them",
+            Kind::Counter,
+            Progress::bytes,
+        ),
+        reading(
+            "gc_failures",
+            "Steps of garbage collection that failed and are tried again",
+            Kind::Counter,
+            Progress::failures,
+        ),
+        reading(
+            "gc_blobs_waiting",
+            "Blobs without links that wait for the end of their lease or for removal",
+            Kind::Gauge,
+            Progress::waiting,
+        ),
+        reading(
+            "gc_last_pass_seconds",
+            "Time of the last step that left nothing to collect, in seconds since the epoch",
+            Kind::Gauge,
+            Progress::last_pass_seconds,
+        ),
+    ]
+}
+
+/// The number of agents that hold a connection, for `/metrics`.
+fn agent_reading(orchestrator: &Orchestrator) -> Reading {
+    let assignments = orchestrator.assignments.clone();
+    Reading {
+        name: "agents_connected",
+        help: "Container agents that hold a connection to this server",
+        kind: Kind::Gauge,
+        read: Box::new(move || assignments.session_count() as u64),
+    }
+}
+
+/// The listener's numbers, for `/metrics`.
+fn traffic_readings(traffic: &Arc<Traffic>) -> Vec<Reading> {
+    let reading = |name, help, kind, read: fn(&Traffic) -> u64| {
+        let traffic = Arc::clone(traffic);
+        Reading {
+            name,
+            help,
+            kind,
+            read: Box::new(move || read(&traffic)),
+        }
+    };
+    vec![
+        reading(
+            "connections_accepted",
+            "Connections accepted",
+            Kind::Counter,
+            |traffic| traffic.accepted.load(Relaxed),
+        ),
+        reading(
+            "connections_cut",
+            "Connections and streams ended because the peer was too slow or abusive",
+            Kind::Counter,
+            |traffic| traffic.cut.load(Relaxed),
+        ),
+        reading(
+            "connections_turned_away",
+            "Connections closed because their address had too many",
+            Kind::Counter,
+            |traffic| traffic.turned_away.load(Relaxed),
+        ),
+        reading(
+            "requests_malformed",
+            "Requests that got 400 or 431 before they reached a handler",
+            Kind::Counter,
+            |traffic| traffic.refused.load(Relaxed),
+        ),
+        reading(
+            "connections_open",
+            "Connections open",
+            Kind::Gauge,
+            |traffic| traffic.open.load(Relaxed),
+        ),
+        reading(
+            "received_bytes",
+            "Bytes received",
+            Kind::Counter,
+            |traffic| traffic.bytes_in.load(Relaxed),
+        ),
+        reading("sent_bytes", "Bytes sent", Kind::Counter, |traffic| {
+            traffic.bytes_out.load(Relaxed)
+        }),
+    ]
+}
