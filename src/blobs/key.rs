@@ -5,11 +5,13 @@
 //!     identity                       what tells this store from every other one
 //!     blobs/<algorithm>/<ab>/<hex>   a blob
 //!     uploads/<upload>               an unfinished upload
+//!     records/<folder>/<name>        what an index can be made of anew
 //! S3, under the configured prefix
 //!     identity                       as on a disk
 //!     blobs/<upload>/parts           a blob that was a multipart upload
 //!     blobs/<upload>/<uuid>          a blob of one part, or the unfinished part of an upload
 //!     probes/<uuid>                  written at start to check that the bucket can be written
+//!     records/<folder>/<name>        as on a disk
 //! ```
 //! `<ab>` are the first two digits of `<hex>`: 256 folders, so that none grows out of hand. Uploads
 //! lie on the same filesystem as blobs, so that a rename finishes them. On S3 a finished blob keeps
@@ -54,8 +56,76 @@ impl BlobKey {
     }
 }
 
+/// Longest name of a record.
+const MAX_NAME: usize = 100;
+
+/// The name of a record: a folder and a name in it, of lower-case letters, digits and hyphens. The
+/// records of a folder are listed in byte order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordName(String);
+
+impl RecordName {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The folder and the name in it.
+    #[must_use]
+    pub fn parts(&self) -> (&str, &str) {
+        self.0.split_once('/').unwrap_or((&self.0, ""))
+    }
+}
+
+impl fmt::Display for RecordName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A text that names no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of a record")]
+pub struct InvalidRecordName;
+
+impl FromStr for RecordName {
+    type Err = InvalidRecordName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRecordName> {
+        let sound = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        };
+        match text.split_once('/') {
+            Some((folder, name)) if text.len() <= MAX_NAME && sound(folder) && sound(name) => {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(InvalidRecordName),
+        }
+    }
+}
+
 /// Folder of staged uploads, on either side.
 pub(crate) const UPLOADS: &str = "uploads";
+
+/// Folder of blobs, on either side.
+pub(crate) const BLOBS: &str = "blobs";
+
+/// Folder of records, on either side.
+pub(crate) const RECORDS: &str = "records";
+
+/// Where a record lies.
+pub(crate) fn record(name: &RecordName) -> String {
+    format!("{RECORDS}/{name}")
+}
+
+/// Where the disk writes a record before it is whole: in the folder of records, under a name that
+/// no record has.
+pub(crate) fn new_record(name: &RecordName) -> String {
+    format!("{RECORDS}/{}.new", name.as_str().replace('/', "."))
+}
 
 /// What tells the store from every other one, on either side: a UUID as text.
 pub(crate) const IDENTITY: &str = "identity";
@@ -126,6 +196,23 @@ mod tests {
         ] {
             assert_eq!(key.as_str().parse::<BlobKey>(), Ok(key.clone()));
         }
+    }
+
+    #[test]
+    fn names_are_a_folder_and_a_name() {
+        for text in ["journal/0001", "snapshot-1/part-2"] {
+            assert_eq!(text.parse::<RecordName>().expect("a name").as_str(), text);
+        }
+        for text in [
+            "", "a", "a/", "/a", "a/b/c", "../a", "a/..", "A/b", "a/b.c", "a b/c",
+        ] {
+            assert_eq!(text.parse::<RecordName>(), Err(InvalidRecordName), "{text}");
+        }
+        assert!(
+            format!("a/{}", "b".repeat(100))
+                .parse::<RecordName>()
+                .is_err()
+        );
     }
 
     #[test]

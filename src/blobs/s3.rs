@@ -55,7 +55,7 @@ pub(crate) struct Objects {
     multipart: Arc<dyn MultipartStore>,
     /// What only S3 has; `None` in memory.
     s3: Option<S3Extras>,
-    prefix: Path,
+    pub(crate) prefix: Path,
     part: u64,
     slots: PartSlots,
     ids: Ids,
@@ -295,7 +295,7 @@ impl Objects {
         }
     }
 
-    async fn remove(&self, path: &Path) -> Result<()> {
+    pub(crate) async fn remove(&self, path: &Path) -> Result<()> {
         match self.store.delete(path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),

@@ -27,10 +27,10 @@ pub(crate) const MEMORY_PART: u64 = 64 * 1024;
 
 /// Blobs and the uploads that become blobs. Cloning shares the store.
 #[derive(Clone, Debug)]
-pub struct BlobStore(Backend);
+pub struct BlobStore(pub(crate) Backend);
 
 #[derive(Clone, Debug)]
-enum Backend {
+pub(crate) enum Backend {
     Disk(Arc<Disk>),
     Objects(Arc<Objects>),
 }

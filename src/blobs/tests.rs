@@ -34,6 +34,8 @@ async fn all_behaviours(store: BlobStore, unit: usize) {
         shares_identical_blobs(&store, unit),
         forgets(&store, unit)
     );
+    crate::records::tests::are_kept(&store).await;
+    crate::listing::tests::are_listed(&store).await;
     sweeps(&store, unit).await;
     keeps_its_first_identity(&store).await;
 }
