@@ -9,6 +9,7 @@ mod events;
 mod gc;
 mod image_deletion;
 mod images;
+mod journal;
 mod keyed_locks;
 mod listings;
 mod manifest_cache;
@@ -56,6 +57,7 @@ pub use events::{EventOutbox, FrequencyChange, ImageAction, RegistryEvent, SinkF
 use gc::BlobLease;
 pub use gc::{Collector, GarbageCollection, Progress, Survey};
 pub use images::{Images, Push};
+pub use journal::{JournalError, JournalWriter, Rebuild, RebuildError, Rebuilt, SegmentError};
 pub use listings::ImagePosition;
 pub use model::{
     Blob, Encryption, Image, ImageListing, MutabilityMode, Referrer, RegistryId, Repository,
@@ -96,6 +98,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0024__registry_settings"),
     wharfinger_db::migration!("V0026__events"),
     wharfinger_db::migration!("V0028__pull_through_rules"),
+    wharfinger_db::migration!("V0032__journal"),
 ];
 
 /// Settings of the registry.
@@ -185,6 +188,27 @@ impl Registry {
             content: Content::new(db.clone(), clock.clone(), blobs.clone(), lease),
             collector: Collector::new(uploads.clone()),
             uploads,
+        }
+    }
+
+    /// The reconciler that writes the journal; `ids` name this server among others.
+    pub fn journal(&self, ids: &Ids) -> JournalWriter {
+        let content = &self.content;
+        JournalWriter::new(
+            content.db.clone(),
+            content.store.clone(),
+            content.clock.clone(),
+            ids,
+        )
+    }
+
+    /// The rebuild of the index from the journal in the blob store. For a command, while no server
+    /// serves the index.
+    pub fn rebuild(&self) -> Rebuild {
+        Rebuild {
+            db: self.content.db.clone(),
+            store: self.content.store.clone(),
+            clock: self.content.clock.clone(),
         }
     }
 }

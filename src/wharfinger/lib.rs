@@ -8,5 +8,6 @@ mod data_folder;
 mod local_agents;
 mod loopback;
 mod readings;
+mod rebuild;
 pub mod server;
 mod upstreams;

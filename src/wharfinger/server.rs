@@ -152,6 +152,7 @@ impl Server {
         if let Some(collection) = GarbageCollection::of(&self.app.registry.collector) {
             driver.run(collection);
         }
+        driver.run(self.app.registry.journal(&self.app.ids));
         driver.run(self.app.logs.retention());
         driver.run(self.app.secrets.cleanup());
         let orchestrator = &self.app.orchestrator;

@@ -5,7 +5,7 @@ use wharfinger_db::{self as db, Tx, params};
 use wharfinger_oci::Digest;
 
 use crate::model::{Blob, RepositoryId};
-use crate::store::{parsed, signed, unsigned};
+use crate::store::{journal_entries, parsed, signed, unsigned};
 
 /// A blob that the repository links, with the end of its lease.
 pub(crate) fn linked(
@@ -100,7 +100,7 @@ pub(crate) fn link(
             lease_until.as_ms()
         ],
     )?;
-    Ok(())
+    journal_entries::note_link(tx, repository, digest)
 }
 
 /// Removes a link; of the last one of a blob the collector learns, which looks at the blob once its
@@ -110,6 +110,7 @@ pub(crate) fn unlink(
     repository: RepositoryId,
     digest: &Digest,
 ) -> db::Result<u64> {
+    journal_entries::note_link(tx, repository, digest)?;
     let stored = digest.to_stored();
     let removed = tx.execute(
         "DELETE FROM blob_links WHERE repository_id = ?1 AND digest = ?2",

@@ -6,7 +6,7 @@ use wharfinger_db::{self as db, Row, Tx, params};
 use wharfinger_oci::{ChildKind, Digest, Manifest, MediaType, Reference};
 
 use crate::model::{Image, RepositoryId, StoredManifest};
-use crate::store::{digest, signed, tags, unsigned};
+use crate::store::{digest, journal_entries, signed, tags, unsigned};
 
 /// A statement that selects images: those of `images i`, with joins and conditions as given.
 /// [`read`] reads its columns.
@@ -86,6 +86,7 @@ pub(crate) fn insert(
         |row| Ok(row.integer(0)),
     )?;
     if let Some(id) = id {
+        journal_entries::note_image(tx, repository, new.digest)?;
         tx.execute(
             "INSERT INTO manifests (image_id, bytes) VALUES (?1, ?2)",
             params![id, new.bytes],
@@ -110,6 +111,7 @@ pub(crate) fn insert(
 /// Removes the image and its tags. Only for [`crate::gc::delete_image`], which removes its
 /// references and what only they needed.
 pub(crate) fn delete_without_references(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
+    journal_entries::note_image_with_tags(tx, image)?;
     tags::delete_of_image(tx, image)?;
     tx.execute("DELETE FROM manifests WHERE image_id = ?1", params![image])?;
     tx.execute("DELETE FROM images WHERE id = ?1", params![image])?;

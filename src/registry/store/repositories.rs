@@ -12,7 +12,7 @@ use crate::model::{
     Encryption, MutabilityMode, PolicyId, RegistryId, Repository, RepositoryId, RepositorySettings,
     TagMutability,
 };
-use crate::store::{deletions, from_json, json, parsed};
+use crate::store::{deletions, from_json, journal_entries, json, parsed};
 
 /// A row of `repositories`; the policies are only their row numbers.
 #[derive(Clone, Debug)]
@@ -70,7 +70,9 @@ pub(crate) fn insert(
         ],
         |row| Ok(RepositoryId(row.integer(0))),
     )?;
-    row.ok_or_else(|| db::Error::other("an insert that returned no row"))
+    let id = row.ok_or_else(|| db::Error::other("an insert that returned no row"))?;
+    journal_entries::note_repository(tx, id)?;
+    Ok(id)
 }
 
 pub(crate) fn by_name(
@@ -109,6 +111,14 @@ pub(crate) fn name_of(
             Ok((registry, parsed(row.text(2))?))
         },
     )
+}
+
+/// The repository with this row number.
+pub(crate) fn by_id(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<Option<RepositoryRow>> {
+    match name_of(tx, id)? {
+        Some((registry, name)) => by_name(tx, &registry, &name),
+        None => Ok(None),
+    }
 }
 
 /// Whether the repository still exists: operations that were given one check again inside their
@@ -177,6 +187,7 @@ pub(crate) fn update_mutability(
     id: RepositoryId,
     mutability: &TagMutability,
 ) -> db::Result<u64> {
+    journal_entries::note_repository(tx, id)?;
     tx.execute(
         "UPDATE repositories SET mutability = ?1, mutability_filters = ?2 WHERE id = ?3",
         params![
@@ -192,6 +203,7 @@ pub(crate) fn update_scan(
     id: RepositoryId,
     scan_on_push: bool,
 ) -> db::Result<u64> {
+    journal_entries::note_repository(tx, id)?;
     tx.execute(
         "UPDATE repositories SET scan = ?1 WHERE id = ?2",
         params![scan_text(scan_on_push), id.0],
@@ -203,6 +215,7 @@ pub(crate) fn update_tags(
     id: RepositoryId,
     settings: &RepositorySettings,
 ) -> db::Result<u64> {
+    journal_entries::note_repository(tx, id)?;
     tx.execute(
         "UPDATE repositories SET tags = ?1 WHERE id = ?2",
         params![tags_text(settings), id.0],
@@ -212,6 +225,7 @@ pub(crate) fn update_tags(
 /// Deletes the repository's row, which frees its name, and records it for the cleanup, which
 /// deletes its rows in other tables in batches.
 pub(crate) fn delete(tx: &mut Tx<'_>, id: RepositoryId, now: Timestamp) -> db::Result<()> {
+    journal_entries::note_repository(tx, id)?;
     tx.execute(
         "DELETE FROM repository_policies WHERE repository_id = ?1",
         params![id.0],
@@ -267,6 +281,7 @@ pub(crate) fn put_policy(
 }
 
 pub(crate) fn delete_policy(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<()> {
+    journal_entries::note_repository(tx, id)?;
     tx.execute(
         "DELETE FROM repository_policies WHERE repository_id = ?1",
         params![id.0],

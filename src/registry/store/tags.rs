@@ -5,7 +5,7 @@ use wharfinger_db::{self as db, Tx, params};
 use wharfinger_oci::{Digest, Tag};
 
 use crate::model::RepositoryId;
-use crate::store::{digest, parsed, signed};
+use crate::store::{digest, journal_entries, parsed, signed};
 
 /// The row number of the image that a tag names.
 pub(crate) fn image_of(
@@ -34,6 +34,20 @@ pub(crate) fn target(
     )
 }
 
+/// The digest that a tag names, and since when.
+pub(crate) fn target_since(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    tag: &str,
+) -> db::Result<Option<(Digest, Timestamp)>> {
+    tx.query_optional(
+        "SELECT i.digest, t.tagged_at FROM tags t JOIN images i ON i.id = t.image_id WHERE \
+         t.repository_id = ?1 AND t.name = ?2",
+        params![repository.0, tag],
+        |row| Ok((digest(row.bytes(0))?, Timestamp::from_ms(row.integer(1)))),
+    )
+}
+
 /// Inserts the tag and returns true, or changes nothing and returns false where the repository has
 /// a tag of this name.
 ///
@@ -52,6 +66,9 @@ pub(crate) fn insert(
          CONFLICT (repository_id, name) DO NOTHING",
         params![repository.0, tag, image, now.as_ms()],
     )?;
+    if inserted == 1 {
+        journal_entries::note_tag(tx, repository, tag)?;
+    }
     Ok(inserted == 1)
 }
 
@@ -63,6 +80,7 @@ pub(crate) fn set_image(
     image: i64,
     now: Timestamp,
 ) -> db::Result<u64> {
+    journal_entries::note_tag(tx, repository, tag)?;
     tx.execute(
         "UPDATE tags SET image_id = ?3, tagged_at = ?4 WHERE repository_id = ?1 AND name = ?2",
         params![repository.0, tag, image, now.as_ms()],
@@ -70,18 +88,21 @@ pub(crate) fn set_image(
 }
 
 pub(crate) fn delete(tx: &mut Tx<'_>, repository: RepositoryId, tag: &str) -> db::Result<u64> {
+    journal_entries::note_tag(tx, repository, tag)?;
     tx.execute(
         "DELETE FROM tags WHERE repository_id = ?1 AND name = ?2",
         params![repository.0, tag],
     )
 }
 
+/// The caller has told the journal.
 pub(crate) fn delete_of_image(tx: &mut Tx<'_>, image: i64) -> db::Result<u64> {
     tx.execute("DELETE FROM tags WHERE image_id = ?1", params![image])
 }
 
 /// Removes the image's tags up to and including `last`, in byte order.
 pub(crate) fn delete_of_image_to(tx: &mut Tx<'_>, image: i64, last: &str) -> db::Result<u64> {
+    journal_entries::note_tags_of_image(tx, image)?;
     tx.execute(
         "DELETE FROM tags WHERE image_id = ?1 AND name <= ?2",
         params![image, last],

@@ -13,6 +13,7 @@ mod key;
 mod operations;
 mod output;
 mod policy;
+mod rebuild;
 mod serve;
 mod top;
 mod user;
@@ -56,6 +57,8 @@ enum Command {
     Explain(explain::ExplainCommand),
     /// Show the audit log: what was changed and refused, by whom and why
     Audit(audit::AuditArguments),
+    /// Make a lost index anew from the journal in the blob store: repositories, images and tags
+    RebuildIndex(rebuild::RebuildArguments),
     /// Check a configuration and print what is wrong with it
     Check(Box<Configured>),
     /// Check whether the server on this machine is ready; for container health checks
@@ -77,6 +80,7 @@ impl Cli {
             Command::Policy(command) => policy::run(command),
             Command::Explain(command) => explain::run(command),
             Command::Audit(arguments) => audit::run(arguments),
+            Command::RebuildIndex(arguments) => rebuild::run(arguments),
             Command::Check(configured) => check::run(*configured),
             Command::Healthcheck(configured) => healthcheck::run(&configured.load()?),
             Command::Operations(how) => operations::run(&how).map(|()| ExitCode::SUCCESS),

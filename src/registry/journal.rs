@@ -1,0 +1,40 @@
+//! The journal: repositories, images, tags and links, written to the blob store, from which the
+//! index can be made anew.
+//!
+//! Each change of a row leaves an entry in the transaction of the change (`store::journal`). The
+//! writer takes entries, reads what their rows hold now, and writes that as a numbered segment.
+//! A record holds the whole state of its row, so of two records of a row the later one counts, and
+//! writing a row twice does no harm.
+
+mod merge;
+mod rebuild;
+pub(super) mod record;
+mod segment;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use rebuild::{Rebuild, RebuildError, Rebuilt};
+pub use segment::SegmentError;
+use wharfinger_blobs as blobs;
+use wharfinger_db as db;
+pub use writer::JournalWriter;
+
+/// Why the journal was not written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("the index failed")]
+    Index(#[from] db::Error),
+    #[error("the blob store failed")]
+    Blobs(#[from] blobs::Error),
+    #[error("the segment {name} of the journal cannot be read")]
+    Segment {
+        name: String,
+        #[source]
+        why: SegmentError,
+    },
+    #[error("a record cannot be written")]
+    Record(#[from] serde_json::Error),
+    #[error("there is no segment {0}")]
+    Number(u64),
+}

@@ -1,0 +1,300 @@
+//! Makes an index anew from the journal.
+//!
+//! Records are taken in by their order; where a row has several, the last one stands in the end.
+//! Tags wait until all images are there. Each batch is one transaction with the position after it,
+//! so that a rebuild that was interrupted goes on.
+
+use std::time::Duration;
+
+use wharfinger_base::{Clock, Timestamp};
+use wharfinger_blobs::BlobStore;
+use wharfinger_db::{self as db, Db, Tx};
+use wharfinger_oci::{Digest, Manifest};
+
+use crate::gc;
+use crate::journal::JournalError;
+use crate::journal::record::{ImageState, LinkState, Record, RepositoryState, State, Subject};
+use crate::journal::writer::{read_segment, segments};
+use crate::model::{Blob, RegistryId, RepositoryId, RepositorySettings, TagMutability};
+use crate::store::images::NewImage;
+use crate::store::rebuild::{self as store, Position, WaitingTag};
+use crate::store::{blobs, images, repositories, tags};
+
+/// How long content stays that no image needs: it may be of a push that was under way.
+const LEASE: Duration = Duration::from_hours(24);
+
+/// Records of one transaction.
+const BATCH: usize = 256;
+
+/// Why an index was not made anew.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    #[error("the index has repositories or blobs: only an empty one can be made anew")]
+    NotEmpty,
+    #[error("the blob store has no journal")]
+    NoJournal,
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("a record of the journal cannot be taken in: {0}")]
+    Record(String),
+}
+
+impl From<db::Error> for RebuildError {
+    fn from(error: db::Error) -> Self {
+        Self::Journal(error.into())
+    }
+}
+
+/// What a rebuild has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Segments that were read, of so many.
+    pub segments: usize,
+    pub segments_total: usize,
+    /// Records that were taken in.
+    pub records: usize,
+    /// Tags that were set, once all records are in.
+    pub tags: usize,
+}
+
+/// The rebuild of an index. No server serves it meanwhile.
+pub struct Rebuild {
+    pub(crate) db: Db,
+    pub(crate) store: BlobStore,
+    pub(crate) clock: Clock,
+}
+
+impl Rebuild {
+    /// Makes the index anew, or goes on where an earlier rebuild was interrupted. `progress` is
+    /// called after each transaction.
+    ///
+    /// # Errors
+    /// [`RebuildError::NotEmpty`], [`RebuildError::NoJournal`]: nothing is changed then.
+    pub async fn run(&self, mut progress: impl FnMut(Rebuilt)) -> Result<Rebuilt, RebuildError> {
+        let segments = segments(&self.store).await?;
+        let Some(last) = segments.last().map(|segment| segment.number) else {
+            return Err(RebuildError::NoJournal);
+        };
+        let begun = self.db.read(store::position).await?;
+        if begun.is_none() && !self.db.read(store::is_empty).await? {
+            return Err(RebuildError::NotEmpty);
+        }
+        let begun = begun.unwrap_or(Position {
+            segment: 0,
+            record: 0,
+        });
+        let mut done = Rebuilt {
+            segments_total: segments.len(),
+            ..Rebuilt::default()
+        };
+        for segment in segments {
+            if segment.number >= begun.segment {
+                let records = read_segment(&self.store, segment.number).await?;
+                let skipped = if segment.number == begun.segment {
+                    usize::try_from(begun.record).unwrap_or(usize::MAX)
+                } else {
+                    0
+                };
+                let mut position = Position {
+                    segment: segment.number,
+                    record: begun.record * u64::from(skipped > 0),
+                };
+                for batch in records.get(skipped..).unwrap_or_default().chunks(BATCH) {
+                    position.record += batch.len() as u64;
+                    self.take_in(batch.to_vec(), position).await?;
+                    done.records += batch.len();
+                    progress(done);
+                }
+            }
+            done.segments += 1;
+        }
+        loop {
+            let now = self.clock.now();
+            let set = self.db.write(move |tx| set_tags(tx, now)).await?;
+            if set == 0 {
+                break;
+            }
+            done.tags += set;
+            progress(done);
+        }
+        self.db.write(move |tx| store::end(tx, last)).await?;
+        Ok(done)
+    }
+
+    async fn take_in(&self, batch: Vec<Record>, after: Position) -> Result<(), RebuildError> {
+        let now = self.clock.now();
+        self.db
+            .write(move |tx| {
+                for record in &batch {
+                    apply(tx, record, now)?;
+                }
+                Ok(store::set_position(tx, after)?)
+            })
+            .await
+    }
+}
+
+fn apply(tx: &mut Tx<'_>, record: &Record, now: Timestamp) -> Result<(), RebuildError> {
+    let original = record.subject.repository();
+    let known = store::repository(tx, original)?;
+    match (&record.subject, &record.state, known) {
+        (Subject::Repository(_), Some(State::Repository(state)), known) => {
+            if let Some(id) = known {
+                // Its images stay: only what the record holds is replaced.
+                return update_repository(tx, id, state);
+            }
+            let id = insert_repository(tx, state)?;
+            Ok(store::add_repository(tx, original, id)?)
+        }
+        (Subject::Repository(_), _, Some(id)) => {
+            store::remove_tags(tx, id)?;
+            store::remove_repository(tx, original)?;
+            Ok(repositories::delete(tx, id, now)?)
+        }
+        (Subject::Image(_, digest), Some(State::Image(state)), Some(id)) => {
+            put_image(tx, id, digest, state, now)
+        }
+        (Subject::Image(_, digest), None, Some(id)) => {
+            if let Some(image) = images::id_by_digest(tx, id, digest)? {
+                gc::delete_image(tx, id, image, now)?;
+            }
+            Ok(())
+        }
+        (Subject::Tag(_, name), Some(State::Tag(state)), Some(repository)) => {
+            let tag = WaitingTag {
+                repository,
+                name: name.clone(),
+                image: state.image,
+                tagged_at: Timestamp::from_ms(state.tagged_at),
+            };
+            Ok(store::put_tag(tx, &tag)?)
+        }
+        (Subject::Tag(_, name), None, Some(id)) => Ok(store::remove_tag(tx, id, name)?),
+        (Subject::Link(_, digest), Some(State::Link(state)), Some(id)) => {
+            put_link(tx, id, digest, state, now)
+        }
+        (Subject::Link(_, digest), None, Some(id)) => {
+            blobs::unlink(tx, id, digest)?;
+            Ok(())
+        }
+        // Of a repository that was deleted, whose record has come before.
+        (_, _, None) => Ok(()),
+        (subject, _, Some(_)) => Err(RebuildError::Record(format!("{subject:?}"))),
+    }
+}
+
+fn read<T: std::str::FromStr>(text: &str) -> Result<T, RebuildError> {
+    text.parse()
+        .map_err(|_| RebuildError::Record(text.to_owned()))
+}
+
+fn insert_repository(
+    tx: &mut Tx<'_>,
+    state: &RepositoryState,
+) -> Result<RepositoryId, RebuildError> {
+    let registry = RegistryId {
+        account: read(&state.account)?,
+        region: read(&state.region)?,
+    };
+    let settings = settings(state);
+    let created_at = Timestamp::from_ms(state.created_at);
+    let id = repositories::insert(tx, &registry, &read(&state.name)?, &settings, created_at)?;
+    if let Some(policy) = &state.policy {
+        repositories::put_policy(tx, id, policy, created_at)?;
+    }
+    Ok(id)
+}
+
+fn update_repository(
+    tx: &mut Tx<'_>,
+    id: RepositoryId,
+    state: &RepositoryState,
+) -> Result<(), RebuildError> {
+    let settings = settings(state);
+    repositories::update_mutability(tx, id, &settings.mutability)?;
+    repositories::update_scan(tx, id, settings.scan_on_push)?;
+    repositories::update_tags(tx, id, &settings)?;
+    match &state.policy {
+        Some(policy) => {
+            let set_at = Timestamp::from_ms(state.created_at);
+            repositories::put_policy(tx, id, policy, set_at)?;
+        }
+        None => repositories::delete_policy(tx, id)?,
+    }
+    Ok(())
+}
+
+fn settings(state: &RepositoryState) -> RepositorySettings {
+    RepositorySettings {
+        mutability: TagMutability {
+            mode: state.mutability,
+            exclusions: state.mutability_exclusions.clone(),
+        },
+        scan_on_push: state.scan_on_push,
+        encryption: state.encryption.clone(),
+        tags: state.tags.clone(),
+    }
+}
+
+fn put_image(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    digest: &Digest,
+    state: &ImageState,
+    now: Timestamp,
+) -> Result<(), RebuildError> {
+    let bytes = state.manifest.as_bytes();
+    let unreadable = |why: &str| RebuildError::Record(format!("the image {digest}: {why}"));
+    if Digest::of(digest.algorithm(), bytes) != *digest {
+        return Err(unreadable("its manifest has another digest"));
+    }
+    let manifest = Manifest::parse(bytes, Some(&state.media_type))
+        .map_err(|why| unreadable(&why.to_string()))?;
+    let new = NewImage {
+        digest,
+        manifest: &manifest,
+        bytes,
+        content_size: state.content_size,
+        tagged: false,
+    };
+    // An earlier record may be of an image that was deleted and pushed again.
+    if let Some(earlier) = images::id_by_digest(tx, repository, digest)? {
+        gc::delete_image(tx, repository, earlier, now)?;
+    }
+    let inserted = images::insert(tx, repository, &new, Timestamp::from_ms(state.pushed_at))?;
+    if let (Some(image), Some(pulled_at)) = (inserted, state.pulled_at) {
+        images::note_pull(tx, image, Timestamp::from_ms(pulled_at))?;
+    }
+    Ok(())
+}
+
+fn put_link(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    digest: &Digest,
+    state: &LinkState,
+    now: Timestamp,
+) -> Result<(), RebuildError> {
+    let blob = Blob {
+        digest: *digest,
+        size: state.size,
+        key: read(&state.key)?,
+    };
+    // As after a push: what no image needs goes in time.
+    let lease_until = now.plus(LEASE);
+    blobs::put(tx, &blob, lease_until, now)?;
+    Ok(blobs::link(tx, repository, digest, lease_until, now)?)
+}
+
+/// Sets some of the tags that wait; returns how many were taken.
+fn set_tags(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize, RebuildError> {
+    let waiting = store::take_tags(tx, i64::try_from(BATCH).unwrap_or(i64::MAX))?;
+    for tag in &waiting {
+        // A tag whose image is gone went with it.
+        if let Some(image) = images::id_by_digest(tx, tag.repository, &tag.image)? {
+            tags::insert(tx, tag.repository, &tag.name, image, tag.tagged_at)?;
+            images::note_tags(tx, image, now)?;
+        }
+    }
+    Ok(waiting.len())
+}

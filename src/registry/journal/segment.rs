@@ -1,0 +1,176 @@
+//! PURE: segments, the objects that the journal consists of.
+//!
+//! A segment is a line with its format, number of records and checksum, and a line of JSON for each
+//! record. Segments are named by their number, so that the order of names is the order in which
+//! they count.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::journal::record::Record;
+
+/// The folder of segments.
+pub(crate) const FOLDER: &str = "journal";
+
+/// Largest segment that is read: what the writer makes, and merged ones, which are larger.
+pub(crate) const MAX_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The first line.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Header {
+    format: u32,
+    records: usize,
+    /// SHA-256 of all that follows the line.
+    sha256: String,
+}
+
+const FORMAT: u32 = 1;
+
+/// A segment that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SegmentError {
+    #[error("it is damaged: {0}")]
+    Damaged(&'static str),
+    #[error("it has the format {0}, which a newer version of this program reads")]
+    Newer(u32),
+}
+
+/// The name of the segment of this number.
+pub(crate) fn name(number: u64) -> String {
+    format!("{FOLDER}/{number:016x}")
+}
+
+/// The number in a segment's name; `None` for the name of anything else.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    let (folder, text) = name.split_once('/')?;
+    let is_ours = folder == FOLDER && text.len() == 16;
+    is_ours
+        .then(|| u64::from_str_radix(text, 16).ok())
+        .flatten()
+}
+
+/// The bytes of a segment.
+///
+/// # Errors
+/// Where a record cannot be written as JSON.
+pub(crate) fn encode(records: &[Record]) -> Result<Vec<u8>, serde_json::Error> {
+    let mut body = Vec::new();
+    for record in records {
+        serde_json::to_writer(&mut body, record)?;
+        body.push(b'\n');
+    }
+    let header = Header {
+        format: FORMAT,
+        records: records.len(),
+        sha256: hex::encode(Sha256::digest(&body)),
+    };
+    let mut segment = serde_json::to_vec(&header)?;
+    segment.push(b'\n');
+    segment.append(&mut body);
+    Ok(segment)
+}
+
+/// The records of a segment, in order.
+pub(crate) fn decode(segment: &[u8]) -> Result<Vec<Record>, SegmentError> {
+    let damaged = SegmentError::Damaged;
+    let end = segment.iter().position(|byte| *byte == b'\n');
+    let end = end.ok_or_else(|| damaged("its first line has no end"))?;
+    let header: Header = serde_json::from_slice(&segment[..end])
+        .map_err(|_| damaged("its first line is no header"))?;
+    if header.format != FORMAT {
+        return Err(SegmentError::Newer(header.format));
+    }
+    let body = &segment[end + 1..];
+    if hex::encode(Sha256::digest(body)) != header.sha256 {
+        return Err(damaged("its checksum is another one"));
+    }
+    let lines = body.split(|byte| *byte == b'\n');
+    let records: Vec<Record> = lines
+        .filter(|line| !line.is_empty())
+        .map(serde_json::from_slice)
+        .collect::<Result<_, _>>()
+        .map_err(|_| damaged("a record cannot be read"))?;
+    if records.len() == header.records {
+        Ok(records)
+    } else {
+        Err(damaged("records are missing"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use wharfinger_oci::{Algorithm, Digest};
+
+    use super::*;
+    use crate::journal::record::{LinkState, State, Subject, TagState};
+
+    fn records() -> Vec<Record> {
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        let link = State::Link(LinkState {
+            size: 7,
+            key: "blobs/sha256/ab/cd".to_owned(),
+        });
+        let tag = State::Tag(TagState {
+            image: digest,
+            tagged_at: 5,
+        });
+        vec![
+            Record {
+                subject: Subject::Link(1, digest),
+                state: Some(link),
+            },
+            Record {
+                subject: Subject::Tag(1, "v1".to_owned()),
+                state: Some(tag),
+            },
+            Record {
+                subject: Subject::Repository(2),
+                state: None,
+            },
+        ]
+    }
+
+    #[test]
+    fn numbers_come_back_from_names_in_order() {
+        let names = [0, 1, 255, 256, u64::MAX].map(name);
+        assert!(names.is_sorted());
+        assert_eq!(number(&names[3]), Some(256));
+        for other in [
+            "journal/1",
+            "other/0000000000000001",
+            "journal/000000000000000g",
+        ] {
+            assert_eq!(number(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_segment_holds_its_records() {
+        let segment = encode(&records()).expect("encoded");
+        assert_eq!(decode(&segment), Ok(records()));
+        assert_eq!(decode(&encode(&[]).expect("encoded")), Ok(Vec::new()));
+        let newer = b"{\"format\":2,\"records\":0,\"sha256\":\"\"}\n";
+        assert_eq!(decode(newer), Err(SegmentError::Newer(2)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_segment_is_found_out(
+            at in any::<prop::sample::Index>(),
+            bit in 0..8,
+            cut: bool,
+        ) {
+            let mut segment = encode(&records()).expect("encoded");
+            let at = at.index(segment.len());
+            if cut {
+                segment.truncate(at);
+            } else {
+                segment[at] ^= 1_u8 << bit;
+            }
+            // A changed digit of the format, or letters of a name, may still be read as such.
+            prop_assert!(decode(&segment) != Ok(Vec::new()));
+            let read = decode(&segment);
+            prop_assert!(read.is_err() || read == Ok(records()), "{read:?}");
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! Histories of changes, with the journal written in between by servers that crash: the index that
+//! is made anew from it equals the one that was lost.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Runs, TestRunner};
+use wharfinger_base::{Clock, Durability, Ids, Timestamp};
+use wharfinger_blobs::{BlobStore, BlobsConfig, BodyError};
+use wharfinger_db::{Db, testing};
+use wharfinger_oci::{Algorithm, Digest, Manifest, Reference, Tag};
+
+use super::*;
+use crate::journal::writer::segments;
+use crate::{
+    Config, ImagePosition, MIGRATIONS, MutabilityMode, Part, Push, Registry, RegistryId,
+    Repository, RepositorySettings, TagMutability, TagStatus,
+};
+
+#[derive(Clone, Debug)]
+enum Change {
+    Create(usize),
+    Delete(usize),
+    Configure(usize),
+    SetPolicy(usize, bool),
+    /// An image made of a blob, under a tag or none.
+    Push(usize, usize, Option<usize>),
+    DeleteImage(usize, usize),
+    DeleteTag(usize, usize),
+    Mount(usize, usize, usize),
+    Unlink(usize, usize),
+    /// Passes of the writer.
+    Write(usize),
+    /// Another server becomes the writer, in the middle of a pass of the first one.
+    Crash,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let repository = || 0..3_usize;
+    let content = || 0..4_usize;
+    prop_oneof![
+        3 => repository().prop_map(Change::Create),
+        1 => repository().prop_map(Change::Delete),
+        1 => repository().prop_map(Change::Configure),
+        1 => (repository(), any::<bool>()).prop_map(|(one, set)| Change::SetPolicy(one, set)),
+        8 => (repository(), content(), proptest::option::of(0..3_usize))
+            .prop_map(|(one, blob, tag)| Change::Push(one, blob, tag)),
+        2 => (repository(), content()).prop_map(|(one, blob)| Change::DeleteImage(one, blob)),
+        2 => (repository(), 0..3_usize).prop_map(|(one, tag)| Change::DeleteTag(one, tag)),
+        1 => (repository(), repository(), content())
+            .prop_map(|(from, to, blob)| Change::Mount(from, to, blob)),
+        1 => (repository(), content()).prop_map(|(one, blob)| Change::Unlink(one, blob)),
+        6 => (1..4_usize).prop_map(Change::Write),
+        2 => Just(Change::Crash),
+    ]
+}
+
+/// A server of an index and a blob store.
+struct Server {
+    db: Db,
+    store: BlobStore,
+    clock: Clock,
+    registry: Registry,
+    writer: JournalWriter,
+}
+
+impl Server {
+    fn new(db: Db, store: BlobStore, clock: Clock) -> Self {
+        let ids = Ids::default();
+        let registry = Registry::new(&db, &store, &clock, &ids, Config::default());
+        Self {
+            writer: writer(&registry, &ids),
+            registry,
+            db,
+            store,
+            clock,
+        }
+    }
+
+    async fn repository(&self, number: usize) -> Option<Repository> {
+        let name = format!("r{number}").parse().expect("a name");
+        let found = self.registry.repositories.find(&id(), &name).await;
+        found.expect("looked up")
+    }
+
+    async fn apply(&mut self, change: &Change) {
+        self.clock.advance(std::time::Duration::from_secs(1));
+        let number = match change {
+            Change::Write(passes) => {
+                for _ in 0..*passes {
+                    self.writer.step().await.expect("written");
+                }
+                return;
+            }
+            Change::Crash => {
+                // The first one has taken a number and not written it.
+                let holder = "lost".to_owned();
+                let (now, until) = (self.clock.now(), self.clock.now());
+                let taken = self.db.write(move |tx| {
+                    crate::store::journal::hold(tx, &holder, now, until)?;
+                    crate::store::journal::next_number(tx, &holder)
+                });
+                taken.await.expect("taken");
+                self.writer = writer(&self.registry, &Ids::default());
+                return;
+            }
+            Change::Create(number) => {
+                let name = format!("r{number}").parse().expect("a name");
+                let settings = RepositorySettings::default();
+                let _ = self
+                    .registry
+                    .repositories
+                    .create(&id(), &name, settings)
+                    .await;
+                return;
+            }
+            Change::Delete(number)
+            | Change::Configure(number)
+            | Change::SetPolicy(number, _)
+            | Change::Push(number, ..)
+            | Change::DeleteImage(number, _)
+            | Change::DeleteTag(number, _)
+            | Change::Mount(_, number, _)
+            | Change::Unlink(number, _) => *number,
+        };
+        if let Some(repository) = self.repository(number).await {
+            self.change(&repository, change).await;
+        }
+    }
+
+    /// What cannot be done is not done: both indexes are without it.
+    async fn change(&self, repository: &Repository, change: &Change) {
+        let Registry {
+            repositories,
+            images,
+            content,
+            ..
+        } = &self.registry;
+        match change {
+            Change::Delete(_) => {
+                repositories
+                    .delete(repository, true)
+                    .await
+                    .expect("deleted");
+            }
+            Change::Configure(_) => {
+                let mutability = TagMutability {
+                    mode: MutabilityMode::MutableWithExclusion,
+                    exclusions: vec!["v*".to_owned()],
+                };
+                let set = repositories.set_mutability(repository, mutability).await;
+                let tags = BTreeMap::from([("team".to_owned(), "web".to_owned())]);
+                let set = set.expect("set");
+                let tagged = repositories.set_tags(&set, tags, vec![], 50);
+                tagged.await.expect("tagged");
+            }
+            Change::SetPolicy(_, true) => {
+                let text = r#"{"Version":"2012-10-17","Statement":[]}"#.to_owned();
+                let _ = repositories.set_policy(repository, text).await;
+            }
+            Change::SetPolicy(_, false) => {
+                let _ = repositories.delete_policy(repository).await;
+            }
+            Change::Push(_, blob, tag) => {
+                let bytes = blob_bytes(*blob);
+                let digest = sha256(&bytes);
+                let part = Part {
+                    body: futures_util::stream::iter([Ok::<_, BodyError>(bytes.clone())]),
+                    offset: None,
+                    length: None,
+                };
+                let uploaded = self
+                    .registry
+                    .uploads
+                    .monolithic(repository.id, &digest, part);
+                uploaded.await.expect("uploaded");
+                let tags = tag.iter().map(|tag| tag_named(*tag)).collect();
+                let _ = images.put(repository, push(*blob, tags)).await;
+            }
+            Change::DeleteImage(_, blob) => {
+                let digest = sha256(&manifest(*blob));
+                let _ = images.delete_manifest(repository.id, &digest).await;
+            }
+            Change::DeleteTag(_, tag) => {
+                let reference = Reference::Tag(tag_named(*tag));
+                let _ = images.delete_as_ecr(repository.id, &reference).await;
+            }
+            Change::Mount(from, _, blob) => {
+                if let Some(from) = self.repository(*from).await {
+                    let digest = sha256(&blob_bytes(*blob));
+                    let _ = content.mount(from.id, repository.id, &digest).await;
+                }
+            }
+            Change::Unlink(_, blob) => {
+                let digest = sha256(&blob_bytes(*blob));
+                let _ = content.unlink(repository.id, &digest).await;
+            }
+            Change::Create(_) | Change::Write(_) | Change::Crash => {}
+        }
+    }
+
+    /// Everything that clients can see.
+    async fn shown(&self) -> BTreeMap<String, Vec<String>> {
+        let mut all = BTreeMap::new();
+        let page = self.registry.repositories.page(&id(), "", 100).await;
+        for repository in page.expect("a page").items {
+            let policy = repository.policy.as_ref().map(|one| one.text().to_owned());
+            let mut lines = vec![format!(
+                "{:?} {:?} {policy:?}",
+                repository.created_at, repository.settings
+            )];
+            let images = &self.registry.images;
+            let start = ImagePosition::default();
+            let listed = images.list(repository.id, TagStatus::Any, start, 1_000);
+            for listing in listed.await.expect("listed").items {
+                let reference = Reference::Digest(listing.digest);
+                let stored = images.get(repository.id, &reference).await;
+                let stored = stored.expect("its manifest");
+                lines.push(format!(
+                    "{:?} {:?} {} {:?}",
+                    listing, stored.image.pushed_at, stored.image.content_size, stored.bytes
+                ));
+            }
+            for blob in 0..4 {
+                let digest = sha256(&blob_bytes(blob));
+                let found = self.registry.content.get(repository.id, &digest).await;
+                lines.push(format!(
+                    "{:?}",
+                    found.ok().map(|blob| (blob.size, blob.key))
+                ));
+            }
+            all.insert(repository.name.to_string(), lines);
+        }
+        all
+    }
+
+    /// Writes all that waits.
+    async fn flush(&mut self) {
+        while self.writer.step().await.expect("written").again {}
+    }
+}
+
+/// A writer that another one need not wait for: the time of PostgreSQL cannot be moved.
+fn writer(registry: &Registry, ids: &Ids) -> JournalWriter {
+    let mut writer = registry.journal(ids);
+    writer.hold = std::time::Duration::ZERO;
+    writer
+}
+
+fn id() -> RegistryId {
+    RegistryId {
+        account: "123456789012".parse().expect("an account"),
+        region: "us-east-1".parse().expect("a region"),
+    }
+}
+
+fn blob_bytes(number: usize) -> Bytes {
+    Bytes::from(format!("blob {number}"))
+}
+
+fn sha256(bytes: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, bytes)
+}
+
+fn tag_named(number: usize) -> Tag {
+    format!("v{number}").parse().expect("a tag")
+}
+
+fn manifest(blob: usize) -> Bytes {
+    let (digest, size) = (sha256(&blob_bytes(blob)), blob_bytes(blob).len());
+    Bytes::from(format!(
+        r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
+        "config":{{"mediaType":"application/vnd.oci.empty.v1+json",
+        "digest":"{digest}","size":{size}}},
+        "layers":[]}}"#
+    ))
+}
+
+fn push(blob: usize, tags: Vec<Tag>) -> Push {
+    let bytes = manifest(blob);
+    Push {
+        digest: sha256(&bytes),
+        manifest: Manifest::parse(&bytes, None).expect("a manifest"),
+        bytes,
+        tags,
+        refuse_existing: false,
+    }
+}
+
+async fn memory() -> BlobStore {
+    let opened = BlobStore::open(&BlobsConfig::Memory, Durability::Full, Ids::default());
+    opened.await.expect("opened")
+}
+
+async fn is_made_anew(db: Db, changes: &[Change], interrupt: bool) {
+    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+    let store = memory().await;
+    let mut server = Server::new(db, store.clone(), clock.clone());
+    server.apply(&Change::Create(0)).await;
+    for change in changes {
+        server.apply(change).await;
+    }
+    server.flush().await;
+
+    let again = Db::memory(MIGRATIONS).expect("an index");
+    let mut rebuilt = Server::new(again, store, clock);
+    let mut finished = false;
+    if interrupt {
+        // A rebuild that ends after its first transaction goes on.
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (again, mut stop) = (rebuilt.registry.rebuild(), Some(stop));
+        tokio::select! {
+            ended = again.run(|_| drop(stop.take())) => finished = ended.is_ok(),
+            _ = stopped => {}
+        }
+    }
+    if !finished {
+        let made = rebuilt.registry.rebuild().run(|_| ()).await;
+        // Its last transaction may have been under way when it was interrupted.
+        let was_whole = interrupt && matches!(made, Err(RebuildError::NotEmpty));
+        assert!(made.is_ok() || was_whole, "{made:?}");
+    }
+    let expected = server.shown().await;
+    assert_eq!(rebuilt.shown().await, expected);
+
+    // The journal goes on from there, with other row numbers.
+    rebuilt.apply(&Change::Create(0)).await;
+    rebuilt.apply(&Change::Push(0, 0, Some(0))).await;
+    rebuilt.flush().await;
+    let third = Db::memory(MIGRATIONS).expect("an index");
+    let third = Server::new(third, rebuilt.store.clone(), rebuilt.clock.clone());
+    third
+        .registry
+        .rebuild()
+        .run(|_| ())
+        .await
+        .expect("made anew");
+    assert_eq!(third.shown().await, rebuilt.shown().await);
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+#[test]
+fn a_simulation_of_changes_and_crashes_leaves_a_journal_of_the_index() {
+    // Each history makes three indexes, which takes some ten milliseconds.
+    let seeds: Option<u32> = std::env::var("SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let mut runner = TestRunner::new(Runs {
+        cases: seeds.map_or(48, |seeds| seeds.div_ceil(8)),
+        failure_persistence: None,
+        ..Runs::default()
+    });
+    let histories = (prop::collection::vec(change(), 0..60), any::<bool>());
+    let ran = runner.run(&histories, |(changes, interrupt)| {
+        let db = Db::memory(MIGRATIONS).expect("an index");
+        runtime().block_on(is_made_anew(db, &changes, interrupt));
+        Ok(())
+    });
+    ran.expect("each index is made anew");
+}
+
+#[tokio::test]
+async fn an_index_of_either_engine_is_made_anew() {
+    for db in testing::every_engine(MIGRATIONS) {
+        let mut changes = vec![Change::Create(0), Change::Create(1), Change::Write(3)];
+        for number in 0..3 {
+            changes.push(Change::Push(0, number, Some(number)));
+            changes.push(Change::Mount(0, 1, number));
+            changes.push(Change::Crash);
+            changes.push(Change::Write(1));
+        }
+        changes.push(Change::Configure(0));
+        changes.push(Change::SetPolicy(1, true));
+        changes.push(Change::DeleteTag(0, 1));
+        changes.push(Change::Delete(1));
+        is_made_anew(db, &changes, false).await;
+    }
+}
+
+#[tokio::test]
+async fn many_segments_become_few_and_tell_the_same() {
+    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+    let store = memory().await;
+    let db = Db::memory(MIGRATIONS).expect("an index");
+    let mut server = Server::new(db, store.clone(), clock.clone());
+    server.apply(&Change::Create(0)).await;
+    for round in 0..100 {
+        server
+            .apply(&Change::Push(0, round % 4, Some(round % 3)))
+            .await;
+        server.apply(&Change::Configure(0)).await;
+        server.writer.step().await.expect("written");
+    }
+    server.flush().await;
+    let count = segments(&store).await.expect("listed").len();
+    assert!(count < 70, "{count} segments");
+    let rebuilt = Db::memory(MIGRATIONS).expect("an index");
+    let rebuilt = Server::new(rebuilt, store, clock);
+    rebuilt
+        .registry
+        .rebuild()
+        .run(|_| ())
+        .await
+        .expect("made anew");
+    assert_eq!(rebuilt.shown().await, server.shown().await);
+}
+
+#[tokio::test]
+async fn only_an_empty_index_is_made_anew_and_a_damaged_journal_is_told() {
+    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+    let store = memory().await;
+    let db = Db::memory(MIGRATIONS).expect("an index");
+    let mut server = Server::new(db, store.clone(), clock.clone());
+    let none = server.registry.rebuild().run(|_| ()).await;
+    assert!(matches!(none, Err(RebuildError::NoJournal)), "{none:?}");
+    server.apply(&Change::Create(0)).await;
+    server.flush().await;
+    let full = server.registry.rebuild().run(|_| ()).await;
+    assert!(matches!(full, Err(RebuildError::NotEmpty)), "{full:?}");
+
+    let name = store
+        .records("journal")
+        .await
+        .expect("listed")
+        .remove(0)
+        .name;
+    let mut content = store.record(&name, 1 << 20).await.expect("read").to_vec();
+    content.pop();
+    store.put_record(&name, content.into()).await.expect("put");
+    let again = Db::memory(MIGRATIONS).expect("an index");
+    let damaged = Server::new(again, store, clock)
+        .registry
+        .rebuild()
+        .run(|_| ())
+        .await;
+    let Err(RebuildError::Journal(JournalError::Segment { name: told, .. })) = damaged else {
+        panic!("{damaged:?}");
+    };
+    assert_eq!(told, name.to_string());
+}

@@ -1,0 +1,284 @@
+//! Writes the journal: one server at a time, segment by segment.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wharfinger_base::{Clock, Ids, Timestamp};
+use wharfinger_blobs::{BlobStore, RecordName};
+use wharfinger_db::{Db, Tx};
+use wharfinger_reconcile::{Pass, Reconciler};
+
+use crate::journal::JournalError;
+use crate::journal::merge::{self, Stored};
+use crate::journal::record::{Record, State, Subject};
+use crate::journal::segment::{self, MAX_SEGMENT_BYTES};
+use crate::store::journal::{self as store, JournalRow, Refresh};
+use crate::store::journal_entries;
+
+/// Entries of one segment, and rows for which entries are made at once while everything is written
+/// anew. With manifests of some kilobytes a segment has about a megabyte.
+const ENTRIES_PER_SEGMENT: i64 = 512;
+
+/// A segment ends with the record that brings it to this size, since manifests may have 4 MiB.
+const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long a server stays the writer without a sign of life. A pass takes less, or its result does
+/// not count.
+const HOLD: Duration = Duration::from_mins(1);
+
+/// How many segments are written between two looks at all of them.
+const SEGMENTS_PER_LOOK: usize = 32;
+
+/// The reconciler that writes the journal. A pass writes one segment.
+pub struct JournalWriter {
+    db: Db,
+    store: BlobStore,
+    clock: Clock,
+    /// Names this server among those of one index.
+    holder: String,
+    /// How long it stays the writer without a sign of life.
+    pub(super) hold: Duration,
+    /// Segments written since all of them were looked at.
+    unseen: usize,
+}
+
+/// What the writing of a segment left.
+struct Written {
+    entries: usize,
+    /// No entry waited that the segment does not hold.
+    all: bool,
+}
+
+impl JournalWriter {
+    pub(crate) fn new(db: Db, store: BlobStore, clock: Clock, ids: &Ids) -> Self {
+        Self {
+            db,
+            store,
+            clock,
+            holder: ids.uuid().to_string(),
+            hold: HOLD,
+            unseen: SEGMENTS_PER_LOOK,
+        }
+    }
+
+    async fn hold(&self) -> Result<Option<JournalRow>, JournalError> {
+        let (holder, now) = (self.holder.clone(), self.clock.now());
+        let until = now.plus(self.hold);
+        let held = self
+            .db
+            .write(move |tx| store::hold(tx, &holder, now, until));
+        Ok(held.await?)
+    }
+
+    /// Writes entries that wait to a new segment; `None` where another server has become the
+    /// writer.
+    async fn write_segment(&mut self) -> Result<Option<Written>, JournalError> {
+        let none = self
+            .db
+            .read(|tx| Ok::<_, JournalError>(journal_entries::entries(tx, 1)?.is_empty()));
+        if none.await? {
+            return Ok(Some(Written {
+                entries: 0,
+                all: true,
+            }));
+        }
+        // The number first: what is read afterwards is at least as new as what is in the segments
+        // before.
+        let holder = self.holder.clone();
+        let number = self.db.write(move |tx| store::next_number(tx, &holder));
+        let Some(number) = number.await? else {
+            return Ok(None);
+        };
+        let read = self.db.read(read_some).await?;
+        put_segment(&self.store, number, &read.records).await?;
+        self.unseen += 1;
+        let (holder, entries, all) = (self.holder.clone(), read.ids.len(), read.all);
+        let removed = self
+            .db
+            .write(move |tx| store::written(tx, &holder, &read.ids))
+            .await?;
+        Ok(removed.then_some(Written { entries, all }))
+    }
+
+    /// Merges segments where there are many small ones, or begins to write everything anew where
+    /// much is out of date. True where something was done.
+    async fn tidy(&mut self) -> Result<bool, JournalError> {
+        if self.unseen < SEGMENTS_PER_LOOK {
+            return Ok(false);
+        }
+        let segments = segments(&self.store).await?;
+        let few = merge::to_merge(&segments);
+        if let Some(last) = few.last() {
+            let mut records = Vec::new();
+            for segment in few {
+                records.extend(read_segment(&self.store, segment.number).await?);
+            }
+            if self.hold().await?.is_none() {
+                return Ok(false);
+            }
+            // The last one is replaced first: until the others are gone, their records come before
+            // it and count less.
+            put_segment(&self.store, last.number, &merge::merged(records)).await?;
+            self.remove(&few[..few.len() - 1]).await?;
+            return Ok(true);
+        }
+        self.unseen = 0;
+        let Some(row) = self.hold().await? else {
+            return Ok(false);
+        };
+        if !merge::is_refresh_due(&segments, row.refreshed_bytes) {
+            return Ok(false);
+        }
+        let holder = self.holder.clone();
+        self.db
+            .write(move |tx| store::begin_refresh(tx, &holder))
+            .await?;
+        Ok(true)
+    }
+
+    async fn remove(&self, segments: &[Stored]) -> Result<(), JournalError> {
+        for segment in segments {
+            let name = segment_name(segment.number)?;
+            self.store.delete_record(&name).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes entries for some of the rows that are still to be written anew.
+    async fn refresh_some(&self, refresh: &Refresh) -> Result<(), JournalError> {
+        if let Some(after) = refresh.after.clone() {
+            let holder = self.holder.clone();
+            self.db
+                .write(move |tx| store::refresh_some(tx, &holder, &after, ENTRIES_PER_SEGMENT))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Everything is in the segments after the beginning: the others go.
+    async fn end_refresh(&mut self, refresh: &Refresh) -> Result<(), JournalError> {
+        let (old, new): (Vec<_>, Vec<_>) = segments(&self.store)
+            .await?
+            .into_iter()
+            .partition(|segment| segment.number <= refresh.number);
+        if self.hold().await?.is_none() {
+            return Ok(());
+        }
+        self.remove(&old).await?;
+        let (bytes, holder) = (new.iter().map(|one| one.size).sum(), self.holder.clone());
+        self.db
+            .write(move |tx| store::end_refresh(tx, &holder, bytes))
+            .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn step(&mut self) -> Result<Pass, JournalError> {
+        let Some(row) = self.hold().await? else {
+            return Ok(Pass::default());
+        };
+        if let Some(refresh) = &row.refresh {
+            self.refresh_some(refresh).await?;
+        }
+        let Some(written) = self.write_segment().await? else {
+            return Ok(Pass::default());
+        };
+        let mut again = !written.all;
+        if written.all {
+            match &row.refresh {
+                Some(refresh) if refresh.after.is_some() => again = true,
+                Some(refresh) => self.end_refresh(refresh).await?,
+                None => again = self.tidy().await?,
+            }
+        }
+        Ok(Pass {
+            seen: written.entries,
+            done: written.entries,
+            again,
+        })
+    }
+}
+
+impl Reconciler for JournalWriter {
+    const NAME: &'static str = "journal";
+    const EVERY: Duration = Duration::from_secs(5);
+
+    async fn pass(&mut self, _now: Timestamp) -> anyhow::Result<Pass> {
+        Ok(self.step().await?)
+    }
+}
+
+/// Entries and what their rows hold.
+struct Read {
+    ids: Vec<i64>,
+    records: Vec<Record>,
+    /// These are all entries.
+    all: bool,
+}
+
+/// Reads as much as one segment takes.
+fn read_some(tx: &mut Tx<'_>) -> Result<Read, JournalError> {
+    let (mut ids, mut records, mut size) = (Vec::new(), Vec::new(), 0);
+    let mut known: BTreeSet<Subject> = BTreeSet::new();
+    let entries = journal_entries::entries(tx, ENTRIES_PER_SEGMENT)?;
+    let count = entries.len();
+    for (id, subject) in entries {
+        if size >= SEGMENT_BYTES {
+            break;
+        }
+        ids.push(id);
+        if known.insert(subject.clone()) {
+            let state = store::state(tx, &subject)?;
+            if let Some(State::Image(image)) = &state {
+                size += image.manifest.len();
+            }
+            records.push(Record { subject, state });
+        }
+    }
+    Ok(Read {
+        all: ids.len() == count && (count as u64) < ENTRIES_PER_SEGMENT.unsigned_abs(),
+        ids,
+        records,
+    })
+}
+
+async fn put_segment(
+    store: &BlobStore,
+    number: u64,
+    records: &[Record],
+) -> Result<(), JournalError> {
+    let content = segment::encode(records)?;
+    let name = segment_name(number)?;
+    Ok(store.put_record(&name, Bytes::from(content)).await?)
+}
+
+fn segment_name(number: u64) -> Result<RecordName, JournalError> {
+    let name = segment::name(number).parse();
+    name.map_err(|_| JournalError::Number(number))
+}
+
+/// The segments in the store, in order.
+pub(crate) async fn segments(store: &BlobStore) -> Result<Vec<Stored>, JournalError> {
+    let entries = store.records(segment::FOLDER).await?;
+    let numbered = entries.into_iter().filter_map(|entry| {
+        let number = segment::number(entry.name.as_str())?;
+        Some(Stored {
+            number,
+            size: entry.size,
+        })
+    });
+    Ok(numbered.collect())
+}
+
+/// The records of one segment.
+pub(crate) async fn read_segment(
+    store: &BlobStore,
+    number: u64,
+) -> Result<Vec<Record>, JournalError> {
+    let name = segment_name(number)?;
+    let content = store.record(&name, MAX_SEGMENT_BYTES).await?;
+    segment::decode(&content).map_err(|why| JournalError::Segment {
+        name: name.to_string(),
+        why,
+    })
+}

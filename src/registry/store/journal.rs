@@ -1,0 +1,299 @@
+//! The row of `journal`, and the reading of what the journal tells.
+
+use wharfinger_base::Timestamp;
+use wharfinger_db::{self as db, Row, Tx, params};
+use wharfinger_oci::Reference;
+
+use crate::journal::record::{ImageState, LinkState, RepositoryState, State, Subject, TagState};
+use crate::model::RepositoryId;
+use crate::store::journal_entries::{IMAGE, LINK, REPOSITORY, TAG, insert, remove_entries};
+use crate::store::{blobs, images, repositories, signed, tags, unsigned};
+
+/// What a row holds now.
+pub(crate) fn state(tx: &mut Tx<'_>, subject: &Subject) -> db::Result<Option<State>> {
+    match subject {
+        Subject::Repository(id) => repository(tx, RepositoryId(*id)),
+        Subject::Image(id, digest) => {
+            let reference = Reference::Digest(*digest);
+            let Some(stored) = images::stored(tx, RepositoryId(*id), &reference)? else {
+                return Ok(None);
+            };
+            let manifest = String::from_utf8(stored.bytes.to_vec())
+                .map_err(|_| db::Error::other("a stored manifest"))?;
+            Ok(Some(State::Image(Box::new(ImageState {
+                media_type: stored.image.media_type.as_str().to_owned(),
+                content_size: stored.image.content_size,
+                pushed_at: stored.image.pushed_at.as_ms(),
+                pulled_at: stored.image.pulled_at.map(Timestamp::as_ms),
+                manifest,
+            }))))
+        }
+        Subject::Tag(id, name) => {
+            let target = tags::target_since(tx, RepositoryId(*id), name)?;
+            Ok(target.map(|(image, tagged_at)| {
+                State::Tag(TagState {
+                    image,
+                    tagged_at: tagged_at.as_ms(),
+                })
+            }))
+        }
+        Subject::Link(id, digest) => {
+            let linked = blobs::linked(tx, RepositoryId(*id), digest)?;
+            Ok(linked.map(|(blob, _)| {
+                State::Link(LinkState {
+                    size: blob.size,
+                    key: blob.key.as_str().to_owned(),
+                })
+            }))
+        }
+    }
+}
+
+fn repository(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<Option<State>> {
+    let Some(row) = repositories::by_id(tx, id)? else {
+        return Ok(None);
+    };
+    let policy = match row.policy {
+        Some(policy) => repositories::policy_text(tx, policy)?,
+        None => None,
+    };
+    Ok(Some(State::Repository(Box::new(RepositoryState {
+        account: row.registry.account.to_string(),
+        region: row.registry.region.to_string(),
+        name: row.name.to_string(),
+        created_at: row.created_at.as_ms(),
+        mutability: row.settings.mutability.mode,
+        mutability_exclusions: row.settings.mutability.exclusions,
+        scan_on_push: row.settings.scan_on_push,
+        encryption: row.settings.encryption,
+        tags: row.settings.tags,
+        policy,
+    }))))
+}
+
+/// The row of `journal`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JournalRow {
+    /// The number of the newest segment.
+    pub(crate) number: u64,
+    /// Where the writing of everything stands; `None` where it is not under way.
+    pub(crate) refresh: Option<Refresh>,
+    /// How large the journal was when everything had been written anew, in bytes.
+    pub(crate) refreshed_bytes: u64,
+}
+
+/// How far everything has been written anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refresh {
+    /// The last row for which there is an entry; `None` once all rows have one.
+    pub(crate) after: Option<Position>,
+    /// The number of the newest segment at the beginning. Once all entries are written, the
+    /// segments up to this one are not needed.
+    pub(crate) number: u64,
+}
+
+/// A row of one kind: those after it are still to be written anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    kind: &'static str,
+    repository: i64,
+    digest: Vec<u8>,
+    name: String,
+}
+
+impl Position {
+    /// Before all rows of a kind.
+    fn before(kind: &'static str) -> Self {
+        Self {
+            kind,
+            repository: 0,
+            digest: Vec::new(),
+            name: String::new(),
+        }
+    }
+}
+
+/// Makes `holder` the writer of the journal until then, unless another server is; gives the row.
+pub(crate) fn hold(
+    tx: &mut Tx<'_>,
+    holder: &str,
+    now: Timestamp,
+    until: Timestamp,
+) -> db::Result<Option<JournalRow>> {
+    // An index within this process has one server: an earlier holder is gone.
+    let held = match tx.server_time()? {
+        None => tx.execute(
+            "UPDATE journal SET holder = ?1, held_until = ?2 WHERE id = 1",
+            params![holder, until.as_ms()],
+        )?,
+        Some(server) => tx.execute(
+            "UPDATE journal SET holder = ?1, held_until = ?2 WHERE id = 1 AND (holder = ?1 OR \
+             held_until <= ?3)",
+            params![
+                holder,
+                server.plus(until.since(now)).as_ms(),
+                server.as_ms()
+            ],
+        )?,
+    };
+    if held == 0 { Ok(None) } else { journal(tx) }
+}
+
+fn journal(tx: &mut Tx<'_>) -> db::Result<Option<JournalRow>> {
+    tx.query_optional(
+        "SELECT number, refresh, refresh_repository, refresh_digest, refresh_name, \
+         refresh_number, refreshed_bytes
+         FROM journal WHERE id = 1",
+        params![],
+        |row| {
+            let kind = KINDS.into_iter().find(|kind| *kind == row.text(1));
+            let after = kind.map(|kind| Position {
+                kind,
+                repository: row.integer(2),
+                digest: row.optional_bytes(3).unwrap_or_default().to_vec(),
+                name: row.optional_text(4).unwrap_or_default().to_owned(),
+            });
+            let number = unsigned(row.integer(5))?;
+            Ok(JournalRow {
+                number: unsigned(row.integer(0))?,
+                refresh: (!row.text(1).is_empty()).then_some(Refresh { after, number }),
+                refreshed_bytes: unsigned(row.integer(6))?,
+            })
+        },
+    )
+}
+
+/// The order in which everything is written anew.
+const KINDS: [&str; 4] = [REPOSITORY, LINK, IMAGE, TAG];
+
+/// Whether `holder` still is the writer.
+fn is_held(tx: &mut Tx<'_>, holder: &str) -> db::Result<bool> {
+    let held = tx.query_optional(
+        "SELECT 1 FROM journal WHERE id = 1 AND holder = ?1",
+        params![holder],
+        |_| Ok(()),
+    )?;
+    Ok(held.is_some())
+}
+
+/// Gives out the number of a new segment; `None` where another server has become the writer.
+pub(crate) fn next_number(tx: &mut Tx<'_>, holder: &str) -> db::Result<Option<u64>> {
+    tx.query_optional(
+        "UPDATE journal SET number = number + 1 WHERE id = 1 AND holder = ?1 RETURNING number",
+        params![holder],
+        |row| unsigned(row.integer(0)),
+    )
+}
+
+/// Removes the entries that a segment holds; false where another server has become the writer,
+/// which has read them, too.
+pub(crate) fn written(tx: &mut Tx<'_>, holder: &str, ids: &[i64]) -> db::Result<bool> {
+    let held = is_held(tx, holder)?;
+    if held {
+        remove_entries(tx, ids)?;
+    }
+    Ok(held)
+}
+
+/// Begins to write everything anew.
+pub(crate) fn begin_refresh(tx: &mut Tx<'_>, holder: &str) -> db::Result<()> {
+    tx.execute(
+        "UPDATE journal SET refresh = ?1, refresh_repository = 0, refresh_digest = NULL, \
+         refresh_name = NULL, refresh_number = number WHERE id = 1 AND holder = ?2",
+        params![REPOSITORY, holder],
+    )?;
+    Ok(())
+}
+
+/// Ends it: everything is in segments after the beginning, which take so many bytes.
+pub(crate) fn end_refresh(tx: &mut Tx<'_>, holder: &str, bytes: u64) -> db::Result<()> {
+    tx.execute(
+        "UPDATE journal SET refresh = '', refreshed_bytes = ?1 WHERE id = 1 AND holder = ?2",
+        params![signed(bytes), holder],
+    )?;
+    Ok(())
+}
+
+/// Makes entries for the next `limit` rows after the position, and moves the position.
+pub(crate) fn refresh_some(
+    tx: &mut Tx<'_>,
+    holder: &str,
+    after: &Position,
+    limit: i64,
+) -> db::Result<()> {
+    let rows = rows_after(tx, after, limit)?;
+    for row in &rows {
+        let digest = (!row.digest.is_empty()).then_some(row.digest.as_slice());
+        let name = (!row.name.is_empty()).then_some(row.name.as_str());
+        insert(tx, row.kind, row.repository, digest, name)?;
+    }
+    let next = match rows.into_iter().next_back() {
+        Some(last) => last,
+        None => Position::before(kind_after(after.kind)),
+    };
+    tx.execute(
+        "UPDATE journal SET refresh = ?1, refresh_repository = ?2, refresh_digest = ?3, \
+         refresh_name = ?4 WHERE id = 1 AND holder = ?5",
+        params![
+            next.kind,
+            next.repository,
+            next.digest.as_slice(),
+            next.name.as_str(),
+            holder
+        ],
+    )?;
+    Ok(())
+}
+
+/// The kind of rows that comes after another one; `written` after the last.
+fn kind_after(kind: &str) -> &'static str {
+    let mut kinds = KINDS.into_iter().skip_while(|one| *one != kind);
+    kinds.nth(1).unwrap_or("written")
+}
+
+fn rows_after(tx: &mut Tx<'_>, after: &Position, limit: i64) -> db::Result<Vec<Position>> {
+    let kind = after.kind;
+    let by_digest = |row: &Row<'_>| {
+        Ok(Position {
+            repository: row.integer(0),
+            digest: row.bytes(1).to_vec(),
+            ..Position::before(kind)
+        })
+    };
+    match kind {
+        REPOSITORY => tx.query(
+            "SELECT id FROM repositories WHERE id > ?1 ORDER BY id LIMIT ?2",
+            params![after.repository, limit],
+            |row| {
+                Ok(Position {
+                    repository: row.integer(0),
+                    ..Position::before(kind)
+                })
+            },
+        ),
+        LINK => tx.query(
+            "SELECT repository_id, digest FROM blob_links WHERE (repository_id, digest) > (?1, ?2)
+             ORDER BY repository_id, digest LIMIT ?3",
+            params![after.repository, after.digest.as_slice(), limit],
+            by_digest,
+        ),
+        IMAGE => tx.query(
+            "SELECT repository_id, digest FROM images WHERE (repository_id, digest) > (?1, ?2)
+             ORDER BY repository_id, digest LIMIT ?3",
+            params![after.repository, after.digest.as_slice(), limit],
+            by_digest,
+        ),
+        _ => tx.query(
+            "SELECT repository_id, name FROM tags WHERE (repository_id, name) > (?1, ?2)
+             ORDER BY repository_id, name LIMIT ?3",
+            params![after.repository, after.name.as_str(), limit],
+            |row| {
+                Ok(Position {
+                    repository: row.integer(0),
+                    name: row.text(1).to_owned(),
+                    ..Position::before(kind)
+                })
+            },
+        ),
+    }
+}

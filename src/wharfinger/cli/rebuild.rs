@@ -1,0 +1,50 @@
+//! `wharfinger rebuild-index`: makes a lost index anew.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use wharfinger_telemetry as telemetry;
+
+use crate::cli::configured::Configured;
+use crate::cli::output::say;
+use crate::rebuild::{self, Rebuilt};
+
+/// How often the progress is printed.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
+
+#[derive(Args)]
+pub(super) struct RebuildArguments {
+    #[command(flatten)]
+    configured: Box<Configured>,
+}
+
+/// Makes the index anew, and prints how far it is.
+pub(super) fn run(arguments: RebuildArguments) -> anyhow::Result<ExitCode> {
+    let config = arguments.configured.load()?;
+    telemetry::init(&config.logs, None)?.shut_down();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let mut shown = Instant::now();
+    let done = runtime.block_on(rebuild::run(config, |so_far| {
+        if shown.elapsed() >= PROGRESS_PERIOD {
+            shown = Instant::now();
+            // What is done does not depend on somebody reading of it.
+            let _ = say(&line(so_far));
+        }
+    }))?;
+    say(&line(done))?;
+    say("The index is made anew. Users, keys and settings of IAM are not in the journal.\n")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(so_far: Rebuilt) -> String {
+    format!(
+        "{} of {} segments, {} records, {} tags\n",
+        so_far.segments, so_far.segments_total, so_far.records, so_far.tags
+    )
+}

@@ -1,0 +1,25 @@
+//! Makes a lost index anew from the blob store, in place of a server.
+
+use wharfinger_base::Chain;
+use wharfinger_blobs::RootLock;
+use wharfinger_db::{ServingLock, Upgrade};
+pub(crate) use wharfinger_registry::Rebuilt;
+
+use crate::config::Config;
+use crate::server;
+
+/// Makes the index anew, or goes on where an earlier run was interrupted. `progress` is called
+/// after each transaction.
+///
+/// # Errors
+/// While a server serves the index or the blobs; where the index is not empty or the journal cannot
+/// be read.
+pub(crate) async fn run(config: Config, progress: impl FnMut(Rebuilt)) -> anyhow::Result<Rebuilt> {
+    let _serving = ServingLock::acquire(&config.data_dir, &config.database)?;
+    let _blobs = RootLock::acquire(&config.blobs)?;
+    // There is no server beside it: an index of an older version is brought up to date.
+    let app = server::open(config, Upgrade::Apply).await?;
+    app.registry.claim_blob_store(app.ids.uuid()).await?;
+    let rebuilt = app.registry.rebuild().run(progress).await;
+    rebuilt.map_err(|why| anyhow::anyhow!("the index was not made anew: {}", Chain(&why)))
+}
