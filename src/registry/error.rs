@@ -92,6 +92,11 @@ pub enum Error {
     MissingBlobs(Vec<Digest>),
     #[error("manifests that the index names are not in the repository: {}", list(.0))]
     MissingMembers(Vec<Digest>),
+    /// Neither indexes nor artifacts without files are scanned.
+    #[error("the image is of a type that cannot be scanned")]
+    UnsupportedImage,
+    #[error("The scan quota per image has been exceeded. Wait and try again.")]
+    ScanQuota,
     #[error("no such blob: {0}")]
     NoSuchBlob(Digest),
     #[error("no such upload")]

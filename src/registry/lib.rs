@@ -32,6 +32,7 @@ mod repository_cache;
 mod repository_resource;
 mod reset;
 mod scanning_rules;
+mod scans;
 mod signing_rules;
 mod state_cache;
 mod store;
@@ -80,12 +81,15 @@ pub use repository_resource::RepositoryResource;
 pub use scanning_rules::{
     AppliedScanning, ScanFrequency, ScanType, ScanningConfiguration, ScanningRule, scan_frequency,
 };
+pub use scans::{AppliedScan, Scan, ScanConfig, ScanCounts, ScanReconciler, ScanStatus, Scans};
 pub use signing_rules::{SigningConfiguration, SigningRule};
 pub use sweep::UploadSweep;
 pub use uploads::{Part, PartBody, Uploads};
 use wharfinger_base::{Clock, Ids};
 use wharfinger_blobs::BlobStore;
 use wharfinger_db::{Db, Migration};
+use wharfinger_reconcile::Wake;
+use wharfinger_scanning::Advisories;
 
 /// The registry's tables.
 pub const MIGRATIONS: &[Migration] = &[
@@ -98,6 +102,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0024__registry_settings"),
     wharfinger_db::migration!("V0026__events"),
     wharfinger_db::migration!("V0028__pull_through_rules"),
+    wharfinger_db::migration!("V0031__image_scans"),
     wharfinger_db::migration!("V0032__journal"),
 ];
 
@@ -127,6 +132,7 @@ pub struct Config {
     pub several_replicas: bool,
     /// The sinks of events. Without any, no event is recorded.
     pub event_sinks: Vec<SinkFilter>,
+    pub scans: ScanConfig,
 }
 
 impl Default for Config {
@@ -142,6 +148,7 @@ impl Default for Config {
             body_idle_timeout: Duration::from_mins(1),
             several_replicas: false,
             event_sinks: Vec::new(),
+            scans: ScanConfig::default(),
         }
     }
 }
@@ -157,6 +164,7 @@ pub struct Registry {
     pub settings: RegistrySettings,
     pub templates: CreationTemplates,
     pub collector: Collector,
+    pub scans: Scans,
     pulls: PullCache,
 }
 
@@ -166,26 +174,37 @@ impl Registry {
         let lease = BlobLease(config.blob_lease);
         let lenient = config.accept_missing_references;
         let events = EventOutbox::new(config.event_sinks.clone(), ids.clone());
+        let scan_wake = Wake::default();
         let effects = PushEffects {
             events: events.clone(),
+            scans: scan_wake.clone(),
         };
         let images = Images::new(db.clone(), clock.clone(), lenient).with_effects(effects);
+        let content = Content::new(db.clone(), clock.clone(), blobs.clone(), lease);
         let uploads = Uploads::new(
             db.clone(),
             clock.clone(),
             ids.clone(),
             blobs.clone(),
-            config,
+            Arc::clone(&config),
             Publishing::default(),
+        );
+        let scans = Scans::new(
+            (db.clone(), clock.clone()),
+            (images.clone(), uploads.clone(), content.clone()),
+            Advisories::new(db.clone(), clock.clone()),
+            config.scans.clone(),
+            scan_wake,
         );
         Self {
             events,
+            scans,
             repositories: Repositories::new(db.clone(), clock.clone()),
             pulls: PullCache::new(images.manifests.clone()),
             images,
             settings: RegistrySettings::new(db.clone(), clock.clone()),
             templates: CreationTemplates::new(db.clone(), clock.clone()),
-            content: Content::new(db.clone(), clock.clone(), blobs.clone(), lease),
+            content,
             collector: Collector::new(uploads.clone()),
             uploads,
         }

@@ -1,19 +1,27 @@
 //! What a push and a deletion cause besides their own rows, recorded in their transaction: events,
-//! and work that follows. Where nothing is configured, no statement runs for this.
+//! and work that follows. Where nothing is configured, only the scanning configuration is read for
+//! this.
 
 use wharfinger_base::Timestamp;
 use wharfinger_db::Tx;
 use wharfinger_oci::{Digest, Manifest, Tag};
+use wharfinger_reconcile::Wake;
 
 use crate::error::Error;
 use crate::events::{EventOutbox, ImageAction, RegistryEvent};
 use crate::model::{Image, RepositoryId};
+use crate::registry_settings;
+use crate::scanning_rules::{ScanFrequency, scan_frequency};
+use crate::scans::decide::is_scannable;
 use crate::store::repositories::{self, RepositoryRow};
+use crate::store::{images, scans};
 
 /// Records the effects of pushes and deletions. Cloning shares the outbox.
 #[derive(Clone, Default)]
 pub(super) struct PushEffects {
     pub(super) events: EventOutbox,
+    /// Wakes the scanner.
+    pub(super) scans: Wake,
 }
 
 /// An image as its push left it.
@@ -41,7 +49,7 @@ impl PushEffects {
         if self.events.is_open() {
             self.record_push(tx, pushed, now)?;
         }
-        Ok(())
+        request_scan(tx, pushed, now)
     }
 
     /// One event for each tag, or one for an image that was pushed without a tag.
@@ -106,5 +114,25 @@ impl PushEffects {
     /// Starts the work that was recorded: for after the commit.
     pub(super) fn wake(&self) {
         self.events.wake();
+        self.scans.wake();
     }
+}
+
+/// Requests the scan of a new image where the images of its repository are scanned when they are
+/// pushed.
+fn request_scan(tx: &mut Tx<'_>, pushed: &Pushed<'_>, now: Timestamp) -> Result<(), Error> {
+    let repository = pushed.repository;
+    if !pushed.is_new || !is_scannable(pushed.manifest) {
+        return Ok(());
+    }
+    let configuration = registry_settings::scanning(tx, &repository.registry)?;
+    let on_push = repository.settings.scan_on_push;
+    let applied = scan_frequency(&configuration, &repository.name, on_push);
+    if applied.frequency == ScanFrequency::Manual {
+        return Ok(());
+    }
+    if let Some(image) = images::id_by_digest(tx, repository.id, pushed.digest)? {
+        scans::request(tx, repository.id, image, now)?;
+    }
+    Ok(())
 }

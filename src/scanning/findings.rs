@@ -75,6 +75,22 @@ impl Inventory {
         }
     }
 
+    /// Whether there are packages of a distribution that no ecosystem of OSV is about.
+    pub fn has_unknown_distribution(&self) -> bool {
+        let mut packages = self.packages.iter();
+        packages.any(|one| self.ecosystems_of(one.kind).is_empty())
+    }
+
+    /// The ecosystems that have advisories about the packages of the distribution, where the image
+    /// has such packages.
+    pub fn distribution_ecosystems(&self) -> Vec<String> {
+        let mut packages = self.packages.iter();
+        let found = packages.find(|one| one.kind.is_of_distribution());
+        found
+            .map(|one| self.ecosystems_of(one.kind))
+            .unwrap_or_default()
+    }
+
     /// What is to be looked up, with the versions of the packages.
     pub(crate) fn versions(&self) -> BTreeMap<PackageKey, BTreeSet<String>> {
         let mut found: BTreeMap<PackageKey, BTreeSet<String>> = BTreeMap::new();

@@ -27,7 +27,7 @@ const MAX_TEXT_BYTES: u64 = 32 * 1024 * 1024;
 /// The largest program or archive that is read as a whole, in bytes.
 const MAX_WHOLE_BYTES: u64 = 64 * 1024 * 1024;
 /// The largest database of RPM, in bytes.
-const MAX_RPM_BYTES: u64 = 128 * 1024 * 1024;
+const MAX_RPM_BYTES: u64 = 96 * 1024 * 1024;
 /// Read at once of a program.
 const PIECE_BYTES: usize = 64 * 1024;
 /// The most remarks about files that were not read.

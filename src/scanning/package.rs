@@ -25,6 +25,20 @@ pub enum PackageKind {
 }
 
 impl PackageKind {
+    /// The name of its package manager in findings, as Amazon Inspector has it.
+    pub fn manager(self) -> &'static str {
+        match self {
+            Self::Deb => "DPKG",
+            Self::Apk => "APK",
+            Self::Rpm => "RPM",
+            Self::Python => "PYTHON",
+            Self::Npm => "NODE",
+            Self::Go => "GO",
+            Self::Cargo => "CARGO",
+            Self::Maven => "JAR",
+        }
+    }
+
     /// Whether the distribution's advisories are about it.
     pub(crate) fn is_of_distribution(self) -> bool {
         matches!(self, Self::Deb | Self::Apk | Self::Rpm)

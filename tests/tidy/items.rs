@@ -35,8 +35,6 @@ const USED_UNSEEN: &[(&str, &str)] = &[
     ("parse_path_and_query", "the fuzzer calls it"),
     ("parse_ranges", "the fuzzer calls it"),
     ("advisory_affects", "the fuzzer calls it"),
-    ("InventoryBuilder", "the fuzzer calls it"),
-    ("add_layer", "the fuzzer calls it"),
 ];
 
 /// Names that several crates give to a type of their own by Rust's convention.

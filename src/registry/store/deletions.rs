@@ -9,12 +9,15 @@ use crate::store::{blobs, digest};
 /// What a repository leaves: statements that each remove up to 16 rows. So few take about a
 /// millisecond, some ten where their pages come from a disk. The number stands in the statements
 /// themselves: PostgreSQL would plan a scan of the whole table for a number that it does not know.
-const LEFTOVERS: [&str; 4] = [
+const LEFTOVERS: [&str; 5] = [
     "DELETE FROM tags WHERE repository_id = ?1 AND name IN
      (SELECT name FROM tags WHERE repository_id = ?1 ORDER BY name LIMIT 16)",
     "DELETE FROM image_references WHERE repository_id = ?1 AND (child, image_id) IN
      (SELECT child, image_id FROM image_references WHERE repository_id = ?1
       ORDER BY child, image_id LIMIT 16)",
+    "UPDATE image_scans SET work = 'unwanted', due_at = 0, version = version + 1
+     WHERE image_id IN (SELECT image_id FROM image_scans WHERE repository_id = ?1
+      AND work < 'unwanted' ORDER BY work, image_id LIMIT 16)",
     "DELETE FROM manifests WHERE image_id IN
      (SELECT id FROM images WHERE repository_id = ?1 ORDER BY digest LIMIT 16)",
     "DELETE FROM images WHERE repository_id = ?1 AND digest IN

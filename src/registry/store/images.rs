@@ -6,7 +6,7 @@ use wharfinger_db::{self as db, Row, Tx, params};
 use wharfinger_oci::{ChildKind, Digest, Manifest, MediaType, Reference};
 
 use crate::model::{Image, RepositoryId, StoredManifest};
-use crate::store::{digest, journal_entries, signed, tags, unsigned};
+use crate::store::{digest, journal_entries, scans, signed, tags, unsigned};
 
 /// A statement that selects images: those of `images i`, with joins and conditions as given.
 /// [`read`] reads its columns.
@@ -114,6 +114,7 @@ pub(crate) fn delete_without_references(tx: &mut Tx<'_>, image: i64) -> db::Resu
     journal_entries::note_image_with_tags(tx, image)?;
     tags::delete_of_image(tx, image)?;
     tx.execute("DELETE FROM manifests WHERE image_id = ?1", params![image])?;
+    scans::abandon(tx, image)?;
     tx.execute("DELETE FROM images WHERE id = ?1", params![image])?;
     Ok(())
 }

@@ -19,7 +19,10 @@ async fn listening() -> World {
         ..SinkFilter::default()
     };
     let events = EventOutbox::new(vec![sink, elsewhere], Ids::default());
-    world.images = world.images.with_effects(PushEffects { events });
+    world.images = world.images.with_effects(PushEffects {
+        events,
+        ..PushEffects::default()
+    });
     world
 }
 

@@ -15,7 +15,7 @@ const MAX_ENTRIES: usize = 100_000;
 /// The largest properties or manifest, in bytes.
 const MAX_TEXT_BYTES: u64 = 1024 * 1024;
 /// All bytes that one archive, with what is in it, may unpack to.
-const MAX_UNPACKED_BYTES: u64 = 256 * 1024 * 1024;
+const MAX_UNPACKED_BYTES: u64 = 128 * 1024 * 1024;
 
 /// The packages of an archive. What is malformed, or beyond the limits, is left out.
 pub(crate) fn archive(bytes: &[u8], file_name: &str, deadline: Instant) -> Vec<Package> {

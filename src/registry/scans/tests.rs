@@ -1,0 +1,295 @@
+//! Tests of scans on every engine: who does the work, what becomes of it, and what is left.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use wharfinger_base::{Ids, Timestamp};
+use wharfinger_blobs::{BlobStore, BlobsConfig};
+use wharfinger_db::testing::every_engine;
+use wharfinger_oci::{Algorithm, Digest, Manifest};
+
+use super::*;
+use crate::images::Push;
+use crate::model::{RegistryId, Repository, RepositorySettings};
+use crate::store::scans::{ScanResult, ScanWork};
+use crate::uploads::Part;
+use crate::{Config, Registry};
+
+struct World {
+    registry: Registry,
+    repository: Repository,
+    db: Db,
+    clock: Clock,
+    folder: tempfile::TempDir,
+}
+
+/// A registry with a repository that is scanned on push, on each engine.
+async fn worlds() -> Vec<World> {
+    let migrations = [crate::MIGRATIONS, wharfinger_scanning::MIGRATIONS].concat();
+    let mut worlds = Vec::new();
+    for db in every_engine(&migrations) {
+        let clock = Clock::manual(Timestamp::from_ms(1_700_000_000_000));
+        let ids = Ids::default();
+        let opened = BlobStore::open(&BlobsConfig::Memory, Default::default(), ids.clone());
+        let blobs = opened.await.expect("a store");
+        let registry = Registry::new(&db, &blobs, &clock, &ids, Config::default());
+        let id = RegistryId {
+            account: "123456789012".parse().expect("an account"),
+            region: "us-east-1".parse().expect("a region"),
+        };
+        let settings = RepositorySettings {
+            scan_on_push: true,
+            ..RepositorySettings::default()
+        };
+        let name = "web".parse().expect("a name");
+        let created = registry.repositories.create(&id, &name, settings).await;
+        worlds.push(World {
+            repository: created.expect("a repository"),
+            registry,
+            db,
+            clock,
+            folder: tempfile::tempdir().expect("a folder"),
+        });
+    }
+    worlds
+}
+
+impl World {
+    async fn blob(&self, bytes: Vec<u8>) -> Digest {
+        let (uploads, id) = (&self.registry.uploads, self.repository.id);
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let upload = uploads.start(id, Algorithm::Sha256, "test").await;
+        let part = Part {
+            length: Some(bytes.len() as u64),
+            body: futures_util::stream::iter([Ok(Bytes::from(bytes))]),
+            offset: None,
+        };
+        let upload = upload.expect("an upload").id;
+        uploads
+            .finish(id, upload, &digest, part)
+            .await
+            .expect("a blob");
+        digest
+    }
+
+    /// Pushes an image with one npm package.
+    async fn push(&self, version: &str) -> Digest {
+        let text = format!(r#"{{"name": "lodash", "version": "{version}"}}"#);
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        let path = "app/node_modules/lodash/package.json";
+        archive
+            .append_data(&mut header, path, text.as_bytes())
+            .expect("memory");
+        let layer = archive.into_inner().expect("memory");
+        let size = layer.len();
+        let (config, layer) = (self.blob(b"{}".to_vec()).await, self.blob(layer).await);
+        let bytes = Bytes::from(format!(
+            r#"{{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {{"mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": "{config}", "size": 2}},
+            "layers": [{{"mediaType": "application/vnd.oci.image.layer.v1.tar",
+            "digest": "{layer}", "size": {size}}}]}}"#
+        ));
+        let push = Push {
+            manifest: Manifest::parse(&bytes, None).expect("a manifest"),
+            digest: Digest::of(Algorithm::Sha256, &bytes),
+            bytes,
+            tags: vec!["v1".parse().expect("a tag")],
+            refuse_existing: false,
+        };
+        self.registry
+            .images
+            .put(&self.repository, push)
+            .await
+            .expect("an image")
+    }
+
+    async fn import(&self, id: &str, fixed: &str) {
+        let path = self.folder.path().join("advisory.json");
+        let text = format!(
+            r#"{{"id": "{id}", "affected": [{{"package": {{"ecosystem": "npm",
+            "name": "lodash"}}, "ranges": [{{"type": "SEMVER", "events": [
+            {{"introduced": "0"}}, {{"fixed": "{fixed}"}}]}}]}}]}}"#
+        );
+        std::fs::write(&path, text).expect("a file");
+        let imported = self
+            .registry
+            .scans
+            .advisories
+            .import("osv", Path::new(&path))
+            .await;
+        imported.expect("an import");
+    }
+
+    /// Does all work that is due.
+    async fn work(&self) -> usize {
+        let mut done = 0;
+        while self
+            .registry
+            .scans
+            .work(self.clock.now())
+            .await
+            .expect("work")
+        {
+            done += 1;
+        }
+        done
+    }
+
+    async fn image(&self, digest: Digest) -> Image {
+        let reference = Reference::Digest(digest);
+        let head = self
+            .registry
+            .images
+            .head(self.repository.id, &reference)
+            .await;
+        head.expect("an image")
+    }
+
+    /// The status of the image's scan, and the names of what was found.
+    async fn result(&self, digest: Digest) -> (ScanStatus, Vec<String>) {
+        let (scans, image) = (&self.registry.scans, self.image(digest).await);
+        let scan = scans
+            .of_image(&image)
+            .await
+            .expect("a read")
+            .expect("a scan");
+        let found = scans
+            .findings(&image, &scan, 0, 100)
+            .await
+            .expect("findings");
+        let names = found.items.into_iter().map(|one| one.name).collect();
+        (scan.status, names)
+    }
+
+    async fn rows(&self, statement: &'static str) -> i64 {
+        let count = self
+            .db
+            .read(move |tx| tx.query_optional(statement, &[], |row| Ok(row.integer(0))));
+        count.await.expect("a read").unwrap_or_default()
+    }
+}
+
+const FINDINGS: &str = "SELECT COUNT(*) FROM scan_findings";
+
+#[tokio::test]
+async fn pushed_images_are_scanned_and_compared_again_when_advisories_change() {
+    for world in worlds().await {
+        world.import("A", "5.0.0").await;
+        let digest = world.push("4.0.0").await;
+        assert_eq!(world.result(digest).await.0, ScanStatus::Pending);
+        assert_eq!(world.work().await, 1);
+        let expected = (ScanStatus::Complete, vec!["A".to_owned()]);
+        assert_eq!(world.result(digest).await, expected);
+        assert_eq!(world.work().await, 0);
+        // The layers are not read again: they may be gone.
+        world.import("B", "4.5.0").await;
+        assert_eq!(world.work().await, 1);
+        assert_eq!(
+            world.result(digest).await,
+            (ScanStatus::Complete, vec!["B".to_owned()])
+        );
+        assert_eq!(world.rows(FINDINGS).await, 1, "former findings are removed");
+        world
+            .registry
+            .scans
+            .advisories
+            .remove("osv")
+            .await
+            .expect("a removal");
+        assert_eq!(world.work().await, 1);
+        assert_eq!(world.result(digest).await, (ScanStatus::Failed, Vec::new()));
+        assert_eq!(world.work().await, 0);
+        let (complete, failed) = world.registry.scans.counts().ended();
+        assert_eq!((complete, failed), (2, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_ends_lets_another_server_go_on_and_refuses_the_first() {
+    for world in worlds().await {
+        let digest = world.push("4.0.0").await;
+        let now = world.clock.now();
+        let claim = |at: Timestamp| {
+            let until = at.plus(Duration::from_mins(1));
+            world.db.write(move |tx| store::claim(tx, "", at, until))
+        };
+        let first = claim(now).await.expect("a write").expect("a claim");
+        assert_eq!((first.work, first.attempts), (ScanWork::Scan, 1));
+        assert_eq!(world.result(digest).await.0, ScanStatus::InProgress);
+        assert_eq!(claim(now).await.expect("a write"), None, "one at a time");
+        let later = now.plus(Duration::from_mins(2));
+        let second = claim(later).await.expect("a write").expect("a claim");
+        assert_eq!(second.attempts, 2);
+        let finish = |claim: crate::store::scans::ScanClaim| {
+            world.db.write(move |tx| {
+                let counts = BTreeMap::new();
+                let result = ScanResult {
+                    status: ScanStatus::Complete,
+                    description: "",
+                    advisories: Some(""),
+                    advisories_at: None,
+                    counts: &counts,
+                };
+                store::finish(tx, &claim, &result, later)
+            })
+        };
+        assert!(!finish(first).await.expect("a write"));
+        assert!(finish(second).await.expect("a write"));
+    }
+}
+
+#[tokio::test]
+async fn deleted_images_and_repositories_leave_nothing() {
+    for world in worlds().await {
+        world.import("A", "5.0.0").await;
+        let reference = Reference::Digest(world.push("4.0.0").await);
+        world.push("4.0.1").await;
+        assert_eq!(world.work().await, 2);
+        assert_eq!(world.rows(FINDINGS).await, 2);
+        let (images, repository) = (&world.registry.images, &world.repository);
+        images
+            .delete_as_ecr(repository.id, &reference)
+            .await
+            .expect("a deletion");
+        world.work().await;
+        assert_eq!(world.rows(FINDINGS).await, 1);
+        let deletion = world.registry.repositories.delete(repository, true).await;
+        deletion.expect("a deletion");
+        while world
+            .db
+            .write(crate::cleanup::step)
+            .await
+            .expect("a step")
+            .more
+        {}
+        world.work().await;
+        assert_eq!(world.rows(FINDINGS).await, 0);
+        assert_eq!(world.rows("SELECT COUNT(*) FROM scan_inventories").await, 0);
+        assert_eq!(world.rows("SELECT COUNT(*) FROM image_scans").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn documents_are_attached_once_and_are_not_scanned() {
+    for world in worlds().await {
+        let digest = world.push("4.0.0").await;
+        world.work().await;
+        let count = "SELECT COUNT(*) FROM images WHERE subject IS NOT NULL";
+        assert_eq!(world.rows(count).await, 2);
+        world.clock.advance(Duration::from_hours(25));
+        let reference = Reference::Digest(digest);
+        let scans = &world.registry.scans;
+        scans
+            .start(world.repository.id, &reference)
+            .await
+            .expect("a scan");
+        assert_eq!(world.work().await, 1);
+        assert_eq!(world.rows(count).await, 2);
+        assert_eq!(world.rows("SELECT COUNT(*) FROM image_scans").await, 1);
+        let again = scans.start(world.repository.id, &reference).await;
+        assert!(matches!(again, Err(Error::ScanQuota)));
+    }
+}
