@@ -58,6 +58,16 @@ fn operations() -> Vec<(&'static str, Value, &'static str)> {
             "ecr:GetDownloadUrlForLayer",
         ),
         (
+            "StartImageScan",
+            on("web", json!({"imageId": {"imageTag": "x"}})),
+            "ecr:StartImageScan",
+        ),
+        (
+            "DescribeImageScanFindings",
+            on("web", json!({"imageId": {"imageTag": "x"}})),
+            "ecr:DescribeImageScanFindings",
+        ),
+        (
             "PutImage",
             on("web", json!({"imageManifest": "{"})),
             "ecr:PutImage",
@@ -284,6 +294,7 @@ async fn the_managed_policies_reach_as_far_as_aws_says() {
         "GetRepositoryPolicy",
         "ListTagsForResource",
         "ListImageReferrers",
+        "DescribeImageScanFindings",
         "GetAuthorizationToken",
     ];
     let pushing = [

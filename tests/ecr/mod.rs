@@ -11,6 +11,7 @@ mod pull_through_rules;
 mod registry_policy;
 mod registry_settings;
 mod repositories;
+mod scans;
 
 use serde_json::json;
 

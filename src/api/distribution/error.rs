@@ -369,6 +369,7 @@ impl From<registry::Error> for DistributionError {
             Error::ReferencedByIndex { .. } | Error::TooManyTags { .. } => {
                 Self::new(Code::Denied, message)
             }
+            Error::UnsupportedImage => Self::new(Code::Unsupported, message),
             Error::ManifestDigestMismatch(mismatch) | Error::DigestMismatch(mismatch) => {
                 Self::new(Code::DigestInvalid, message).with_detail(
                     &json!({ "expected": mismatch.expected, "actual": mismatch.actual }),
@@ -395,7 +396,9 @@ impl From<registry::Error> for DistributionError {
             Error::TooLarge { .. } => {
                 Self::new(Code::SizeInvalid, message).with_status(StatusCode::PAYLOAD_TOO_LARGE)
             }
-            Error::TooManyUploads { .. } => Self::new(Code::TooManyRequests, message),
+            Error::TooManyUploads { .. } | Error::ScanQuota => {
+                Self::new(Code::TooManyRequests, message)
+            }
             Error::NoSpace => Self::new(Code::Unknown, message)
                 .with_status(StatusCode::INSUFFICIENT_STORAGE)
                 .with_cause(&Error::NoSpace),

@@ -70,6 +70,7 @@ impl From<registry::Error> for Error {
             E::MissingBlobs(_) | E::NoSuchBlob(_) => "LayersNotFoundException",
             E::MissingMembers(_) => "ReferencedImagesNotFoundException",
             E::ReferencedByIndex { .. } => "InvalidParameterException",
+            E::UnsupportedImage => "UnsupportedImageTypeException",
             E::NoSuchUpload => "UploadNotFoundException",
             E::OutOfOrder { .. } | E::PartLength { .. } | E::UploadBusy => {
                 "InvalidLayerPartException"
@@ -81,6 +82,7 @@ impl From<registry::Error> for Error {
             | E::TooManyTags { .. }
             | E::TooManyUploads { .. }
             | E::QuotaReached { .. }
+            | E::ScanQuota
             | E::TooManyPullThroughRules { .. } => "LimitExceededException",
             E::NoSuchPullThroughRule { .. } => "PullThroughCacheRuleNotFoundException",
             E::PullThroughRuleExists { .. } => "PullThroughCacheRuleAlreadyExistsException",
@@ -180,6 +182,29 @@ pub(super) fn image_not_found(
         shown(tag)
     );
     sender("ImageNotFoundException", message)
+}
+
+/// An image that was never scanned.
+pub(super) fn no_scan(repository: &Repository, digest: Option<&str>, tag: Option<&str>) -> Error {
+    let shown = |part: Option<&str>| part.unwrap_or("null").to_owned();
+    let (name, account) = (&repository.name, repository.registry.account);
+    let message = format!(
+        "Image scan does not exist for the image with '{{imageDigest:'{}', imageTag:'{}'}}' in the \
+         repository with name '{name}' in the registry with id '{account}'",
+        shown(digest),
+        shown(tag)
+    );
+    sender("ScanNotFoundException", message)
+}
+
+/// An index or artifact, which has no layers of files.
+pub(super) fn unsupported_image(repository: &Repository, digest: &Digest) -> Error {
+    let (name, account) = (&repository.name, repository.registry.account);
+    let message = format!(
+        "The image with digest '{digest}' in the repository with name '{name}' in the registry \
+         with id '{account}' is of a type that cannot be scanned"
+    );
+    sender("UnsupportedImageTypeException", message)
 }
 
 pub(super) fn image_exists(repository: &Repository, digest: &Digest, tag: Option<&Tag>) -> Error {

@@ -247,10 +247,19 @@ impl Operation for DescribeImages {
                 paging::limit(self.max_results),
             )
             .await?;
+        let ids = page.items.iter().map(|found| found.image.id).collect();
+        let scans = &cx.state().registry.scans;
+        let (scans, applied) = (
+            scans.of_images(ids).await?,
+            scans.applied(repository).await?,
+        );
         let image_details = page
             .items
             .into_iter()
-            .map(|image| views::image_detail(repository, image))
+            .map(|found| {
+                let scan = scans.get(&found.image.id);
+                views::image_detail(repository, found, scan, applied)
+            })
             .collect();
         Ok(DescribeImagesOutput {
             image_details,
@@ -267,6 +276,8 @@ async fn describe_each(
     repository: &Repository,
     ids: &[ImageId],
 ) -> Result<DescribeImagesOutput> {
+    let scans = &cx.state().registry.scans;
+    let applied = scans.applied(repository).await?;
     let mut seen = Vec::with_capacity(ids.len());
     let mut image_details = Vec::with_capacity(ids.len());
     for id in ids {
@@ -293,7 +304,13 @@ async fn describe_each(
         };
         if !seen.contains(&found.image.digest) {
             seen.push(found.image.digest);
-            image_details.push(views::image_detail(repository, found));
+            let scan = scans.of_image(&found.image).await?;
+            image_details.push(views::image_detail(
+                repository,
+                found,
+                scan.as_ref(),
+                applied,
+            ));
         }
     }
     Ok(DescribeImagesOutput {

@@ -16,6 +16,7 @@ mod registry_policy;
 mod repositories;
 mod resource;
 mod scanning_configuration;
+mod scans;
 mod settings;
 mod signing;
 mod tags;
@@ -103,6 +104,8 @@ static OPERATIONS: &[OperationEntry<Ecr>] = operations![
     signing::PutSigningConfiguration,
     signing::GetSigningConfiguration,
     signing::DeleteSigningConfiguration,
+    scans::StartImageScan,
+    scans::DescribeImageScanFindings,
     images::ListImages,
     images::DescribeImages,
     images::BatchDeleteImage,

@@ -5,8 +5,11 @@ use wharfinger_api_core::Names;
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_oci::{Digest, RepositoryName, Tag};
 use wharfinger_registry::{
-    Encryption, MutabilityMode, RegistryId, Repository, TagMutability, TaggedImage,
+    AppliedScan, Encryption, MutabilityMode, RegistryId, Repository, Scan, ScanStatus,
+    TagMutability, TaggedImage,
 };
+
+use crate::scans::status::{FindingsSummary, ScanStatusView};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -115,6 +118,10 @@ pub(super) struct ImageDetail {
     last_recorded_pull_time: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject_manifest_digest: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_scan_status: Option<ScanStatusView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_scan_findings_summary: Option<FindingsSummary>,
     /// Images are never archived.
     image_status: &'static str,
 }
@@ -122,7 +129,10 @@ pub(super) struct ImageDetail {
 pub(super) fn image_detail(
     repository: &Repository,
     TaggedImage { image, tags }: TaggedImage,
+    scan: Option<&Scan>,
+    applied: AppliedScan,
 ) -> ImageDetail {
+    let complete = scan.filter(|scan| scan.status == ScanStatus::Complete);
     ImageDetail {
         registry_id: repository.registry.account,
         repository_name: repository.name.clone(),
@@ -136,6 +146,8 @@ pub(super) fn image_detail(
             .pulled_at
             .map(wharfinger_base::Timestamp::as_epoch_seconds),
         subject_manifest_digest: image.subject,
+        image_scan_status: scan.map(|scan| ScanStatusView::of(scan, applied)),
+        image_scan_findings_summary: complete.map(FindingsSummary::of),
         image_status: "ACTIVE",
     }
 }
