@@ -9,5 +9,6 @@ mod local_agents;
 mod loopback;
 mod readings;
 mod rebuild;
+mod scan_readings;
 pub mod server;
 mod upstreams;

@@ -148,6 +148,7 @@ impl Server {
         let mut driver = Driver::new(self.app.clock.clone());
         driver.run(UploadSweep(self.app.registry.uploads.clone()));
         driver.run(self.app.registry.repositories.cleanup());
+        driver.run(self.app.registry.scans.reconciler());
         driver.run(self.app.advisories.cleanup());
         if let Some(collection) = GarbageCollection::of(&self.app.registry.collector) {
             driver.run(collection);

@@ -226,6 +226,17 @@ fn registry(problems: &mut Problems, settings: &Settings) -> registry::Config {
         // Any server may share a PostgreSQL index; a file has one (the serving lock sees to it).
         several_replicas: settings.database.as_deref().is_some_and(is_postgres),
         event_sinks: default.event_sinks,
+        scans: registry::ScanConfig {
+            interval: Duration::from_secs(problems.within(
+                "scan_interval_seconds",
+                settings.scan_interval_seconds,
+                default.scans.interval.as_secs(),
+                0..=365 * 86_400,
+            )),
+            attach_documents: settings
+                .scan_documents
+                .unwrap_or(default.scans.attach_documents),
+        },
     }
 }
 

@@ -146,6 +146,19 @@ pub struct Settings {
         value_name = "COUNT"
     )]
     pub max_open_uploads_per_caller: Option<u64>,
+    /// Seconds after a scan of an image until the next one may be requested [default: 86400, as ECR
+    /// has it]
+    #[arg(long, env = "WHARFINGER_SCAN_INTERVAL_SECONDS", value_name = "SECONDS")]
+    pub scan_interval_seconds: Option<u64>,
+    /// Whether documents about the packages of scanned images are attached to them [default: true]
+    #[arg(
+        long,
+        env = "WHARFINGER_SCAN_DOCUMENTS",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "true|false"
+    )]
+    pub scan_documents: Option<bool>,
     /// Bytes of the largest blob [default: 54525952000, as ECR has it]
     #[arg(long, env = "WHARFINGER_MAX_BLOB_BYTES", value_name = "BYTES")]
     pub max_blob_bytes: Option<u64>,
