@@ -28,6 +28,15 @@ impl<T, K> Page<T, K> {
             next: self.next,
         }
     }
+
+    /// Keeps what `f` makes something of. The next page is where it was.
+    #[must_use]
+    pub fn filtered<U>(self, f: impl FnMut(T) -> Option<U>) -> Page<U, K> {
+        Page {
+            items: self.items.into_iter().filter_map(f).collect(),
+            next: self.next,
+        }
+    }
 }
 
 /// An opaque token. It carries the parts of a keyset position, and the listing it belongs to, so

@@ -95,6 +95,8 @@ pub enum Clock {
     #[default]
     System,
     Manual(Arc<AtomicI64>),
+    /// The system's, ahead by this many milliseconds.
+    Ahead(Arc<AtomicI64>),
 }
 
 impl Clock {
@@ -102,6 +104,12 @@ impl Clock {
     #[must_use]
     pub fn manual(start: Timestamp) -> Self {
         Self::Manual(Arc::new(AtomicI64::new(start.as_ms())))
+    }
+
+    /// The system's clock, which [`Clock::advance`] sets ahead.
+    #[must_use]
+    pub fn adjustable() -> Self {
+        Self::Ahead(Arc::default())
     }
 
     #[must_use]
@@ -113,12 +121,16 @@ impl Clock {
         match self {
             Self::System => Timestamp::from(SystemTime::now()),
             Self::Manual(ms) => Timestamp(ms.load(Ordering::SeqCst)),
+            Self::Ahead(ms) => {
+                let now = Timestamp::from(SystemTime::now()).0;
+                Timestamp(now.saturating_add(ms.load(Ordering::SeqCst)))
+            }
         }
     }
 
-    /// Moves a manual clock; has no effect on the system's.
+    /// Moves a manual or adjustable clock; has no effect on the system's.
     pub fn advance(&self, by: Duration) {
-        if let Self::Manual(ms) = self {
+        if let Self::Manual(ms) | Self::Ahead(ms) = self {
             ms.fetch_add(
                 i64::try_from(by.as_millis()).unwrap_or(i64::MAX),
                 Ordering::SeqCst,
