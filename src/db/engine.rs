@@ -22,11 +22,6 @@ pub(super) trait Engine {
     /// Runs a statement that returns no rows; gives the number of rows it changed.
     fn execute(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<u64>;
 
-    /// See [`Tx::may_lose_commits`].
-    fn may_lose_commits(&self) -> bool {
-        false
-    }
-
     /// The time of the database server; `None` for an engine inside this process.
     fn server_time(&mut self) -> Result<Option<Timestamp>> {
         Ok(None)
@@ -102,13 +97,6 @@ impl<'a> Tx<'a> {
             Ok(ControlFlow::Break(()))
         })?;
         Ok(found)
-    }
-
-    /// Whether the database may go back in time while this process runs: a PostgreSQL server that
-    /// takes over from one whose last commits it had not received yet gives row numbers again.
-    #[must_use]
-    pub fn may_lose_commits(&self) -> bool {
-        self.engine.may_lose_commits()
     }
 
     /// The time of the database server, for what several servers of this program must agree on;

@@ -13,6 +13,17 @@ use crate::gc::BlobLease;
 use crate::model::{Blob, RepositoryId};
 use crate::store;
 
+/// Which images are made of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerUse {
+    /// None.
+    None,
+    /// Only archived ones.
+    Archived,
+    /// An active one.
+    Active,
+}
+
 /// Operations on blobs.
 #[derive(Clone)]
 pub struct Content {
@@ -131,18 +142,27 @@ impl Content {
             .await
     }
 
-    /// Whether an image of the repository is made of this blob: ECR gives download addresses for
-    /// such layers only.
-    pub async fn is_referenced(
+    /// Which images of the repository are made of this blob: ECR gives download addresses for
+    /// layers of active images only.
+    pub async fn layer_use(
         &self,
         repository: RepositoryId,
         digest: &Digest,
-    ) -> Result<bool, Error> {
+    ) -> Result<LayerUse, Error> {
         let digest = *digest;
         self.db
-            .get(move |tx| store::images::references_blob(tx, repository, &digest))
+            .get(move |tx| {
+                Ok(
+                    if store::images::active_references_blob(tx, repository, &digest)? {
+                        LayerUse::Active
+                    } else if store::images::references_blob(tx, repository, &digest)? {
+                        LayerUse::Archived
+                    } else {
+                        LayerUse::None
+                    },
+                )
+            })
             .await
-            .map_err(Error::from)
     }
 
     /// Opens the blob's bytes, or a range of them.

@@ -11,6 +11,7 @@ use wharfinger_oci::RepositoryName;
 use crate::creation_templates::candidates::candidates;
 use crate::creation_templates::model::{AppliedFor, CreationTemplate, TemplateSettings, key};
 use crate::error::Error;
+use crate::lifecycle::schedule;
 use crate::model::{RegistryId, Repository, RepositoryId, RepositorySettings};
 use crate::policies::complete_uncommitted;
 use crate::repositories::{Repositories, rows};
@@ -214,6 +215,9 @@ pub(super) fn create_in(
     let id = repositories::insert(tx, registry, name, &settings.repository(), now)?;
     if let Some(text) = &settings.repository_policy {
         repositories::put_policy(tx, id, text, now)?;
+    }
+    if let Some(text) = &settings.lifecycle_policy {
+        schedule::set(tx, id, text, now)?;
     }
     Ok(id)
 }

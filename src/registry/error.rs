@@ -4,6 +4,7 @@ use wharfinger_blobs as blobs;
 use wharfinger_db as db;
 use wharfinger_oci::{Digest, ManifestError, Reference, RepositoryName, Tag};
 
+use crate::lifecycle::LifecyclePolicyError;
 use crate::model::RegistryId;
 use crate::pull_through::rule::Prefix;
 use crate::pull_through::secret::SecretError;
@@ -68,6 +69,30 @@ pub enum Error {
     QuotaReached { what: &'static str, limit: u64 },
     #[error("Requested image not found")]
     NoSuchImage(Reference),
+    #[error("The image with digest '{0}' is archived")]
+    ImageArchived(Digest),
+    #[error("The image cannot be archived, because the manifest list {by} references it")]
+    ArchiveOfMember { by: Digest },
+    #[error(transparent)]
+    LifecyclePolicy(#[from] LifecyclePolicyError),
+    #[error("Lifecycle policy does not exist for the repository with name '{name}' in the \
+        registry with id '{}'", registry.account)]
+    NoLifecyclePolicy {
+        name: RepositoryName,
+        registry: RegistryId,
+    },
+    #[error("Lifecycle policy preview does not exist for the repository with name '{name}' in \
+        the registry with id '{}'", registry.account)]
+    NoLifecyclePreview {
+        name: RepositoryName,
+        registry: RegistryId,
+    },
+    #[error("A lifecycle policy preview is in progress for the repository with name '{name}' in \
+        the registry with id '{}'", registry.account)]
+    LifecyclePreviewInProgress {
+        name: RepositoryName,
+        registry: RegistryId,
+    },
     /// The very same tag on the very same manifest is there already. The Distribution API calls
     /// that success, `PutImage` does not.
     #[error("Image with digest '{digest}' and tag '{tag}' already exists")]

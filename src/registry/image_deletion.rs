@@ -142,6 +142,26 @@ fn remove(
     Ok((tags, too_many))
 }
 
+/// Deletes an image of the repository with all its tags. Its caller has decided that it goes.
+pub(super) fn delete(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    id: i64,
+    effects: &PushEffects,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(image) = images::by_id(tx, id)? else {
+        return Ok(());
+    };
+    loop {
+        let (tags, too_many) = remove(tx, repository, id, now)?;
+        effects.after_deletion(tx, repository, &image, &tags, now)?;
+        if !too_many {
+            return Ok(());
+        }
+    }
+}
+
 /// Deletes the image, unless an index has it as a member.
 fn delete_named(
     tx: &mut Tx<'_>,

@@ -8,8 +8,10 @@ use wharfinger_db::{Db, Tx};
 use wharfinger_oci::{ChildKind, Digest, Manifest, Reference, Tag};
 
 use crate::error::Error;
-use crate::manifest_cache::{self, ManifestCache};
-use crate::model::{Image, MAX_TAGS_PER_IMAGE, Repository, RepositoryId, StoredManifest};
+use crate::manifest_cache::ManifestCache;
+use crate::model::{
+    Image, ImageStatus, MAX_TAGS_PER_IMAGE, Repository, RepositoryId, StoredManifest,
+};
 use crate::mutability::may_move;
 use crate::pull_records::{PullRecords, Puller};
 use crate::push_effects::{PushEffects, Pushed};
@@ -103,7 +105,7 @@ impl Images {
     /// The manifest as it was pushed.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`].
+    /// [`Error::NoSuchImage`]; [`Error::ImageArchived`].
     pub async fn get(
         &self,
         repository: RepositoryId,
@@ -112,8 +114,11 @@ impl Images {
         let (reference, manifests) = (reference.clone(), self.manifests.clone());
         self.db
             .get(move |tx| {
-                let found = manifest_cache::find(tx, repository, &reference)?;
+                let found = images::locate(tx, repository, &reference)?;
                 let image = found.ok_or_else(|| Error::NoSuchImage(reference.clone()))?;
+                if image.status == ImageStatus::Archived {
+                    return Err(Error::ImageArchived(image.digest));
+                }
                 manifests.get(tx, &image).map(Arc::unwrap_or_clone)
             })
             .await
@@ -172,21 +177,25 @@ fn put(
         content_size,
         tagged: !push.tags.is_empty(),
     };
-    let (id, is_new) = match images::insert(tx, repository.id, &new, now)? {
-        Some(id) => (id, true),
+    let inserted = images::insert(tx, repository.id, &new, now)?;
+    let (is_new, mut is_restored) = (inserted.is_some(), false);
+    let id = match inserted {
+        Some(id) => id,
         None => {
             let image = images::by_digest(tx, repository.id, &push.digest)?;
-            (
-                image
-                    .ok_or_else(|| Error::NoSuchImage(Reference::Digest(push.digest)))?
-                    .id,
-                false,
-            )
+            let image = image.ok_or_else(|| Error::NoSuchImage(Reference::Digest(push.digest)))?;
+            // A push of an archived image brings it back.
+            is_restored = images::activate(tx, image.id, now)?;
+            if is_restored {
+                effects.after_storage_class(tx, repository.id, image.id, now)?;
+            }
+            image.id
         }
     };
+    let refuse_existing = push.refuse_existing && !is_restored;
     let mut set = Vec::new();
     for tag in &push.tags {
-        if set_tag(tx, &current, push, tag, id, now)? {
+        if set_tag(tx, &current, (tag, &push.digest), id, refuse_existing, now)? {
             set.push(tag);
         }
     }
@@ -217,17 +226,18 @@ fn put(
     Ok(push.digest)
 }
 
-/// Points a tag of the push at the image `id`. Returns false where it names the image already.
+/// Points a tag at the pushed image, whose row is `id`. Returns false where it names the image
+/// already.
 ///
 /// # Errors
-/// [`Error::ImageExists`] where the push refuses that; [`Error::TagImmutable`] where the tag names
-/// another image and must not move. Either ends the transaction.
+/// [`Error::ImageExists`] where it does and `refuse_existing`; [`Error::TagImmutable`] where the
+/// tag names another image and must not move. Either ends the transaction.
 fn set_tag(
     tx: &mut Tx<'_>,
     repository: &RepositoryRow,
-    push: &Push,
-    tag: &Tag,
+    (tag, pushed): (&Tag, &Digest),
     id: i64,
+    refuse_existing: bool,
     now: Timestamp,
 ) -> Result<bool, Error> {
     if tags::insert(tx, repository.id, tag.as_str(), id, now)? {
@@ -235,8 +245,8 @@ fn set_tag(
     }
     let target = tags::target(tx, repository.id, tag.as_str())?;
     let (from, digest) = target.ok_or_else(|| Error::NoSuchImage(Reference::Tag(tag.clone())))?;
-    if digest == push.digest {
-        return if push.refuse_existing {
+    if digest == *pushed {
+        return if refuse_existing {
             Err(Error::ImageExists {
                 digest,
                 tag: tag.clone(),

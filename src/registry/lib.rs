@@ -11,6 +11,7 @@ mod image_deletion;
 mod images;
 mod journal;
 mod keyed_locks;
+mod lifecycle;
 mod listings;
 mod manifest_cache;
 mod model;
@@ -50,7 +51,7 @@ use std::time::Duration;
 
 pub use blob_store_claim::BlobStoreError;
 pub use cleanup::RepositoryCleanup;
-pub use content::Content;
+pub use content::{Content, LayerUse};
 pub use creation_templates::CreationTemplates;
 pub use creation_templates::model::{AppliedFor, CreationTemplate, TemplateSettings};
 pub use error::{Error, Mismatch};
@@ -59,11 +60,16 @@ use gc::BlobLease;
 pub use gc::{Collector, GarbageCollection, Progress, Survey};
 pub use images::{Images, Push};
 pub use journal::{JournalError, JournalWriter, Rebuild, RebuildError, Rebuilt, SegmentError};
-pub use listings::ImagePosition;
+pub use lifecycle::{
+    Action, EvaluationReport, Lifecycle, LifecyclePolicy, LifecyclePolicyError,
+    LifecycleReconciler, Preview, PreviewPage, PreviewResult, PreviewStatus, RepositoryWithPolicy,
+    StorageClass, StoredLifecyclePolicy,
+};
+pub use listings::{ImageFilter, ImagePosition};
 pub use model::{
-    Blob, Encryption, Image, ImageListing, MutabilityMode, Referrer, RegistryId, Repository,
-    RepositoryId, RepositorySettings, StoredManifest, TagMutability, TagStatus, TaggedImage,
-    Upload,
+    Blob, Encryption, Image, ImageListing, ImageStatus, MutabilityMode, Referrer, RegistryId,
+    Repository, RepositoryId, RepositorySettings, StoredManifest, TagMutability, TagStatus,
+    TaggedImage, Upload,
 };
 use publishing::Publishing;
 use pull_cache::PullCache;
@@ -99,6 +105,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0009__blob_store"),
     wharfinger_db::migration!("V0020__manifests"),
     wharfinger_db::migration!("V0021__collection"),
+    wharfinger_db::migration!("V0022__lifecycle"),
     wharfinger_db::migration!("V0024__registry_settings"),
     wharfinger_db::migration!("V0026__events"),
     wharfinger_db::migration!("V0028__pull_through_rules"),
@@ -165,6 +172,7 @@ pub struct Registry {
     pub templates: CreationTemplates,
     pub collector: Collector,
     pub scans: Scans,
+    pub lifecycle: Lifecycle,
     pulls: PullCache,
 }
 
@@ -179,7 +187,7 @@ impl Registry {
             events: events.clone(),
             scans: scan_wake.clone(),
         };
-        let images = Images::new(db.clone(), clock.clone(), lenient).with_effects(effects);
+        let images = Images::new(db.clone(), clock.clone(), lenient).with_effects(effects.clone());
         let content = Content::new(db.clone(), clock.clone(), blobs.clone(), lease);
         let uploads = Uploads::new(
             db.clone(),
@@ -205,6 +213,7 @@ impl Registry {
             settings: RegistrySettings::new(db.clone(), clock.clone()),
             templates: CreationTemplates::new(db.clone(), clock.clone()),
             content,
+            lifecycle: Lifecycle::new(db.clone(), clock.clone(), ids.clone(), effects),
             collector: Collector::new(uploads.clone()),
             uploads,
         }

@@ -7,7 +7,7 @@ use wharfinger_oci::{Digest, Tag};
 
 use crate::error::Error;
 use crate::images::Images;
-use crate::model::{Image, ImageListing, RepositoryId, TagStatus, TaggedImage};
+use crate::model::{Image, ImageListing, ImageStatus, RepositoryId, TagStatus, TaggedImage};
 use crate::repositories::rows;
 use crate::store::{images, tags};
 
@@ -22,6 +22,20 @@ pub struct ImagePosition {
 /// Tags looked at for one page of tagged images, as a multiple of its size: an image with many tags
 /// is met at each of them, and shown at its first.
 const TAGS_PER_PAGE_FACTOR: usize = 10;
+
+/// Which images a listing shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ImageFilter {
+    pub tags: TagStatus,
+    /// `None` for images of any status.
+    pub status: Option<ImageStatus>,
+}
+
+impl ImageFilter {
+    fn shows(self, status: ImageStatus) -> bool {
+        self.status.is_none_or(|wanted| wanted == status)
+    }
+}
 
 /// Most tags that one image is described with: ECR's quota of tags on an image. `ListImages` shows
 /// them all, page by page.
@@ -47,44 +61,44 @@ impl Images {
             .await
     }
 
-    /// One page of `ListImages`: each (digest, tag) pair, and untagged digests.
+    /// One page of `ListImages`: each (digest, tag) pair, and untagged digests. A page may be short
+    /// of `limit` and still have a next one.
     pub async fn list(
         &self,
         repository: RepositoryId,
-        status: TagStatus,
+        filter: ImageFilter,
         after: ImagePosition,
         limit: usize,
     ) -> Result<Page<ImageListing, ImagePosition>, Error> {
         self.db
-            .read(move |tx| match status {
-                TagStatus::Any => list_any(tx, repository, &after, limit),
-                TagStatus::Tagged => {
-                    let found = tags::page_with_digests(tx, repository, &after.tag, rows(limit))?;
-                    let listings = found
-                        .into_iter()
-                        .map(|(tag, digest)| ImageListing {
-                            digest,
-                            tag: Some(tag),
-                        })
-                        .collect();
-                    Ok(Page::of(listings, limit, |listing: &ImageListing| {
-                        ImagePosition {
+            .read(move |tx| {
+                first_with_items(after.clone(), |after| match filter.tags {
+                    TagStatus::Any => list_any(tx, repository, filter.status, after, limit),
+                    TagStatus::Tagged => {
+                        let found =
+                            tags::page_with_images(tx, repository, &after.tag, rows(limit))?;
+                        let page = Page::of(found, limit, |(tag, ..)| ImagePosition {
                             digest: Vec::new(),
-                            tag: tag_text(listing.tag.as_ref()),
-                        }
-                    }))
-                }
-                TagStatus::Untagged => {
-                    let found = images::page_untagged(tx, repository, &after.digest, rows(limit))?;
-                    let page = Page::of(found, limit, |image| ImagePosition {
-                        digest: image.digest.to_stored(),
-                        tag: String::new(),
-                    });
-                    Ok(page.map(|image| ImageListing {
-                        digest: image.digest,
-                        tag: None,
-                    }))
-                }
+                            tag: tag.to_string(),
+                        });
+                        Ok(page.filtered(|(tag, digest, status)| {
+                            filter.shows(status).then_some(ImageListing {
+                                digest,
+                                tag: Some(tag),
+                            })
+                        }))
+                    }
+                    TagStatus::Untagged => {
+                        let found =
+                            images::page_untagged(tx, repository, &after.digest, rows(limit))?;
+                        Ok(Page::of(found, limit, position).filtered(|image| {
+                            filter.shows(image.status).then_some(ImageListing {
+                                digest: image.digest,
+                                tag: None,
+                            })
+                        }))
+                    }
+                })
             })
             .await
     }
@@ -94,23 +108,25 @@ impl Images {
     pub async fn describe(
         &self,
         repository: RepositoryId,
-        status: TagStatus,
+        filter: ImageFilter,
         after: ImagePosition,
         limit: usize,
     ) -> Result<Page<TaggedImage, ImagePosition>, Error> {
         self.db
             .read(move |tx| {
-                let found = match status {
-                    TagStatus::Any => images::page(tx, repository, &after.digest, rows(limit))?,
-                    TagStatus::Untagged => {
-                        images::page_untagged(tx, repository, &after.digest, rows(limit))?
-                    }
-                    TagStatus::Tagged => return describe_tagged(tx, repository, &after, limit),
-                };
-                let page = Page::of(found, limit, |image| ImagePosition {
-                    digest: image.digest.to_stored(),
-                    tag: String::new(),
-                });
+                let page = first_with_items(after.clone(), |after| {
+                    let found = match filter.tags {
+                        TagStatus::Any => page(tx, repository, filter.status, after, limit)?,
+                        TagStatus::Untagged => {
+                            images::page_untagged(tx, repository, &after.digest, rows(limit))?
+                        }
+                        TagStatus::Tagged => {
+                            return tagged(tx, repository, filter, after, limit);
+                        }
+                    };
+                    let page = Page::of(found, limit, position);
+                    Ok(page.filtered(|image| filter.shows(image.status).then_some(image)))
+                })?;
                 let items = page
                     .items
                     .into_iter()
@@ -161,6 +177,47 @@ fn with_tags(tx: &mut Tx<'_>, image: Image) -> Result<TaggedImage, Error> {
     Ok(TaggedImage { image, tags })
 }
 
+/// Most pages that are read for one where the filter leaves nothing of them.
+const EMPTY_PAGES: usize = 16;
+
+/// The first page of which the filter leaves something. After [`EMPTY_PAGES`] an empty one, whose
+/// next position leads on.
+fn first_with_items<T>(
+    mut after: ImagePosition,
+    mut read: impl FnMut(&ImagePosition) -> Result<Page<T, ImagePosition>, Error>,
+) -> Result<Page<T, ImagePosition>, Error> {
+    for _ in 1..EMPTY_PAGES {
+        let page = read(&after)?;
+        match page.next {
+            Some(next) if page.items.is_empty() => after = next,
+            next => return Ok(Page { next, ..page }),
+        }
+    }
+    read(&after)
+}
+
+fn position(image: &Image) -> ImagePosition {
+    ImagePosition {
+        digest: image.digest.to_stored(),
+        tag: String::new(),
+    }
+}
+
+/// Images after the position; of archived ones, which may be few among many, no others.
+fn page(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    status: Option<ImageStatus>,
+    after: &ImagePosition,
+    limit: usize,
+) -> Result<Vec<Image>, Error> {
+    let read = match status {
+        Some(ImageStatus::Archived) => images::page_archived,
+        _ => images::page,
+    };
+    Ok(read(tx, repository, &after.digest, rows(limit))?)
+}
+
 fn tag_text(tag: Option<&Tag>) -> String {
     tag.map(ToString::to_string).unwrap_or_default()
 }
@@ -168,6 +225,7 @@ fn tag_text(tag: Option<&Tag>) -> String {
 fn list_any(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
+    status: Option<ImageStatus>,
     after: &ImagePosition,
     limit: usize,
 ) -> Result<Page<ImageListing, ImagePosition>, Error> {
@@ -175,6 +233,7 @@ fn list_any(
     // The page may have ended among the tags of one image: that one's other tags come first.
     if let Some(digest) = Digest::from_stored(&after.digest).filter(|_| !after.tag.is_empty())
         && let Some(image) = images::by_digest(tx, repository, &digest)?
+        && status.is_none_or(|status| status == image.status)
     {
         let rest = tags::of_image(tx, image.id, &after.tag, rows(limit))?;
         listings.extend(rest.into_iter().map(|tag| ImageListing {
@@ -183,8 +242,15 @@ fn list_any(
         }));
     }
     if listings.len() <= limit {
-        for image in images::page(tx, repository, &after.digest, rows(limit))? {
+        let found = page(tx, repository, status, after, limit)?;
+        let is_last = found.len() <= limit;
+        let mut last = None;
+        for image in found {
             let digest = image.digest;
+            last = Some(position(&image));
+            if status.is_some_and(|status| status != image.status) {
+                continue;
+            }
             let on_it = tags::of_image(tx, image.id, "", rows(limit))?;
             if on_it.is_empty() {
                 listings.push(ImageListing { digest, tag: None });
@@ -197,6 +263,13 @@ fn list_any(
                 break;
             }
         }
+        if listings.len() <= limit && !is_last {
+            // The filter left few of many images.
+            return Ok(Page {
+                items: listings,
+                next: last,
+            });
+        }
     }
     Ok(Page::of(listings, limit, |listing| ImagePosition {
         digest: listing.digest.to_stored(),
@@ -204,31 +277,35 @@ fn list_any(
     }))
 }
 
-fn describe_tagged(
+fn tagged(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
+    filter: ImageFilter,
     after: &ImagePosition,
     limit: usize,
-) -> Result<Page<TaggedImage, ImagePosition>, Error> {
+) -> Result<Page<Image, ImagePosition>, Error> {
     let most = limit.saturating_mul(TAGS_PER_PAGE_FACTOR);
     let found = Page::of(
-        tags::page_with_digests(tx, repository, &after.tag, rows(most))?,
+        tags::page_with_images(tx, repository, &after.tag, rows(most))?,
         most,
-        |(tag, _)| tag.to_string(),
+        |(tag, ..)| tag.to_string(),
     );
     let (mut items, mut next) = (Vec::new(), found.next);
     let mut last_seen = String::new();
-    for (tag, digest) in found.items {
+    for (tag, digest, status) in found.items {
         if items.len() == limit {
             next = Some(last_seen);
             break;
         }
         last_seen = tag.to_string();
+        if !filter.shows(status) {
+            continue;
+        }
         let Some(image) = images::by_digest(tx, repository, &digest)? else {
             continue;
         };
         if tags::of_image(tx, image.id, "", 1)?.first() == Some(&tag) {
-            items.push(with_tags(tx, image)?);
+            items.push(image);
         }
     }
     Ok(Page {

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use wharfinger_db::Tx;
-use wharfinger_oci::{Digest, Reference};
 
 use crate::error::Error;
-use crate::model::{RepositoryId, StoredManifest};
-use crate::store::{images, tags};
+use crate::model::StoredManifest;
+use crate::store::images::{self, LocatedImage};
 
 /// Bytes in the cache: some 25,000 manifests of ordinary size.
 const CAPACITY_BYTES: u64 = 32 * 1024 * 1024;
@@ -30,9 +29,10 @@ impl Weighter<i64, Arc<StoredManifest>> for Size {
 }
 
 /// A cache of image rows. Each look-up first reads from the index which image the tag or digest
-/// names now; the row of a committed image does not change, and its number is not used again. Only
-/// the time of the last pull changes: entries are removed when it is written. Where a failover may
-/// lose commits, so that numbers are used again, the digest is read as well and compared.
+/// names now, and its status, which this cache does not keep up to date. Otherwise the row of a
+/// committed image does not change, and its number is not used again. Only the time of the last
+/// pull changes: entries are removed when it is written. Where a failover lost commits, numbers are
+/// used again, so that the digest is compared.
 #[derive(Clone)]
 pub(super) struct ManifestCache(Arc<Cache<i64, Arc<StoredManifest>, Size>>);
 
@@ -45,18 +45,16 @@ impl ManifestCache {
         )))
     }
 
-    /// The manifest of an image that [`find`] returned in the same transaction. For read
+    /// The manifest of an image that [`images::locate`] returned in the same transaction. For read
     /// transactions only: the row of a write transaction may be rolled back, and then its number is
     /// used again.
     pub(super) fn get(
         &self,
         tx: &mut Tx<'_>,
-        image: &FoundImage,
+        image: &LocatedImage,
     ) -> Result<Arc<StoredManifest>, Error> {
         if let Some(manifest) = self.0.get(&image.id)
-            && image
-                .digest
-                .is_none_or(|digest| manifest.image.digest == digest)
+            && manifest.image.digest == image.digest
         {
             return Ok(manifest);
         }
@@ -71,32 +69,6 @@ impl ManifestCache {
     pub(super) fn remove(&self, id: i64) {
         self.0.remove(&id);
     }
-}
-
-/// An image that a reference names.
-#[derive(Clone, Debug)]
-pub(super) struct FoundImage {
-    id: i64,
-    /// What the image must have: always where row numbers may return.
-    digest: Option<Digest>,
-}
-
-/// The image that the reference names now.
-pub(super) fn find(
-    tx: &mut Tx<'_>,
-    repository: RepositoryId,
-    reference: &Reference,
-) -> Result<Option<FoundImage>, Error> {
-    let found = match reference {
-        Reference::Digest(digest) => {
-            images::id_by_digest(tx, repository, digest)?.map(|id| (id, Some(*digest)))
-        }
-        Reference::Tag(tag) if tx.may_lose_commits() => {
-            tags::target(tx, repository, tag.as_str())?.map(|(id, digest)| (id, Some(digest)))
-        }
-        Reference::Tag(tag) => tags::image_of(tx, repository, tag.as_str())?.map(|id| (id, None)),
-    };
-    Ok(found.map(|(id, digest)| FoundImage { id, digest }))
 }
 
 fn missing_image() -> Error {

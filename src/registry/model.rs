@@ -122,6 +122,19 @@ pub struct Image {
     pub manifest_size: u64,
     pub pushed_at: Timestamp,
     pub pulled_at: Option<Timestamp>,
+    pub status: ImageStatus,
+    /// When it went to the archive, and when it came back, the last time.
+    pub archived_at: Option<Timestamp>,
+    pub activated_at: Option<Timestamp>,
+}
+
+/// Whether an image can be pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ImageStatus {
+    #[default]
+    Active,
+    /// In the archive: it is listed and described, but not pulled until it is restored.
+    Archived,
 }
 
 /// A manifest as it is served: the bytes that were pushed.
@@ -179,4 +192,5 @@ pub struct Referrer {
     pub artifact_type: Option<String>,
     pub size: u64,
     pub annotations: BTreeMap<String, String>,
+    pub status: ImageStatus,
 }

@@ -6,13 +6,13 @@ use quick_cache::Equivalent;
 use wharfinger_db::Tx;
 
 use crate::error::Error;
-use crate::manifest_cache::{self, FoundImage, ManifestCache};
-use crate::model::RepositoryId;
+use crate::manifest_cache::ManifestCache;
+use crate::model::{ImageStatus, RepositoryId};
 use crate::pull_target::{LinkedBlob, PullTarget, Pulled};
 use crate::recent_keys::RecentKeys;
 use crate::state_cache::StateCache;
 use crate::store;
-use crate::store::images;
+use crate::store::images::{self, LocatedImage};
 
 /// Targets in memory, at some 300 bytes each.
 const CAPACITY: usize = 8_192;
@@ -41,7 +41,7 @@ impl Equivalent<Key> for BorrowedKey<'_> {
 
 #[derive(Clone, Debug)]
 enum Found {
-    Image(FoundImage),
+    Image(LocatedImage),
     Blob(LinkedBlob),
 }
 
@@ -83,7 +83,10 @@ impl PullCache {
                     && let PullTarget::Manifest(reference) = target
                     && let Some(manifest) = images::stored(tx, repository, reference)?
                 {
-                    return Ok(Pulled::Manifest(Arc::new(manifest)));
+                    return Ok(match manifest.image.status {
+                        ImageStatus::Active => Pulled::Manifest(Arc::new(manifest)),
+                        ImageStatus::Archived => Pulled::Nothing,
+                    });
                 }
                 let Some(found) = find(tx, repository, target)? else {
                     return Ok(Pulled::Nothing);
@@ -97,6 +100,7 @@ impl PullCache {
             }
         };
         Ok(match found {
+            Found::Image(image) if image.status == ImageStatus::Archived => Pulled::Nothing,
             Found::Image(image) => Pulled::Manifest(self.manifests.get(tx, &image)?),
             Found::Blob(blob) => Pulled::Blob(blob),
         })
@@ -110,7 +114,7 @@ fn find(
 ) -> Result<Option<Found>, Error> {
     Ok(match target {
         PullTarget::Manifest(reference) => {
-            manifest_cache::find(tx, repository, reference)?.map(Found::Image)
+            images::locate(tx, repository, reference)?.map(Found::Image)
         }
         PullTarget::Blob(digest) => {
             let linked = store::blobs::linked(tx, repository, digest)?;

@@ -9,7 +9,7 @@ use wharfinger_reconcile::Wake;
 
 use crate::error::Error;
 use crate::events::{EventOutbox, ImageAction, RegistryEvent};
-use crate::model::{Image, RepositoryId};
+use crate::model::{Image, ImageStatus, RepositoryId};
 use crate::registry_settings;
 use crate::scanning_rules::{ScanFrequency, scan_frequency};
 use crate::scans::decide::is_scannable;
@@ -109,6 +109,39 @@ impl PushEffects {
             return record(None);
         }
         tags.iter().try_for_each(|tag| record(Some(tag.clone())))
+    }
+
+    /// Records that an image went to another storage class.
+    pub(super) fn after_storage_class(
+        &self,
+        tx: &mut Tx<'_>,
+        repository: RepositoryId,
+        image: i64,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if !self.events.is_open() {
+            return Ok(());
+        }
+        let named = repositories::name_of(tx, repository)?;
+        let (Some((registry, name)), Some(image)) = (named, images::by_id(tx, image)?) else {
+            return Ok(());
+        };
+        let event = RegistryEvent::Image {
+            repository: name,
+            digest: image.digest,
+            tag: None,
+            is_referrer: image.subject.is_some(),
+            action: ImageAction::UpdateStorageClass {
+                target: match image.status {
+                    ImageStatus::Active => "STANDARD",
+                    ImageStatus::Archived => "ARCHIVE",
+                },
+                media_type: image.media_type.to_string(),
+                artifact_type: image.artifact_type,
+                last_activated_at: image.activated_at,
+            },
+        };
+        self.events.record(tx, &registry, &event, now)
     }
 
     /// Starts the work that was recorded: for after the commit.

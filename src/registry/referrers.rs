@@ -116,6 +116,7 @@ fn describe(tx: &mut Tx<'_>, image: &Image) -> Result<Referrer, Error> {
         annotations: manifest
             .map(|manifest| manifest.annotations)
             .unwrap_or_default(),
+        status: image.status,
     })
 }
 
@@ -176,6 +177,7 @@ fn listed_by_fallback_tag(
             artifact_type,
             size: descriptor.size,
             annotations,
+            status: member.status,
         });
     }
     Ok(listed)

@@ -93,7 +93,7 @@ impl World {
         loop {
             let page = self
                 .images
-                .list(self.repository.id, status, after, limit)
+                .list(self.repository.id, active(status), after, limit)
                 .await
                 .expect("a page");
             assert!(page.items.len() <= limit);
@@ -110,7 +110,7 @@ impl World {
         loop {
             let page = self
                 .images
-                .describe(self.repository.id, status, after, limit)
+                .describe(self.repository.id, active(status), after, limit)
                 .await
                 .expect("a page");
             assert!(page.items.len() <= limit);
@@ -120,6 +120,13 @@ impl World {
                 None => return images,
             }
         }
+    }
+}
+
+fn active(tags: TagStatus) -> ImageFilter {
+    ImageFilter {
+        tags,
+        status: Some(ImageStatus::Active),
     }
 }
 

@@ -278,10 +278,6 @@ impl Engine for Transaction<'_, '_> {
         changed.map_err(|error| self.note(&error))
     }
 
-    fn may_lose_commits(&self) -> bool {
-        true
-    }
-
     fn server_time(&mut self) -> Result<Option<Timestamp>> {
         let mut time = None;
         self.query(SERVER_TIME, &[], &mut |row| {

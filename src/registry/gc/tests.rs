@@ -7,6 +7,7 @@ use wharfinger_db::{params, testing};
 use wharfinger_oci::{Algorithm, Digest, Manifest, Reference, Tag};
 use wharfinger_reconcile::Reconciler as _;
 
+use crate::content::LayerUse;
 use crate::error::Error;
 use crate::gc::Survey;
 use crate::images::Push;
@@ -358,8 +359,8 @@ async fn an_image_of_very_many_layers_goes_in_short_steps() {
         let left = server.count("SELECT COUNT(*) FROM image_references").await;
         assert!(left > 4_000, "{left}");
         let layer = digest(b"layer 7");
-        let referenced = server.registry.content.is_referenced(web.id, &layer);
-        assert!(!referenced.await.expect("looked"));
+        let used = server.registry.content.layer_use(web.id, &layer);
+        assert_eq!(used.await.expect("looked"), LayerUse::None);
         assert_eq!(server.survey().await.deleted_images, 1);
         // The same image again, while the old one's references are being removed.
         let again = server.put(&web, &layers).await;
@@ -417,9 +418,15 @@ async fn a_deletion_by_tag_as_in_ecr_takes_what_only_the_image_needed() {
         let tag = Reference::Tag("v1".parse::<Tag>().expect("a tag"));
         let id = web.id;
         let tagged = server.db.write(move |tx| {
-            let found = crate::store::images::id_by_digest(tx, id, &image)?;
+            let found = crate::store::images::by_digest(tx, id, &image)?;
             let image = found.ok_or_else(|| wharfinger_db::Error::other("no image"))?;
-            crate::store::tags::insert(tx, id, "v1", image, wharfinger_base::Timestamp::default())
+            crate::store::tags::insert(
+                tx,
+                id,
+                "v1",
+                image.id,
+                wharfinger_base::Timestamp::default(),
+            )
         });
         tagged.await.expect("tagged");
         server.clock.advance(LEASE);

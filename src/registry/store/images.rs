@@ -5,8 +5,8 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Row, Tx, params};
 use wharfinger_oci::{ChildKind, Digest, Manifest, MediaType, Reference};
 
-use crate::model::{Image, RepositoryId, StoredManifest};
-use crate::store::{digest, journal_entries, scans, signed, tags, unsigned};
+use crate::model::{Image, ImageStatus, RepositoryId, StoredManifest};
+use crate::store::{digest, journal_entries, scans, signed, status_of, tags, unsigned};
 
 /// A statement that selects images: those of `images i`, with joins and conditions as given.
 /// [`read`] reads its columns.
@@ -17,7 +17,7 @@ macro_rules! select_images {
     ($more_columns:literal, $rest:literal) => {
         concat!(
             "SELECT i.id, i.digest, i.media_type, i.artifact_type, i.subject, i.content_size, ",
-            "i.manifest_size, i.pushed_at, i.pulled_at",
+            "i.manifest_size, i.pushed_at, i.pulled_at, i.status, i.archived_at, i.activated_at",
             $more_columns,
             " FROM images i ",
             $rest
@@ -38,13 +38,16 @@ fn read(row: &Row<'_>) -> db::Result<Image> {
         manifest_size: unsigned(row.integer(6))?,
         pushed_at: Timestamp::from_ms(row.integer(7)),
         pulled_at: row.optional_integer(8).map(Timestamp::from_ms),
+        status: status_of(row.text(9))?,
+        archived_at: row.optional_integer(10).map(Timestamp::from_ms),
+        activated_at: row.optional_integer(11).map(Timestamp::from_ms),
     })
 }
 
 fn read_stored(row: &Row<'_>) -> db::Result<StoredManifest> {
     Ok(StoredManifest {
         image: read(row)?,
-        bytes: Bytes::copy_from_slice(row.bytes(9)),
+        bytes: Bytes::copy_from_slice(row.bytes(12)),
     })
 }
 
@@ -66,8 +69,8 @@ pub(crate) fn insert(
 ) -> db::Result<Option<i64>> {
     let id = tx.query_optional(
         "INSERT INTO images (repository_id, digest, media_type, artifact_type, subject, \
-         content_size, manifest_size, pushed_at, untagged_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (repository_id, digest) DO \
+         content_size, manifest_size, pushed_at, untagged_at, aged_from)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?8) ON CONFLICT (repository_id, digest) DO \
          NOTHING RETURNING id",
         params![
             repository.0,
@@ -131,6 +134,10 @@ pub(crate) fn by_digest(
     )
 }
 
+pub(crate) fn by_id(tx: &mut Tx<'_>, id: i64) -> db::Result<Option<Image>> {
+    tx.query_optional(select_images!("WHERE i.id = ?1"), params![id], read)
+}
+
 pub(crate) fn by_tag(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
@@ -167,6 +174,62 @@ pub(crate) fn id_by_digest(
         params![repository.0, digest.to_stored()],
         |row| Ok(row.integer(0)),
     )
+}
+
+/// What a look-up must know of an image that may be in memory otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocatedImage {
+    pub(crate) id: i64,
+    pub(crate) digest: Digest,
+    pub(crate) status: ImageStatus,
+}
+
+/// The image that a reference names, without what does not change of it.
+pub(crate) fn locate(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    reference: &Reference,
+) -> db::Result<Option<LocatedImage>> {
+    let located = |row: &Row<'_>| {
+        Ok(LocatedImage {
+            id: row.integer(0),
+            digest: digest(row.bytes(1))?,
+            status: status_of(row.text(2))?,
+        })
+    };
+    match reference {
+        Reference::Tag(tag) => tx.query_optional(
+            "SELECT i.id, i.digest, i.status FROM tags t JOIN images i ON i.id = t.image_id
+             WHERE t.repository_id = ?1 AND t.name = ?2",
+            params![repository.0, tag.as_str()],
+            located,
+        ),
+        Reference::Digest(digest) => tx.query_optional(
+            "SELECT id, digest, status FROM images WHERE repository_id = ?1 AND digest = ?2",
+            params![repository.0, digest.to_stored()],
+            located,
+        ),
+    }
+}
+
+/// Moves an active image to the archive; false where it is not active.
+pub(crate) fn archive(tx: &mut Tx<'_>, image: i64, now: Timestamp) -> db::Result<bool> {
+    let changed = tx.execute(
+        "UPDATE images SET status = 'archived', archived_at = ?1
+         WHERE id = ?2 AND status = 'active'",
+        params![now.as_ms(), image],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Brings an image back from the archive; false where it is not there.
+pub(crate) fn activate(tx: &mut Tx<'_>, image: i64, now: Timestamp) -> db::Result<bool> {
+    let changed = tx.execute(
+        "UPDATE images SET status = 'active', activated_at = ?1, aged_from = ?1
+         WHERE id = ?2 AND status = 'archived'",
+        params![now.as_ms(), image],
+    )?;
+    Ok(changed == 1)
 }
 
 /// The manifest that a tag or digest names, by one statement.
@@ -217,6 +280,23 @@ pub(crate) fn page(
 ) -> db::Result<Vec<Image>> {
     tx.query(
         select_images!("WHERE i.repository_id = ?1 AND i.digest > ?2 ORDER BY i.digest LIMIT ?3"),
+        params![repository.0, after, limit],
+        read,
+    )
+}
+
+/// The same, of archived images.
+pub(crate) fn page_archived(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    after: &[u8],
+    limit: i64,
+) -> db::Result<Vec<Image>> {
+    tx.query(
+        select_images!(
+            "WHERE i.repository_id = ?1 AND i.digest > ?2 AND i.status = 'archived'
+             ORDER BY i.digest LIMIT ?3"
+        ),
         params![repository.0, after, limit],
         read,
     )
@@ -307,6 +387,21 @@ pub(crate) fn references_blob(
     let row = tx.query_optional(
         "SELECT 1 FROM image_references r JOIN images i ON i.id = r.image_id
          WHERE r.repository_id = ?1 AND r.child = ?2 LIMIT 1",
+        params![repository.0, child.to_stored()],
+        |_| Ok(()),
+    )?;
+    Ok(row.is_some())
+}
+
+/// Whether an active image of the repository has `digest` as its config or a layer.
+pub(crate) fn active_references_blob(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    child: &Digest,
+) -> db::Result<bool> {
+    let row = tx.query_optional(
+        "SELECT 1 FROM image_references r JOIN images i ON i.id = r.image_id
+         WHERE r.repository_id = ?1 AND r.child = ?2 AND i.status = 'active' LIMIT 1",
         params![repository.0, child.to_stored()],
         |_| Ok(()),
     )?;

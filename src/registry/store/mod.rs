@@ -9,6 +9,8 @@ pub(super) mod gc;
 pub(super) mod images;
 pub(super) mod journal;
 pub(super) mod journal_entries;
+pub(super) mod lifecycle;
+pub(super) mod previews;
 pub(super) mod pull_through;
 pub(super) mod rebuild;
 pub(super) mod registry_settings;
@@ -20,6 +22,8 @@ pub(super) mod uploads;
 
 use wharfinger_db as db;
 use wharfinger_oci::Digest;
+
+use crate::model::ImageStatus;
 
 /// A digest out of a column; bytes that are none mean a damaged index.
 fn digest(stored: &[u8]) -> db::Result<Digest> {
@@ -34,6 +38,15 @@ fn unsigned(stored: i64) -> db::Result<u64> {
 /// A size as the index takes it.
 fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// The status of an image.
+fn status_of(text: &str) -> db::Result<ImageStatus> {
+    match text {
+        "active" => Ok(ImageStatus::Active),
+        "archived" => Ok(ImageStatus::Archived),
+        _ => Err(db::Error::other("a stored image status")),
+    }
 }
 
 /// A text that was parsed before it was stored.

@@ -12,7 +12,7 @@ use crate::model::{
     Encryption, MutabilityMode, PolicyId, RegistryId, Repository, RepositoryId, RepositorySettings,
     TagMutability,
 };
-use crate::store::{deletions, from_json, journal_entries, json, parsed};
+use crate::store::{deletions, from_json, journal_entries, json, lifecycle, parsed, previews};
 
 /// A row of `repositories`; the policies are only their row numbers.
 #[derive(Clone, Debug)]
@@ -230,6 +230,8 @@ pub(crate) fn delete(tx: &mut Tx<'_>, id: RepositoryId, now: Timestamp) -> db::R
         "DELETE FROM repository_policies WHERE repository_id = ?1",
         params![id.0],
     )?;
+    lifecycle::delete(tx, id)?;
+    previews::delete(tx, id)?;
     tx.execute("DELETE FROM repositories WHERE id = ?1", params![id.0])?;
     deletions::insert(tx, id, now)
 }

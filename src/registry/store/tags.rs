@@ -4,8 +4,8 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Tx, params};
 use wharfinger_oci::{Digest, Tag};
 
-use crate::model::RepositoryId;
-use crate::store::{digest, journal_entries, parsed, signed};
+use crate::model::{ImageStatus, RepositoryId};
+use crate::store::{digest, journal_entries, parsed, signed, status_of};
 
 /// The row number of the image that a tag names.
 pub(crate) fn image_of(
@@ -150,17 +150,20 @@ pub(crate) fn page(
     )
 }
 
-/// Up to `limit` tags after `after`, each with the digest it names.
-pub(crate) fn page_with_digests(
+/// Up to `limit` tags after `after`, each with digest and status of the image that it names.
+pub(crate) fn page_with_images(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     after: &str,
     limit: i64,
-) -> db::Result<Vec<(Tag, Digest)>> {
+) -> db::Result<Vec<(Tag, Digest, ImageStatus)>> {
     tx.query(
-        "SELECT t.name, i.digest FROM tags t JOIN images i ON i.id = t.image_id
+        "SELECT t.name, i.digest, i.status FROM tags t JOIN images i ON i.id = t.image_id
          WHERE t.repository_id = ?1 AND t.name > ?2 ORDER BY t.name LIMIT ?3",
         params![repository.0, after, limit],
-        |row| Ok((parsed(row.text(0))?, digest(row.bytes(1))?)),
+        |row| {
+            let status = status_of(row.text(2))?;
+            Ok((parsed(row.text(0))?, digest(row.bytes(1))?, status))
+        },
     )
 }

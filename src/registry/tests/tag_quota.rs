@@ -24,7 +24,8 @@ async fn put(world: &World, body: &str, numbers: std::ops::Range<u64>) -> Result
 async fn overfill(world: &World, digest: Digest, numbers: std::ops::Range<u64>) {
     let (repository, now, names) = (world.repository.id, world.clock.now(), names(numbers));
     let write = world.db.write(move |tx| {
-        let id = store::images::id_by_digest(tx, repository, &digest)?.expect("the image");
+        let image = store::images::by_digest(tx, repository, &digest)?;
+        let id = image.expect("the image").id;
         for name in &names {
             store::tags::insert(tx, repository, name, id, now)?;
         }
