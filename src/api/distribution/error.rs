@@ -363,6 +363,8 @@ impl From<registry::Error> for DistributionError {
             }
             Error::NoSuchImage(reference) => Self::new(Code::ManifestUnknown, message)
                 .with_detail(&json!({ "reference": reference.to_string() })),
+            Error::ImageArchived(digest) => Self::new(Code::ManifestUnknown, message)
+                .with_detail(&json!({ "reference": digest.to_string() })),
             Error::TagImmutable { tag, .. } => {
                 Self::new(Code::TagInvalid, message).with_detail(&json!({ "tag": tag.as_str() }))
             }

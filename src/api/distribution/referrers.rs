@@ -10,7 +10,7 @@ use serde::Serialize;
 use wharfinger_api_core::response::document;
 use wharfinger_base::{Page, PageToken};
 use wharfinger_oci::{Digest, MediaType};
-use wharfinger_registry::{Referrer, ReferrerPosition};
+use wharfinger_registry::{ImageStatus, Referrer, ReferrerPosition};
 
 use crate::error::DistributionError;
 use crate::link::next_page;
@@ -82,7 +82,9 @@ pub(crate) async fn list(
 }
 
 fn encode(referrers: &[Referrer]) -> Vec<u8> {
-    let manifests = referrers.iter().map(descriptor).collect();
+    // An archived artifact cannot be pulled, so that it is not shown either.
+    let active = |referrer: &&Referrer| referrer.status == ImageStatus::Active;
+    let manifests = referrers.iter().filter(active).map(descriptor).collect();
     serde_json::to_vec(&ReferrerIndex {
         schema_version: 2,
         media_type: MediaType::OCI_INDEX,
@@ -98,6 +100,7 @@ fn descriptor(referrer: &Referrer) -> ReferrerDescriptor<'_> {
         artifact_type,
         size,
         annotations,
+        ..
     } = referrer;
     let artifact_type = artifact_type.as_deref().filter(|text| !text.is_empty());
     ReferrerDescriptor {

@@ -5,7 +5,8 @@ use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_iam::{Grammar, Policy};
 use wharfinger_registry::{
-    AppliedFor, CreationTemplate, Encryption, MutabilityMode, RegistryId, TemplateSettings,
+    self as registry, AppliedFor, CreationTemplate, Encryption, LifecyclePolicy, MutabilityMode,
+    RegistryId, TemplateSettings,
 };
 
 use crate::repositories::encryption;
@@ -148,11 +149,12 @@ struct Change {
 impl Change {
     async fn checked(cx: &Context<Ecr>, members: Members) -> Result<Self> {
         let registry = cx.resource().registry();
-        if is_given(members.lifecycle_policy.as_deref()) {
-            return Err(error::invalid(
-                "lifecyclePolicy",
-                "Lifecycle policies of templates are not supported",
-            ));
+        if let Some(text) = members
+            .lifecycle_policy
+            .as_deref()
+            .filter(|text| !text.is_empty())
+        {
+            LifecyclePolicy::parse(text).map_err(registry::Error::from)?;
         }
         let encryption = match members.encryption_configuration.clone() {
             Some(given) => Some(encryption(Some(given.without_empty_key()), registry)?),

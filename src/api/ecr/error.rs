@@ -62,7 +62,12 @@ impl From<registry::Error> for Error {
             E::NoSuchTemplate { .. } => "TemplateNotFoundException",
             E::ExclusionExists { .. } => "ExclusionAlreadyExistsException",
             E::NoSuchExclusion { .. } => "ExclusionNotFoundException",
-            E::NoSuchImage(_) => "ImageNotFoundException",
+            E::NoSuchImage(_) | E::ImageArchived(_) => "ImageNotFoundException",
+            E::ArchiveOfMember { .. } => "ImageStorageClassUpdateNotSupportedException",
+            E::LifecyclePolicy(why) => return invalid_lifecycle_policy(why),
+            E::NoLifecyclePolicy { .. } => "LifecyclePolicyNotFoundException",
+            E::NoLifecyclePreview { .. } => "LifecyclePolicyPreviewNotFoundException",
+            E::LifecyclePreviewInProgress { .. } => "LifecyclePolicyPreviewInProgressException",
             E::ImageExists { .. } => "ImageAlreadyExistsException",
             E::TagImmutable { .. } => "ImageTagAlreadyExistsException",
             E::ManifestDigestMismatch { .. } => "ImageDigestDoesNotMatchException",
@@ -138,6 +143,12 @@ pub(super) fn of_registry_policy(error: iam::Error) -> Error {
 /// What the operations for registries say of members that do not go together.
 pub(super) fn validation(message: impl Into<String>) -> Error {
     sender("ValidationException", message)
+}
+
+/// A lifecycle policy that is not valid.
+fn invalid_lifecycle_policy(why: &registry::LifecyclePolicyError) -> Error {
+    let constraint = format!("Lifecycle policy validation failure: {why}");
+    invalid("LifecyclePolicyText", &constraint)
 }
 
 /// An invalid combination of members.
@@ -258,6 +269,16 @@ pub(super) fn layer_inaccessible(repository: &Repository, digest: &Digest) -> Er
     sender("LayerInaccessibleException", message)
 }
 
+/// A layer that only archived images need.
+pub(super) fn layer_archived(repository: &Repository, digest: &Digest) -> Error {
+    let name = &repository.name;
+    let message = format!(
+        "The layer with digest {digest} belongs to archived images only in the repository with \
+         name '{name}'"
+    );
+    sender("LayerInaccessibleException", message)
+}
+
 pub(super) fn layer_exists(repository: &Repository, digest: &Digest) -> Error {
     let name = &repository.name;
     sender(
@@ -318,6 +339,10 @@ pub(super) fn limit_exceeded(message: impl Into<String>) -> Error {
 pub(super) type Failure = (&'static str, &'static str);
 
 pub(super) const IMAGE_NOT_FOUND: Failure = ("ImageNotFound", "Requested image not found");
+pub(super) const IMAGE_ARCHIVED: Failure = (
+    "ImageInaccessible",
+    "Requested image is archived and must be restored before it can be pulled",
+);
 pub(super) const NO_DIGEST_AND_TAG: Failure = (
     "MissingDigestAndTag",
     "Invalid request parameters: both tag and digest cannot be null",

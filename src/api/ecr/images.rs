@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_oci::{Digest, Reference, Tag};
-use wharfinger_registry::{self as registry, Repository, TagStatus};
+use wharfinger_registry::{self as registry, ImageFilter, ImageStatus, Repository, TagStatus};
 
 use crate::resource::{RepositoryRef, ResourceId};
 use crate::views::{self, ImageDetail, ImageIdView};
@@ -119,9 +119,19 @@ impl Filter {
         }
     }
 
-    /// Nothing is archived here, so a filter for what is finds nothing.
-    fn shows_active(&self) -> bool {
-        matches!(self.image_status.as_deref(), None | Some("ACTIVE" | "ANY"))
+    /// The filter; `None` where it leaves nothing, since no image is `ACTIVATING`: an image that is
+    /// restored is active at once. Without a status, only active images are shown.
+    fn images(&self) -> Option<ImageFilter> {
+        let status = match self.image_status.as_deref() {
+            None | Some("ACTIVE") => Some(ImageStatus::Active),
+            Some("ARCHIVED") => Some(ImageStatus::Archived),
+            Some("ANY") => None,
+            Some(_) => return None,
+        };
+        Some(ImageFilter {
+            tags: self.tags(),
+            status,
+        })
     }
 }
 
@@ -156,19 +166,19 @@ impl Operation for ListImages {
         let repository = cx.resource().repository()?;
         let filter = self.filter.unwrap_or_default();
         let after = paging::image_position(Self::NAME, repository, self.next_token.as_deref())?;
-        if !filter.shows_active() {
+        let Some(filter) = filter.images() else {
             return Ok(ListImagesOutput {
                 image_ids: Vec::new(),
                 next_token: None,
             });
-        }
+        };
         let page = cx
             .state()
             .registry
             .images
             .list(
                 repository.id,
-                filter.tags(),
+                filter,
                 after,
                 paging::limit(self.max_results),
             )
@@ -230,19 +240,19 @@ impl Operation for DescribeImages {
         }
         let filter = self.filter.unwrap_or_default();
         let after = paging::image_position(Self::NAME, repository, self.next_token.as_deref())?;
-        if !filter.shows_active() {
+        let Some(filter) = filter.images() else {
             return Ok(DescribeImagesOutput {
                 image_details: Vec::new(),
                 next_token: None,
             });
-        }
+        };
         let page = cx
             .state()
             .registry
             .images
             .describe(
                 repository.id,
-                filter.tags(),
+                filter,
                 after,
                 paging::limit(self.max_results),
             )

@@ -9,7 +9,7 @@ use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_aws::AccountId;
 use wharfinger_iam::{LAYER_TICKET_PARAMETER, LAYER_TICKET_TTL, LayerGrant};
 use wharfinger_oci::{Algorithm, Digest, RepositoryName};
-use wharfinger_registry::{self as registry, Part, RegistryId, Repository};
+use wharfinger_registry::{self as registry, LayerUse, Part, RegistryId, Repository};
 
 use crate::resource::{RepositoryRef, ResourceId};
 use crate::{Ecr, Error, Result, error};
@@ -112,10 +112,13 @@ impl Operation for BatchCheckLayerAvailability {
                 Err(registry::Error::NoSuchBlob(_)) => None,
                 Err(error) => return Err(error.into()),
             };
-            let availability = if size.is_some() {
-                "AVAILABLE"
-            } else {
-                "UNAVAILABLE"
+            let content = &cx.state().registry.content;
+            let availability = match size {
+                None => "UNAVAILABLE",
+                Some(_) => match content.layer_use(repository.id, &digest).await? {
+                    LayerUse::Archived => "ARCHIVED",
+                    LayerUse::Active | LayerUse::None => "AVAILABLE",
+                },
             };
             output.layers.push(LayerView {
                 layer_digest,
@@ -165,8 +168,10 @@ impl Operation for GetDownloadUrlForLayer {
             }
             Err(error) => return Err(error.into()),
         };
-        if !content.is_referenced(repository.id, &layer_digest).await? {
-            return Err(error::layer_inaccessible(repository, &layer_digest));
+        match content.layer_use(repository.id, &layer_digest).await? {
+            LayerUse::Active => {}
+            LayerUse::Archived => return Err(error::layer_archived(repository, &layer_digest)),
+            LayerUse::None => return Err(error::layer_inaccessible(repository, &layer_digest)),
         }
         let from_store = if cx.state().presigned_downloads {
             content.presign(&blob, LAYER_TICKET_TTL).await?

@@ -6,9 +6,11 @@ mod creation_templates;
 mod error;
 mod images;
 mod layers;
+mod lifecycle;
 mod manifests;
 mod paging;
 mod policies;
+mod previews;
 mod pull_through;
 mod pull_time_exclusions;
 mod referrers;
@@ -19,6 +21,7 @@ mod scanning_configuration;
 mod scans;
 mod settings;
 mod signing;
+mod storage_class;
 mod tags;
 mod views;
 
@@ -112,6 +115,7 @@ static OPERATIONS: &[OperationEntry<Ecr>] = operations![
     manifests::BatchGetImage,
     manifests::PutImage,
     referrers::ListImageReferrers,
+    storage_class::UpdateImageStorageClass,
     layers::BatchCheckLayerAvailability,
     layers::GetDownloadUrlForLayer,
     layers::InitiateLayerUpload,
@@ -120,6 +124,11 @@ static OPERATIONS: &[OperationEntry<Ecr>] = operations![
     policies::SetRepositoryPolicy,
     policies::GetRepositoryPolicy,
     policies::DeleteRepositoryPolicy,
+    lifecycle::PutLifecyclePolicy,
+    lifecycle::GetLifecyclePolicy,
+    lifecycle::DeleteLifecyclePolicy,
+    previews::StartLifecyclePolicyPreview,
+    previews::GetLifecyclePolicyPreview,
     tags::TagResource,
     tags::UntagResource,
     tags::ListTagsForResource,

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_aws::AccountId;
 use wharfinger_oci::{Algorithm, Digest, Manifest, Reference, RepositoryName, Tag};
-use wharfinger_registry::{self as registry, Puller, Push, Repository, StoredManifest};
+use wharfinger_registry::{
+    self as registry, ImageStatus, Puller, Push, Repository, StoredManifest,
+};
 
 use crate::images::{ImageFailure, ImageId};
 use crate::resource::{RepositoryRef, ResourceId};
@@ -108,6 +110,10 @@ impl Operation for BatchGetImage {
                 Ok(_) | Err(registry::Error::NoSuchImage(_)) => {
                     output.failures.push(id.not_found());
                 }
+                Err(registry::Error::ImageArchived(digest)) if named.agrees(&digest) => {
+                    output.failures.push(id.failure(error::IMAGE_ARCHIVED));
+                }
+                Err(registry::Error::ImageArchived(_)) => output.failures.push(id.not_found()),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -150,6 +156,8 @@ impl Operation for PutImage {
         // not.
         if tag.is_none() {
             match images.head(repository.id, &Reference::Digest(digest)).await {
+                // A push brings an archived image back.
+                Ok(image) if image.status == ImageStatus::Archived => {}
                 Ok(_) => return Err(error::image_exists(repository, &digest, None)),
                 Err(registry::Error::NoSuchImage(_)) => {}
                 Err(error) => return Err(error.into()),

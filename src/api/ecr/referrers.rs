@@ -9,7 +9,7 @@ use wharfinger_oci::Digest;
 use wharfinger_registry::{Referrer, ReferrerPosition};
 
 use crate::resource::{RepositoryRef, ResourceId};
-use crate::{Ecr, Result, error, paging};
+use crate::{Ecr, Result, error, paging, views};
 
 /// Items on a page where the request does not say (ECR API reference).
 const DEFAULT_ITEMS: u32 = 20;
@@ -80,15 +80,7 @@ impl Operation for ListImageReferrers {
         })?;
         let filter = self.filter.unwrap_or_default();
         let types = filter.artifact_types.unwrap_or_default();
-        if !matches!(
-            filter.artifact_status.as_deref(),
-            None | Some("ACTIVE" | "ANY")
-        ) {
-            return Ok(ListImageReferrersOutput {
-                referrers: Vec::new(),
-                next_token: None,
-            });
-        }
+        let status = filter.artifact_status.as_deref().unwrap_or("ACTIVE");
         let repository_id = repository.id.0.to_string();
         let after = match paging::position(Self::NAME, self.next_token.as_deref())? {
             None => None,
@@ -102,8 +94,8 @@ impl Operation for ListImageReferrers {
             }
             Some(_) => return Err(paging::bad_token()),
         };
-        // One type is the index's to find; of several, each page is sifted here, and may come out
-        // short.
+        // One type is the index's to find; of several, and of a status, each page is sifted
+        // here, and may come out short.
         let single = if let [single] = types.as_slice() {
             Some(single.as_str())
         } else {
@@ -117,11 +109,13 @@ impl Operation for ListImageReferrers {
             .referrers(repository.id, &subject, single, after, limit)
             .await?;
         let wanted = |found: &Referrer| {
-            types.is_empty()
+            let has_status = status == "ANY" || status == views::image_status(found.status);
+            let has_type = types.is_empty()
                 || found
                     .artifact_type
                     .as_ref()
-                    .is_some_and(|artifact| types.contains(artifact))
+                    .is_some_and(|artifact| types.contains(artifact));
+            has_status && has_type
         };
         let next_token = page.next.map(|next| {
             PageToken::encode(
@@ -148,6 +142,6 @@ fn view(found: Referrer) -> ReferrerView {
         artifact_type: found.artifact_type,
         size: found.size,
         annotations: found.annotations,
-        artifact_status: "ACTIVE",
+        artifact_status: views::image_status(found.status),
     }
 }

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::Names;
 use wharfinger_aws::{AccountId, Arn};
+use wharfinger_base::Timestamp;
 use wharfinger_oci::{Digest, RepositoryName, Tag};
 use wharfinger_registry::{
-    AppliedScan, Encryption, MutabilityMode, RegistryId, Repository, Scan, ScanStatus,
+    AppliedScan, Encryption, ImageStatus, MutabilityMode, RegistryId, Repository, Scan, ScanStatus,
     TagMutability, TaggedImage,
 };
 
@@ -122,8 +123,19 @@ pub(super) struct ImageDetail {
     image_scan_status: Option<ScanStatusView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image_scan_findings_summary: Option<FindingsSummary>,
-    /// Images are never archived.
     image_status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_archived_at: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_activated_at: Option<f64>,
+}
+
+/// ECR's `imageStatus` and `artifactStatus`.
+pub(super) const fn image_status(status: ImageStatus) -> &'static str {
+    match status {
+        ImageStatus::Active => "ACTIVE",
+        ImageStatus::Archived => "ARCHIVED",
+    }
 }
 
 pub(super) fn image_detail(
@@ -142,12 +154,12 @@ pub(super) fn image_detail(
         image_pushed_at: image.pushed_at.as_epoch_seconds(),
         image_manifest_media_type: image.media_type.to_string(),
         artifact_media_type: image.artifact_type,
-        last_recorded_pull_time: image
-            .pulled_at
-            .map(wharfinger_base::Timestamp::as_epoch_seconds),
+        last_recorded_pull_time: image.pulled_at.map(Timestamp::as_epoch_seconds),
         subject_manifest_digest: image.subject,
         image_scan_status: scan.map(|scan| ScanStatusView::of(scan, applied)),
         image_scan_findings_summary: complete.map(FindingsSummary::of),
-        image_status: "ACTIVE",
+        image_status: image_status(image.status),
+        last_archived_at: image.archived_at.map(Timestamp::as_epoch_seconds),
+        last_activated_at: image.activated_at.map(Timestamp::as_epoch_seconds),
     }
 }
