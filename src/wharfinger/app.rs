@@ -25,6 +25,9 @@ use crate::config::Config;
 /// The handles of one server. Each API gets those that it needs.
 pub struct App {
     pub clock: Clock,
+    /// The registry's clock, which a development server sets ahead on request. Signatures, sessions
+    /// and tasks go by the other one.
+    pub registry_clock: Clock,
     pub ids: Ids,
     /// For readiness only: APIs reach rows through the services of the domains.
     pub db: Db,

@@ -5,6 +5,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 mod data_folder;
+mod lifecycle;
 mod local_agents;
 mod loopback;
 mod readings;

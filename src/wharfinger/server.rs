@@ -25,7 +25,7 @@ use wharfinger_orchestrator::{
 };
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{
-    BlobStoreError, GarbageCollection, PullThroughRules, Registry, UploadSweep,
+    BlobStoreError, GarbageCollection, LifecycleReconciler, PullThroughRules, Registry, UploadSweep,
 };
 use wharfinger_scanning::{self as scanning, Advisories};
 use wharfinger_secrets::{self as secrets, Parameters, Secrets};
@@ -154,6 +154,7 @@ impl Server {
             driver.run(collection);
         }
         driver.run(self.app.registry.journal(&self.app.ids));
+        driver.run(LifecycleReconciler(self.app.registry.lifecycle.clone()));
         driver.run(self.app.logs.retention());
         driver.run(self.app.secrets.cleanup());
         let orchestrator = &self.app.orchestrator;
@@ -262,7 +263,12 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     };
     let iam = Iam::open(db.clone(), &master, clock.clone(), ids.clone(), identities).await?;
     let blobs = BlobStore::open(&config.blobs, config.durability, ids.clone()).await?;
-    let registry = Registry::new(&db, &blobs, &clock, &ids, config.registry.clone());
+    let registry_clock = if config.dev {
+        Clock::adjustable()
+    } else {
+        clock.clone()
+    };
+    let registry = Registry::new(&db, &blobs, &registry_clock, &ids, config.registry.clone());
     let logs = Logs::new(logs, clock.clone(), ids.clone());
     let seal = SecretSeal::new(&master, ids.clone());
     let secrets = Secrets::new(db.clone(), clock.clone(), ids.clone(), seal.clone());
@@ -273,6 +279,7 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let advisories = Advisories::new(db.clone(), clock.clone());
     Ok(App {
         clock,
+        registry_clock,
         ids,
         db,
         iam: Arc::new(iam),

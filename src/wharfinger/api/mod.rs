@@ -1,4 +1,5 @@
 //! The APIs.
 
+mod clock;
 mod reset;
 pub mod routes;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::routing::post;
 use http::Response;
 use wharfinger_api_agent::{self as agent, AgentState};
@@ -22,7 +22,7 @@ use wharfinger_api_secrets::{parameter_store, secrets_manager};
 use wharfinger_db::Db;
 use wharfinger_telemetry::{Metrics, MetricsError, Reading};
 
-use crate::api::reset;
+use crate::api::{clock, reset};
 use crate::app::App;
 
 /// An AWS API of this server.
@@ -78,7 +78,7 @@ pub static AWS_SERVICES: &[AwsService] = &[
 ];
 
 /// Operations outside of the AWS and Distribution APIs, as metrics and logs name them.
-const OTHER_OPERATIONS: [&str; 4] = ["Live", "Ready", "Metrics", "Reset"];
+const OTHER_OPERATIONS: [&str; 5] = ["Live", "Ready", "Metrics", "Reset", "Clock"];
 
 /// The HTTP service over all routes. `readings` are other parts' numbers for `/metrics`.
 ///
@@ -105,10 +105,12 @@ pub fn http_service(
     let metrics = Arc::new(Metrics::new(operations, readings)?);
     let mut service = HttpServiceBuilder::new(&app.config.http, &app.ids, Arc::clone(&metrics));
     if app.config.dev {
-        let reset = Router::new().route("/_wharfinger/reset", post(reset));
+        let development = Router::new()
+            .route("/_wharfinger/reset", post(reset))
+            .route("/_wharfinger/clock", post(advance_clock));
         service = service
             .guard_against_browsers(&app.config.names)
-            .routes::<PlainErrors>(reset.with_state(Arc::clone(app)));
+            .routes::<PlainErrors>(development.with_state(Arc::clone(app)));
     }
     let service = service
         .routes::<DistributionErrors>(distribution_routes(app, &metrics))
@@ -141,4 +143,9 @@ fn distribution_routes(app: &App, metrics: &Arc<Metrics>) -> Router {
 
 async fn reset(State(app): State<Arc<App>>) -> Response<Body> {
     ResponseInfo::of("Reset").attach(reset::everything(&app).await)
+}
+
+async fn advance_clock(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response<Body> {
+    let advanced = clock::advance(&app, query.as_deref().unwrap_or_default());
+    ResponseInfo::of("Clock").attach(advanced)
 }

@@ -10,6 +10,7 @@ mod explain;
 mod exports;
 mod healthcheck;
 mod key;
+mod lifecycle;
 mod operations;
 mod output;
 mod policy;
@@ -49,6 +50,9 @@ enum Command {
     /// Import, list and remove the advisories that images are compared with
     #[command(subcommand)]
     Advisories(advisories::AdvisoriesCommand),
+    /// Evaluate lifecycle policies now
+    #[command(subcommand)]
+    Lifecycle(lifecycle::LifecycleCommand),
     /// Explain what policies decide
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -77,6 +81,7 @@ impl Cli {
             Command::User(command) => user::run(command),
             Command::Key(command) => key::run(command),
             Command::Advisories(command) => advisories::run(command),
+            Command::Lifecycle(command) => lifecycle::run(command),
             Command::Policy(command) => policy::run(command),
             Command::Explain(command) => explain::run(command),
             Command::Audit(arguments) => audit::run(arguments),
