@@ -123,6 +123,39 @@ fn operations() -> Vec<(&'static str, Value, &'static str)> {
             json!({"resourceArn": arn}),
             "ecr:ListTagsForResource",
         ),
+        (
+            "PutLifecyclePolicy",
+            on("web", json!({"lifecyclePolicyText": "x".repeat(100)})),
+            "ecr:PutLifecyclePolicy",
+        ),
+        (
+            "GetLifecyclePolicy",
+            on("web", json!({})),
+            "ecr:GetLifecyclePolicy",
+        ),
+        (
+            "DeleteLifecyclePolicy",
+            on("web", json!({})),
+            "ecr:DeleteLifecyclePolicy",
+        ),
+        (
+            "StartLifecyclePolicyPreview",
+            on("web", json!({})),
+            "ecr:StartLifecyclePolicyPreview",
+        ),
+        (
+            "GetLifecyclePolicyPreview",
+            on("web", json!({})),
+            "ecr:GetLifecyclePolicyPreview",
+        ),
+        (
+            "UpdateImageStorageClass",
+            on(
+                "web",
+                json!({"imageId": {"imageTag": "x"}, "targetStorageClass": "ARCHIVE"}),
+            ),
+            "ecr:UpdateImageStorageClass",
+        ),
         ("DescribeRegistry", json!({}), "ecr:DescribeRegistry"),
         (
             "PutRegistryPolicy",
@@ -291,6 +324,8 @@ async fn the_managed_policies_reach_as_far_as_aws_says() {
         "GetDownloadUrlForLayer",
     ];
     let more = [
+        "GetLifecyclePolicy",
+        "GetLifecyclePolicyPreview",
         "GetRepositoryPolicy",
         "ListTagsForResource",
         "ListImageReferrers",

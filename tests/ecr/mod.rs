@@ -2,10 +2,12 @@
 //! APIs.
 
 mod access;
+mod archive;
 mod creation_templates;
 mod gateway;
 mod images;
 mod layers;
+mod lifecycle;
 mod policies;
 mod pull_through_rules;
 mod registry_policy;

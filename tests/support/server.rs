@@ -94,6 +94,12 @@ impl TestServer {
         server
     }
 
+    /// Stops the server; returns the folder that it kept its data in.
+    pub(crate) fn stop(self) -> TempDir {
+        self.process.stop();
+        self.folder
+    }
+
     /// A client without credentials.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address)

@@ -1,0 +1,196 @@
+//! The archive storage class: images that are kept, but not pulled until they are restored.
+
+use serde_json::{Value, json};
+
+use super::{push_layer, pushable};
+use crate::support::{Aws, Setup, TestServer, digest_of, index, on};
+
+async fn set_class(aws: &Aws, tag: &str, class: &str) -> Value {
+    let request = json!({"imageId": {"imageTag": tag}, "targetStorageClass": class});
+    aws.ok("UpdateImageStorageClass", on("web", request)).await
+}
+
+async fn described(aws: &Aws, status: &str) -> Vec<Value> {
+    let request = on("web", json!({"filter": {"imageStatus": status}}));
+    let mut found = aws.ok("DescribeImages", request).await["imageDetails"].take();
+    found.as_array_mut().map(std::mem::take).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn an_archived_image_is_described_but_not_pulled_until_it_is_restored() {
+    let server = TestServer::start(Setup::default()).await;
+    let (aws, client) = (server.aws(), server.root());
+    aws.ok("CreateRepository", on("web", json!({}))).await;
+    let manifest = pushable(&aws, "web", "archived layer").await;
+    let put = json!({"imageManifest": manifest, "imageTag": "v1"});
+    aws.ok("PutImage", on("web", put.clone())).await;
+    let other = pushable(&aws, "web", "other layer").await;
+    let other = json!({"imageManifest": other, "imageTag": "other"});
+    aws.ok("PutImage", on("web", other)).await;
+    let (digest, layer) = (digest_of(manifest.as_bytes()), digest_of(b"archived layer"));
+    let path = "/v2/web/manifests/v1";
+    assert_eq!(client.get(path).await.status, 200);
+
+    let archived = set_class(&aws, "v1", "ARCHIVE").await;
+    assert_eq!(
+        archived,
+        json!({"registryId": "123456789012", "repositoryName": "web",
+            "imageId": {"imageDigest": digest, "imageTag": "v1"}, "imageStatus": "ARCHIVED"})
+    );
+    let again = set_class(&aws, "v1", "ARCHIVE").await;
+    assert_eq!(again["imageStatus"], "ARCHIVED");
+
+    for _ in 0..3 {
+        let refused = client.get(path).await;
+        assert_eq!(refused.error(), "404 MANIFEST_UNKNOWN");
+        assert_eq!(client.head(path).await.status, 404);
+    }
+    let ids = json!({"imageIds": [{"imageTag": "v1"}, {"imageTag": "other"}]});
+    let got = aws.ok("BatchGetImage", on("web", ids)).await;
+    assert_eq!(got["images"].as_array().map(Vec::len), Some(1));
+    assert_eq!(got["failures"][0]["failureCode"], "ImageInaccessible");
+    let layers = json!({"layerDigests": [layer, digest_of(b"{}")]});
+    let checked = aws
+        .ok("BatchCheckLayerAvailability", on("web", layers))
+        .await;
+    assert_eq!(checked["layers"][0]["layerAvailability"], "ARCHIVED");
+    assert_eq!(checked["layers"][1]["layerAvailability"], "AVAILABLE");
+    let url = on("web", json!({"layerDigest": layer}));
+    let refused = aws.ecr("GetDownloadUrlForLayer", url.clone()).await;
+    assert_eq!(refused.code(), "LayerInaccessibleException");
+
+    let listed = aws.ok("ListImages", on("web", json!({}))).await;
+    assert_eq!(listed["imageIds"].as_array().map(Vec::len), Some(1));
+    assert_eq!(described(&aws, "ACTIVE").await.len(), 1);
+    assert_eq!(described(&aws, "ANY").await.len(), 2);
+    assert_eq!(described(&aws, "ACTIVATING").await.len(), 0);
+    let found = described(&aws, "ARCHIVED").await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["imageDigest"], digest);
+    assert_eq!(found[0]["imageStatus"], "ARCHIVED");
+    assert!(found[0]["lastArchivedAt"].is_number() && found[0]["lastActivatedAt"].is_null());
+    let named = on("web", json!({"imageIds": [{"imageTag": "v1"}]}));
+    let named = aws.ok("DescribeImages", named).await;
+    assert_eq!(named["imageDetails"][0]["imageStatus"], "ARCHIVED");
+
+    let restored = set_class(&aws, "v1", "STANDARD").await;
+    assert_eq!(restored["imageStatus"], "ACTIVE");
+    assert_eq!(client.get(path).await.status, 200);
+    aws.ok("GetDownloadUrlForLayer", url).await;
+    let found = described(&aws, "ACTIVE").await;
+    let v1 = found.iter().find(|found| found["imageDigest"] == digest);
+    assert!(v1.expect("the image")["lastActivatedAt"].is_number());
+
+    // A push brings it back as well, once.
+    set_class(&aws, "v1", "ARCHIVE").await;
+    aws.ok("PutImage", on("web", put.clone())).await;
+    assert_eq!(client.get(path).await.status, 200);
+    let refused = aws.ecr("PutImage", on("web", put)).await;
+    assert_eq!(refused.code(), "ImageAlreadyExistsException");
+}
+
+#[tokio::test]
+async fn referrers_are_archived_and_restored_with_their_subject() {
+    let server = TestServer::start(Setup::default()).await;
+    let (aws, client) = (server.aws(), server.root());
+    aws.ok("CreateRepository", on("web", json!({}))).await;
+    let manifest = pushable(&aws, "web", "layer").await;
+    let put = json!({"imageManifest": manifest, "imageTag": "v1"});
+    aws.ok("PutImage", on("web", put)).await;
+    let subject = digest_of(manifest.as_bytes());
+    let layer = push_layer(&aws, "web", b"signature").await;
+    let extra = format!(
+        r#","subject":{{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":{},
+            "digest":"{subject}"}}"#,
+        manifest.len()
+    );
+    let signature = crate::support::image(&digest_of(b"{}"), &layer, 9, &extra);
+    aws.ok("PutImage", on("web", json!({"imageManifest": signature})))
+        .await;
+    let referrers = async |filter: Value| {
+        let request = json!({"subjectId": {"imageDigest": subject}, "filter": filter});
+        let found = aws.ok("ListImageReferrers", on("web", request)).await;
+        let statuses = found["referrers"].as_array().expect("a list").iter();
+        statuses
+            .map(|found| {
+                found["artifactStatus"]
+                    .as_str()
+                    .expect("a status")
+                    .to_owned()
+            })
+            .collect::<Vec<_>>()
+    };
+    let shown = async || {
+        let path = format!("/v2/web/referrers/{subject}");
+        client.get(&path).await.json()["manifests"]
+            .as_array()
+            .map(Vec::len)
+    };
+    assert_eq!(referrers(json!({})).await, ["ACTIVE"]);
+    set_class(&aws, "v1", "ARCHIVE").await;
+    assert_eq!(referrers(json!({})).await, [""; 0]);
+    assert_eq!(
+        referrers(json!({"artifactStatus": "ARCHIVED"})).await,
+        ["ARCHIVED"]
+    );
+    assert_eq!(
+        referrers(json!({"artifactStatus": "ANY"})).await,
+        ["ARCHIVED"]
+    );
+    assert_eq!(shown().await, Some(0));
+    set_class(&aws, "v1", "STANDARD").await;
+    assert_eq!(
+        referrers(json!({"artifactStatus": "ACTIVE"})).await,
+        ["ACTIVE"]
+    );
+    assert_eq!(shown().await, Some(1));
+}
+
+#[tokio::test]
+async fn what_cannot_be_archived_is_refused() {
+    let server = TestServer::start(Setup::default()).await;
+    let aws = server.aws();
+    aws.ok("CreateRepository", on("web", json!({}))).await;
+    let manifest = pushable(&aws, "web", "layer").await;
+    let member = digest_of(manifest.as_bytes());
+    aws.ok(
+        "PutImage",
+        on("web", json!({"imageManifest": manifest, "imageTag": "m"})),
+    )
+    .await;
+    let list = index(&[(&member, manifest.len())]);
+    aws.ok(
+        "PutImage",
+        on("web", json!({"imageManifest": list, "imageTag": "list"})),
+    )
+    .await;
+    let update = async |id: Value, class: &str| {
+        let request = json!({"imageId": id, "targetStorageClass": class});
+        aws.ecr("UpdateImageStorageClass", on("web", request)).await
+    };
+    let refused = update(json!({"imageTag": "m"}), "ARCHIVE").await;
+    assert_eq!(
+        refused.code(),
+        "ImageStorageClassUpdateNotSupportedException"
+    );
+    assert_eq!(
+        set_class(&aws, "list", "ARCHIVE").await["imageStatus"],
+        "ARCHIVED"
+    );
+    update(json!({"imageTag": "none"}), "ARCHIVE").await.assert_fault(
+        "ImageNotFoundException",
+        "The image with imageId {imageDigest:'null', imageTag:'none'} does not exist within the \
+         repository with name 'web' in the registry with id '123456789012'",
+    );
+    let both = json!({"imageTag": "list", "imageDigest": member});
+    assert_eq!(
+        update(both, "ARCHIVE").await.code(),
+        "ImageNotFoundException"
+    );
+    assert_eq!(
+        update(json!({}), "ARCHIVE").await.code(),
+        "InvalidParameterException"
+    );
+    let class = update(json!({"imageTag": "m"}), "GLACIER").await;
+    assert_eq!(class.code(), "InvalidParameterException");
+}
