@@ -3,6 +3,7 @@
 pub mod api;
 pub mod app;
 pub mod cli;
+mod collection;
 pub mod config;
 mod data_folder;
 mod lifecycle;

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use wharfinger_base::Timestamp;
 use wharfinger_reconcile::{Pass, Reconciler};
 
+use crate::error::Error;
 use crate::gc::collector::Collector;
+use crate::gc::progress::Progress;
 use crate::store::gc as store;
 
 /// How often what waits for the end of its lease is counted for metrics: the count reads an index
@@ -40,6 +42,26 @@ impl GarbageCollection {
             self.collector.progress().set_waiting(waiting);
         }
         Ok(())
+    }
+}
+
+impl Collector {
+    /// Collects until nothing is due, for at most so many percent of the time; `progress` is called
+    /// after each step.
+    pub async fn collect(
+        &self,
+        load_percent: u32,
+        mut progress: impl FnMut(&Progress),
+    ) -> Result<(), Error> {
+        loop {
+            let started = Instant::now();
+            let step = self.step().await?;
+            progress(self.progress());
+            if !step.more {
+                return Ok(());
+            }
+            tokio::time::sleep(pause(started.elapsed(), load_percent)).await;
+        }
     }
 }
 

@@ -29,6 +29,11 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// Whether nothing remains to be done now.
+    pub fn is_clean(&self) -> bool {
+        self.links == 0 && self.blobs == 0 && self.condemned_blobs == 0 && self.deleted_images == 0
+    }
+
     fn add_unlinked(&mut self, size: u64, lease_until: Timestamp, now: Timestamp) {
         match verdict(false, lease_until, now) {
             Verdict::Remove => {

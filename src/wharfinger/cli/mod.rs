@@ -8,6 +8,7 @@ mod check;
 mod configured;
 mod explain;
 mod exports;
+mod gc;
 mod healthcheck;
 mod key;
 mod lifecycle;
@@ -63,6 +64,8 @@ enum Command {
     Audit(audit::AuditArguments),
     /// Make a lost index anew from the journal in the blob store: repositories, images and tags
     RebuildIndex(rebuild::RebuildArguments),
+    /// Remove what nothing needs from the blob store, or show what would be removed
+    Gc(gc::GcArguments),
     /// Check a configuration and print what is wrong with it
     Check(Box<Configured>),
     /// Check whether the server on this machine is ready; for container health checks
@@ -86,6 +89,7 @@ impl Cli {
             Command::Explain(command) => explain::run(command),
             Command::Audit(arguments) => audit::run(arguments),
             Command::RebuildIndex(arguments) => rebuild::run(arguments),
+            Command::Gc(arguments) => gc::run(arguments),
             Command::Check(configured) => check::run(*configured),
             Command::Healthcheck(configured) => healthcheck::run(&configured.load()?),
             Command::Operations(how) => operations::run(&how).map(|()| ExitCode::SUCCESS),
