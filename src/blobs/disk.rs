@@ -35,7 +35,7 @@ pub(crate) struct Disk {
     appending: AtomicUsize,
     pub(crate) folders: Folders,
     staged: Arc<StagedFiles>,
-    open: OpenFiles,
+    pub(crate) open: OpenFiles,
 }
 
 impl Disk {

@@ -6,12 +6,13 @@
 //!     blobs/<algorithm>/<ab>/<hex>   a blob
 //!     uploads/<upload>               an unfinished upload
 //!     records/<folder>/<name>        what an index can be made of anew
+//!     quarantine/<algorithm>/...     a blob that was put aside, under the rest of its key
 //! S3, under the configured prefix
 //!     identity                       as on a disk
 //!     blobs/<upload>/parts           a blob that was a multipart upload
 //!     blobs/<upload>/<uuid>          a blob of one part, or the unfinished part of an upload
 //!     probes/<uuid>                  written at start to check that the bucket can be written
-//!     records/<folder>/<name>        as on a disk
+//!     records/, quarantine/          as on a disk
 //! ```
 //! `<ab>` are the first two digits of `<hex>`: 256 folders, so that none grows out of hand. Uploads
 //! lie on the same filesystem as blobs, so that a rename finishes them. On S3 a finished blob keeps
@@ -116,6 +117,9 @@ pub(crate) const BLOBS: &str = "blobs";
 /// Folder of records, on either side.
 pub(crate) const RECORDS: &str = "records";
 
+/// Folder of damaged blobs, on either side.
+const QUARANTINE: &str = "quarantine";
+
 /// Where a record lies.
 pub(crate) fn record(name: &RecordName) -> String {
     format!("{RECORDS}/{name}")
@@ -125,6 +129,12 @@ pub(crate) fn record(name: &RecordName) -> String {
 /// no record has.
 pub(crate) fn new_record(name: &RecordName) -> String {
     format!("{RECORDS}/{}.new", name.as_str().replace('/', "."))
+}
+
+/// Where a damaged blob is put aside.
+pub(crate) fn quarantined(key: &BlobKey) -> String {
+    let rest = key.as_str().strip_prefix("blobs/").unwrap_or(key.as_str());
+    format!("{QUARANTINE}/{rest}")
 }
 
 /// What tells the store from every other one, on either side: a UUID as text.

@@ -1,18 +1,23 @@
-//! Listing of what the store holds under keys of blobs, for comparisons with the index.
+//! Listing of what the store holds under keys of blobs, for comparisons with the index, and the
+//! folder for damaged blobs.
 
 use std::fs;
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path as FilePath;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use object_store::ObjectStore;
+use http_body::Body as _;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::task::spawn_blocking;
-use wharfinger_base::Timestamp;
+use wharfinger_base::{Durability, Timestamp};
+use wharfinger_oci::{Digest, Hasher};
 
 use crate::disk::Disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::{self, BlobKey};
 use crate::s3::Objects;
 use crate::store::{Backend, BlobStore};
@@ -41,6 +46,41 @@ impl BlobStore {
                 spawn_blocking(move || disk.objects(after.as_ref(), limit)).await?
             }
             Backend::Objects(objects) => objects.objects(after, limit).await,
+        }
+    }
+
+    /// Whether the object at the key has these bytes: reads all of them.
+    pub async fn has_content(&self, key: &BlobKey, size: u64, digest: &Digest) -> Result<bool> {
+        let mut reader = match self.open_blob(key, size, None).await {
+            Err(Error::NotFound | Error::WrongLength { .. }) => return Ok(false),
+            reader => reader?,
+        };
+        let mut hasher = Hasher::new(digest.algorithm());
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut reader).poll_frame(cx)).await {
+            if let Some(bytes) = frame?.data_ref() {
+                hasher.update(bytes);
+            }
+        }
+        Ok(hasher.finish() == *digest)
+    }
+
+    /// Takes an object out of the blobs: it moves to `quarantine/`, where nothing reads it and an
+    /// operator can look at it. Nothing there is no error.
+    pub async fn quarantine(&self, key: &BlobKey) -> Result<()> {
+        match &self.0 {
+            Backend::Disk(disk) => {
+                let (disk, key) = (Arc::clone(disk), key.clone());
+                spawn_blocking(move || disk.quarantine(&key)).await?
+            }
+            Backend::Objects(objects) => {
+                let from = objects.path(key.as_str());
+                let to = objects.path(&key::quarantined(key));
+                match objects.store.copy(&from, &to).await {
+                    Err(object_store::Error::NotFound { .. }) => return Ok(()),
+                    copied => copied?,
+                }
+                objects.remove(&from).await
+            }
         }
     }
 }
@@ -86,6 +126,23 @@ impl Disk {
                     modified: Timestamp::from_ms(metadata.mtime().saturating_mul(1_000)),
                 });
             }
+        }
+        Ok(())
+    }
+
+    fn quarantine(&self, key: &BlobKey) -> Result<()> {
+        let durable = self.durability == Durability::Full;
+        let target = self.root.join(key::quarantined(key));
+        let parent = target.parent().unwrap_or(&self.root);
+        let folder = self.folders.get_or_create(parent, durable)?;
+        let ticket = folder.ticket();
+        match fs::rename(self.root.join(key.as_str()), &target) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            renamed => renamed?,
+        }
+        self.open.forget(key);
+        if durable {
+            folder.flush(ticket)?;
         }
         Ok(())
     }
@@ -142,7 +199,7 @@ pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::tests::support::{pattern, push};
+    use crate::tests::support::{digest, pattern, push, read};
 
     /// Lists page by page.
     async fn listed(store: &BlobStore, limit: usize) -> Vec<StoredObject> {
@@ -175,5 +232,39 @@ pub(crate) mod tests {
             let ours: BTreeSet<_> = found.filter(|one| expected.contains(one)).collect();
             assert_eq!(ours, expected, "{limit} at a time");
         }
+    }
+
+    /// One of the behaviours of every backend.
+    pub(crate) async fn are_put_aside(store: &BlobStore) {
+        let (kept, bad) = (pattern(1, 101), pattern(2, 102));
+        let (kept_blob, bad_blob) = (push(store, &kept).await, push(store, &bad).await);
+        read(store, &bad_blob, None).await;
+        let (key, size) = (&bad_blob.key, bad_blob.size);
+        assert!(
+            store
+                .has_content(key, size, &digest(&bad))
+                .await
+                .expect("read")
+        );
+        assert!(
+            !store
+                .has_content(key, size, &digest(&kept))
+                .await
+                .expect("read")
+        );
+        for _ in 0..2 {
+            store.quarantine(&bad_blob.key).await.expect("put aside");
+        }
+        let opened = store.open_blob(&bad_blob.key, bad_blob.size, None).await;
+        assert!(matches!(opened, Err(Error::NotFound)), "{opened:?}");
+        assert!(
+            listed(store, 100)
+                .await
+                .iter()
+                .all(|one| one.key != bad_blob.key)
+        );
+        assert_eq!(read(store, &kept_blob, None).await, kept);
+        let again = push(store, &bad).await;
+        assert_eq!(read(store, &again, None).await, bad);
     }
 }

@@ -36,6 +36,7 @@ async fn all_behaviours(store: BlobStore, unit: usize) {
     );
     crate::records::tests::are_kept(&store).await;
     crate::listing::tests::are_listed(&store).await;
+    crate::listing::tests::are_put_aside(&store).await;
     sweeps(&store, unit).await;
     keeps_its_first_identity(&store).await;
 }

@@ -19,6 +19,7 @@ pub use segment::SegmentError;
 use wharfinger_blobs as blobs;
 use wharfinger_db as db;
 pub use writer::JournalWriter;
+pub(super) use writer::{read_segment, segments};
 
 /// Why the journal was not written or read.
 #[derive(Debug, thiserror::Error)]

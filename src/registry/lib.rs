@@ -6,6 +6,7 @@ mod content;
 mod creation_templates;
 mod error;
 mod events;
+mod fsck;
 mod gc;
 mod image_deletion;
 mod images;
@@ -56,6 +57,7 @@ pub use creation_templates::CreationTemplates;
 pub use creation_templates::model::{AppliedFor, CreationTemplate, TemplateSettings};
 pub use error::{Error, Mismatch};
 pub use events::{EventOutbox, FrequencyChange, ImageAction, RegistryEvent, SinkFilter};
+pub use fsck::{Finding, Fsck, FsckError, FsckOptions, Phase, Position};
 use gc::BlobLease;
 pub use gc::{Collector, GarbageCollection, Progress, Survey};
 pub use images::{Images, Push};
@@ -228,6 +230,18 @@ impl Registry {
             content.clock.clone(),
             ids,
         )
+    }
+
+    /// A check of the index and its blob store, from the beginning or a [`Position`].
+    pub fn fsck(&self, options: FsckOptions) -> Fsck {
+        Fsck {
+            db: self.content.db.clone(),
+            store: self.content.store.clone(),
+            clock: self.content.clock.clone(),
+            options,
+            lenient: self.uploads.config.accept_missing_references,
+            known: None,
+        }
     }
 
     /// The rebuild of the index from the journal in the blob store. For a command, while no server

@@ -5,6 +5,7 @@ pub(super) mod blobs;
 pub(super) mod creation_templates;
 pub(super) mod deletions;
 pub(super) mod events;
+pub(super) mod fsck;
 pub(super) mod gc;
 pub(super) mod images;
 pub(super) mod journal;

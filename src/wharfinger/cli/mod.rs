@@ -8,6 +8,7 @@ mod check;
 mod configured;
 mod explain;
 mod exports;
+mod fsck;
 mod gc;
 mod healthcheck;
 mod key;
@@ -66,6 +67,8 @@ enum Command {
     RebuildIndex(rebuild::RebuildArguments),
     /// Remove what nothing needs from the blob store, or show what would be removed
     Gc(gc::GcArguments),
+    /// Check that the index and the blob store are whole and belong together
+    Fsck(fsck::FsckArguments),
     /// Check a configuration and print what is wrong with it
     Check(Box<Configured>),
     /// Check whether the server on this machine is ready; for container health checks
@@ -88,6 +91,7 @@ impl Cli {
             Command::Policy(command) => policy::run(command),
             Command::Explain(command) => explain::run(command),
             Command::Audit(arguments) => audit::run(arguments),
+            Command::Fsck(arguments) => fsck::run(arguments),
             Command::RebuildIndex(arguments) => rebuild::run(arguments),
             Command::Gc(arguments) => gc::run(arguments),
             Command::Check(configured) => check::run(*configured),

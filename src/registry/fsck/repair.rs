@@ -1,0 +1,61 @@
+//! Repairs what a check found, as far as it can be repaired from what is here.
+//!
+//! A blob that is missing or damaged is taken out of the index: clients are told that it does not
+//! exist, so that a push brings it again, and the images that need it are found by the next check.
+
+use crate::error::Error;
+use crate::fsck::{Finding, Fsck};
+use crate::model::Blob;
+use crate::store::fsck as store;
+use crate::store::{blobs, tags};
+
+impl Fsck {
+    pub(super) async fn repair(&self, finding: &Finding) -> Result<(), Error> {
+        match finding {
+            Finding::MissingBlob(blob) => self.forget(blob).await,
+            Finding::DamagedBlob(blob) => {
+                self.put_aside(&blob.key).await?;
+                self.forget(blob).await
+            }
+            Finding::UnknownObject { key, .. } => self.put_aside(key).await,
+            Finding::DanglingLink {
+                repository, digest, ..
+            } => {
+                let (repository, digest) = (*repository, *digest);
+                self.db
+                    .write(move |tx| blobs::unlink(tx, repository, &digest).map(drop))
+                    .await?;
+                Ok(())
+            }
+            Finding::DanglingTag {
+                repository, tag, ..
+            } => {
+                let (repository, tag) = (*repository, tag.clone());
+                self.db
+                    .write(move |tx| tags::delete(tx, repository, &tag).map(drop))
+                    .await?;
+                Ok(())
+            }
+            // Only a push brings them again.
+            Finding::DamagedManifest { .. }
+            | Finding::IncompleteImage { .. }
+            | Finding::DamagedSegment { .. } => Ok(()),
+        }
+    }
+
+    async fn put_aside(&self, key: &wharfinger_blobs::BlobKey) -> Result<(), Error> {
+        self.store.quarantine(key).await.map_err(Error::Blobs)
+    }
+
+    async fn forget(&self, blob: &Blob) -> Result<(), Error> {
+        let digest = blob.digest;
+        self.db
+            .write(move |tx| {
+                for repository in store::linking(tx, &digest)? {
+                    blobs::unlink(tx, repository, &digest)?;
+                }
+                Ok::<_, Error>(store::remove_blob(tx, &digest)?)
+            })
+            .await
+    }
+}

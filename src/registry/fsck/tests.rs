@@ -1,0 +1,206 @@
+//! Indexes and stores that are whole, and that are not.
+
+use bytes::Bytes;
+use futures_util::stream;
+use wharfinger_base::{Clock, Durability, Ids, Timestamp};
+use wharfinger_blobs::{BlobStore, BlobsConfig, BodyError};
+use wharfinger_db::Db;
+use wharfinger_oci::{Algorithm, Digest, Manifest};
+
+use super::*;
+use crate::{Config, MIGRATIONS, Part, Push, Registry, RegistryId, Repository, RepositorySettings};
+
+struct World {
+    db: Db,
+    registry: Registry,
+    repository: Repository,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = BlobsConfig::Disk {
+            root: folder.path().to_owned(),
+        };
+        let (ids, db) = (Ids::default(), Db::memory(MIGRATIONS).expect("an index"));
+        let store = BlobStore::open(&config, Durability::Relaxed, ids.clone()).await;
+        let store = store.expect("a store");
+        // Two days from now, so that what is written today is no longer new.
+        let clock = Clock::manual(
+            Clock::System
+                .now()
+                .plus(std::time::Duration::from_hours(48)),
+        );
+        let registry = Registry::new(&db, &store, &clock, &ids, Config::default());
+        let id = RegistryId {
+            account: "123456789012".parse().expect("an account"),
+            region: "us-east-1".parse().expect("a region"),
+        };
+        let name = "team/web".parse().expect("a name");
+        let made = registry
+            .repositories
+            .create(&id, &name, RepositorySettings::default());
+        Self {
+            repository: made.await.expect("created"),
+            db,
+            registry,
+            folder,
+        }
+    }
+
+    async fn upload(&self, content: &str) -> Digest {
+        let bytes = Bytes::from(content.to_owned());
+        let digest = Digest::of(Algorithm::Sha256, &bytes);
+        let part = Part {
+            body: stream::iter([Ok::<_, BodyError>(bytes)]),
+            offset: None,
+            length: None,
+        };
+        let uploads = &self.registry.uploads;
+        let uploaded = uploads.monolithic(self.repository.id, &digest, part);
+        uploaded.await.expect("uploaded");
+        digest
+    }
+
+    async fn push(&self, content: &str) -> (Digest, Digest) {
+        let blob = self.upload(content).await;
+        let bytes = Bytes::from(format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",
+            "config":{{"mediaType":"application/vnd.oci.empty.v1+json",
+            "digest":"{blob}","size":{}}},"layers":[]}}"#,
+            content.len()
+        ));
+        let push = Push {
+            digest: Digest::of(Algorithm::Sha256, &bytes),
+            manifest: Manifest::parse(&bytes, None).expect("a manifest"),
+            bytes,
+            tags: vec![content.parse().expect("a tag")],
+            refuse_existing: false,
+        };
+        let image = self.registry.images.put(&self.repository, push).await;
+        (image.expect("pushed"), blob)
+    }
+
+    fn file(&self, digest: &Digest) -> std::path::PathBuf {
+        let hex = digest.hex();
+        let shard = &hex[..2];
+        self.folder
+            .path()
+            .join(format!("blobs/sha256/{shard}/{hex}"))
+    }
+
+    async fn check(&self, checksums: bool, repair: bool) -> Vec<Finding> {
+        let mut fsck = self.registry.fsck(FsckOptions { checksums, repair });
+        let (mut position, mut found) = (Some(Position::default()), Vec::new());
+        while let Some(at) = position {
+            let page = fsck.page(&at).await.expect("checked");
+            found.extend(page.found);
+            position = page.next;
+        }
+        found
+    }
+
+    async fn execute(&self, sql: &'static str) {
+        let run = self.db.write(move |tx| tx.execute(sql, &[]).map(drop));
+        run.await.expect("run");
+    }
+}
+
+#[tokio::test]
+async fn what_is_whole_has_no_findings() {
+    let world = World::new().await;
+    world.push("one").await;
+    world.push("two").await;
+    world.upload("three").await;
+    assert_eq!(world.check(true, true).await, []);
+}
+
+#[tokio::test]
+async fn missing_and_damaged_blobs_are_found_and_come_back_with_a_push() {
+    let world = World::new().await;
+    world.push("kept").await;
+    let ((image, missing), (_, damaged)) = (world.push("gone").await, world.push("bad").await);
+    std::fs::remove_file(world.file(&missing)).expect("removed");
+    std::fs::write(world.file(&damaged), "bAd").expect("damaged");
+    let found = world.check(false, false).await;
+    let is_missing = |one: &Finding| matches!(one, Finding::MissingBlob(b) if b.digest == missing);
+    assert!(found.len() == 1 && is_missing(&found[0]), "{found:?}");
+    let found = world.check(true, true).await;
+    assert!(found.iter().any(is_missing), "{found:?}");
+    let is_damaged = |one: &Finding| matches!(one, Finding::DamagedBlob(b) if b.digest == damaged);
+    assert!(found.iter().any(is_damaged), "{found:?}");
+    let lacks = |one: &Finding| {
+        matches!(one, Finding::IncompleteImage { image: of, missing: what, .. }
+            if *of == image && *what == missing)
+    };
+    assert!(found.iter().any(lacks), "{found:?}");
+    let got = world
+        .registry
+        .content
+        .get(world.repository.id, &missing)
+        .await;
+    assert!(got.is_err(), "a client is told to upload it");
+    world.upload("gone").await;
+    world.upload("bad").await;
+    assert_eq!(world.check(true, false).await, []);
+}
+
+#[tokio::test]
+async fn unknown_objects_are_put_aside_once_they_are_old() {
+    let world = World::new().await;
+    let (_, blob) = world.push("one").await;
+    let unknown = Digest::of(Algorithm::Sha256, b"unknown");
+    std::fs::create_dir_all(world.file(&unknown).parent().expect("a folder")).expect("made");
+    std::fs::write(world.file(&unknown), "unknown").expect("written");
+    let found = world.check(false, true).await;
+    let [Finding::UnknownObject { key, size: 7 }] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert!(key.as_str().ends_with(&*unknown.hex()), "{key}");
+    assert!(world.file(&blob).exists() && !world.file(&unknown).exists());
+    assert_eq!(world.check(false, false).await, []);
+
+    let mut fsck = world.registry.fsck(FsckOptions::default());
+    fsck.clock = Clock::manual(Timestamp::from_ms(0));
+    std::fs::write(world.file(&unknown), "unknown").expect("written");
+    let objects = Position::at(Phase::Objects, 0, Vec::new(), String::new());
+    let page = fsck.page(&objects).await.expect("checked");
+    assert_eq!(page.found, [], "it may be of a push");
+}
+
+#[tokio::test]
+async fn rows_that_point_nowhere_are_found_and_removed() {
+    let world = World::new().await;
+    let (_, blob) = world.push("one").await;
+    world.push("two").await;
+    world
+        .execute("UPDATE manifests SET bytes = CAST('x' AS BLOB) WHERE image_id = 2")
+        .await;
+    world
+        .execute("UPDATE tags SET image_id = 99 WHERE name = 'one'")
+        .await;
+    world
+        .execute(
+            "DELETE FROM blobs WHERE digest IN
+             (SELECT child FROM image_references WHERE image_id = 1)",
+        )
+        .await;
+    let found = world.check(false, true).await;
+    let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
+    let has = |text: &str| texts.iter().any(|one| one.contains(text));
+    assert!(has(&format!("links the missing blob {blob}")), "{texts:?}");
+    assert!(has("damaged manifest of image team/web@"), "{texts:?}");
+    assert!(
+        has("tag team/web:one names an image that is not there"),
+        "{texts:?}"
+    );
+    let left = world.check(false, false).await;
+    let kinds = |one: &Finding| {
+        matches!(
+            one,
+            Finding::DamagedManifest { .. } | Finding::IncompleteImage { .. }
+        ) || matches!(one, Finding::UnknownObject { .. })
+    };
+    assert!(left.iter().all(kinds), "{left:?}");
+}

@@ -1,0 +1,70 @@
+//! `wharfinger fsck`: checks the index and the blob store.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use wharfinger_telemetry as telemetry;
+
+use crate::cli::configured::Configured;
+use crate::cli::output::say;
+use crate::fsck::{self, Progress, Request};
+
+/// How often the progress is printed.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
+
+#[derive(Args)]
+pub(super) struct FsckArguments {
+    /// Read all bytes and compare their digests, not only sizes
+    #[arg(long)]
+    checksums: bool,
+    /// Put damaged and unknown objects aside and take what is missing out of the index, so that a
+    /// push brings it again; the server must be stopped
+    #[arg(long)]
+    repair: bool,
+    /// From the beginning, also where an earlier check was interrupted
+    #[arg(long)]
+    restart: bool,
+    #[command(flatten)]
+    configured: Box<Configured>,
+}
+
+/// Prints a line for each finding; the exit code is 1 where there is any.
+pub(super) fn run(arguments: FsckArguments) -> anyhow::Result<ExitCode> {
+    let config = arguments.configured.load()?;
+    telemetry::init(&config.logs, None)?.shut_down();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let request = Request {
+        checksums: arguments.checksums,
+        repair: arguments.repair,
+        restart: arguments.restart,
+    };
+    let mut shown = Instant::now();
+    let done = runtime.block_on(fsck::run(config, request, |found, progress| {
+        let mut text = String::new();
+        for one in found {
+            text += &one.to_string();
+            text.push('\n');
+        }
+        if shown.elapsed() >= PROGRESS_PERIOD {
+            shown = Instant::now();
+            text += &line(progress);
+        }
+        say(&text)
+    }))?;
+    say(&line(&done))?;
+    Ok(if done.found == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn line(progress: &Progress) -> String {
+    format!("{} checked, {} found\n", progress.seen, progress.found)
+}
