@@ -165,6 +165,23 @@ impl Content {
             .await
     }
 
+    /// The media types of these blobs by the images that are made of them, in their order; `None`
+    /// for one that no image is made of.
+    pub async fn media_types(
+        &self,
+        repository: RepositoryId,
+        digests: Vec<Digest>,
+    ) -> Result<Vec<Option<String>>, Error> {
+        self.db
+            .get(move |tx| {
+                let digests = digests.iter();
+                let types = digests
+                    .map(|digest| store::images::media_type_of_child(tx, repository, digest));
+                Ok(types.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
     /// Opens the blob's bytes, or a range of them.
     ///
     /// # Errors

@@ -67,6 +67,12 @@ pub enum Error {
     /// A registry has as many of something as it may have.
     #[error("The registry has the most {what} that it may have, which is {limit}")]
     QuotaReached { what: &'static str, limit: u64 },
+    #[error("the name of a signing key has 2 to 64 letters, digits and _, and {0:?} has not")]
+    SigningKeyName(String),
+    #[error("there is a signing key {0} already")]
+    SigningKeyExists(String),
+    #[error("there is no signing key {0}")]
+    NoSigningKey(String),
     #[error("Requested image not found")]
     NoSuchImage(Reference),
     #[error("The image with digest '{0}' is archived")]

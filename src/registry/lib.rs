@@ -35,7 +35,7 @@ mod repository_resource;
 mod reset;
 mod scanning_rules;
 mod scans;
-mod signing_rules;
+mod signing;
 mod state_cache;
 mod store;
 mod sweep;
@@ -90,7 +90,12 @@ pub use scanning_rules::{
     AppliedScanning, ScanFrequency, ScanType, ScanningConfiguration, ScanningRule, scan_frequency,
 };
 pub use scans::{AppliedScan, Scan, ScanConfig, ScanCounts, ScanReconciler, ScanStatus, Scans};
-pub use signing_rules::{SigningConfiguration, SigningRule};
+pub use signing::keys::SigningKeys;
+pub use signing::model::{ProfileKey, SignatureState, SignatureStatus, SigningFailure};
+pub use signing::queue::Signatures;
+use signing::queue::SigningQueue;
+pub use signing::reconciler::ImageSigning;
+pub use signing::rules::{SigningConfiguration, SigningRule};
 pub use sweep::UploadSweep;
 pub use uploads::{Part, PartBody, Uploads};
 use wharfinger_base::{Clock, Ids};
@@ -109,6 +114,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0021__collection"),
     wharfinger_db::migration!("V0022__lifecycle"),
     wharfinger_db::migration!("V0024__registry_settings"),
+    wharfinger_db::migration!("V0025__signatures_and_media_types"),
     wharfinger_db::migration!("V0026__events"),
     wharfinger_db::migration!("V0028__pull_through_rules"),
     wharfinger_db::migration!("V0031__image_scans"),
@@ -175,6 +181,8 @@ pub struct Registry {
     pub collector: Collector,
     pub scans: Scans,
     pub lifecycle: Lifecycle,
+    pub signatures: Signatures,
+    signing: SigningQueue,
     pulls: PullCache,
 }
 
@@ -185,9 +193,11 @@ impl Registry {
         let lenient = config.accept_missing_references;
         let events = EventOutbox::new(config.event_sinks.clone(), ids.clone());
         let scan_wake = Wake::default();
+        let signing = SigningQueue::new(config.several_replicas);
         let effects = PushEffects {
             events: events.clone(),
             scans: scan_wake.clone(),
+            signing: signing.clone(),
         };
         let images = Images::new(db.clone(), clock.clone(), lenient).with_effects(effects.clone());
         let content = Content::new(db.clone(), clock.clone(), blobs.clone(), lease);
@@ -212,7 +222,9 @@ impl Registry {
             repositories: Repositories::new(db.clone(), clock.clone()),
             pulls: PullCache::new(images.manifests.clone()),
             images,
-            settings: RegistrySettings::new(db.clone(), clock.clone()),
+            settings: RegistrySettings::new(db.clone(), clock.clone(), signing.clone()),
+            signatures: Signatures(db.clone()),
+            signing,
             templates: CreationTemplates::new(db.clone(), clock.clone()),
             content,
             lifecycle: Lifecycle::new(db.clone(), clock.clone(), ids.clone(), effects),

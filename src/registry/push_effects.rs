@@ -10,18 +10,19 @@ use wharfinger_reconcile::Wake;
 use crate::error::Error;
 use crate::events::{EventOutbox, ImageAction, RegistryEvent};
 use crate::model::{Image, ImageStatus, RepositoryId};
-use crate::registry_settings;
 use crate::scanning_rules::{ScanFrequency, scan_frequency};
 use crate::scans::decide::is_scannable;
+use crate::signing::queue::SigningQueue;
 use crate::store::repositories::{self, RepositoryRow};
-use crate::store::{images, scans};
+use crate::store::{images, registry_settings, scans};
 
-/// Records the effects of pushes and deletions. Cloning shares the outbox.
+/// Records the effects of pushes and deletions. Cloning shares what is recorded.
 #[derive(Clone, Default)]
 pub(super) struct PushEffects {
     pub(super) events: EventOutbox,
     /// Wakes the scanner.
     pub(super) scans: Wake,
+    pub(super) signing: SigningQueue,
 }
 
 /// An image as its push left it.
@@ -49,7 +50,10 @@ impl PushEffects {
         if self.events.is_open() {
             self.record_push(tx, pushed, now)?;
         }
-        request_scan(tx, pushed, now)
+        request_scan(tx, pushed, now)?;
+        let image = (pushed.digest, pushed.manifest);
+        self.signing
+            .after_push(tx, pushed.repository, image, pushed.is_new, now)
     }
 
     /// One event for each tag, or one for an image that was pushed without a tag.
@@ -148,6 +152,7 @@ impl PushEffects {
     pub(super) fn wake(&self) {
         self.events.wake();
         self.scans.wake();
+        self.signing.wake();
     }
 }
 

@@ -2,7 +2,6 @@
 //! signing configuration, and principals whose pulls are not recorded.
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use wharfinger_base::{Clock, Page, Timestamp};
 use wharfinger_db::{Db, Tx};
 
@@ -10,14 +9,12 @@ use crate::error::Error;
 use crate::model::RegistryId;
 use crate::repositories::rows;
 use crate::scanning_rules::ScanningConfiguration;
-use crate::signing_rules::SigningConfiguration;
-use crate::store::{from_json, json, registry_settings as store};
+use crate::signing::queue::SigningQueue;
+use crate::signing::rules::SigningConfiguration;
+use crate::store::{json, registry_settings as store};
 
 /// Most principals whose pulls are not recorded: the longest list that the API shows at once.
 const MAX_EXCLUSIONS: i64 = 100;
-
-const SCANNING: &str = "scanning";
-const SIGNING: &str = "signing";
 
 /// An account setting, by the name that the API has for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +60,12 @@ impl AccountSetting {
 pub struct RegistrySettings {
     db: Db,
     clock: Clock,
+    signing: SigningQueue,
 }
 
 impl RegistrySettings {
-    pub(super) const fn new(db: Db, clock: Clock) -> Self {
-        Self { db, clock }
+    pub(super) const fn new(db: Db, clock: Clock, signing: SigningQueue) -> Self {
+        Self { db, clock, signing }
     }
 
     /// Stores the text of a policy that was validated already.
@@ -138,7 +136,9 @@ impl RegistrySettings {
     /// The scanning configuration: the default where none was set.
     pub async fn scanning(&self, registry: &RegistryId) -> Result<ScanningConfiguration, Error> {
         let registry = registry.clone();
-        self.db.get(move |tx| scanning(tx, &registry)).await
+        self.db
+            .get(move |tx| Ok(store::scanning(tx, &registry)?))
+            .await
     }
 
     pub async fn put_scanning(
@@ -146,7 +146,7 @@ impl RegistrySettings {
         registry: &RegistryId,
         configuration: &ScanningConfiguration,
     ) -> Result<(), Error> {
-        self.put(registry, SCANNING, configuration).await
+        self.put(registry, store::SCANNING, configuration).await
     }
 
     /// The signing configuration.
@@ -155,7 +155,10 @@ impl RegistrySettings {
     /// [`Error::NoSigningConfiguration`].
     pub async fn signing(&self, registry: &RegistryId) -> Result<SigningConfiguration, Error> {
         let of = registry.clone();
-        let found = self.db.get(move |tx| signing(tx, &of)).await?;
+        let found = self
+            .db
+            .get(move |tx| Ok::<_, Error>(store::signing(tx, &of)?))
+            .await?;
         found.ok_or_else(|| Error::NoSigningConfiguration {
             registry: registry.clone(),
         })
@@ -166,7 +169,8 @@ impl RegistrySettings {
         registry: &RegistryId,
         configuration: &SigningConfiguration,
     ) -> Result<(), Error> {
-        self.put(registry, SIGNING, configuration).await
+        self.signing.note_configuration();
+        self.put(registry, store::SIGNING, configuration).await
     }
 
     /// Deletes the signing configuration and returns it. Signatures stay.
@@ -180,11 +184,11 @@ impl RegistrySettings {
         let registry = registry.clone();
         self.db
             .write(move |tx| {
-                let found = signing(tx, &registry)?;
+                let found = store::signing(tx, &registry)?;
                 let found = found.ok_or_else(|| Error::NoSigningConfiguration {
                     registry: registry.clone(),
                 })?;
-                store::delete(tx, &registry, SIGNING)?;
+                store::delete(tx, &registry, store::SIGNING)?;
                 Ok(found)
             })
             .await
@@ -267,31 +271,6 @@ impl RegistrySettings {
             .write(move |tx| Ok(store::put(tx, &registry, name, &value, now)?))
             .await
     }
-}
-
-/// The scanning configuration of a registry, within a transaction.
-pub(super) fn scanning(
-    tx: &mut Tx<'_>,
-    registry: &RegistryId,
-) -> Result<ScanningConfiguration, Error> {
-    Ok(stored(tx, registry, SCANNING)?.unwrap_or_default())
-}
-
-/// The signing configuration of a registry, if it has one, within a transaction.
-pub(super) fn signing(
-    tx: &mut Tx<'_>,
-    registry: &RegistryId,
-) -> Result<Option<SigningConfiguration>, Error> {
-    stored(tx, registry, SIGNING)
-}
-
-fn stored<T: DeserializeOwned>(
-    tx: &mut Tx<'_>,
-    registry: &RegistryId,
-    name: &str,
-) -> Result<Option<T>, Error> {
-    let text = store::get(tx, registry, name)?;
-    Ok(text.map(|text| from_json(&text)).transpose()?)
 }
 
 fn policy_text(tx: &mut Tx<'_>, registry: &RegistryId) -> Result<String, Error> {

@@ -9,6 +9,7 @@ mod registry_settings;
 mod replicas;
 mod repositories;
 mod repository_cache;
+mod signing;
 mod tag_quota;
 
 use bytes::Bytes;

@@ -15,7 +15,8 @@ use wharfinger_monitoring::Logs;
 use wharfinger_orchestrator::Orchestrator;
 use wharfinger_orchestrator::payload::Registries;
 use wharfinger_registry::{
-    self as registry, PullThroughRules, Registry, RegistryId, RepositoryResource,
+    self as registry, ProfileKey, PullThroughRules, Registry, RegistryId, RepositoryResource,
+    SigningKeys,
 };
 use wharfinger_scanning::Advisories;
 use wharfinger_secrets::{Parameters, Secrets};
@@ -33,6 +34,7 @@ pub struct App {
     pub db: Db,
     pub iam: Arc<Iam>,
     pub registry: Registry,
+    pub signing_keys: SigningKeys,
     pub advisories: Advisories,
     pub pull_through: PullThroughRules,
     pub orchestrator: Orchestrator,
@@ -62,6 +64,27 @@ impl App {
         let registry = RegistryId { account, region };
         let found = self.registry.repositories.load_resource(&registry, &name);
         found.await.map(Some)
+    }
+
+    /// The registry of this server's account, for commands.
+    fn home(&self) -> RegistryId {
+        RegistryId {
+            account: self.config.names.account,
+            region: self.config.names.region.clone(),
+        }
+    }
+
+    /// Makes a signing key of the server's account.
+    pub(super) async fn create_signing_key(
+        &self,
+        name: &str,
+    ) -> Result<ProfileKey, registry::Error> {
+        self.signing_keys.create(&self.home(), name).await
+    }
+
+    /// A signing key of the server's account.
+    pub(super) async fn signing_key(&self, name: &str) -> Result<ProfileKey, registry::Error> {
+        self.signing_keys.find(&self.home(), name).await
     }
 
     /// The connections of container agents.

@@ -25,7 +25,8 @@ use wharfinger_orchestrator::{
 };
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{
-    BlobStoreError, GarbageCollection, LifecycleReconciler, PullThroughRules, Registry, UploadSweep,
+    BlobStoreError, GarbageCollection, ImageSigning, LifecycleReconciler, PullThroughRules,
+    Registry, SigningKeys, UploadSweep,
 };
 use wharfinger_scanning::{self as scanning, Advisories};
 use wharfinger_secrets::{self as secrets, Parameters, Secrets};
@@ -149,6 +150,10 @@ impl Server {
         driver.run(UploadSweep(self.app.registry.uploads.clone()));
         driver.run(self.app.registry.repositories.cleanup());
         driver.run(self.app.registry.scans.reconciler());
+        driver.run(ImageSigning::new(
+            self.app.registry.clone(),
+            self.app.signing_keys.clone(),
+        ));
         driver.run(self.app.advisories.cleanup());
         if let Some(collection) = GarbageCollection::of(&self.app.registry.collector) {
             driver.run(collection);
@@ -272,6 +277,7 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let logs = Logs::new(logs, clock.clone(), ids.clone());
     let seal = SecretSeal::new(&master, ids.clone());
     let secrets = Secrets::new(db.clone(), clock.clone(), ids.clone(), seal.clone());
+    let signing_keys = SigningKeys::new(db.clone(), clock.clone(), seal.clone());
     let parameters = Parameters::new(db.clone(), clock.clone(), seal);
     let upstreams = upstreams::access(&config.upstreams, &clock, &secrets);
     let pull_through = PullThroughRules::new(db.clone(), clock.clone(), upstreams);
@@ -290,6 +296,7 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
         logs,
         secrets,
         parameters,
+        signing_keys,
         audit: AuditLog::off(),
         config,
     })

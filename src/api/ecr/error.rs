@@ -103,7 +103,10 @@ impl From<registry::Error> for Error {
             | E::BodyEnded(_)
             | E::Index(_)
             | E::Blobs(_)
-            | E::UpstreamSecret(SecretError::Failed) => {
+            | E::UpstreamSecret(SecretError::Failed)
+            | E::SigningKeyName(_)
+            | E::SigningKeyExists(_)
+            | E::NoSigningKey(_) => {
                 return Fault::internal(Family::Json).with_cause(&error).into();
             }
         };

@@ -22,6 +22,9 @@ const LEFTOVERS: [&str; 5] = [
      (SELECT id FROM images WHERE repository_id = ?1 ORDER BY digest LIMIT 16)",
     "DELETE FROM images WHERE repository_id = ?1 AND digest IN
      (SELECT digest FROM images WHERE repository_id = ?1 ORDER BY digest LIMIT 16)",
+    "DELETE FROM image_signatures WHERE repository_id = ?1 AND (digest, profile) IN
+     (SELECT digest, profile FROM image_signatures WHERE repository_id = ?1
+      ORDER BY digest, profile LIMIT 16)",
 ];
 
 /// Records that the repository's rows in other tables are to be removed.

@@ -101,10 +101,16 @@ pub(crate) fn insert(
                 ChildKind::Member => "member",
             };
             tx.execute(
-                "INSERT INTO image_references (repository_id, child, image_id, kind) VALUES (?1, \
-                 ?2, ?3, ?4)
+                "INSERT INTO image_references (repository_id, child, image_id, kind, media_type) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (repository_id, child, image_id) DO NOTHING",
-                params![repository.0, child.digest.to_stored(), id, kind],
+                params![
+                    repository.0,
+                    child.digest.to_stored(),
+                    id,
+                    kind,
+                    child.media_type.as_str()
+                ],
             )?;
         }
     }
@@ -406,6 +412,20 @@ pub(crate) fn active_references_blob(
         |_| Ok(()),
     )?;
     Ok(row.is_some())
+}
+
+/// The media type of content by the manifest of an image that is made of it, if there is one.
+pub(crate) fn media_type_of_child(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    child: &Digest,
+) -> db::Result<Option<String>> {
+    tx.query_optional(
+        "SELECT media_type FROM image_references \
+         WHERE repository_id = ?1 AND child = ?2 AND media_type <> '' LIMIT 1",
+        params![repository.0, child.to_stored()],
+        |row| Ok(row.text(0).to_owned()),
+    )
 }
 
 pub(crate) fn any(tx: &mut Tx<'_>, repository: RepositoryId) -> db::Result<bool> {

@@ -17,6 +17,7 @@ pub(super) mod rebuild;
 pub(super) mod registry_settings;
 pub(super) mod repositories;
 pub(super) mod scans;
+pub(super) mod signing;
 pub(super) mod survey;
 pub(super) mod tags;
 pub(super) mod uploads;

@@ -4,6 +4,26 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Tx, params};
 
 use crate::model::{PolicyId, RegistryId};
+use crate::scanning_rules::ScanningConfiguration;
+use crate::signing::rules::SigningConfiguration;
+use crate::store::from_json;
+
+/// The names of settings that are JSON.
+pub(crate) const SCANNING: &str = "scanning";
+pub(crate) const SIGNING: &str = "signing";
+
+/// Removes the policies, settings, exclusions and creation templates of all registries.
+pub(crate) fn delete_all(tx: &mut Tx<'_>) -> db::Result<()> {
+    for statement in [
+        "DELETE FROM registry_policies",
+        "DELETE FROM registry_settings",
+        "DELETE FROM pull_time_exclusions",
+        "DELETE FROM creation_templates",
+    ] {
+        tx.execute(statement, params![])?;
+    }
+    Ok(())
+}
 
 /// Which policy the registry has.
 pub(crate) fn policy_id(tx: &mut Tx<'_>, registry: &RegistryId) -> db::Result<Option<PolicyId>> {
@@ -66,6 +86,37 @@ pub(crate) fn get(
         params![registry.account.as_str(), registry.region.as_str(), name],
         |row| Ok(row.text(0).to_owned()),
     )
+}
+
+/// The scanning configuration: the default where none was set.
+pub(crate) fn scanning(
+    tx: &mut Tx<'_>,
+    registry: &RegistryId,
+) -> db::Result<ScanningConfiguration> {
+    let text = get(tx, registry, SCANNING)?;
+    text.map_or_else(
+        || Ok(ScanningConfiguration::default()),
+        |text| from_json(&text),
+    )
+}
+
+/// The signing configuration, if there is one.
+pub(crate) fn signing(
+    tx: &mut Tx<'_>,
+    registry: &RegistryId,
+) -> db::Result<Option<SigningConfiguration>> {
+    let text = get(tx, registry, SIGNING)?;
+    text.map(|text| from_json(&text)).transpose()
+}
+
+/// Whether any registry has a signing configuration.
+pub(crate) fn any_signing(tx: &mut Tx<'_>) -> db::Result<bool> {
+    let found = tx.query_optional(
+        "SELECT account FROM registry_settings WHERE name = ?1 LIMIT 1",
+        params![SIGNING],
+        |row| Ok(row.text(0).to_owned()),
+    )?;
+    Ok(found.is_some())
 }
 
 pub(crate) fn put(

@@ -18,6 +18,7 @@ mod output;
 mod policy;
 mod rebuild;
 mod serve;
+mod signing_key;
 mod top;
 mod user;
 
@@ -55,6 +56,9 @@ enum Command {
     /// Evaluate lifecycle policies now
     #[command(subcommand)]
     Lifecycle(lifecycle::LifecycleCommand),
+    /// Create and show the keys that sign images which are pushed
+    #[command(subcommand)]
+    SigningKey(signing_key::SigningKeyCommand),
     /// Explain what policies decide
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -88,6 +92,7 @@ impl Cli {
             Command::Key(command) => key::run(command),
             Command::Advisories(command) => advisories::run(command),
             Command::Lifecycle(command) => lifecycle::run(command),
+            Command::SigningKey(command) => signing_key::run(command),
             Command::Policy(command) => policy::run(command),
             Command::Explain(command) => explain::run(command),
             Command::Audit(arguments) => audit::run(arguments),
