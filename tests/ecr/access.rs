@@ -244,6 +244,11 @@ fn operations() -> Vec<(&'static str, Value, &'static str)> {
             "ecr:DeleteSigningConfiguration",
         ),
         (
+            "DescribeImageSigningStatus",
+            on("web", json!({"imageId": {"imageTag": "x"}})),
+            "ecr:DescribeImageSigningStatus",
+        ),
+        (
             "ListImageReferrers",
             on("web", json!({"subjectId": {"imageDigest": digest}})),
             "ecr:BatchGetImage",

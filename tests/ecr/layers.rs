@@ -165,6 +165,32 @@ async fn availability_is_told_for_each_layer() {
 }
 
 #[tokio::test]
+async fn a_layer_of_an_image_has_the_media_type_that_the_image_states() {
+    let server = TestServer::start(Setup::default()).await;
+    let aws = server.aws();
+    aws.ok("CreateRepository", on("web", json!({}))).await;
+    let manifest = pushable(&aws, "web", "the layer").await;
+    let digests = [digest_of(b"the layer"), digest_of(b"{}")];
+    let check = async || {
+        let document = on("web", json!({"layerDigests": digests}));
+        let checked = aws.ok("BatchCheckLayerAvailability", document).await;
+        let layers = checked["layers"].as_array().expect("a list").clone();
+        layers.into_iter().map(|layer| layer["mediaType"].clone())
+    };
+    assert!(check().await.all(|media_type| media_type.is_null()));
+    aws.ok("PutImage", on("web", json!({"imageManifest": manifest})))
+        .await;
+    let types: Vec<_> = check().await.collect();
+    assert_eq!(
+        types,
+        [
+            "application/vnd.oci.image.layer.v1.tar",
+            "application/vnd.oci.image.config.v1+json"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_download_address_opens_one_layer_for_an_hour() {
     let server = TestServer::start(Setup::default()).await;
     let aws = server.aws();

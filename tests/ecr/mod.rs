@@ -14,6 +14,7 @@ mod registry_policy;
 mod registry_settings;
 mod repositories;
 mod scans;
+mod signing;
 
 use serde_json::json;
 

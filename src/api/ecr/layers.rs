@@ -58,6 +58,8 @@ struct LayerView {
     availability: &'static str,
     #[serde(rename = "layerSize", skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,6 +98,7 @@ impl Operation for BatchCheckLayerAvailability {
     async fn run(self, cx: &Context<Ecr>) -> Result<BatchCheckLayerAvailabilityOutput> {
         let repository = cx.resource().repository()?;
         let mut output = BatchCheckLayerAvailabilityOutput::default();
+        let mut available = Vec::new();
         for layer_digest in self.layer_digests {
             let Ok(digest) = layer_digest.parse::<Digest>() else {
                 output.failures.push(LayerFailure::of(layer_digest));
@@ -120,11 +123,23 @@ impl Operation for BatchCheckLayerAvailability {
                     LayerUse::Active | LayerUse::None => "AVAILABLE",
                 },
             };
+            if size.is_some() {
+                available.push((output.layers.len(), digest));
+            }
             output.layers.push(LayerView {
                 layer_digest,
                 availability,
                 size,
+                media_type: None,
             });
+        }
+        let (layers, digests): (Vec<_>, Vec<_>) = available.into_iter().unzip();
+        if !digests.is_empty() {
+            let content = &cx.state().registry.content;
+            let types = content.media_types(repository.id, digests).await?;
+            for (layer, media_type) in layers.into_iter().zip(types) {
+                output.layers[layer].media_type = media_type;
+            }
         }
         Ok(output)
     }

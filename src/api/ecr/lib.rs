@@ -109,6 +109,7 @@ static OPERATIONS: &[OperationEntry<Ecr>] = operations![
     signing::DeleteSigningConfiguration,
     scans::StartImageScan,
     scans::DescribeImageScanFindings,
+    signing::DescribeImageSigningStatus,
     images::ListImages,
     images::DescribeImages,
     images::BatchDeleteImage,

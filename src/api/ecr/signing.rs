@@ -1,12 +1,17 @@
-//! `PutSigningConfiguration`, `GetSigningConfiguration`, `DeleteSigningConfiguration`.
+//! `PutSigningConfiguration`, `GetSigningConfiguration`, `DeleteSigningConfiguration`,
+//! `DescribeImageSigningStatus`.
 
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_aws::AccountId;
-use wharfinger_registry::{SigningConfiguration, SigningRule};
+use wharfinger_oci::RepositoryName;
+use wharfinger_registry::{
+    self as registry, SignatureState, SignatureStatus, SigningConfiguration, SigningRule,
+};
 
-use crate::resource::{ResourceId, registry_id};
-use crate::{Ecr, Result};
+use crate::images::ImageId;
+use crate::resource::{RepositoryRef, ResourceId, registry_id};
+use crate::{Ecr, Result, error};
 
 /// `{"filter": "…", "filterType": "WILDCARD_MATCH"}`; the type has one value only.
 #[derive(Debug, Serialize, Deserialize)]
@@ -147,6 +152,101 @@ impl Operation for DeleteSigningConfiguration {
         Ok(SigningConfigurationOutput {
             registry_id: registry.account,
             signing_configuration: deleted.into(),
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DescribeImageSigningStatus {
+    #[serde(flatten)]
+    repository: RepositoryRef,
+    image_id: ImageId,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DescribeImageSigningStatusOutput {
+    registry_id: AccountId,
+    repository_name: RepositoryName,
+    image_id: ImageId,
+    signing_statuses: Vec<StatusView>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusView {
+    signing_profile_arn: String,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_reason: Option<String>,
+}
+
+impl From<SignatureStatus> for StatusView {
+    fn from(signature: SignatureStatus) -> Self {
+        let (failure_code, failure_reason) = match signature.failure {
+            Some(failure) => (Some(failure.code), Some(failure.reason)),
+            None => (None, None),
+        };
+        Self {
+            signing_profile_arn: signature.profile,
+            status: match signature.state {
+                SignatureState::Waiting => "IN_PROGRESS",
+                SignatureState::Complete => "COMPLETE",
+                SignatureState::Failed => "FAILED",
+            },
+            failure_code,
+            failure_reason,
+        }
+    }
+}
+
+impl Operation for DescribeImageSigningStatus {
+    type Service = Ecr;
+    type Output = DescribeImageSigningStatusOutput;
+
+    const NAME: &'static str = "DescribeImageSigningStatus";
+
+    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
+        Ok(self.repository.id(scope))
+    }
+
+    async fn run(self, cx: &Context<Ecr>) -> Result<DescribeImageSigningStatusOutput> {
+        let repository = cx.resource().repository()?;
+        let named = self.image_id.named();
+        let named = named.map_err(|(_, reason)| error::invalid_request(reason))?;
+        let ImageId {
+            image_digest,
+            image_tag,
+        } = &self.image_id;
+        let registry = &cx.state().registry;
+        let found = registry
+            .images
+            .head(repository.id, &named.reference())
+            .await;
+        let image = match found {
+            Ok(image) if named.agrees(&image.digest) => image,
+            Ok(_) | Err(registry::Error::NoSuchImage(_)) => {
+                let (digest, tag) = (image_digest.as_deref(), image_tag.as_deref());
+                return Err(error::image_not_found(repository, digest, tag));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let signatures = registry.signatures.of_image(repository.id, &image.digest);
+        Ok(DescribeImageSigningStatusOutput {
+            registry_id: repository.registry.account,
+            repository_name: repository.name.clone(),
+            image_id: ImageId {
+                image_digest: Some(image.digest.to_string()),
+                image_tag: self.image_id.image_tag,
+            },
+            signing_statuses: signatures
+                .await?
+                .into_iter()
+                .map(StatusView::from)
+                .collect(),
         })
     }
 }
