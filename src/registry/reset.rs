@@ -2,18 +2,21 @@
 
 use crate::error::Error;
 use crate::model::RepositoryId;
-use crate::store::repositories;
+use crate::store::{registry_settings, repositories};
 use crate::{Registry, cleanup};
 
 /// Repositories in one transaction: some milliseconds.
 const BATCH: i64 = 64;
 
 impl Registry {
-    /// Deletes every repository of all registries and every blob that only they had. What is pushed
-    /// meanwhile stays whole: it is deleted with its index rows, or not at all. Upload sessions end
-    /// with their expiry.
+    /// Deletes every repository of all registries and every blob that only they had, and what is
+    /// set for registries. Keys that sign stay, since commands make them. What is pushed meanwhile
+    /// stays whole: it is deleted with its index rows, or not at all. Upload sessions end with
+    /// their expiry.
     pub async fn reset(&self) -> Result<(), Error> {
         let db = &self.content.db;
+        db.write(|tx| registry_settings::delete_all(tx).map_err(Error::from))
+            .await?;
         if let Some(last) = db.read(repositories::last_id).await? {
             while self.delete_some(last).await? {}
         }

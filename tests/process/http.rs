@@ -177,6 +177,10 @@ async fn only_a_development_server_forgets_on_request() {
         dev.client().get("/v2/web/manifests/latest").await.status,
         200
     );
+    let deny = r#"{"Statement":[{"Effect":"Deny","Principal":"*","Action":"ecr:PutImage",
+        "Resource":"*"}]}"#;
+    let policy = serde_json::json!({"policyText": deny});
+    dev.aws().ok("PutRegistryPolicy", policy).await;
     assert_eq!(dev.client().get("/_wharfinger/reset").await.status, 405);
     assert_eq!(
         dev.client().post("/_wharfinger/reset", "").await.status,
