@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs every program that the tests and the benches use, each by a pinned version, on Debian 12 with Rust, Go and Python.
+# Installs every program that the tests and the benches use, each by a pinned version, on Debian 12 with Rust, Go, Python and Node.js 20.
 #
 #   tests/tools.sh            install what is missing; a second run costs nothing
 #   tests/tools.sh --check    install nothing; name what is missing and end with 1
@@ -13,6 +13,7 @@ tools=${WHARFINGER_TOOLS:-$PWD/build/tools}
 mkdir -p "$tools/bin"
 tools=$(cd "$tools" && pwd)
 requirements=$PWD/tests/clients/requirements.txt
+javascript=$PWD/tests/clients/javascript
 
 debian=(docker.io podman skopeo buildah nginx-light wrk postgresql busybox-static awscli)
 
@@ -43,6 +44,8 @@ has() { [ -e "$(stamp "$1" "$2")" ] && [ -x "$tools/bin/$1" ]; }
 mark() { mkdir -p "$tools/stamps" && rm -f "$tools/stamps/$1@"* && touch "$(stamp "$1" "$2")"; }
 python_version() { sha256sum "$requirements" | cut -c1-16; }
 has_python() { [ -e "$(stamp venv "$(python_version)")" ] && [ -x "$tools/venv/bin/pytest" ]; }
+javascript_version() { sha256sum "$javascript/package-lock.json" | cut -c1-16; }
+has_javascript() { [ -e "$(stamp javascript "$(javascript_version)")" ] && [ -d "$tools/javascript/node_modules" ]; }
 
 check() {
     local absent=()
@@ -56,6 +59,7 @@ check() {
         has "$name" "$version" || absent+=("$name")
     done
     has_python || absent+=("the Python packages of tests/clients/requirements.txt")
+    has_javascript || absent+=("the JavaScript packages of tests/clients/javascript")
     [ ${#absent[@]} -eq 0 ] && return 0
     printf 'missing: %s\n' "${absent[@]}" >&2
     return 1
@@ -96,6 +100,15 @@ install_python() {
     mark venv "$(python_version)"
 }
 
+install_javascript() {
+    has_javascript && return 0
+    echo "installing the JavaScript packages of tests/clients/javascript"
+    mkdir -p "$tools/javascript"
+    cp "$javascript/package.json" "$javascript/package-lock.json" "$tools/javascript/"
+    npm ci --prefix "$tools/javascript" --no-audit --no-fund --ignore-scripts --silent
+    mark javascript "$(javascript_version)"
+}
+
 install_cargo() {
     for line in "${cargo_tools[@]}"; do
         IFS='|' read -r name version <<<"$line"
@@ -117,6 +130,7 @@ case "${1:-}" in
     flock 9
     install_debian
     install_python
+    install_javascript
     install_go
     install_cargo
     check

@@ -27,7 +27,7 @@ use crate::images::Images;
 use crate::model::{Image, Repository, RepositoryId};
 use crate::scanning_rules::scan_frequency;
 use crate::scans::decide::{is_scannable, may_scan};
-use crate::store::{images, scans as store};
+use crate::store::{images, registry_settings, scans as store};
 use crate::uploads::Uploads;
 
 /// Settings of scans.
@@ -139,7 +139,7 @@ impl Scans {
         let registry = repository.registry.clone();
         let read = self
             .db
-            .get(move |tx| settings::scanning(tx, &registry));
+            .get(move |tx| registry_settings::scanning(tx, &registry));
         let configuration = read.await?;
         let on_push = repository.settings.scan_on_push;
         let applied = scan_frequency(&configuration, &repository.name, on_push);

@@ -10,6 +10,7 @@ import botocore.exceptions
 import pytest
 from harness.aws import make_client
 from harness.command_line import CommandLine
+from harness.operation_calls import Boto, Calls, Cli, Failed
 from harness.process import run
 from harness.sample_requests import ACCOUNT, ALLOW, READ_ONLY, TRUST, SampleRequests, service_model
 from harness.server import binary
@@ -67,63 +68,6 @@ FAULTS = {
 }
 
 
-class Failed(Exception):
-    """What a client reported of an operation that failed: the code, and all that it said."""
-
-    def __init__(self, code, said):
-        super().__init__(f"{code}: {said}")
-        self.code, self.said = code, said
-
-
-class Boto:
-    """Calls operations by boto3."""
-
-    def __init__(self, server, credentials=None):
-        self.clients = {service: make_client(server, service, credentials) for service in ("iam", "sts")}
-
-    def __call__(self, service, operation, members):
-        try:
-            return getattr(self.clients[service], botocore.xform_name(operation))(**members)
-        except botocore.exceptions.ClientError as error:
-            raise Failed(error.response["Error"]["Code"], str(error)) from error
-
-
-class Cli:
-    """Calls operations by one of the CLIs."""
-
-    def __init__(self, line):
-        self.line = line
-
-    def __call__(self, service, operation, members):
-        words = [service, botocore.xform_name(operation, "-")]
-        for name, value in members.items():
-            option = "--" + botocore.xform_name(name, "-")
-            if isinstance(value, bool):
-                words.append(option if value else option.replace("--", "--no-", 1))
-            else:
-                words += [option, value if isinstance(value, str) else json.dumps(value)]
-        code, out, err = self.line.run(*words)
-        if code == 0:
-            return json.loads(out) if out.strip() else {}
-        start, end = "An error occurred (", ") when calling the "
-        assert start in err and f"{end}{operation} operation" in err, (words, code, err)
-        raise Failed(err.split(start)[1].split(end)[0], err)
-
-
-class Calls:
-    """Calls operations and notes which succeeded. `name` is the client's, and of all that it makes."""
-
-    def __init__(self, name, call, stranger, served):
-        """`call` uses the root's key, `stranger` one that is not known here."""
-        self.name, self.call, self.stranger, self.served = name, call, stranger, served
-        self.succeeded = set()
-
-    def ok(self, operation, **members):
-        response = self.call(self.served[operation], operation, members)
-        self.succeeded.add(operation)
-        return response
-
-
 @pytest.fixture(scope="module")
 def served():
     """The service of each operation."""
@@ -135,7 +79,8 @@ def served():
 def calls(request, server, served, tmp_path_factory):
     name, unknown = f"every-{request.param}", {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"}
     if request.param == "boto3":
-        yield Calls(name, Boto(server), Boto(server, unknown), served)
+        services = ("iam", "sts")
+        yield Calls(name, Boto(server, services), Boto(server, services, unknown), served)
         return
     home = tmp_path_factory.mktemp("home")
     lines = [CommandLine(request.param, server, home, credentials) for credentials in (None, unknown)]

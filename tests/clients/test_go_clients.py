@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from harness.aws import make_client
+from harness.ecs import wait_until
 
 
 @pytest.fixture
@@ -128,6 +130,35 @@ def test_cosign_old_form(signed_in, pushed, target, hello):
     signed_in(*verify, "--insecure-ignore-tlog=true", "--new-bundle-format=false", reference, env_more=quiet)
     tag = hello.digest.replace(":", "-") + ".sig"
     assert tag in signed_in("crane", "ls", "--insecure", target).stdout.split()
+
+
+def test_cosign_verifies_what_the_registry_signed(signed_in, server, layout, target, repository, hello, home):
+    """A signing configuration with a key of the registry's own: the signature of a push is a referrer of the image."""
+    shown = server.admin("signing-key", "create", "release").stdout
+    profile = shown.splitlines()[0]
+    assert server.admin("signing-key", "show", "release").stdout == shown
+    (home / "release.pub").write_text(shown)
+    ecr = make_client(server, "ecr")
+    filters = [{"filter": repository, "filterType": "WILDCARD_MATCH"}]
+    ecr.put_signing_configuration(signingConfiguration={"rules": [{"signingProfileArn": profile, "repositoryFilters": filters}]})
+    try:
+        signed_in("crane", "push", "--insecure", layout, f"{target}:hello")
+        status = {"repositoryName": repository, "imageId": {"imageTag": "hello"}}
+
+        def signed():
+            return ecr.describe_image_signing_status(**status)["signingStatuses"] == [{"signingProfileArn": profile, "status": "COMPLETE"}]
+
+        wait_until(signed, "the image is signed")
+    finally:
+        ecr.delete_signing_configuration()
+    verify = ["cosign", "verify", "--key", "release.pub", "--allow-insecure-registry", "--allow-http-registry", "--insecure-ignore-tlog=true"]
+    said = signed_in(*verify, f"{target}@{hello.digest}")
+    assert hello.digest in said.stdout
+    other = signed_in("cosign", "generate-key-pair", env_more={"COSIGN_PASSWORD": "secret", "COSIGN_YES": "true"})
+    assert other.returncode == 0
+    refused = signed_in("cosign", "verify", "--key", "cosign.pub", *verify[4:], f"{target}@{hello.digest}", check=False)
+    assert refused.returncode != 0
+    assert signed_in("crane", "ls", "--insecure", target).stdout.split() == ["hello"]
 
 
 def test_helm_push_pull(client, server, password, repository, home):
