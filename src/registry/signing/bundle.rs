@@ -95,6 +95,7 @@ mod tests {
     use wharfinger_oci::{Algorithm, Manifest, MediaType};
 
     use super::*;
+    use crate::model::ImageStatus;
 
     #[test]
     fn the_signed_bytes_are_those_of_the_protocol() {
@@ -116,6 +117,9 @@ mod tests {
             manifest_size: 7,
             pushed_at: Timestamp::from_ms(0),
             pulled_at: None,
+            status: ImageStatus::Active,
+            archived_at: None,
+            activated_at: None,
         };
         let make = || {
             let statement = statement(&digest);
