@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
@@ -67,6 +67,9 @@ struct HttpClients {
 pub(crate) struct Request<'a> {
     pub(crate) method: Method,
     pub(crate) url: Url,
+    pub(crate) accept: Option<&'static str>,
+    /// The first byte that is requested, for a part of the content.
+    pub(crate) offset: u64,
     /// The repository and what is done to it; `None` where any valid credentials are enough.
     pub(crate) scope: Option<(&'a str, Access)>,
 }
@@ -92,6 +95,8 @@ impl RegistryClient {
         let request = Request {
             method: Method::GET,
             url: upstream.endpoint.base(),
+            accept: None,
+            offset: 0,
             scope: None,
         };
         match self.send(upstream, &request).await {
@@ -221,7 +226,14 @@ impl RegistryClient {
         authorization: Option<&HeaderValue>,
     ) -> Result<Response> {
         let mut headers = HeaderMap::new();
+        if let Some(accept) = request.accept {
+            headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        }
         let invalid = |_| Error::Invalid("a header that cannot be sent".to_owned());
+        if request.offset > 0 {
+            let range = HeaderValue::try_from(format!("bytes={}-", request.offset));
+            headers.insert(RANGE, range.map_err(invalid)?);
+        }
         if let Some(value) = &upstream.cdn_loop {
             headers.insert(CDN_LOOP, HeaderValue::from_str(value).map_err(invalid)?);
         }

@@ -28,6 +28,13 @@ impl Endpoint {
         self.0.origin()
     }
 
+    /// `/v2/REPOSITORY/KIND/REFERENCE`. The parts were parsed before, so they need no escaping.
+    pub(crate) fn path(&self, repository: &str, kind: &str, reference: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(&format!("/v2/{repository}/{kind}/{reference}"));
+        url
+    }
+
     /// `/v2/`, which tells whether credentials are accepted.
     pub(crate) fn base(&self) -> Url {
         let mut url = self.0.clone();
@@ -100,5 +107,7 @@ mod tests {
         }
         let endpoint = Endpoint::https("ghcr.io").expect("an endpoint");
         assert_eq!(endpoint.to_string(), "https://ghcr.io");
+        let url = endpoint.path("a/b", "manifests", "v1");
+        assert_eq!(url.as_str(), "https://ghcr.io/v2/a/b/manifests/v1");
     }
 }

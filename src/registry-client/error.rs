@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use wharfinger_oci::Digest;
 
 /// Longest text that is kept of a response, in characters.
 const MAX_QUOTED_CHARS: usize = 200;
@@ -23,6 +24,8 @@ pub enum Error {
     /// A URL that must not be requested: not encrypted, or an address that is not public.
     #[error("the address {0} may not be requested")]
     Address(String),
+    #[error("the registry's content has digest {}, not {}", .0.actual, .0.expected)]
+    DigestMismatch(Box<WrongDigest>),
     #[error("the registry's content is larger than {limit_bytes} bytes")]
     TooLarge { limit_bytes: u64 },
     /// A response that the Distribution API does not allow.
@@ -34,6 +37,13 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct PrivateAddress(pub(crate) String);
+
+/// Content that is not what it was said to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongDigest {
+    pub expected: Digest,
+    pub actual: Digest,
+}
 
 impl Error {
     /// Whether the same request may succeed a moment later.
