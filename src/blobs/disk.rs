@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -110,6 +110,24 @@ impl Disk {
             written_back,
             lock,
         })
+    }
+
+    /// Bytes of a staged file that were written already.
+    pub(crate) async fn read_staged(&self, id: Uuid, offset: u64, limit: usize) -> Result<Bytes> {
+        let path = self.root.join(key::staged(id));
+        let read = spawn_blocking(move || {
+            let file = match File::open(path) {
+                Ok(file) => file,
+                // It has become a blob, or has been given up.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Bytes::new()),
+                Err(error) => return Err(error),
+            };
+            let mut buffer = vec![0; limit];
+            let length = file.read_at(&mut buffer, offset)?;
+            buffer.truncate(length);
+            Ok(Bytes::from(buffer))
+        });
+        Ok(read.await??)
     }
 
     /// Whether the bytes that `staged` counts are there.

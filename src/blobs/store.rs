@@ -136,6 +136,16 @@ impl BlobStore {
         }
     }
 
+    /// Reads staged bytes of an upload from `offset`, up to `limit`, while it is being appended to:
+    /// those that were written already, which may be none. They have not been verified. On an
+    /// object store they cannot be read.
+    pub async fn read_staged(&self, id: Uuid, offset: u64, limit: usize) -> Result<Bytes> {
+        match &self.0 {
+            Backend::Disk(disk) => disk.read_staged(id, offset, limit).await,
+            Backend::Objects(_) => Ok(Bytes::new()),
+        }
+    }
+
     /// Makes the upload a blob, durable before this returns (unless durability is relaxed). On a
     /// disk the upload and its bytes are gone after every error, since a failed fsync must not be
     /// tried again, and a file that is there already is replaced. On an object store they stay: the

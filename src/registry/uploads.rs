@@ -210,9 +210,22 @@ impl Uploads {
         digest: &Digest,
         part: Part<B>,
     ) -> Result<Blob, Error> {
+        self.import(repository, digest, part, |_| {}).await
+    }
+
+    /// The same for a blob that does not come from a client. `begun` gets the id of the session,
+    /// under which bytes are staged.
+    pub(super) async fn import<B: PartBody>(
+        &self,
+        repository: RepositoryId,
+        digest: &Digest,
+        part: Part<B>,
+        begun: impl FnOnce(Uuid) + Send + 'static,
+    ) -> Result<Blob, Error> {
         let (this, digest) = (self.clone(), *digest);
         in_own_task(async move {
             let session = this.new_session(repository, digest.algorithm(), Some(digest));
+            begun(session.id);
             let claim = this.claims.of_new(session.clone()).await;
             this.insert(session.clone(), String::new(), true).await?;
             let id = session.id;
