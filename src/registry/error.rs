@@ -6,6 +6,7 @@ use wharfinger_oci::{Digest, ManifestError, Reference, RepositoryName, Tag};
 
 use crate::lifecycle::LifecyclePolicyError;
 use crate::model::RegistryId;
+use crate::pull_through::import_error::ImportError;
 use crate::pull_through::rule::Prefix;
 use crate::pull_through::secret::SecretError;
 
@@ -172,6 +173,9 @@ pub enum Error {
     /// The secret of a pull-through rule gives no credentials.
     #[error(transparent)]
     UpstreamSecret(#[from] SecretError),
+    /// What a request needs did not come from upstream.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     #[error("no space left for content")]
     NoSpace,
     #[error("the index failed")]

@@ -14,10 +14,11 @@ use crate::model::{
 };
 use crate::mutability::may_move;
 use crate::pull_records::{PullRecords, Puller};
+use crate::pull_through::rule::PullThroughRule;
 use crate::push_effects::{PushEffects, Pushed};
 use crate::store::images::NewImage;
 use crate::store::repositories::RepositoryRow;
-use crate::store::{blobs, images, repositories, tags};
+use crate::store::{blobs, images, pull_through, repositories, tags};
 
 /// Operations on images.
 #[derive(Clone)]
@@ -82,6 +83,31 @@ impl Images {
         let digest = put.await?;
         self.effects.wake();
         Ok(digest)
+    }
+
+    /// Stores a manifest from an upstream registry. Its layers may be missing: they follow.
+    ///
+    /// # Errors
+    /// [`Error::TagImmutable`], [`Error::TooManyTags`], [`Error::NoSuchRepository`].
+    pub(super) async fn put_imported(
+        &self,
+        repository: &Repository,
+        push: Push,
+        rule: &PullThroughRule,
+    ) -> Result<(), Error> {
+        let (repository, rule, now) = (repository.clone(), rule.clone(), self.clock.now());
+        let effects = self.effects.clone();
+        let put = self.db.write(move |tx| {
+            put(tx, &repository, &push, true, &effects, now)?;
+            for tag in &push.tags {
+                pull_through::put_tag(tx, repository.id, tag, &push.digest, now)?;
+            }
+            let image = (&push.digest, push.tags.first());
+            effects.after_import(tx, &repository, image, &rule, now)
+        });
+        put.await?;
+        self.effects.wake();
+        Ok(())
     }
 
     /// The image's row, without the manifest's bytes.

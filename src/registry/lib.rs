@@ -78,8 +78,8 @@ use pull_cache::PullCache;
 pub use pull_records::Puller;
 pub use pull_target::{LinkedBlob, PullTarget, Pulled};
 pub use pull_through::{
-    NewPullThroughRule, Prefix, PullThroughRule, PullThroughRules, SecretError, UpstreamAccess,
-    UpstreamKind, UpstreamSecrets,
+    ImportError, ImportedLayer, NewPullThroughRule, Prefix, PullThrough, PullThroughRule,
+    PullThroughRules, SecretError, UpstreamAccess, UpstreamKind, UpstreamSecrets, UpstreamSource,
 };
 use push_effects::PushEffects;
 pub use referrers::ReferrerPosition;
@@ -117,6 +117,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0025__signatures_and_media_types"),
     wharfinger_db::migration!("V0026__events"),
     wharfinger_db::migration!("V0028__pull_through_rules"),
+    wharfinger_db::migration!("V0029__pull_through_tags"),
     wharfinger_db::migration!("V0031__image_scans"),
     wharfinger_db::migration!("V0032__journal"),
 ];

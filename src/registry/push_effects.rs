@@ -9,7 +9,8 @@ use wharfinger_reconcile::Wake;
 
 use crate::error::Error;
 use crate::events::{EventOutbox, ImageAction, RegistryEvent};
-use crate::model::{Image, ImageStatus, RepositoryId};
+use crate::model::{Image, ImageStatus, Repository, RepositoryId};
+use crate::pull_through::rule::PullThroughRule;
 use crate::scanning_rules::{ScanFrequency, scan_frequency};
 use crate::scans::decide::is_scannable;
 use crate::signing::queue::SigningQueue;
@@ -81,6 +82,29 @@ impl PushEffects {
             .tags
             .iter()
             .try_for_each(|tag| record(Some((*tag).clone())))
+    }
+
+    /// Records what follows from an import, besides what follows from a push.
+    pub(super) fn after_import(
+        &self,
+        tx: &mut Tx<'_>,
+        repository: &Repository,
+        (digest, tag): (&Digest, Option<&Tag>),
+        rule: &PullThroughRule,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if !self.events.is_open() {
+            return Ok(());
+        }
+        let event = RegistryEvent::PullThroughCache {
+            repository: repository.name.clone(),
+            prefix: rule.prefix.to_string(),
+            upstream_url: rule.upstream_url.clone(),
+            digest: Some(*digest),
+            tag: tag.cloned(),
+            succeeded: true,
+        };
+        self.events.record(tx, &repository.registry, &event, now)
     }
 
     /// Records what follows from removing tags of an image, or the image with its last tags. The

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{Aws, Client, Outcome, Setup, TestServer, digest_of, image, index, on};
 
 /// Longest wait for a scan.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const MISSING: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 

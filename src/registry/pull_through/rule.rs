@@ -1,9 +1,10 @@
-//! Rules of the pull-through cache: which repositories they are for.
+//! Rules of the pull-through cache: which repositories they are for. PURE.
 
 use std::fmt;
 
 use wharfinger_aws::Arn;
 use wharfinger_base::Timestamp;
+use wharfinger_oci::RepositoryName;
 
 use crate::model::RegistryId;
 use crate::pull_through::upstream_kind::UpstreamKind;
@@ -32,6 +33,33 @@ impl Prefix {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    pub(super) fn is_root(&self) -> bool {
+        self.0 == ROOT
+    }
+
+    /// What follows the prefix in a name that has it.
+    fn rest<'a>(&self, name: &'a str) -> Option<&'a str> {
+        if self.is_root() {
+            return Some(name);
+        }
+        let rest = name.strip_prefix(&self.0)?.strip_prefix('/')?;
+        (!rest.is_empty()).then_some(rest)
+    }
+
+    /// The name with the prefix before it.
+    fn before(&self, rest: &str) -> String {
+        if self.is_root() {
+            rest.to_owned()
+        } else {
+            format!("{}/{rest}", self.0)
+        }
+    }
+
+    /// The longest prefix is the most specific one; that of all names comes last.
+    fn specificity(&self) -> usize {
+        if self.is_root() { 0 } else { self.0.len() }
+    }
 }
 
 impl fmt::Display for Prefix {
@@ -54,4 +82,93 @@ pub struct PullThroughRule {
     pub credential: Option<Arn>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+impl PullThroughRule {
+    /// The name that a repository has in the upstream registry; `None` where the rule is not for
+    /// it.
+    #[must_use]
+    pub fn upstream_name(&self, repository: &RepositoryName) -> Option<String> {
+        let rest = self.prefix.rest(repository.as_str())?;
+        Some(self.upstream_prefix.before(rest))
+    }
+}
+
+/// The rule for a repository: of those with a matching prefix the one with the longest.
+pub(super) fn matching<'a>(
+    rules: &'a [PullThroughRule],
+    repository: &RepositoryName,
+) -> Option<&'a PullThroughRule> {
+    let name = repository.as_str();
+    let fitting = rules.iter().filter(|rule| rule.prefix.rest(name).is_some());
+    fitting.max_by_key(|rule| rule.prefix.specificity())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(in crate::pull_through) fn rule(prefix: &str, upstream_prefix: &str) -> PullThroughRule {
+        PullThroughRule {
+            registry: RegistryId {
+                account: wharfinger_aws::AccountId::DEV,
+                region: "us-east-1".parse().expect("a region"),
+            },
+            prefix: Prefix::new(prefix),
+            upstream_url: "quay.io".to_owned(),
+            upstream_kind: UpstreamKind::Quay,
+            upstream_prefix: Prefix::new(upstream_prefix),
+            credential: None,
+            created_at: Timestamp::from_ms(0),
+            updated_at: Timestamp::from_ms(0),
+        }
+    }
+
+    #[test]
+    fn names_are_translated_by_the_longest_prefix() {
+        let rules = [
+            rule("quay", "ROOT"),
+            rule("quay/team/", "other/place"),
+            rule("ROOT", "mirror"),
+        ];
+        for (name, prefix, upstream) in [
+            ("quay/a", "quay", "a"),
+            ("quay/a/b", "quay", "a/b"),
+            ("quay/team", "quay", "team"),
+            ("quay/team/x", "quay/team", "other/place/x"),
+            ("quay/teams/x", "quay", "teams/x"),
+            ("quay", "ROOT", "mirror/quay"),
+            ("quays/a", "ROOT", "mirror/quays/a"),
+        ] {
+            let name: RepositoryName = name.parse().expect("a name");
+            let found = matching(&rules, &name).expect("a rule");
+            assert_eq!(found.prefix.as_str(), prefix, "{name}");
+            assert_eq!(found.upstream_name(&name).as_deref(), Some(upstream));
+        }
+        let name: RepositoryName = "other/a".parse().expect("a name");
+        assert_eq!(matching(&rules[..2], &name), None);
+        assert_eq!(rules[0].upstream_name(&name), None);
+    }
+
+    proptest! {
+        /// The oracle removes parts of the name from the right until a rule has what is left.
+        #[test]
+        fn the_longest_prefix_of_whole_parts_counts(
+            prefixes in prop::collection::btree_set("(aa|bb)(/(aa|bb)){0,2}|ROOT", 0..5),
+            name in "(aa|bb)(/(aa|bb)){0,3}",
+        ) {
+            let rules: Vec<_> = prefixes.iter().map(|prefix| rule(prefix, "ROOT")).collect();
+            let parts: Vec<_> = name.split('/').collect();
+            let expected = (1..parts.len())
+                .rev()
+                .map(|count| parts[..count].join("/"))
+                .chain(["ROOT".to_owned()])
+                .find(|candidate| prefixes.contains(candidate));
+            let name: RepositoryName = name.parse().expect("a name");
+            let found = matching(&rules, &name).map(|rule| rule.prefix.as_str().to_owned());
+            prop_assert_eq!(found, expected);
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! Rules of the pull-through cache: created, changed, listed and checked.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use wharfinger_aws::Arn;
-use wharfinger_base::{Clock, Page};
+use wharfinger_base::{Clock, Page, Timestamp};
 use wharfinger_db::{Db, Tx};
 use wharfinger_registry_client::{Credentials, Endpoint, RegistryClient, Upstream};
 
@@ -18,6 +19,11 @@ use crate::store::pull_through as store;
 
 /// Most rules of a registry: ECR's quota.
 const MAX_RULES: u64 = 50;
+/// How long rules in memory are used: a change by another server takes effect after that.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
+/// Registries whose rules are in memory.
+const MAX_KNOWN: usize = 1_024;
+
 /// How upstream registries are reached.
 #[derive(Clone)]
 pub struct UpstreamAccess {
@@ -33,6 +39,14 @@ pub struct PullThroughRules {
     db: Db,
     clock: Clock,
     access: UpstreamAccess,
+    known: Arc<Mutex<HashMap<RegistryId, Known>>>,
+}
+
+/// The rules of a registry, as they were a moment ago.
+#[derive(Clone)]
+struct Known {
+    rules: Arc<[PullThroughRule]>,
+    read_at: Timestamp,
 }
 
 /// A rule to create.
@@ -47,7 +61,12 @@ pub struct NewPullThroughRule {
 
 impl PullThroughRules {
     pub fn new(db: Db, clock: Clock, access: UpstreamAccess) -> Self {
-        Self { db, clock, access }
+        Self {
+            db,
+            clock,
+            access,
+            known: Arc::default(),
+        }
     }
 
     /// Creates a rule, after its secret was read.
@@ -84,7 +103,9 @@ impl PullThroughRules {
             }
             Ok(rule.clone())
         };
-        self.db.write(work).await
+        let created = self.db.write(work).await;
+        self.lock().remove(registry);
+        created
     }
 
     /// Sets the secret of a rule, after it was read.
@@ -140,7 +161,9 @@ impl PullThroughRules {
             apply(tx, &mut rule)?;
             Ok(rule)
         };
-        self.db.write(work).await
+        let changed = self.db.write(work).await;
+        self.lock().remove(registry);
+        changed
     }
 
     /// The rule with exactly this prefix.
@@ -174,10 +197,37 @@ impl PullThroughRules {
             .await
     }
 
+    /// All rules of a registry, as they were at most a second ago.
+    pub(super) async fn all(&self, registry: &RegistryId) -> Result<Arc<[PullThroughRule]>, Error> {
+        let now = self.clock.now();
+        if let Some(known) = self.lock().get(registry)
+            && (0..known_ms()).contains(&(now.as_ms() - known.read_at.as_ms()))
+        {
+            return Ok(Arc::clone(&known.rules));
+        }
+        let of = registry.clone();
+        let limit = i64::try_from(MAX_RULES).unwrap_or(i64::MAX);
+        let read = self.db.read(move |tx| store::rules(tx, &of, "", limit));
+        let rules: Arc<[PullThroughRule]> = read.await?.into();
+        let mut known = self.lock();
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        let read_at = now;
+        known.insert(
+            registry.clone(),
+            Known {
+                rules: Arc::clone(&rules),
+                read_at,
+            },
+        );
+        Ok(rules)
+    }
+
     /// Reads the secret of the rule and signs in at the upstream. Returns why that fails, if it
     /// does.
     pub async fn validate(&self, rule: &PullThroughRule) -> Result<Option<String>, Error> {
-        let upstream = match self.upstream(rule).await {
+        let upstream = match self.upstream(rule, None).await {
             Ok(upstream) => upstream,
             Err(Error::UpstreamSecret(SecretError::Failed)) => {
                 return Err(SecretError::Failed.into());
@@ -193,7 +243,11 @@ impl PullThroughRules {
     ///
     /// # Errors
     /// [`Error::UpstreamSecret`].
-    pub(super) async fn upstream(&self, rule: &PullThroughRule) -> Result<Upstream, Error> {
+    pub(super) async fn upstream(
+        &self,
+        rule: &PullThroughRule,
+        cdn_loop: Option<String>,
+    ) -> Result<Upstream, Error> {
         let configured = self.access.endpoints.get(&rule.upstream_url).cloned();
         let endpoint = match configured {
             Some(endpoint) => endpoint,
@@ -204,7 +258,7 @@ impl PullThroughRules {
         Ok(Upstream {
             endpoint,
             credentials: self.credentials(rule).await?.map(Arc::new),
-            cdn_loop: None,
+            cdn_loop,
         })
     }
 
@@ -215,6 +269,18 @@ impl PullThroughRules {
         let value = self.access.secrets.value(&rule.registry, arn).await?;
         Ok(Some(secret::credentials(&value)?))
     }
+
+    pub(super) fn client(&self) -> &RegistryClient {
+        &self.access.client
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RegistryId, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn known_ms() -> i64 {
+    i64::try_from(KNOWN_FOR.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn missing(registry: &RegistryId, prefix: &Prefix) -> Error {
@@ -227,11 +293,11 @@ fn missing(registry: &RegistryId, prefix: &Prefix) -> Error {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use wharfinger_aws::AccountId;
-    use wharfinger_base::{Secret, Timestamp};
+    use wharfinger_base::Secret;
 
     use super::*;
     use crate::MIGRATIONS;
+    use crate::pull_through::rule::tests::rule;
 
     /// One secret, of the name `known`.
     struct OneSecret;
@@ -244,13 +310,6 @@ mod tests {
                 return Ok(Secret::new(value.to_owned()));
             }
             Err(SecretError::NotFound)
-        }
-    }
-
-    fn registry() -> RegistryId {
-        RegistryId {
-            account: AccountId::DEV,
-            region: "us-east-1".parse().expect("a region"),
         }
     }
 
@@ -278,9 +337,12 @@ mod tests {
 
     #[tokio::test]
     async fn rules_are_created_changed_listed_and_deleted() {
-        let (rules, registry) = (rules(), registry());
+        let (rules, registry) = (rules(), rule("a", "ROOT").registry);
+        assert!(rules.all(&registry).await.expect("rules").is_empty());
         let made = rules.create(&registry, new("b/", None)).await;
         assert_eq!(made.expect("created").prefix.as_str(), "b");
+        // What this server has changed counts at once.
+        assert_eq!(rules.all(&registry).await.expect("rules").len(), 1);
         let twice = rules.create(&registry, new("b", None)).await;
         assert!(matches!(twice, Err(Error::PullThroughRuleExists { .. })));
         let unknown = rules
@@ -304,11 +366,12 @@ mod tests {
         rules.delete(&registry, &prefix).await.expect("deleted");
         let gone = rules.delete(&registry, &prefix).await;
         assert!(matches!(gone, Err(Error::NoSuchPullThroughRule { .. })));
+        assert_eq!(rules.all(&registry).await.expect("rules").len(), 1);
     }
 
     #[tokio::test]
     async fn a_registry_has_fifty_rules_at_most() {
-        let (rules, registry) = (rules(), registry());
+        let (rules, registry) = (rules(), rule("a", "ROOT").registry);
         for number in 0..MAX_RULES {
             let made = rules.create(&registry, new(&format!("p{number}"), None));
             made.await.expect("created");

@@ -9,7 +9,9 @@ use crate::store::{blobs, digest};
 /// What a repository leaves: statements that each remove up to 16 rows. So few take about a
 /// millisecond, some ten where their pages come from a disk. The number stands in the statements
 /// themselves: PostgreSQL would plan a scan of the whole table for a number that it does not know.
-const LEFTOVERS: [&str; 6] = [
+const LEFTOVERS: [&str; 7] = [
+    "DELETE FROM pull_through_tags WHERE repository_id = ?1 AND name IN
+     (SELECT name FROM pull_through_tags WHERE repository_id = ?1 ORDER BY name LIMIT 16)",
     "DELETE FROM tags WHERE repository_id = ?1 AND name IN
      (SELECT name FROM tags WHERE repository_id = ?1 ORDER BY name LIMIT 16)",
     "DELETE FROM image_references WHERE repository_id = ?1 AND (child, image_id) IN

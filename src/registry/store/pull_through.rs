@@ -1,12 +1,14 @@
-//! Rows of `pull_through_rules`.
+//! Rows of `pull_through_rules` and `pull_through_tags`.
 
 use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Row, Tx, params};
+use wharfinger_oci::{Digest, Manifest, Tag};
 
-use crate::model::RegistryId;
+use crate::model::{RegistryId, RepositoryId};
+use crate::pull_through::imported_tag::ImportedTag;
 use crate::pull_through::rule::{Prefix, PullThroughRule};
 use crate::pull_through::upstream_kind::UpstreamKind;
-use crate::store::{parsed, unsigned};
+use crate::store::{digest, parsed, unsigned};
 
 /// Inserts the rule; false where the registry has one with its prefix.
 pub(crate) fn insert_rule(tx: &mut Tx<'_>, rule: &PullThroughRule) -> db::Result<bool> {
@@ -131,4 +133,62 @@ fn read(row: &Row<'_>, registry: &RegistryId) -> db::Result<PullThroughRule> {
 
 fn credential_text(rule: &PullThroughRule) -> &str {
     rule.credential.as_ref().map_or("", |arn| arn.as_str())
+}
+
+/// When an imported tag was looked at last, and what it named.
+pub(crate) fn tag(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    tag: &Tag,
+) -> db::Result<Option<ImportedTag>> {
+    tx.query_optional(
+        "SELECT digest, checked_at FROM pull_through_tags WHERE repository_id = ?1 AND name = ?2",
+        params![repository.0, tag.as_str()],
+        |row| {
+            Ok(ImportedTag {
+                digest: digest(row.bytes(0))?,
+                checked_at: Timestamp::from_ms(row.integer(1)),
+            })
+        },
+    )
+}
+
+/// Records what an imported tag names upstream.
+pub(crate) fn put_tag(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    tag: &Tag,
+    digest: &Digest,
+    now: Timestamp,
+) -> db::Result<()> {
+    tx.execute(
+        "INSERT INTO pull_through_tags (repository_id, name, digest, checked_at)
+         VALUES (?1, ?2, ?3, ?4) ON CONFLICT (repository_id, name)
+         DO UPDATE SET digest = excluded.digest, checked_at = excluded.checked_at",
+        params![repository.0, tag.as_str(), digest.to_stored(), now.as_ms()],
+    )?;
+    Ok(())
+}
+
+/// The size of a layer that an image of the repository is made of, as its manifest says.
+pub(crate) fn layer_size(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    layer: &Digest,
+) -> db::Result<Option<u64>> {
+    let manifest = tx.query_optional(
+        "SELECT m.bytes, i.media_type FROM image_references r
+         JOIN images i ON i.id = r.image_id JOIN manifests m ON m.image_id = i.id
+         WHERE r.repository_id = ?1 AND r.child = ?2 AND r.kind <> 'member' LIMIT 1",
+        params![repository.0, layer.to_stored()],
+        |row| Ok((row.bytes(0).to_vec(), row.text(1).to_owned())),
+    )?;
+    let Some((bytes, media_type)) = manifest else {
+        return Ok(None);
+    };
+    let manifest = Manifest::parse(&bytes, Some(&media_type));
+    let manifest = manifest.map_err(|_| db::Error::other("a stored manifest"))?;
+    let mut children = manifest.children.iter();
+    let child = children.find(|child| child.digest == *layer && !child.external);
+    Ok(child.map(|child| child.size))
 }

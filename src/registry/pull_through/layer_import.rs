@@ -1,0 +1,265 @@
+//! Layers imported from upstream registries: one download for all who wait.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use wharfinger_oci::Digest;
+
+use crate::content::Content;
+use crate::error::Error;
+use crate::model::{Blob, Repository, RepositoryId};
+use crate::pull_through::blob_import::BlobImport;
+use crate::pull_through::import_error::ImportError;
+use crate::pull_through::service::{LayerKey, PullThrough, UpstreamSource, failed};
+use crate::store::pull_through as store;
+use crate::uploads::Part;
+
+/// A layer that an upstream registry has begun to send.
+pub struct ImportedLayer {
+    import: Arc<BlobImport>,
+    content: Content,
+}
+
+impl ImportedLayer {
+    pub fn digest(&self) -> &Digest {
+        &self.import.digest
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.import.size
+    }
+
+    /// The bytes of a range, which lies within the layer, as they arrive. The last byte of the
+    /// layer comes only after its digest was verified.
+    pub fn read(
+        &self,
+        range: Range<u64>,
+    ) -> impl Stream<Item = Result<Bytes, ImportError>> + Send + 'static {
+        Arc::clone(&self.import).read(range, self.content.clone())
+    }
+}
+
+impl PullThrough {
+    /// Begins to import a layer, or joins the import under way. Returns once the upstream registry
+    /// sends; the import goes on whether or not anybody reads.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBlob`] for a blob that no image of the repository is made of;
+    /// [`Error::Import`].
+    pub async fn import_layer(
+        &self,
+        source: &UpstreamSource,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<ImportedLayer, Error> {
+        let content = self.shared.registry.content.clone();
+        let (id, wanted) = (repository.id, *digest);
+        let size = content.db.get(move |tx| store::layer_size(tx, id, &wanted));
+        let size = size.await?.ok_or(Error::NoSuchBlob(wanted))?;
+        let import = self.join_layer(source, repository.id, wanted, size);
+        import.started().await?;
+        Ok(ImportedLayer { import, content })
+    }
+
+    /// Imports layers that nobody waits for, one after the other.
+    pub(super) fn import_in_background(
+        &self,
+        source: &UpstreamSource,
+        repository: &Repository,
+        layers: Vec<(Digest, u64)>,
+    ) {
+        if layers.is_empty() {
+            return;
+        }
+        let (this, source, repository) = (self.clone(), source.clone(), repository.id);
+        tokio::spawn(async move {
+            let shared = &this.shared;
+            // Those of images beyond the limit come when they are pulled.
+            let Ok(_waiting) = shared.waiting_images.try_acquire() else {
+                return;
+            };
+            for (digest, size) in layers {
+                let Ok(_permit) = shared.background_permits.acquire().await else {
+                    return;
+                };
+                match shared.registry.content.get(repository, &digest).await {
+                    Ok(_) => continue,
+                    Err(Error::NoSuchBlob(_)) => {}
+                    Err(_) => return,
+                }
+                let import = this.join_layer(&source, repository, digest, size);
+                if let Err(error) = import.ended().await {
+                    let repository = &source.name;
+                    tracing::info!(
+                        %repository, %digest, %error,
+                        "a layer was not imported; it is when somebody pulls it"
+                    );
+                    return;
+                }
+            }
+        });
+    }
+
+    fn join_layer(
+        &self,
+        source: &UpstreamSource,
+        repository: RepositoryId,
+        digest: Digest,
+        size: u64,
+    ) -> Arc<BlobImport> {
+        let rule = &source.rule;
+        let key = LayerKey {
+            upstream: rule.upstream_url.clone(),
+            credential: rule.credential.as_ref().map(ToString::to_string),
+            digest,
+        };
+        let import = {
+            let mut all = self.layers();
+            if let Some(import) = all.get(&key).filter(|import| import.size == size) {
+                import.add(repository);
+                return Arc::clone(import);
+            }
+            let import = Arc::new(BlobImport::new(digest, size));
+            import.add(repository);
+            all.insert(key.clone(), Arc::clone(&import));
+            import
+        };
+        let (this, source) = (self.clone(), source.clone());
+        let ending = Ending {
+            cache: self.clone(),
+            key,
+            import: Arc::clone(&import),
+            outcome: Err(ImportError::Internal),
+        };
+        tokio::spawn(async move {
+            let mut ending = ending;
+            ending.outcome = this
+                .receive_layer(&source, repository, &ending.import)
+                .await;
+            let repositories = ending.remove();
+            if let Ok(blob) = &ending.outcome {
+                this.link(&source, repository, repositories, blob).await;
+            }
+        });
+        import
+    }
+
+    /// Receives a layer into the blob store.
+    async fn receive_layer(
+        &self,
+        source: &UpstreamSource,
+        repository: RepositoryId,
+        import: &Arc<BlobImport>,
+    ) -> Result<Blob, ImportError> {
+        let shared = &self.shared;
+        let permit = shared.layer_permits.acquire().await;
+        let _permit = permit.map_err(|_| ImportError::Internal)?;
+        match shared
+            .registry
+            .content
+            .get(repository, &import.digest)
+            .await
+        {
+            // It came while this import waited.
+            Ok(blob) => return Ok(blob),
+            Err(Error::NoSuchBlob(_)) => {}
+            Err(error) => return Err(failed(source, &error)),
+        }
+        let upstream = self.upstream(source).await?;
+        let (client, name) = (self.rules.client(), &source.upstream_name);
+        let download = client.blob(&upstream, name, &import.digest, import.size);
+        let download = download.await?;
+        import.start();
+        let broken = Arc::new(Mutex::new(None));
+        let (arriving, failure) = (Arc::clone(import), Arc::clone(&broken));
+        let body = download.into_stream().map(move |piece| match piece {
+            Ok(piece) => {
+                arriving.push(&piece);
+                Ok(piece)
+            }
+            Err(error) => {
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+                Err(error.into())
+            }
+        });
+        let part = Part {
+            body: body.boxed(),
+            offset: None,
+            length: Some(import.size),
+        };
+        let session = Arc::clone(import);
+        let uploads = &shared.registry.uploads;
+        let stored = uploads.import(repository, &import.digest, part, move |id| {
+            session.set_session(id);
+        });
+        stored.await.map_err(|error| {
+            let broken = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match (broken, error) {
+                (Some(error), _) => error.into(),
+                (None, error @ (Error::DigestMismatch(_) | Error::TooLarge { .. })) => {
+                    ImportError::Invalid(error.to_string())
+                }
+                (None, error) => failed(source, &error),
+            }
+        })
+    }
+
+    /// Links the blob into the other repositories that waited for it.
+    async fn link(
+        &self,
+        source: &UpstreamSource,
+        from: RepositoryId,
+        repositories: Vec<RepositoryId>,
+        blob: &Blob,
+    ) {
+        let content = &self.shared.registry.content;
+        for to in repositories.into_iter().filter(|to| *to != from) {
+            match content.mount(from, to, &blob.digest).await {
+                // One of the repositories is gone.
+                Ok(_) | Err(Error::NoSuchBlob(_)) => {}
+                Err(error) => {
+                    failed(source, &error);
+                }
+            }
+        }
+    }
+
+    fn layers(&self) -> MutexGuard<'_, HashMap<LayerKey, Arc<BlobImport>>> {
+        let layers = &self.shared.layers;
+        layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends an import, also one that panicked: nobody waits for it for ever.
+struct Ending {
+    cache: PullThrough,
+    key: LayerKey,
+    import: Arc<BlobImport>,
+    outcome: Result<Blob, ImportError>,
+}
+
+impl Ending {
+    /// Takes the import off the list, so that nobody joins it any more. Returns who has.
+    fn remove(&self) -> Vec<RepositoryId> {
+        let mut all = self.cache.layers();
+        if all
+            .get(&self.key)
+            .is_some_and(|one| Arc::ptr_eq(one, &self.import))
+        {
+            all.remove(&self.key);
+        }
+        self.import.repositories()
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.remove();
+        let outcome = std::mem::replace(&mut self.outcome, Err(ImportError::Internal));
+        self.import.end(outcome);
+    }
+}
