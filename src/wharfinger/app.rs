@@ -15,7 +15,7 @@ use wharfinger_monitoring::Logs;
 use wharfinger_orchestrator::Orchestrator;
 use wharfinger_orchestrator::payload::Registries;
 use wharfinger_registry::{
-    self as registry, ProfileKey, PullThroughRules, Registry, RegistryId, RepositoryResource,
+    self as registry, ProfileKey, PullThrough, Registry, RegistryId, RepositoryResource,
     SigningKeys,
 };
 use wharfinger_scanning::Advisories;
@@ -36,7 +36,7 @@ pub struct App {
     pub registry: Registry,
     pub signing_keys: SigningKeys,
     pub advisories: Advisories,
-    pub pull_through: PullThroughRules,
+    pub pull_through: PullThrough,
     pub orchestrator: Orchestrator,
     pub logs: Logs,
     pub secrets: Secrets,

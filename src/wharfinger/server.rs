@@ -25,8 +25,8 @@ use wharfinger_orchestrator::{
 };
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{
-    BlobStoreError, GarbageCollection, ImageSigning, LifecycleReconciler, PullThroughRules,
-    Registry, SigningKeys, UploadSweep,
+    BlobStoreError, GarbageCollection, ImageSigning, LifecycleReconciler, PullThrough,
+    PullThroughRules, Registry, SigningKeys, UploadSweep,
 };
 use wharfinger_scanning::{self as scanning, Advisories};
 use wharfinger_secrets::{self as secrets, Parameters, Secrets};
@@ -280,7 +280,14 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let signing_keys = SigningKeys::new(db.clone(), clock.clone(), seal.clone());
     let parameters = Parameters::new(db.clone(), clock.clone(), seal);
     let upstreams = upstreams::access(&config.upstreams, &clock, &secrets);
-    let pull_through = PullThroughRules::new(db.clone(), clock.clone(), upstreams);
+    let rules = PullThroughRules::new(db.clone(), clock.clone(), upstreams);
+    let pull_through = PullThrough::new(
+        registry.clone(),
+        rules,
+        clock.clone(),
+        ids.uuid(),
+        config.pull_through_refresh,
+    );
     let orchestrator = Orchestrator::new(&db, &clock, &ids).with_services(config.services.clone());
     let advisories = Advisories::new(db.clone(), clock.clone());
     Ok(App {

@@ -9,6 +9,7 @@ mod images;
 mod layers;
 mod lifecycle;
 mod policies;
+mod pull_through;
 mod pull_through_rules;
 mod registry_policy;
 mod registry_settings;

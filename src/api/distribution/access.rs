@@ -22,6 +22,7 @@ use wharfinger_registry::{
 use crate::challenge::{Challenge, challenge};
 use crate::error::{Code, DistributionError};
 use crate::permissions::{CREATE_REPOSITORY, RequestTraits};
+use crate::pull_through::Loaded;
 use crate::query::MountSource;
 use crate::request::{AuthorizedRequest, IncomingRequest};
 use crate::route::{PathForm, Target};
@@ -133,9 +134,11 @@ impl<'a> IncomingRequest<'a> {
         let budget = EvaluationBudget::default();
         let mut found = None;
         let mut pulled = Pulled::Nothing;
+        let mut importing = None;
         if let Some(name) = &route.repository {
-            let resource;
-            (resource, pulled) = match self.pull_target() {
+            let mut resource;
+            let target = self.pull_target();
+            (resource, pulled) = match target.clone() {
                 Some(target) => {
                     let registries = &self.state.registry;
                     registries.load_for_pull(&registry, name, target).await?
@@ -158,6 +161,15 @@ impl<'a> IncomingRequest<'a> {
             let actions = || required.actions.iter().chain(more_actions).copied();
             check_all(&authorizer, actions(), &resource)?;
             self.check_scope(&caller)?;
+            if let Some(target) = target {
+                let loaded = Loaded {
+                    resource,
+                    pulled,
+                    importing,
+                };
+                let loaded = self.pull_through(&authorizer, loaded, &target).await?;
+                (resource, pulled, importing) = (loaded.resource, loaded.pulled, loaded.importing);
+            }
             found = if required.creates_repository && resource.repository().is_err() {
                 let source = self.settings_for_push(&registry, name).await?;
                 create_for_push(repositories, &authorizer, actions(), resource, source).await?
@@ -176,6 +188,7 @@ impl<'a> IncomingRequest<'a> {
             budget,
             found,
             pulled,
+            importing,
         })
     }
 

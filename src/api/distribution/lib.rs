@@ -16,6 +16,7 @@ mod link;
 mod manifests;
 mod permissions;
 mod preconditions;
+mod pull_through;
 mod query;
 mod range;
 mod referrers;

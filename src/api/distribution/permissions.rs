@@ -18,6 +18,8 @@ pub(crate) const START_UPLOAD: &str = "ecr:InitiateLayerUpload";
 pub(crate) const APPEND_UPLOAD: &str = "ecr:UploadLayerPart";
 pub(crate) const FINISH_UPLOAD: &str = "ecr:CompleteLayerUpload";
 pub(crate) const DESCRIBE_REPOSITORIES: &str = "ecr:DescribeRepositories";
+/// Needed in addition where a pull imports an image from an upstream registry.
+pub(crate) const IMPORT_IMAGE: &str = "ecr:BatchImportUpstreamImage";
 /// Needed in addition where a push creates its repository.
 pub(crate) const CREATE_REPOSITORY: &str = "ecr:CreateRepository";
 

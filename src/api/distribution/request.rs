@@ -10,8 +10,8 @@ use wharfinger_api_core::{AuditTrail, Authorizer, Origin, RequestContext};
 use wharfinger_iam::{Caller, EvaluationBudget};
 use wharfinger_oci::{Digest, Reference, RepositoryName};
 use wharfinger_registry::{
-    self as registry, LinkedBlob, Pulled, RegistryId, Repository, RepositoryResource,
-    StoredManifest,
+    self as registry, ImportedLayer, LinkedBlob, Pulled, RegistryId, Repository,
+    RepositoryResource, StoredManifest,
 };
 
 use crate::error::DistributionError;
@@ -47,6 +47,8 @@ pub(crate) struct AuthorizedRequest<'a> {
     pub(crate) found: Option<Arc<RepositoryResource>>,
     /// What the repository has of the manifest or blob that the request reads.
     pub(crate) pulled: Pulled,
+    /// The layer that the request reads, if it is on its way from an upstream registry.
+    pub(crate) importing: Option<ImportedLayer>,
 }
 
 impl<'a> AuthorizedRequest<'a> {

@@ -6,7 +6,7 @@ use wharfinger_api_core::Names;
 use wharfinger_audit::AuditLog;
 use wharfinger_base::Clock;
 use wharfinger_iam::Iam;
-use wharfinger_registry::Registry;
+use wharfinger_registry::{PullThrough, Registry};
 use wharfinger_telemetry::Metrics;
 
 use crate::challenge::ChallengeScheme;
@@ -24,6 +24,7 @@ pub struct DistributionConfig {
 /// What the handlers use.
 pub struct DistributionState {
     pub registry: Registry,
+    pub pull_through: PullThrough,
     pub iam: Arc<Iam>,
     pub clock: Clock,
     pub names: Names,

@@ -5,7 +5,7 @@
 use wharfinger_aws::{Family, Fault};
 use wharfinger_iam as iam;
 use wharfinger_oci::{Digest, ManifestError, Tag};
-use wharfinger_registry::{self as registry, Repository, SecretError};
+use wharfinger_registry::{self as registry, ImportError, Repository, SecretError};
 
 use crate::MODEL;
 
@@ -96,6 +96,7 @@ impl From<registry::Error> for Error {
             E::UpstreamSecret(SecretError::Inaccessible) => "UnableToAccessSecretException",
             E::UpstreamSecret(SecretError::Undecryptable) => "UnableToDecryptSecretValueException",
             E::UpstreamSecret(SecretError::Malformed) => "ValidationException",
+            E::Import(_) => "UnableToGetUpstreamImageException",
             _ if error.is_unavailable() => {
                 return Fault::unavailable(Family::Json).with_cause(&error).into();
             }
@@ -157,6 +158,28 @@ fn invalid_lifecycle_policy(why: &registry::LifecyclePolicyError) -> Error {
 /// An invalid combination of members.
 pub(super) fn invalid_request(message: impl Into<String>) -> Error {
     sender("InvalidParameterException", message)
+}
+
+/// The failure of an image that did not come from upstream; `None` for one that is not there.
+pub(super) fn upstream_failure(why: &ImportError) -> Option<(&'static str, String)> {
+    let code = match why {
+        ImportError::NotFound => return None,
+        ImportError::Denied(_) | ImportError::Secret(_) => "UpstreamAccessDenied",
+        ImportError::TooManyRequests { .. } => "UpstreamTooManyRequests",
+        ImportError::Unavailable(_) | ImportError::Invalid(_) | ImportError::Internal => {
+            "UpstreamUnavailable"
+        }
+    };
+    Some((code, why.to_string()))
+}
+
+/// A rule whose secret gives no credentials for its upstream registry.
+pub(super) fn no_upstream_image(why: SecretError) -> Error {
+    sender("UnableToGetUpstreamImageException", why.to_string())
+}
+
+pub(super) fn no_upstream_layer(why: &ImportError) -> Error {
+    sender("UnableToGetUpstreamLayerException", why.to_string())
 }
 
 pub(super) fn unsupported_upstream(url: &str) -> Error {

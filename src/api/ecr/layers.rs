@@ -12,7 +12,7 @@ use wharfinger_oci::{Algorithm, Digest, RepositoryName};
 use wharfinger_registry::{self as registry, LayerUse, Part, RegistryId, Repository};
 
 use crate::resource::{RepositoryRef, ResourceId};
-use crate::{Ecr, Error, Result, error};
+use crate::{Ecr, Error, Result, error, upstream};
 
 /// The part size that clients are to use, in bytes: within ECR's documented 5 to 10 MiB.
 const PART_BYTES: u64 = 10 * 1024 * 1024;
@@ -179,7 +179,14 @@ impl Operation for GetDownloadUrlForLayer {
         let blob = match content.get(repository.id, &layer_digest).await {
             Ok(blob) => blob,
             Err(registry::Error::NoSuchBlob(_)) => {
-                return Err(error::layer_not_found(repository, &self.layer_digest));
+                if !upstream::import_layer(cx, repository, &layer_digest).await? {
+                    return Err(error::layer_not_found(repository, &self.layer_digest));
+                }
+                // Whoever reads the layer by this URL gets it as it arrives.
+                return Ok(GetDownloadUrlForLayerOutput {
+                    download_url: download_url(cx, repository, &layer_digest)?,
+                    layer_digest,
+                });
             }
             Err(error) => return Err(error.into()),
         };

@@ -23,6 +23,7 @@ mod settings;
 mod signing;
 mod storage_class;
 mod tags;
+mod upstream;
 mod views;
 
 use std::sync::{Arc, LazyLock};
@@ -33,7 +34,7 @@ use wharfinger_api_core::{Names, OperationEntry, Service, ServiceModel, operatio
 use wharfinger_aws::Family;
 use wharfinger_aws::constraints::Limits;
 use wharfinger_iam::{Caller, Iam};
-use wharfinger_registry::{PullThroughRules, Registry};
+use wharfinger_registry::{PullThrough, Registry};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -56,7 +57,7 @@ pub struct Ecr;
 /// The handles that ECR's operations use.
 pub struct State {
     pub registry: Registry,
-    pub pull_through: PullThroughRules,
+    pub pull_through: PullThrough,
     pub iam: Arc<Iam>,
     pub names: Arc<Names>,
     /// Whether `GetDownloadUrlForLayer` returns the blob store's own signed URL where it has one.

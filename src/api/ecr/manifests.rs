@@ -12,7 +12,7 @@ use wharfinger_registry::{
 use crate::images::{ImageFailure, ImageId};
 use crate::resource::{RepositoryRef, ResourceId};
 use crate::views::ImageIdView;
-use crate::{Ecr, Result, error};
+use crate::{Ecr, Result, error, upstream};
 
 /// Most bytes of manifests in one response, four of the largest: one hundred of them would be 400
 /// MiB.
@@ -70,7 +70,9 @@ impl Operation for BatchGetImage {
     }
 
     async fn run(self, cx: &Context<Ecr>) -> Result<BatchGetImageOutput> {
-        let repository = cx.resource().repository()?;
+        let name = &self.repository.repository_name;
+        let imported = upstream::import_images(cx, name, &self.image_ids).await?;
+        let repository = imported.repository(cx)?;
         let images = &cx.state().registry.images;
         let accepted = |media_type: &str| {
             self.accepted_media_types
@@ -108,7 +110,11 @@ impl Operation for BatchGetImage {
                         .push(view(repository, &stored, named.tag().cloned()));
                 }
                 Ok(_) | Err(registry::Error::NoSuchImage(_)) => {
-                    output.failures.push(id.not_found());
+                    let failure = imported.failure(&named.reference());
+                    output.failures.push(match failure {
+                        Some(failure) => id.failure(failure),
+                        None => id.not_found(),
+                    });
                 }
                 Err(registry::Error::ImageArchived(digest)) if named.agrees(&digest) => {
                     output.failures.push(id.failure(error::IMAGE_ARCHIVED));

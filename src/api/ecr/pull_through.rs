@@ -132,7 +132,7 @@ impl Operation for CreatePullThroughCacheRule {
 
     async fn run(self, cx: &Context<Ecr>) -> Result<PullThroughCacheRule> {
         let registry = cx.resource().registry();
-        let rules = &cx.state().pull_through;
+        let rules = &cx.state().pull_through.rules;
         let rule = rules.create(registry, self.rule(registry)?).await?;
         Ok(PullThroughCacheRule {
             updated_at: None,
@@ -167,7 +167,7 @@ impl Operation for UpdatePullThroughCacheRule {
             error::validation("A credentialArn is required to update a pull through cache rule.")
         })?;
         let prefix = Prefix::new(&self.ecr_repository_prefix);
-        let rules = &cx.state().pull_through;
+        let rules = &cx.state().pull_through.rules;
         let rule = rules.set_credential(registry, &prefix, credential).await?;
         Ok(PullThroughCacheRule {
             updated_at: Some(rule.updated_at.as_epoch_seconds()),
@@ -194,7 +194,7 @@ impl Operation for DeletePullThroughCacheRule {
 
     async fn run(self, cx: &Context<Ecr>) -> Result<PullThroughCacheRule> {
         let prefix = Prefix::new(&self.ecr_repository_prefix);
-        let rules = &cx.state().pull_through;
+        let rules = &cx.state().pull_through.rules;
         let rule = rules.delete(cx.resource().registry(), &prefix).await?;
         Ok(PullThroughCacheRule {
             updated_at: None,
@@ -232,7 +232,7 @@ impl Operation for DescribePullThroughCacheRules {
 
     async fn run(self, cx: &Context<Ecr>) -> Result<DescribePullThroughCacheRulesOutput> {
         let registry = cx.resource().registry();
-        let rules = &cx.state().pull_through;
+        let rules = &cx.state().pull_through.rules;
         if let Some(prefixes) = self.ecr_repository_prefixes {
             if self.next_token.is_some() || self.max_results.is_some() {
                 return Err(error::invalid_request(
@@ -293,7 +293,7 @@ impl Operation for ValidatePullThroughCacheRule {
 
     async fn run(self, cx: &Context<Ecr>) -> Result<ValidatePullThroughCacheRuleOutput> {
         let prefix = Prefix::new(&self.ecr_repository_prefix);
-        let rules = &cx.state().pull_through;
+        let rules = &cx.state().pull_through.rules;
         let rule = rules.get(cx.resource().registry(), &prefix).await?;
         let failure = rules.validate(&rule).await?;
         Ok(ValidatePullThroughCacheRuleOutput {

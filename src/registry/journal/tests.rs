@@ -14,8 +14,8 @@ use wharfinger_oci::{Algorithm, Digest, Manifest, Reference, Tag};
 use super::*;
 use crate::journal::writer::segments;
 use crate::{
-    Config, ImagePosition, MIGRATIONS, MutabilityMode, Part, Push, Registry, RegistryId,
-    Repository, RepositorySettings, TagMutability, TagStatus,
+    Config, ImageFilter, ImagePosition, MIGRATIONS, MutabilityMode, Part, Push, Registry,
+    RegistryId, Repository, RepositorySettings, TagMutability,
 };
 
 #[derive(Clone, Debug)]
@@ -212,7 +212,7 @@ impl Server {
             )];
             let images = &self.registry.images;
             let start = ImagePosition::default();
-            let listed = images.list(repository.id, TagStatus::Any, start, 1_000);
+            let listed = images.list(repository.id, ImageFilter::default(), start, 1_000);
             for listing in listed.await.expect("listed").items {
                 let reference = Reference::Digest(listing.digest);
                 let stored = images.get(repository.id, &reference).await;

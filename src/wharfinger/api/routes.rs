@@ -132,6 +132,7 @@ impl ReadinessCheck for Index {
 fn distribution_routes(app: &App, metrics: &Arc<Metrics>) -> Router {
     distribution::routes(Arc::new(DistributionState {
         registry: app.registry.clone(),
+        pull_through: app.pull_through.clone(),
         iam: Arc::clone(&app.iam),
         clock: app.clock.clone(),
         names: app.config.names.clone(),

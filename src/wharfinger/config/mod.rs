@@ -56,6 +56,8 @@ pub struct Config {
     pub registry: registry::Config,
     /// Where upstream registries are reached, if not at their own addresses.
     pub upstreams: Upstreams,
+    /// How long a tag of the pull-through cache is served without a look upstream.
+    pub pull_through_refresh: Duration,
     pub logs: LogsConfig,
     pub traces: Option<TracesConfig>,
     /// The clusters that this host is a container instance of.

@@ -21,6 +21,8 @@ use crate::config::network::{limits, listen, rate, tls};
 use crate::config::problems::Problems;
 use crate::config::{Config, LocalClusters, Problem, Settings, Upstreams};
 
+/// A day, as in ECR (ECR user guide, "Pull through cache").
+const PULL_THROUGH_REFRESH_SECONDS: u64 = 86_400;
 const SLOW_REQUEST_MS: u64 = 1_000;
 /// Three hours, as Amazon's agent keeps them.
 const TASK_CLEANUP_SECONDS: u64 = 10_800;
@@ -114,6 +116,12 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
             settings.upstreams.as_deref(),
             Upstreams::default(),
         ),
+        pull_through_refresh: Duration::from_secs(problems.within(
+            "pull_through_refresh_seconds",
+            settings.pull_through_refresh_seconds,
+            PULL_THROUGH_REFRESH_SECONDS,
+            0..=365 * 86_400,
+        )),
         local_clusters: problems.parsed(
             "local_clusters",
             settings.local_clusters.as_deref(),

@@ -166,6 +166,14 @@ pub struct Settings {
     /// [default: none]
     #[arg(long, env = "WHARFINGER_UPSTREAMS", value_name = "HOST=URL,...")]
     pub upstreams: Option<String>,
+    /// Seconds for which the pull-through cache serves a tag without a look upstream [default:
+    /// 86400, as in ECR]
+    #[arg(
+        long,
+        env = "WHARFINGER_PULL_THROUGH_REFRESH_SECONDS",
+        value_name = "SECONDS"
+    )]
+    pub pull_through_refresh_seconds: Option<u64>,
     /// PEM file with the certificate chain; TLS is spoken where this and --tls-key are set
     #[arg(long, env = "WHARFINGER_TLS_CERTIFICATE", value_name = "FILE")]
     pub tls_certificate: Option<String>,
