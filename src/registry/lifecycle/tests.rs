@@ -314,7 +314,8 @@ async fn the_archive_takes_an_image_with_its_referrers_and_gives_them_back() {
         assert_eq!(all[&old].image.activated_at, Some(START.plus(2 * DAY)));
         // Restored images count as new ones: the other one is beyond the first now.
         assert_eq!(world.evaluate().await.archived, 1);
-        assert!(!pulled().await == world.all(Some(ImageStatus::Active)).await.is_empty());
+        let active = world.all(Some(ImageStatus::Active)).await;
+        assert_ne!(pulled().await, active.is_empty());
         // So does a push.
         world.image("new", &["new"]).await;
         let new = &world.all(None).await[&new].image;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use wharfinger_base::{Ids, Timestamp};
+use wharfinger_base::{Durability, Ids, Timestamp};
 use wharfinger_blobs::{BlobStore, BlobsConfig};
 use wharfinger_db::testing::every_engine;
 use wharfinger_oci::{Algorithm, Digest, Manifest};
@@ -30,7 +30,7 @@ async fn worlds() -> Vec<World> {
     for db in every_engine(&migrations) {
         let clock = Clock::manual(Timestamp::from_ms(1_700_000_000_000));
         let ids = Ids::default();
-        let opened = BlobStore::open(&BlobsConfig::Memory, Default::default(), ids.clone());
+        let opened = BlobStore::open(&BlobsConfig::Memory, Durability::default(), ids.clone());
         let blobs = opened.await.expect("a store");
         let registry = Registry::new(&db, &blobs, &clock, &ids, Config::default());
         let id = RegistryId {
