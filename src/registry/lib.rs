@@ -56,7 +56,10 @@ pub use content::{Content, LayerUse};
 pub use creation_templates::CreationTemplates;
 pub use creation_templates::model::{AppliedFor, CreationTemplate, TemplateSettings};
 pub use error::{Error, Mismatch};
-pub use events::{EventOutbox, FrequencyChange, ImageAction, RegistryEvent, SinkFilter};
+pub use events::{
+    Bounds, DeliverySettings, EventCounts, EventDelivery, EventOutbox, EventRetention,
+    FrequencyChange, ImageAction, RegistryEvent, SinkFilter,
+};
 pub use fsck::{Finding, Fsck, FsckError, FsckOptions, Phase, Position};
 use gc::BlobLease;
 pub use gc::{Collector, GarbageCollection, Progress, Survey};
@@ -101,6 +104,7 @@ pub use uploads::{Part, PartBody, Uploads};
 use wharfinger_base::{Clock, Ids};
 use wharfinger_blobs::BlobStore;
 use wharfinger_db::{Db, Migration};
+use wharfinger_event_sinks::Sink;
 use wharfinger_reconcile::Wake;
 use wharfinger_scanning::Advisories;
 
@@ -192,9 +196,13 @@ impl Registry {
         let config = Arc::new(config);
         let lease = BlobLease(config.blob_lease);
         let lenient = config.accept_missing_references;
-        let events = EventOutbox::new(config.event_sinks.clone(), ids.clone());
         let scan_wake = Wake::default();
         let signing = SigningQueue::new(config.several_replicas);
+        let events = EventOutbox::new(
+            config.event_sinks.clone(),
+            ids.clone(),
+            config.several_replicas,
+        );
         let effects = PushEffects {
             events: events.clone(),
             scans: scan_wake.clone(),
@@ -265,5 +273,16 @@ impl Registry {
             store: self.content.store.clone(),
             clock: self.content.clock.clone(),
         }
+    }
+
+    /// The reconciler that delivers the events of a sink of the configuration.
+    pub fn event_delivery(&self, sink: Sink, settings: DeliverySettings) -> EventDelivery {
+        self.events
+            .delivery(self.content.db.clone(), sink, settings)
+    }
+
+    /// The reconciler that removes events which nothing delivers any more.
+    pub fn event_retention(&self) -> EventRetention {
+        EventRetention(self.content.db.clone())
     }
 }

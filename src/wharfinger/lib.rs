@@ -6,6 +6,7 @@ pub mod cli;
 mod collection;
 pub mod config;
 mod data_folder;
+mod event_delivery;
 mod fsck;
 mod lifecycle;
 mod local_agents;

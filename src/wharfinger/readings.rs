@@ -10,6 +10,7 @@ use wharfinger_registry::{Progress, Registry};
 use wharfinger_telemetry::{Kind, Reading};
 
 use crate::app::App;
+use crate::event_delivery::event_readings;
 use crate::scan_readings::scan_readings;
 
 /// The readings of a server.
@@ -19,6 +20,7 @@ pub(crate) fn all(traffic: &Arc<Traffic>, app: &App) -> Vec<Reading> {
     readings.push(agent_reading(&app.orchestrator));
     readings.extend(collection_readings(&app.registry));
     readings.extend(scan_readings(&app.registry.scans));
+    readings.extend(event_readings(&app.registry.events.counts()));
     readings
 }
 

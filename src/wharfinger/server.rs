@@ -17,6 +17,7 @@ use wharfinger_blobs::{self as blobs, BlobStore};
 use wharfinger_db::{
     self as db, DatabaseConfig, Db, Migration, ServingError, ServingLock, Upgrade,
 };
+use wharfinger_event_sinks::Sink;
 use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError};
 use wharfinger_iam::{self as iam, Iam, KeyFileError, MasterKey, NewAccessKey, SecretSeal};
 use wharfinger_monitoring::{self as monitoring, Logs};
@@ -25,8 +26,8 @@ use wharfinger_orchestrator::{
 };
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{
-    BlobStoreError, GarbageCollection, ImageSigning, LifecycleReconciler, PullThrough,
-    PullThroughRules, Registry, SigningKeys, UploadSweep,
+    BlobStoreError, DeliverySettings, GarbageCollection, ImageSigning, LifecycleReconciler,
+    PullThrough, PullThroughRules, Registry, SigningKeys, UploadSweep,
 };
 use wharfinger_scanning::{self as scanning, Advisories};
 use wharfinger_secrets::{self as secrets, Parameters, Secrets};
@@ -36,6 +37,7 @@ use crate::api::routes::http_service;
 use crate::app::App;
 use crate::config::Config;
 use crate::data_folder;
+use crate::event_delivery::{EventSinkError, event_sinks};
 use crate::local_agents;
 use crate::readings;
 use crate::upstreams;
@@ -72,6 +74,8 @@ pub enum StartError {
     KeyFile(#[from] KeyFileError),
     #[error("cannot open users and keys")]
     Iam(#[from] iam::Error),
+    #[error(transparent)]
+    EventSink(#[from] EventSinkError),
     #[error("cannot set up metrics")]
     Metrics(#[from] MetricsError),
     #[error("cannot listen for signals")]
@@ -83,6 +87,7 @@ pub struct Server {
     app: Arc<App>,
     listener: Listener,
     certificates: Option<Arc<Certificates>>,
+    sinks: Vec<(Sink, DeliverySettings)>,
     /// Held for as long as this process serves.
     _lock: ServingLock,
     _blobs_lock: Option<blobs::RootLock>,
@@ -96,6 +101,7 @@ impl Server {
         let blobs_lock = blobs::RootLock::acquire(&config.blobs)?;
         raise_open_files();
         let certificates = config.tls.clone().map(Certificates::load).transpose()?;
+        let sinks = event_sinks(&config)?;
         let tls = certificates
             .as_ref()
             .map(Certificates::acceptor)
@@ -124,6 +130,7 @@ impl Server {
             app,
             listener,
             certificates,
+            sinks,
             _lock: lock,
             _blobs_lock: blobs_lock,
         })
@@ -160,6 +167,10 @@ impl Server {
         }
         driver.run(self.app.registry.journal(&self.app.ids));
         driver.run(LifecycleReconciler(self.app.registry.lifecycle.clone()));
+        driver.run(self.app.registry.event_retention());
+        for (sink, settings) in self.sinks {
+            driver.run(self.app.registry.event_delivery(sink, settings));
+        }
         driver.run(self.app.logs.retention());
         driver.run(self.app.secrets.cleanup());
         let orchestrator = &self.app.orchestrator;

@@ -4,6 +4,7 @@
 mod access;
 mod archive;
 mod creation_templates;
+mod events;
 mod gateway;
 mod images;
 mod layers;

@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
         "registry-client",
         "telemetry",
         "ecs-protocol",
+        "event-sinks",
     ],
     &["iam", "reconcile"],
     &["scanning"],

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use wharfinger_base::{Ids, Timestamp};
-use wharfinger_db::Tx;
+use wharfinger_db::{Db, Tx};
+use wharfinger_event_sinks::Sink;
 use wharfinger_reconcile::Wake;
 
 use crate::error::Error;
 use crate::events::action::RegistryEvent;
+use crate::events::delivery::{DeliverySettings, EventCounts, EventDelivery};
 use crate::events::envelope::envelope;
 use crate::events::filter::SinkFilter;
 use crate::model::RegistryId;
@@ -21,6 +23,8 @@ pub struct EventOutbox(Arc<Shared>);
 struct Shared {
     sinks: Vec<Target>,
     ids: Ids,
+    counts: Arc<EventCounts>,
+    several_replicas: bool,
 }
 
 /// A sink, and what wakes its delivery.
@@ -30,7 +34,7 @@ struct Target {
 }
 
 impl EventOutbox {
-    pub(crate) fn new(sinks: Vec<SinkFilter>, ids: Ids) -> Self {
+    pub(crate) fn new(sinks: Vec<SinkFilter>, ids: Ids, several_replicas: bool) -> Self {
         let target = |filter| Target {
             filter,
             wake: Wake::default(),
@@ -38,7 +42,28 @@ impl EventOutbox {
         Self(Arc::new(Shared {
             sinks: sinks.into_iter().map(target).collect(),
             ids,
+            counts: Arc::default(),
+            several_replicas,
         }))
+    }
+
+    /// The reconciler that delivers to the sink of this name; the outbox must have it.
+    pub(crate) fn delivery(&self, db: Db, sink: Sink, settings: DeliverySettings) -> EventDelivery {
+        let mut targets = self.0.sinks.iter();
+        let target = targets.find(|target| target.filter.name == settings.name);
+        let wake = target.map(|target| target.wake.clone()).unwrap_or_default();
+        EventDelivery::new(
+            (db, self.0.ids.clone()),
+            (sink, settings),
+            wake,
+            Arc::clone(&self.0.counts),
+            self.0.several_replicas,
+        )
+    }
+
+    /// The numbers of the deliveries.
+    pub fn counts(&self) -> Arc<EventCounts> {
+        Arc::clone(&self.0.counts)
     }
 
     /// Whether any sink is configured. Work that only serves events need not be done otherwise.

@@ -10,6 +10,7 @@ pub(super) mod gc;
 pub(super) mod images;
 pub(super) mod journal;
 pub(super) mod journal_entries;
+pub(super) mod leases;
 pub(super) mod lifecycle;
 pub(super) mod previews;
 pub(super) mod pull_through;

@@ -18,7 +18,7 @@ async fn listening() -> World {
         repository_prefixes: vec!["other/".to_owned()],
         ..SinkFilter::default()
     };
-    let events = EventOutbox::new(vec![sink, elsewhere], Ids::default());
+    let events = EventOutbox::new(vec![sink, elsewhere], Ids::default(), false);
     world.images = world.images.with_effects(PushEffects {
         events,
         ..PushEffects::default()

@@ -2,6 +2,7 @@
 //! configurations of all parts.
 
 mod audit;
+mod events;
 mod local_clusters;
 mod names;
 mod network;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use events::{EventSettings, EventSinkConfig, SinkKind};
 pub use local_clusters::LocalClusters;
 pub use settings::Settings;
 pub use upstreams::Upstreams;
@@ -69,6 +71,7 @@ pub struct Config {
     pub services: ServiceSettings,
     /// `None`: nothing is recorded.
     pub audit: Option<AuditConfig>,
+    pub event_sinks: Vec<EventSinkConfig>,
 }
 
 /// A setting that is not valid: the key, and what is wrong with its value.

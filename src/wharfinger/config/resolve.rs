@@ -16,6 +16,7 @@ use wharfinger_registry as registry;
 use wharfinger_telemetry::{LogFormat, LogsConfig, TracesConfig, check_level};
 
 use crate::config::audit::audit;
+use crate::config::events::sinks;
 use crate::config::names::names;
 use crate::config::network::{limits, listen, rate, tls};
 use crate::config::problems::Problems;
@@ -87,6 +88,9 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         rate_limit: rate(&mut problems, settings),
         traces: traces.is_some(),
     };
+    let event_sinks = sinks(&mut problems, settings.events.as_ref());
+    let mut registry = registry(&mut problems, settings);
+    registry.event_sinks = event_sinks.iter().map(|sink| sink.filter.clone()).collect();
     let config = Config {
         dev,
         listen,
@@ -110,7 +114,6 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         distribution: distribution(&mut problems, settings, dev),
         oidc_key_sets: settings.oidc_key_sets.as_ref().map(PathBuf::from),
         registry_token_ttl: registry_token_ttl(&mut problems, settings.registry_token_seconds),
-        registry: registry(&mut problems, settings),
         upstreams: problems.parsed(
             "upstreams",
             settings.upstreams.as_deref(),
@@ -122,6 +125,8 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
             PULL_THROUGH_REFRESH_SECONDS,
             0..=365 * 86_400,
         )),
+        registry,
+        event_sinks,
         local_clusters: problems.parsed(
             "local_clusters",
             settings.local_clusters.as_deref(),

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::EventSettings;
+
 /// What may be set, and was it? Laid over each other by [`Settings::over`]: flags over environment
 /// over file; what no one set gets its default in [`crate::config::Config::from_settings`]. There
 /// is no `Debug`: some values are secrets.
@@ -306,6 +308,9 @@ pub struct Settings {
     /// no traces]
     #[arg(long, env = "WHARFINGER_OTEL_ENDPOINT", value_name = "URL")]
     pub otel_endpoint: Option<String>,
+    /// Where events go. A table, which stands in the config file only.
+    #[arg(skip)]
+    pub events: Option<EventSettings>,
 }
 
 impl Settings {

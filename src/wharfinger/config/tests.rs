@@ -24,13 +24,17 @@ fn problems(text: &str) -> Vec<String> {
     )
 }
 
-/// All keys that there are.
+/// Tables, which stand in the config file only.
+const TABLES: [&str; 1] = ["events"];
+
+/// All keys that there are, without tables.
 fn keys() -> BTreeSet<String> {
     let settings = serde_json::to_value(Settings::default()).expect("settings serialise");
     settings
         .as_object()
         .expect("an object")
         .keys()
+        .filter(|key| !TABLES.contains(&key.as_str()))
         .cloned()
         .collect()
 }
@@ -82,7 +86,9 @@ fn the_sample_names_every_key_and_says_the_defaults() {
         line.strip_prefix("# ")
             .filter(|line| line.split_once(" = ").is_some_and(|(key, _)| is_key(key)))
     };
-    let everything: Vec<&str> = SAMPLE
+    // Tables stand at the end, each with keys of its own.
+    let (plain, tables) = SAMPLE.split_once("\n# [").expect("a table");
+    let everything: Vec<&str> = plain
         .lines()
         .map(|line| commented_in(line).unwrap_or(line))
         .collect();
@@ -94,7 +100,40 @@ fn the_sample_names_every_key_and_says_the_defaults() {
         .collect();
     assert_eq!(named, keys());
     assert_eq!(format!("{:?}", config(SAMPLE)), format!("{:?}", config("")));
-    config(&everything.join("\n"));
+    let tables = format!("[{}", tables.replace("\n# ", "\n"));
+    config(&[&everything.join("\n"), "\n", &tables].concat());
+}
+
+#[test]
+fn sinks_of_events_have_defaults_and_are_checked() {
+    let text = "[[events.files]]\nname = \"log\"\npath = \"e.jsonl\"\n[[events.webhooks]]\n\
+        name = \"ci\"\nurl = \"https://ci.example.com/hook\"\nrepository_prefixes = [\"a/\"]";
+    let sinks = config(text).event_sinks;
+    let names: Vec<_> = sinks.iter().map(|sink| sink.filter.name.as_str()).collect();
+    assert_eq!(names, ["log", "ci"]);
+    assert_eq!(
+        config(text).registry.event_sinks[1].repository_prefixes,
+        ["a/"]
+    );
+    assert_eq!(sinks[0].delivery.bounds.max_attempts, 185);
+    let SinkKind::File(file) = &sinks[0].kind else {
+        panic!("the first is a file");
+    };
+    assert_eq!((file.max_bytes, file.keep, file.sync), (64 << 20, 4, true));
+    assert!(config("").event_sinks.is_empty());
+    for wrong in [
+        "name = \"a b\"\npath = \"x\"",
+        "name = \"a\"\npath = \"x\"\ndetail_types = [\"ECR Image\"]",
+        "name = \"a\"\npath = \"x\"\nmax_size = \"1\"",
+        "name = \"a\"\npath = \"x\"\nmax_age = \"8d\"",
+        "name = \"a\"\npath = \"x\"\nmax_attempts = 0",
+        "name = \"a\"\npath = \"x\"\n[[events.files]]\nname = \"a\"\npath = \"y\"",
+        "name = \"a\"\npath = \"x\"\n[[events.webhooks]]\nname = \"b\"\nurl = \"ftp://x/\"",
+    ] {
+        let found = problems(&format!("[[events.files]]\n{wrong}"));
+        assert_eq!(found.len(), 1, "{wrong}: {found:?}");
+    }
+    assert!(Settings::from_toml("[[events.files]]\nname = \"a\"\npaht = \"x\"").is_err());
 }
 
 #[test]

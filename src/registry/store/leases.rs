@@ -1,0 +1,23 @@
+//! Rows of `work_leases`: work that one of several servers does at a time.
+
+use wharfinger_base::Timestamp;
+use wharfinger_db::{self as db, Tx, params};
+
+/// Takes the lease of this name, or renews it; false while another holder has it.
+pub(crate) fn take(
+    tx: &mut Tx<'_>,
+    name: &str,
+    holder: &str,
+    now: Timestamp,
+    until: Timestamp,
+) -> db::Result<bool> {
+    let changed = tx.execute(
+        "INSERT INTO work_leases (name, holder, term, expires_at) VALUES (?1, ?2, 1, ?4)
+         ON CONFLICT (name) DO UPDATE SET
+             term = work_leases.term + CASE WHEN work_leases.holder = ?2 THEN 0 ELSE 1 END,
+             holder = excluded.holder, expires_at = excluded.expires_at
+         WHERE work_leases.holder = ?2 OR work_leases.expires_at <= ?3",
+        params![name, holder, now.as_ms(), until.as_ms()],
+    )?;
+    Ok(changed == 1)
+}
