@@ -32,7 +32,7 @@ pub enum SinkError {
 /// Why an event was not delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkFailure {
-    /// The next attempt may succeed, after the time that the receiver asks for.
+    /// The next attempt may succeed, after the time that the receiver requests.
     Retry {
         why: String,
         after: Option<Duration>,

@@ -19,7 +19,7 @@ type Received = Arc<Mutex<Vec<(String, String)>>>;
 /// A receiver that responds by the path of the request; returns its URL and what it received.
 async fn receiver() -> (String, Received) {
     let received = Received::default();
-    let responses = |State(received): State<Received>, headers: HeaderMap, body: String| async move {
+    let take = |State(received): State<Received>, headers: HeaderMap, body: String| async move {
         let header = headers.get("wharfinger-signature");
         let signature = header.and_then(|value| value.to_str().ok()).unwrap_or("");
         let mut all = received.lock().expect("not poisoned");
@@ -27,7 +27,7 @@ async fn receiver() -> (String, Received) {
     };
     let refuse = |status: u16| async move { StatusCode::from_u16(status).expect("a status") };
     let app = Router::new()
-        .route("/ok", post(responses))
+        .route("/ok", post(take))
         .route("/422", post(move || refuse(422)))
         .route("/500", post(move || refuse(500)))
         .route("/404", post(move || refuse(404)))

@@ -31,7 +31,7 @@ class Receiver(http.server.ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def tags(self):
-        """The tags of the events, each at its first arrival."""
+        """The tags of the events, each when it came first."""
         with self.lock:
             first = {event["id"]: event["detail"]["image-tag"] for event in reversed(self.events)}
             order = dict.fromkeys(event["id"] for event in self.events)

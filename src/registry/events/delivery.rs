@@ -11,7 +11,7 @@ use wharfinger_event_sinks::{Delivery, Sink, SinkFailure};
 use wharfinger_reconcile::{Pass, Reconciler, Wake};
 
 use crate::error::Error;
-use crate::events::retries::{Bounds, pause};
+use crate::events::retries::{Bounds, must_wait, pause};
 use crate::store::events::{self as store, Waiting};
 use crate::store::leases;
 
@@ -232,7 +232,7 @@ impl Reconciler for EventDelivery {
                 ..Pass::default()
             });
         };
-        if bounds.must_wait(first.due_at, now) {
+        if must_wait(first.due_at, now) {
             return Ok(Pass {
                 seen: events.len(),
                 ..Pass::default()

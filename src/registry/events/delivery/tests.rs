@@ -134,12 +134,12 @@ async fn a_failed_event_holds_up_later_ones_until_it_is_given_up() {
     let failed = || world.counts.failed.load(Relaxed);
     assert_eq!(failed(), 1, "tried before its time");
     for attempts in 2..=3 {
-        world.clock.advance(Duration::from_secs(60));
+        world.clock.advance(Duration::from_mins(1));
         world.deliver(&mut delivery).await;
         assert_eq!(failed(), attempts);
     }
     std::fs::create_dir(path.parent().expect("a folder")).expect("made");
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_mins(1));
     world.deliver(&mut delivery).await;
     assert_eq!(world.delivered("none/events.jsonl"), names([1]));
     assert_eq!(world.counts.dropped.load(Relaxed), 1);
