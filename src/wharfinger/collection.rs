@@ -1,9 +1,10 @@
 //! Garbage collection by command.
 //!
 //! Where the index is a file or the blobs lie in a folder, they are the server's while one runs: it
-//! keeps publications and deletions apart, and what it read of the index, in its memory. The command
-//! then waits until that server has collected. Without one it takes the server's locks and collects
-//! by itself, and over PostgreSQL and S3 it collects beside the servers, as another one of them.
+//! keeps publications and deletions apart, and what it read of the index, in its memory. The
+//! command then waits until that server has collected. Without one it takes the server's locks and
+//! collects by itself, and over PostgreSQL and S3 it collects beside the servers, as another one of
+//! them.
 
 use std::time::{Duration, Instant};
 

@@ -119,12 +119,7 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
             settings.upstreams.as_deref(),
             Upstreams::default(),
         ),
-        pull_through_refresh: Duration::from_secs(problems.within(
-            "pull_through_refresh_seconds",
-            settings.pull_through_refresh_seconds,
-            PULL_THROUGH_REFRESH_SECONDS,
-            0..=365 * 86_400,
-        )),
+        pull_through_refresh: pull_through_refresh(&mut problems, settings),
         registry,
         event_sinks,
         local_clusters: problems.parsed(
@@ -146,6 +141,15 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
     } else {
         Err(problems.0)
     }
+}
+
+fn pull_through_refresh(problems: &mut Problems, settings: &Settings) -> Duration {
+    Duration::from_secs(problems.within(
+        "pull_through_refresh_seconds",
+        settings.pull_through_refresh_seconds,
+        PULL_THROUGH_REFRESH_SECONDS,
+        0..=365 * 86_400,
+    ))
 }
 
 fn database(
