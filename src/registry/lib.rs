@@ -120,6 +120,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0024__registry_settings"),
     wharfinger_db::migration!("V0025__signatures_and_media_types"),
     wharfinger_db::migration!("V0026__events"),
+    wharfinger_db::migration!("V0027__work_leases"),
     wharfinger_db::migration!("V0028__pull_through_rules"),
     wharfinger_db::migration!("V0029__pull_through_tags"),
     wharfinger_db::migration!("V0031__image_scans"),
