@@ -3,6 +3,7 @@
 mod audit;
 mod blob_stores;
 mod errors;
+mod fsck;
 mod http;
 mod keys;
 mod local_clusters;
