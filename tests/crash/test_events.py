@@ -15,7 +15,7 @@ from harness.server import Server
 
 from registry import Registry
 
-ROUNDS = int(os.environ.get("ROUNDS", "20"))
+ROUNDS = max(5, int(os.environ.get("ROUNDS", "40")) // 8)
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 SECRET = b"a secret of the webhook test"
 
