@@ -1,7 +1,7 @@
 //! Writes the journal: one server at a time, segment by segment.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use wharfinger_base::{Clock, Ids, Timestamp};
@@ -204,7 +204,13 @@ impl Reconciler for JournalWriter {
     const EVERY: Duration = Duration::from_secs(5);
 
     async fn pass(&mut self, _now: Timestamp) -> anyhow::Result<Pass> {
-        Ok(self.step().await?)
+        let started = Instant::now();
+        let pass = self.step().await?;
+        if pass.again {
+            // Half of the time stays for requests while everything is written anew.
+            tokio::time::sleep(started.elapsed()).await;
+        }
+        Ok(pass)
     }
 }
 

@@ -8,13 +8,11 @@ CREATE TABLE journal_entries (
     name TEXT
 );
 
--- The state of the journal, one row: the number of the newest segment, the server that writes the journal, and how far everything has been
--- written anew (`refresh` is empty where that is not under way), with the number of the segment at which it began.
+-- The state of the journal, one row: the number of the newest segment, and how far everything has been written anew (`refresh` is
+-- empty where that is not under way), with the number of the segment at which it began. Its writer has the lease `journal`.
 CREATE TABLE journal (
     id BIGINT NOT NULL PRIMARY KEY,
     number BIGINT NOT NULL,
-    holder TEXT NOT NULL,
-    held_until BIGINT NOT NULL,
     refresh TEXT NOT NULL,
     refresh_repository BIGINT NOT NULL,
     refresh_digest BYTEA,
@@ -23,8 +21,8 @@ CREATE TABLE journal (
     refreshed_bytes BIGINT NOT NULL
 );
 -- An index that is older than its journal is written to it as a whole, first.
-INSERT INTO journal (id, number, holder, held_until, refresh, refresh_repository, refresh_number, refreshed_bytes)
-VALUES (1, 0, '', 0, 'repository', 0, 0, 0);
+INSERT INTO journal (id, number, refresh, refresh_repository, refresh_number, refreshed_bytes)
+VALUES (1, 0, 'repository', 0, 0, 0);
 
 -- Where a rebuild of this index stands, and which repository of the lost index is which one here. Empty but during a rebuild.
 CREATE TABLE rebuild (

@@ -7,7 +7,10 @@ use wharfinger_oci::Reference;
 use crate::journal::record::{ImageState, LinkState, RepositoryState, State, Subject, TagState};
 use crate::model::RepositoryId;
 use crate::store::journal_entries::{IMAGE, LINK, REPOSITORY, TAG, insert, remove_entries};
-use crate::store::{blobs, images, repositories, signed, tags, unsigned};
+use crate::store::{blobs, images, leases, repositories, signed, tags, unsigned};
+
+/// The name of the lease of the server that writes the journal.
+const LEASE: &str = "journal";
 
 /// What a row holds now.
 pub(crate) fn state(tx: &mut Tx<'_>, subject: &Subject) -> db::Result<Option<State>> {
@@ -120,23 +123,16 @@ pub(crate) fn hold(
     now: Timestamp,
     until: Timestamp,
 ) -> db::Result<Option<JournalRow>> {
-    // An index within this process has one server: an earlier holder is gone.
-    let held = match tx.server_time()? {
-        None => tx.execute(
-            "UPDATE journal SET holder = ?1, held_until = ?2 WHERE id = 1",
-            params![holder, until.as_ms()],
-        )?,
-        Some(server) => tx.execute(
-            "UPDATE journal SET holder = ?1, held_until = ?2 WHERE id = 1 AND (holder = ?1 OR \
-             held_until <= ?3)",
-            params![
-                holder,
-                server.plus(until.since(now)).as_ms(),
-                server.as_ms()
-            ],
-        )?,
+    let (now, until) = match tx.server_time()? {
+        Some(server) => (server, server.plus(until.since(now))),
+        // An index within this process has one server: an earlier holder is gone.
+        None => (Timestamp::from_ms(i64::MAX), until),
     };
-    if held == 0 { Ok(None) } else { journal(tx) }
+    if leases::take(tx, LEASE, holder, now, until)? {
+        journal(tx)
+    } else {
+        Ok(None)
+    }
 }
 
 fn journal(tx: &mut Tx<'_>) -> db::Result<Option<JournalRow>> {
@@ -166,21 +162,14 @@ fn journal(tx: &mut Tx<'_>) -> db::Result<Option<JournalRow>> {
 /// The order in which everything is written anew.
 const KINDS: [&str; 4] = [REPOSITORY, LINK, IMAGE, TAG];
 
-/// Whether `holder` still is the writer.
-fn is_held(tx: &mut Tx<'_>, holder: &str) -> db::Result<bool> {
-    let held = tx.query_optional(
-        "SELECT 1 FROM journal WHERE id = 1 AND holder = ?1",
-        params![holder],
-        |_| Ok(()),
-    )?;
-    Ok(held.is_some())
-}
-
 /// Gives out the number of a new segment; `None` where another server has become the writer.
 pub(crate) fn next_number(tx: &mut Tx<'_>, holder: &str) -> db::Result<Option<u64>> {
+    if !leases::is_held(tx, LEASE, holder)? {
+        return Ok(None);
+    }
     tx.query_optional(
-        "UPDATE journal SET number = number + 1 WHERE id = 1 AND holder = ?1 RETURNING number",
-        params![holder],
+        "UPDATE journal SET number = number + 1 WHERE id = 1 RETURNING number",
+        params![],
         |row| unsigned(row.integer(0)),
     )
 }
@@ -188,7 +177,7 @@ pub(crate) fn next_number(tx: &mut Tx<'_>, holder: &str) -> db::Result<Option<u6
 /// Removes the entries that a segment holds; false where another server has become the writer,
 /// which has read them, too.
 pub(crate) fn written(tx: &mut Tx<'_>, holder: &str, ids: &[i64]) -> db::Result<bool> {
-    let held = is_held(tx, holder)?;
+    let held = leases::is_held(tx, LEASE, holder)?;
     if held {
         remove_entries(tx, ids)?;
     }
@@ -197,20 +186,24 @@ pub(crate) fn written(tx: &mut Tx<'_>, holder: &str, ids: &[i64]) -> db::Result<
 
 /// Begins to write everything anew.
 pub(crate) fn begin_refresh(tx: &mut Tx<'_>, holder: &str) -> db::Result<()> {
-    tx.execute(
-        "UPDATE journal SET refresh = ?1, refresh_repository = 0, refresh_digest = NULL, \
-         refresh_name = NULL, refresh_number = number WHERE id = 1 AND holder = ?2",
-        params![REPOSITORY, holder],
-    )?;
+    if leases::is_held(tx, LEASE, holder)? {
+        tx.execute(
+            "UPDATE journal SET refresh = ?1, refresh_repository = 0, refresh_digest = NULL, \
+             refresh_name = NULL, refresh_number = number WHERE id = 1",
+            params![REPOSITORY],
+        )?;
+    }
     Ok(())
 }
 
 /// Ends it: everything is in segments after the beginning, which take so many bytes.
 pub(crate) fn end_refresh(tx: &mut Tx<'_>, holder: &str, bytes: u64) -> db::Result<()> {
-    tx.execute(
-        "UPDATE journal SET refresh = '', refreshed_bytes = ?1 WHERE id = 1 AND holder = ?2",
-        params![signed(bytes), holder],
-    )?;
+    if leases::is_held(tx, LEASE, holder)? {
+        tx.execute(
+            "UPDATE journal SET refresh = '', refreshed_bytes = ?1 WHERE id = 1",
+            params![signed(bytes)],
+        )?;
+    }
     Ok(())
 }
 
@@ -221,6 +214,9 @@ pub(crate) fn refresh_some(
     after: &Position,
     limit: i64,
 ) -> db::Result<()> {
+    if !leases::is_held(tx, LEASE, holder)? {
+        return Ok(());
+    }
     let rows = rows_after(tx, after, limit)?;
     for row in &rows {
         let digest = (!row.digest.is_empty()).then_some(row.digest.as_slice());
@@ -233,13 +229,12 @@ pub(crate) fn refresh_some(
     };
     tx.execute(
         "UPDATE journal SET refresh = ?1, refresh_repository = ?2, refresh_digest = ?3, \
-         refresh_name = ?4 WHERE id = 1 AND holder = ?5",
+         refresh_name = ?4 WHERE id = 1",
         params![
             next.kind,
             next.repository,
             next.digest.as_slice(),
-            next.name.as_str(),
-            holder
+            next.name.as_str()
         ],
     )?;
     Ok(())

@@ -21,3 +21,13 @@ pub(crate) fn take(
     )?;
     Ok(changed == 1)
 }
+
+/// Whether the holder has the lease of this name: nobody has taken it since.
+pub(crate) fn is_held(tx: &mut Tx<'_>, name: &str, holder: &str) -> db::Result<bool> {
+    let held = tx.query_optional(
+        "SELECT 1 FROM work_leases WHERE name = ?1 AND holder = ?2",
+        params![name, holder],
+        |_| Ok(()),
+    )?;
+    Ok(held.is_some())
+}

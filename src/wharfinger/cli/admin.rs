@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
+use tokio::runtime::{Builder, Runtime};
 use wharfinger_db::Upgrade;
 use wharfinger_iam::{AccessKeySummary, NewAccessKey};
 use wharfinger_telemetry as telemetry;
@@ -32,16 +33,20 @@ pub(super) fn run(
 ) -> anyhow::Result<ExitCode> {
     let config = configured.load()?;
     telemetry::init(&config.logs, None)?.shut_down();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(async {
+    runtime(1)?.block_on(async {
         let app = server::open(config, Upgrade::Refuse).await?;
         work(&app).await
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The runtime of a command.
+pub(super) fn runtime(threads: usize) -> anyhow::Result<Runtime> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build();
+    runtime.context("cannot start the runtime")
 }
 
 /// Prints a new key as lines for a shell. A key that cannot be printed is deleted again, because

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Args;
 use wharfinger_telemetry as telemetry;
 
+use crate::cli::admin;
 use crate::cli::configured::Configured;
 use crate::cli::output::say;
 use crate::fsck::{self, Progress, Request};
@@ -34,11 +34,7 @@ pub(super) struct FsckArguments {
 pub(super) fn run(arguments: FsckArguments) -> anyhow::Result<ExitCode> {
     let config = arguments.configured.load()?;
     telemetry::init(&config.logs, None)?.shut_down();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = admin::runtime(2)?;
     let request = Request {
         checksums: arguments.checksums,
         repair: arguments.repair,

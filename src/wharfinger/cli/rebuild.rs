@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use clap::Args;
 use wharfinger_telemetry as telemetry;
 
+use crate::cli::admin;
 use crate::cli::configured::Configured;
 use crate::cli::output::say;
 use crate::rebuild::{self, Rebuilt};
@@ -24,11 +24,7 @@ pub(super) struct RebuildArguments {
 pub(super) fn run(arguments: RebuildArguments) -> anyhow::Result<ExitCode> {
     let config = arguments.configured.load()?;
     telemetry::init(&config.logs, None)?.shut_down();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = admin::runtime(1)?;
     let mut shown = Instant::now();
     let done = runtime.block_on(rebuild::run(config, |so_far| {
         if shown.elapsed() >= PROGRESS_PERIOD {
