@@ -185,7 +185,11 @@ impl RegistryClient {
         let username = credentials.map(|credentials| credentials.username.as_str());
         let (header, until) = match authorization::token_url(&challenge, &key.scope, username)? {
             Some(token_url) => {
-                let body = self.token(&token_url, credentials).await?;
+                let body = self.token(upstream, &token_url, credentials);
+                let late = |_| Error::Unavailable("no token in time".to_owned());
+                let body = tokio::time::timeout(HEAD_TIMEOUT, body)
+                    .await
+                    .map_err(late)??;
                 authorization::bearer(&body, self.0.clock.now())?
             }
             // A host that is not the upstream gets no password.
@@ -199,14 +203,19 @@ impl RegistryClient {
     }
 
     /// Gets a token, with the password where there is one.
-    async fn token(&self, url: &Url, credentials: Option<&Credentials>) -> Result<Vec<u8>> {
+    async fn token(
+        &self,
+        upstream: &Upstream,
+        url: &Url,
+        credentials: Option<&Credentials>,
+    ) -> Result<Vec<u8>> {
         let mut headers = HeaderMap::new();
         if credentials.is_some() {
             let (basic, _) = authorization::basic(credentials, self.0.clock.now())?;
             headers.insert(AUTHORIZATION, basic);
         }
         let sending = self
-            .http(url)
+            .http(upstream, url)
             .await?
             .get(url.clone())
             .headers(headers)
@@ -240,18 +249,20 @@ impl RegistryClient {
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value.clone());
         }
-        let client = self.http(url).await?;
+        let client = self.http(upstream, url).await?;
         let sending = client.request(request.method.clone(), url.clone());
         in_time(sending.headers(headers).send()).await
     }
 
-    /// The client for a URL.
+    /// The client for a URL of an upstream. Only an upstream whose own address the configuration
+    /// names may lead to such addresses, which need not be public.
     ///
     /// # Errors
     /// [`Error::Address`].
-    async fn http(&self, url: &Url) -> Result<&Client> {
+    async fn http(&self, upstream: &Upstream, url: &Url) -> Result<&Client> {
         let clients = self.0.clients.get_or_try_init(HttpClients::load).await?;
-        if self.0.origins.contains(&text(&url.origin())) {
+        let is_configured = |origin: &Origin| self.0.origins.contains(&text(origin));
+        if is_configured(&upstream.endpoint.origin()) && is_configured(&url.origin()) {
             return Ok(&clients.configured);
         }
         addresses::check(url)?;
@@ -264,7 +275,9 @@ impl RegistryClient {
         let wait = response.headers().get(RETRY_AFTER);
         let wait = wait.and_then(|value| value.to_str().ok());
         let wait = wait.and_then(|value| retry_after::parse(value, self.0.clock.now()));
-        let said = body(response, MAX_ERROR_BYTES).await.unwrap_or_default();
+        // What it says is of no use where it takes long.
+        let said = tokio::time::timeout(HEAD_TIMEOUT, body(response, MAX_ERROR_BYTES)).await;
+        let said = said.ok().and_then(Result::ok).unwrap_or_default();
         Error::of_status(status, &said, wait)
     }
 }
@@ -284,7 +297,8 @@ impl HttpClients {
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
                 .user_agent(concat!("wharfinger/", env!("CARGO_PKG_VERSION")))
         };
-        let public = builder().dns_resolver(PublicAddresses).build();
+        // A proxy would look names up by itself, and reach what is not public.
+        let public = builder().no_proxy().dns_resolver(PublicAddresses).build();
         // The configuration names where a registry is reached: no proxy in between.
         let direct = builder().no_proxy().build();
         Ok(Self {

@@ -15,7 +15,7 @@ use crate::model::{
 use crate::mutability::may_move;
 use crate::pull_records::{PullRecords, Puller};
 use crate::pull_through::rule::PullThroughRule;
-use crate::push_effects::{PushEffects, Pushed};
+use crate::push_effects::{Origin, PushEffects, Pushed};
 use crate::store::images::NewImage;
 use crate::store::repositories::RepositoryRow;
 use crate::store::{blobs, images, pull_through, repositories, tags};
@@ -77,15 +77,23 @@ impl Images {
             self.accept_missing_references,
         );
         let effects = self.effects.clone();
-        let put = self
-            .db
-            .write(move |tx| put(tx, &repository, &push, lenient, &effects, now));
+        let put = self.db.write(move |tx| {
+            put(
+                tx,
+                &repository,
+                &push,
+                (lenient, Origin::Client),
+                &effects,
+                now,
+            )
+        });
         let digest = put.await?;
         self.effects.wake();
         Ok(digest)
     }
 
-    /// Stores a manifest from an upstream registry. Its layers may be missing: they follow.
+    /// Stores a manifest from an upstream registry. Its layers may be missing: they follow. A tag
+    /// that somebody has pushed meanwhile keeps the image that it names.
     ///
     /// # Errors
     /// [`Error::TagImmutable`], [`Error::TooManyTags`], [`Error::NoSuchRepository`].
@@ -98,7 +106,22 @@ impl Images {
         let (repository, rule, now) = (repository.clone(), rule.clone(), self.clock.now());
         let effects = self.effects.clone();
         let put = self.db.write(move |tx| {
-            put(tx, &repository, &push, true, &effects, now)?;
+            let mut push = push.clone();
+            let mut kept = Vec::new();
+            for tag in push.tags {
+                if is_upstreams(tx, repository.id, &tag, &push.digest)? {
+                    kept.push(tag);
+                }
+            }
+            push.tags = kept;
+            put(
+                tx,
+                &repository,
+                &push,
+                (true, Origin::Upstream),
+                &effects,
+                now,
+            )?;
             for tag in &push.tags {
                 pull_through::put_tag(tx, repository.id, tag, &push.digest, now)?;
             }
@@ -181,7 +204,7 @@ fn put(
     tx: &mut Tx<'_>,
     repository: &Repository,
     push: &Push,
-    lenient: bool,
+    (lenient, origin): (bool, Origin),
     effects: &PushEffects,
     now: Timestamp,
 ) -> Result<Digest, Error> {
@@ -246,10 +269,25 @@ fn put(
         digest: &push.digest,
         manifest: &push.manifest,
         is_new,
+        origin,
         tags: &set,
     };
     effects.after_push(tx, &pushed, now)?;
     Ok(push.digest)
+}
+
+/// Whether an import of `digest` may set the tag: it is free, or names what was imported last.
+fn is_upstreams(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    tag: &Tag,
+    digest: &Digest,
+) -> Result<bool, Error> {
+    let Some((_, named)) = tags::target(tx, repository, tag.as_str())? else {
+        return Ok(true);
+    };
+    let imported = pull_through::tag(tx, repository, tag)?;
+    Ok(named == *digest || imported.is_some_and(|imported| imported.digest == named))
 }
 
 /// Points a tag at the pushed image, whose row is `id`. Returns false where it names the image

@@ -26,6 +26,14 @@ pub(super) struct PushEffects {
     pub(super) signing: SigningQueue,
 }
 
+/// Who brought an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Client,
+    /// An upstream registry, by the pull-through cache.
+    Upstream,
+}
+
 /// An image as its push left it.
 pub(super) struct Pushed<'a> {
     pub(super) repository: &'a RepositoryRow,
@@ -33,6 +41,7 @@ pub(super) struct Pushed<'a> {
     pub(super) manifest: &'a Manifest,
     /// Whether the repository did not have the image before.
     pub(super) is_new: bool,
+    pub(super) origin: Origin,
     /// The tags that did not name the image before.
     pub(super) tags: &'a [&'a Tag],
 }
@@ -52,6 +61,10 @@ impl PushEffects {
             self.record_push(tx, pushed, now)?;
         }
         request_scan(tx, pushed, now)?;
+        // A signature says that somebody who may push here did.
+        if pushed.origin == Origin::Upstream {
+            return Ok(());
+        }
         let image = (pushed.digest, pushed.manifest);
         self.signing
             .after_push(tx, pushed.repository, image, pushed.is_new, now)

@@ -2,6 +2,7 @@
 
 mod events;
 mod failover;
+mod imports;
 mod listings;
 mod migrations;
 mod pull_cache;

@@ -69,7 +69,8 @@ impl IncomingRequest<'_> {
                 if !may_import(repositories, authorizer, &source, &loaded.resource).await? {
                     return Ok(loaded);
                 }
-                match cache.import_image(&source, reference).await {
+                let repository = loaded.resource.repository().ok().map(|found| found.id);
+                match cache.import_image(&source, reference, repository).await {
                     Ok(()) => self.load_again(loaded, target).await,
                     Err(registry::Error::Import(ImportError::NotFound)) => Ok(loaded),
                     Err(error) => Err(of_registry(error)),

@@ -67,11 +67,14 @@ pub(super) async fn import_images(
         {
             continue;
         }
-        let is_missing = imported.repository(cx).is_err();
-        if !may_import(cx, &source, id, name, is_missing).await? {
+        let repository = imported.repository(cx).ok().map(|found| found.id);
+        if !may_import(cx, &source, id, name, repository.is_none()).await? {
             continue;
         }
-        match state.pull_through.import_image(&source, &reference).await {
+        let import = state
+            .pull_through
+            .import_image(&source, &reference, repository);
+        match import.await {
             Ok(()) => {
                 let loaded = state.registry.repositories.load_resource(id, name).await?;
                 imported.resource = Some(loaded);

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-/// Work under way by key: no more entries than there are requests.
+/// Work under way at once; each entry is a task that waits for its turn.
+const MAX_FLIGHTS: usize = 1_024;
+
+/// Work under way by key. It goes on without those who waited for it, so it is counted.
 pub(super) struct Flights<K, V>(Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>);
 
 impl<K, V> Clone for Flights<K, V> {
@@ -57,6 +60,11 @@ where
         };
         let outcome = outcome.wait_for(Option::is_some).await;
         outcome.ok().and_then(|outcome| outcome.clone())
+    }
+
+    /// Whether so much work is under way that no other may begin.
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().len() >= MAX_FLIGHTS
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<K, watch::Receiver<Option<V>>>> {

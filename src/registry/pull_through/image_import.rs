@@ -12,9 +12,9 @@ use wharfinger_registry_client::{FetchedManifest, Upstream};
 use crate::creation_templates::model::AppliedFor;
 use crate::error::Error;
 use crate::images::Push;
-use crate::model::Repository;
+use crate::model::{Repository, RepositoryId};
 use crate::pull_through::import_error::ImportError;
-use crate::pull_through::service::{PullThrough, UpstreamSource, failed};
+use crate::pull_through::service::{PullThrough, UpstreamSource, failed, permit};
 
 /// Members of an index that are requested at once.
 const MEMBERS_AT_ONCE: usize = 6;
@@ -32,8 +32,9 @@ struct ImageImport {
 }
 
 impl PullThrough {
-    /// Imports an image that the repository does not have, and creates the repository where it is
-    /// missing. Requests for the same image wait for one import.
+    /// Imports an image that the repository does not have. Where `repository` is `None`, none was
+    /// there and it is created: the caller has the permission for that. Requests for the same image
+    /// wait for one import.
     ///
     /// # Errors
     /// [`Error::Import`].
@@ -41,14 +42,18 @@ impl PullThrough {
         &self,
         source: &UpstreamSource,
         reference: &Reference,
+        repository: Option<RepositoryId>,
     ) -> Result<(), Error> {
-        let key = source.key(reference);
+        let key = source.key(reference, repository);
         let shared = &self.shared;
         if let Some(refused) = shared.refusals.get(&key, shared.clock.now()) {
             return Err(refused.into());
         }
+        if shared.images.is_full() {
+            return Err(ImportError::TooManyRequests { retry_after: None }.into());
+        }
         let (this, of, what) = (self.clone(), source.clone(), reference.clone());
-        let work = || async move { this.import(&of, &what).await };
+        let work = || async move { this.import(&of, &what, repository).await };
         let outcome = shared.images.join(key.clone(), work).await;
         let outcome = outcome.unwrap_or(Err(ImportError::Internal));
         if let Err(error) = &outcome {
@@ -62,16 +67,16 @@ impl PullThrough {
         &self,
         source: &UpstreamSource,
         reference: &Reference,
+        repository: Option<RepositoryId>,
     ) -> Result<(), ImportError> {
-        let permit = self.shared.image_permits.acquire().await;
-        let _permit = permit.map_err(|_| ImportError::Internal)?;
+        let _permit = permit(&self.shared.image_permits).await?;
         let upstream = self.upstream(source).await?;
         let client = self.rules.client();
         let name = &source.upstream_name;
         let fetched = client.manifest(&upstream, name, reference).await?;
         let manifest = parsed(&fetched)?;
         let import = Arc::new(ImageImport {
-            repository: self.repository(source).await?,
+            repository: self.repository(source, repository).await?,
             source: source.clone(),
             upstream,
             members: AtomicUsize::new(0),
@@ -84,9 +89,24 @@ impl PullThrough {
         self.store(&import, fetched, manifest, tag).await
     }
 
-    async fn repository(&self, source: &UpstreamSource) -> Result<Repository, ImportError> {
+    /// The repository that was loaded for the decision, or a new one where there was none.
+    ///
+    /// # Errors
+    /// [`ImportError::NotFound`] where it was deleted since: another of its name has other
+    /// policies.
+    async fn repository(
+        &self,
+        source: &UpstreamSource,
+        known: Option<RepositoryId>,
+    ) -> Result<Repository, ImportError> {
         let repositories = &self.shared.registry.repositories;
         let registry = &source.rule.registry;
+        if let Some(id) = known {
+            let found = repositories.find(registry, &source.name).await;
+            let found = found.map_err(|error| failed(source, &error))?;
+            let same = found.filter(|found| found.id == id);
+            return same.ok_or(ImportError::NotFound);
+        }
         let found = async {
             if let Some(found) = repositories.find(registry, &source.name).await? {
                 return Ok(found);

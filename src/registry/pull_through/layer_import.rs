@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::model::{Blob, Repository, RepositoryId};
 use crate::pull_through::blob_import::BlobImport;
 use crate::pull_through::import_error::ImportError;
-use crate::pull_through::service::{LayerKey, PullThrough, UpstreamSource, failed};
+use crate::pull_through::service::{LayerKey, PullThrough, UpstreamSource, failed, permit};
 use crate::store::pull_through as store;
 use crate::uploads::Part;
 
@@ -114,6 +114,7 @@ impl PullThrough {
         let rule = &source.rule;
         let key = LayerKey {
             upstream: rule.upstream_url.clone(),
+            repository: source.upstream_name.clone(),
             credential: rule.credential.as_ref().map(ToString::to_string),
             digest,
         };
@@ -156,8 +157,7 @@ impl PullThrough {
         import: &Arc<BlobImport>,
     ) -> Result<Blob, ImportError> {
         let shared = &self.shared;
-        let permit = shared.layer_permits.acquire().await;
-        let _permit = permit.map_err(|_| ImportError::Internal)?;
+        let _permit = permit(&shared.layer_permits).await?;
         match shared
             .registry
             .content

@@ -12,15 +12,22 @@ const NAME: &str = "wharfinger";
 /// The value of the header for a request to an upstream, where `received` is that of the request
 /// which caused it; `None` where the request must not go further.
 pub(super) fn onward(received: Option<&str>, server: Uuid) -> Option<String> {
-    let own = format!("{NAME}; id={server}");
-    let Some(received) = received.map(str::trim).filter(|text| !text.is_empty()) else {
-        return Some(own);
-    };
-    let passed = received.split(',').map(str::trim);
-    let mut passed = passed.filter(|one| one.split(';').next().map(str::trim) == Some(NAME));
-    let count = passed.clone().count();
-    let here = passed.any(|one| one.contains(&server.to_string()));
-    (!here && count < MAX_SERVERS).then(|| format!("{received}, {own}"))
+    let received = received.unwrap_or_default().split(',');
+    let mut passed: Vec<Uuid> = received.filter_map(server_in).take(MAX_SERVERS).collect();
+    if passed.len() >= MAX_SERVERS || passed.contains(&server) {
+        return None;
+    }
+    passed.push(server);
+    let passed = passed.iter().map(|id| format!("{NAME}; id={id}"));
+    Some(passed.collect::<Vec<_>>().join(", "))
+}
+
+/// The server that an element names, if it is one of this kind. What others wrote, or a client made
+/// up, is not sent on.
+fn server_in(element: &str) -> Option<Uuid> {
+    let (name, id) = element.split_once(';')?;
+    let id = id.trim().strip_prefix("id=")?;
+    (name.trim() == NAME).then(|| id.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -39,7 +46,7 @@ mod tests {
         }
         assert_eq!(onward(value.as_deref(), servers[4]), None);
         let others = "cdn.example.com; a=b, other, other, other, other";
-        let expected = format!("{others}, wharfinger; id={}", servers[0]);
+        let expected = format!("wharfinger; id={}", servers[0]);
         assert_eq!(onward(Some(others), servers[0]), Some(expected));
         assert!(onward(Some(" "), servers[0]).is_some());
     }

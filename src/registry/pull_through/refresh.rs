@@ -59,7 +59,7 @@ impl PullThrough {
     ) {
         let (this, of, repository) = (self.clone(), source.clone(), repository.clone());
         let (name, digest) = (tag.clone(), *current);
-        let key = source.key(&Reference::Tag(tag.clone()));
+        let key = source.key(&Reference::Tag(tag.clone()), Some(repository.id));
         let work = || async move {
             let outcome = this.look(&of, &repository, &name, &digest).await;
             let now = this.shared.clock.now();
@@ -99,7 +99,7 @@ impl PullThrough {
             .await
             .map_err(late)?;
         if digest? != Some(*current) {
-            return self.import(source, &reference).await;
+            return self.import(source, &reference, Some(repository.id)).await;
         }
         let (id, name, digest) = (repository.id, tag.clone(), *current);
         let now = self.shared.clock.now();

@@ -7,7 +7,7 @@ use quick_cache::sync::Cache;
 use wharfinger_base::Timestamp;
 use wharfinger_oci::Reference;
 
-use crate::model::RegistryId;
+use crate::model::{RegistryId, RepositoryId};
 use crate::pull_through::import_error::ImportError;
 
 /// Refusals in memory, at some 300 bytes each.
@@ -22,6 +22,8 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 pub(super) struct ImageKey {
     pub(super) registry: RegistryId,
     pub(super) repository: String,
+    /// The repository that was there when the request was decided.
+    pub(super) repository_id: Option<RepositoryId>,
     pub(super) reference: Reference,
 }
 
@@ -73,6 +75,7 @@ mod tests {
                 region: "us-east-1".parse().expect("a region"),
             },
             repository: "a".to_owned(),
+            repository_id: None,
             reference: tag.parse().expect("a tag"),
         };
         let at = |seconds: i64| Timestamp::from_ms(seconds * 1_000);

@@ -6,15 +6,13 @@ use wharfinger_aws::Arn;
 use wharfinger_base::Timestamp;
 use wharfinger_oci::RepositoryName;
 
+use crate::creation_templates::model::ROOT;
 use crate::model::RegistryId;
 use crate::pull_through::upstream_kind::UpstreamKind;
 
 /// The first parts of repository names, without a slash at the end, or all names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Prefix(String);
-
-/// The text of the prefix of all names.
-const ROOT: &str = "ROOT";
 
 impl Prefix {
     /// A prefix whose form was checked. A slash at its end is implied.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 use wharfinger_base::{Clock, Timestamp};
 use wharfinger_oci::{Digest, Reference, RepositoryName, Tag};
@@ -59,10 +59,12 @@ pub(super) struct Shared {
     pub(super) tags: Cache<(RepositoryId, Tag), (Digest, Timestamp)>,
 }
 
-/// A layer of an upstream registry, as requests with the same credentials see it.
+/// A layer of an upstream repository, as requests with the same credentials see it. Another
+/// repository may not have the layer, or not for these credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LayerKey {
     pub(super) upstream: String,
+    pub(super) repository: String,
     pub(super) credential: Option<String>,
     pub(super) digest: Digest,
 }
@@ -149,14 +151,36 @@ impl UpstreamSource {
         self.rule.prefix.is_root()
     }
 
-    pub(super) fn key(&self, reference: &Reference) -> ImageKey {
+    pub(super) fn key(
+        &self,
+        reference: &Reference,
+        repository_id: Option<RepositoryId>,
+    ) -> ImageKey {
         ImageKey {
+            repository_id,
             registry: self.rule.registry.clone(),
             repository: self.name.to_string(),
             reference: reference.clone(),
         }
     }
 }
+
+/// A permit, once others have given theirs back.
+///
+/// # Errors
+/// [`ImportError::TooManyRequests`] where that takes long: slow upstream registries must not keep
+/// all others waiting.
+pub(super) async fn permit(permits: &Semaphore) -> Result<SemaphorePermit<'_>, ImportError> {
+    match tokio::time::timeout(PERMIT_WAIT, permits.acquire()).await {
+        Ok(permit) => permit.map_err(|_| ImportError::Internal),
+        Err(_) => Err(ImportError::TooManyRequests {
+            retry_after: Some(PERMIT_WAIT),
+        }),
+    }
+}
+
+/// How long an import waits for its turn.
+const PERMIT_WAIT: Duration = Duration::from_secs(30);
 
 /// Logs a failure of this server, of which clients learn no more than that.
 pub(super) fn failed(source: &UpstreamSource, error: &Error) -> ImportError {
