@@ -10,12 +10,14 @@ mod merge;
 mod rebuild;
 pub(super) mod record;
 mod segment;
+mod start;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use rebuild::{Rebuild, RebuildError, Rebuilt};
 pub use segment::SegmentError;
+pub use start::JournalStartError;
 use wharfinger_blobs as blobs;
 use wharfinger_db as db;
 pub use writer::JournalWriter;
@@ -36,6 +38,8 @@ pub enum JournalError {
     },
     #[error("a record cannot be written")]
     Record(#[from] serde_json::Error),
+    #[error("the blob store took too long to store a segment")]
+    Late,
     #[error("there is no segment {0}")]
     Number(u64),
 }

@@ -26,8 +26,8 @@ use wharfinger_orchestrator::{
 };
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{
-    BlobStoreError, DeliverySettings, GarbageCollection, ImageSigning, LifecycleReconciler,
-    PullThrough, PullThroughRules, Registry, SigningKeys, UploadSweep,
+    BlobStoreError, DeliverySettings, GarbageCollection, ImageSigning, JournalStartError,
+    LifecycleReconciler, PullThrough, PullThroughRules, Registry, SigningKeys, UploadSweep,
 };
 use wharfinger_scanning::{self as scanning, Advisories};
 use wharfinger_secrets::{self as secrets, Parameters, Secrets};
@@ -70,6 +70,8 @@ pub enum StartError {
     Blobs(#[from] blobs::Error),
     #[error(transparent)]
     BlobStore(#[from] BlobStoreError),
+    #[error(transparent)]
+    Journal(#[from] JournalStartError),
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     #[error("cannot open users and keys")]
@@ -125,6 +127,7 @@ impl Server {
         let app = Arc::new(app);
         app.iam.claim_index().await?;
         app.registry.claim_blob_store(app.ids.uuid()).await?;
+        app.registry.check_journal().await?;
         advertise(&app.config)?;
         Ok(Self {
             app,

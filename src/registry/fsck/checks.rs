@@ -22,6 +22,9 @@ const AT_ONCE: usize = 8;
 /// Objects of one page.
 const OBJECTS: usize = 1_000;
 
+/// Segments of one page.
+const SEGMENTS: u64 = 64;
+
 /// An object that the index does not know is looked at no earlier than this: it may be of an upload
 /// that ends just now.
 const GRACE: Duration = Duration::from_hours(24);
@@ -144,11 +147,19 @@ impl Fsck {
         let listed = self.store.objects(after.as_ref(), OBJECTS).await;
         let all = listed.map_err(Error::Blobs)?;
         let limit = self.clock.now().minus(GRACE);
+        let suspected = |known: &HashSet<u64>, object: &StoredObject| {
+            !known.contains(&hash(object.key.as_str())) && object.modified < limit
+        };
+        let known = self.known.as_ref();
+        if known.is_some_and(|known| all.iter().any(|object| suspected(known, object))) {
+            // What was published since the keys were read is known, however old its first part is.
+            self.known = Some(self.known_keys().await?);
+        }
         let mut found = Vec::new();
         for object in &all {
             let known = self.known.as_ref();
-            let is_known = known.is_some_and(|known| known.contains(&hash(object.key.as_str())));
-            if !is_known && object.modified < limit && self.is_unknown(object).await? {
+            let is_suspected = known.is_some_and(|known| suspected(known, object));
+            if is_suspected && self.is_unknown(object).await? {
                 found.push(Finding::UnknownObject {
                     key: object.key.clone(),
                     size: object.size,
@@ -197,13 +208,22 @@ impl Fsck {
     }
 
     pub(super) async fn journal(&self, after: i64) -> Result<CheckedPage, JournalError> {
-        let (mut seen, mut found) = (0, Vec::new());
+        let (mut seen, mut found, mut next) = (0, Vec::new(), None);
         let after = u64::try_from(after).unwrap_or_default();
         for segment in segments(&self.store).await? {
             if segment.number <= after {
                 continue;
             }
             seen += 1;
+            if seen == SEGMENTS {
+                let number = i64::try_from(segment.number).unwrap_or(i64::MAX);
+                next = Some(Position::at(
+                    Phase::Journal,
+                    number,
+                    Vec::new(),
+                    String::new(),
+                ));
+            }
             match read_segment(&self.store, segment.number).await {
                 // Merged into another one since it was listed.
                 Ok(_) | Err(JournalError::Blobs(wharfinger_blobs::Error::NotFound)) => {}
@@ -213,12 +233,11 @@ impl Fsck {
                 }),
                 Err(error) => return Err(error),
             }
+            if next.is_some() {
+                break;
+            }
         }
-        Ok(CheckedPage {
-            seen,
-            found,
-            next: None,
-        })
+        Ok(CheckedPage { seen, found, next })
     }
 }
 

@@ -14,8 +14,8 @@ impl Fsck {
         match finding {
             Finding::MissingBlob(blob) => self.forget(blob).await,
             Finding::DamagedBlob(blob) => {
-                self.put_aside(&blob.key).await?;
-                self.forget(blob).await
+                self.forget(blob).await?;
+                self.put_aside(&blob.key).await
             }
             Finding::UnknownObject { key, .. } => self.put_aside(key).await,
             Finding::DanglingLink {
@@ -48,9 +48,13 @@ impl Fsck {
     }
 
     async fn forget(&self, blob: &Blob) -> Result<(), Error> {
-        let digest = blob.digest;
+        let (digest, blob) = (blob.digest, blob.clone());
         self.db
             .write(move |tx| {
+                // A push may have brought it again since it was looked at.
+                if blobs::present(tx, &digest)?.as_ref() != Some(&blob) {
+                    return Ok(());
+                }
                 for repository in store::linking(tx, &digest)? {
                     blobs::unlink(tx, repository, &digest)?;
                 }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use wharfinger_base::{Clock, Timestamp};
+use wharfinger_base::{Clock, Ids, Timestamp};
 use wharfinger_blobs::BlobStore;
 use wharfinger_db::{self as db, Db, Tx};
 use wharfinger_oci::{Digest, Manifest};
@@ -14,7 +14,7 @@ use wharfinger_oci::{Digest, Manifest};
 use crate::gc;
 use crate::journal::JournalError;
 use crate::journal::record::{ImageState, LinkState, Record, RepositoryState, State, Subject};
-use crate::journal::writer::{read_segment, segments};
+use crate::journal::writer::{JournalWriter, read_segment, segments};
 use crate::model::{Blob, RegistryId, RepositoryId, RepositorySettings, TagMutability};
 use crate::store::images::NewImage;
 use crate::store::rebuild::{self as store, Position, WaitingTag};
@@ -35,6 +35,11 @@ pub enum RebuildError {
     NoJournal,
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error(
+        "the journal holds records of two indexes, which give one number to repository {0} and to \
+         another one"
+    )]
+    TwoIndexes(String),
     #[error("a record of the journal cannot be taken in: {0}")]
     Record(String),
 }
@@ -87,6 +92,10 @@ impl Rebuild {
             segments_total: segments.len(),
             ..Rebuilt::default()
         };
+        if begun.segment == store::ALL {
+            self.write_anew().await?;
+            return Ok(done);
+        }
         for segment in segments {
             if segment.number >= begun.segment {
                 let records = read_segment(&self.store, segment.number).await?;
@@ -118,7 +127,17 @@ impl Rebuild {
             progress(done);
         }
         self.db.write(move |tx| store::end(tx, last)).await?;
+        self.write_anew().await?;
         Ok(done)
+    }
+
+    /// Writes a journal of the new index in place of the old one, in which repositories have other
+    /// numbers. No server starts before it is whole.
+    async fn write_anew(&self) -> Result<(), RebuildError> {
+        let (db, store) = (self.db.clone(), self.store.clone());
+        let mut writer = JournalWriter::new(db, store, self.clock.clone(), &Ids::default());
+        while writer.step().await?.again {}
+        Ok(self.db.write(store::finish).await?)
     }
 
     async fn take_in(&self, batch: Vec<Record>, after: Position) -> Result<(), RebuildError> {
@@ -141,6 +160,7 @@ fn apply(tx: &mut Tx<'_>, record: &Record, now: Timestamp) -> Result<(), Rebuild
         (Subject::Repository(_), Some(State::Repository(state)), known) => {
             if let Some(id) = known {
                 // Its images stay: only what the record holds is replaced.
+                same_repository(tx, id, state)?;
                 return update_repository(tx, id, state);
             }
             let id = insert_repository(tx, state)?;
@@ -152,11 +172,11 @@ fn apply(tx: &mut Tx<'_>, record: &Record, now: Timestamp) -> Result<(), Rebuild
             Ok(repositories::delete(tx, id, now)?)
         }
         (Subject::Image(_, digest), Some(State::Image(state)), Some(id)) => {
-            put_image(tx, id, digest, state, now)
+            put_image(tx, id, digest, state)
         }
         (Subject::Image(_, digest), None, Some(id)) => {
             if let Some(image) = images::id_by_digest(tx, id, digest)? {
-                gc::delete_image(tx, id, image, now)?;
+                gc::delete_image(tx, id, image, Timestamp::from_ms(0))?;
             }
             Ok(())
         }
@@ -205,6 +225,26 @@ fn insert_repository(
     Ok(id)
 }
 
+/// Refuses a journal of two indexes, in which one number means two repositories: the content of one
+/// must not be read by the policy of the other.
+fn same_repository(
+    tx: &mut Tx<'_>,
+    id: RepositoryId,
+    state: &RepositoryState,
+) -> Result<(), RebuildError> {
+    let known = repositories::name_of(tx, id)?;
+    let is_same = known.is_some_and(|(registry, name)| {
+        registry.account.to_string() == state.account
+            && registry.region.to_string() == state.region
+            && name.as_str() == state.name
+    });
+    if is_same {
+        Ok(())
+    } else {
+        Err(RebuildError::TwoIndexes(state.name.clone()))
+    }
+}
+
 fn update_repository(
     tx: &mut Tx<'_>,
     id: RepositoryId,
@@ -241,7 +281,6 @@ fn put_image(
     repository: RepositoryId,
     digest: &Digest,
     state: &ImageState,
-    now: Timestamp,
 ) -> Result<(), RebuildError> {
     let bytes = state.manifest.as_bytes();
     let unreadable = |why: &str| RebuildError::Record(format!("the image {digest}: {why}"));
@@ -257,9 +296,10 @@ fn put_image(
         content_size: state.content_size,
         tagged: false,
     };
-    // An earlier record may be of an image that was deleted and pushed again.
+    // An earlier record may be of an image that was deleted and pushed again. Its layers stay: all
+    // leases count as running at the beginning of time.
     if let Some(earlier) = images::id_by_digest(tx, repository, digest)? {
-        gc::delete_image(tx, repository, earlier, now)?;
+        gc::delete_image(tx, repository, earlier, Timestamp::from_ms(0))?;
     }
     let inserted = images::insert(tx, repository, &new, Timestamp::from_ms(state.pushed_at))?;
     if let (Some(image), Some(pulled_at)) = (inserted, state.pulled_at) {

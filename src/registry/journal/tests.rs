@@ -314,6 +314,11 @@ async fn is_made_anew(db: Db, changes: &[Change], interrupt: bool) {
             ended = again.run(|_| drop(stop.take())) => finished = ended.is_ok(),
             _ = stopped => {}
         }
+        let start = rebuilt.registry.check_journal().await;
+        let refused = matches!(start, Err(JournalStartError::Unfinished));
+        assert!(refused || finished, "{start:?}");
+        // It is resumed when leases that it gave are over.
+        rebuilt.clock.advance(std::time::Duration::from_hours(72));
     }
     if !finished {
         let made = rebuilt.registry.rebuild().run(|_| ()).await;
@@ -444,4 +449,107 @@ async fn only_an_empty_index_is_made_anew_and_a_damaged_journal_is_told() {
         panic!("{damaged:?}");
     };
     assert_eq!(told, name.to_string());
+}
+
+#[tokio::test]
+async fn no_server_starts_where_it_would_overwrite_the_journal_of_a_lost_index() {
+    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+    let store = memory().await;
+    let db = Db::memory(MIGRATIONS).expect("an index");
+    let mut server = Server::new(db, store.clone(), clock.clone());
+    server.registry.check_journal().await.expect("a new store");
+    server.apply(&Change::Create(0)).await;
+    server.flush().await;
+    server.registry.check_journal().await.expect("its own");
+
+    let empty = Db::memory(MIGRATIONS).expect("an index");
+    let empty = Server::new(empty, store, clock);
+    let refused = empty.registry.check_journal().await;
+    assert!(
+        matches!(refused, Err(JournalStartError::LostIndex)),
+        "{refused:?}"
+    );
+    let again = empty.registry.rebuild();
+    again.run(|_| ()).await.expect("made anew");
+    empty.registry.check_journal().await.expect("made anew");
+}
+
+#[tokio::test]
+async fn an_older_copy_of_an_index_writes_after_the_segments_of_the_newer_one() {
+    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+    let store = memory().await;
+    let copy = Db::memory(MIGRATIONS).expect("an index");
+    let mut copy = Server::new(copy, store.clone(), clock.clone());
+    copy.apply(&Change::Create(0)).await;
+    let db = Db::memory(MIGRATIONS).expect("an index");
+    let mut newer = Server::new(db, store.clone(), clock.clone());
+    for number in 0..3 {
+        newer.apply(&Change::Create(number)).await;
+        newer.flush().await;
+    }
+    let newest = segments(&store).await.expect("listed").pop().expect("one");
+    copy.flush().await;
+    let all = segments(&store).await.expect("listed");
+    assert!(
+        all.iter().all(|segment| segment.number > newest.number),
+        "{all:?}"
+    );
+    let rebuilt = Db::memory(MIGRATIONS).expect("an index");
+    let rebuilt = Server::new(rebuilt, store, clock);
+    let again = rebuilt.registry.rebuild();
+    again.run(|_| ()).await.expect("made anew");
+    assert_eq!(rebuilt.shown().await, copy.shown().await);
+}
+
+#[tokio::test]
+async fn one_number_never_means_two_repositories() {
+    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+    let (one, two) = (memory().await, memory().await);
+    for (store, number) in [(&one, 0), (&two, 1)] {
+        let db = Db::memory(MIGRATIONS).expect("an index");
+        let mut server = Server::new(db, store.clone(), clock.clone());
+        server.apply(&Change::Create(number)).await;
+        server.flush().await;
+    }
+    let other = two.records("journal").await.expect("listed").remove(0).name;
+    let content = two.record(&other, 1 << 20).await.expect("read");
+    let later = "journal/00000000000000ff".parse().expect("a name");
+    one.put_record(&later, content).await.expect("put");
+    let rebuilt = Db::memory(MIGRATIONS).expect("an index");
+    let again = Server::new(rebuilt, one, clock).registry.rebuild();
+    let refused = again.run(|_| ()).await;
+    assert!(
+        matches!(refused, Err(RebuildError::TwoIndexes(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_segment_is_replaced_by_writing_everything_anew() {
+    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+    let store = memory().await;
+    let db = Db::memory(MIGRATIONS).expect("an index");
+    let mut server = Server::new(db, store.clone(), clock.clone());
+    server.apply(&Change::Create(0)).await;
+    server.flush().await;
+    let damaged = store
+        .records("journal")
+        .await
+        .expect("listed")
+        .remove(0)
+        .name;
+    let content = bytes::Bytes::from_static(b"no segment");
+    store.put_record(&damaged, content).await.expect("put");
+    for round in 0..70 {
+        server
+            .apply(&Change::Push(0, round % 4, Some(round % 3)))
+            .await;
+        server.writer.step().await.expect("written");
+    }
+    server.flush().await;
+    let rebuilt = Db::memory(MIGRATIONS).expect("an index");
+    let rebuilt = Server::new(rebuilt, store, clock);
+    let again = rebuilt.registry.rebuild();
+    again.run(|_| ()).await.expect("made anew");
+    assert_eq!(rebuilt.shown().await, server.shown().await);
 }

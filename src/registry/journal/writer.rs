@@ -41,6 +41,8 @@ pub struct JournalWriter {
     pub(super) hold: Duration,
     /// Segments written since all of them were looked at.
     unseen: usize,
+    /// New segments have numbers after those in the store.
+    is_caught_up: bool,
 }
 
 /// What the writing of a segment left.
@@ -59,6 +61,7 @@ impl JournalWriter {
             holder: ids.uuid().to_string(),
             hold: HOLD,
             unseen: SEGMENTS_PER_LOOK,
+            is_caught_up: false,
         }
     }
 
@@ -112,14 +115,25 @@ impl JournalWriter {
         if let Some(last) = few.last() {
             let mut records = Vec::new();
             for segment in few {
-                records.extend(read_segment(&self.store, segment.number).await?);
+                match read_segment(&self.store, segment.number).await {
+                    Ok(read) => records.extend(read),
+                    Err(error @ JournalError::Segment { .. }) => {
+                        tracing::error!(%error, "the journal is written anew");
+                        return self.begin_refresh().await;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             if self.hold().await?.is_none() {
                 return Ok(false);
             }
             // The last one is replaced first: until the others are gone, their records come before
             // it and count less.
-            put_segment(&self.store, last.number, &merge::merged(records)).await?;
+            let merged = merge::merged(records);
+            let put = put_segment(&self.store, last.number, &merged);
+            // A late one would replace what another server has written or removed since.
+            let late = |_| JournalError::Late;
+            tokio::time::timeout(HOLD / 2, put).await.map_err(late)??;
             self.remove(&few[..few.len() - 1]).await?;
             return Ok(true);
         }
@@ -130,6 +144,10 @@ impl JournalWriter {
         if !merge::is_refresh_due(&segments, row.refreshed_bytes) {
             return Ok(false);
         }
+        self.begin_refresh().await
+    }
+
+    async fn begin_refresh(&self) -> Result<bool, JournalError> {
         let holder = self.holder.clone();
         self.db
             .write(move |tx| store::begin_refresh(tx, &holder))
@@ -173,20 +191,50 @@ impl JournalWriter {
         Ok(())
     }
 
+    /// Whether there is nothing to do. A resting index is not written to: each commit makes what
+    /// servers keep in memory useless.
+    async fn rests(&self) -> Result<bool, JournalError> {
+        if self.unseen >= SEGMENTS_PER_LOOK {
+            return Ok(false);
+        }
+        self.db.read(store::rests).await.map_err(JournalError::from)
+    }
+
+    /// Numbers new segments after all that the store has, and writes everything anew where it has
+    /// later ones than the index knows: the index is an older copy, or another one.
+    async fn catch_up(&mut self) -> Result<(), JournalError> {
+        if self.is_caught_up {
+            return Ok(());
+        }
+        if let Some(last) = segments(&self.store).await?.last() {
+            let (holder, last) = (self.holder.clone(), last.number);
+            self.db
+                .write(move |tx| store::raise_number(tx, &holder, last))
+                .await?;
+        }
+        self.is_caught_up = true;
+        Ok(())
+    }
+
     pub(crate) async fn step(&mut self) -> Result<Pass, JournalError> {
+        if self.rests().await? || self.hold().await?.is_none() {
+            return Ok(Pass::default());
+        }
+        self.catch_up().await?;
         let Some(row) = self.hold().await? else {
             return Ok(Pass::default());
         };
-        if let Some(refresh) = &row.refresh {
-            self.refresh_some(refresh).await?;
-        }
         let Some(written) = self.write_segment().await? else {
             return Ok(Pass::default());
         };
         let mut again = !written.all;
         if written.all {
             match &row.refresh {
-                Some(refresh) if refresh.after.is_some() => again = true,
+                Some(refresh) if refresh.after.is_some() => {
+                    // Only now: what is pushed meanwhile waits for one step at most.
+                    self.refresh_some(refresh).await?;
+                    again = true;
+                }
                 Some(refresh) => self.end_refresh(refresh).await?,
                 None => again = self.tidy().await?,
             }

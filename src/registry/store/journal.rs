@@ -184,6 +184,30 @@ pub(crate) fn written(tx: &mut Tx<'_>, holder: &str, ids: &[i64]) -> db::Result<
     Ok(held)
 }
 
+/// Whether no entry waits and nothing is being written anew.
+pub(crate) fn rests(tx: &mut Tx<'_>) -> db::Result<bool> {
+    let work = tx.query_optional(
+        "SELECT 1 FROM journal_entries UNION ALL SELECT 1 FROM journal WHERE refresh <> '' LIMIT 1",
+        params![],
+        |_| Ok(()),
+    )?;
+    Ok(work.is_none())
+}
+
+/// Makes the newest segment of the store the newest one known, and begins to write everything anew
+/// if it was not known.
+pub(crate) fn raise_number(tx: &mut Tx<'_>, holder: &str, last: u64) -> db::Result<()> {
+    let known = journal(tx)?.map_or(0, |row| row.number);
+    if last > known && leases::is_held(tx, LEASE, holder)? {
+        tx.execute(
+            "UPDATE journal SET number = ?1 WHERE id = 1",
+            params![signed(last)],
+        )?;
+        begin_refresh(tx, holder)?;
+    }
+    Ok(())
+}
+
 /// Begins to write everything anew.
 pub(crate) fn begin_refresh(tx: &mut Tx<'_>, holder: &str) -> db::Result<()> {
     if leases::is_held(tx, LEASE, holder)? {

@@ -26,6 +26,14 @@ pub(crate) fn is_empty(tx: &mut Tx<'_>) -> db::Result<bool> {
     Ok(row.is_none())
 }
 
+/// Whether nothing of the index was ever written to the journal.
+pub(crate) fn is_unwritten(tx: &mut Tx<'_>) -> db::Result<bool> {
+    let written = tx.query_optional("SELECT 1 FROM journal WHERE number > 0", params![], |_| {
+        Ok(())
+    })?;
+    Ok(written.is_none())
+}
+
 /// Where the rebuild stands; `None` where none was begun.
 pub(crate) fn position(tx: &mut Tx<'_>) -> db::Result<Option<Position>> {
     tx.query_optional(
@@ -136,11 +144,29 @@ pub(crate) fn take_tags(tx: &mut Tx<'_>, limit: i64) -> db::Result<Vec<WaitingTa
     Ok(tags)
 }
 
-/// Ends the rebuild: the journal goes on after its last segment, and is written anew as a whole,
+/// The segment of the position at which all is taken in, and the journal is written anew.
+pub(crate) const ALL: u64 = i64::MAX.unsigned_abs();
+
+/// Removes the last trace of a rebuild, unless the journal is still being written anew.
+pub(crate) fn finish(tx: &mut Tx<'_>) -> db::Result<()> {
+    tx.execute(
+        "DELETE FROM rebuild WHERE NOT EXISTS (SELECT 1 FROM journal WHERE refresh <> '')",
+        params![],
+    )?;
+    Ok(())
+}
+
+/// All is taken in: the journal goes on after its last segment, and is written anew as a whole,
 /// since repositories have other row numbers now.
 pub(crate) fn end(tx: &mut Tx<'_>, last_segment: u64) -> db::Result<()> {
+    set_position(
+        tx,
+        Position {
+            segment: ALL,
+            record: 0,
+        },
+    )?;
     for statement in [
-        "DELETE FROM rebuild",
         "DELETE FROM rebuilt_repositories",
         "DELETE FROM journal_entries",
     ] {
