@@ -54,7 +54,7 @@ pub use blob_store_claim::BlobStoreError;
 pub use cleanup::RepositoryCleanup;
 pub use content::{Content, LayerUse};
 pub use creation_templates::CreationTemplates;
-pub use creation_templates::model::{AppliedFor, CreationTemplate, TemplateSettings};
+pub use creation_templates::model::{AppliedFor, CreationTemplate, ROOT, TemplateSettings};
 pub use error::{Error, Mismatch};
 pub use events::{
     Bounds, DeliverySettings, EventCounts, EventDelivery, EventOutbox, EventRetention,
@@ -64,7 +64,9 @@ pub use fsck::{Finding, Fsck, FsckError, FsckOptions, Phase, Position};
 use gc::BlobLease;
 pub use gc::{Collector, GarbageCollection, Progress, Survey};
 pub use images::{Images, Push};
-pub use journal::{JournalError, JournalWriter, Rebuild, RebuildError, Rebuilt, SegmentError};
+pub use journal::{
+    JournalError, JournalStartError, JournalWriter, Rebuild, RebuildError, Rebuilt, SegmentError,
+};
 pub use lifecycle::{
     Action, EvaluationReport, Lifecycle, LifecyclePolicy, LifecyclePolicyError,
     LifecycleReconciler, Preview, PreviewPage, PreviewResult, PreviewStatus, RepositoryWithPolicy,

@@ -6,7 +6,7 @@ use wharfinger_aws::{AccountId, Arn};
 use wharfinger_iam::{Grammar, Policy};
 use wharfinger_registry::{
     self as registry, AppliedFor, CreationTemplate, Encryption, LifecyclePolicy, MutabilityMode,
-    RegistryId, TemplateSettings,
+    ROOT, RegistryId, TemplateSettings,
 };
 
 use crate::repositories::encryption;
@@ -101,7 +101,13 @@ async fn output(cx: &Context<Ecr>, template: CreationTemplate) -> Result<Templat
 fn demands(action: &str, members: &Members, scope: &RequestScope) -> Result<Vec<Demand<Ecr>>> {
     let registry = registry_id(scope, None);
     let mut demands = vec![Demand::new(action, ResourceId::Registry(registry.clone()))];
-    let all = || ResourceId::Repositories(registry.clone());
+    let all = || match members.prefix.as_str() {
+        ROOT => ResourceId::Repositories(registry.clone()),
+        prefix => {
+            let prefix = prefix.trim_end_matches('/').to_owned();
+            ResourceId::RepositoriesUnder(registry.clone(), prefix)
+        }
+    };
     if is_given(members.repository_policy.as_deref()) {
         demands.push(Demand::new("SetRepositoryPolicy", all()));
     }

@@ -21,6 +21,8 @@ pub enum ResourceId {
     Registry(RegistryId),
     /// All repositories of a registry.
     Repositories(RegistryId),
+    /// All repositories of a registry whose names begin with a prefix and a slash.
+    RepositoriesUnder(RegistryId, String),
     Repository(RegistryId, RepositoryName),
     /// A role that a request hands over, by its ARN.
     Role(RegistryId, Arn),
@@ -45,6 +47,12 @@ impl EcrResource {
             }
             ResourceId::Repositories(registry) => {
                 let arn = Arn::ecr_repository(&registry.region, &registry.account, "*");
+                let policy = repositories.registry_policy(registry).await?;
+                Self::Repositories(registry.clone(), arn, policy)
+            }
+            ResourceId::RepositoriesUnder(registry, prefix) => {
+                let names = format!("{prefix}/*");
+                let arn = Arn::ecr_repository(&registry.region, &registry.account, &names);
                 let policy = repositories.registry_policy(registry).await?;
                 Self::Repositories(registry.clone(), arn, policy)
             }

@@ -9,7 +9,7 @@ use crate::model::{Encryption, RepositorySettings, TagMutability};
 
 /// The key of the template for repositories that no other template matches. No prefix of a name is
 /// written so, since names are in lower case.
-pub(crate) const ROOT: &str = "ROOT";
+pub const ROOT: &str = "ROOT";
 
 /// Why the registry creates a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -208,7 +208,14 @@ impl Reconciler for EventDelivery {
             return Ok(Pass::default());
         }
         let trimmed = self.trim().await?;
-        if trimmed || self.holder.is_some() {
+        if trimmed {
+            // A long one may have lasted longer than the lease, which the next pass takes again.
+            return Ok(Pass {
+                again: true,
+                ..Pass::default()
+            });
+        }
+        if self.holder.is_some() {
             // Another server may have delivered them before this one got the lease.
             events = self.oldest().await?;
         }
