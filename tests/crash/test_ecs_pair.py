@@ -5,6 +5,7 @@ keeps up after `kill -9`, no container is doubled, and nothing moves when the fi
 import collections
 import contextlib
 import json
+import os
 import shutil
 import time
 
@@ -18,6 +19,8 @@ from harness.stores import Minio, Postgres
 CLUSTER, SERVICE = "pair", "web"
 # The tasks of a silent host are given up after three minutes.
 LOST = 180
+# What a container of `harness.ecs.container` takes.
+TASK_MEMORY_MIB = 32
 # What a move would take to be seen: some periods of the reconcilers.
 QUIET = 12
 
@@ -47,6 +50,10 @@ class World:
         self.clients[0].create_cluster(clusterName=CLUSTER)
         for number, server in enumerate(self.servers):
             words = ["--attribute", f"host={number}", "--task-cleanup-seconds", "5"]
+            if number == 0:
+                # The first host is full with two tasks. A task that was placed there just before its server died would only
+                # start when the server is back.
+                words += ["--reserved-memory", str(host_memory_mib() - 5 * TASK_MEMORY_MIB // 2)]
             agent = Agent(server, self.docker, CLUSTER, *words, name=f"ecs-pair-agent-{number}")
             stack.callback(agent.stop)
             agent.start()
@@ -138,6 +145,10 @@ def test_a_server_keeps_up_what_another_began(world):
     time.sleep(QUIET)
     assert world.settle(0, 5) == left, "nothing moves"
     assert not world.observer.faults, json.dumps(world.observer.faults)
+
+
+def host_memory_mib():
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
 def only_running(world, desired):

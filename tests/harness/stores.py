@@ -106,7 +106,9 @@ class Minio:
     def contents(self, bucket):
         """What the bucket holds, read from the server's folder: the keys of objects, and the number of unfinished multipart uploads."""
         data = self.folder / "data"
-        objects = {path.parent.relative_to(data / bucket).as_posix() for path in (data / bucket).rglob("xl.meta")}
+        # `os.walk` passes over folders that go while it reads: objects are removed at the same time.
+        folders = (pathlib.Path(folder) for folder, _, files in os.walk(data / bucket) if "xl.meta" in files)
+        objects = {folder.relative_to(data / bucket).as_posix() for folder in folders}
         uploads = sum(1 for _ in (data / ".minio.sys" / "multipart").glob("*/*/xl.meta"))
         return objects, uploads
 
