@@ -37,7 +37,7 @@ enum On {
     Remote,
 }
 
-const ROWS: [(&str, On, Row); 11] = [
+const ROWS: [(&str, On, Row); 15] = [
     ("start", On::Local, rows::start::run),
     ("small", On::Both, rows::small::run),
     ("download", On::Both, rows::download::run),
@@ -47,6 +47,10 @@ const ROWS: [(&str, On, Row); 11] = [
     ("lists", On::Both, rows::lists::run),
     ("identities", On::Local, rows::identities::run),
     ("sessions", On::Local, rows::sessions::run),
+    ("api", On::Local, rows::api::run),
+    ("lifecycle", On::Local, rows::lifecycle::run),
+    ("gc", On::Local, rows::gc::run),
+    ("cache", On::Local, rows::cache::run),
     ("replicas", On::Remote, rows::replicas::run),
     // The last, since it deletes the repository that other rows use.
     ("deletion", On::Both, rows::deletion::run),

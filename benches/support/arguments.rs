@@ -24,6 +24,12 @@ pub(crate) struct Arguments {
     pub(crate) window: Duration,
     pub(crate) warm_up: Duration,
     pub(crate) scale: Scale,
+    /// One repository with very many images, for rows about one repository.
+    pub(crate) one_repository: Scale,
+    /// Stored blobs of which half are dead.
+    pub(crate) collected_blobs: u64,
+    /// Size of the layer that is pulled through the cache.
+    pub(crate) cached_size: usize,
     /// Sizes of the blobs that are pulled, with the number of connections that pull each.
     pub(crate) downloads: Vec<(usize, usize)>,
     pub(crate) crowd: usize,
@@ -46,6 +52,17 @@ pub(crate) struct Scale {
     pub(crate) big_images: u64,
     /// Tags of that repository.
     pub(crate) big_tags: u64,
+}
+
+impl Scale {
+    fn one_repository(images: u64) -> Self {
+        Self {
+            repositories: 0,
+            images_per_repository: 0,
+            big_images: images,
+            big_tags: images,
+        }
+    }
 }
 
 impl Arguments {
@@ -122,6 +139,9 @@ impl Arguments {
                 big_images: 500_005,
                 big_tags: 1_000_000,
             },
+            one_repository: Scale::one_repository(1_000_000),
+            collected_blobs: 1_000_000,
+            cached_size: 256 * MIB,
             downloads: vec![(MIB, 8), (64 * MIB, 8), (1024 * MIB, 1), (1024 * MIB, 8)],
             crowd: 500,
             push_size: 256 * MIB,
@@ -168,6 +188,9 @@ impl Arguments {
             big_images: 1_005,
             big_tags: 2_000,
         };
+        self.one_repository = Scale::one_repository(2_000);
+        self.collected_blobs = 2_000;
+        self.cached_size = 4 * MIB;
         self.downloads = vec![(256 * KIB, 8), (4 * MIB, 8), (16 * MIB, 1)];
         self.crowd = 100;
         self.push_size = 8 * MIB;

@@ -80,6 +80,7 @@ impl Blob {
 }
 
 /// What a manifest says of a blob.
+#[derive(Clone)]
 pub(crate) struct Descriptor {
     pub(crate) digest: String,
     pub(crate) size: u64,

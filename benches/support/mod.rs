@@ -4,6 +4,7 @@
 pub(crate) mod arguments;
 pub(crate) mod connection;
 pub(crate) mod content;
+pub(crate) mod garbage;
 pub(crate) mod latencies;
 pub(crate) mod load;
 pub(crate) mod nginx;

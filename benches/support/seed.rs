@@ -155,8 +155,8 @@ fn insert_images(
         let image = tx
             .query_optional(
                 "INSERT INTO images (repository_id, digest, media_type, artifact_type, \
-                 content_size, manifest_size, pushed_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
+                 content_size, manifest_size, pushed_at, aged_from) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) RETURNING id",
                 params![
                     repository,
                     &digest[..],

@@ -51,13 +51,14 @@ fn binary() -> PathBuf {
 
 /// Starts the server on `data`; what it prints goes beside that folder.
 fn start_on(stores: &Stores, data: &Path) -> anyhow::Result<Server> {
-    launch("wharfinger", binary(), stores, data)
+    launch("wharfinger", binary(), stores, &[], data)
 }
 
 fn launch(
     name: &'static str,
     binary: PathBuf,
     stores: &Stores,
+    more: &[String],
     data: &Path,
 ) -> anyhow::Result<Server> {
     let address = free_address()?;
@@ -66,7 +67,7 @@ fn launch(
         .context("a data folder has a parent")?
         .to_owned();
     let (data, log, output) = (data.to_owned(), folder.join("log"), folder.join("output"));
-    let options = stores.options();
+    let options = [stores.options(), more.to_vec()].concat();
     let launch = move || {
         let mut command = Command::new(&binary);
         // All defaults: no rate limit, no access log.
@@ -89,10 +90,47 @@ fn launch(
 /// folder is made once, cached and copied.
 pub(crate) fn start(arguments: &Arguments, folder: &Path) -> anyhow::Result<Server> {
     match arguments.stores {
-        Stores::Local => copy_folder(&seeded_folder(arguments)?, folder)?,
-        Stores::Remote(_) => fill(arguments, folder)?,
+        Stores::Local => copy_folder(&seeded_folder(arguments, arguments.scale)?, folder)?,
+        Stores::Remote(_) => fill(&arguments.stores, arguments.scale, folder)?,
     }
     sign_in(start_on(&arguments.stores, &folder.join("data"))?, folder)
+}
+
+/// A server on a local disk over a seeded index of another size, signed in as the benchmark's user.
+pub(crate) fn start_scaled(
+    arguments: &Arguments,
+    scale: Scale,
+    folder: &Path,
+) -> anyhow::Result<Server> {
+    copy_folder(&seeded_folder(arguments, scale)?, folder)?;
+    sign_in(start_on(&Stores::Local, &folder.join("data"))?, folder)
+}
+
+/// A server on a local disk with these options, over what is in `folder` from an earlier start of
+/// one: not signed in.
+pub(crate) fn start_with(folder: &Path, options: &[&str]) -> anyhow::Result<Server> {
+    fs::create_dir_all(folder)?;
+    let options: Vec<_> = options.iter().map(ToString::to_string).collect();
+    let data = folder.join("data");
+    let had_data = data.exists();
+    let mut server = launch("wharfinger", binary(), &Stores::Local, &options, &data)?;
+    if !had_data {
+        // The output of later starts replaces this one.
+        fs::copy(folder.join("output"), folder.join("root"))?;
+    }
+    let key = root_key(folder)?;
+    server.headers = format!("Authorization: Basic {}\r\n", password(&server, &key)?);
+    Ok(server)
+}
+
+/// A command of the program on the data of a folder.
+pub(crate) fn command(folder: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .args(words)
+        .arg("--data-dir")
+        .arg(folder.join("data"));
+    command
 }
 
 /// Another build of the server, over a copy of the seeded index: on local stores only.
@@ -103,11 +141,12 @@ pub(crate) fn start_other(
 ) -> anyhow::Result<Server> {
     ensure!(!arguments.stores.are_remote(), "--against has no --remote");
     let folder = folder.join(OTHER);
-    copy_folder(&seeded_folder(arguments)?, &folder)?;
+    copy_folder(&seeded_folder(arguments, arguments.scale)?, &folder)?;
     let server = launch(
         OTHER,
         binary.into(),
         &arguments.stores,
+        &[],
         &folder.join("data"),
     )?;
     sign_in(server, &folder)
@@ -115,7 +154,7 @@ pub(crate) fn start_other(
 
 /// Signs in as the benchmark's user, whose key is in a file of the seeded folder.
 fn sign_in(mut server: Server, folder: &Path) -> anyhow::Result<Server> {
-    let key = exported_key(&fs::read_to_string(folder.join("user"))?)?;
+    let key = user_key(folder)?;
     server.headers = format!("Authorization: Basic {}\r\n", password(&server, &key)?);
     server.must(&server.request("GET", "/v2/", 200))?;
     Ok(server)
@@ -143,6 +182,11 @@ pub(crate) fn start_replica(
 /// The key of the root of a server that was seeded under `folder`.
 pub(crate) fn root_key(folder: &Path) -> anyhow::Result<AccessKey> {
     exported_key(&fs::read_to_string(folder.join("root"))?)
+}
+
+/// The key of the benchmark's user of a server that was seeded under `folder`.
+pub(crate) fn user_key(folder: &Path) -> anyhow::Result<AccessKey> {
+    exported_key(&fs::read_to_string(folder.join("user"))?)
 }
 
 /// A server with nothing in it, for comparison: not signed in.
@@ -230,8 +274,7 @@ fn exported_key(text: &str) -> anyhow::Result<AccessKey> {
 
 /// A data folder with everything of `scale` in it, made once and kept for as long as schema and
 /// seeding stay what they are.
-fn seeded_folder(arguments: &Arguments) -> anyhow::Result<PathBuf> {
-    let scale = arguments.scale;
+fn seeded_folder(arguments: &Arguments, scale: Scale) -> anyhow::Result<PathBuf> {
     let folder = arguments
         .build
         .join(format!("seed-{}", &fingerprint(scale)?[7..19]));
@@ -240,22 +283,21 @@ fn seeded_folder(arguments: &Arguments) -> anyhow::Result<PathBuf> {
     }
     // What an interrupted run left.
     let _ = fs::remove_dir_all(&folder);
-    fill(arguments, &folder)?;
+    fill(&Stores::Local, scale, &folder)?;
     fs::write(folder.join("complete"), "")?;
     Ok(folder)
 }
 
 /// Makes a data folder under `folder`, and everything of the scale in its index.
-fn fill(arguments: &Arguments, folder: &Path) -> anyhow::Result<()> {
-    let scale = arguments.scale;
+fn fill(stores: &Stores, scale: Scale, folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
     crate::say(&format!(
         "seeding {} repositories, {} tags",
         scale.repositories, scale.big_tags
     ));
     let data = folder.join("data");
-    prepare(&arguments.stores, folder, &data)?;
-    seed::fill(&arguments.stores.database(&data), scale)
+    prepare(stores, folder, &data)?;
+    seed::fill(&stores.database(&data), scale)
 }
 
 /// Lets the server make its folder, a user and the repositories that rows push to; then stops it.
@@ -300,9 +342,15 @@ fn fingerprint(scale: Scale) -> anyhow::Result<String> {
         include_str!("content.rs"),
         include_str!("wharfinger.rs")
     );
-    let mut migrations = fs::read_dir(super::root().join("src/db/migrations"))?
-        .map(|entry| anyhow::Ok(entry?.path()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut migrations = Vec::new();
+    for domain in fs::read_dir(super::root().join("src"))? {
+        let folder = domain?.path().join("migrations");
+        if folder.is_dir() {
+            for entry in fs::read_dir(folder)? {
+                migrations.push(entry?.path());
+            }
+        }
+    }
     migrations.sort();
     for migration in migrations {
         text.push_str(&fs::read_to_string(migration)?);

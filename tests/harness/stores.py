@@ -1,5 +1,6 @@
 """The heavier sides of the two stores: a PostgreSQL server and an S3 server (MinIO), both on loopback and thrown away."""
 
+import glob
 import hashlib
 import http.client
 import os
@@ -106,9 +107,8 @@ class Minio:
     def contents(self, bucket):
         """What the bucket holds, read from the server's folder: the keys of objects, and the number of unfinished multipart uploads."""
         data = self.folder / "data"
-        # `os.walk` passes over folders that go while it reads: objects are removed at the same time.
-        folders = (pathlib.Path(folder) for folder, _, files in os.walk(data / bucket) if "xl.meta" in files)
-        objects = {folder.relative_to(data / bucket).as_posix() for folder in folders}
+        # Unlike `Path.rglob`, this passes over folders that go while it reads: objects are removed at the same time.
+        objects = {os.path.dirname(found) for found in glob.glob("**/xl.meta", root_dir=data / bucket, recursive=True)}
         uploads = sum(1 for _ in (data / ".minio.sys" / "multipart").glob("*/*/xl.meta"))
         return objects, uploads
 
