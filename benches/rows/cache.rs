@@ -69,8 +69,8 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     Ok(Section {
         title: "Pulls through the cache".into(),
         how: format!(
-            "A manifest by its tag and its layer of {} on one connection, each round another image; \
-             the upstream registry is {} on the same machine, whose files are in the page \
+            "A manifest by its tag and its layer of {} on one connection, each round another \
+             image; the upstream registry is {} on the same machine, whose files are in the page \
              cache.",
             size_name(size),
             upstream.name

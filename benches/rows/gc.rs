@@ -94,9 +94,9 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     Ok(Section {
         title: "Garbage collection under load".into(),
         how: format!(
-            "{blobs} stored blobs, {dead} of them dead (half of these still linked), at the default \
-             share of the time. {CONNECTIONS} connections: half push a layer of {} KiB and its \
-             manifest again and again, half pull living blobs; the figures are those of pushes. \
+            "{blobs} stored blobs, {dead} of them dead (half of these still linked), at the \
+             default share of the time. {CONNECTIONS} connections: half push a layer of {} KiB and \
+             its manifest again and again, half pull living blobs; the figures are those of pushes. \
              All were collected in {} s ({}/s), the worst window of {} had a p99 of {} ms, no \
              request failed, and `wharfinger fsck` found nothing.",
             LAYER_SIZE / 1024,

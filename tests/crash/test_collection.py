@@ -3,7 +3,7 @@
 Whatever got a 201 and was not deleted must be whole after each restart, on a disk with SQLite and on two servers over PostgreSQL
 and S3 that both collect. In the end the store must hold the content of living images, and nothing else.
 
-COLLECTION_ROUNDS (default 20) and SEED steer it; a failure names both.
+COLLECTION_ROUNDS (default 20), SOAK_SECONDS (default 20) and SEED steer it; a failure names the seed.
 """
 
 import http.client
@@ -22,6 +22,7 @@ from harness.stores import Minio, Postgres
 from registry import MANIFEST, Refused, Registry, descriptor, digest
 
 ROUNDS = int(os.environ.get("COLLECTION_ROUNDS", "20"))
+SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "20"))
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 PUSHERS = 4
 REPOSITORIES = ["collection/web", "collection/api"]
@@ -166,6 +167,32 @@ def test_kill_nine_while_collecting():
     server = Server.fresh("crash-collection", settings=SETTINGS)
     try:
         Scene([server], lambda: files(server)).play()
+    finally:
+        server.stop()
+        shutil.rmtree(server.folder, ignore_errors=True)
+
+
+def test_a_soak_ends_in_a_clean_store():
+    """Pushes, pulls and deletes for a while beside a collector that looks every second, then a check of all bytes."""
+    server = Server.fresh("crash-soak", settings={"blob_lease_seconds": 2, "gc_load_percent": 100})
+    try:
+        scene = Scene([server], lambda: files(server))
+        pushers = [Pusher(server, scene.password, f"soak-p{place}", REPOSITORIES[place % 2]) for place in range(PUSHERS)]
+        for pusher in pushers:
+            pusher.start()
+        time.sleep(SOAK_SECONDS)
+        # This ends the pushers, too.
+        server.stop()
+        for pusher in pushers:
+            pusher.join()
+            assert pusher.fault is None, f"SEED={SEED}: {pusher.fault}"
+            scene.living.update(pusher.living)
+            scene.doubtful.update(pusher.doubtful)
+            scene.deleted += pusher.deleted
+        checked = server.admin("fsck", "--checksums", check=False)
+        assert checked.returncode == 0, f"SEED={SEED}: {checked.stdout}{checked.stderr}"
+        server.start()
+        scene.settle()
     finally:
         server.stop()
         shutil.rmtree(server.folder, ignore_errors=True)

@@ -73,7 +73,7 @@ fn pause(step: Duration, load_percent: u32) -> Duration {
 
 impl Reconciler for GarbageCollection {
     const NAME: &'static str = "garbage-collection";
-    const EVERY: Duration = Duration::from_secs(5);
+    const EVERY: Duration = Duration::from_secs(1);
 
     async fn pass(&mut self, now: Timestamp) -> anyhow::Result<Pass> {
         let started = Instant::now();
