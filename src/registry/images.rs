@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wharfinger_base::{Clock, Timestamp};
 use wharfinger_db::{Db, Tx};
-use wharfinger_oci::{ChildKind, Digest, Manifest, Reference, Tag};
+use wharfinger_oci::{ChildKind, Digest, Manifest, Reference, RepositoryName, Tag};
 
 use crate::error::Error;
 use crate::manifest_cache::ManifestCache;
@@ -129,6 +129,28 @@ impl Images {
             effects.after_import(tx, &repository, image, &rule, now)
         });
         put.await?;
+        self.effects.wake();
+        Ok(())
+    }
+
+    /// Tells the event sinks that an image could not be fetched from upstream. Without sinks, the
+    /// index is not touched.
+    pub(super) async fn record_failed_import(
+        &self,
+        rule: &PullThroughRule,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<(), Error> {
+        if !self.effects.events.is_open() {
+            return Ok(());
+        }
+        let (rule, repository) = (rule.clone(), repository.clone());
+        let (reference, now) = (reference.clone(), self.clock.now());
+        let effects = self.effects.clone();
+        let recorded = self
+            .db
+            .write(move |tx| effects.after_failed_import(tx, &rule, &repository, &reference, now));
+        recorded.await?;
         self.effects.wake();
         Ok(())
     }

@@ -4,7 +4,7 @@
 
 use wharfinger_base::Timestamp;
 use wharfinger_db::Tx;
-use wharfinger_oci::{Digest, Manifest, Tag};
+use wharfinger_oci::{Digest, Manifest, Reference, RepositoryName, Tag};
 use wharfinger_reconcile::Wake;
 
 use crate::error::Error;
@@ -118,6 +118,30 @@ impl PushEffects {
             succeeded: true,
         };
         self.events.record(tx, &repository.registry, &event, now)
+    }
+
+    /// Records that an image could not be fetched from upstream.
+    pub(super) fn after_failed_import(
+        &self,
+        tx: &mut Tx<'_>,
+        rule: &PullThroughRule,
+        repository: &RepositoryName,
+        reference: &Reference,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let (digest, tag) = match reference {
+            Reference::Digest(digest) => (Some(*digest), None),
+            Reference::Tag(tag) => (None, Some(tag.clone())),
+        };
+        let event = RegistryEvent::PullThroughCache {
+            repository: repository.clone(),
+            prefix: rule.prefix.to_string(),
+            upstream_url: rule.upstream_url.clone(),
+            digest,
+            tag,
+            succeeded: false,
+        };
+        self.events.record(tx, &rule.registry, &event, now)
     }
 
     /// Records what follows from removing tags of an image, or the image with its last tags. The

@@ -53,13 +53,32 @@ impl PullThrough {
             return Err(ImportError::TooManyRequests { retry_after: None }.into());
         }
         let (this, of, what) = (self.clone(), source.clone(), reference.clone());
-        let work = || async move { this.import(&of, &what, repository).await };
+        let work = || async move {
+            let outcome = this.import(&of, &what, repository).await;
+            if let Err(error) = &outcome {
+                this.tell_failure(&of, &what, error).await;
+            }
+            outcome
+        };
         let outcome = shared.images.join(key.clone(), work).await;
         let outcome = outcome.unwrap_or(Err(ImportError::Internal));
         if let Err(error) = &outcome {
             shared.refusals.note(key, error, shared.clock.now());
         }
         outcome.map_err(Error::from)
+    }
+
+    /// Records the event of a failed import, unless the upstream registry just has no such image or
+    /// this server itself failed.
+    async fn tell_failure(&self, source: &UpstreamSource, what: &Reference, error: &ImportError) {
+        if matches!(error, ImportError::NotFound | ImportError::Internal) {
+            return;
+        }
+        let images = &self.shared.registry.images;
+        let recorded = images.record_failed_import(&source.rule, &source.name, what);
+        if let Err(error) = recorded.await {
+            failed(source, &error);
+        }
     }
 
     /// Imports an image, also one that the repository has.

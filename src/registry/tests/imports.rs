@@ -82,3 +82,32 @@ async fn what_only_came_from_upstream_is_not_signed() {
         assert_eq!(found.expect("read").len(), count, "{digest}");
     }
 }
+
+#[tokio::test]
+async fn an_import_that_failed_is_an_event() {
+    let mut world = World::new(true).await;
+    let sink = SinkFilter {
+        name: "one".to_owned(),
+        ..SinkFilter::default()
+    };
+    world.images = world.images.clone().with_effects(PushEffects {
+        events: EventOutbox::new(vec![sink], Ids::default(), false),
+        ..PushEffects::default()
+    });
+    let (rule, name) = (rule(&world), "team/web".parse().expect("a name"));
+    let reference = Reference::Tag(tag("v1"));
+    let recorded = world.images.record_failed_import(&rule, &name, &reference);
+    recorded.await.expect("recorded");
+    let read = world.db.read(|tx| {
+        let sql = "SELECT body FROM event_outbox";
+        tx.query(sql, &[], |row| Ok(row.text(0).to_owned()))
+    });
+    let bodies = read.await.expect("read");
+    assert_eq!(bodies.len(), 1);
+    let body: serde_json::Value = serde_json::from_str(&bodies[0]).expect("JSON");
+    assert_eq!(body["detail-type"], "ECR Pull Through Cache Action");
+    assert_eq!(body["detail"]["sync-status"], "FAILURE");
+    assert_eq!(body["detail"]["image-tag"], "v1");
+    assert_eq!(body["detail"]["repository-name"], "team/web");
+    assert!(body["detail"]["image-digest"].is_null());
+}
