@@ -650,3 +650,42 @@ async fn store_has_index_of(db: &Db, repository: crate::RepositoryId, digest: Di
         .await;
     found.expect("read").is_some()
 }
+
+#[tokio::test]
+async fn pages_give_each_image_once_with_its_tags_whatever_ages_they_share() {
+    // Seconds after those before, and how many images were pushed then.
+    const PUSHED: [(u64, usize); 5] = [(0, 7), (1, 1), (1, 1), (2, 12), (6, 2)];
+    for db in testing::every_engine(crate::MIGRATIONS) {
+        let world = World::on(db).await;
+        let mut expected = Vec::new();
+        for (place, (seconds, count)) in PUSHED.into_iter().enumerate() {
+            world.clock.advance(Duration::from_secs(seconds));
+            for number in 0..count {
+                let name = format!("t{place}-{number}");
+                // Every third image has no tag.
+                let tags: &[&str] = if number % 3 == 2 { &[] } else { &[&name] };
+                let digest = world.image(&name, tags).await;
+                let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
+                expected.push((digest, tags));
+            }
+        }
+        expected.reverse();
+        for page in [1, 2, 3, 5, 100] {
+            let (mut seen, mut before) = (Vec::new(), store::lifecycle::Age::NEWEST);
+            loop {
+                let repository = world.repository.id;
+                let read = world
+                    .db
+                    .read(move |tx| store::lifecycle::candidates(tx, repository, before, page));
+                let rows = read.await.expect("a page");
+                let Some(last) = rows.last() else { break };
+                before = store::lifecycle::age(last);
+                seen.extend(rows.iter().map(|row| {
+                    let tags = row.candidate.tags.iter().map(ToString::to_string);
+                    (row.digest, tags.collect::<Vec<_>>())
+                }));
+            }
+            assert_eq!(seen, expected, "pages of {page}");
+        }
+    }
+}

@@ -258,41 +258,39 @@ impl Age {
 }
 
 /// Up to `limit` images older than the place, the newest first.
+///
+/// SQLite seeks no row number within a comparison of `(aged_from, id)`: it would read all images of
+/// one age for each page. So images of one age are read by a statement of their own.
 pub(crate) fn candidates(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     before: Age,
     limit: i64,
 ) -> db::Result<Vec<CandidateRow>> {
-    let rows = tx.query(
+    let mut rows = tx.query(
         select_candidates!(
-            "WHERE i.repository_id = ?1 AND (i.aged_from, i.id) < (?2, ?3)
-             ORDER BY i.aged_from DESC, i.id DESC LIMIT ?4"
+            "WHERE i.repository_id = ?1 AND i.aged_from = ?2 AND i.id < ?3
+             ORDER BY i.id DESC LIMIT ?4"
         ),
         params![repository.0, before.aged_from, before.id, limit],
         read,
     )?;
-    let Some(oldest) = rows.last().map(|(row, _)| age(row)) else {
-        return Ok(Vec::new());
-    };
-    let mut named: HashMap<i64, Vec<Tag>> = HashMap::new();
-    if rows.iter().any(|(_, tagged)| *tagged) {
-        let found = tx.query(
-            "SELECT t.image_id, t.name FROM images i JOIN tags t ON t.image_id = i.id
-             WHERE i.repository_id = ?1 AND (i.aged_from, i.id) < (?2, ?3)
-             AND (i.aged_from, i.id) >= (?4, ?5) AND i.untagged_at IS NULL",
-            params![
-                repository.0,
-                before.aged_from,
-                before.id,
-                oldest.aged_from,
-                oldest.id
-            ],
-            |row| Ok((row.integer(0), parsed(row.text(1))?)),
-        )?;
-        for (image, tag) in found {
-            named.entry(image).or_default().push(tag);
-        }
+    let left = limit.saturating_sub(i64::try_from(rows.len()).unwrap_or(i64::MAX));
+    if left > 0 {
+        rows.extend(tx.query(
+            select_candidates!(
+                "WHERE i.repository_id = ?1 AND i.aged_from < ?2
+                 ORDER BY i.aged_from DESC, i.id DESC LIMIT ?3"
+            ),
+            params![repository.0, before.aged_from, left],
+            read,
+        )?);
+    }
+    let mut named = HashMap::new();
+    if let (Some((newest, _)), Some((oldest, _))) = (rows.first(), rows.last())
+        && rows.iter().any(|(_, tagged)| *tagged)
+    {
+        named = tags_between(tx, repository, age(oldest), age(newest))?;
     }
     Ok(rows
         .into_iter()
@@ -301,6 +299,43 @@ pub(crate) fn candidates(
             row
         })
         .collect())
+}
+
+/// The tags of the images from one place to another, both included.
+fn tags_between(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    oldest: Age,
+    newest: Age,
+) -> db::Result<HashMap<i64, Vec<Tag>>> {
+    let of_age = |tx: &mut Tx<'_>, aged_from: i64, first: i64, last: i64| {
+        tx.query(
+            "SELECT t.image_id, t.name FROM images i JOIN tags t ON t.image_id = i.id
+             WHERE i.repository_id = ?1 AND i.aged_from = ?2 AND i.id >= ?3 AND i.id <= ?4
+             AND i.untagged_at IS NULL",
+            params![repository.0, aged_from, first, last],
+            |row| Ok((row.integer(0), parsed(row.text(1))?)),
+        )
+    };
+    let found = if oldest.aged_from == newest.aged_from {
+        of_age(tx, oldest.aged_from, oldest.id, newest.id)?
+    } else {
+        let mut found = of_age(tx, newest.aged_from, i64::MIN, newest.id)?;
+        found.extend(tx.query(
+            "SELECT t.image_id, t.name FROM images i JOIN tags t ON t.image_id = i.id
+             WHERE i.repository_id = ?1 AND i.aged_from > ?2 AND i.aged_from < ?3
+             AND i.untagged_at IS NULL",
+            params![repository.0, oldest.aged_from, newest.aged_from],
+            |row| Ok((row.integer(0), parsed(row.text(1))?)),
+        )?);
+        found.extend(of_age(tx, oldest.aged_from, oldest.id, i64::MAX)?);
+        found
+    };
+    let mut named: HashMap<i64, Vec<Tag>> = HashMap::new();
+    for (image, tag) in found {
+        named.entry(image).or_default().push(tag);
+    }
+    Ok(named)
 }
 
 /// The place of an image.
