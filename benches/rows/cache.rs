@@ -1,6 +1,7 @@
 //! Pulls through the cache beside pulls from the upstream registry and from our own storage.
 
 use std::collections::VecDeque;
+use std::path::Path;
 
 use anyhow::ensure;
 use serde_json::json;
@@ -9,6 +10,7 @@ use crate::Bench;
 use crate::rows::download::size_name;
 use crate::support::content::{self, Blob, Descriptor, Random};
 use crate::support::load::Load;
+use crate::support::nginx;
 use crate::support::report::{Section, Verdict, digits, median, ratio};
 use crate::support::request::Request;
 use crate::support::scripts::Made;
@@ -24,12 +26,77 @@ const PREFIX: &str = "quay";
 const FIRST_LIMIT: f64 = 1.2;
 const SECOND_LIMIT: f64 = 1.1;
 
+/// What a link of 1 Gbit/s carries.
+const LINK_BYTES_PER_SECOND: usize = 125_000_000;
+
 pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
-    let upstream = &bench.peers[0];
-    let folder = bench.folder.join("cache");
+    let registry = &bench.peers[0];
+    let limited = nginx::start_limited(
+        &bench.folder.join("link"),
+        registry.address,
+        LINK_BYTES_PER_SECOND,
+    )?;
+    let size = bench.arguments.cached_size;
+    let mut lines = Vec::new();
+    let mut verdicts = Vec::new();
+    for (what, name, upstream) in [
+        ("1 Gbit/s", "limited", &limited),
+        ("memory speed", "unlimited", registry),
+    ] {
+        let folder = bench.folder.join(format!("cache-{name}"));
+        let times = measure(bench, registry, upstream, &folder)?;
+        let [direct, first, second, own] = times.map(median);
+        let mut line = |pull: &str, milliseconds: f64, of: Option<f64>| {
+            lines.push(vec![
+                what.to_owned(),
+                pull.to_owned(),
+                digits(milliseconds),
+                ratio(milliseconds, of),
+            ]);
+        };
+        line("from the upstream registry", direct, None);
+        line("first, through the cache (÷ direct)", first, Some(direct));
+        line("second, through the cache (÷ own)", second, Some(own));
+        line("from our own storage", own, None);
+        verdicts.push(Verdict::at_most(
+            format!("first pull through the cache, upstream at {what}, against a direct one"),
+            " times",
+            first / direct,
+            FIRST_LIMIT,
+        ));
+        verdicts.push(Verdict::at_most(
+            format!("second pull through the cache, upstream at {what}, against our own storage"),
+            " times",
+            second / own,
+            SECOND_LIMIT,
+        ));
+    }
+    Ok(Section {
+        title: "Pulls through the cache".into(),
+        how: format!(
+            "A manifest by its tag and its layer of {} on one connection, each round another \
+             image. The upstream registry is {} on the same machine, whose files are in the page \
+             cache, once through a proxy that sends 1 Gbit/s.",
+            size_name(size),
+            registry.name
+        ),
+        header: vec!["upstream", "pull", "ms", "ratio"],
+        lines,
+        verdicts,
+    })
+}
+
+/// The milliseconds of each round for a direct pull, the first and the second one through the
+/// cache, and one from our own storage. `registry` has what is pulled from `upstream`.
+fn measure(
+    bench: &Bench,
+    registry: &Server,
+    upstream: &Server,
+    folder: &Path,
+) -> anyhow::Result<[Vec<f64>; 4]> {
     let upstreams = format!("quay.io=http://{}", upstream.address);
-    let cache = wharfinger::start_with(&folder, &["--upstreams", &upstreams])?;
-    let key = wharfinger::root_key(&folder)?;
+    let cache = wharfinger::start_with(folder, &["--upstreams", &upstreams])?;
+    let key = wharfinger::root_key(folder)?;
     let rule = json!({ "ecrRepositoryPrefix": PREFIX, "upstreamRegistryUrl": "quay.io" });
     cache.must(&ecr_call(
         &key,
@@ -38,7 +105,6 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     ))?;
     let own = json!({ "repositoryName": REPOSITORY });
     cache.must(&ecr_call(&key, "CreateRepository", own.to_string()))?;
-
     let size = bench.arguments.cached_size;
     let filler = Random::new(bench.arguments.seed).bytes(size);
     let through = format!("{PREFIX}/{REPOSITORY}");
@@ -46,7 +112,7 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
     for round in 0..bench.arguments.rounds {
         let tag = format!("v{round}");
         let own_tag = format!("own{round}");
-        let digest = place(upstream, &tag, 2 * round as u64, size, &filler)?;
+        let digest = place(registry, &tag, 2 * round as u64, size, &filler)?;
         let own_digest = place(&cache, &own_tag, 2 * round as u64 + 1, size, &filler)?;
         let pulls = [
             (upstream, REPOSITORY, &tag, &digest),
@@ -58,53 +124,7 @@ pub(crate) fn run(bench: &mut Bench) -> anyhow::Result<Section> {
             times.push(pull(server, repository, tag, layer, size)?);
         }
     }
-    let [direct, first, second, own] = times.map(median);
-    let line = |what: &str, milliseconds: f64, of: Option<f64>| {
-        vec![
-            what.to_owned(),
-            digits(milliseconds),
-            ratio(milliseconds, of),
-        ]
-    };
-    Ok(Section {
-        title: "Pulls through the cache".into(),
-        how: format!(
-            "A manifest by its tag and its layer of {} on one connection, each round another \
-             image; the upstream registry is {} on the same machine, whose files are in the page \
-             cache.",
-            size_name(size),
-            upstream.name
-        ),
-        header: vec!["pull", "ms", "ratio"],
-        lines: vec![
-            line("from the upstream registry", direct, None),
-            line(
-                "first, through the cache (÷ upstream registry)",
-                first,
-                Some(direct),
-            ),
-            line(
-                "second, through the cache (÷ own storage)",
-                second,
-                Some(own),
-            ),
-            line("from our own storage", own, None),
-        ],
-        verdicts: vec![
-            Verdict::at_most(
-                "first pull through the cache, against a direct one",
-                " times",
-                first / direct,
-                FIRST_LIMIT,
-            ),
-            Verdict::at_most(
-                "second pull through the cache, against our own storage",
-                " times",
-                second / own,
-                SECOND_LIMIT,
-            ),
-        ],
-    })
+    Ok(times)
 }
 
 /// Pushes an image with one large layer; returns the digest of the layer.
