@@ -29,6 +29,7 @@ mod push_effects;
 mod recent_keys;
 mod referrers;
 mod registry_settings;
+mod replication;
 mod repositories;
 mod repository_cache;
 mod repository_resource;
@@ -89,6 +90,9 @@ pub use pull_through::{
 use push_effects::PushEffects;
 pub use referrers::ReferrerPosition;
 pub use registry_settings::{AccountSetting, RegistrySettings};
+pub use replication::{
+    BlobSource, RemoteDestinations, RemoteError, RemoteManifest, RemoteRegistry,
+};
 pub use repositories::Repositories;
 pub use repository_resource::RepositoryResource;
 pub use scanning_rules::{
