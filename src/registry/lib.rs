@@ -2,6 +2,7 @@
 
 mod blob_store_claim;
 mod cleanup;
+mod configured;
 mod content;
 mod creation_templates;
 mod error;

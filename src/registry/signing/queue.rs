@@ -1,14 +1,11 @@
 //! What is to be signed: recorded by the push, in its transaction.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU8;
-use std::sync::atomic::Ordering::SeqCst;
-
 use wharfinger_base::Timestamp;
 use wharfinger_db::{Db, Tx};
 use wharfinger_oci::{Digest, Manifest};
 use wharfinger_reconcile::Wake;
 
+use crate::configured::Configured;
 use crate::error::Error;
 use crate::model::RepositoryId;
 use crate::signing::model::SignatureStatus;
@@ -18,35 +15,33 @@ use crate::store::{registry_settings, signing as store};
 /// Layers of cosign's older form of signatures.
 const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
-/// It is not known whether any registry has a signing configuration.
-const UNKNOWN: u8 = 0;
-/// None has one.
-const NONE: u8 = 1;
-/// One has, or had one since this server was started.
-const SOME: u8 = 2;
-
 /// Records what is to be signed, and wakes the reconciler that signs. Cloning shares it.
 ///
 /// Where only this server writes to the index, it remembers whether any registry has a signing
 /// configuration, so that a push does not read it where there is none.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct SigningQueue {
-    configured: Arc<AtomicU8>,
-    several_replicas: bool,
+    configured: Configured,
     pub(super) wake: Wake,
+}
+
+impl Default for SigningQueue {
+    fn default() -> Self {
+        Self::new(false)
+    }
 }
 
 impl SigningQueue {
     pub(crate) fn new(several_replicas: bool) -> Self {
         Self {
-            several_replicas,
-            ..Self::default()
+            configured: Configured::new(registry_settings::SIGNING, several_replicas),
+            wake: Wake::default(),
         }
     }
 
     /// Notes that a signing configuration is about to be stored.
     pub(crate) fn note_configuration(&self) {
-        self.configured.store(SOME, SeqCst);
+        self.configured.note();
     }
 
     /// Records the signatures of an image that was pushed, by the rules of its registry. What
@@ -63,7 +58,7 @@ impl SigningQueue {
         if manifest.subject.is_some() || layers.any(|child| child.media_type == SIMPLE_SIGNING) {
             return Ok(());
         }
-        if !self.may_be_configured(tx)? {
+        if !self.configured.may_be(tx)? {
             return Ok(());
         }
         let Some(rules) = registry_settings::signing(tx, &repository.registry)? else {
@@ -75,28 +70,9 @@ impl SigningQueue {
         Ok(())
     }
 
-    fn may_be_configured(&self, tx: &mut Tx<'_>) -> Result<bool, Error> {
-        if self.several_replicas {
-            return Ok(true);
-        }
-        match self.configured.load(SeqCst) {
-            NONE => Ok(false),
-            SOME => Ok(true),
-            _ => {
-                let found = registry_settings::any_signing(tx)?;
-                let known = if found { SOME } else { NONE };
-                // A configuration that is being stored meanwhile was noted before.
-                let noted = self
-                    .configured
-                    .compare_exchange(UNKNOWN, known, SeqCst, SeqCst);
-                Ok(found || noted.is_err())
-            }
-        }
-    }
-
     /// Starts the work that was recorded: for after the commit.
     pub(crate) fn wake(&self) {
-        if self.configured.load(SeqCst) == SOME || self.several_replicas {
+        if self.configured.may_have_work() {
             self.wake.wake();
         }
     }

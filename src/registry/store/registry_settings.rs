@@ -109,11 +109,11 @@ pub(crate) fn signing(
     text.map(|text| from_json(&text)).transpose()
 }
 
-/// Whether any registry has a signing configuration.
-pub(crate) fn any_signing(tx: &mut Tx<'_>) -> db::Result<bool> {
+/// Whether any registry has the setting of this name.
+pub(crate) fn any(tx: &mut Tx<'_>, name: &str) -> db::Result<bool> {
     let found = tx.query_optional(
         "SELECT account FROM registry_settings WHERE name = ?1 LIMIT 1",
-        params![SIGNING],
+        params![name],
         |row| Ok(row.text(0).to_owned()),
     )?;
     Ok(found.is_some())
