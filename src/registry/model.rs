@@ -16,7 +16,7 @@ use wharfinger_oci::{Digest, MediaType, RepositoryName, Tag};
 pub(super) const MAX_TAGS_PER_IMAGE: u64 = 1_000;
 
 /// A registry: one account's in one region.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RegistryId {
     pub account: AccountId,
     pub region: Region,

@@ -1,5 +1,14 @@
 //! Replication: copies images to other registries as the replication configuration says.
+//!
+//! A push records what is to be replicated in its own transaction, so that an acknowledged push is
+//! always replicated, whatever happens to the server. The reconciler carries it out. Within this
+//! server that is one transaction which links the content, stores the image by the code of a push
+//! and ends the replication. To a registry of another server, what is missing there is sent. What
+//! was replicated is not replicated on.
 
+mod access;
+mod decide;
 mod remote;
+pub(crate) mod rules;
 
 pub use remote::{BlobSource, RemoteDestinations, RemoteError, RemoteManifest, RemoteRegistry};
