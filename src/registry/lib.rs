@@ -132,6 +132,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0029__pull_through_tags"),
     wharfinger_db::migration!("V0031__image_scans"),
     wharfinger_db::migration!("V0032__journal"),
+    wharfinger_db::migration!("V0033__replication"),
 ];
 
 /// Settings of the registry.

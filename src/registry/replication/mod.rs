@@ -8,6 +8,7 @@
 
 mod access;
 mod decide;
+pub(crate) mod model;
 mod remote;
 pub(crate) mod rules;
 

@@ -9,7 +9,7 @@ use crate::store::{blobs, digest};
 /// What a repository leaves: statements that each remove up to 16 rows. So few take about a
 /// millisecond, some ten where their pages come from a disk. The number stands in the statements
 /// themselves: PostgreSQL would plan a scan of the whole table for a number that it does not know.
-const LEFTOVERS: [&str; 7] = [
+const LEFTOVERS: [&str; 8] = [
     "DELETE FROM pull_through_tags WHERE repository_id = ?1 AND name IN
      (SELECT name FROM pull_through_tags WHERE repository_id = ?1 ORDER BY name LIMIT 16)",
     "DELETE FROM tags WHERE repository_id = ?1 AND name IN
@@ -27,6 +27,10 @@ const LEFTOVERS: [&str; 7] = [
     "DELETE FROM image_signatures WHERE repository_id = ?1 AND (digest, profile) IN
      (SELECT digest, profile FROM image_signatures WHERE repository_id = ?1
       ORDER BY digest, profile LIMIT 16)",
+    "DELETE FROM image_replications WHERE repository_id = ?1 AND backfill = ''
+     AND (digest, account, region, tag) IN
+     (SELECT digest, account, region, tag FROM image_replications
+      WHERE repository_id = ?1 AND backfill = '' ORDER BY digest, account, region, tag LIMIT 16)",
 ];
 
 /// Records that the repository's rows in other tables are to be removed.

@@ -16,6 +16,7 @@ pub(super) mod previews;
 pub(super) mod pull_through;
 pub(super) mod rebuild;
 pub(super) mod registry_settings;
+pub(super) mod replication;
 pub(super) mod repositories;
 pub(super) mod scans;
 pub(super) mod signing;

@@ -4,6 +4,7 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Tx, params};
 
 use crate::model::{PolicyId, RegistryId};
+use crate::replication::rules::ReplicationConfiguration;
 use crate::scanning_rules::ScanningConfiguration;
 use crate::signing::rules::SigningConfiguration;
 use crate::store::from_json;
@@ -11,14 +12,18 @@ use crate::store::from_json;
 /// The names of settings that are JSON.
 pub(crate) const SCANNING: &str = "scanning";
 pub(crate) const SIGNING: &str = "signing";
+pub(crate) const REPLICATION: &str = "replication";
 
-/// Removes the policies, settings, exclusions and creation templates of all registries.
+/// Removes the policies, settings, exclusions, creation templates and replications of all
+/// registries.
 pub(crate) fn delete_all(tx: &mut Tx<'_>) -> db::Result<()> {
     for statement in [
         "DELETE FROM registry_policies",
         "DELETE FROM registry_settings",
         "DELETE FROM pull_time_exclusions",
         "DELETE FROM creation_templates",
+        "DELETE FROM image_replications",
+        "DELETE FROM replication_backfills",
     ] {
         tx.execute(statement, params![])?;
     }
@@ -107,6 +112,18 @@ pub(crate) fn signing(
 ) -> db::Result<Option<SigningConfiguration>> {
     let text = get(tx, registry, SIGNING)?;
     text.map(|text| from_json(&text)).transpose()
+}
+
+/// The replication configuration: no rules where none was set.
+pub(crate) fn replication(
+    tx: &mut Tx<'_>,
+    registry: &RegistryId,
+) -> db::Result<ReplicationConfiguration> {
+    let text = get(tx, registry, REPLICATION)?;
+    text.map_or_else(
+        || Ok(ReplicationConfiguration::default()),
+        |text| from_json(&text),
+    )
 }
 
 /// Whether any registry has the setting of this name.
