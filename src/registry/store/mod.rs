@@ -1,5 +1,6 @@
 //! SQL of the registry: text above, model types out. No decisions.
 
+pub(super) mod backfills;
 pub(super) mod blob_store;
 pub(super) mod blobs;
 pub(super) mod creation_templates;
@@ -17,6 +18,7 @@ pub(super) mod pull_through;
 pub(super) mod rebuild;
 pub(super) mod registry_settings;
 pub(super) mod replication;
+pub(super) mod replication_results;
 pub(super) mod repositories;
 pub(super) mod scans;
 pub(super) mod signing;
