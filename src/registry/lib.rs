@@ -91,6 +91,7 @@ pub use pull_through::{
 use push_effects::PushEffects;
 pub use referrers::ReferrerPosition;
 pub use registry_settings::{AccountSetting, RegistrySettings};
+use replication::queue::ReplicationQueue;
 pub use replication::{
     BlobSource, RemoteDestinations, RemoteError, RemoteManifest, RemoteRegistry,
 };
@@ -197,6 +198,7 @@ pub struct Registry {
     pub lifecycle: Lifecycle,
     pub signatures: Signatures,
     signing: SigningQueue,
+    replication: ReplicationQueue,
     pulls: PullCache,
 }
 
@@ -207,6 +209,7 @@ impl Registry {
         let lenient = config.accept_missing_references;
         let scan_wake = Wake::default();
         let signing = SigningQueue::new(config.several_replicas);
+        let replication = ReplicationQueue::new(config.several_replicas);
         let events = EventOutbox::new(
             config.event_sinks.clone(),
             ids.clone(),
@@ -216,6 +219,7 @@ impl Registry {
             events: events.clone(),
             scans: scan_wake.clone(),
             signing: signing.clone(),
+            replication: replication.clone(),
         };
         let images = Images::new(db.clone(), clock.clone(), lenient).with_effects(effects.clone());
         let content = Content::new(db.clone(), clock.clone(), blobs.clone(), lease);
@@ -243,6 +247,7 @@ impl Registry {
             settings: RegistrySettings::new(db.clone(), clock.clone(), signing.clone()),
             signatures: Signatures(db.clone()),
             signing,
+            replication,
             templates: CreationTemplates::new(db.clone(), clock.clone()),
             content,
             lifecycle: Lifecycle::new(db.clone(), clock.clone(), ids.clone(), effects),

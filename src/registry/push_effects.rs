@@ -9,8 +9,9 @@ use wharfinger_reconcile::Wake;
 
 use crate::error::Error;
 use crate::events::{EventOutbox, ImageAction, RegistryEvent};
-use crate::model::{Image, ImageStatus, Repository, RepositoryId};
+use crate::model::{Image, ImageStatus, RegistryId, Repository, RepositoryId};
 use crate::pull_through::rule::PullThroughRule;
+use crate::replication::queue::ReplicationQueue;
 use crate::scanning_rules::{ScanFrequency, scan_frequency};
 use crate::scans::decide::is_scannable;
 use crate::signing::queue::SigningQueue;
@@ -24,6 +25,7 @@ pub(super) struct PushEffects {
     /// Wakes the scanner.
     pub(super) scans: Wake,
     pub(super) signing: SigningQueue,
+    pub(super) replication: ReplicationQueue,
 }
 
 /// Who brought an image.
@@ -32,6 +34,8 @@ pub(super) enum Origin {
     Client,
     /// An upstream registry, by the pull-through cache.
     Upstream,
+    /// A replication.
+    Replication,
 }
 
 /// An image as its push left it.
@@ -61,13 +65,50 @@ impl PushEffects {
             self.record_push(tx, pushed, now)?;
         }
         request_scan(tx, pushed, now)?;
+        // What was replicated is not replicated on, and its signatures are replicated as it is.
+        if pushed.origin == Origin::Replication {
+            return Ok(());
+        }
+        let (repository, digest) = (pushed.repository, pushed.digest);
+        self.replication
+            .after_push(tx, repository, digest, pushed.tags, now)?;
         // A signature says that somebody who may push here did.
         if pushed.origin == Origin::Upstream {
             return Ok(());
         }
-        let image = (pushed.digest, pushed.manifest);
+        let image = (digest, pushed.manifest);
         self.signing
-            .after_push(tx, pushed.repository, image, pushed.is_new, now)
+            .after_push(tx, repository, image, pushed.is_new, now)
+    }
+
+    /// These effects for deletions that are replications themselves.
+    pub(super) fn without_replication(&self) -> Self {
+        Self {
+            replication: self.replication.without_deletes(),
+            ..self.clone()
+        }
+    }
+
+    /// Records that a registry has got an image from another one, or not.
+    pub(super) fn after_replication(
+        &self,
+        tx: &mut Tx<'_>,
+        (source, destination): (&RegistryId, &RegistryId),
+        (repository, digest, tag): (&RepositoryName, &Digest, Option<&Tag>),
+        succeeded: bool,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if !self.events.is_open() {
+            return Ok(());
+        }
+        let event = RegistryEvent::Replication {
+            repository: repository.clone(),
+            digest: *digest,
+            tag: tag.cloned(),
+            source: source.clone(),
+            succeeded,
+        };
+        self.events.record(tx, destination, &event, now)
     }
 
     /// One event for each tag, or one for an image that was pushed without a tag.
@@ -154,6 +195,8 @@ impl PushEffects {
         tags: &[Tag],
         now: Timestamp,
     ) -> Result<(), Error> {
+        self.replication
+            .after_deletion(tx, repository, image, tags, now)?;
         if !self.events.is_open() {
             return Ok(());
         }
@@ -214,6 +257,7 @@ impl PushEffects {
         self.events.wake();
         self.scans.wake();
         self.signing.wake();
+        self.replication.wake();
     }
 }
 

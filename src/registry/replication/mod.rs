@@ -9,6 +9,7 @@
 mod access;
 mod decide;
 pub(crate) mod model;
+pub(crate) mod queue;
 mod remote;
 pub(crate) mod rules;
 
