@@ -7,7 +7,10 @@
 //! was replicated is not replicated on.
 
 mod access;
+mod attempt;
+mod backfill;
 mod decide;
+mod finish;
 pub(crate) mod model;
 pub(crate) mod queue;
 mod remote;
