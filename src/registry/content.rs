@@ -125,6 +125,32 @@ impl Content {
             .await
     }
 
+    /// Links some blobs of one repository into another; those that the source does not link are
+    /// left out. The caller gives so many that other writes do not wait long.
+    pub(super) async fn mount_some(
+        &self,
+        from: RepositoryId,
+        to: RepositoryId,
+        digests: Vec<Digest>,
+    ) -> Result<(), Error> {
+        let now = self.clock.now();
+        let until = self.lease.until(now);
+        self.db
+            .write(move |tx| {
+                if !store::repositories::exists(tx, to)? {
+                    return Ok(());
+                }
+                for digest in &digests {
+                    if store::blobs::is_linked(tx, from, digest)? {
+                        store::blobs::renew(tx, digest, until)?;
+                        store::blobs::link(tx, to, digest, until, now)?;
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+
     /// Takes the blob out of the repository; other repositories keep theirs, and the bytes go when
     /// nobody needs them.
     ///

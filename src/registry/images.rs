@@ -222,7 +222,11 @@ impl Images {
     }
 }
 
-fn put(
+/// Stores a manifest within a transaction.
+///
+/// # Errors
+/// As [`Images::put`].
+pub(super) fn put(
     tx: &mut Tx<'_>,
     repository: &Repository,
     push: &Push,

@@ -11,6 +11,7 @@ mod attempt;
 mod backfill;
 mod decide;
 mod finish;
+mod local;
 pub(crate) mod model;
 pub(crate) mod queue;
 mod remote;
