@@ -16,5 +16,6 @@ pub(crate) mod model;
 pub(crate) mod queue;
 mod remote;
 pub(crate) mod rules;
+mod sending;
 
 pub use remote::{BlobSource, RemoteDestinations, RemoteError, RemoteManifest, RemoteRegistry};
