@@ -1,5 +1,6 @@
 //! Errors of the registry's operations. Each API maps them to the codes of its protocol.
 
+use wharfinger_aws::Region;
 use wharfinger_blobs as blobs;
 use wharfinger_db as db;
 use wharfinger_oci::{Digest, ManifestError, Reference, RepositoryName, Tag};
@@ -9,6 +10,7 @@ use crate::model::RegistryId;
 use crate::pull_through::import_error::ImportError;
 use crate::pull_through::rule::Prefix;
 use crate::pull_through::secret::SecretError;
+use crate::replication::rules::ReplicationRulesError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -176,6 +178,24 @@ pub enum Error {
     /// What a request needs did not come from upstream.
     #[error(transparent)]
     Import(#[from] ImportError),
+    #[error(transparent)]
+    ReplicationRules(#[from] ReplicationRulesError),
+    #[error(
+        "The replication destination with region '{}' and registry id '{}' is not in the \
+         replication configuration of the registry",
+        destination.region, destination.account
+    )]
+    NoReplicationDestination { destination: RegistryId },
+    #[error("A replication backfill is already in progress for the destination region '{region}'")]
+    BackfillInProgress { region: Region },
+    #[error("The replication backfill with id '{id}' does not exist in the registry with id '{}'",
+        registry.account)]
+    NoSuchBackfill { id: String, registry: RegistryId },
+    #[error(
+        "The replication backfill with id '{id}' cannot be stopped, because its status is \
+        {status}"
+    )]
+    BackfillNotRunning { id: String, status: &'static str },
     #[error("no space left for content")]
     NoSpace,
     #[error("the index failed")]

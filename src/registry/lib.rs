@@ -93,7 +93,10 @@ pub use referrers::ReferrerPosition;
 pub use registry_settings::{AccountSetting, RegistrySettings};
 use replication::queue::ReplicationQueue;
 pub use replication::{
-    BlobSource, RemoteDestinations, RemoteError, RemoteManifest, RemoteRegistry,
+    Backfill, BackfillPosition, BackfillProgress, BackfillResult, BackfillStatus, BlobSource,
+    ImageReplication, RemoteDestinations, RemoteError, RemoteManifest, RemoteRegistry,
+    ReplicationConfiguration, ReplicationFailure, ReplicationRule, ReplicationRulesError,
+    ReplicationState, ReplicationStatus, Replications, ResultFilter, ResultPosition,
 };
 pub use repositories::Repositories;
 pub use repository_resource::RepositoryResource;
@@ -197,6 +200,7 @@ pub struct Registry {
     pub scans: Scans,
     pub lifecycle: Lifecycle,
     pub signatures: Signatures,
+    pub replications: Replications,
     signing: SigningQueue,
     replication: ReplicationQueue,
     pulls: PullCache,
@@ -246,6 +250,12 @@ impl Registry {
             images,
             settings: RegistrySettings::new(db.clone(), clock.clone(), signing.clone()),
             signatures: Signatures(db.clone()),
+            replications: Replications::new(
+                db.clone(),
+                clock.clone(),
+                ids.clone(),
+                replication.clone(),
+            ),
             signing,
             replication,
             templates: CreationTemplates::new(db.clone(), clock.clone()),

@@ -26,8 +26,9 @@ use wharfinger_orchestrator::{
 };
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{
-    BlobStoreError, DeliverySettings, GarbageCollection, ImageSigning, JournalStartError,
-    LifecycleReconciler, PullThrough, PullThroughRules, Registry, SigningKeys, UploadSweep,
+    BlobStoreError, DeliverySettings, GarbageCollection, ImageReplication, ImageSigning,
+    JournalStartError, LifecycleReconciler, PullThrough, PullThroughRules, Registry,
+    RemoteDestinations, SigningKeys, UploadSweep,
 };
 use wharfinger_scanning::{self as scanning, Advisories};
 use wharfinger_secrets::{self as secrets, Parameters, Secrets};
@@ -163,6 +164,10 @@ impl Server {
         driver.run(ImageSigning::new(
             self.app.registry.clone(),
             self.app.signing_keys.clone(),
+        ));
+        driver.run(ImageReplication::new(
+            self.app.registry.clone(),
+            RemoteDestinations::default(),
         ));
         driver.run(self.app.advisories.cleanup());
         if let Some(collection) = GarbageCollection::of(&self.app.registry.collector) {

@@ -95,8 +95,16 @@ impl From<registry::Error> for Error {
             E::UpstreamSecret(SecretError::NotFound) => "SecretNotFoundException",
             E::UpstreamSecret(SecretError::Inaccessible) => "UnableToAccessSecretException",
             E::UpstreamSecret(SecretError::Undecryptable) => "UnableToDecryptSecretValueException",
-            E::UpstreamSecret(SecretError::Malformed) => "ValidationException",
+            E::UpstreamSecret(SecretError::Malformed) | E::NoReplicationDestination { .. } => {
+                "ValidationException"
+            }
             E::Import(_) => "UnableToGetUpstreamImageException",
+            E::ReplicationRules(why) => {
+                return invalid("replicationConfiguration", &why.to_string());
+            }
+            E::BackfillInProgress { .. } => "ReplicationBackfillInProgressException",
+            E::NoSuchBackfill { .. } => "ReplicationBackfillNotFoundException",
+            E::BackfillNotRunning { .. } => "ReplicationBackfillInvalidStatusException",
             _ if error.is_unavailable() => {
                 return Fault::unavailable(Family::Json).with_cause(&error).into();
             }

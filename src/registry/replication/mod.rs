@@ -14,8 +14,18 @@ mod finish;
 mod local;
 pub(crate) mod model;
 pub(crate) mod queue;
+mod reconciler;
 mod remote;
 pub(crate) mod rules;
 mod sending;
+mod service;
 
+pub use decide::ReplicationFailure;
+pub use model::{
+    Backfill, BackfillPosition, BackfillProgress, BackfillResult, BackfillStatus, ReplicationState,
+    ReplicationStatus, ResultPosition,
+};
+pub use reconciler::ImageReplication;
 pub use remote::{BlobSource, RemoteDestinations, RemoteError, RemoteManifest, RemoteRegistry};
+pub use rules::{ReplicationConfiguration, ReplicationRule, ReplicationRulesError};
+pub use service::{Replications, ResultFilter};
