@@ -19,6 +19,8 @@ mod remote;
 pub(crate) mod rules;
 mod sending;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub use decide::ReplicationFailure;
 pub use model::{
