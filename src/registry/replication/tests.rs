@@ -1,5 +1,8 @@
 //! What a push, a deletion or a backfill causes at destinations, on every engine.
 
+mod backfills;
+mod remote;
+
 use std::time::Duration;
 
 use serde_json::json;
