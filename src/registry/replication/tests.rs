@@ -2,6 +2,7 @@
 
 mod backfills;
 mod remote;
+mod simulation;
 
 use std::time::Duration;
 
