@@ -15,6 +15,7 @@ mod pull_through;
 mod pull_time_exclusions;
 mod referrers;
 mod registry_policy;
+mod replication;
 mod repositories;
 mod resource;
 mod scanning_configuration;
@@ -89,7 +90,9 @@ static OPERATIONS: &[OperationEntry<Ecr>] = operations![
     repositories::DeleteRepository,
     settings::PutImageTagMutability,
     settings::PutImageScanningConfiguration,
-    settings::DescribeRegistry,
+    replication::DescribeRegistry,
+    replication::PutReplicationConfiguration,
+    replication::DescribeImageReplicationStatus,
     registry_policy::PutRegistryPolicy,
     registry_policy::GetRegistryPolicy,
     registry_policy::DeleteRegistryPolicy,

@@ -1,4 +1,4 @@
-//! `PutImageTagMutability`, `PutImageScanningConfiguration`, `DescribeRegistry`.
+//! `PutImageTagMutability`, `PutImageScanningConfiguration`.
 
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Operation, RequestScope};
@@ -6,7 +6,7 @@ use wharfinger_aws::AccountId;
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::{MutabilityMode, TagMutability};
 
-use crate::resource::{RepositoryRef, ResourceId, registry_id};
+use crate::resource::{RepositoryRef, ResourceId};
 use crate::views::{self, ExclusionFilter, ScanningConfiguration};
 use crate::{Ecr, Result, error};
 
@@ -137,39 +137,6 @@ impl Operation for PutImageScanningConfiguration {
             image_scanning_configuration: ScanningConfiguration {
                 scan_on_push: repository.settings.scan_on_push,
             },
-        })
-    }
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct DescribeRegistry {}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct DescribeRegistryOutput {
-    registry_id: AccountId,
-    replication_configuration: ReplicationConfiguration,
-}
-
-/// No rules: nothing is replicated yet.
-#[derive(Debug, Serialize)]
-struct ReplicationConfiguration {
-    rules: [(); 0],
-}
-
-impl Operation for DescribeRegistry {
-    type Service = Ecr;
-    const NAME: &'static str = "DescribeRegistry";
-    type Output = DescribeRegistryOutput;
-
-    fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
-        Ok(ResourceId::Registry(registry_id(scope, None)))
-    }
-
-    async fn run(self, cx: &Context<Ecr>) -> Result<DescribeRegistryOutput> {
-        Ok(DescribeRegistryOutput {
-            registry_id: cx.resource().registry().account,
-            replication_configuration: ReplicationConfiguration { rules: [] },
         })
     }
 }

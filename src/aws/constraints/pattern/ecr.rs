@@ -33,7 +33,27 @@ pub(super) const PATTERNS: &[(&str, Predicate)] = &[
         r"^$|arn:aws[a-z0-9-]*:kms:[a-z0-9-]+:[0-9]{12}:key\/[a-z0-9-]+",
         is_optional_kms_key,
     ),
+    (r"[0-9a-z-]{2,25}", |text| {
+        (2..=25).contains(&text.len()) && is_dashed(text)
+    }),
+    (
+        r"^(?:[a-z0-9]+(?:[._-][a-z0-9]*)*/)*[a-z0-9]*(?:[._-][a-z0-9]*)*$",
+        is_name_beginning,
+    ),
 ];
+
+/// The beginning of repository names, which may end anywhere within a name.
+fn is_name_beginning(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let legal = |part: &str| {
+        part.bytes()
+            .all(|byte| is_letter(byte) || b"._-".contains(&byte))
+    };
+    let (folders, last) = text.rsplit_once('/').unwrap_or(("", text));
+    let begins = |part: &str| part.bytes().next().is_some_and(is_letter);
+    let mut folders = folders.split('/').filter(|_| text.contains('/'));
+    folders.all(|part| begins(part) && legal(part)) && legal(last)
+}
 
 /// The beginning of repository names, with or without a slash at its end, or `ROOT`.
 fn is_prefix(text: &str) -> bool {
@@ -188,6 +208,11 @@ mod tests {
                 |text| text.split('/').all(|part| is_filter(part, b"._-")),
                 &["*/production", "a-b/c"],
                 &["", "a//b", "a-/b", "-a"],
+            ),
+            (
+                is_name_beginning,
+                &["", "prod", "prod/", "a.b-/c", "a/b/-c", "-", "a.."],
+                &["/", "/a", "a//b", "-a/b", "A", "a*", "a b/"],
             ),
             (
                 is_signing_profile,
