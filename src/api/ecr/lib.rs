@@ -2,6 +2,7 @@
 
 mod account_settings;
 mod authorization;
+mod backfills;
 mod creation_templates;
 mod error;
 mod images;
@@ -93,6 +94,10 @@ static OPERATIONS: &[OperationEntry<Ecr>] = operations![
     replication::DescribeRegistry,
     replication::PutReplicationConfiguration,
     replication::DescribeImageReplicationStatus,
+    backfills::StartReplicationBackfill,
+    backfills::StopReplicationBackfill,
+    backfills::ListReplicationBackfills,
+    backfills::DescribeReplicationBackfillResults,
     registry_policy::PutRegistryPolicy,
     registry_policy::GetRegistryPolicy,
     registry_policy::DeleteRegistryPolicy,
