@@ -129,6 +129,13 @@ SUCCEED_ELSEWHERE = {
     "UpdatePullThroughCacheRule",
     "ValidatePullThroughCacheRule",
 }
+# AWS CLI 1 brings a model of its own, which is older than these.
+OLDER = {
+    "DescribeReplicationBackfillResults",
+    "ListReplicationBackfills",
+    "StartReplicationBackfill",
+    "StopReplicationBackfill",
+}
 # Members that no output here has, and the file that has them: test_pages.py, or those of archive and scanning.
 UNSEEN = {
     "ImageDetail": {"imageScanStatus", "imageScanFindingsSummary", "lastActivatedAt", "lastArchivedAt", "lastRecordedPullTime"},
@@ -215,7 +222,7 @@ def test_every_operation_fails(calls):
             if failed.code != expected and operation not in FAIL_ELSEWHERE:
                 wrong.append(f"{operation}: {failed} instead of {expected}")
     assert not wrong, "\n".join(wrong)
-    assert not unknown or may_be_unknown(calls), unknown
+    assert unknown <= (OLDER if calls.name.endswith("cli1") else set()) or may_be_unknown(calls), unknown
 
 
 def test_every_operation_succeeds(calls, observed):

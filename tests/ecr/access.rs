@@ -249,6 +249,36 @@ fn operations() -> Vec<(&'static str, Value, &'static str)> {
             "ecr:DescribeImageSigningStatus",
         ),
         (
+            "PutReplicationConfiguration",
+            json!({"replicationConfiguration": {"rules": []}}),
+            "ecr:PutReplicationConfiguration",
+        ),
+        (
+            "DescribeImageReplicationStatus",
+            on("web", json!({"imageId": {"imageTag": "x"}})),
+            "ecr:DescribeImageReplicationStatus",
+        ),
+        (
+            "StartReplicationBackfill",
+            json!({"destination": {"region": "eu-west-1", "registryId": "123456789012"}}),
+            "ecr:StartReplicationBackfill",
+        ),
+        (
+            "StopReplicationBackfill",
+            json!({"replicationBackfillId": "01234567-89ab-4def-8123-456789abcdef"}),
+            "ecr:StopReplicationBackfill",
+        ),
+        (
+            "ListReplicationBackfills",
+            json!({}),
+            "ecr:ListReplicationBackfills",
+        ),
+        (
+            "DescribeReplicationBackfillResults",
+            json!({"replicationBackfillId": "01234567-89ab-4def-8123-456789abcdef"}),
+            "ecr:DescribeReplicationBackfillResults",
+        ),
+        (
             "ListImageReferrers",
             on("web", json!({"subjectId": {"imageDigest": digest}})),
             "ecr:BatchGetImage",

@@ -14,6 +14,7 @@ mod pull_through;
 mod pull_through_rules;
 mod registry_policy;
 mod registry_settings;
+mod replication;
 mod repositories;
 mod scans;
 mod signing;
