@@ -1,5 +1,7 @@
 //! Blobs of registries, as streams that continue where a connection broke off.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
@@ -9,9 +11,11 @@ use reqwest::Response;
 use wharfinger_oci::Digest;
 
 use crate::Result;
-use crate::client::{Access, RegistryClient, Request};
+use crate::client::{RegistryClient, piece};
 use crate::endpoint::Upstream;
 use crate::error::Error;
+use crate::pace::Pace;
+use crate::request::{Access, Request};
 
 /// Times that a download continues after a failure without a byte between two of them.
 const MAX_FRUITLESS_RESUMES: usize = 3;
@@ -30,6 +34,7 @@ pub struct BlobDownload {
     skip: u64,
     response: Option<Response>,
     failures: usize,
+    pace: Pace,
 }
 
 impl RegistryClient {
@@ -55,6 +60,7 @@ impl RegistryClient {
             skip: 0,
             response: None,
             failures: 0,
+            pace: Pace::default(),
         };
         download.open().await?;
         Ok(download)
@@ -79,12 +85,11 @@ impl BlobDownload {
     /// Requests what is missing.
     async fn open(&mut self) -> Result<()> {
         let (endpoint, reference) = (&self.upstream.endpoint, self.digest.to_string());
+        let url = endpoint.path(&self.repository, "blobs", &reference);
+        let scope = Some((self.repository.as_str(), Access::Pull));
         let request = Request {
-            method: Method::GET,
-            url: endpoint.path(&self.repository, "blobs", &reference),
-            accept: None,
             offset: self.received,
-            scope: Some((&self.repository, Access::Pull)),
+            ..Request::new(Method::GET, url, scope)
         };
         let response = self.client.send(&self.upstream, &request).await?;
         let headers = response.headers();
@@ -113,13 +118,22 @@ impl BlobDownload {
                 self.open().await?;
                 continue;
             };
-            let broken = match response.chunk().await {
+            let began = Instant::now();
+            let received = piece(response).await;
+            let length = received.as_ref().map_or(0, |piece| {
+                piece.as_ref().map_or(0, |piece| piece.len() as u64)
+            });
+            // Only the time that the registry takes counts, not that of whoever reads.
+            if !self.pace.note(length, began.elapsed(), self.client.pace()) {
+                return Err(Error::Unavailable("it sends too slowly".to_owned()));
+            }
+            let broken = match received {
                 Ok(Some(piece)) => match self.unseen(piece)? {
                     Some(piece) => return Ok(Some(piece)),
                     None => continue,
                 },
                 Ok(None) => Error::Unavailable("the body ended early".to_owned()),
-                Err(error) => Error::of_transport(&error),
+                Err(error) => error,
             };
             self.response = None;
             self.failures += 1;

@@ -2,24 +2,28 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::{Body, Client, RequestBuilder, Response};
 use tokio::sync::OnceCell;
 use url::{Origin, Url};
 use wharfinger_base::Clock;
 
-use crate::addresses::{self, PublicAddresses};
 use crate::authorization::{self, Authorizations, Key, MAX_TOKEN_RESPONSE_BYTES};
 use crate::endpoint::{Credentials, Endpoint, Upstream};
 use crate::error::Error;
-use crate::{Result, challenge, retry_after};
+use crate::http_clients::{Authorities, HttpClients};
+use crate::pace::{Pace, PaceLimits};
+use crate::request::{Content, Request};
+use crate::{Result, addresses, challenge, retry_after};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time from a request to the head of its response.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time between two pieces of a body.
@@ -31,17 +35,7 @@ const REPEATS: usize = 1;
 const REPEAT_WAIT: Duration = Duration::from_millis(250);
 /// Largest part of an error response that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
-/// Connections to one host that are kept while they are not used.
-const IDLE_CONNECTIONS: usize = 16;
-
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
-
-/// What a request does to a repository: the scope that its token needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    Pull,
-    Push,
-}
 
 /// A client of all registries. Clones share connections and tokens.
 #[derive(Clone)]
@@ -52,26 +46,10 @@ struct Inner {
     clients: OnceCell<HttpClients>,
     /// The origins of the endpoints that the configuration names.
     origins: HashSet<String>,
+    authorities: Authorities,
     authorizations: Authorizations,
     clock: Clock,
-}
-
-struct HttpClients {
-    /// For the addresses that the configuration names.
-    configured: Client,
-    /// For all others, which must be public.
-    public: Client,
-}
-
-/// A request without the `Authorization` header.
-pub(crate) struct Request<'a> {
-    pub(crate) method: Method,
-    pub(crate) url: Url,
-    pub(crate) accept: Option<&'static str>,
-    /// The first byte that is requested, for a part of the content.
-    pub(crate) offset: u64,
-    /// The repository and what is done to it; `None` where any valid credentials are enough.
-    pub(crate) scope: Option<(&'a str, Access)>,
+    pace: PaceLimits,
 }
 
 impl RegistryClient {
@@ -79,12 +57,37 @@ impl RegistryClient {
     /// TLS, and public addresses over TLS.
     #[must_use]
     pub fn new<'a>(configured: impl Iterator<Item = &'a Endpoint>, clock: Clock) -> Self {
+        Self::trusting(configured, Authorities::default(), clock)
+    }
+
+    /// As [`Self::new`], and trusts further authorities.
+    #[must_use]
+    pub fn trusting<'a>(
+        configured: impl Iterator<Item = &'a Endpoint>,
+        authorities: Authorities,
+        clock: Clock,
+    ) -> Self {
+        Self::with_pace(configured, authorities, clock, PaceLimits::default())
+    }
+
+    pub(crate) fn with_pace<'a>(
+        configured: impl Iterator<Item = &'a Endpoint>,
+        authorities: Authorities,
+        clock: Clock,
+        pace: PaceLimits,
+    ) -> Self {
         Self(Arc::new(Inner {
             clients: OnceCell::new(),
             origins: configured.map(|one| text(&one.origin())).collect(),
+            authorities,
             authorizations: Authorizations::new(),
             clock,
+            pace,
         }))
+    }
+
+    pub(crate) fn pace(&self) -> &PaceLimits {
+        &self.0.pace
     }
 
     /// Checks that the registry accepts the credentials, if it requires any.
@@ -92,21 +95,15 @@ impl RegistryClient {
     /// # Errors
     /// [`Error::Denied`], [`Error::Unavailable`] and others.
     pub async fn ping(&self, upstream: &Upstream) -> Result<()> {
-        let request = Request {
-            method: Method::GET,
-            url: upstream.endpoint.base(),
-            accept: None,
-            offset: 0,
-            scope: None,
-        };
+        let request = Request::new(Method::GET, upstream.endpoint.base(), None);
         match self.send(upstream, &request).await {
             Ok(_) | Err(Error::NotFound) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Sends a request that changes nothing, and once more after a failure that may pass. Returns a
-    /// response with a status of 200 to 299.
+    /// Sends a request that may be repeated, and does so once after a failure that may pass. Returns
+    /// a response with a status of 200 to 299.
     pub(crate) async fn send(
         &self,
         upstream: &Upstream,
@@ -126,7 +123,12 @@ impl RegistryClient {
 
     /// Follows redirects, and signs in wherever it is required: as the upstream's user where the
     /// upstream itself requires it, else as nobody.
-    async fn send_once(&self, upstream: &Upstream, request: &Request<'_>) -> Result<Response> {
+    pub(crate) async fn send_once(
+        &self,
+        upstream: &Upstream,
+        request: &Request<'_>,
+    ) -> Result<Response> {
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
         let mut url = request.url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let response = self.signed_in(upstream, request, &url).await?;
@@ -135,7 +137,13 @@ impl RegistryClient {
                 return Ok(response);
             }
             if !status.is_redirection() {
-                return Err(self.refusal(response).await);
+                return Err(self.refusal(response, reads).await);
+            }
+            // Others turn a request that writes into one that reads.
+            let keeps_method = matches!(status.as_u16(), 307 | 308);
+            if !reads && !keeps_method {
+                let why = format!("status {} to a request that writes", status.as_u16());
+                return Err(Error::Invalid(why));
             }
             let target = response.headers().get(LOCATION);
             let target = target.and_then(|value| value.to_str().ok());
@@ -158,11 +166,7 @@ impl RegistryClient {
         let scope = request
             .scope
             .map_or_else(String::new, |(repository, access)| {
-                let actions = match access {
-                    Access::Pull => "pull",
-                    Access::Push => "pull,push",
-                };
-                format!("repository:{repository}:{actions}")
+                format!("repository:{repository}:{}", access.actions())
             });
         let key = Key {
             origin: text(&url.origin()),
@@ -222,7 +226,7 @@ impl RegistryClient {
             .send();
         let response = in_time(sending).await?;
         if response.status() != StatusCode::OK {
-            return Err(self.refusal(response).await);
+            return Err(self.refusal(response, true).await);
         }
         body(response, MAX_TOKEN_RESPONSE_BYTES).await
     }
@@ -251,7 +255,58 @@ impl RegistryClient {
         }
         let client = self.http(upstream, url).await?;
         let sending = client.request(request.method.clone(), url.clone());
-        in_time(sending.headers(headers).send()).await
+        let sending = sending.headers(headers);
+        match &request.content {
+            None => in_time(sending.send()).await,
+            Some(Content::Manifest { media_type, bytes }) => {
+                let sending = sending.header(CONTENT_TYPE, *media_type);
+                in_time(sending.body(bytes.clone()).send()).await
+            }
+            Some(Content::Blob(blob)) => {
+                let (body, taken) = blob.body().await?;
+                self.upload(sending, body, blob.size, &taken).await
+            }
+        }
+    }
+
+    /// Sends a blob, for as long as it comes forward. `taken` counts its bytes.
+    async fn upload(
+        &self,
+        request: RequestBuilder,
+        body: Body,
+        size: u64,
+        taken: &AtomicU64,
+    ) -> Result<Response> {
+        let request = request
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, size)
+            .body(body);
+        let sending = request.send();
+        tokio::pin!(sending);
+        let limits = &self.0.pace;
+        let (mut pace, mut before) = (Pace::default(), 0);
+        loop {
+            let wait = if before < size {
+                limits.window
+            } else {
+                limits.commit_wait
+            };
+            match tokio::time::timeout(wait, &mut sending).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => return Err(Error::of_transport(&error)),
+                Err(_) if before >= size => {
+                    return Err(Error::Unavailable("no response to an upload".to_owned()));
+                }
+                Err(_) => {}
+            }
+            let now = taken.load(Ordering::Relaxed);
+            if now < size && !pace.note(now - before, wait, limits) {
+                return Err(Error::Unavailable(
+                    "it takes an upload too slowly".to_owned(),
+                ));
+            }
+            before = now;
+        }
     }
 
     /// The client for a URL of an upstream. Only an upstream whose own address the configuration
@@ -260,7 +315,8 @@ impl RegistryClient {
     /// # Errors
     /// [`Error::Address`].
     async fn http(&self, upstream: &Upstream, url: &Url) -> Result<&Client> {
-        let clients = self.0.clients.get_or_try_init(HttpClients::load).await?;
+        let load = || HttpClients::load(&self.0.authorities);
+        let clients = self.0.clients.get_or_try_init(load).await?;
         let is_configured = |origin: &Origin| self.0.origins.contains(&text(origin));
         if is_configured(&upstream.endpoint.origin()) && is_configured(&url.origin()) {
             return Ok(&clients.configured);
@@ -269,8 +325,8 @@ impl RegistryClient {
         Ok(&clients.public)
     }
 
-    /// The error that a response stands for.
-    async fn refusal(&self, response: Response) -> Error {
+    /// The error that a response stands for. Only a request that `reads` can miss what it names.
+    async fn refusal(&self, response: Response, reads: bool) -> Error {
         let status = response.status();
         let wait = response.headers().get(RETRY_AFTER);
         let wait = wait.and_then(|value| value.to_str().ok());
@@ -278,41 +334,8 @@ impl RegistryClient {
         // What it says is of no use where it takes long.
         let said = tokio::time::timeout(HEAD_TIMEOUT, body(response, MAX_ERROR_BYTES)).await;
         let said = said.ok().and_then(Result::ok).unwrap_or_default();
-        Error::of_status(status, &said, wait)
+        Error::of_status(status, &said, wait, reads)
     }
-}
-
-impl HttpClients {
-    async fn load() -> Result<Self> {
-        let failed = |error: &dyn std::error::Error| Error::Unavailable(error.to_string());
-        let tls = tokio::task::spawn_blocking(tls_config).await;
-        let tls = tls.map_err(|panic| failed(&panic))?;
-        let tls = tls.map_err(|error| failed(&error))?;
-        let builder = || {
-            Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .redirect(Policy::none())
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
-                .pool_max_idle_per_host(IDLE_CONNECTIONS)
-                .user_agent(concat!("wharfinger/", env!("CARGO_PKG_VERSION")))
-        };
-        // A proxy would look names up by itself, and reach what is not public.
-        let public = builder().no_proxy().dns_resolver(PublicAddresses).build();
-        // The configuration names where a registry is reached: no proxy in between.
-        let direct = builder().no_proxy().build();
-        Ok(Self {
-            configured: direct.map_err(|error| failed(&error))?,
-            public: public.map_err(|error| failed(&error))?,
-        })
-    }
-}
-
-fn tls_config() -> Result<ClientConfig, rustls::Error> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let builder = wharfinger_tls::client_builder()?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn text(origin: &Origin) -> String {
@@ -335,8 +358,7 @@ async fn in_time(
 /// [`Error::TooLarge`], [`Error::Unavailable`].
 pub(crate) async fn body(mut response: Response, max_bytes: usize) -> Result<Vec<u8>> {
     let mut body = Vec::new();
-    let failed = |error: reqwest::Error| Error::of_transport(&error);
-    while let Some(piece) = response.chunk().await.map_err(failed)? {
+    while let Some(piece) = piece(&mut response).await? {
         if body.len() + piece.len() > max_bytes {
             return Err(Error::TooLarge {
                 limit_bytes: max_bytes as u64,
@@ -345,4 +367,16 @@ pub(crate) async fn body(mut response: Response, max_bytes: usize) -> Result<Vec
         body.extend_from_slice(&piece);
     }
     Ok(body)
+}
+
+/// The next piece of a body, which comes soon.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub(crate) async fn piece(response: &mut Response) -> Result<Option<Bytes>> {
+    match tokio::time::timeout(READ_TIMEOUT, response.chunk()).await {
+        Ok(Ok(piece)) => Ok(piece),
+        Ok(Err(error)) => Err(Error::of_transport(&error)),
+        Err(_) => Err(Error::Unavailable("no content in time".to_owned())),
+    }
 }

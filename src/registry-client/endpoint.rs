@@ -35,6 +35,11 @@ impl Endpoint {
         url
     }
 
+    /// `/v2/REPOSITORY/blobs/uploads/`, where uploads begin.
+    pub(crate) fn uploads(&self, repository: &str) -> Url {
+        self.path(repository, "blobs/uploads", "")
+    }
+
     /// `/v2/`, which tells whether credentials are accepted.
     pub(crate) fn base(&self) -> Url {
         let mut url = self.0.clone();
@@ -74,7 +79,7 @@ pub struct Credentials {
     pub password: Secret<String>,
 }
 
-/// A registry to read from, and as whom.
+/// A registry to read from or to write to, and as whom.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     pub endpoint: Endpoint,

@@ -28,6 +28,15 @@ pub enum Error {
     DigestMismatch(Box<WrongDigest>),
     #[error("the registry's content is larger than {limit_bytes} bytes")]
     TooLarge { limit_bytes: u64 },
+    /// 503 with the time after which another request makes sense.
+    #[error("the registry is overloaded: {why}")]
+    Overloaded { why: String, retry_after: Duration },
+    /// Another status of 400 to 499: the same request would be refused again.
+    #[error("the registry refuses the request: {}", .0.message)]
+    Refused(Box<Refusal>),
+    /// The content of an upload could not be read.
+    #[error("the content cannot be read: {0}")]
+    Source(String),
     /// A response that the Distribution API does not allow.
     #[error("the registry's response is not valid: {0}")]
     Invalid(String),
@@ -37,6 +46,19 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct PrivateAddress(pub(crate) String);
+
+/// The content of an upload could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct SourceFailure(pub(crate) String);
+
+/// A request that a registry refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code of the error document, such as `MANIFEST_INVALID`; empty without one.
+    pub code: String,
+    pub message: String,
+}
 
 /// Content that is not what it was said to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,31 +86,56 @@ impl Error {
             if cause.is::<PrivateAddress>() {
                 return Self::Address(cause.to_string());
             }
+            if cause.is::<SourceFailure>() {
+                return Self::Source(cause.to_string());
+            }
             why = cause.to_string();
             source = cause.source();
         }
         Self::Unavailable(shortened(&why))
     }
 
-    /// The error that a status stands for, with what the body says.
+    /// The error that a status stands for, with what the body says. Only a request that `reads` can
+    /// miss what it names; for others it is a refusal.
     pub(crate) fn of_status(
         status: StatusCode,
         body: &[u8],
         retry_after: Option<Duration>,
+        reads: bool,
     ) -> Self {
-        let said = || said(status, body);
-        match status {
-            StatusCode::NOT_FOUND | StatusCode::GONE => Self::NotFound,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Denied(said()),
-            StatusCode::TOO_MANY_REQUESTS => Self::TooManyRequests { retry_after },
-            _ if status.is_server_error() => Self::Unavailable(said()),
-            _ => Self::Invalid(said()),
+        let Refusal { code, message } = said(status, body);
+        match (status, retry_after) {
+            (StatusCode::NOT_FOUND | StatusCode::GONE, _) if reads => Self::NotFound,
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Self::Denied(message),
+            (StatusCode::TOO_MANY_REQUESTS, _) => Self::TooManyRequests { retry_after },
+            (StatusCode::SERVICE_UNAVAILABLE, Some(retry_after)) => Self::Overloaded {
+                why: message,
+                retry_after,
+            },
+            _ if status.is_server_error() => Self::Unavailable(message),
+            _ if status.is_client_error() => Self::Refused(Box::new(Refusal { code, message })),
+            _ => Self::Invalid(message),
+        }
+    }
+
+    /// The code of a refusal; empty for everything else.
+    #[must_use]
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Refused(refusal) => &refusal.code,
+            _ => "",
         }
     }
 }
 
-/// The first message of an error document, or the status.
-fn said(status: StatusCode, body: &[u8]) -> String {
+impl From<SourceFailure> for Error {
+    fn from(SourceFailure(why): SourceFailure) -> Self {
+        Self::Source(shortened(&why))
+    }
+}
+
+/// The first error of an error document, or the status.
+fn said(status: StatusCode, body: &[u8]) -> Refusal {
     #[derive(serde::Deserialize)]
     struct Document {
         errors: Vec<Entry>,
@@ -100,8 +147,13 @@ fn said(status: StatusCode, body: &[u8]) -> String {
     }
     let document = serde_json::from_slice::<Document>(body).ok();
     let entry = document.and_then(|document| document.errors.into_iter().next());
-    let text = entry.and_then(|entry| entry.message.or(entry.code));
-    shortened(&text.unwrap_or_else(|| format!("status {}", status.as_u16())))
+    let (message, code) = entry.map_or((None, None), |entry| (entry.message, entry.code));
+    let message = message.filter(|message| !message.is_empty());
+    let message = message.or_else(|| code.clone());
+    Refusal {
+        code: shortened(&code.unwrap_or_default()),
+        message: shortened(&message.unwrap_or_else(|| format!("status {}", status.as_u16()))),
+    }
 }
 
 /// The start of a text, without control characters.

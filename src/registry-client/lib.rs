@@ -8,15 +8,21 @@ mod challenge;
 mod client;
 mod endpoint;
 mod error;
+mod http_clients;
 mod manifests;
+mod pace;
+mod request;
 mod retry_after;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
 pub use blobs::BlobDownload;
-pub use client::{Access, RegistryClient};
+pub use client::RegistryClient;
 pub use endpoint::{Credentials, Endpoint, EndpointError, Upstream};
-pub use error::{Error, WrongDigest};
-pub use manifests::FetchedManifest;
+pub use error::{Error, Refusal, WrongDigest};
+pub use http_clients::{Authorities, AuthoritiesError};
+pub use manifests::{FetchedManifest, ManifestUpload};
+pub use request::{BlobUpload, UploadContent, UploadStream};
 
 type Result<T, E = Error> = std::result::Result<T, E>;

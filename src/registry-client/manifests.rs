@@ -1,4 +1,4 @@
-//! Manifests of registries.
+//! Manifests of registries: read, stored and deleted.
 
 use std::time::Duration;
 
@@ -8,9 +8,10 @@ use http::{HeaderMap, Method};
 use wharfinger_oci::{Algorithm, Digest, Manifest, Reference};
 
 use crate::Result;
-use crate::client::{Access, RegistryClient, Request, body};
+use crate::client::{RegistryClient, body};
 use crate::endpoint::Upstream;
 use crate::error::{Error, WrongDigest};
+use crate::request::{Access, Content, Request};
 
 /// Time for a manifest as a whole.
 const MANIFEST_TIMEOUT: Duration = Duration::from_mins(1);
@@ -27,6 +28,17 @@ pub struct FetchedManifest {
     pub digest: Digest,
     pub content_type: Option<String>,
 }
+
+/// A manifest that is to be stored.
+#[derive(Clone, Debug)]
+pub struct ManifestUpload<'a> {
+    pub digest: Digest,
+    pub media_type: &'a str,
+    pub bytes: Bytes,
+}
+
+/// Codes of errors that a manifest is not there.
+const GONE: [&str; 3] = ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "TAG_UNKNOWN"];
 
 impl RegistryClient {
     /// Gets a manifest, which has at most [`Manifest::MAX_BYTES`], and checks its digest.
@@ -85,6 +97,60 @@ impl RegistryClient {
         };
         in_time(work).await
     }
+
+    /// Stores a manifest under its digest or a tag. What it names must be there before.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the registry's code; [`Error::DigestMismatch`] where the registry
+    /// has stored something else.
+    pub async fn put_manifest(
+        &self,
+        upstream: &Upstream,
+        repository: &str,
+        reference: &Reference,
+        manifest: &ManifestUpload<'_>,
+    ) -> Result<()> {
+        let shown = reference.to_string();
+        let url = upstream.endpoint.path(repository, "manifests", &shown);
+        let request = Request {
+            content: Some(Content::Manifest {
+                media_type: manifest.media_type,
+                bytes: manifest.bytes.clone(),
+            }),
+            ..Request::new(Method::PUT, url, Some((repository, Access::Push)))
+        };
+        let response = in_time(self.send(upstream, &request)).await?;
+        let expected = manifest.digest;
+        match declared_digest(response.headers()) {
+            // Under a tag, some registries always use SHA-256.
+            Some(actual) if actual.algorithm() == expected.algorithm() && actual != expected => {
+                Err(Error::DigestMismatch(Box::new(WrongDigest {
+                    expected,
+                    actual,
+                })))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes a manifest with all its tags, or one tag. One that is not there is no error.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where the registry does not allow it.
+    pub async fn delete_manifest(
+        &self,
+        upstream: &Upstream,
+        repository: &str,
+        reference: &Reference,
+    ) -> Result<()> {
+        let shown = reference.to_string();
+        let url = upstream.endpoint.path(repository, "manifests", &shown);
+        let request = Request::new(Method::DELETE, url, Some((repository, Access::Delete)));
+        match in_time(self.send(upstream, &request)).await {
+            Err(error) if GONE.contains(&error.code()) => Ok(()),
+            outcome => outcome.map(|_| ()),
+        }
+    }
 }
 
 fn manifest_request<'a>(
@@ -94,12 +160,10 @@ fn manifest_request<'a>(
     reference: &Reference,
 ) -> Request<'a> {
     let reference = reference.to_string();
+    let url = upstream.endpoint.path(repository, "manifests", &reference);
     Request {
-        method,
-        url: upstream.endpoint.path(repository, "manifests", &reference),
         accept: Some(ACCEPT),
-        offset: 0,
-        scope: Some((repository, Access::Pull)),
+        ..Request::new(method, url, Some((repository, Access::Pull)))
     }
 }
 

@@ -283,7 +283,7 @@ async fn refusals_are_told_apart() {
     assert!(matches!(error("large").await, Error::TooLarge { .. }));
     assert!(matches!(error("circle").await, Error::Invalid(_)));
     assert_eq!(registry.count("/circle"), 6);
-    assert!(matches!(error("odd").await, Error::Invalid(_)));
+    assert!(matches!(error("odd").await, Error::Refused(_)));
     assert!(matches!(error("wrong").await, Error::DigestMismatch(_)));
     assert_eq!(error("gone").await, Error::NotFound);
     let digest = sha256(b"x").to_string();
