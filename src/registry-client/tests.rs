@@ -1,5 +1,7 @@
 //! The client against scripted registries.
 
+mod writes;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
