@@ -43,8 +43,9 @@ impl From<client::Error> for ImportError {
             client::Error::NotFound => Self::NotFound,
             client::Error::Denied(why) => Self::Denied(why),
             client::Error::TooManyRequests { retry_after } => Self::TooManyRequests { retry_after },
-            client::Error::Unavailable(why) => Self::Unavailable(why),
-            client::Error::Overloaded { why, .. } => Self::Unavailable(why),
+            client::Error::Unavailable(why) | client::Error::Overloaded { why, .. } => {
+                Self::Unavailable(why)
+            }
             error @ client::Error::Address(_) => Self::Unavailable(error.to_string()),
             error @ (client::Error::DigestMismatch(_)
             | client::Error::TooLarge { .. }
