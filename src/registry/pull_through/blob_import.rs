@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use http_body::Body as _;
@@ -26,6 +26,8 @@ use crate::pull_through::import_error::ImportError;
 /// The newest bytes of an import that are kept in memory. With as many imports as there may be at
 /// once it is 64 MiB.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+/// Pieces below this size are copied together.
+const SMALL_BYTES: usize = 16 * 1024;
 /// What is read from a staged file at once, in bytes.
 const STAGED_READ_BYTES: usize = 256 * 1024;
 /// How long a reader waits until it looks again whether bytes were written to the staged file.
@@ -230,10 +232,13 @@ async fn next_stored(stored: &mut BlobReader) -> Result<Option<Bytes>, ImportErr
     }
 }
 
-/// The newest bytes.
+/// The newest bytes, in few pieces however small those are that arrive: each has its own cost, and
+/// may be a part of a larger buffer that it keeps.
 #[derive(Default)]
 struct Window {
     pieces: VecDeque<Bytes>,
+    /// Small pieces that have arrived last, after the others.
+    tail: BytesMut,
     /// Offsets of the first byte and after the last one.
     start: u64,
     end: u64,
@@ -242,7 +247,16 @@ struct Window {
 impl Window {
     fn push(&mut self, piece: Bytes) {
         self.end += piece.len() as u64;
-        self.pieces.push_back(piece);
+        let is_small = piece.len() < SMALL_BYTES;
+        if is_small {
+            self.tail.extend_from_slice(&piece);
+        }
+        if !self.tail.is_empty() && (!is_small || self.tail.len() >= SMALL_BYTES) {
+            self.pieces.push_back(self.tail.split().freeze());
+        }
+        if !is_small {
+            self.pieces.push_back(piece);
+        }
         while self.end - self.start > WINDOW_BYTES as u64
             && let Some(oldest) = self.pieces.pop_front()
         {
@@ -265,7 +279,9 @@ impl Window {
             }
             offset = end;
         }
-        None
+        let from = usize::try_from(range.start - offset).ok()?;
+        let to = usize::try_from(range.end.min(self.end) - offset).ok()?;
+        Some(Bytes::copy_from_slice(&self.tail[from..to]))
     }
 }
 
@@ -279,11 +295,33 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn single_bytes_make_few_pieces() {
+        let mut window = Window::default();
+        let mut most = 0;
+        let buffer = Bytes::from(vec![1; SMALL_BYTES]);
+        for number in 0..WINDOW_BYTES + 100_000 {
+            window.push(buffer.slice(number % 100..=number % 100));
+            most = most.max(window.pieces.len());
+        }
+        // Small and large ones in turn.
+        for _ in 0..1_000 {
+            window.push(buffer.clone());
+            window.push(buffer.slice(..1));
+            most = most.max(window.pieces.len());
+        }
+        assert!(most <= 2 * WINDOW_BYTES / SMALL_BYTES + 2, "{most}");
+        assert!(window.tail.len() < SMALL_BYTES);
+    }
+
     proptest! {
         /// Whatever the window gives is what was pushed, and it has the newest bytes.
         #[test]
         fn a_window_gives_what_was_pushed(
-            lengths in prop::collection::vec(1_usize..600_000, 1..30),
+            lengths in prop::collection::vec(
+                prop_oneof![1_usize..600_000, 1_usize..20_000],
+                1..60,
+            ),
             at in 0.0_f64..1.0,
             length in 1_u64..1_000_000,
         ) {

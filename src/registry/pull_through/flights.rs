@@ -8,6 +8,8 @@ use tokio::sync::watch;
 
 /// Work under way at once; each entry is a task that waits for its turn.
 const MAX_FLIGHTS: usize = 1_024;
+/// Of it, work of one registry.
+const MAX_ALIKE: usize = MAX_FLIGHTS / 4 * 3;
 
 /// Work under way by key. It goes on without those who waited for it, so it is counted.
 pub(super) struct Flights<K, V>(Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>);
@@ -62,9 +64,14 @@ where
         outcome.ok().and_then(|outcome| outcome.clone())
     }
 
-    /// Whether so much work is under way that no other may begin.
-    pub(super) fn is_full(&self) -> bool {
-        self.lock().len() >= MAX_FLIGHTS
+    /// Whether so much work is under way that no other may begin, in all or among that which is
+    /// `alike`: of one registry, so that it leaves a part to others.
+    pub(super) fn is_full(&self, alike: impl Fn(&K) -> bool) -> bool {
+        let all = self.lock();
+        all.len() >= MAX_ALIKE && {
+            let count = all.keys().filter(|key| alike(key)).count();
+            all.len() >= MAX_FLIGHTS || count >= MAX_ALIKE
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<K, watch::Receiver<Option<V>>>> {
@@ -90,6 +97,7 @@ impl<K: Eq + Hash, V> Drop for Ended<K, V> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use futures_util::FutureExt as _;
     use futures_util::future::join_all;
     use tokio::sync::Notify;
 
@@ -136,6 +144,21 @@ mod tests {
         }
         go.notify_one();
         done.notified().await;
+    }
+
+    #[tokio::test]
+    async fn work_of_one_kind_leaves_a_part_to_others() {
+        let flights = Flights::<(u8, usize), ()>::default();
+        let begin = |kind, number| {
+            let waiting = flights.join((kind, number), std::future::pending);
+            assert!(waiting.now_or_never().is_none());
+        };
+        let is_full = |kind| flights.is_full(|(of, _)| *of == kind);
+        (0..MAX_ALIKE).for_each(|number| begin(1, number));
+        assert!(is_full(1));
+        assert!(!is_full(2));
+        (MAX_ALIKE..MAX_FLIGHTS).for_each(|number| begin(2, number));
+        assert!(is_full(2) && is_full(3));
     }
 
     #[tokio::test]

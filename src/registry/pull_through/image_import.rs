@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::images::Push;
 use crate::model::{Repository, RepositoryId};
 use crate::pull_through::import_error::ImportError;
-use crate::pull_through::service::{PullThrough, UpstreamSource, failed, permit};
+use crate::pull_through::service::{PullThrough, UpstreamSource, failed};
 
 /// Members of an index that are requested at once.
 const MEMBERS_AT_ONCE: usize = 6;
@@ -49,7 +49,8 @@ impl PullThrough {
         if let Some(refused) = shared.refusals.get(&key, shared.clock.now()) {
             return Err(refused.into());
         }
-        if shared.images.is_full() {
+        let registry = &source.rule.registry;
+        if shared.images.is_full(|key| key.registry == *registry) {
             return Err(ImportError::TooManyRequests { retry_after: None }.into());
         }
         let (this, of, what) = (self.clone(), source.clone(), reference.clone());
@@ -88,7 +89,8 @@ impl PullThrough {
         reference: &Reference,
         repository: Option<RepositoryId>,
     ) -> Result<(), ImportError> {
-        let _permit = permit(&self.shared.image_permits).await?;
+        let permits = &self.shared.image_permits;
+        let _permit = permits.acquire(&source.rule.registry).await?;
         let upstream = self.upstream(source).await?;
         let client = self.rules.client();
         let name = &source.upstream_name;

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::model::{Blob, Repository, RepositoryId};
 use crate::pull_through::blob_import::BlobImport;
 use crate::pull_through::import_error::ImportError;
-use crate::pull_through::service::{LayerKey, PullThrough, UpstreamSource, failed, permit};
+use crate::pull_through::service::{LayerKey, PullThrough, UpstreamSource, failed};
 use crate::store::pull_through as store;
 use crate::uploads::Part;
 
@@ -79,13 +79,12 @@ impl PullThrough {
         tokio::spawn(async move {
             let shared = &this.shared;
             // Those of images beyond the limit come when they are pulled.
-            let Ok(_waiting) = shared.waiting_images.try_acquire() else {
+            let registry = &source.rule.registry;
+            let Some(_waiting) = shared.waiting_images.try_acquire(registry) else {
                 return;
             };
             for (digest, size) in layers {
-                let Ok(_permit) = shared.background_permits.acquire().await else {
-                    return;
-                };
+                let _permit = shared.background_permits.turn(registry).await;
                 match shared.registry.content.get(repository, &digest).await {
                     Ok(_) => continue,
                     Err(Error::NoSuchBlob(_)) => {}
@@ -157,7 +156,8 @@ impl PullThrough {
         import: &Arc<BlobImport>,
     ) -> Result<Blob, ImportError> {
         let shared = &self.shared;
-        let _permit = permit(&shared.layer_permits).await?;
+        let permits = &shared.layer_permits;
+        let _permit = permits.acquire(&source.rule.registry).await?;
         match shared
             .registry
             .content

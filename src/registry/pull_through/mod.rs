@@ -8,6 +8,7 @@ pub(crate) mod import_error;
 pub(crate) mod imported_tag;
 mod layer_import;
 mod loops;
+mod permits;
 mod refresh;
 mod refusals;
 pub(crate) mod rule;

@@ -12,7 +12,7 @@ use wharfinger_registry_client::{Credentials, Endpoint, RegistryClient, Upstream
 use crate::error::Error;
 use crate::model::RegistryId;
 use crate::pull_through::rule::{Prefix, PullThroughRule};
-use crate::pull_through::secret::{self, SecretError, UpstreamSecrets};
+use crate::pull_through::secret::{SecretError, UpstreamSecrets};
 use crate::pull_through::upstream_kind::UpstreamKind;
 use crate::repositories::rows;
 use crate::store::pull_through as store;
@@ -266,8 +266,8 @@ impl PullThroughRules {
         let Some(arn) = &rule.credential else {
             return Ok(None);
         };
-        let value = self.access.secrets.value(&rule.registry, arn).await?;
-        Ok(Some(secret::credentials(&value)?))
+        let read = self.access.secrets.credentials(&rule.registry, arn);
+        Ok(Some(read.await?))
     }
 
     pub(super) fn client(&self) -> &RegistryClient {

@@ -34,11 +34,20 @@ pub enum SecretError {
     Failed,
 }
 
-/// The secrets store, as far as rules use it.
+/// The secrets store, as far as requests to other registries use it.
 #[async_trait]
 pub trait UpstreamSecrets: Send + Sync {
     /// The current value of a secret of the registry's account in its region.
     async fn value(&self, registry: &RegistryId, arn: &Arn) -> Result<Secret<String>, SecretError>;
+
+    /// The credentials in it.
+    async fn credentials(
+        &self,
+        registry: &RegistryId,
+        arn: &Arn,
+    ) -> Result<Credentials, SecretError> {
+        credentials(&self.value(registry, arn).await?)
+    }
 }
 
 /// Longest name and longest token, in bytes.
@@ -55,7 +64,7 @@ struct Document {
 ///
 /// # Errors
 /// [`SecretError::Malformed`].
-pub(super) fn credentials(value: &Secret<String>) -> Result<Credentials, SecretError> {
+fn credentials(value: &Secret<String>) -> Result<Credentials, SecretError> {
     let document = serde_json::from_str::<Document>(value.reveal());
     let document = document.map_err(|_| SecretError::Malformed)?;
     let fits = |text: &str| (1..=MAX_BYTES).contains(&text.len());

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 use wharfinger_base::{Clock, Timestamp};
 use wharfinger_oci::{Digest, Reference, RepositoryName, Tag};
@@ -18,6 +17,7 @@ use crate::pull_through::blob_import::BlobImport;
 use crate::pull_through::flights::Flights;
 use crate::pull_through::import_error::ImportError;
 use crate::pull_through::loops;
+use crate::pull_through::permits::Permits;
 use crate::pull_through::refusals::{ImageKey, Refusals};
 use crate::pull_through::rule::{self, PullThroughRule};
 use crate::pull_through::rules::PullThroughRules;
@@ -49,11 +49,11 @@ pub(super) struct Shared {
     /// This process, by which it recognises its own requests.
     server: Uuid,
     pub(super) images: Flights<ImageKey, Result<(), ImportError>>,
-    pub(super) image_permits: Semaphore,
+    pub(super) image_permits: Permits,
     pub(super) layers: Mutex<HashMap<LayerKey, Arc<BlobImport>>>,
-    pub(super) layer_permits: Semaphore,
-    pub(super) background_permits: Semaphore,
-    pub(super) waiting_images: Semaphore,
+    pub(super) layer_permits: Permits,
+    pub(super) background_permits: Permits,
+    pub(super) waiting_images: Permits,
     pub(super) refusals: Refusals,
     /// Until when a tag needs no look upstream, while it names this digest.
     pub(super) tags: Cache<(RepositoryId, Tag), (Digest, Timestamp)>,
@@ -94,11 +94,11 @@ impl PullThrough {
             refresh_after,
             server,
             images: Flights::default(),
-            image_permits: Semaphore::new(MAX_IMAGE_IMPORTS),
+            image_permits: Permits::new(MAX_IMAGE_IMPORTS),
             layers: Mutex::default(),
-            layer_permits: Semaphore::new(MAX_LAYER_IMPORTS),
-            background_permits: Semaphore::new(MAX_BACKGROUND_IMPORTS),
-            waiting_images: Semaphore::new(MAX_WAITING_IMAGES),
+            layer_permits: Permits::new(MAX_LAYER_IMPORTS),
+            background_permits: Permits::new(MAX_BACKGROUND_IMPORTS),
+            waiting_images: Permits::new(MAX_WAITING_IMAGES),
             refusals: Refusals::new(),
             tags: Cache::new(KNOWN_TAGS),
         };
@@ -164,23 +164,6 @@ impl UpstreamSource {
         }
     }
 }
-
-/// A permit, once others have given theirs back.
-///
-/// # Errors
-/// [`ImportError::TooManyRequests`] where that takes long: slow upstream registries must not keep
-/// all others waiting.
-pub(super) async fn permit(permits: &Semaphore) -> Result<SemaphorePermit<'_>, ImportError> {
-    match tokio::time::timeout(PERMIT_WAIT, permits.acquire()).await {
-        Ok(permit) => permit.map_err(|_| ImportError::Internal),
-        Err(_) => Err(ImportError::TooManyRequests {
-            retry_after: Some(PERMIT_WAIT),
-        }),
-    }
-}
-
-/// How long an import waits for its turn.
-const PERMIT_WAIT: Duration = Duration::from_secs(30);
 
 /// Logs a failure of this server, of which clients learn no more than that.
 pub(super) fn failed(source: &UpstreamSource, error: &Error) -> ImportError {
