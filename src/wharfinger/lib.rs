@@ -13,6 +13,7 @@ mod local_agents;
 mod loopback;
 mod readings;
 mod rebuild;
+mod replication_destinations;
 mod scan_readings;
 pub mod server;
 mod upstreams;

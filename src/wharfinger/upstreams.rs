@@ -17,8 +17,13 @@ pub(super) fn access(configured: &Upstreams, clock: &Clock, secrets: &Secrets) -
     UpstreamAccess {
         client: RegistryClient::new(endpoints.values(), clock.clone()),
         endpoints,
-        secrets: Arc::new(OwnSecrets(secrets.clone())),
+        secrets: own_secrets(secrets),
     }
+}
+
+/// The secrets of this server, with credentials of other registries.
+pub(super) fn own_secrets(secrets: &Secrets) -> Arc<dyn UpstreamSecrets> {
+    Arc::new(OwnSecrets(secrets.clone()))
 }
 
 /// The secrets of this server.

@@ -2,6 +2,7 @@
 //! configurations of all parts.
 
 mod audit;
+mod destinations;
 mod events;
 mod local_clusters;
 mod names;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use destinations::{DestinationConfig, DestinationSettings, DestinationSignIn};
 pub use events::{EventSettings, EventSinkConfig, SinkKind};
 pub use local_clusters::LocalClusters;
 pub use settings::Settings;
@@ -72,6 +74,8 @@ pub struct Config {
     /// `None`: nothing is recorded.
     pub audit: Option<AuditConfig>,
     pub event_sinks: Vec<EventSinkConfig>,
+    /// Registries of other servers that images are replicated to.
+    pub replication_destinations: Vec<DestinationConfig>,
 }
 
 /// A setting that is not valid: the key, and what is wrong with its value.

@@ -16,6 +16,7 @@ use wharfinger_registry as registry;
 use wharfinger_telemetry::{LogFormat, LogsConfig, TracesConfig, check_level};
 
 use crate::config::audit::audit;
+use crate::config::destinations::destinations;
 use crate::config::events::sinks;
 use crate::config::names::names;
 use crate::config::network::{limits, listen, rate, tls};
@@ -122,6 +123,10 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         pull_through_refresh: pull_through_refresh(&mut problems, settings),
         registry,
         event_sinks,
+        replication_destinations: destinations(
+            &mut problems,
+            settings.replication_destinations.as_deref(),
+        ),
         local_clusters: problems.parsed(
             "local_clusters",
             settings.local_clusters.as_deref(),

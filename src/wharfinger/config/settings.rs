@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::EventSettings;
+use crate::config::{DestinationSettings, EventSettings};
 
 /// What may be set, and was it? Laid over each other by [`Settings::over`]: flags over environment
 /// over file; what no one set gets its default in [`crate::config::Config::from_settings`]. There
@@ -311,6 +311,9 @@ pub struct Settings {
     /// Where events go. A table, which stands in the config file only.
     #[arg(skip)]
     pub events: Option<EventSettings>,
+    /// Registries of other servers that images are replicated to. Tables, as above.
+    #[arg(skip)]
+    pub replication_destinations: Option<Vec<DestinationSettings>>,
 }
 
 impl Settings {

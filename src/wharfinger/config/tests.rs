@@ -25,7 +25,7 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 /// Tables, which stand in the config file only.
-const TABLES: [&str; 1] = ["events"];
+const TABLES: [&str; 2] = ["events", "replication_destinations"];
 
 /// All keys that there are, without tables.
 fn keys() -> BTreeSet<String> {
