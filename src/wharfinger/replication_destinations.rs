@@ -37,7 +37,7 @@ const MISSING: [&str; 3] = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_U
 
 /// A file of a destination that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DestinationError {
+pub enum DestinationError {
     #[error("cannot use the password file of the replication destination {0}")]
     Password(String, #[source] io::Error),
     #[error("cannot use the ca_file of the replication destination {0}")]

@@ -41,6 +41,7 @@ use crate::data_folder;
 use crate::event_delivery::{EventSinkError, event_sinks};
 use crate::local_agents;
 use crate::readings;
+use crate::replication_destinations::{self, DestinationError};
 use crate::upstreams;
 
 /// Time for the last records of the audit log when the server stops.
@@ -79,6 +80,8 @@ pub enum StartError {
     Iam(#[from] iam::Error),
     #[error(transparent)]
     EventSink(#[from] EventSinkError),
+    #[error(transparent)]
+    ReplicationDestination(#[from] DestinationError),
     #[error("cannot set up metrics")]
     Metrics(#[from] MetricsError),
     #[error("cannot listen for signals")]
@@ -91,6 +94,7 @@ pub struct Server {
     listener: Listener,
     certificates: Option<Arc<Certificates>>,
     sinks: Vec<(Sink, DeliverySettings)>,
+    destinations: RemoteDestinations,
     /// Held for as long as this process serves.
     _lock: ServingLock,
     _blobs_lock: Option<blobs::RootLock>,
@@ -126,6 +130,11 @@ impl Server {
             })?;
         }
         let app = Arc::new(app);
+        let destinations = replication_destinations::remote_destinations(
+            &app.config.replication_destinations,
+            &app.clock,
+            &upstreams::own_secrets(&app.secrets),
+        )?;
         app.iam.claim_index().await?;
         app.registry.claim_blob_store(app.ids.uuid()).await?;
         app.registry.check_journal().await?;
@@ -135,6 +144,7 @@ impl Server {
             listener,
             certificates,
             sinks,
+            destinations,
             _lock: lock,
             _blobs_lock: blobs_lock,
         })
@@ -167,7 +177,7 @@ impl Server {
         ));
         driver.run(ImageReplication::new(
             self.app.registry.clone(),
-            RemoteDestinations::default(),
+            self.destinations,
         ));
         driver.run(self.app.advisories.cleanup());
         if let Some(collection) = GarbageCollection::of(&self.app.registry.collector) {
