@@ -35,7 +35,7 @@ def source_of(name, *tables):
     config.write_text("".join(tables))
     server.environment["WHARFINGER_CONFIG"] = config
     server.start()
-    make_client(server, "ecr").put_replication_configuration(replicationConfiguration=rules((REGION, OTHER)))
+    make_client(server, "ecr").put_replication_configuration(replicationConfiguration=rules((REGION, OTHER), deleteReplication={"enabled": True}))
     return server
 
 
@@ -126,8 +126,9 @@ def test_another_server_gets_images_indexes_and_referrers(source, target):
 
     assert len(until(referrers, "the referrer")) == 1
     # Deletions are passed on, as the configuration says.
-    ecr.batch_delete_image(repositoryName="team/web", imageIds=[{"imageTag": "member"}])
-    until(lambda: read(target.port, "/v2/mirror/team/web/manifests/member", password)[0] == 404, "the deletion")
+    deleted = ecr.batch_delete_image(repositoryName="team/api", imageIds=[{"imageTag": "v1"}])
+    assert not deleted["failures"]
+    until(lambda: read(target.port, "/v2/mirror/team/api/manifests/v1", password)[0] == 404, "the deletion")
     check_image(target.port, "mirror/team/web", "v1", image, password)
 
 
