@@ -203,7 +203,7 @@ impl Authenticator {
     }
 
     /// The holder of an access key, or of a session where there is a session token.
-    async fn identity(
+    pub(super) async fn identity(
         &self,
         access_key_id: &str,
         session_token: Option<&str>,

@@ -391,6 +391,18 @@ impl Iam {
         self.authenticator.basic(user, password).await
     }
 
+    /// The caller that the credentials of a session stand for.
+    ///
+    /// # Errors
+    /// [`Error::UnknownKey`] where its owner is gone.
+    pub async fn session_caller(&self, session: &NewSession) -> Result<Arc<Caller>, Error> {
+        let token = session.session_token.reveal();
+        let identity = self
+            .authenticator
+            .identity(&session.access_key_id, Some(token));
+        Ok(Arc::clone(&identity.await?.caller))
+    }
+
     /// The password that `GetAuthorizationToken` returns, for the user name [`PASSWORD_USER`].
     pub fn password_for(&self, caller: &Caller) -> Result<IssuedToken, Error> {
         self.tokens.issue(

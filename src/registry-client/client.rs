@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RANGE, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, RANGE, RETRY_AFTER,
     WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -253,6 +253,11 @@ impl RegistryClient {
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value.clone());
         }
+        if let Some(host) = &upstream.own_host
+            && url.origin() == upstream.endpoint.origin()
+        {
+            headers.insert(HOST, HeaderValue::from_str(host).map_err(invalid)?);
+        }
         let client = self.http(upstream, url).await?;
         let sending = client.request(request.method.clone(), url.clone());
         let sending = sending.headers(headers);
@@ -317,6 +322,15 @@ impl RegistryClient {
     async fn http(&self, upstream: &Upstream, url: &Url) -> Result<&Client> {
         let load = || HttpClients::load(&self.0.authorities);
         let clients = self.0.clients.get_or_try_init(load).await?;
+        if upstream.own_host.is_some() {
+            // What this server says about itself is trusted.
+            let is_own = url.origin() == upstream.endpoint.origin();
+            return Ok(if is_own {
+                &clients.own
+            } else {
+                &clients.configured
+            });
+        }
         let is_configured = |origin: &Origin| self.0.origins.contains(&text(origin));
         if is_configured(&upstream.endpoint.origin()) && is_configured(&url.origin()) {
             return Ok(&clients.configured);

@@ -88,6 +88,9 @@ pub struct Upstream {
     /// The value of `CDN-Loop` (RFC 8586), by which servers in a circle recognise their own
     /// requests.
     pub cdn_loop: Option<String>,
+    /// The host in whose name requests are made where the endpoint is this server's own listener.
+    /// Its certificate is for other names and is not checked; where it redirects to is trusted.
+    pub own_host: Option<String>,
 }
 
 #[cfg(test)]

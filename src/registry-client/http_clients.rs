@@ -60,6 +60,8 @@ pub(crate) struct HttpClients {
     pub(crate) configured: Client,
     /// For all others, which must be public.
     pub(crate) public: Client,
+    /// For the listener of this very server, whose certificate is for other names.
+    pub(crate) own: Client,
 }
 
 impl HttpClients {
@@ -69,7 +71,8 @@ impl HttpClients {
         let tls = tokio::task::spawn_blocking(move || tls_config(authorities)).await;
         let tls = tls.map_err(|panic| failed(&panic))?;
         let tls = tls.map_err(|error| failed(&error))?;
-        let builder = || {
+        let unverified = wharfinger_tls::unverified_client().map_err(|error| failed(&error))?;
+        let builder = |tls: &ClientConfig| {
             Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .redirect(Policy::none())
@@ -78,12 +81,15 @@ impl HttpClients {
                 .user_agent(concat!("wharfinger/", env!("CARGO_PKG_VERSION")))
         };
         // A proxy would look names up by itself, and reach what is not public.
-        let public = builder().no_proxy().dns_resolver(PublicAddresses).build();
+        let public = builder(&tls).no_proxy().dns_resolver(PublicAddresses);
+        let public = public.build();
         // The configuration names where a registry is reached: no proxy in between.
-        let direct = builder().no_proxy().build();
+        let direct = builder(&tls).no_proxy().build();
+        let own = builder(&unverified).no_proxy().build();
         Ok(Self {
             configured: direct.map_err(|error| failed(&error))?,
             public: public.map_err(|error| failed(&error))?,
+            own: own.map_err(|error| failed(&error))?,
         })
     }
 }

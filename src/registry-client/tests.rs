@@ -73,6 +73,7 @@ fn anonymous(registry: &Scripted) -> Upstream {
         endpoint: registry.endpoint.clone(),
         credentials: None,
         cdn_loop: Some("a; b=c".to_owned()),
+        own_host: None,
     }
 }
 
@@ -247,6 +248,7 @@ async fn names_of_private_addresses_are_refused() {
         endpoint,
         credentials: None,
         cdn_loop: None,
+        own_host: None,
     };
     let refused = manifest(&client(&[]), &upstream, "v1").await;
     assert!(matches!(refused, Err(Error::Address(_))), "{refused:?}");
@@ -303,6 +305,7 @@ async fn a_registry_that_is_gone_is_unavailable() {
         endpoint,
         credentials: None,
         cdn_loop: None,
+        own_host: None,
     };
     let gone = manifest(&client, &upstream, "v1").await;
     assert!(matches!(gone, Err(Error::Unavailable(_))), "{gone:?}");

@@ -86,7 +86,8 @@ pub use pull_records::Puller;
 pub use pull_target::{LinkedBlob, PullTarget, Pulled};
 pub use pull_through::{
     ImportError, ImportedLayer, NewPullThroughRule, Prefix, PullThrough, PullThroughRule,
-    PullThroughRules, SecretError, UpstreamAccess, UpstreamKind, UpstreamSecrets, UpstreamSource,
+    PullThroughRules, SecretError, UpstreamAccess, UpstreamKind, UpstreamSecrets, UpstreamSignIn,
+    UpstreamSource,
 };
 use push_effects::PushEffects;
 pub use referrers::ReferrerPosition;
@@ -137,6 +138,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0031__image_scans"),
     wharfinger_db::migration!("V0032__journal"),
     wharfinger_db::migration!("V0033__replication"),
+    wharfinger_db::migration!("V0037__pull_through_roles"),
 ];
 
 /// Settings of the registry.

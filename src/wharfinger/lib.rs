@@ -16,4 +16,5 @@ mod rebuild;
 mod replication_destinations;
 mod scan_readings;
 pub mod server;
+mod upstream_roles;
 mod upstreams;

@@ -108,7 +108,7 @@ async fn until_connected<T, E, F: Future<Output = Result<T, E>>>(
 }
 
 /// The listener of this process, as it is reached from this host.
-fn own_endpoint(listen: SocketAddr, tls: bool) -> Url {
+pub(crate) fn own_endpoint(listen: SocketAddr, tls: bool) -> Url {
     let ip = match listen.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),

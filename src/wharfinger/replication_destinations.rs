@@ -147,6 +147,7 @@ impl Destination {
                 tracing::warn!(destination, %error, "a replication has no credentials");
             })?,
             cdn_loop: None,
+            own_host: None,
         })
     }
 

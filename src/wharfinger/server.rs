@@ -42,6 +42,7 @@ use crate::event_delivery::{EventSinkError, event_sinks};
 use crate::local_agents;
 use crate::readings;
 use crate::replication_destinations::{self, DestinationError};
+use crate::upstream_roles::UpstreamRoles;
 use crate::upstreams;
 
 /// Time for the last records of the audit log when the server stops.
@@ -133,7 +134,10 @@ impl Server {
         let destinations = replication_destinations::remote_destinations(
             &app.config.replication_destinations,
             &app.clock,
-            &upstreams::own_secrets(&app.secrets),
+            &upstreams::own_secrets(
+                &app.secrets,
+                UpstreamRoles::new(&app.iam, &app.clock, &app.config),
+            ),
         )?;
         app.iam.claim_index().await?;
         app.registry.claim_blob_store(app.ids.uuid()).await?;
@@ -308,7 +312,9 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let secrets = Secrets::new(db.clone(), clock.clone(), ids.clone(), seal.clone());
     let signing_keys = SigningKeys::new(db.clone(), clock.clone(), seal.clone());
     let parameters = Parameters::new(db.clone(), clock.clone(), seal);
-    let upstreams = upstreams::access(&config.upstreams, &clock, &secrets);
+    let iam = Arc::new(iam);
+    let roles = UpstreamRoles::new(&iam, &clock, &config);
+    let upstreams = upstreams::access(&config.upstreams, &clock, &secrets, roles);
     let rules = PullThroughRules::new(db.clone(), clock.clone(), upstreams);
     let pull_through = PullThrough::new(
         registry.clone(),
@@ -324,7 +330,7 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
         registry_clock,
         ids,
         db,
-        iam: Arc::new(iam),
+        iam,
         registry,
         advisories,
         pull_through,

@@ -132,7 +132,7 @@ fn is_given(text: Option<&str>) -> bool {
 }
 
 /// The role of this ARN, which must be one of the registry's account.
-fn role_of(registry: &RegistryId, arn: &str) -> Result<Arn> {
+pub(super) fn role_of(registry: &RegistryId, arn: &str) -> Result<Arn> {
     let parsed = arn.parse::<Arn>().ok().filter(|arn| {
         let is_role = arn.service() == "iam" && arn.resource().starts_with("role/");
         is_role && arn.account_id() == Some(registry.account)

@@ -95,9 +95,8 @@ impl From<registry::Error> for Error {
             E::UpstreamSecret(SecretError::NotFound) => "SecretNotFoundException",
             E::UpstreamSecret(SecretError::Inaccessible) => "UnableToAccessSecretException",
             E::UpstreamSecret(SecretError::Undecryptable) => "UnableToDecryptSecretValueException",
-            E::UpstreamSecret(SecretError::Malformed) | E::NoReplicationDestination { .. } => {
-                "ValidationException"
-            }
+            E::UpstreamSecret(SecretError::Malformed | SecretError::Role)
+            | E::NoReplicationDestination { .. } => "ValidationException",
             E::Import(_) => "UnableToGetUpstreamImageException",
             E::ReplicationRules(why) => {
                 return invalid("replicationConfiguration", &why.to_string());

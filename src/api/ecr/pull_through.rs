@@ -1,11 +1,14 @@
 //! Rules of the pull-through cache: `CreatePullThroughCacheRule` and its siblings.
 
 use serde::{Deserialize, Serialize};
-use wharfinger_api_core::{Context, Operation, RequestScope};
+use wharfinger_api_core::{Context, Demand, Operation, RequestScope};
 use wharfinger_aws::{AccountId, Arn};
 use wharfinger_base::PageToken;
-use wharfinger_registry::{NewPullThroughRule, Prefix, PullThroughRule, RegistryId, UpstreamKind};
+use wharfinger_registry::{
+    NewPullThroughRule, Prefix, PullThroughRule, RegistryId, UpstreamKind, UpstreamSignIn,
+};
 
+use crate::creation_templates::role_of;
 use crate::resource::{ResourceId, registry_id};
 use crate::{Ecr, Result, error, paging};
 
@@ -27,15 +30,31 @@ fn credential(registry: &RegistryId, arn: Option<&str>) -> Result<Option<Arn>> {
     }
 }
 
-/// Refuses a role: upstream registries are read with the credentials of a secret.
-fn no_role(role: Option<&str>) -> Result<()> {
-    match role {
-        None => Ok(()),
-        Some(_) => Err(error::validation(
-            "customRoleArn is not supported. Specify a credentialArn with credentials of the \
-             upstream registry.",
-        )),
+/// The service that assumes the roles of rules.
+const SERVICE: &str = "pullthroughcache.ecr.amazonaws.com";
+
+/// Checks a role, which belongs to the registry's account (ECR API reference,
+/// `CreatePullThroughCacheRule`).
+///
+/// # Errors
+/// `ValidationException`.
+fn role(registry: &RegistryId, arn: Option<&str>) -> Result<Option<Arn>> {
+    arn.map(|arn| role_of(registry, arn)).transpose()
+}
+
+/// The permissions for a rule: the action itself, and to hand over its role.
+fn demands(action: &str, registry: RegistryId, role_arn: Option<&str>) -> Result<Vec<Demand<Ecr>>> {
+    let mut demands = vec![Demand::new(action, ResourceId::Registry(registry.clone()))];
+    if let Some(role) = role(&registry, role_arn)? {
+        let id = ResourceId::Role(registry, role);
+        let demand = Demand::of_other_service("iam:PassRole", id);
+        demands.push(demand.with_key("iam:PassedToService", SERVICE));
     }
+    Ok(demands)
+}
+
+fn both() -> error::Error {
+    error::validation("A rule has either a credentialArn or a customRoleArn.")
 }
 
 /// A rule in a response; which members it has differs between the operations.
@@ -47,6 +66,8 @@ pub(super) struct PullThroughCacheRule {
     upstream_repository_prefix: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     credential_arn: Option<Arn>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    custom_role_arn: Option<Arn>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_registry_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +85,7 @@ fn bare(rule: &PullThroughRule) -> PullThroughCacheRule {
         registry_id: rule.registry.account,
         upstream_repository_prefix: rule.upstream_prefix.to_string(),
         credential_arn: rule.credential.clone(),
+        custom_role_arn: rule.custom_role.clone(),
         upstream_registry_url: None,
         upstream_registry: None,
         created_at: None,
@@ -102,8 +124,16 @@ impl CreatePullThroughCacheRule {
             None => UpstreamKind::of_host(&url),
         };
         let kind = kind.ok_or_else(|| error::unsupported_upstream(&url))?;
-        no_role(self.custom_role_arn.as_deref())?;
+        let custom_role = role(registry, self.custom_role_arn.as_deref())?;
+        if custom_role.is_some() && kind != UpstreamKind::Ecr {
+            return Err(error::validation(
+                "A customRoleArn is for an upstream registry of Amazon ECR only.",
+            ));
+        }
         let credential = credential(registry, self.credential_arn.as_deref())?;
+        if credential.is_some() && custom_role.is_some() {
+            return Err(both());
+        }
         if credential.is_none() && kind.needs_secret() {
             let kind = kind.as_str();
             return Err(error::validation(format!(
@@ -117,6 +147,7 @@ impl CreatePullThroughCacheRule {
             upstream_kind: kind,
             upstream_prefix: upstream_prefix.map_or_else(Prefix::root, Prefix::new),
             credential,
+            custom_role,
         })
     }
 }
@@ -128,6 +159,11 @@ impl Operation for CreatePullThroughCacheRule {
 
     fn resource(&self, scope: &RequestScope) -> Result<ResourceId> {
         Ok(ResourceId::Registry(registry_id(scope, self.registry_id)))
+    }
+
+    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecr>>> {
+        let registry = registry_id(scope, self.registry_id);
+        demands(Self::ACTION, registry, self.custom_role_arn.as_deref())
     }
 
     async fn run(self, cx: &Context<Ecr>) -> Result<PullThroughCacheRule> {
@@ -159,16 +195,29 @@ impl Operation for UpdatePullThroughCacheRule {
         Ok(ResourceId::Registry(registry_id(scope, self.registry_id)))
     }
 
+    fn demands(&self, scope: &RequestScope) -> Result<Vec<Demand<Ecr>>> {
+        let registry = registry_id(scope, self.registry_id);
+        demands(Self::ACTION, registry, self.custom_role_arn.as_deref())
+    }
+
     async fn run(self, cx: &Context<Ecr>) -> Result<PullThroughCacheRule> {
         let registry = cx.resource().registry();
-        no_role(self.custom_role_arn.as_deref())?;
-        let credential = credential(registry, self.credential_arn.as_deref())?;
-        let credential = credential.ok_or_else(|| {
-            error::validation("A credentialArn is required to update a pull through cache rule.")
-        })?;
+        let secret = credential(registry, self.credential_arn.as_deref())?;
+        let role = role(registry, self.custom_role_arn.as_deref())?;
+        let sign_in = match (secret, role) {
+            (Some(secret), None) => UpstreamSignIn::Secret(secret),
+            (None, Some(role)) => UpstreamSignIn::Role(role),
+            (Some(_), Some(_)) => return Err(both()),
+            (None, None) => {
+                return Err(error::validation(
+                    "A credentialArn or a customRoleArn is required to update a pull through \
+                     cache rule.",
+                ));
+            }
+        };
         let prefix = Prefix::new(&self.ecr_repository_prefix);
         let rules = &cx.state().pull_through.rules;
-        let rule = rules.set_credential(registry, &prefix, credential).await?;
+        let rule = rules.set_sign_in(registry, &prefix, sign_in).await?;
         Ok(PullThroughCacheRule {
             updated_at: Some(rule.updated_at.as_epoch_seconds()),
             ..bare(&rule)

@@ -92,6 +92,7 @@ impl Writable {
                 password: Secret::new("password".to_owned()),
             })),
             cdn_loop: None,
+            own_host: None,
         }
     }
 }

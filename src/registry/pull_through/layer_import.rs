@@ -114,7 +114,10 @@ impl PullThrough {
         let key = LayerKey {
             upstream: rule.upstream_url.clone(),
             repository: source.upstream_name.clone(),
-            credential: rule.credential.as_ref().map(ToString::to_string),
+            credential: {
+                let sign_in = rule.credential.as_ref().or(rule.custom_role.as_ref());
+                sign_in.map(ToString::to_string)
+            },
             digest,
         };
         let import = {

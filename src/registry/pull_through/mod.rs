@@ -20,7 +20,7 @@ pub(crate) mod upstream_kind;
 pub use import_error::ImportError;
 pub use layer_import::ImportedLayer;
 pub use rule::{Prefix, PullThroughRule};
-pub use rules::{NewPullThroughRule, PullThroughRules, UpstreamAccess};
+pub use rules::{NewPullThroughRule, PullThroughRules, UpstreamAccess, UpstreamSignIn};
 pub use secret::{SecretError, UpstreamSecrets};
 pub use service::{PullThrough, UpstreamSource};
 pub use upstream_kind::UpstreamKind;

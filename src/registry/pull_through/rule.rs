@@ -78,6 +78,8 @@ pub struct PullThroughRule {
     pub upstream_prefix: Prefix,
     /// The secret with the upstream's credentials.
     pub credential: Option<Arn>,
+    /// The role that the cache assumes, where the upstream is a registry of this server.
+    pub custom_role: Option<Arn>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -119,6 +121,7 @@ pub(super) mod tests {
             upstream_kind: UpstreamKind::Quay,
             upstream_prefix: Prefix::new(upstream_prefix),
             credential: None,
+            custom_role: None,
             created_at: Timestamp::from_ms(0),
             updated_at: Timestamp::from_ms(0),
         }

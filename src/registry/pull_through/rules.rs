@@ -33,6 +33,22 @@ pub struct UpstreamAccess {
     pub secrets: Arc<dyn UpstreamSecrets>,
 }
 
+/// As whom the cache signs in at an upstream.
+#[derive(Clone, Debug)]
+pub enum UpstreamSignIn {
+    Secret(Arn),
+    Role(Arn),
+}
+
+impl UpstreamSignIn {
+    fn set(&self, rule: &mut PullThroughRule) {
+        (rule.credential, rule.custom_role) = match self {
+            Self::Secret(secret) => (Some(secret.clone()), None),
+            Self::Role(role) => (None, Some(role.clone())),
+        };
+    }
+}
+
 /// Operations on rules.
 #[derive(Clone)]
 pub struct PullThroughRules {
@@ -57,6 +73,7 @@ pub struct NewPullThroughRule {
     pub upstream_kind: UpstreamKind,
     pub upstream_prefix: Prefix,
     pub credential: Option<Arn>,
+    pub custom_role: Option<Arn>,
 }
 
 impl PullThroughRules {
@@ -87,6 +104,7 @@ impl PullThroughRules {
             upstream_kind: new.upstream_kind,
             upstream_prefix: new.upstream_prefix,
             credential: new.credential,
+            custom_role: new.custom_role,
             created_at: now,
             updated_at: now,
         };
@@ -108,22 +126,26 @@ impl PullThroughRules {
         created
     }
 
-    /// Sets the secret of a rule, after it was read.
+    /// Sets the secret of a rule, after it was read, or the role of one whose upstream is ECR.
     ///
     /// # Errors
-    /// [`Error::NoSuchPullThroughRule`], [`Error::UpstreamSecret`].
-    pub async fn set_credential(
+    /// [`Error::NoSuchPullThroughRule`], [`Error::UpstreamSecret`], [`Error::UnsupportedUpstream`]
+    /// for a role of another upstream.
+    pub async fn set_sign_in(
         &self,
         registry: &RegistryId,
         prefix: &Prefix,
-        credential: Arn,
+        sign_in: UpstreamSignIn,
     ) -> Result<PullThroughRule, Error> {
         let mut rule = self.get(registry, prefix).await?;
-        rule.credential = Some(credential.clone());
+        if matches!(sign_in, UpstreamSignIn::Role(_)) && rule.upstream_kind != UpstreamKind::Ecr {
+            return Err(Error::UnsupportedUpstream(rule.upstream_url));
+        }
+        sign_in.set(&mut rule);
         self.credentials(&rule).await?;
         let now = self.clock.now();
         let changed = self.change(registry, prefix, move |tx, rule| {
-            rule.credential = Some(credential.clone());
+            sign_in.set(rule);
             rule.updated_at = now;
             store::update_rule(tx, rule).map_err(Error::from)
         });
@@ -248,6 +270,11 @@ impl PullThroughRules {
         rule: &PullThroughRule,
         cdn_loop: Option<String>,
     ) -> Result<Upstream, Error> {
+        if let Some(role) = &rule.custom_role {
+            let (secrets, host) = (&self.access.secrets, &rule.upstream_url);
+            let own = secrets.own_registry(&rule.registry, host, role).await?;
+            return Ok(Upstream { cdn_loop, ..own });
+        }
         let configured = self.access.endpoints.get(&rule.upstream_url).cloned();
         let endpoint = match configured {
             Some(endpoint) => endpoint,
@@ -259,6 +286,7 @@ impl PullThroughRules {
             endpoint,
             credentials: self.credentials(rule).await?.map(Arc::new),
             cdn_loop,
+            own_host: None,
         })
     }
 
@@ -332,6 +360,7 @@ mod tests {
             upstream_kind: UpstreamKind::Quay,
             upstream_prefix: Prefix::root(),
             credential: secret.map(|name| arn(name).parse().expect("an ARN")),
+            custom_role: None,
         }
     }
 
@@ -361,8 +390,13 @@ mod tests {
         assert_eq!(page.items[0].prefix.as_str(), "a");
         assert_eq!(page.next.as_deref(), Some("a"));
         let (prefix, arn) = (Prefix::new("b"), new("", known).credential.expect("an ARN"));
-        let changed = rules.set_credential(&registry, &prefix, arn.clone()).await;
+        let sign_in = UpstreamSignIn::Secret(arn.clone());
+        let changed = rules.set_sign_in(&registry, &prefix, sign_in).await;
         assert_eq!(changed.expect("changed").credential, Some(arn));
+        let role: Arn = "arn:aws:iam::123456789012:role/r".parse().expect("an ARN");
+        let sign_in = UpstreamSignIn::Role(role);
+        let refused = rules.set_sign_in(&registry, &prefix, sign_in).await;
+        assert!(matches!(refused, Err(Error::UnsupportedUpstream(_))));
         rules.delete(&registry, &prefix).await.expect("deleted");
         let gone = rules.delete(&registry, &prefix).await;
         assert!(matches!(gone, Err(Error::NoSuchPullThroughRule { .. })));

@@ -1,10 +1,10 @@
-//! Credentials of upstream registries, which lie in the secrets store.
+//! Credentials of upstream registries, which lie in the secrets store or are those of roles.
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use wharfinger_aws::Arn;
 use wharfinger_base::Secret;
-use wharfinger_registry_client::Credentials;
+use wharfinger_registry_client::{Credentials, Upstream};
 
 use crate::model::RegistryId;
 
@@ -29,6 +29,12 @@ pub enum SecretError {
     /// The value is not the JSON object that it must be.
     #[error("The secret must have the keys username and accessToken.")]
     Malformed,
+    /// The rule's role does not exist, or does not trust the cache.
+    #[error(
+        "The role specified in the pull through cache rule cannot be assumed. Verify that the role \
+         exists and that its trust policy allows pullthroughcache.ecr.amazonaws.com."
+    )]
+    Role,
     /// The secrets store failed.
     #[error("the secrets store failed")]
     Failed,
@@ -47,6 +53,21 @@ pub trait UpstreamSecrets: Send + Sync {
         arn: &Arn,
     ) -> Result<Credentials, SecretError> {
         credentials(&self.value(registry, arn).await?)
+    }
+
+    /// How an ECR registry of this server is reached: its host, as a role of the registry's
+    /// account.
+    ///
+    /// # Errors
+    /// [`SecretError::Role`], also where this server assumes no roles.
+    async fn own_registry(
+        &self,
+        registry: &RegistryId,
+        host: &str,
+        role: &Arn,
+    ) -> Result<Upstream, SecretError> {
+        let _ = (registry, host, role);
+        Err(SecretError::Role)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Rows of `pull_through_rules` and `pull_through_tags`.
 
+use wharfinger_aws::Arn;
 use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Row, Tx, params};
 use wharfinger_oci::{Digest, Manifest, Tag};
@@ -14,8 +15,8 @@ use crate::store::{digest, parsed, unsigned};
 pub(crate) fn insert_rule(tx: &mut Tx<'_>, rule: &PullThroughRule) -> db::Result<bool> {
     let inserted = tx.execute(
         "INSERT INTO pull_through_rules (account, region, prefix, upstream_url, upstream_kind, \
-         upstream_prefix, credential_arn, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
+         upstream_prefix, credential_arn, created_at, updated_at, custom_role_arn)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING",
         params![
             rule.registry.account.as_str(),
             rule.registry.region.as_str(),
@@ -23,9 +24,10 @@ pub(crate) fn insert_rule(tx: &mut Tx<'_>, rule: &PullThroughRule) -> db::Result
             rule.upstream_url.as_str(),
             rule.upstream_kind.as_str(),
             rule.upstream_prefix.as_str(),
-            credential_text(rule),
+            arn_text(rule.credential.as_ref()),
             rule.created_at.as_ms(),
-            rule.updated_at.as_ms()
+            rule.updated_at.as_ms(),
+            arn_text(rule.custom_role.as_ref())
         ],
     )?;
     Ok(inserted > 0)
@@ -34,14 +36,15 @@ pub(crate) fn insert_rule(tx: &mut Tx<'_>, rule: &PullThroughRule) -> db::Result
 /// Sets what of a rule may change.
 pub(crate) fn update_rule(tx: &mut Tx<'_>, rule: &PullThroughRule) -> db::Result<()> {
     tx.execute(
-        "UPDATE pull_through_rules SET credential_arn = ?1, updated_at = ?2
+        "UPDATE pull_through_rules SET credential_arn = ?1, updated_at = ?2, custom_role_arn = ?6
          WHERE account = ?3 AND region = ?4 AND prefix = ?5",
         params![
-            credential_text(rule),
+            arn_text(rule.credential.as_ref()),
             rule.updated_at.as_ms(),
             rule.registry.account.as_str(),
             rule.registry.region.as_str(),
-            rule.prefix.as_str()
+            rule.prefix.as_str(),
+            arn_text(rule.custom_role.as_ref())
         ],
     )?;
     Ok(())
@@ -81,7 +84,7 @@ pub(crate) fn rules(
 ) -> db::Result<Vec<PullThroughRule>> {
     tx.query(
         "SELECT prefix, upstream_url, upstream_kind, upstream_prefix, credential_arn, created_at, \
-         updated_at
+         updated_at, custom_role_arn
          FROM pull_through_rules
          WHERE account = ?1 AND region = ?2 AND prefix > ?3 ORDER BY prefix LIMIT ?4",
         params![
@@ -101,7 +104,7 @@ pub(crate) fn rule(
 ) -> db::Result<Option<PullThroughRule>> {
     tx.query_optional(
         "SELECT prefix, upstream_url, upstream_kind, upstream_prefix, credential_arn, created_at, \
-         updated_at
+         updated_at, custom_role_arn
          FROM pull_through_rules WHERE account = ?1 AND region = ?2 AND prefix = ?3",
         params![
             registry.account.as_str(),
@@ -114,25 +117,25 @@ pub(crate) fn rule(
 
 fn read(row: &Row<'_>, registry: &RegistryId) -> db::Result<PullThroughRule> {
     let kind = UpstreamKind::of_name(row.text(2));
-    let credential = row.text(4);
     Ok(PullThroughRule {
         registry: registry.clone(),
         prefix: Prefix::new(row.text(0)),
         upstream_url: row.text(1).to_owned(),
         upstream_kind: kind.ok_or_else(|| db::Error::other("a stored kind of registry"))?,
         upstream_prefix: Prefix::new(row.text(3)),
-        credential: if credential.is_empty() {
-            None
-        } else {
-            Some(parsed(credential)?)
-        },
+        credential: arn(row.text(4))?,
+        custom_role: arn(row.text(7))?,
         created_at: Timestamp::from_ms(row.integer(5)),
         updated_at: Timestamp::from_ms(row.integer(6)),
     })
 }
 
-fn credential_text(rule: &PullThroughRule) -> &str {
-    rule.credential.as_ref().map_or("", |arn| arn.as_str())
+fn arn_text(arn: Option<&Arn>) -> &str {
+    arn.map_or("", |arn| arn.as_str())
+}
+
+fn arn(text: &str) -> db::Result<Option<Arn>> {
+    (!text.is_empty()).then(|| parsed(text)).transpose()
 }
 
 /// When an imported tag was looked at last, and what it named.

@@ -16,6 +16,7 @@ fn rule(world: &World) -> PullThroughRule {
         upstream_kind: UpstreamKind::Quay,
         upstream_prefix: Prefix::root(),
         credential: None,
+        custom_role: None,
         created_at: world.clock.now(),
         updated_at: world.clock.now(),
     }
