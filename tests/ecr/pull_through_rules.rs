@@ -160,7 +160,7 @@ async fn a_rule_names_a_known_registry_and_a_secret_that_can_be_read() {
                 &json!({"customRoleArn": "arn:aws:iam::123456789012:role/r"}),
             ),
             "ValidationException",
-            "customRoleArn is not supported",
+            "A customRoleArn is for an upstream registry of Amazon ECR only.",
         ),
     ] {
         let refused = aws.ecr("CreatePullThroughCacheRule", rule).await;
