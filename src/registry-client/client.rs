@@ -102,8 +102,8 @@ impl RegistryClient {
         }
     }
 
-    /// Sends a request that may be repeated, and does so once after a failure that may pass. Returns
-    /// a response with a status of 200 to 299.
+    /// Sends a request that may be repeated, which happens once after a failure that may pass.
+    /// Returns a response with a status of 200 to 299.
     pub(crate) async fn send(
         &self,
         upstream: &Upstream,

@@ -37,7 +37,9 @@ impl Endpoint {
 
     /// `/v2/REPOSITORY/blobs/uploads/`, where uploads begin.
     pub(crate) fn uploads(&self, repository: &str) -> Url {
-        self.path(repository, "blobs/uploads", "")
+        let mut url = self.0.clone();
+        url.set_path(&format!("/v2/{repository}/blobs/uploads/"));
+        url
     }
 
     /// `/v2/`, which tells whether credentials are accepted.

@@ -33,7 +33,7 @@ pub enum Error {
     Overloaded { why: String, retry_after: Duration },
     /// Another status of 400 to 499: the same request would be refused again.
     #[error("the registry refuses the request: {}", .0.message)]
-    Refused(Box<Refusal>),
+    Refused(Box<RefusedRequest>),
     /// The content of an upload could not be read.
     #[error("the content cannot be read: {0}")]
     Source(String),
@@ -54,10 +54,25 @@ pub(crate) struct SourceFailure(pub(crate) String);
 
 /// A request that a registry refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The code of the error document, such as `MANIFEST_INVALID`; empty without one.
-    pub code: String,
+pub struct RefusedRequest {
+    /// The code of the error document; empty without one.
+    code: String,
     pub message: String,
+}
+
+impl RefusedRequest {
+    /// A manifest names blobs or members that the registry does not have.
+    #[must_use]
+    pub fn is_missing_content(&self) -> bool {
+        let codes = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
+        codes.contains(&self.code.as_str())
+    }
+
+    /// A tag must not move: the codes of ECR and this server, and of Harbor.
+    #[must_use]
+    pub fn is_immutable_tag(&self) -> bool {
+        matches!(self.code.as_str(), "TAG_INVALID" | "PRECONDITION")
+    }
 }
 
 /// Content that is not what it was said to be.
@@ -103,7 +118,7 @@ impl Error {
         retry_after: Option<Duration>,
         reads: bool,
     ) -> Self {
-        let Refusal { code, message } = said(status, body);
+        let RefusedRequest { code, message } = said(status, body);
         match (status, retry_after) {
             (StatusCode::NOT_FOUND | StatusCode::GONE, _) if reads => Self::NotFound,
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Self::Denied(message),
@@ -113,18 +128,27 @@ impl Error {
                 retry_after,
             },
             _ if status.is_server_error() => Self::Unavailable(message),
-            _ if status.is_client_error() => Self::Refused(Box::new(Refusal { code, message })),
+            _ if status.is_client_error() => {
+                Self::Refused(Box::new(RefusedRequest { code, message }))
+            }
             _ => Self::Invalid(message),
         }
     }
 
-    /// The code of a refusal; empty for everything else.
-    #[must_use]
-    pub(crate) fn code(&self) -> &str {
-        match self {
-            Self::Refused(refusal) => &refusal.code,
-            _ => "",
-        }
+    /// The upload is lost, as another one need not be.
+    pub(crate) fn is_lost_upload(&self) -> bool {
+        const CODES: [&str; 3] = [
+            "BLOB_UPLOAD_UNKNOWN",
+            "BLOB_UPLOAD_INVALID",
+            "RANGE_INVALID",
+        ];
+        matches!(self, Self::Refused(refused) if CODES.contains(&refused.code.as_str()))
+    }
+
+    /// What was to be deleted is not there.
+    pub(crate) fn is_gone(&self) -> bool {
+        const CODES: [&str; 3] = ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "TAG_UNKNOWN"];
+        matches!(self, Self::Refused(refused) if CODES.contains(&refused.code.as_str()))
     }
 }
 
@@ -135,7 +159,7 @@ impl From<SourceFailure> for Error {
 }
 
 /// The first error of an error document, or the status.
-fn said(status: StatusCode, body: &[u8]) -> Refusal {
+fn said(status: StatusCode, body: &[u8]) -> RefusedRequest {
     #[derive(serde::Deserialize)]
     struct Document {
         errors: Vec<Entry>,
@@ -150,7 +174,7 @@ fn said(status: StatusCode, body: &[u8]) -> Refusal {
     let (message, code) = entry.map_or((None, None), |entry| (entry.message, entry.code));
     let message = message.filter(|message| !message.is_empty());
     let message = message.or_else(|| code.clone());
-    Refusal {
+    RefusedRequest {
         code: shortened(&code.unwrap_or_default()),
         message: shortened(&message.unwrap_or_else(|| format!("status {}", status.as_u16()))),
     }
@@ -160,4 +184,42 @@ fn said(status: StatusCode, body: &[u8]) -> Refusal {
 fn shortened(text: &str) -> String {
     let printable = text.chars().filter(|char| !char.is_control());
     printable.take(MAX_QUOTED_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: &str) -> RefusedRequest {
+        RefusedRequest {
+            code: code.to_owned(),
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn codes_tell_what_a_refusal_means() {
+        assert!(refused("TAG_INVALID").is_immutable_tag());
+        assert!(refused("PRECONDITION").is_immutable_tag());
+        assert!(refused("MANIFEST_BLOB_UNKNOWN").is_missing_content());
+        for code in ["NAME_UNKNOWN", ""] {
+            assert!(!refused(code).is_immutable_tag());
+            assert!(!refused(code).is_missing_content());
+        }
+        let error = |code| Error::Refused(Box::new(refused(code)));
+        assert!(error("NAME_UNKNOWN").is_gone() && !error("DENIED").is_gone());
+        assert!(error("RANGE_INVALID").is_lost_upload());
+        assert!(!Error::NotFound.is_lost_upload());
+    }
+
+    #[test]
+    fn a_document_is_read_within_bounds() {
+        let of = |body: &[u8]| Error::of_status(StatusCode::BAD_REQUEST, body, None, true);
+        let shown = |body: &[u8]| of(body).to_string();
+        let text = shown(br#"{"errors":[{"code":"A","message":"no"}]}"#);
+        assert_eq!(text, "the registry refuses the request: no");
+        let text = shown(br#"{"errors":[{"code":"A","message":""}]}"#);
+        assert_eq!(text, "the registry refuses the request: A");
+        assert_eq!(shown(b"?"), "the registry refuses the request: status 400");
+    }
 }

@@ -20,7 +20,7 @@ mod uploads;
 pub use blobs::BlobDownload;
 pub use client::RegistryClient;
 pub use endpoint::{Credentials, Endpoint, EndpointError, Upstream};
-pub use error::{Error, Refusal, WrongDigest};
+pub use error::{Error, RefusedRequest, WrongDigest};
 pub use http_clients::{Authorities, AuthoritiesError};
 pub use manifests::{FetchedManifest, ManifestUpload};
 pub use request::{BlobUpload, UploadContent, UploadStream};

@@ -37,9 +37,6 @@ pub struct ManifestUpload<'a> {
     pub bytes: Bytes,
 }
 
-/// Codes of errors that a manifest is not there.
-const GONE: [&str; 3] = ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "TAG_UNKNOWN"];
-
 impl RegistryClient {
     /// Gets a manifest, which has at most [`Manifest::MAX_BYTES`], and checks its digest.
     ///
@@ -147,7 +144,7 @@ impl RegistryClient {
         let url = upstream.endpoint.path(repository, "manifests", &shown);
         let request = Request::new(Method::DELETE, url, Some((repository, Access::Delete)));
         match in_time(self.send(upstream, &request)).await {
-            Err(error) if GONE.contains(&error.code()) => Ok(()),
+            Err(error) if error.is_gone() => Ok(()),
             outcome => outcome.map(|_| ()),
         }
     }

@@ -14,13 +14,6 @@ use crate::request::{Access, BlobUpload, Content, Request};
 
 /// Times that an upload is begun.
 const MAX_ATTEMPTS: u32 = 3;
-/// Codes of errors of an upload that another upload need not have.
-const LOST: [&str; 3] = [
-    "BLOB_UPLOAD_UNKNOWN",
-    "BLOB_UPLOAD_INVALID",
-    "RANGE_INVALID",
-];
-
 /// How an upload begins.
 enum Begun {
     /// The registry has linked the blob from another repository.
@@ -69,7 +62,7 @@ impl RegistryClient {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let passes = error.is_transient() || LOST.contains(&error.code());
+            let passes = error.is_transient() || error.is_lost_upload();
             if !passes || attempts >= MAX_ATTEMPTS {
                 return Err(error);
             }

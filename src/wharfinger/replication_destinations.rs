@@ -30,11 +30,6 @@ const PASSWORD_KNOWN_FOR: Duration = Duration::from_mins(1);
 const MAX_PASSWORD_BYTES: usize = 16 * 1024;
 /// Blobs whose repositories at a destination are in memory, at some 150 bytes each.
 const KNOWN_BLOBS: usize = 8_192;
-/// Codes of errors that a tag must not move, of ECR and this server, and of Harbor.
-const IMMUTABLE: [&str; 2] = ["TAG_INVALID", "PRECONDITION"];
-/// Codes of errors that a manifest names what is not there.
-const MISSING: [&str; 3] = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
-
 /// A file of a destination that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DestinationError {
@@ -241,21 +236,6 @@ fn remote_error(error: client::Error) -> RemoteError {
     }
 }
 
-/// What the refusal of a manifest means that is not simply one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    Immutable,
-    Missing,
-}
-
-fn meaning(code: &str, reference: &Reference) -> Option<Meaning> {
-    if MISSING.contains(&code) {
-        return Some(Meaning::Missing);
-    }
-    let is_tag = matches!(reference, Reference::Tag(_));
-    (is_tag && IMMUTABLE.contains(&code)).then_some(Meaning::Immutable)
-}
-
 /// A blob of this server as the client reads it.
 struct OwnBlob<'a> {
     source: &'a BlobSource,
@@ -367,12 +347,14 @@ impl RemoteRegistry for Destination {
         let put = self
             .client
             .put_manifest(&upstream, &name, reference, &upload);
+        let is_tag = matches!(reference, Reference::Tag(_));
         put.await.map_err(|error| match error {
-            client::Error::Refused(refusal) => match meaning(&refusal.code, reference) {
-                Some(Meaning::Immutable) => RemoteError::TagImmutable,
-                Some(Meaning::Missing) => RemoteError::MissingContent(refusal.message),
-                None => self.failed(client::Error::Refused(refusal), &name),
-            },
+            client::Error::Refused(why) if why.is_missing_content() => {
+                RemoteError::MissingContent(why.message)
+            }
+            client::Error::Refused(why) if is_tag && why.is_immutable_tag() => {
+                RemoteError::TagImmutable
+            }
             error => self.failed(error, &name),
         })
     }
@@ -410,10 +392,11 @@ impl Destination {
 mod tests {
     use super::*;
 
-    fn retry_after(error: client::Error) -> Option<Option<Duration>> {
+    /// The time that a failure which may pass requests.
+    fn requested(error: client::Error) -> Result<Option<Duration>, RemoteError> {
         match remote_error(error) {
-            RemoteError::Unavailable { retry_after, .. } => Some(retry_after),
-            _ => None,
+            RemoteError::Unavailable { retry_after, .. } => Ok(retry_after),
+            error => Err(error),
         }
     }
 
@@ -423,36 +406,22 @@ mod tests {
         let limited = client::Error::TooManyRequests {
             retry_after: Some(seven),
         };
-        assert_eq!(retry_after(limited), Some(Some(seven)));
+        assert_eq!(requested(limited).ok(), Some(Some(seven)));
         let overloaded = client::Error::Overloaded {
             why: String::new(),
             retry_after: seven,
         };
-        assert_eq!(retry_after(overloaded), Some(Some(seven)));
+        assert_eq!(requested(overloaded).ok(), Some(Some(seven)));
         let down = client::Error::Unavailable("down".to_owned());
-        assert_eq!(retry_after(down), Some(None));
+        assert_eq!(requested(down).ok(), Some(None));
         for lasting in [
             client::Error::Denied("no".to_owned()),
             client::Error::NotFound,
             client::Error::Address("http://10.0.0.1".to_owned()),
             client::Error::Invalid("?".to_owned()),
         ] {
-            assert_eq!(retry_after(lasting), None);
+            assert!(requested(lasting).is_err());
         }
-    }
-
-    #[test]
-    fn codes_tell_what_a_refusal_means() {
-        let tag: Reference = "v1".parse().expect("a tag");
-        let digest = format!("sha256:{}", "0".repeat(64));
-        let digest: Reference = digest.parse().expect("a digest");
-        assert_eq!(meaning("TAG_INVALID", &tag), Some(Meaning::Immutable));
-        assert_eq!(meaning("TAG_INVALID", &digest), None);
-        assert_eq!(meaning("PRECONDITION", &tag), Some(Meaning::Immutable));
-        let missing = meaning("MANIFEST_BLOB_UNKNOWN", &digest);
-        assert_eq!(missing, Some(Meaning::Missing));
-        assert_eq!(meaning("NAME_UNKNOWN", &tag), None);
-        assert_eq!(meaning("", &tag), None);
     }
 
     #[test]
@@ -466,7 +435,7 @@ mod tests {
         assert_eq!(read(b"a b:c\n").as_deref(), Some("a b:c"));
         assert_eq!(read(b"x\r\n").as_deref(), Some("x"));
         assert_eq!(read(b"\n"), None);
-        assert_eq!(read(&[b'x'; MAX_PASSWORD_BYTES + 1]), None);
+        assert_eq!(read("x".repeat(MAX_PASSWORD_BYTES + 1).as_bytes()), None);
         assert_eq!(read(b"\xff"), None);
         assert!(password(&folder.path().join("none")).is_err());
     }

@@ -313,8 +313,8 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     let signing_keys = SigningKeys::new(db.clone(), clock.clone(), seal.clone());
     let parameters = Parameters::new(db.clone(), clock.clone(), seal);
     let iam = Arc::new(iam);
-    let roles = UpstreamRoles::new(&iam, &clock, &config);
-    let upstreams = upstreams::access(&config.upstreams, &clock, &secrets, roles);
+    let assumed = UpstreamRoles::new(&iam, &clock, &config);
+    let upstreams = upstreams::access(&config.upstreams, &clock, &secrets, assumed);
     let rules = PullThroughRules::new(db.clone(), clock.clone(), upstreams);
     let pull_through = PullThrough::new(
         registry.clone(),

@@ -30,6 +30,9 @@ const KNOWN_FOR: Duration = Duration::from_mins(15);
 /// Roles whose credentials are in memory, at some 3 KiB each.
 const KNOWN_ROLES: usize = 512;
 
+/// A role, and the registry for which it is assumed.
+type RoleKey = (RegistryId, String);
+
 /// Assumes the roles of rules.
 #[derive(Clone)]
 pub(crate) struct UpstreamRoles {
@@ -38,7 +41,7 @@ pub(crate) struct UpstreamRoles {
     endpoint: Option<Endpoint>,
     /// The domain by whose hosts clients name registries; any where there is none.
     domain: Option<String>,
-    known: Arc<Cache<(RegistryId, String), (Arc<Credentials>, Timestamp)>>,
+    known: Arc<Cache<RoleKey, (Arc<Credentials>, Timestamp)>>,
 }
 
 impl UpstreamRoles {

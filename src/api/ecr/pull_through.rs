@@ -203,10 +203,10 @@ impl Operation for UpdatePullThroughCacheRule {
     async fn run(self, cx: &Context<Ecr>) -> Result<PullThroughCacheRule> {
         let registry = cx.resource().registry();
         let secret = credential(registry, self.credential_arn.as_deref())?;
-        let role = role(registry, self.custom_role_arn.as_deref())?;
-        let sign_in = match (secret, role) {
+        let assumed = role(registry, self.custom_role_arn.as_deref())?;
+        let sign_in = match (secret, assumed) {
             (Some(secret), None) => UpstreamSignIn::Secret(secret),
-            (None, Some(role)) => UpstreamSignIn::Role(role),
+            (None, Some(assumed)) => UpstreamSignIn::Role(assumed),
             (Some(_), Some(_)) => return Err(both()),
             (None, None) => {
                 return Err(error::validation(

@@ -247,13 +247,13 @@ async fn a_failed_upload_is_begun_anew_a_few_times() {
     let registry = registry.await;
     let outcome = put(&client(&[&registry]), &registry.upstream(), None).await;
     assert_eq!(outcome, Ok(()));
-    let verbs: Vec<_> = registry
+    let methods: Vec<_> = registry
         .log()
         .iter()
         .filter_map(|line| line.split(' ').next().map(str::to_owned))
         .collect();
     let round = ["POST", "PUT", "DELETE", "HEAD"];
-    assert_eq!(verbs, [&round[..], &round[..], &round[..2]].concat());
+    assert_eq!(methods, [&round[..], &round[..], &round[..2]].concat());
 
     let down = Writable::start(|seen| match seen.method {
         Method::POST => reply(202, &[("location", "/u")]),
@@ -284,7 +284,6 @@ async fn a_refused_upload_is_not_repeated() {
     let registry = registry.await;
     let outcome = put(&client(&[&registry]), &registry.upstream(), None).await;
     let refused = outcome.expect_err("a refusal");
-    assert_eq!(refused.code(), "DIGEST_INVALID");
     assert_eq!(
         refused.to_string(),
         "the registry refuses the request: not it"
@@ -505,7 +504,7 @@ async fn manifests_are_stored_and_checked() {
     assert_eq!(shown.as_deref(), Some(&b"{}"[..]));
     let put = client.put_manifest(&upstream, "a", &fixed, &manifest);
     let refused = put.await.expect_err("a refusal");
-    assert_eq!(refused.code(), "TAG_INVALID");
+    assert!(matches!(refused, Error::Refused(why) if why.is_immutable_tag()));
     for _ in 0..2 {
         let gone = client.delete_manifest(&upstream, "a", &v1).await;
         assert_eq!(gone, Ok(()));

@@ -41,10 +41,10 @@ pub enum UpstreamSignIn {
 }
 
 impl UpstreamSignIn {
-    fn set(&self, rule: &mut PullThroughRule) {
-        (rule.credential, rule.custom_role) = match self {
-            Self::Secret(secret) => (Some(secret.clone()), None),
-            Self::Role(role) => (None, Some(role.clone())),
+    fn set(&self, of: &mut PullThroughRule) {
+        (of.credential, of.custom_role) = match self {
+            Self::Secret(arn) => (Some(arn.clone()), None),
+            Self::Role(arn) => (None, Some(arn.clone())),
         };
     }
 }
@@ -270,9 +270,9 @@ impl PullThroughRules {
         rule: &PullThroughRule,
         cdn_loop: Option<String>,
     ) -> Result<Upstream, Error> {
-        if let Some(role) = &rule.custom_role {
+        if let Some(assumed) = &rule.custom_role {
             let (secrets, host) = (&self.access.secrets, &rule.upstream_url);
-            let own = secrets.own_registry(&rule.registry, host, role).await?;
+            let own = secrets.own_registry(&rule.registry, host, assumed).await?;
             return Ok(Upstream { cdn_loop, ..own });
         }
         let configured = self.access.endpoints.get(&rule.upstream_url).cloned();
@@ -393,8 +393,8 @@ mod tests {
         let sign_in = UpstreamSignIn::Secret(arn.clone());
         let changed = rules.set_sign_in(&registry, &prefix, sign_in).await;
         assert_eq!(changed.expect("changed").credential, Some(arn));
-        let role: Arn = "arn:aws:iam::123456789012:role/r".parse().expect("an ARN");
-        let sign_in = UpstreamSignIn::Role(role);
+        let arn: Arn = "arn:aws:iam::123456789012:role/r".parse().expect("an ARN");
+        let sign_in = UpstreamSignIn::Role(arn);
         let refused = rules.set_sign_in(&registry, &prefix, sign_in).await;
         assert!(matches!(refused, Err(Error::UnsupportedUpstream(_))));
         rules.delete(&registry, &prefix).await.expect("deleted");

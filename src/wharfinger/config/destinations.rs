@@ -1,4 +1,4 @@
-//! The tables `[[replication_destinations]]` of the config file: registries that other servers hold.
+//! The tables `[[replication_destinations]]` of the config file: registries of other servers.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use wharfinger_oci::RepositoryName;
 use wharfinger_registry::RegistryId;
 use wharfinger_registry_client::Endpoint;
 
+use crate::config::Settings;
 use crate::config::problems::Problems;
 
 /// Most destinations: as many as the rules of one registry may name (ECR user guide, "Private
@@ -60,13 +61,9 @@ pub enum DestinationSignIn {
 }
 
 /// The destinations. None where there are no tables.
-pub(super) fn destinations(
-    problems: &mut Problems,
-    settings: Option<&[DestinationSettings]>,
-) -> Vec<DestinationConfig> {
-    let settings = settings.unwrap_or_default();
+pub(super) fn destinations(problems: &mut Problems, settings: &Settings) -> Vec<DestinationConfig> {
+    let settings = settings.replication_destinations.iter().flatten();
     let found: Vec<_> = settings
-        .iter()
         .filter_map(|one| {
             let parsed = destination(one);
             parsed.map_err(|why| problems.add(KEY, why)).ok()
@@ -197,7 +194,11 @@ mod tests {
         };
         let problems = |all: Vec<DestinationSettings>| {
             let mut problems = Problems::default();
-            destinations(&mut problems, Some(&all));
+            let settings = Settings {
+                replication_destinations: Some(all),
+                ..Settings::default()
+            };
+            destinations(&mut problems, &settings);
             let texts = problems.0.into_iter().map(|problem| problem.why);
             texts.collect::<Vec<_>>()
         };

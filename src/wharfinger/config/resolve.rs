@@ -123,10 +123,7 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         pull_through_refresh: pull_through_refresh(&mut problems, settings),
         registry,
         event_sinks,
-        replication_destinations: destinations(
-            &mut problems,
-            settings.replication_destinations.as_deref(),
-        ),
+        replication_destinations: destinations(&mut problems, settings),
         local_clusters: problems.parsed(
             "local_clusters",
             settings.local_clusters.as_deref(),
