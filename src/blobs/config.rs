@@ -40,6 +40,24 @@ pub struct S3Keys {
 }
 
 impl BlobsConfig {
+    /// A store for archived blobs within this one: the folder `archive`, or the same bucket with
+    /// `archive` at the end of the prefix. Neither store lists what the other one has.
+    #[must_use]
+    pub fn archive_within(&self) -> Self {
+        match self {
+            Self::Disk { root } => Self::Disk {
+                root: root.join("archive"),
+            },
+            Self::S3(s3) => Self::S3(S3Config {
+                prefix: format!("{}/archive", s3.prefix)
+                    .trim_start_matches('/')
+                    .to_owned(),
+                ..s3.clone()
+            }),
+            Self::Memory => Self::Memory,
+        }
+    }
+
     /// Reads a folder's path or `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`. `keys` are kept for
     /// the bucket.
     pub fn parse(text: &str, keys: Option<S3Keys>) -> Result<Self, ConfigError> {
@@ -125,6 +143,25 @@ mod tests {
             BlobsConfig::parse("/var/lib/blobs", None),
             Ok(BlobsConfig::Disk { .. })
         ));
+    }
+
+    #[test]
+    fn an_archive_is_a_store_of_its_own_within_the_other_one() {
+        for (given, expected) in [("s3://images/a", "a/archive"), ("s3://images", "archive")] {
+            let config = BlobsConfig::parse(given, None).expect("a bucket");
+            let BlobsConfig::S3(archive) = config.archive_within() else {
+                panic!("a bucket");
+            };
+            assert_eq!(
+                (archive.bucket.as_str(), archive.prefix.as_str()),
+                ("images", expected)
+            );
+        }
+        let folder = BlobsConfig::parse("/var/blobs", None).expect("a folder");
+        let BlobsConfig::Disk { root } = folder.archive_within() else {
+            panic!("a folder");
+        };
+        assert_eq!(root, PathBuf::from("/var/blobs/archive"));
     }
 
     #[test]

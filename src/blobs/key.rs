@@ -7,6 +7,7 @@
 //!     uploads/<upload>               an unfinished upload
 //!     records/<folder>/<name>        what an index can be made of anew
 //!     quarantine/<algorithm>/...     a blob that was put aside, under the rest of its key
+//!     archive/                       another store, unless it is elsewhere
 //! S3, under the configured prefix
 //!     identity                       as on a disk
 //!     blobs/<upload>/parts           a blob that was a multipart upload
