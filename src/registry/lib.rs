@@ -1,5 +1,6 @@
 //! The registry: repositories, images, blobs and uploads. [`Registry`] holds a handle for each.
 
+mod archive;
 mod blob_store_claim;
 mod cleanup;
 mod configured;

@@ -1,0 +1,19 @@
+//! The archive: a second, cheaper store for the bytes that only archived images need.
+//!
+//! A blob is in one of two places, and the index says in which:
+//!
+//! - standard: it has a row in `blobs`, and its bytes are in the blob store.
+//! - archived: it has a row in `archived_blobs`, and its bytes are in the archive, compressed or as
+//!   they were. Its links stay. For pulls and pushes it does not exist: a HEAD reports that it is
+//!   missing, so that a push uploads it again, which makes it standard.
+//!
+//! One server at a time moves blobs . In either direction the bytes are durable
+//! and verified at the new place before one transaction changes the index, and the old bytes are
+//! removed some time after it. `archive_at` in `blobs` says which blobs may have to go, so that
+//! nothing else is looked at. An image that is restored is `activating` until the archive has
+//! nothing more of it; each of its blobs comes back as an upload does, digest and all.
+
+pub(crate) mod encoding;
+pub(crate) mod placement;
+
+pub(crate) use encoding::Encoding;
