@@ -43,7 +43,7 @@ impl Content {
         }
     }
 
-    /// A blob that the repository links.
+    /// A blob that the repository links. What is in the archive counts as missing.
     ///
     /// # Errors
     /// [`Error::NoSuchBlob`].
@@ -54,6 +54,21 @@ impl Content {
             .get(move |tx| store::blobs::linked(tx, repository, &digest))
             .await?;
         found.map(|(blob, _)| blob).ok_or(Error::NoSuchBlob(digest))
+    }
+
+    /// The size of a blob that the repository links and the archive has; `None` for every other
+    /// one.
+    pub async fn archived_size(
+        &self,
+        repository: RepositoryId,
+        digest: &Digest,
+    ) -> Result<Option<u64>, Error> {
+        let digest = *digest;
+        let found = self
+            .db
+            .get(move |tx| store::archive::linked(tx, repository, &digest))
+            .await?;
+        Ok(found.map(|blob| blob.size))
     }
 
     /// Returns the blob and extends its lease for the duration of a push. For clients that check

@@ -18,7 +18,7 @@ use crate::pull_through::rule::PullThroughRule;
 use crate::push_effects::{Origin, PushEffects, Pushed};
 use crate::store::images::NewImage;
 use crate::store::repositories::RepositoryRow;
-use crate::store::{blobs, images, pull_through, repositories, tags};
+use crate::store::{archive, blobs, image_status, images, pull_through, repositories, tags};
 
 /// Operations on images.
 #[derive(Clone)]
@@ -187,7 +187,7 @@ impl Images {
             .get(move |tx| {
                 let found = images::locate(tx, repository, &reference)?;
                 let image = found.ok_or_else(|| Error::NoSuchImage(reference.clone()))?;
-                if image.status == ImageStatus::Archived {
+                if image.status != ImageStatus::Active {
                     return Err(Error::ImageArchived(image.digest));
                 }
                 manifests.get(tx, &image).map(Arc::unwrap_or_clone)
@@ -260,13 +260,15 @@ pub(super) fn put(
             let image = images::by_digest(tx, repository.id, &push.digest)?;
             let image = image.ok_or_else(|| Error::NoSuchImage(Reference::Digest(push.digest)))?;
             // A push of an archived image brings it back.
-            is_restored = images::activate(tx, image.id, now)?;
-            if is_restored {
-                effects.after_storage_class(tx, repository.id, image.id, now)?;
-            }
+            is_restored = image.status != ImageStatus::Active;
+            activate(tx, repository.id, image.id, effects, now)?;
             image.id
         }
     };
+    if is_new && lenient && origin == Origin::Client && archive::has_any_of(tx, id)? {
+        // What it lacks is in the archive.
+        image_status::begin_activation(tx, id)?;
+    }
     let refuse_existing = push.refuse_existing && !is_restored;
     let mut set = Vec::new();
     for tag in &push.tags {
@@ -300,6 +302,22 @@ pub(super) fn put(
     };
     effects.after_push(tx, &pushed, now)?;
     Ok(push.digest)
+}
+
+/// Brings an image back from the archive, if it is there.
+fn activate(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    image: i64,
+    effects: &PushEffects,
+    now: Timestamp,
+) -> Result<(), Error> {
+    if let Some(image) = image_status::locate(tx, image)?
+        && let (_, true) = image_status::activate(tx, &image, now)?
+    {
+        effects.after_storage_class(tx, repository, image.id, now)?;
+    }
+    Ok(())
 }
 
 /// Whether an import of `digest` may set the tag: it is free, or names what was imported last.
@@ -357,7 +375,7 @@ fn set_tag(
 }
 
 /// Checks that the repository holds everything the manifest references (unless `lenient`), and
-/// returns the image's size.
+/// returns the image's size. What is in the archive is missing, as for a HEAD.
 ///
 /// A subject may be missing, and so may content that lives elsewhere (Distribution specification,
 /// "Pushing Manifests"). A member of an index may be a blob: old build caches are made so.
@@ -372,12 +390,13 @@ fn check_references(
         if child.kind == ChildKind::Member {
             match images::by_digest(tx, repository, &child.digest)? {
                 Some(member) => largest_member = largest_member.max(member.content_size),
-                None if !lenient && !blobs::is_linked(tx, repository, &child.digest)? => {
+                None if !lenient && !blobs::is_readable(tx, repository, &child.digest)? => {
                     missing_members.push(child.digest);
                 }
                 None => {}
             }
-        } else if !lenient && !child.external && !blobs::is_linked(tx, repository, &child.digest)? {
+        } else if !lenient && !child.external && !blobs::is_readable(tx, repository, &child.digest)?
+        {
             missing_blobs.push(child.digest);
         }
     }

@@ -1,6 +1,5 @@
 //! The registry: repositories, images, blobs and uploads. [`Registry`] holds a handle for each.
 
-mod archive;
 mod blob_store_claim;
 mod cleanup;
 mod configured;
@@ -77,7 +76,7 @@ pub use lifecycle::{
 };
 pub use listings::{ImageFilter, ImagePosition};
 pub use model::{
-    Blob, Encryption, Image, ImageListing, ImageStatus, MutabilityMode, Referrer, RegistryId,
+    ArchivedBlob, Blob, Encryption, Image, ImageListing, ImageStatus, MutabilityMode, Referrer, RegistryId,
     Repository, RepositoryId, RepositorySettings, StoredManifest, TagMutability, TagStatus,
     TaggedImage, Upload,
 };
@@ -139,6 +138,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0031__image_scans"),
     wharfinger_db::migration!("V0032__journal"),
     wharfinger_db::migration!("V0033__replication"),
+    wharfinger_db::migration!("V0036__archive"),
     wharfinger_db::migration!("V0037__pull_through_roles"),
 ];
 
@@ -227,6 +227,7 @@ impl Registry {
             scans: scan_wake.clone(),
             signing: signing.clone(),
             replication: replication.clone(),
+            archive: Wake::default(),
         };
         let images = Images::new(db.clone(), clock.clone(), lenient).with_effects(effects.clone());
         let content = Content::new(db.clone(), clock.clone(), blobs.clone(), lease);

@@ -213,6 +213,7 @@ fn page(
 ) -> Result<Vec<Image>, Error> {
     let read = match status {
         Some(ImageStatus::Archived) => images::page_archived,
+        Some(ImageStatus::Activating) => images::page_activating,
         _ => images::page,
     };
     Ok(read(tx, repository, &after.digest, rows(limit))?)

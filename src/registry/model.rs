@@ -12,6 +12,8 @@ use wharfinger_blobs::BlobKey;
 use wharfinger_iam::Policy;
 use wharfinger_oci::{Digest, MediaType, RepositoryName, Tag};
 
+use crate::archive::Encoding;
+
 /// Most tags of one image: ECR's quota. It bounds what the deletion of an image changes at once.
 pub(super) const MAX_TAGS_PER_IMAGE: u64 = 1_000;
 
@@ -135,6 +137,8 @@ pub enum ImageStatus {
     Active,
     /// In the archive: it is listed and described, but not pulled until it is restored.
     Archived,
+    /// On its way back from the archive. It cannot be pulled yet.
+    Activating,
 }
 
 /// A manifest as it is served: the bytes that were pushed.
@@ -173,6 +177,19 @@ pub struct Blob {
     pub digest: Digest,
     pub size: u64,
     pub key: BlobKey,
+}
+
+/// A blob whose bytes are in the archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivedBlob {
+    pub digest: Digest,
+    /// Bytes of the content.
+    pub size: u64,
+    /// Where the archive holds it, which is another store than that of the blobs.
+    pub key: BlobKey,
+    pub encoding: Encoding,
+    /// Bytes that it takes in the archive.
+    pub stored_size: u64,
 }
 
 /// An upload session as a client sees it.

@@ -85,7 +85,7 @@ impl PullCache {
                 {
                     return Ok(match manifest.image.status {
                         ImageStatus::Active => Pulled::Manifest(Arc::new(manifest)),
-                        ImageStatus::Archived => Pulled::Nothing,
+                        ImageStatus::Archived | ImageStatus::Activating => Pulled::Nothing,
                     });
                 }
                 let Some(found) = find(tx, repository, target)? else {
@@ -100,7 +100,7 @@ impl PullCache {
             }
         };
         Ok(match found {
-            Found::Image(image) if image.status == ImageStatus::Archived => Pulled::Nothing,
+            Found::Image(image) if image.status != ImageStatus::Active => Pulled::Nothing,
             Found::Image(image) => Pulled::Manifest(self.manifests.get(tx, &image)?),
             Found::Blob(blob) => Pulled::Blob(blob),
         })

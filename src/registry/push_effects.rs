@@ -26,6 +26,8 @@ pub(super) struct PushEffects {
     pub(super) scans: Wake,
     pub(super) signing: SigningQueue,
     pub(super) replication: ReplicationQueue,
+    /// Wakes the mover of the archive.
+    pub(super) archive: Wake,
 }
 
 /// Who brought an image.
@@ -242,7 +244,7 @@ impl PushEffects {
             action: ImageAction::UpdateStorageClass {
                 target: match image.status {
                     ImageStatus::Active => "STANDARD",
-                    ImageStatus::Archived => "ARCHIVE",
+                    ImageStatus::Archived | ImageStatus::Activating => "ARCHIVE",
                 },
                 media_type: image.media_type.to_string(),
                 artifact_type: image.artifact_type,

@@ -119,12 +119,12 @@ impl Filter {
         }
     }
 
-    /// The filter; `None` where it leaves nothing, since no image is `ACTIVATING`: an image that is
-    /// restored is active at once. Without a status, only active images are shown.
+    /// The filter; `None` where it leaves nothing. Without a status, only active images are shown.
     fn images(&self) -> Option<ImageFilter> {
         let status = match self.image_status.as_deref() {
             None | Some("ACTIVE") => Some(ImageStatus::Active),
             Some("ARCHIVED") => Some(ImageStatus::Archived),
+            Some("ACTIVATING") => Some(ImageStatus::Activating),
             Some("ANY") => None,
             Some(_) => return None,
         };

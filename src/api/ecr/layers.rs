@@ -104,24 +104,17 @@ impl Operation for BatchCheckLayerAvailability {
                 output.failures.push(LayerFailure::of(layer_digest));
                 continue;
             };
-            let size = match cx
-                .state()
-                .registry
-                .content
-                .get_and_keep(repository.id, &digest)
-                .await
-            {
-                Ok(blob) => Some(blob.size),
-                Err(registry::Error::NoSuchBlob(_)) => None,
-                Err(error) => return Err(error.into()),
-            };
             let content = &cx.state().registry.content;
-            let availability = match size {
-                None => "UNAVAILABLE",
-                Some(_) => match content.layer_use(repository.id, &digest).await? {
-                    LayerUse::Archived => "ARCHIVED",
-                    LayerUse::Active | LayerUse::None => "AVAILABLE",
+            let (size, availability) = match content.get_and_keep(repository.id, &digest).await {
+                Ok(blob) => match content.layer_use(repository.id, &digest).await? {
+                    LayerUse::Archived => (Some(blob.size), "ARCHIVED"),
+                    LayerUse::Active | LayerUse::None => (Some(blob.size), "AVAILABLE"),
                 },
+                Err(registry::Error::NoSuchBlob(_)) => {
+                    let archived = content.archived_size(repository.id, &digest).await?;
+                    (archived, archived.map_or("UNAVAILABLE", |_| "ARCHIVED"))
+                }
+                Err(error) => return Err(error.into()),
             };
             if size.is_some() {
                 available.push((output.layers.len(), digest));
@@ -179,6 +172,10 @@ impl Operation for GetDownloadUrlForLayer {
         let blob = match content.get(repository.id, &layer_digest).await {
             Ok(blob) => blob,
             Err(registry::Error::NoSuchBlob(_)) => {
+                let archived = content.archived_size(repository.id, &layer_digest);
+                if archived.await?.is_some() {
+                    return Err(error::layer_archived(repository, &layer_digest));
+                }
                 if !upstream::import_layer(cx, repository, &layer_digest).await? {
                     return Err(error::layer_not_found(repository, &self.layer_digest));
                 }

@@ -163,7 +163,7 @@ impl Operation for PutImage {
         if tag.is_none() {
             match images.head(repository.id, &Reference::Digest(digest)).await {
                 // A push brings an archived image back.
-                Ok(image) if image.status == ImageStatus::Archived => {}
+                Ok(image) if image.status != ImageStatus::Active => {}
                 Ok(_) => return Err(error::image_exists(repository, &digest, None)),
                 Err(registry::Error::NoSuchImage(_)) => {}
                 Err(error) => return Err(error.into()),

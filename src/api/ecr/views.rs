@@ -135,6 +135,7 @@ pub(super) const fn image_status(status: ImageStatus) -> &'static str {
     match status {
         ImageStatus::Active => "ACTIVE",
         ImageStatus::Archived => "ARCHIVED",
+        ImageStatus::Activating => "ACTIVATING",
     }
 }
 

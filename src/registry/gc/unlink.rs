@@ -6,7 +6,7 @@ use wharfinger_db::{self as db, Tx};
 use crate::gc::verdict::{Verdict, verdict};
 use crate::model::RepositoryId;
 use crate::store::gc::{self as store, CheckedLink};
-use crate::store::{blobs, images};
+use crate::store::{archive, blobs, images};
 
 /// References that are removed together with their image: of all but very large images every one.
 /// The collector removes the others, so that no deletion holds up other writes for long.
@@ -61,7 +61,8 @@ pub(super) fn settle(tx: &mut Tx<'_>, link: &CheckedLink, now: Timestamp) -> db:
         Verdict::Wait(until) if is_due || link.check_at.is_none() => {
             store::check_link_at(tx, link, Some(until))?;
         }
-        Verdict::Keep | Verdict::Wait(_) => {}
+        Verdict::Keep => archive::note_released(tx, &link.digest)?,
+        Verdict::Wait(_) => {}
         Verdict::Remove => {
             blobs::unlink(tx, link.repository, &link.digest)?;
         }

@@ -15,13 +15,18 @@ use crate::gc;
 use crate::journal::JournalError;
 use crate::journal::record::{ImageState, LinkState, Record, RepositoryState, State, Subject};
 use crate::journal::writer::{JournalWriter, read_segment, segments};
-use crate::model::{Blob, RegistryId, RepositoryId, RepositorySettings, TagMutability};
+use crate::model::{
+    ArchivedBlob, Blob, RegistryId, RepositoryId, RepositorySettings, TagMutability,
+};
 use crate::store::images::NewImage;
 use crate::store::rebuild::{self as store, Position, WaitingTag};
-use crate::store::{blobs, images, repositories, tags};
+use crate::store::{archive, blobs, image_status, images, repositories, tags};
 
 /// How long content stays that no image needs: it may be of a push that was under way.
 const LEASE: Duration = Duration::from_hours(24);
+
+/// All leases run at this time, also those of archived blobs, which count as ended at the epoch.
+const BEFORE_ALL_LEASES: Timestamp = Timestamp::from_ms(-1);
 
 /// Records of one transaction.
 const BATCH: usize = 256;
@@ -176,7 +181,7 @@ fn apply(tx: &mut Tx<'_>, record: &Record, now: Timestamp) -> Result<(), Rebuild
         }
         (Subject::Image(_, digest), None, Some(id)) => {
             if let Some(image) = images::id_by_digest(tx, id, digest)? {
-                gc::delete_image(tx, id, image, Timestamp::from_ms(0))?;
+                gc::delete_image(tx, id, image, BEFORE_ALL_LEASES)?;
             }
             Ok(())
         }
@@ -299,11 +304,14 @@ fn put_image(
     // An earlier record may be of an image that was deleted and pushed again. Its layers stay: all
     // leases count as running at the beginning of time.
     if let Some(earlier) = images::id_by_digest(tx, repository, digest)? {
-        gc::delete_image(tx, repository, earlier, Timestamp::from_ms(0))?;
+        gc::delete_image(tx, repository, earlier, BEFORE_ALL_LEASES)?;
     }
     let inserted = images::insert(tx, repository, &new, Timestamp::from_ms(state.pushed_at))?;
     if let (Some(image), Some(pulled_at)) = (inserted, state.pulled_at) {
         images::note_pull(tx, image, Timestamp::from_ms(pulled_at))?;
+    }
+    if let (Some(image), Some(archived_at)) = (inserted, state.archived_at) {
+        image_status::archive(tx, image, Timestamp::from_ms(archived_at))?;
     }
     Ok(())
 }
@@ -315,14 +323,25 @@ fn put_link(
     state: &LinkState,
     now: Timestamp,
 ) -> Result<(), RebuildError> {
-    let blob = Blob {
-        digest: *digest,
-        size: state.size,
-        key: read(&state.key)?,
-    };
     // As after a push: what no image needs goes in time.
     let lease_until = now.plus(LEASE);
-    blobs::put(tx, &blob, lease_until, now)?;
+    if let Some(archived) = &state.archived {
+        let blob = ArchivedBlob {
+            digest: *digest,
+            size: state.size,
+            key: read(&state.key)?,
+            encoding: read(&archived.encoding)?,
+            stored_size: archived.stored_size,
+        };
+        archive::put_rebuilt(tx, &blob, now)?;
+    } else {
+        let blob = Blob {
+            digest: *digest,
+            size: state.size,
+            key: read(&state.key)?,
+        };
+        blobs::put(tx, &blob, lease_until, now)?;
+    }
     Ok(blobs::link(tx, repository, digest, lease_until, now)?)
 }
 

@@ -71,6 +71,9 @@ pub(crate) struct ImageState {
     pub(crate) pushed_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pulled_at: Option<i64>,
+    /// When it went to the archive; `None` for an image that is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) archived_at: Option<i64>,
     /// The bytes of the manifest, which is JSON.
     pub(crate) manifest: String,
 }
@@ -87,4 +90,14 @@ pub(crate) struct TagState {
 pub(crate) struct LinkState {
     pub(crate) size: u64,
     pub(crate) key: String,
+    /// How the archive holds the blob, where `key` is one of the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) archived: Option<ArchivedState>,
+}
+
+/// How the archive holds a blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ArchivedState {
+    pub(crate) encoding: String,
+    pub(crate) stored_size: u64,
 }

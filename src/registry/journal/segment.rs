@@ -102,13 +102,17 @@ mod tests {
     use wharfinger_oci::{Algorithm, Digest};
 
     use super::*;
-    use crate::journal::record::{LinkState, State, Subject, TagState};
+    use crate::journal::record::{ArchivedState, LinkState, State, Subject, TagState};
 
     fn records() -> Vec<Record> {
         let digest = Digest::of(Algorithm::Sha256, b"x");
         let link = State::Link(LinkState {
             size: 7,
             key: "blobs/sha256/ab/cd".to_owned(),
+            archived: Some(ArchivedState {
+                encoding: "zstd".to_owned(),
+                stored_size: 5,
+            }),
         });
         let tag = State::Tag(TagState {
             image: digest,

@@ -14,7 +14,7 @@ use crate::lifecycle::plan::{Plan, Planned};
 use crate::lifecycle::policy::{Action, LifecyclePolicy};
 use crate::model::RepositoryId;
 use crate::push_effects::PushEffects;
-use crate::store::{images, lifecycle as store};
+use crate::store::{image_status, lifecycle as store};
 
 /// A step acts on images until this much time has passed. With the last image and the commit it
 /// stays well below 50 ms, which is the longest that other writes may have to wait.
@@ -111,7 +111,7 @@ fn step(
                 step.expired += 1;
             }
             Action::Archive => {
-                if images::archive(tx, planned.image, now)? {
+                if image_status::archive(tx, planned.image, now)? {
                     effects.after_storage_class(tx, repository, planned.image, now)?;
                     step.archived += 1;
                 }

@@ -1,5 +1,6 @@
 //! `UpdateImageStorageClass`: images go to the archive and come back with their referrers.
 
+use wharfinger_base::Timestamp;
 use wharfinger_db::Tx;
 use wharfinger_oci::{Digest, Reference};
 
@@ -8,14 +9,17 @@ use crate::images::Images;
 use crate::lifecycle::plan::followers;
 use crate::lifecycle::policy::{Action, StorageClass};
 use crate::model::{ImageStatus, RepositoryId};
-use crate::store::images;
+use crate::push_effects::PushEffects;
+use crate::store::image_status;
+use crate::store::images::{self, LocatedImage};
 
 /// Most referrers that go with an image. One that has more keeps the others where they are.
 const MAX_REFERRERS: usize = 1_000;
 
 impl Images {
     /// Moves an image to a storage class, with its referrers. Returns its digest and its status
-    /// then; one that is there already stays as it is.
+    /// then; one that is there already stays as it is. An image of which the archive has anything
+    /// is [`ImageStatus::Activating`] until that is back.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`]; [`Error::ArchiveOfMember`] for a member of an index.
@@ -32,34 +36,53 @@ impl Images {
             .write(move |tx| {
                 let found = images::locate(tx, repository, &reference)?;
                 let image = found.ok_or_else(|| Error::NoSuchImage(reference.clone()))?;
-                let status = match class {
-                    StorageClass::Standard => ImageStatus::Active,
-                    StorageClass::Archive => ImageStatus::Archived,
+                let is_there = match class {
+                    StorageClass::Standard => image.status != ImageStatus::Archived,
+                    StorageClass::Archive => image.status == ImageStatus::Archived,
                 };
-                if status == image.status {
-                    return Ok((image.digest, status));
+                if is_there {
+                    return Ok((image.digest, image.status));
                 }
                 if class == StorageClass::Archive
                     && let Some(by) = images::index_naming(tx, repository, &image.digest)?
                 {
                     return Err(Error::ArchiveOfMember { by });
                 }
-                let change = match class {
-                    StorageClass::Standard => images::activate,
-                    StorageClass::Archive => images::archive,
-                };
-                let referrers = referrers(tx, repository, &image.digest)?;
-                for id in referrers.into_iter().chain([image.id]) {
-                    if change(tx, id, now)? {
-                        effects.after_storage_class(tx, repository, id, now)?;
+                for id in referrers(tx, repository, &image.digest)? {
+                    if let Some(referrer) = image_status::locate(tx, id)? {
+                        change(tx, repository, &referrer, class, &effects, now)?;
                     }
                 }
+                let status = change(tx, repository, &image, class, &effects, now)?;
                 Ok((image.digest, status))
             })
             .await;
         self.effects.wake();
+        self.effects.archive.wake();
         changed
     }
+}
+
+/// Changes one image; returns its status then.
+fn change(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    image: &LocatedImage,
+    class: StorageClass,
+    effects: &PushEffects,
+    now: Timestamp,
+) -> Result<ImageStatus, Error> {
+    let (status, has_changed) = match class {
+        StorageClass::Standard => image_status::activate(tx, image, now)?,
+        StorageClass::Archive => (
+            ImageStatus::Archived,
+            image_status::archive(tx, image.id, now)?,
+        ),
+    };
+    if has_changed {
+        effects.after_storage_class(tx, repository, image.id, now)?;
+    }
+    Ok(status)
 }
 
 fn referrers(

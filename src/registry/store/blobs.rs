@@ -4,8 +4,9 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Tx, params};
 use wharfinger_oci::Digest;
 
+use crate::archive::placement::REMOVAL_DELAY;
 use crate::model::{Blob, RepositoryId};
-use crate::store::{journal_entries, parsed, signed, unsigned};
+use crate::store::{archive, journal_entries, parsed, signed, unsigned};
 
 /// A blob that the repository links, with the end of its lease.
 pub(crate) fn linked(
@@ -40,6 +41,15 @@ pub(crate) fn is_linked(
         |_| Ok(()),
     )?;
     Ok(row.is_some())
+}
+
+/// Whether the repository links the blob and it can be read: its bytes are not in the archive.
+pub(crate) fn is_readable(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    digest: &Digest,
+) -> db::Result<bool> {
+    Ok(linked(tx, repository, digest)?.is_some())
 }
 
 /// The blob of this digest, whichever repositories link it.
@@ -78,6 +88,7 @@ pub(crate) fn put(
             now.as_ms()
         ],
     )?;
+    archive::supersede(tx, &blob.digest, now.plus(REMOVAL_DELAY))?;
     Ok(())
 }
 
@@ -123,6 +134,8 @@ pub(crate) fn unlink(
              AND NOT EXISTS (SELECT 1 FROM blob_links l WHERE l.digest = ?1)",
             params![&stored],
         )?;
+        archive::drop_unlinked(tx, digest)?;
+        archive::note_released(tx, digest)?;
     }
     Ok(removed)
 }

@@ -218,26 +218,6 @@ pub(crate) fn locate(
     }
 }
 
-/// Moves an active image to the archive; false where it is not active.
-pub(crate) fn archive(tx: &mut Tx<'_>, image: i64, now: Timestamp) -> db::Result<bool> {
-    let changed = tx.execute(
-        "UPDATE images SET status = 'archived', archived_at = ?1
-         WHERE id = ?2 AND status = 'active'",
-        params![now.as_ms(), image],
-    )?;
-    Ok(changed == 1)
-}
-
-/// Brings an image back from the archive; false where it is not there.
-pub(crate) fn activate(tx: &mut Tx<'_>, image: i64, now: Timestamp) -> db::Result<bool> {
-    let changed = tx.execute(
-        "UPDATE images SET status = 'active', activated_at = ?1, aged_from = ?1
-         WHERE id = ?2 AND status = 'archived'",
-        params![now.as_ms(), image],
-    )?;
-    Ok(changed == 1)
-}
-
 /// The manifest that a tag or digest names, by one statement.
 pub(crate) fn stored(
     tx: &mut Tx<'_>,
@@ -301,6 +281,23 @@ pub(crate) fn page_archived(
     tx.query(
         select_images!(
             "WHERE i.repository_id = ?1 AND i.digest > ?2 AND i.status = 'archived'
+             ORDER BY i.digest LIMIT ?3"
+        ),
+        params![repository.0, after, limit],
+        read,
+    )
+}
+
+/// The same, of images that are on their way back from the archive.
+pub(crate) fn page_activating(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    after: &[u8],
+    limit: i64,
+) -> db::Result<Vec<Image>> {
+    tx.query(
+        select_images!(
+            "WHERE i.repository_id = ?1 AND i.digest > ?2 AND i.status = 'activating'
              ORDER BY i.digest LIMIT ?3"
         ),
         params![repository.0, after, limit],

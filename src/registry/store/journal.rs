@@ -4,10 +4,12 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Row, Tx, params};
 use wharfinger_oci::Reference;
 
-use crate::journal::record::{ImageState, LinkState, RepositoryState, State, Subject, TagState};
-use crate::model::RepositoryId;
+use crate::journal::record::{
+    ArchivedState, ImageState, LinkState, RepositoryState, State, Subject, TagState,
+};
+use crate::model::{ImageStatus, RepositoryId};
 use crate::store::journal_entries::{IMAGE, LINK, REPOSITORY, TAG, insert, remove_entries};
-use crate::store::{blobs, images, leases, repositories, signed, tags, unsigned};
+use crate::store::{archive, blobs, images, leases, repositories, signed, tags, unsigned};
 
 /// The name of the lease of the server that writes the journal.
 const LEASE: &str = "journal";
@@ -28,6 +30,12 @@ pub(crate) fn state(tx: &mut Tx<'_>, subject: &Subject) -> db::Result<Option<Sta
                 content_size: stored.image.content_size,
                 pushed_at: stored.image.pushed_at.as_ms(),
                 pulled_at: stored.image.pulled_at.map(Timestamp::as_ms),
+                archived_at: match stored.image.status {
+                    ImageStatus::Active => None,
+                    ImageStatus::Archived | ImageStatus::Activating => {
+                        stored.image.archived_at.map(Timestamp::as_ms)
+                    }
+                },
                 manifest,
             }))))
         }
@@ -42,10 +50,22 @@ pub(crate) fn state(tx: &mut Tx<'_>, subject: &Subject) -> db::Result<Option<Sta
         }
         Subject::Link(id, digest) => {
             let linked = blobs::linked(tx, RepositoryId(*id), digest)?;
-            Ok(linked.map(|(blob, _)| {
+            if let Some((blob, _)) = linked {
+                return Ok(Some(State::Link(LinkState {
+                    size: blob.size,
+                    key: blob.key.as_str().to_owned(),
+                    archived: None,
+                })));
+            }
+            let archived = archive::linked(tx, RepositoryId(*id), digest)?;
+            Ok(archived.map(|blob| {
                 State::Link(LinkState {
                     size: blob.size,
                     key: blob.key.as_str().to_owned(),
+                    archived: Some(ArchivedState {
+                        encoding: blob.encoding.name().to_owned(),
+                        stored_size: blob.stored_size,
+                    }),
                 })
             }))
         }

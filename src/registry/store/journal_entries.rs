@@ -27,6 +27,11 @@ pub(crate) fn note_link(tx: &mut Tx<'_>, id: RepositoryId, digest: &Digest) -> d
 /// Records that an image is about to be deleted, with its tags.
 pub(crate) fn note_image_with_tags(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
     note_tags_of_image(tx, image)?;
+    note_image_by_id(tx, image)
+}
+
+/// As [`note_image`], by the number of its row.
+pub(crate) fn note_image_by_id(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
     tx.execute(
         "INSERT INTO journal_entries (kind, repository_id, digest)
          SELECT 'image', repository_id, digest FROM images WHERE id = ?1",

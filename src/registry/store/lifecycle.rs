@@ -205,7 +205,7 @@ fn read(row: &Row<'_>) -> db::Result<(CandidateRow, bool)> {
         candidate: Candidate {
             class: match status_of(row.text(3))? {
                 ImageStatus::Active => StorageClass::Standard,
-                ImageStatus::Archived => StorageClass::Archive,
+                ImageStatus::Archived | ImageStatus::Activating => StorageClass::Archive,
             },
             aged_from: Timestamp::from_ms(row.integer(4)),
             pulled_at: row.optional_integer(5).map(Timestamp::from_ms),

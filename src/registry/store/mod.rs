@@ -1,6 +1,7 @@
 //! SQL of the registry: text above, model types out. No decisions.
 
 pub(super) mod backfills;
+pub(super) mod archive;
 pub(super) mod blob_store;
 pub(super) mod blobs;
 pub(super) mod creation_templates;
@@ -8,6 +9,7 @@ pub(super) mod deletions;
 pub(super) mod events;
 pub(super) mod fsck;
 pub(super) mod gc;
+pub(super) mod image_status;
 pub(super) mod images;
 pub(super) mod journal;
 pub(super) mod journal_entries;
@@ -51,6 +53,7 @@ fn status_of(text: &str) -> db::Result<ImageStatus> {
     match text {
         "active" => Ok(ImageStatus::Active),
         "archived" => Ok(ImageStatus::Archived),
+        "activating" => Ok(ImageStatus::Activating),
         _ => Err(db::Error::other("a stored image status")),
     }
 }
