@@ -1,5 +1,6 @@
 //! The registry: repositories, images, blobs and uploads. [`Registry`] holds a handle for each.
 
+mod archive;
 mod blob_store_claim;
 mod cleanup;
 mod configured;
@@ -52,6 +53,7 @@ mod wildcard;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use archive::{Archive, ArchiveMover, ArchiveProgress};
 pub use blob_store_claim::BlobStoreError;
 pub use cleanup::RepositoryCleanup;
 pub use content::{Content, LayerUse};
@@ -76,9 +78,9 @@ pub use lifecycle::{
 };
 pub use listings::{ImageFilter, ImagePosition};
 pub use model::{
-    ArchivedBlob, Blob, Encryption, Image, ImageListing, ImageStatus, MutabilityMode, Referrer, RegistryId,
-    Repository, RepositoryId, RepositorySettings, StoredManifest, TagMutability, TagStatus,
-    TaggedImage, Upload,
+    ArchivedBlob, Blob, Encryption, Image, ImageListing, ImageStatus, MutabilityMode, Referrer,
+    RegistryId, Repository, RepositoryId, RepositorySettings, StoredManifest, TagMutability,
+    TagStatus, TaggedImage, Upload,
 };
 use publishing::Publishing;
 use pull_cache::PullCache;
@@ -207,6 +209,8 @@ pub struct Registry {
     signing: SigningQueue,
     replication: ReplicationQueue,
     pulls: PullCache,
+    archive: Option<Archive>,
+    archive_progress: Arc<ArchiveProgress>,
 }
 
 impl Registry {
@@ -267,7 +271,32 @@ impl Registry {
             lifecycle: Lifecycle::new(db.clone(), clock.clone(), ids.clone(), effects),
             collector: Collector::new(uploads.clone()),
             uploads,
+            archive: None,
+            archive_progress: Arc::default(),
         }
+    }
+
+    /// The same registry with an archive. Without one, archived images stay where they are.
+    #[must_use]
+    pub fn with_archive(self, archive: Archive) -> Self {
+        Self {
+            archive: Some(archive),
+            ..self
+        }
+    }
+
+    /// The reconciler that moves blobs to the archive and back, if there is one; `ids` name this
+    /// server among others.
+    pub fn archive_mover(&self, ids: &Ids) -> Option<ArchiveMover> {
+        let archive = self.archive.clone()?;
+        let handles = (self.uploads.clone(), self.images.effects.clone());
+        let progress = Arc::clone(&self.archive_progress);
+        Some(ArchiveMover::new(handles, archive, progress, ids))
+    }
+
+    /// What the archive holds, and what this server has moved.
+    pub fn archive_progress(&self) -> &Arc<ArchiveProgress> {
+        &self.archive_progress
     }
 
     /// The reconciler that writes the journal; `ids` name this server among others.

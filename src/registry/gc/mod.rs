@@ -26,6 +26,7 @@ mod verdict;
 pub use collector::Collector;
 pub use progress::Progress;
 pub use reconciler::GarbageCollection;
+pub(crate) use reconciler::pause;
 pub use survey::Survey;
 pub(crate) use unlink::delete_image;
 pub(crate) use verdict::BlobLease;

@@ -66,7 +66,7 @@ impl Collector {
 }
 
 /// The pause after a step, so that steps take `load_percent` of the time.
-fn pause(step: Duration, load_percent: u32) -> Duration {
+pub(crate) fn pause(step: Duration, load_percent: u32) -> Duration {
     let load = load_percent.clamp(1, 100);
     (step * (100 - load) / load).min(LONGEST_PAUSE)
 }
