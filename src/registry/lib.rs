@@ -315,6 +315,7 @@ impl Registry {
         Fsck {
             db: self.content.db.clone(),
             store: self.content.store.clone(),
+            archive: self.archive.clone().map(|archive| archive.store),
             clock: self.content.clock.clone(),
             options,
             lenient: self.uploads.config.accept_missing_references,

@@ -25,6 +25,7 @@ use wharfinger_blobs::BlobStore;
 pub(crate) use encoding::Encoding;
 pub use mover::ArchiveMover;
 pub use progress::ArchiveProgress;
+pub(crate) use storing::is_whole;
 
 /// The archive of a registry.
 #[derive(Clone, Debug)]

@@ -17,17 +17,17 @@ use crate::store::fsck::{self as store, CheckedImage};
 use crate::store::{blobs, images};
 
 /// Blobs that are looked at at once: each is a system call or a request.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// Objects of one page.
-const OBJECTS: usize = 1_000;
+pub(super) const OBJECTS: usize = 1_000;
 
 /// Segments of one page.
 const SEGMENTS: u64 = 64;
 
 /// An object that the index does not know is looked at no earlier than this: it may be of an upload
 /// that ends just now.
-const GRACE: Duration = Duration::from_hours(24);
+pub(super) const GRACE: Duration = Duration::from_hours(24);
 
 /// The end of a page: after its last item, or at the beginning of the next phase.
 fn next<T>(phase: Phase, items: &[T], position: impl Fn(&T) -> Position) -> Option<Position> {
@@ -36,7 +36,7 @@ fn next<T>(phase: Phase, items: &[T], position: impl Fn(&T) -> Position) -> Opti
         .map_or_else(|| Position::after(phase), |last| Some(position(last)))
 }
 
-fn page<T>(
+pub(super) fn page<T>(
     phase: Phase,
     items: &[T],
     found: Vec<Finding>,
@@ -241,7 +241,7 @@ impl Fsck {
     }
 }
 
-fn hash(key: &str) -> u64 {
+pub(super) fn hash(key: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     hasher.finish()
@@ -275,7 +275,9 @@ fn check_image(
     }
     for child in manifest.children.iter().filter(|child| !child.external) {
         let is_member = child.kind == ChildKind::Member;
-        let has = blobs::is_linked(tx, image.repository, &child.digest)?
+        // What the archive has is enough for an archived image, and not for an active one.
+        let has = blobs::is_readable(tx, image.repository, &child.digest)?
+            || (!image.is_active && blobs::is_linked(tx, image.repository, &child.digest)?)
             || (is_member && images::id_by_digest(tx, image.repository, &child.digest)?.is_some());
         if !has {
             found.push(Finding::IncompleteImage {

@@ -5,7 +5,7 @@ use std::fmt;
 use wharfinger_blobs::BlobKey;
 use wharfinger_oci::{Digest, RepositoryName};
 
-use crate::model::{Blob, RepositoryId};
+use crate::model::{ArchivedBlob, Blob, RepositoryId};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub enum Finding {
     MissingBlob(Blob),
     /// The stored bytes have another digest.
     DamagedBlob(Blob),
+    /// The index has the blob in the archive, and the archive has no bytes of it, or others.
+    DamagedArchivedBlob(ArchivedBlob),
+    /// The archive has bytes that the index does not know.
+    UnknownArchiveObject { key: BlobKey, size: u64 },
     /// The store has bytes that the index does not know.
     UnknownObject { key: BlobKey, size: u64 },
     /// A repository links a blob that the index does not have.
@@ -53,6 +57,17 @@ impl fmt::Display for Finding {
             ),
             Self::DamagedBlob(blob) => {
                 write!(formatter, "damaged blob {} at {}", blob.digest, blob.key)
+            }
+            Self::DamagedArchivedBlob(blob) => write!(
+                formatter,
+                "missing or damaged blob {} at {} of the archive",
+                blob.digest, blob.key
+            ),
+            Self::UnknownArchiveObject { key, size } => {
+                write!(
+                    formatter,
+                    "unknown object {key} of {size} bytes in the archive"
+                )
             }
             Self::UnknownObject { key, size } => {
                 write!(formatter, "unknown object {key} of {size} bytes")

@@ -1,9 +1,11 @@
 //! Compares the index with the blob store and with itself, and repairs what can be repaired.
 //!
-//! A check goes through all blobs, images, tags, links, stored objects and segments of the journal,
-//! page by page. Its [`Position`] is all that a later run needs to go on. What is found while a
-//! server is at work is looked at again, since it may have changed meanwhile.
+//! A check goes through all blobs, images, tags, links, stored objects (those of the archive, too)
+//! and segments of the journal, page by page. Its [`Position`] is all that a later run needs to go
+//! on. What is found while a server is at work is looked at again, since it may have changed
+//! meanwhile.
 
+mod archive;
 mod checks;
 mod findings;
 mod position;
@@ -46,6 +48,8 @@ pub struct FsckOptions {
 pub struct Fsck {
     pub(crate) db: Db,
     pub(crate) store: BlobStore,
+    /// Without it, archived blobs are not looked at.
+    pub(crate) archive: Option<BlobStore>,
     pub(crate) clock: Clock,
     pub(crate) options: FsckOptions,
     /// Manifests may name what the repository does not have.
@@ -74,10 +78,12 @@ impl Fsck {
     pub async fn page(&mut self, after: &Position) -> Result<CheckedPage, FsckError> {
         let page = match after.phase {
             Phase::Blobs => self.blobs(&after.bytes).await?,
+            Phase::ArchivedBlobs => self.archived_blobs(&after.bytes).await?,
             Phase::Links => self.links(after.number, &after.bytes).await?,
             Phase::Images => self.images(after.number).await?,
             Phase::Tags => self.tags(after.number, &after.text).await?,
             Phase::Objects => self.objects(&after.text).await?,
+            Phase::ArchiveObjects => self.archive_objects(&after.text).await?,
             Phase::Journal => self.journal(after.number).await?,
         };
         if self.options.repair {

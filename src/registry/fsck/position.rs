@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 pub enum Phase {
     #[default]
     Blobs,
+    ArchivedBlobs,
     Links,
     Images,
     Tags,
     Objects,
+    ArchiveObjects,
     Journal,
 }
 
@@ -20,11 +22,13 @@ impl Phase {
     /// The phase that follows; `None` after the last one.
     const fn next(self) -> Option<Self> {
         match self {
-            Self::Blobs => Some(Self::Links),
+            Self::Blobs => Some(Self::ArchivedBlobs),
+            Self::ArchivedBlobs => Some(Self::Links),
             Self::Links => Some(Self::Images),
             Self::Images => Some(Self::Tags),
             Self::Tags => Some(Self::Objects),
-            Self::Objects => Some(Self::Journal),
+            Self::Objects => Some(Self::ArchiveObjects),
+            Self::ArchiveObjects => Some(Self::Journal),
             Self::Journal => None,
         }
     }
@@ -76,7 +80,7 @@ mod tests {
             assert!(!phases.contains(&next));
             phases.push(next);
         }
-        assert_eq!(phases.len(), 6);
+        assert_eq!(phases.len(), 8);
         let position = Position::at(Phase::Tags, 7, vec![1, 2], "v1".to_owned());
         let stored = serde_json::to_string(&position).expect("stored");
         assert_eq!(

@@ -5,9 +5,9 @@
 
 use crate::error::Error;
 use crate::fsck::{Finding, Fsck};
-use crate::model::Blob;
+use crate::model::{ArchivedBlob, Blob};
 use crate::store::fsck as store;
-use crate::store::{blobs, tags};
+use crate::store::{archive, blobs, tags};
 
 impl Fsck {
     pub(super) async fn repair(&self, finding: &Finding) -> Result<(), Error> {
@@ -18,6 +18,11 @@ impl Fsck {
                 self.put_aside(&blob.key).await
             }
             Finding::UnknownObject { key, .. } => self.put_aside(key).await,
+            Finding::DamagedArchivedBlob(blob) => self.forget_archived(blob).await,
+            Finding::UnknownArchiveObject { key, .. } => match &self.archive {
+                Some(archive) => archive.quarantine(key).await.map_err(Error::Blobs),
+                None => Ok(()),
+            },
             Finding::DanglingLink {
                 repository, digest, ..
             } => {
@@ -45,6 +50,27 @@ impl Fsck {
 
     async fn put_aside(&self, key: &wharfinger_blobs::BlobKey) -> Result<(), Error> {
         self.store.quarantine(key).await.map_err(Error::Blobs)
+    }
+
+    async fn forget_archived(&self, blob: &ArchivedBlob) -> Result<(), Error> {
+        let (digest, known) = (blob.digest, blob.clone());
+        self.db
+            .write(move |tx| {
+                // It may have come back since it was looked at.
+                if archive::present(tx, &digest)?.as_ref() != Some(&known) {
+                    return Ok(());
+                }
+                archive::forget(tx, &digest)?;
+                for repository in store::linking(tx, &digest)? {
+                    blobs::unlink(tx, repository, &digest)?;
+                }
+                Ok::<_, Error>(())
+            })
+            .await?;
+        match &self.archive {
+            Some(archive) => archive.quarantine(&blob.key).await.map_err(Error::Blobs),
+            None => Ok(()),
+        }
     }
 
     async fn forget(&self, blob: &Blob) -> Result<(), Error> {

@@ -30,12 +30,14 @@ pub(crate) struct CheckedImage {
     pub(crate) digest: Digest,
     pub(crate) media_type: String,
     pub(crate) manifest: Option<Bytes>,
+    pub(crate) is_active: bool,
 }
 
 /// Up to 64 images after a row number, in order.
 pub(crate) fn images_after(tx: &mut Tx<'_>, after: i64) -> db::Result<Vec<CheckedImage>> {
     tx.query(
-        "SELECT i.id, i.repository_id, r.name, i.digest, i.media_type, m.bytes
+        "SELECT i.id, i.repository_id, r.name, i.digest, i.media_type, m.bytes,
+             CASE WHEN i.status = 'active' THEN 1 ELSE 0 END
          FROM images i JOIN repositories r ON r.id = i.repository_id
          LEFT JOIN manifests m ON m.image_id = i.id
          WHERE i.id > ?1 ORDER BY i.id LIMIT 64",
@@ -48,6 +50,7 @@ pub(crate) fn images_after(tx: &mut Tx<'_>, after: i64) -> db::Result<Vec<Checke
                 digest: digest(row.bytes(3))?,
                 media_type: row.text(4).to_owned(),
                 manifest: row.optional_bytes(5).map(Bytes::copy_from_slice),
+                is_active: row.integer(6) == 1,
             })
         },
     )
@@ -91,9 +94,10 @@ pub(crate) fn links_after(
     after: &[u8],
 ) -> db::Result<Vec<Pointer<Digest>>> {
     tx.query(
-        "SELECT l.repository_id, r.name, l.digest, b.size
+        "SELECT l.repository_id, r.name, l.digest, COALESCE(b.size, a.size)
          FROM blob_links l JOIN repositories r ON r.id = l.repository_id
          LEFT JOIN blobs b ON b.digest = l.digest
+         LEFT JOIN archived_blobs a ON a.digest = l.digest
          WHERE (l.repository_id, l.digest) > (?1, ?2)
          ORDER BY l.repository_id, l.digest LIMIT 256",
         params![repository, after],
