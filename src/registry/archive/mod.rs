@@ -19,6 +19,8 @@ pub(crate) mod placement;
 mod progress;
 mod restoring;
 mod storing;
+#[cfg(test)]
+mod tests;
 
 use wharfinger_blobs::BlobStore;
 

@@ -1,0 +1,561 @@
+//! Blobs go to the archive and come back: on every engine, with folders and with objects.
+
+mod simulation;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use wharfinger_base::{Durability, Ids};
+use wharfinger_blobs::{AppendLimits, BlobStore, BlobsConfig, BodyError};
+use wharfinger_db::testing;
+use wharfinger_oci::{Algorithm, Digest, Manifest, Reference};
+
+use crate::archive::encoding::pieces;
+use crate::archive::mover::ArchiveMover;
+use crate::archive::{Archive, Encoding};
+use crate::error::Error;
+use crate::fsck::{Finding, FsckOptions, Phase, Position};
+use crate::images::Push;
+use crate::lifecycle::StorageClass;
+use crate::model::{ImageStatus, Repository};
+use crate::store::archive::{self as store, ArchiveWrite};
+use crate::uploads::tests::{TestServer, part};
+use crate::{Config, MIGRATIONS, Registry, RegistryId, RepositorySettings};
+
+const LEASE: Duration = Duration::from_hours(24);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// A server with an archive.
+struct World {
+    server: TestServer,
+    registry: Registry,
+    mover: ArchiveMover,
+    archive: BlobStore,
+    _folder: tempfile::TempDir,
+}
+
+/// Text that compresses well, other for each seed.
+fn text(seed: u32) -> Vec<u8> {
+    let line = |number| format!("line {number} of file {seed}\n");
+    (0..2_000)
+        .flat_map(|number| line(number).into_bytes())
+        .collect()
+}
+
+/// Bytes that do not compress.
+fn noise(seed: u32) -> Vec<u8> {
+    let digest = |number: u32| Digest::of(Algorithm::Sha512, format!("{seed} {number}").as_bytes());
+    (0..1_000)
+        .flat_map(|number| digest(number).to_stored())
+        .collect()
+}
+
+fn digest(content: &[u8]) -> Digest {
+    Digest::of(Algorithm::Sha256, content)
+}
+
+async fn worlds(takes_all: bool) -> Vec<World> {
+    let mut worlds = Vec::new();
+    for disk in [true, false] {
+        for db in testing::every_engine(MIGRATIONS) {
+            let server = TestServer::over(db, disk, Config::default()).await;
+            let folder = tempfile::tempdir().expect("a folder");
+            let config = match disk {
+                true => BlobsConfig::Disk {
+                    root: folder.path().to_owned(),
+                },
+                false => BlobsConfig::Memory,
+            };
+            let archive = BlobStore::open(&config, Durability::Relaxed, Ids::default()).await;
+            let archive = archive.expect("a store");
+            let registry = server.registry.clone().with_archive(Archive {
+                store: archive.clone(),
+                takes_all,
+            });
+            let mover = registry.archive_mover(&Ids::default()).expect("a mover");
+            worlds.push(World {
+                server,
+                registry,
+                mover,
+                archive,
+                _folder: folder,
+            });
+        }
+    }
+    worlds
+}
+
+impl World {
+    async fn repository(&self, name: &str) -> Repository {
+        let id = RegistryId {
+            account: "123456789012".parse().expect("an account"),
+            region: "us-east-1".parse().expect("a region"),
+        };
+        let name = name.parse().expect("a name");
+        let made = self
+            .registry
+            .repositories
+            .create(&id, &name, RepositorySettings::default());
+        made.await.expect("created")
+    }
+
+    async fn upload(&self, repository: &Repository, content: &[u8]) {
+        let (uploads, digest) = (&self.registry.uploads, digest(content));
+        let uploaded = uploads.monolithic(repository.id, &digest, part(None, content));
+        uploaded.await.expect("uploaded");
+    }
+
+    async fn put(&self, repository: &Repository, layers: &[&[u8]]) -> Result<Digest, Error> {
+        let described: Vec<String> = layers
+            .iter()
+            .map(|layer| {
+                let (digest, size) = (digest(layer), layer.len());
+                let kind = "application/vnd.oci.image.layer.v1.tar";
+                format!(r#"{{"mediaType":"{kind}","digest":"{digest}","size":{size}}}"#)
+            })
+            .collect();
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        let bytes = Bytes::from(format!(
+            r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{},"layers":[{}]}}"#,
+            described[0],
+            described.join(",")
+        ));
+        let push = Push {
+            digest: digest(&bytes),
+            manifest: Manifest::parse(&bytes, None).expect("a manifest"),
+            bytes,
+            tags: Vec::new(),
+            refuse_existing: false,
+        };
+        self.registry.images.put(repository, push).await
+    }
+
+    async fn push(&self, repository: &Repository, layers: &[&[u8]]) -> Digest {
+        for layer in layers {
+            self.upload(repository, layer).await;
+        }
+        self.put(repository, layers).await.expect("pushed")
+    }
+
+    async fn set(
+        &self,
+        repository: &Repository,
+        image: Digest,
+        class: StorageClass,
+    ) -> ImageStatus {
+        let (images, image) = (&self.registry.images, Reference::Digest(image));
+        let set = images.set_storage_class(repository.id, &image, class);
+        set.await.expect("set").1
+    }
+
+    async fn status(&self, repository: &Repository, image: Digest) -> ImageStatus {
+        let images = &self.registry.images;
+        let head = images.head(repository.id, &Reference::Digest(image)).await;
+        head.expect("an image").status
+    }
+
+    /// Moves everything that may be moved, after the leases of all pushes.
+    async fn settle(&mut self) {
+        self.server.clock.advance(LEASE + MINUTE);
+        self.work().await;
+    }
+
+    /// Runs all steps, and the removals that follow.
+    async fn work(&mut self) {
+        for _ in 0..2 {
+            for _ in 0..100 {
+                let step = self.mover.step().await.expect("a step");
+                if !step.more {
+                    break;
+                }
+            }
+            self.server.clock.advance(MINUTE);
+            let collector = &self.registry.collector;
+            collector.collect(100, |_| {}).await.expect("collected");
+        }
+    }
+
+    async fn objects(store: &BlobStore) -> usize {
+        store.objects(None, 1_000).await.expect("listed").len()
+    }
+
+    /// Checks everything by all bytes, and objects whatever their age.
+    async fn findings(&self) -> Vec<Finding> {
+        let mut fsck = self.registry.fsck(FsckOptions {
+            checksums: true,
+            repair: false,
+        });
+        fsck.clock = wharfinger_base::Clock::manual(self.server.clock.now().plus(100 * LEASE));
+        let (mut position, mut found) = (Some(Position::default()), Vec::new());
+        while let Some(at) = position {
+            if at.phase == Phase::Journal {
+                break;
+            }
+            let page = fsck.page(&at).await.expect("checked");
+            found.extend(page.found);
+            position = page.next;
+        }
+        found
+    }
+
+    async fn content(&self, repository: &Repository, content: &[u8]) -> Option<Vec<u8>> {
+        let blob = self
+            .registry
+            .content
+            .get(repository.id, &digest(content))
+            .await;
+        let reader = self.registry.content.open(&blob.ok()?, None).await;
+        let mut pieces = pieces(reader.expect("opened"));
+        let mut all = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            all.extend_from_slice(&piece.expect("read"));
+        }
+        Some(all)
+    }
+
+    async fn archived(&self, content: &[u8]) -> Option<Encoding> {
+        let digest = digest(content);
+        let found = self.server.db.read(move |tx| store::present(tx, &digest));
+        found.await.expect("read").map(|blob| blob.encoding)
+    }
+}
+
+#[tokio::test]
+async fn what_only_archived_images_need_goes_to_the_archive_and_comes_back_whole() {
+    for mut world in worlds(true).await {
+        let (web, api) = (world.repository("web").await, world.repository("api").await);
+        let (own, shared, packed) = (text(1), text(2), noise(3));
+        let image = world.push(&web, &[&own, &shared, &packed]).await;
+        let other = world.push(&api, &[&shared]).await;
+        assert_eq!(
+            world.set(&web, image, StorageClass::Archive).await,
+            ImageStatus::Archived
+        );
+        world.work().await;
+        assert_eq!(
+            World::objects(&world.archive).await,
+            0,
+            "a push may need them"
+        );
+        world.settle().await;
+        assert_eq!(world.archived(&own).await, Some(Encoding::Zstd));
+        assert_eq!(world.archived(&packed).await, Some(Encoding::Identity));
+        assert_eq!(
+            world.archived(&shared).await,
+            None,
+            "an active image needs it"
+        );
+        assert_eq!(World::objects(&world.archive).await, 2);
+        assert_eq!(World::objects(&world.server.blobs).await, 1);
+        assert_eq!(world.findings().await, []);
+        assert_eq!(world.content(&web, &own).await, None);
+        let missing = world
+            .registry
+            .content
+            .get_and_keep(web.id, &digest(&own))
+            .await;
+        assert!(matches!(missing, Err(Error::NoSuchBlob(_))), "{missing:?}");
+        let mounted = world
+            .registry
+            .content
+            .mount(web.id, api.id, &digest(&own))
+            .await;
+        assert!(matches!(mounted, Err(Error::NoSuchBlob(_))), "{mounted:?}");
+        let size = world
+            .registry
+            .content
+            .archived_size(web.id, &digest(&own))
+            .await;
+        assert_eq!(size.expect("read"), Some(own.len() as u64));
+
+        // The other image goes, too, in the other order.
+        assert_eq!(
+            world.set(&api, other, StorageClass::Archive).await,
+            ImageStatus::Archived
+        );
+        world.settle().await;
+        assert_eq!(World::objects(&world.server.blobs).await, 0);
+        assert_eq!(world.findings().await, []);
+
+        assert_eq!(
+            world.set(&web, image, StorageClass::Standard).await,
+            ImageStatus::Activating
+        );
+        let got = world
+            .registry
+            .images
+            .get(web.id, &Reference::Digest(image))
+            .await;
+        assert!(matches!(got, Err(Error::ImageArchived(_))), "{got:?}");
+        assert_eq!(world.findings().await, []);
+        world.work().await;
+        assert_eq!(world.status(&web, image).await, ImageStatus::Active);
+        for content in [&own, &shared, &packed] {
+            assert_eq!(world.content(&web, content).await.as_ref(), Some(content));
+        }
+        assert_eq!(world.status(&api, other).await, ImageStatus::Archived);
+        assert_eq!(World::objects(&world.archive).await, 0);
+        assert_eq!(world.findings().await, []);
+        assert_eq!(
+            world.set(&api, other, StorageClass::Standard).await,
+            ImageStatus::Active
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_another_store_only_what_gets_smaller_is_moved() {
+    for mut world in worlds(false).await {
+        let web = world.repository("web").await;
+        let (own, packed, small) = (text(1), noise(2), b"{}".as_slice());
+        let image = world.push(&web, &[small, &own, &packed]).await;
+        world.set(&web, image, StorageClass::Archive).await;
+        world.settle().await;
+        assert_eq!(world.archived(&own).await, Some(Encoding::Zstd));
+        assert_eq!(world.archived(&packed).await, None);
+        assert_eq!(world.archived(small).await, None);
+        assert_eq!(World::objects(&world.archive).await, 1);
+        assert_eq!(World::objects(&world.server.blobs).await, 2);
+        let step = world.mover.step().await.expect("a step");
+        assert!(
+            step.done == 0 && !step.more,
+            "what stays is not tried again"
+        );
+        assert_eq!(world.findings().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_push_of_archived_content_makes_it_standard() {
+    for mut world in worlds(true).await {
+        let web = world.repository("web").await;
+        let layer = text(1);
+        let image = world.push(&web, &[&layer]).await;
+        world.set(&web, image, StorageClass::Archive).await;
+        world.settle().await;
+        let refused = world.put(&web, &[&layer]).await;
+        assert!(
+            matches!(refused, Err(Error::MissingBlobs(_))),
+            "{refused:?}"
+        );
+        assert_eq!(world.status(&web, image).await, ImageStatus::Archived);
+
+        world.upload(&web, &layer).await;
+        assert_eq!(world.archived(&layer).await, None);
+        assert_eq!(world.content(&web, &layer).await.as_ref(), Some(&layer));
+        // No image followed: it goes back after its lease.
+        world.settle().await;
+        assert_eq!(world.archived(&layer).await, Some(Encoding::Zstd));
+        assert_eq!(World::objects(&world.archive).await, 1);
+        assert_eq!(world.findings().await, []);
+
+        world.push(&web, &[&layer]).await;
+        assert_eq!(world.status(&web, image).await, ImageStatus::Active);
+        world.settle().await;
+        assert_eq!(World::objects(&world.archive).await, 0);
+        assert_eq!(world.content(&web, &layer).await.as_ref(), Some(&layer));
+        assert_eq!(world.findings().await, []);
+    }
+}
+
+#[tokio::test]
+async fn deletions_remove_from_the_archive_and_let_go_what_was_shared() {
+    for mut world in worlds(true).await {
+        let (web, api) = (world.repository("web").await, world.repository("api").await);
+        let (own, shared, across) = (text(1), text(2), text(3));
+        let archived = world.push(&web, &[&own, &shared]).await;
+        let active = world.push(&web, &[&shared, &across]).await;
+        let other = world.push(&api, &[&across]).await;
+        world.set(&web, archived, StorageClass::Archive).await;
+        world.set(&api, other, StorageClass::Archive).await;
+        world.settle().await;
+        assert_eq!(World::objects(&world.archive).await, 1);
+        // What the active image alone kept in its place may go now.
+        let images = &world.registry.images;
+        images
+            .delete_manifest(web.id, &active)
+            .await
+            .expect("deleted");
+        world.settle().await;
+        assert!(world.archived(&shared).await.is_some());
+        assert!(world.archived(&across).await.is_some());
+        assert_eq!(World::objects(&world.server.blobs).await, 0);
+        assert_eq!(world.findings().await, []);
+
+        let images = &world.registry.images;
+        images
+            .delete_manifest(web.id, &archived)
+            .await
+            .expect("deleted");
+        world.work().await;
+        assert_eq!(
+            World::objects(&world.archive).await,
+            1,
+            "the one of the other repository"
+        );
+        assert_eq!(world.findings().await, []);
+        world
+            .registry
+            .repositories
+            .delete(&api, true)
+            .await
+            .expect("deleted");
+        let mut cleanup = world.registry.repositories.cleanup();
+        for _ in 0..20 {
+            let now = world.server.clock.now();
+            wharfinger_reconcile::Reconciler::pass(&mut cleanup, now)
+                .await
+                .expect("cleaned");
+        }
+        world.work().await;
+        assert_eq!(World::objects(&world.archive).await, 0);
+        assert_eq!(world.findings().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_object_holds_up_its_own_image_only() {
+    for mut world in worlds(true).await {
+        let web = world.repository("web").await;
+        let (lost, kept) = (text(1), text(2));
+        let (first, second) = (
+            world.push(&web, &[&lost]).await,
+            world.push(&web, &[&kept]).await,
+        );
+        for image in [first, second] {
+            world.set(&web, image, StorageClass::Archive).await;
+        }
+        world.settle().await;
+        let digest_of_lost = digest(&lost);
+        let found = world
+            .server
+            .db
+            .read(move |tx| store::present(tx, &digest_of_lost))
+            .await;
+        let found = found.expect("read").expect("archived");
+        world.archive.delete(&found.key).await.expect("lost");
+        for image in [first, second] {
+            world.set(&web, image, StorageClass::Standard).await;
+        }
+        world.work().await;
+        assert_eq!(world.status(&web, first).await, ImageStatus::Activating);
+        assert_eq!(world.status(&web, second).await, ImageStatus::Active);
+        assert_eq!(
+            world.findings().await,
+            [Finding::DamagedArchivedBlob(found)]
+        );
+        // A push brings it again.
+        world.push(&web, &[&lost]).await;
+        assert_eq!(world.status(&web, first).await, ImageStatus::Active);
+        assert_eq!(world.findings().await, []);
+    }
+}
+
+#[tokio::test]
+async fn what_an_interrupted_write_left_is_removed() {
+    for mut world in worlds(true).await {
+        let web = world.repository("web").await;
+        let layer = text(1);
+        let image = world.push(&web, &[&layer]).await;
+        world.set(&web, image, StorageClass::Archive).await;
+        for finished in [false, true] {
+            let upload = Ids::default().uuid();
+            let mut write = ArchiveWrite {
+                upload,
+                location: world.archive.key_of(&digest(&layer)),
+            };
+            if !finished {
+                write.location = None;
+            }
+            let mut staged = world.archive.begin(upload, Algorithm::Sha256);
+            let limits = AppendLimits {
+                max_bytes: u64::MAX,
+                idle_timeout: MINUTE,
+                expected: None,
+                last: true,
+            };
+            let body = [Ok::<_, BodyError>(Bytes::from(layer.clone()))];
+            let body = futures_util::stream::iter(body);
+            world
+                .archive
+                .append(&mut staged, body, limits)
+                .await
+                .expect("appended");
+            if finished {
+                let done = world.archive.finish(staged, &digest(&layer), false).await;
+                done.expect("finished");
+                assert_eq!(World::objects(&world.archive).await, 1);
+            }
+            let recorded = world
+                .server
+                .db
+                .write(move |tx| store::put_write(tx, &write));
+            recorded.await.expect("recorded");
+            world.mover.step().await.expect("a step");
+            assert_eq!(World::objects(&world.archive).await, 0);
+            let empty = world.server.db.read(store::is_empty).await;
+            assert!(empty.expect("read"));
+        }
+        world.settle().await;
+        assert!(world.archived(&layer).await.is_some());
+        assert_eq!(world.findings().await, []);
+    }
+}
+
+#[tokio::test]
+async fn one_of_two_servers_moves_blobs() {
+    for mut world in worlds(true).await {
+        let web = world.repository("web").await;
+        let image = world.push(&web, &[&text(1)]).await;
+        world.set(&web, image, StorageClass::Archive).await;
+        world.server.clock.advance(LEASE + MINUTE);
+        let mut other = world
+            .registry
+            .archive_mover(&Ids::default())
+            .expect("a mover");
+        let is_shared = world.server.db.engine() == "postgres";
+        assert!(world.mover.hold().await.expect("held"));
+        let step = other.step().await.expect("a step");
+        // An index within one process has one server: an earlier holder is gone.
+        assert_eq!(step.done, usize::from(!is_shared));
+        world.work().await;
+        assert_eq!(World::objects(&world.archive).await, 1);
+        assert_eq!(world.findings().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_rebuilt_index_finds_archived_blobs() {
+    let mut worlds = worlds(true).await;
+    let mut world = worlds.remove(0);
+    let web = world.repository("web").await;
+    let (layer, active) = (text(1), text(2));
+    let image = world.push(&web, &[&layer]).await;
+    world.push(&web, &[&active]).await;
+    world.set(&web, image, StorageClass::Archive).await;
+    world.settle().await;
+    let mut journal = world.registry.journal(&Ids::default());
+    while journal.step().await.expect("written").again {}
+    let db = wharfinger_db::Db::memory(MIGRATIONS).expect("an index");
+    let (blobs, clock) = (&world.server.blobs, &world.server.clock);
+    let rebuilt = Registry::new(&db, blobs, clock, &Ids::default(), Config::default())
+        .with_archive(Archive {
+            store: world.archive.clone(),
+            takes_all: true,
+        });
+    rebuilt.rebuild().run(|_| {}).await.expect("rebuilt");
+    world.mover = rebuilt.archive_mover(&Ids::default()).expect("a mover");
+    world.server.db = db;
+    world.registry = rebuilt;
+    assert_eq!(world.findings().await, []);
+    assert_eq!(world.status(&web, image).await, ImageStatus::Archived);
+    assert!(world.archived(&layer).await.is_some());
+    assert_eq!(
+        world.set(&web, image, StorageClass::Standard).await,
+        ImageStatus::Activating
+    );
+    world.work().await;
+    assert_eq!(world.status(&web, image).await, ImageStatus::Active);
+    assert_eq!(world.content(&web, &layer).await, Some(layer));
+}
