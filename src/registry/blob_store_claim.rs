@@ -1,17 +1,20 @@
 //! Ties an index to its blob store, so that no server serves it with blobs of another one.
 
 use uuid::Uuid;
-use wharfinger_blobs as blobs;
-use wharfinger_db as db;
+use wharfinger_blobs::{self as blobs, BlobStore};
+use wharfinger_db::{self as db, Db};
 
 use crate::Registry;
-use crate::store::blob_store::{self, RecordedStore};
+use crate::store::archive;
+use crate::store::blob_store::{self, RecordedStore, StoreRole};
 
 /// Why a server must not serve the index with its blob store.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobStoreError {
     #[error(transparent)]
     Other(Box<OtherStore>),
+    #[error("the archive and the blobs are in one store, {0}: the archive needs one of its own")]
+    SameStore(String),
     #[error("cannot read which blob store the index belongs to")]
     Index(#[from] db::Error),
     #[error("cannot identify the blob store")]
@@ -21,13 +24,14 @@ pub enum BlobStoreError {
 /// A blob store that is not the one of the index.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the blobs of this index are in another store, {recorded}, which was first served from \
+    "the {what} of this index are in another store, {recorded}, which was first served from \
      {recorded_location}; {location} {}. Start the server with that store, or with a new index. \
-     If its blobs were copied to {location}, copy its file `identity` too, or write {recorded} \
+     If the content was copied to {location}, copy its file `identity` too, or write {recorded} \
      into it",
     contents(*found)
 )]
 pub struct OtherStore {
+    what: &'static str,
     location: String,
     found: Option<Uuid>,
     recorded: Uuid,
@@ -48,54 +52,99 @@ impl Registry {
     /// # Errors
     /// [`BlobStoreError::Other`] where the index belongs to another store; nothing is changed then.
     pub async fn claim_blob_store(&self, proposed: Uuid) -> Result<(), BlobStoreError> {
-        let (db, store) = (&self.content.db, &self.content.store);
-        let found = store.identity().await?;
-        let known = db.get(blob_store::recorded).await?;
-        let (identity, recorded) = match (found, known) {
-            (Some(identity), Some(recorded)) => (identity, recorded),
-            (None, Some(recorded)) => return Err(self.other(recorded, None)),
-            (found, None) => {
-                let identity = match found {
-                    Some(identity) => identity,
-                    None => store.set_identity(proposed).await?,
-                };
-                let location = store.to_string();
-                let ours = RecordedStore { identity, location };
-                // Another server may have been faster.
-                let record = db.write(move |tx| {
-                    blob_store::record(tx, &ours)?;
-                    Ok::<_, db::Error>(blob_store::recorded(tx)?.unwrap_or_else(|| ours.clone()))
-                });
-                (identity, record.await?)
-            }
-        };
-        if identity == recorded.identity {
-            Ok(())
-        } else {
-            Err(self.other(recorded, Some(identity)))
-        }
+        claim(
+            &self.content.db,
+            &self.content.store,
+            StoreRole::Blobs,
+            proposed,
+        )
+        .await
     }
 
-    fn other(&self, recorded: RecordedStore, found: Option<Uuid>) -> BlobStoreError {
-        BlobStoreError::Other(Box::new(OtherStore {
-            location: self.content.store.to_string(),
-            found,
-            recorded: recorded.identity,
-            recorded_location: recorded.location,
-        }))
+    /// The same for the archive, if there is one. While it holds nothing, another one may take its
+    /// place.
+    ///
+    /// # Errors
+    /// As [`Registry::claim_blob_store`].
+    pub async fn claim_archive(&self, proposed: Uuid) -> Result<(), BlobStoreError> {
+        let Some(archive) = &self.archive else {
+            return Ok(());
+        };
+        let (db, role) = (&self.content.db, StoreRole::Archive);
+        let identity = archive.store.identity().await?;
+        if identity.is_some() && identity == self.content.store.identity().await? {
+            return Err(BlobStoreError::SameStore(archive.store.to_string()));
+        }
+        match claim(db, &archive.store, role, proposed).await {
+            Err(BlobStoreError::Other(_)) if db.read(archive::is_empty).await? => {
+                db.write(move |tx| blob_store::forget(tx, role)).await?;
+                claim(db, &archive.store, role, proposed).await
+            }
+            claimed => claimed,
+        }
     }
+}
+
+async fn claim(
+    db: &Db,
+    store: &BlobStore,
+    role: StoreRole,
+    proposed: Uuid,
+) -> Result<(), BlobStoreError> {
+    let found = store.identity().await?;
+    let known = db.get(move |tx| blob_store::recorded(tx, role)).await?;
+    let (identity, recorded) = match (found, known) {
+        (Some(identity), Some(recorded)) => (identity, recorded),
+        (None, Some(recorded)) => return Err(other((store, role), recorded, None)),
+        (found, None) => {
+            let identity = match found {
+                Some(identity) => identity,
+                None => store.set_identity(proposed).await?,
+            };
+            let location = store.to_string();
+            let ours = RecordedStore { identity, location };
+            // Another server may have been faster.
+            let record = db.write(move |tx| {
+                blob_store::record(tx, role, &ours)?;
+                Ok::<_, db::Error>(blob_store::recorded(tx, role)?.unwrap_or_else(|| ours.clone()))
+            });
+            (identity, record.await?)
+        }
+    };
+    if identity == recorded.identity {
+        Ok(())
+    } else {
+        Err(other((store, role), recorded, Some(identity)))
+    }
+}
+
+fn other(
+    (store, role): (&BlobStore, StoreRole),
+    recorded: RecordedStore,
+    found: Option<Uuid>,
+) -> BlobStoreError {
+    BlobStoreError::Other(Box::new(OtherStore {
+        what: match role {
+            StoreRole::Blobs => "blobs",
+            StoreRole::Archive => "archived blobs",
+        },
+        location: store.to_string(),
+        found,
+        recorded: recorded.identity,
+        recorded_location: recorded.location,
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use wharfinger_base::{Clock, Durability, Ids};
-    use wharfinger_blobs::{BlobStore, BlobsConfig};
-    use wharfinger_db::{Db, testing};
+    use wharfinger_base::{Clock, Durability, Ids, Timestamp};
+    use wharfinger_blobs::{BlobKey, BlobsConfig};
+    use wharfinger_db::testing;
 
     use super::*;
-    use crate::{Config, MIGRATIONS};
+    use crate::{Archive, Config, MIGRATIONS};
 
     async fn claim(db: &Db, root: &Path) -> Result<(), BlobStoreError> {
         let (ids, root) = (Ids::default(), root.to_owned());
@@ -139,6 +188,47 @@ mod tests {
             std::fs::write(path("copied/identity"), text).expect("written");
             claim(&db, &path("copied")).await.expect("copied");
         }
+    }
+
+    #[tokio::test]
+    async fn another_archive_may_take_the_place_of_an_empty_one() {
+        for db in testing::every_engine(MIGRATIONS) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let open = async |name: &str| {
+                let root = folder.path().join(name);
+                let config = BlobsConfig::Disk { root };
+                let opened = BlobStore::open(&config, Durability::Full, Ids::default()).await;
+                opened.expect("a store")
+            };
+            let (ids, blobs) = (Ids::default(), open("blobs").await);
+            let registry = Registry::new(&db, &blobs, &Clock::System, &ids, Config::default());
+            registry
+                .claim_blob_store(ids.uuid())
+                .await
+                .expect("claimed");
+            let claim = async |name: &str| {
+                let archive = Archive {
+                    store: open(name).await,
+                    takes_all: true,
+                };
+                let registry = registry.clone().with_archive(archive);
+                registry.claim_archive(ids.uuid()).await
+            };
+            claim("first").await.expect("adopted");
+            claim("second").await.expect("adopted instead");
+            db.write(|tx| archive::remove_later(tx, &key(), Timestamp::from_ms(0)))
+                .await
+                .expect("written");
+            claim("second").await.expect("its own");
+            let refused = claim("first").await.expect_err("another");
+            assert!(refused.to_string().contains("archived blobs"), "{refused}");
+            let refused = claim("blobs").await.expect_err("the store of blobs");
+            assert!(matches!(refused, BlobStoreError::SameStore(_)), "{refused}");
+        }
+    }
+
+    fn key() -> BlobKey {
+        "blobs/a".parse().expect("a key")
     }
 
     #[tokio::test]

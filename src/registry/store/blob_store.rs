@@ -1,21 +1,28 @@
-//! The row of `blob_store`.
+//! The rows of `blob_store`.
 
 use uuid::Uuid;
 use wharfinger_db::{self as db, Tx, params};
 
 use crate::store::parsed;
 
-/// The store that an index belongs to.
+/// A store that an index belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RecordedStore {
     pub identity: Uuid,
     pub location: String,
 }
 
-pub(crate) fn recorded(tx: &mut Tx<'_>) -> db::Result<Option<RecordedStore>> {
+/// What a store is to its index: the key of its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreRole {
+    Blobs = 1,
+    Archive = 2,
+}
+
+pub(crate) fn recorded(tx: &mut Tx<'_>, role: StoreRole) -> db::Result<Option<RecordedStore>> {
     tx.query_optional(
-        "SELECT identity, location FROM blob_store WHERE id = 1",
-        params![],
+        "SELECT identity, location FROM blob_store WHERE id = ?1",
+        params![role as i64],
         |row| {
             Ok(RecordedStore {
                 identity: parsed(row.text(0))?,
@@ -26,11 +33,17 @@ pub(crate) fn recorded(tx: &mut Tx<'_>) -> db::Result<Option<RecordedStore>> {
 }
 
 /// Records the store, unless one is recorded.
-pub(crate) fn record(tx: &mut Tx<'_>, store: &RecordedStore) -> db::Result<()> {
+pub(crate) fn record(tx: &mut Tx<'_>, role: StoreRole, store: &RecordedStore) -> db::Result<()> {
     tx.execute(
-        "INSERT INTO blob_store (id, identity, location) VALUES (1, ?1, ?2)
+        "INSERT INTO blob_store (id, identity, location) VALUES (?3, ?1, ?2)
          ON CONFLICT (id) DO NOTHING",
-        params![store.identity.to_string(), &store.location],
+        params![store.identity.to_string(), &store.location, role as i64],
     )?;
+    Ok(())
+}
+
+/// Removes the record of a store that holds nothing.
+pub(crate) fn forget(tx: &mut Tx<'_>, role: StoreRole) -> db::Result<()> {
+    tx.execute("DELETE FROM blob_store WHERE id = ?1", params![role as i64])?;
     Ok(())
 }
