@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use wharfinger_audit::AuditLog;
 use wharfinger_http::Traffic;
 use wharfinger_orchestrator::Orchestrator;
-use wharfinger_registry::{Progress, Registry};
+use wharfinger_registry::{ArchiveProgress, Progress, Registry};
 use wharfinger_telemetry::{Kind, Reading};
 
 use crate::app::App;
@@ -19,6 +19,7 @@ pub(crate) fn all(traffic: &Arc<Traffic>, app: &App) -> Vec<Reading> {
     readings.extend(audit_readings(&app.audit));
     readings.push(agent_reading(&app.orchestrator));
     readings.extend(collection_readings(&app.registry));
+    readings.extend(archive_readings(&app.registry));
     readings.extend(scan_readings(&app.registry.scans));
     readings.extend(event_readings(&app.registry.events.counts()));
     readings
@@ -96,6 +97,57 @@ fn collection_readings(registry: &Registry) -> [Reading; 6] {
             "Time of the last step that left nothing to collect, in seconds since the epoch",
             Kind::Gauge,
             Progress::last_pass_seconds,
+        ),
+    ]
+}
+
+/// The numbers of the archive, for `/metrics`.
+fn archive_readings(registry: &Registry) -> [Reading; 6] {
+    let reading = |name, help, kind, read: fn(&ArchiveProgress) -> u64| {
+        let progress = Arc::clone(registry.archive_progress());
+        Reading {
+            name,
+            help,
+            kind,
+            read: Box::new(move || read(&progress)),
+        }
+    };
+    [
+        reading(
+            "archive_blobs_stored",
+            "Blobs that this server moved to the archive",
+            Kind::Counter,
+            ArchiveProgress::stored,
+        ),
+        reading(
+            "archive_blobs_restored",
+            "Blobs that this server brought back from the archive",
+            Kind::Counter,
+            ArchiveProgress::restored,
+        ),
+        reading(
+            "archive_failures",
+            "Moves to and from the archive that failed and are tried again",
+            Kind::Counter,
+            ArchiveProgress::failures,
+        ),
+        reading(
+            "archive_blobs",
+            "Blobs in the archive, as counted in the last minutes",
+            Kind::Gauge,
+            ArchiveProgress::blobs,
+        ),
+        reading(
+            "archive_content_bytes",
+            "Bytes of the blobs in the archive when they are restored",
+            Kind::Gauge,
+            ArchiveProgress::bytes,
+        ),
+        reading(
+            "archive_stored_bytes",
+            "Bytes that the blobs in the archive take there",
+            Kind::Gauge,
+            ArchiveProgress::stored_bytes,
         ),
     ]
 }

@@ -20,6 +20,7 @@ pub(crate) async fn run(config: Config, progress: impl FnMut(Rebuilt)) -> anyhow
     // There is no server beside it: an index of an older version is brought up to date.
     let app = server::open(config, Upgrade::Apply).await?;
     app.registry.claim_blob_store(app.ids.uuid()).await?;
+    app.registry.claim_archive(app.ids.uuid()).await?;
     let rebuilt = app.registry.rebuild().run(progress).await;
     rebuilt.map_err(|why| anyhow::anyhow!("the index was not made anew: {}", Chain(&why)))
 }

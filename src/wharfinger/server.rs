@@ -26,7 +26,7 @@ use wharfinger_orchestrator::{
 };
 use wharfinger_reconcile::Driver;
 use wharfinger_registry::{
-    BlobStoreError, DeliverySettings, GarbageCollection, ImageReplication, ImageSigning,
+    Archive, BlobStoreError, DeliverySettings, GarbageCollection, ImageReplication, ImageSigning,
     JournalStartError, LifecycleReconciler, PullThrough, PullThroughRules, Registry,
     RemoteDestinations, SigningKeys, UploadSweep,
 };
@@ -99,6 +99,7 @@ pub struct Server {
     /// Held for as long as this process serves.
     _lock: ServingLock,
     _blobs_lock: Option<blobs::RootLock>,
+    _archive_lock: Option<blobs::RootLock>,
 }
 
 impl Server {
@@ -107,6 +108,10 @@ impl Server {
         make_folder(&config.data_dir)?;
         let lock = ServingLock::acquire(&config.data_dir, &config.database)?;
         let blobs_lock = blobs::RootLock::acquire(&config.blobs)?;
+        let archive_lock = match &config.archive {
+            Some(archive) => blobs::RootLock::acquire(archive)?,
+            None => None,
+        };
         raise_open_files();
         let certificates = config.tls.clone().map(Certificates::load).transpose()?;
         let sinks = event_sinks(&config)?;
@@ -141,6 +146,7 @@ impl Server {
         )?;
         app.iam.claim_index().await?;
         app.registry.claim_blob_store(app.ids.uuid()).await?;
+        app.registry.claim_archive(app.ids.uuid()).await?;
         app.registry.check_journal().await?;
         advertise(&app.config)?;
         Ok(Self {
@@ -151,6 +157,7 @@ impl Server {
             destinations,
             _lock: lock,
             _blobs_lock: blobs_lock,
+            _archive_lock: archive_lock,
         })
     }
 
@@ -186,6 +193,9 @@ impl Server {
         driver.run(self.app.advisories.cleanup());
         if let Some(collection) = GarbageCollection::of(&self.app.registry.collector) {
             driver.run(collection);
+        }
+        if let Some(mover) = self.app.registry.archive_mover(&self.app.ids) {
+            driver.run(mover);
         }
         driver.run(self.app.registry.journal(&self.app.ids));
         driver.run(LifecycleReconciler(self.app.registry.lifecycle.clone()));
@@ -274,6 +284,17 @@ fn open_logs(database: &DatabaseConfig, index: &Db, upgrade: Upgrade) -> Result<
     Ok(Db::open(&database, monitoring::MIGRATIONS, upgrade)?)
 }
 
+/// Opens the store of archived blobs: a configured one, or one within the store of blobs.
+async fn open_archive(config: &Config, ids: &Ids) -> Result<Archive, StartError> {
+    let within = || config.blobs.archive_within();
+    let place = config.archive.clone().unwrap_or_else(within);
+    let store = BlobStore::open(&place, config.durability, ids.clone()).await?;
+    Ok(Archive {
+        store,
+        takes_all: config.archive.is_some(),
+    })
+}
+
 /// Opens index, keys and blobs, and assembles the application. Does not take the serving lock:
 /// commands use it beside a running server, with [`Upgrade::Refuse`].
 pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
@@ -306,7 +327,8 @@ pub async fn open(config: Config, upgrade: Upgrade) -> Result<App, StartError> {
     } else {
         clock.clone()
     };
-    let registry = Registry::new(&db, &blobs, &registry_clock, &ids, config.registry.clone());
+    let registry = Registry::new(&db, &blobs, &registry_clock, &ids, config.registry.clone())
+        .with_archive(open_archive(&config, &ids).await?);
     let logs = Logs::new(logs, clock.clone(), ids.clone());
     let seal = SecretSeal::new(&master, ids.clone());
     let secrets = Secrets::new(db.clone(), clock.clone(), ids.clone(), seal.clone());

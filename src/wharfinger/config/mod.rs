@@ -47,6 +47,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub database: DatabaseConfig,
     pub blobs: BlobsConfig,
+    /// Where archived blobs go; `None` for within the store of blobs, where they are compressed.
+    pub archive: Option<BlobsConfig>,
     /// What an acknowledged upload survives.
     pub durability: Durability,
     pub key_file: PathBuf,

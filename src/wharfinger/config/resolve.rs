@@ -103,6 +103,7 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
             &data_dir,
             durability,
         ),
+        archive: archive(&mut problems, settings),
         blobs: blobs(&mut problems, settings, &data_dir),
         audit: audit(&mut problems, settings, &data_dir),
         durability,
@@ -273,28 +274,45 @@ fn is_postgres(database: &str) -> bool {
     database.starts_with("postgres://") || database.starts_with("postgresql://")
 }
 
-fn blobs(problems: &mut Problems, settings: &Settings, data_dir: &Path) -> BlobsConfig {
-    let keys = match (&settings.s3_access_key_id, &settings.s3_secret_access_key) {
-        (Some(access_key_id), Some(secret)) => Some(S3Keys {
+/// The store of archived blobs, if it is another one. Servers that share blobs in a bucket must
+/// share the archive, too.
+fn archive(problems: &mut Problems, settings: &Settings) -> Option<BlobsConfig> {
+    let given = settings.archive.as_deref()?;
+    let keys = bucket_keys(settings).ok().flatten();
+    let is_bucket = |text: &str| text.starts_with("s3://");
+    if settings.blobs.as_deref().is_some_and(is_bucket) && !is_bucket(given) {
+        problems.add(
+            "archive",
+            "the blobs are in a bucket, so the archive must be in one, too",
+        );
+        return None;
+    }
+    BlobsConfig::parse(given, keys)
+        .inspect_err(|why| problems.add("archive", why))
+        .ok()
+}
+
+/// The keys of the bucket, if any are given; the setting that is missing otherwise, and the one
+/// that is there.
+fn bucket_keys(settings: &Settings) -> Result<Option<S3Keys>, (&'static str, &'static str)> {
+    const ID: &str = "s3_access_key_id";
+    const SECRET: &str = "s3_secret_access_key";
+    match (&settings.s3_access_key_id, &settings.s3_secret_access_key) {
+        (Some(access_key_id), Some(secret)) => Ok(Some(S3Keys {
             access_key_id: access_key_id.clone(),
             secret_access_key: Secret::new(secret.clone()),
-        }),
-        (None, None) => None,
-        (Some(_), None) => {
-            problems.add(
-                "s3_secret_access_key",
-                "s3_access_key_id is set, so this must be too",
-            );
-            None
-        }
-        (None, Some(_)) => {
-            problems.add(
-                "s3_access_key_id",
-                "s3_secret_access_key is set, so this must be too",
-            );
-            None
-        }
-    };
+        })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err((SECRET, ID)),
+        (None, Some(_)) => Err((ID, SECRET)),
+    }
+}
+
+fn blobs(problems: &mut Problems, settings: &Settings, data_dir: &Path) -> BlobsConfig {
+    let keys = bucket_keys(settings).unwrap_or_else(|(missing, given)| {
+        problems.add(missing, format_args!("{given} is set, so this must be too"));
+        None
+    });
     let folder = BlobsConfig::Disk {
         root: data_dir.join("blobs"),
     };

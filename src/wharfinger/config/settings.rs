@@ -36,6 +36,15 @@ pub struct Settings {
         hide_env_values = true
     )]
     pub blobs: Option<String>,
+    /// A cheaper store for blobs that only archived images need, written as for blobs [default:
+    /// archive under the blobs, for what compression makes smaller]
+    #[arg(
+        long,
+        env = "WHARFINGER_ARCHIVE",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub archive: Option<String>,
     /// Access key id for the bucket, instead of the usual AWS chain
     #[arg(long, env = "WHARFINGER_S3_ACCESS_KEY_ID", value_name = "ID")]
     pub s3_access_key_id: Option<String>,

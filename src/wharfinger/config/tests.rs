@@ -201,6 +201,25 @@ fn no_error_shows_a_secret() {
 }
 
 #[test]
+fn an_archive_is_where_every_server_of_the_blobs_reaches_it() {
+    let bucket = "blobs = \"s3://images\"\n";
+    for (settings, expected) in [
+        ("archive = \"/mnt/slow\"".to_owned(), 0),
+        (format!("{bucket}archive = \"s3://slow\""), 0),
+        ("archive = \"s3://slow\"".to_owned(), 0),
+        (format!("{bucket}archive = \"/mnt/slow\""), 1),
+        ("archive = \"gs://slow\"".to_owned(), 1),
+    ] {
+        let told = problems(&settings);
+        assert_eq!(told.len(), expected, "{settings}: {told:?}");
+        assert!(
+            told.iter().all(|problem| problem.starts_with("archive: ")),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let told = problems(
         "dev = true\nlisten = \"0.0.0.0:1\"\nblobs = \"gs://x\"\nregion = \"\"\n\
