@@ -1,9 +1,13 @@
 //! The archive storage class: images that are kept, but not pulled until they are restored.
 
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::{push_layer, pushable};
-use crate::support::{Aws, Setup, TestServer, digest_of, index, on};
+use crate::support::{Aws, Setup, TestServer, digest_of, image, index, on, run, stderr};
 
 async fn set_class(aws: &Aws, tag: &str, class: &str) -> Value {
     let request = json!({"imageId": {"imageTag": tag}, "targetStorageClass": class});
@@ -193,4 +197,151 @@ async fn what_cannot_be_archived_is_refused() {
     );
     let class = update(json!({"imageTag": "m"}), "GLACIER").await;
     assert_eq!(class.code(), "InvalidParameterException");
+}
+
+/// Text of about 100 kB, other for each name.
+fn large(name: &str) -> String {
+    let lines = (0..5_000).map(|line| format!("line {line} of {name}\n"));
+    lines.collect()
+}
+
+/// The files below a folder, and their bytes.
+fn stored(folder: &Path) -> (usize, u64) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return (0, 0);
+    };
+    entries.fold((0, 0), |(files, bytes), entry| {
+        let entry = entry.expect("an entry");
+        let metadata = entry.metadata().expect("its metadata");
+        if metadata.is_dir() {
+            let (more, more_bytes) = stored(&entry.path());
+            (files + more, bytes + more_bytes)
+        } else {
+            (files + 1, bytes + metadata.len())
+        }
+    })
+}
+
+/// Waits until that is so.
+async fn wait_until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < Duration::from_secs(90), "{what}");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+fn check(server: &TestServer) {
+    let checked = run(server.folder(), &["fsck", "--checksums"]);
+    let told = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success(), "{told}{}", stderr(&checked));
+}
+
+#[tokio::test]
+async fn bytes_of_archived_images_leave_the_blobs_and_come_back() {
+    let server = TestServer::start(Setup {
+        arguments: &["--blob-lease-seconds=2"],
+        ..Setup::default()
+    })
+    .await;
+    let (aws, client) = (server.aws(), server.root());
+    let (blobs, archive) = (
+        server.folder().join("blobs/blobs"),
+        server.folder().join("blobs/archive/blobs"),
+    );
+    aws.ok("CreateRepository", on("web", json!({}))).await;
+    let (own, shared) = (large("own"), large("shared"));
+    for (tag, layer) in [("old", &own), ("also", &shared)] {
+        let manifest = pushable(&aws, "web", layer).await;
+        let put = json!({"imageManifest": manifest, "imageTag": tag});
+        aws.ok("PutImage", on("web", put)).await;
+    }
+    let (config, layer) = (digest_of(b"{}"), digest_of(shared.as_bytes()));
+    let other = image(&config, &layer, shared.len(), r#","annotations":{"a":"b"}"#);
+    let put = json!({"imageManifest": other, "imageTag": "active"});
+    aws.ok("PutImage", on("web", put)).await;
+    assert_eq!(stored(&blobs).0, 3);
+    let before = stored(&blobs).1;
+
+    set_class(&aws, "old", "ARCHIVE").await;
+    set_class(&aws, "also", "ARCHIVE").await;
+    wait_until("the layer of the archived image moves", async || {
+        stored(&blobs).0 == 2 && stored(&archive).0 == 1
+    })
+    .await;
+    assert_eq!(
+        stored(&blobs).1,
+        before - own.len() as u64,
+        "the shared layer stays"
+    );
+    assert!(
+        stored(&archive).1 * 3 < own.len() as u64,
+        "it is compressed"
+    );
+    check(&server);
+    let layer = format!("/v2/web/blobs/{}", digest_of(own.as_bytes()));
+    assert_eq!(client.get(&layer).await.status, 404);
+    assert_eq!(client.head(&layer).await.status, 404);
+    let layers = json!({"layerDigests": [digest_of(own.as_bytes())]});
+    let checked = aws
+        .ok("BatchCheckLayerAvailability", on("web", layers))
+        .await;
+    assert_eq!(checked["layers"][0]["layerAvailability"], "ARCHIVED");
+    assert_eq!(checked["layers"][0]["layerSize"], own.len());
+    let url = on("web", json!({"layerDigest": digest_of(own.as_bytes())}));
+    let refused = aws.ecr("GetDownloadUrlForLayer", url).await;
+    assert_eq!(refused.code(), "LayerInaccessibleException");
+    assert_eq!(client.get("/v2/web/manifests/active").await.status, 200);
+
+    let restored = set_class(&aws, "old", "STANDARD").await;
+    assert_eq!(restored["imageStatus"], "ACTIVATING");
+    wait_until("the image is restored", async || {
+        client.get("/v2/web/manifests/old").await.status == 200
+    })
+    .await;
+    assert_eq!(client.get(&layer).await.body, own.as_bytes());
+    let named = on("web", json!({"imageIds": [{"imageTag": "old"}]}));
+    let details = aws.ok("DescribeImages", named).await["imageDetails"][0].take();
+    assert_eq!(details["imageStatus"], "ACTIVE");
+    assert!(details["lastActivatedAt"].is_number() && details["lastArchivedAt"].is_number());
+    check(&server);
+    wait_until("the archive is empty", async || stored(&archive).0 == 0).await;
+    check(&server);
+}
+
+#[tokio::test]
+async fn another_store_takes_all_and_a_deletion_removes_from_it() {
+    let server = TestServer::start(Setup {
+        archive: true,
+        arguments: &["--blob-lease-seconds=2"],
+        ..Setup::default()
+    })
+    .await;
+    let aws = server.aws();
+    aws.ok("CreateRepository", on("web", json!({}))).await;
+    let layer = large("layer");
+    let manifest = pushable(&aws, "web", &layer).await;
+    let put = json!({"imageManifest": manifest, "imageTag": "v1"});
+    aws.ok("PutImage", on("web", put.clone())).await;
+    set_class(&aws, "v1", "ARCHIVE").await;
+    let archive = server.folder().join("slow/blobs");
+    wait_until("the layer moves", async || {
+        stored(&archive).0 == 1 && stored(&server.folder().join("blobs/blobs")).0 == 1
+    })
+    .await;
+    let refused = aws.ecr("PutImage", on("web", put.clone())).await;
+    assert_eq!(refused.code(), "LayersNotFoundException");
+    push_layer(&aws, "web", layer.as_bytes()).await;
+    aws.ok("PutImage", on("web", put)).await;
+    assert_eq!(server.root().get("/v2/web/manifests/v1").await.status, 200);
+    wait_until("the archive is empty", async || stored(&archive).0 == 0).await;
+
+    set_class(&aws, "v1", "ARCHIVE").await;
+    wait_until("the layer moves again", async || stored(&archive).0 == 1).await;
+    let ids = on("web", json!({"imageIds": [{"imageTag": "v1"}]}));
+    aws.ok("BatchDeleteImage", ids).await;
+    wait_until("the archive is empty", async || stored(&archive).0 == 0).await;
+    let archive = format!("--archive={}", server.folder().join("slow").display());
+    let checked = run(server.folder(), &["fsck", "--checksums", &archive]);
+    assert!(checked.status.success(), "{}", stderr(&checked));
 }

@@ -31,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) create_on_push: bool,
     /// Manifests may name what is missing.
     pub(crate) sparse: bool,
+    /// Archived blobs go to the folder `slow` of the server's folder.
+    pub(crate) archive: bool,
     /// Requests per second of one caller, and as many at once.
     pub(crate) rate: Option<u32>,
     /// Further arguments of `wharfinger serve`.
@@ -78,7 +80,11 @@ impl TestServer {
 
     pub(crate) async fn start(setup: Setup) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let arguments = setup.arguments();
+        let mut arguments = setup.arguments();
+        if setup.archive {
+            let slow = folder.path().join("slow");
+            arguments.push(format!("--archive={}", slow.display()));
+        }
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let mut process = Process::start(folder.path(), &arguments);
         let root = AccessKey::from_exports(&process.printed_lines(4));
