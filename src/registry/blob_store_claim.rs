@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 use wharfinger_blobs::{self as blobs, BlobStore};
-use wharfinger_db::{self as db, Db};
+use wharfinger_db::{self as db, Db, Tx};
 
 use crate::Registry;
 use crate::store::archive;
@@ -76,12 +76,46 @@ impl Registry {
             return Err(BlobStoreError::SameStore(archive.store.to_string()));
         }
         match claim(db, &archive.store, role, proposed).await {
-            Err(BlobStoreError::Other(_)) if db.read(archive::is_empty).await? => {
-                db.write(move |tx| blob_store::forget(tx, role)).await?;
+            Err(BlobStoreError::Other(_)) if db.write(forget_empty_archive).await? => {
                 claim(db, &archive.store, role, proposed).await
             }
             claimed => claimed,
         }
+    }
+
+    /// Checks, for a command beside a server, that the stores are those of the index. Changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`BlobStoreError::Other`].
+    pub async fn check_stores(&self) -> Result<(), BlobStoreError> {
+        check(&self.content.db, &self.content.store, StoreRole::Blobs).await?;
+        match &self.archive {
+            Some(archive) if !self.content.db.read(archive::is_empty).await? => {
+                check(&self.content.db, &archive.store, StoreRole::Archive).await
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Forgets the archive, if the index has nothing there; says whether it has.
+fn forget_empty_archive(tx: &mut Tx<'_>) -> db::Result<bool> {
+    let is_empty = archive::is_empty(tx)?;
+    if is_empty {
+        blob_store::forget(tx, StoreRole::Archive)?;
+    }
+    Ok(is_empty)
+}
+
+async fn check(db: &Db, store: &BlobStore, role: StoreRole) -> Result<(), BlobStoreError> {
+    let recorded = db.get(move |tx| blob_store::recorded(tx, role)).await?;
+    let found = store.identity().await?;
+    match recorded {
+        Some(recorded) if found != Some(recorded.identity) => {
+            Err(other((store, role), recorded, found))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -215,11 +249,22 @@ mod tests {
                 registry.claim_archive(ids.uuid()).await
             };
             claim("first").await.expect("adopted");
+            let checked = async |name: &str| {
+                let archive = Archive {
+                    store: open(name).await,
+                    takes_all: true,
+                };
+                let registry = registry.clone().with_archive(archive);
+                registry.check_stores().await
+            };
             claim("second").await.expect("adopted instead");
+            checked("first").await.expect("nothing is there");
             db.write(|tx| archive::remove_later(tx, &key(), Timestamp::from_ms(0)))
                 .await
                 .expect("written");
             claim("second").await.expect("its own");
+            checked("second").await.expect("its own");
+            checked("first").await.expect_err("another");
             let refused = claim("first").await.expect_err("another");
             assert!(refused.to_string().contains("archived blobs"), "{refused}");
             let refused = claim("blobs").await.expect_err("the store of blobs");

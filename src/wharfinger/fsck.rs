@@ -56,6 +56,8 @@ pub(crate) async fn run(
     };
     let folder = config.data_dir.clone();
     let app = server::open(config, Upgrade::Refuse).await?;
+    // What is not in the stores of the index must not be taken out of it.
+    app.registry.check_stores().await?;
     let options = FsckOptions {
         checksums: request.checksums,
         repair: request.repair,

@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::OnceCell;
+use uuid::Uuid;
 use wharfinger_base::{Clock, Ids, Timestamp};
 use wharfinger_blobs::{self as blobs, AppendError, BlobStore, FinishError};
 use wharfinger_db::{self as db, Db, Tx};
@@ -16,7 +18,7 @@ use crate::archive::progress::ArchiveProgress;
 use crate::error::Error;
 use crate::gc::pause;
 use crate::push_effects::PushEffects;
-use crate::store::archive as store;
+use crate::store::{archive as store, blob_store};
 use crate::uploads::Uploads;
 
 /// How long a server moves blobs without a sign of life, before another one may.
@@ -46,6 +48,8 @@ pub struct ArchiveMover {
     /// Blobs that could not be restored, and when they are tried again.
     pub(super) failed: HashMap<Digest, Timestamp>,
     counted_at: Option<Instant>,
+    /// The identity of the archive, once it was read.
+    identity: OnceCell<Option<Uuid>>,
 }
 
 /// What one step did.
@@ -103,6 +107,7 @@ impl ArchiveMover {
             restored_to: 0,
             failed: HashMap::new(),
             counted_at: None,
+            identity: OnceCell::new(),
         }
     }
 
@@ -133,8 +138,23 @@ impl ArchiveMover {
         })
     }
 
-    /// Makes this server the one that moves blobs, or keeps it that; false where another one is.
+    /// The identity of the archive: one that is empty may be given up for another one while this
+    /// server runs, and must not be written to then.
+    pub(super) async fn identity(&self) -> Result<Option<Uuid>, Error> {
+        let read = || self.archive.store.identity();
+        let identity = self.identity.get_or_try_init(read).await;
+        identity.copied().map_err(Error::Blobs)
+    }
+
+    /// Makes this server the one that moves blobs, or keeps it that; false where another one is, or
+    /// where the index has another archive.
     pub(super) async fn hold(&self) -> Result<bool, Error> {
+        let identity = self.identity().await?;
+        let is_ours = self.db.get(move |tx| blob_store::is_archive(tx, identity));
+        if !is_ours.await? {
+            tracing::error!(archive = %self.archive.store, "another server has another archive");
+            return Ok(false);
+        }
         let (holder, now) = (self.holder.clone(), self.clock.now());
         let until = now.plus(HOLD);
         let held = self

@@ -14,6 +14,7 @@ use crate::archive::placement::{Placement, REMOVAL_DELAY, placement};
 use crate::error::Error;
 use crate::model::{ArchivedBlob, Blob};
 use crate::store::archive::{self as store, ArchiveWrite};
+use crate::store::blob_store;
 
 /// A transaction that decides about blobs goes on until this much time has passed.
 const STEP_TIME: Duration = Duration::from_millis(4);
@@ -99,10 +100,21 @@ impl ArchiveMover {
         Ok(moved)
     }
 
-    async fn record(&self, write: &ArchiveWrite) -> Result<(), Error> {
-        let write = write.clone();
-        let put = self.db.write(move |tx| store::put_write(tx, &write));
-        Ok(put.await?)
+    /// Records a write. From then on the index has this archive for good, if it has it now.
+    async fn record(&self, write: &ArchiveWrite) -> Result<(), MoveError> {
+        let (write, identity) = (write.clone(), self.identity().await?);
+        let put = self.db.write(move |tx| {
+            let is_ours = blob_store::is_archive(tx, identity)?;
+            if is_ours {
+                store::put_write(tx, &write)?;
+            }
+            Ok::<_, Error>(is_ours)
+        });
+        if put.await? {
+            Ok(())
+        } else {
+            Err(MoveError::Superseded)
+        }
     }
 
     async fn write_and_replace(

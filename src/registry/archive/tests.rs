@@ -61,11 +61,12 @@ async fn worlds(takes_all: bool) -> Vec<World> {
         for db in testing::every_engine(MIGRATIONS) {
             let server = TestServer::over(db, disk, Config::default()).await;
             let folder = tempfile::tempdir().expect("a folder");
-            let config = match disk {
-                true => BlobsConfig::Disk {
+            let config = if disk {
+                BlobsConfig::Disk {
                     root: folder.path().to_owned(),
-                },
-                false => BlobsConfig::Memory,
+                }
+            } else {
+                BlobsConfig::Memory
             };
             let archive = BlobStore::open(&config, Durability::Relaxed, Ids::default()).await;
             let archive = archive.expect("a store");
@@ -521,6 +522,34 @@ async fn one_of_two_servers_moves_blobs() {
         assert_eq!(step.done, usize::from(!is_shared));
         world.work().await;
         assert_eq!(World::objects(&world.archive).await, 1);
+        assert_eq!(world.findings().await, []);
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_was_given_up_is_not_written_to() {
+    for mut world in worlds(true).await {
+        let web = world.repository("web").await;
+        let image = world.push(&web, &[&text(1)]).await;
+        world.set(&web, image, StorageClass::Archive).await;
+        let ids = Ids::default();
+        world
+            .registry
+            .claim_archive(ids.uuid())
+            .await
+            .expect("claimed");
+        let other = BlobStore::open(&BlobsConfig::Memory, Durability::Relaxed, ids.clone()).await;
+        let other = world.registry.clone().with_archive(Archive {
+            store: other.expect("a store"),
+            takes_all: true,
+        });
+        other
+            .claim_archive(ids.uuid())
+            .await
+            .expect("nothing is there yet");
+        world.settle().await;
+        assert_eq!(World::objects(&world.archive).await, 0);
+        assert_eq!(World::objects(&world.server.blobs).await, 1);
         assert_eq!(world.findings().await, []);
     }
 }

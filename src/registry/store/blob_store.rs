@@ -32,6 +32,12 @@ pub(crate) fn recorded(tx: &mut Tx<'_>, role: StoreRole) -> db::Result<Option<Re
     )
 }
 
+/// Whether the index has this archive, or none yet.
+pub(crate) fn is_archive(tx: &mut Tx<'_>, identity: Option<Uuid>) -> db::Result<bool> {
+    let recorded = recorded(tx, StoreRole::Archive)?;
+    Ok(recorded.is_none_or(|recorded| Some(recorded.identity) == identity))
+}
+
 /// Records the store, unless one is recorded.
 pub(crate) fn record(tx: &mut Tx<'_>, role: StoreRole, store: &RecordedStore) -> db::Result<()> {
     tx.execute(
