@@ -13,6 +13,8 @@ const PATHS: &[&str] = &[
     "var/lib/dpkg/status",
     "lib/apk/db/installed",
     "var/lib/rpm/rpmdb.sqlite",
+    "usr/lib/sysimage/rpm/Packages.db",
+    "var/lib/rpm/Packages",
     "a-1.dist-info/METADATA",
     "requirements.txt",
     "poetry.lock",

@@ -165,13 +165,11 @@ impl InventoryBuilder {
         }
         let packages = match kind {
             FileKind::Program => program(content),
-            FileKind::OldRpm => {
-                let why = "this format of RPM's database is not supported";
-                return Some(Fact::Unread(format!("{}: {why}", entry.path)));
-            }
-            FileKind::Rpm => {
+            FileKind::Rpm(format) => {
                 let bytes = whole(content, most)?;
-                match rpm::sqlite(bytes, self.limits.packages, self.limits.deadline) {
+                // One more than the limit, so that more packages than that are noticed.
+                let limit = self.limits.packages.saturating_add(1);
+                match rpm::packages(format, bytes, limit, self.limits.deadline) {
                     Ok(packages) => packages,
                     Err(error) => return Some(Fact::Unread(format!("{}: {error}", entry.path))),
                 }
@@ -192,7 +190,9 @@ impl InventoryBuilder {
     /// The inventory of the layers that were read.
     pub fn finish(self) -> Inventory {
         let mut inventory = Inventory::default();
-        for (path, (layer, fact)) in self.facts {
+        let mut facts = self.facts;
+        remove_former_databases(&mut facts);
+        for (path, (layer, fact)) in facts {
             match fact {
                 // `etc/os-release` comes first, and is what the image says of itself.
                 Fact::Distribution(found) => {
@@ -219,12 +219,28 @@ impl InventoryBuilder {
     }
 }
 
+/// Removes databases of RPM that stand beside one in a newer format: RPM reads one of them only,
+/// and an older one lists what was installed before it changed its format.
+fn remove_former_databases(facts: &mut BTreeMap<String, (u32, Fact)>) {
+    for folder in kind::RPM_FOLDERS {
+        let mut names = kind::RPM_DATABASES.iter();
+        let newest = names.find(|name| {
+            let fact = facts.get(&format!("{folder}/{name}"));
+            fact.is_some_and(|(_, fact)| matches!(fact, Fact::Packages(_)))
+        });
+        if newest.is_some() {
+            for older in names {
+                facts.remove(&format!("{folder}/{older}"));
+            }
+        }
+    }
+}
+
 impl FileKind {
     fn most_bytes(self) -> u64 {
         match self {
-            Self::Rpm => MAX_RPM_BYTES,
+            Self::Rpm(_) => MAX_RPM_BYTES,
             Self::Java | Self::Program => MAX_WHOLE_BYTES,
-            Self::OldRpm => u64::MAX,
             Self::OsRelease | Self::Text(_) => MAX_TEXT_BYTES,
         }
     }

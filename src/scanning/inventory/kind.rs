@@ -1,6 +1,7 @@
 //! Which files of an image have packages, told by their path.
 
 use crate::inventory::java::is_archive;
+use crate::inventory::rpm::RpmFormat;
 use crate::inventory::{lock_files, os};
 use crate::package::Package;
 
@@ -8,10 +9,8 @@ use crate::package::Package;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum FileKind {
     OsRelease,
-    /// RPM's database in SQLite.
-    Rpm,
-    /// RPM's database in an older format.
-    OldRpm,
+    /// RPM's database.
+    Rpm(RpmFormat),
     Java,
     Program,
     Text(fn(&str) -> Vec<Package>),
@@ -23,7 +22,10 @@ impl PartialEq for FileKind {
     }
 }
 
-const RPM_FOLDERS: &[&str] = &["var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"];
+/// Where RPM has its database.
+pub(crate) const RPM_FOLDERS: &[&str] = &["var/lib/rpm", "usr/lib/sysimage/rpm", "usr/share/rpm"];
+/// The databases of RPM, the newest format first.
+pub(crate) const RPM_DATABASES: &[&str] = &["rpmdb.sqlite", "Packages.db", "Packages"];
 
 /// Folders of packages that were fetched, not installed, or whose lock files are those of a
 /// dependency.
@@ -53,8 +55,9 @@ impl FileKind {
         }
         if RPM_FOLDERS.contains(&folder) {
             return match name {
-                "rpmdb.sqlite" => Some(Self::Rpm),
-                "Packages" | "Packages.db" => Some(Self::OldRpm),
+                "rpmdb.sqlite" => Some(Self::Rpm(RpmFormat::Sqlite)),
+                "Packages.db" => Some(Self::Rpm(RpmFormat::Ndb)),
+                "Packages" => Some(Self::Rpm(RpmFormat::Berkeley)),
                 _ => None,
             };
         }
@@ -143,13 +146,17 @@ mod tests {
         }
         assert_eq!(FileKind::of("bin/x", true), Some(FileKind::Program));
         assert_eq!(FileKind::of("opt/a.JAR", false), Some(FileKind::Java));
-        assert_eq!(
-            FileKind::of("var/lib/rpm/rpmdb.sqlite", false),
-            Some(FileKind::Rpm)
-        );
-        assert_eq!(
-            FileKind::of("var/lib/rpm/Packages", false),
-            Some(FileKind::OldRpm)
-        );
+        let databases = [
+            ("var/lib/rpm/rpmdb.sqlite", RpmFormat::Sqlite),
+            ("usr/lib/sysimage/rpm/Packages.db", RpmFormat::Ndb),
+            ("var/lib/rpm/Packages", RpmFormat::Berkeley),
+        ];
+        for (path, format) in databases {
+            let found = FileKind::of(path, false);
+            assert!(
+                matches!(found, Some(FileKind::Rpm(found)) if found == format),
+                "{path}"
+            );
+        }
     }
 }

@@ -1,10 +1,17 @@
-//! The database of RPM in its SQLite form, and the headers in it.
+//! The databases of RPM, in each format that distributions have, and the headers in them.
 //!
-//! Source: rpm.org, "RPM package format" (header structure) and `lib/backend/sqlite.c`.
+//! Source: rpm.org, "RPM package format" (header structure).
+
+mod berkeley;
+mod bytes;
+mod ndb;
+mod sqlite;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::time::Instant;
 
-use rusqlite::{Connection, MAIN_DB};
+use memchr::memchr;
 
 use crate::package::{Package, PackageKind};
 
@@ -13,8 +20,8 @@ use crate::package::{Package, PackageKind};
 const MAX_HEADER_BYTES: usize = 32 * 1024 * 1024;
 /// The most entries of one header; RPM itself allows 65,536.
 const MAX_HEADER_ENTRIES: usize = 65_536;
-/// SQLite looks at the deadline each time it has run this many instructions.
-const INSTRUCTIONS_PER_CHECK: i32 = 10_000;
+/// The longest name or version, in bytes. It bounds the search for its end.
+const MAX_TEXT_BYTES: usize = 4096;
 
 const TAG_NAME: u32 = 1000;
 const TAG_VERSION: u32 = 1001;
@@ -23,42 +30,64 @@ const TAG_EPOCH: u32 = 1003;
 const TAG_ARCHITECTURE: u32 = 1022;
 const TAG_SOURCE_RPM: u32 = 1044;
 
-/// The packages of `rpmdb.sqlite`, of which at most `limit` are returned.
+/// How a database stores the headers of packages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RpmFormat {
+    /// `rpmdb.sqlite`: Fedora, RHEL 9 and later.
+    Sqlite,
+    /// `Packages.db`: SUSE.
+    Ndb,
+    /// `Packages`, a hash database of Berkeley DB: RHEL 8 and earlier, Amazon Linux 2.
+    Berkeley,
+}
+
+/// The packages of a database, of which at most `limit` are returned.
 ///
 /// # Errors
-/// Why the file cannot be read.
-pub(crate) fn sqlite(
-    mut bytes: Vec<u8>,
+/// Why the file cannot be read. What was read up to a damaged place is not returned: a list that
+/// is not whole would look like one that is.
+pub(crate) fn packages(
+    format: RpmFormat,
+    bytes: Vec<u8>,
     limit: usize,
     deadline: Instant,
 ) -> Result<Vec<Package>, String> {
-    // A database in memory cannot have a write-ahead log: the header says so, or SQLite refuses it.
-    if let Some(formats) = bytes.get_mut(18..20) {
-        formats.fill(1);
+    let mut found = Found {
+        packages: Vec::new(),
+        limit,
+        deadline,
+    };
+    match format {
+        RpmFormat::Sqlite => sqlite::read(bytes, &mut found)?,
+        RpmFormat::Ndb => ndb::read(&bytes, &mut found)?,
+        RpmFormat::Berkeley => berkeley::read(&bytes, &mut found)?,
     }
-    read_sqlite(&bytes, limit, deadline).map_err(|error| error.to_string())
+    Ok(found.packages)
 }
 
-fn read_sqlite(bytes: &[u8], limit: usize, deadline: Instant) -> rusqlite::Result<Vec<Package>> {
-    let mut connection = Connection::open_in_memory()?;
-    connection.deserialize_read_exact(MAIN_DB, bytes, bytes.len(), true)?;
-    // The file comes from an image: its schema is not trusted, and its pages may be malformed.
-    connection.pragma_update(None, "trusted_schema", false)?;
-    connection.pragma_update(None, "cell_size_check", true)?;
-    let check = move || Instant::now() >= deadline;
-    connection.progress_handler(INSTRUCTIONS_PER_CHECK, Some(check))?;
-    let mut statement = connection.prepare(crate::store::rpm_database::PACKAGES)?;
-    let mut rows = statement.query([])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        if found.len() >= limit {
-            break;
+/// What a reader has found.
+struct Found {
+    packages: Vec<Package>,
+    limit: usize,
+    deadline: Instant,
+}
+
+impl Found {
+    /// Takes a header. Returns false once there are as many packages as are wanted.
+    fn add(&mut self, blob: &[u8]) -> bool {
+        if self.packages.len() < self.limit {
+            self.packages.extend(header(blob));
         }
-        if let Ok(blob) = row.get_ref(0)?.as_blob() {
-            found.extend(header(blob));
-        }
+        self.packages.len() < self.limit
     }
-    Ok(found)
+
+    /// Fails after the deadline.
+    fn check(&self) -> Result<(), String> {
+        if Instant::now() >= self.deadline {
+            return Err("reading it took too long".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// The package of a header; `None` where it is malformed or no package (a key of `gpg-pubkey`).
@@ -82,7 +111,8 @@ pub(crate) fn header(blob: &[u8]) -> Option<Package> {
         let offset = usize::try_from(number(at + 8)?).ok()?;
         let text = || {
             let rest = data.get(offset..)?;
-            let end = rest.iter().position(|byte| *byte == 0)?;
+            let rest = &rest[..rest.len().min(MAX_TEXT_BYTES)];
+            let end = memchr(0, rest)?;
             Some(String::from_utf8_lossy(&rest[..end]).into_owned())
         };
         match number(at)? {
@@ -114,120 +144,4 @@ pub(crate) fn header(blob: &[u8]) -> Option<Package> {
     });
     package.source_name = source.filter(|source| *source != name);
     Some(package)
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    /// A header with the given texts and an epoch.
-    pub(crate) fn header_of(texts: &[(u32, &str)], epoch: Option<u32>) -> Vec<u8> {
-        let mut index = Vec::new();
-        let mut data = Vec::new();
-        let mut entry = |tag: u32, kind: u32, bytes: &[u8]| {
-            while kind == 4 && data.len() % 4 != 0 {
-                data.push(0);
-            }
-            let offset = u32::try_from(data.len()).expect("small");
-            for number in [tag, kind, offset, 1] {
-                index.extend_from_slice(&number.to_be_bytes());
-            }
-            data.extend_from_slice(bytes);
-        };
-        for (tag, text) in texts {
-            entry(*tag, 6, &[text.as_bytes(), b"\0"].concat());
-        }
-        if let Some(epoch) = epoch {
-            entry(TAG_EPOCH, 4, &epoch.to_be_bytes());
-        }
-        let length = |bytes: usize| u32::try_from(bytes).expect("small").to_be_bytes();
-        [
-            length(index.len() / 16).as_slice(),
-            &length(data.len()),
-            &index,
-            &data,
-        ]
-        .concat()
-    }
-
-    pub(crate) fn bash() -> Vec<u8> {
-        let texts = [
-            (TAG_NAME, "bash"),
-            (TAG_VERSION, "5.1.8"),
-            (TAG_RELEASE, "6.el9"),
-            (TAG_ARCHITECTURE, "x86_64"),
-            (TAG_SOURCE_RPM, "bash-shell-5.1.8-6.el9.src.rpm"),
-        ];
-        header_of(&texts, Some(2))
-    }
-
-    /// A database as RPM writes it, with these headers.
-    pub(crate) fn database_of(headers: &[Vec<u8>]) -> Vec<u8> {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        let connection = Connection::open(file.path()).expect("a database");
-        connection
-            .pragma_update(None, "journal_mode", "wal")
-            .expect("a mode");
-        connection
-            .execute_batch(
-                "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT \
-                 NULL)",
-            )
-            .expect("a table");
-        for header in headers {
-            connection
-                .execute("INSERT INTO Packages (blob) VALUES (?1)", [header])
-                .expect("a row");
-        }
-        drop(connection);
-        std::fs::read(file.path()).expect("the file")
-    }
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(10)
-    }
-
-    #[test]
-    fn the_database_lists_packages_and_no_keys() {
-        let key = header_of(
-            &[
-                (TAG_NAME, "gpg-pubkey"),
-                (TAG_VERSION, "1"),
-                (TAG_RELEASE, "2"),
-            ],
-            None,
-        );
-        let found = sqlite(database_of(&[bash(), key, b"junk".to_vec()]), 10, soon());
-        let found = found.expect("a database");
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].name, "bash");
-        assert_eq!(found[0].version, "2:5.1.8-6.el9");
-        assert_eq!(found[0].source_name.as_deref(), Some("bash-shell"));
-        assert_eq!(found[0].architecture.as_deref(), Some("x86_64"));
-    }
-
-    #[test]
-    fn malformed_databases_are_refused() {
-        assert!(sqlite(b"not a database".to_vec(), 10, soon()).is_err());
-        let mut bytes = database_of(&[bash()]);
-        bytes.truncate(5000);
-        let _ = sqlite(bytes, 10, soon());
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn headers_never_panic(
-            mut bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
-            at in 0..150_usize,
-        ) {
-            let _ = header(&bytes);
-            let mut real = bash();
-            if let (Some(byte), Some(new)) = (real.get_mut(at), bytes.pop()) {
-                *byte = new;
-            }
-            let _ = header(&real);
-        }
-    }
 }

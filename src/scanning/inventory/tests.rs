@@ -83,7 +83,6 @@ fn packages_of_all_kinds_are_found_in_layers_of_all_compressions() {
             "app/node_modules/lodash/package.json",
             br#"{"name": "lodash", "version": "4.17.4"}"#,
         ),
-        ("var/lib/rpm/Packages", b"old"),
     ]);
     let found = inventory(&[
         gzip(&first),
@@ -108,8 +107,31 @@ fn packages_of_all_kinds_are_found_in_layers_of_all_compressions() {
         ]
     );
     assert_eq!(found.packages[0].path, "var/lib/dpkg/status");
-    let unread = "var/lib/rpm/Packages: this format of RPM's database is not supported";
-    assert_eq!(found.unread, [unread]);
+    assert!(found.unread.is_empty(), "{:?}", found.unread);
+}
+
+#[test]
+fn of_several_databases_of_rpm_the_newest_format_counts() {
+    let ndb = include_bytes!("rpm/fixtures/Packages.db");
+    let berkeley = include_bytes!("rpm/fixtures/Packages");
+    let sqlite = rpm::tests::database_of(&[rpm::tests::bash()]);
+    let (old, middle) = (
+        ("var/lib/rpm/Packages", berkeley.as_slice()),
+        ("var/lib/rpm/Packages.db", ndb.as_slice()),
+    );
+    let expected = ["hello@4:1.2-3 0", "large@2.0-3 0"];
+    assert_eq!(names(&inventory(&[layer_of(&[old])])), expected);
+    let elsewhere = ("usr/lib/sysimage/rpm/Packages.db", ndb.as_slice());
+    assert_eq!(names(&inventory(&[layer_of(&[elsewhere])])), expected);
+    let new = ("var/lib/rpm/rpmdb.sqlite", sqlite.as_slice());
+    let all = inventory(&[layer_of(&[old, middle]), layer_of(&[new])]);
+    assert_eq!(names(&all), ["bash@2:5.1.8-6.el9 1"]);
+    let damaged = ("var/lib/rpm/Packages", b"old".as_slice());
+    let unread = inventory(&[layer_of(&[damaged])]).unread;
+    let why = "var/lib/rpm/Packages: it is no hash database of Berkeley DB";
+    assert_eq!(unread, [why]);
+    // What cannot be read and is not used is no reason for a remark.
+    assert!(inventory(&[layer_of(&[damaged, middle])]).unread.is_empty());
 }
 
 #[test]

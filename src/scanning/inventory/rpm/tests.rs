@@ -1,0 +1,158 @@
+//! Tests of RPM's headers and databases.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::*;
+
+/// A header with the given texts and an epoch.
+pub(crate) fn header_of(texts: &[(u32, &str)], epoch: Option<u32>) -> Vec<u8> {
+    let mut index = Vec::new();
+    let mut data = Vec::new();
+    let mut entry = |tag: u32, kind: u32, bytes: &[u8]| {
+        while kind == 4 && data.len() % 4 != 0 {
+            data.push(0);
+        }
+        let offset = u32::try_from(data.len()).expect("small");
+        for number in [tag, kind, offset, 1] {
+            index.extend_from_slice(&number.to_be_bytes());
+        }
+        data.extend_from_slice(bytes);
+    };
+    for (tag, text) in texts {
+        entry(*tag, 6, &[text.as_bytes(), b"\0"].concat());
+    }
+    if let Some(epoch) = epoch {
+        entry(TAG_EPOCH, 4, &epoch.to_be_bytes());
+    }
+    let length = |bytes: usize| u32::try_from(bytes).expect("small").to_be_bytes();
+    [
+        length(index.len() / 16).as_slice(),
+        &length(data.len()),
+        &index,
+        &data,
+    ]
+    .concat()
+}
+
+pub(crate) fn bash() -> Vec<u8> {
+    let texts = [
+        (TAG_NAME, "bash"),
+        (TAG_VERSION, "5.1.8"),
+        (TAG_RELEASE, "6.el9"),
+        (TAG_ARCHITECTURE, "x86_64"),
+        (TAG_SOURCE_RPM, "bash-shell-5.1.8-6.el9.src.rpm"),
+    ];
+    header_of(&texts, Some(2))
+}
+
+/// A database as RPM writes it, with these headers.
+pub(crate) fn database_of(headers: &[Vec<u8>]) -> Vec<u8> {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let connection = Connection::open(file.path()).expect("a database");
+    connection
+        .pragma_update(None, "journal_mode", "wal")
+        .expect("a mode");
+    connection
+        .execute_batch(
+            "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT \
+             NULL)",
+        )
+        .expect("a table");
+    for header in headers {
+        connection
+            .execute("INSERT INTO Packages (blob) VALUES (?1)", [header])
+            .expect("a row");
+    }
+    drop(connection);
+    std::fs::read(file.path()).expect("the file")
+}
+
+/// The names and versions in a database.
+pub(super) fn read(format: RpmFormat, bytes: &[u8], limit: usize) -> Result<Vec<String>, String> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let found = packages(format, bytes.to_vec(), limit, deadline)?;
+    let named = found
+        .iter()
+        .map(|one| format!("{}@{}", one.name, one.version));
+    Ok(named.collect())
+}
+
+/// Reads a database with another byte at a place, and one that ends too soon.
+pub(super) fn damage(format: RpmFormat, bytes: &[u8], at: usize, byte: u8, cut: usize) {
+    let mut bytes = bytes.to_vec();
+    if let Some(target) = bytes.get_mut(at) {
+        *target = byte;
+    }
+    let _ = read(format, &bytes, 10);
+    bytes.truncate(cut);
+    let _ = read(format, &bytes, 10);
+}
+
+#[test]
+fn the_database_lists_packages_and_no_keys() {
+    let key = header_of(
+        &[
+            (TAG_NAME, "gpg-pubkey"),
+            (TAG_VERSION, "1"),
+            (TAG_RELEASE, "2"),
+        ],
+        None,
+    );
+    let bytes = database_of(&[bash(), key, b"junk".to_vec()]);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let found = packages(RpmFormat::Sqlite, bytes, 10, deadline).expect("a database");
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].name, "bash");
+    assert_eq!(found[0].version, "2:5.1.8-6.el9");
+    assert_eq!(found[0].source_name.as_deref(), Some("bash-shell"));
+    assert_eq!(found[0].architecture.as_deref(), Some("x86_64"));
+}
+
+#[test]
+fn malformed_databases_are_refused() {
+    assert!(read(RpmFormat::Sqlite, b"not a database", 10).is_err());
+    let mut bytes = database_of(&[bash()]);
+    bytes.truncate(5000);
+    let _ = read(RpmFormat::Sqlite, &bytes, 10);
+}
+
+#[test]
+fn a_header_of_texts_without_an_end_is_read_in_bounded_time() {
+    let entries: Vec<_> = (0..MAX_HEADER_ENTRIES).map(|_| (TAG_NAME, "")).collect();
+    let mut blob = header_of(&entries, None);
+    // The terminating zeros become text.
+    let data = 8 + entries.len() * 16;
+    blob[data..].fill(b'a');
+    blob.resize(data + 8 * 1024 * 1024, b'a');
+    let begun = Instant::now();
+    assert_eq!(header(&blob), None);
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn a_database_is_not_read_after_its_deadline() {
+    let bytes = include_bytes!("fixtures/Packages").to_vec();
+    let read = packages(RpmFormat::Berkeley, bytes, 10, Instant::now());
+    assert_eq!(read, Err("reading it took too long".to_owned()));
+}
+
+proptest::proptest! {
+    #[test]
+    fn headers_never_panic(
+        mut bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+        at in 0..150_usize,
+    ) {
+        let _ = header(&bytes);
+        let mut real = bash();
+        if let (Some(byte), Some(new)) = (real.get_mut(at), bytes.pop()) {
+            *byte = new;
+        }
+        let _ = header(&real);
+    }
+}
