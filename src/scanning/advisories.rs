@@ -18,6 +18,7 @@ use wharfinger_db::{self as db, Db, Tx};
 use wharfinger_reconcile::{Pass, Reconciler};
 
 use crate::advisories::documents::{ReadError, read_all};
+use crate::advisories::matching::{Installed, affects};
 pub use crate::advisories::mirror::fetch_advisories;
 use crate::advisories::osv::{AdvisoryEntry, KeyedEntry};
 use crate::findings::{self, PackageKey, Vulnerability};
@@ -295,15 +296,15 @@ impl Advisories {
         generations: &[i64],
         inventory: &Inventory,
     ) -> Result<BTreeMap<PackageKey, Vec<AdvisoryEntry>>, AdvisoryError> {
-        let versions: Vec<_> = inventory.versions().into_iter().collect();
+        let installed: Vec<_> = inventory.installed().into_iter().collect();
         let mut found = BTreeMap::new();
         let mut hits = 0;
-        for chunk in versions.chunks(KEYS_AT_ONCE) {
+        for chunk in installed.chunks(KEYS_AT_ONCE) {
             let (chunk, generations) = (chunk.to_vec(), generations.to_vec());
             let look = self.db.read(move |tx| {
                 let mut found = Vec::new();
-                for (key, versions) in &chunk {
-                    let entries = affecting(tx, &generations, key, versions)?;
+                for (key, installed) in &chunk {
+                    let entries = affecting(tx, &generations, key, installed)?;
                     found.push((key.clone(), entries));
                 }
                 Ok::<_, AdvisoryError>(found)
@@ -331,12 +332,12 @@ fn row_of(keyed: KeyedEntry) -> EntryRow {
     }
 }
 
-/// The entries of a package that affect one of its versions.
+/// The entries of a package that affect one of its installed versions.
 fn affecting(
     tx: &mut Tx<'_>,
     generations: &[i64],
     key: &PackageKey,
-    versions: &BTreeSet<String>,
+    installed: &BTreeSet<Installed>,
 ) -> Result<Vec<AdvisoryEntry>, AdvisoryError> {
     let mut found = Vec::new();
     for generation in generations {
@@ -349,8 +350,8 @@ fn affecting(
             for (_, document) in &page {
                 let entry: AdvisoryEntry = serde_json::from_str(document)
                     .map_err(|_| db::Error::other("a stored advisory"))?;
-                let mut versions = versions.iter();
-                if versions.any(|one| matching::affects(&entry, &key.ecosystem, one).is_some()) {
+                let mut installed = installed.iter();
+                if installed.any(|one| affects(&entry, &key.ecosystem, one).is_some()) {
                     found.push(entry);
                 }
             }

@@ -1,13 +1,17 @@
 //! The findings of an image: its packages compared with advisories. PURE.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::advisories::matching::affects;
+use crate::advisories::matching::{Installed, affects};
 use crate::advisories::osv::{AdvisoryEntry, package_key};
+use crate::distribution::{Distribution, names_sources};
 use crate::inventory::Inventory;
-use crate::package::{Distribution, Package, PackageKind, language_ecosystem};
+use crate::package::{Package, PackageKind, language_ecosystem};
 use crate::severity::{CvssScore, FindingSeverity};
 
 /// A package that a vulnerability affects.
@@ -91,51 +95,69 @@ impl Inventory {
             .unwrap_or_default()
     }
 
-    /// What is to be looked up, with the versions of the packages.
-    pub(crate) fn versions(&self) -> BTreeMap<PackageKey, BTreeSet<String>> {
-        let mut found: BTreeMap<PackageKey, BTreeSet<String>> = BTreeMap::new();
-        for (key, version) in self
+    /// What is to be looked up, with what of the packages is compared.
+    pub(crate) fn installed(&self) -> BTreeMap<PackageKey, BTreeSet<Installed>> {
+        let mut found: BTreeMap<PackageKey, BTreeSet<Installed>> = BTreeMap::new();
+        for (key, installed) in self
             .packages
             .iter()
             .flat_map(|package| self.keys_of(package))
         {
-            found.entry(key).or_default().insert(version.to_owned());
+            found.entry(key).or_default().insert(installed);
         }
         found
     }
 
-    /// The keys of a package, each with the version that is compared.
-    fn keys_of<'a>(&self, package: &'a Package) -> Vec<(PackageKey, &'a str)> {
-        let source = package.source_name.as_deref().unwrap_or(&package.name);
-        let source_version = package
-            .source_version
-            .as_deref()
-            .unwrap_or(&package.version);
-        let names: Vec<(&str, &str)> = match package.kind {
-            // The advisories of these distributions are about source packages.
-            PackageKind::Deb | PackageKind::Apk => vec![(source, source_version)],
-            // Some of RPM are about source packages, others about what is built from them.
-            PackageKind::Rpm if source != package.name => {
-                vec![
-                    (&package.name, &package.version),
-                    (source, &package.version),
-                ]
-            }
-            _ => vec![(&package.name, &package.version)],
+    /// The keys of a package, each with what of it is compared.
+    fn keys_of(&self, package: &Package) -> Vec<(PackageKey, Installed)> {
+        // Inventories of earlier versions may have what is not read any more.
+        if !package.is_storable() || has_other_builds(package) {
+            return Vec::new();
+        }
+        let version = match package.kind {
+            PackageKind::Deb | PackageKind::Apk => package.source_version.as_ref(),
+            _ => None,
         };
-        let ecosystems = self.ecosystems_of(package.kind);
+        let installed = Installed {
+            version: version.unwrap_or(&package.version).clone(),
+            module: package.module.clone(),
+        };
         let mut keys = Vec::new();
-        for ecosystem in &ecosystems {
-            for (name, version) in &names {
+        for ecosystem in self.ecosystems_of(package.kind) {
+            for name in names_of(package, &ecosystem) {
                 let key = PackageKey {
+                    name: package_key(&ecosystem, name),
                     ecosystem: ecosystem.clone(),
-                    name: package_key(ecosystem, name),
                 };
-                keys.push((key, *version));
+                keys.push((key, installed.clone()));
             }
         }
         keys
     }
+}
+
+/// The names under which an ecosystem may have advisories about a package.
+fn names_of<'a>(package: &'a Package, ecosystem: &str) -> Vec<&'a str> {
+    let name = package.name.as_str();
+    let source = package.source_name.as_deref().unwrap_or(name);
+    match package.kind {
+        // The advisories of these distributions are about source packages.
+        PackageKind::Deb | PackageKind::Apk => vec![source],
+        PackageKind::Rpm => {
+            let own = (!names_sources(ecosystem)).then_some(name);
+            // With another version than its source package, nothing is known of the latter's epoch.
+            let same = package.source_version.is_none();
+            let source = same.then_some(source).filter(|source| own != Some(*source));
+            own.into_iter().chain(source).collect()
+        }
+        _ => vec![name],
+    }
+}
+
+/// Whether a package of Ubuntu is a build for FIPS: these have versions of their own, which are
+/// compared with nothing.
+fn has_other_builds(package: &Package) -> bool {
+    package.kind == PackageKind::Deb && package.version.to_ascii_lowercase().contains("fips")
 }
 
 /// What is known of one vulnerability while advisories are put together.
@@ -154,12 +176,12 @@ pub(crate) fn find(
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut group_of: BTreeMap<&str, usize> = BTreeMap::new();
     for package in &inventory.packages {
-        for (key, version) in inventory.keys_of(package) {
+        for (key, installed) in inventory.keys_of(package) {
             let Some((key, entries)) = advisories.get_key_value(&key) else {
                 continue;
             };
             for entry in entries {
-                if let Some(hit) = affects(entry, &key.ecosystem, version) {
+                if let Some(hit) = affects(entry, &key.ecosystem, &installed) {
                     let affected = AffectedPackage {
                         package: package.clone(),
                         fixed_version: hit.fixed,
@@ -325,152 +347,5 @@ impl Group<'_> {
             packages: Vec::new(),
             name,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::advisories::osv::read_document;
-
-    fn advisories(documents: &[&str]) -> BTreeMap<PackageKey, Vec<AdvisoryEntry>> {
-        let mut found: BTreeMap<PackageKey, Vec<AdvisoryEntry>> = BTreeMap::new();
-        for text in documents {
-            for keyed in read_document(text.as_bytes()).expect("a document") {
-                let key = PackageKey {
-                    ecosystem: keyed.ecosystem,
-                    name: keyed.package,
-                };
-                found.entry(key).or_default().push(keyed.entry);
-            }
-        }
-        found
-    }
-
-    fn deb(name: &str, version: &str, source: Option<(&str, &str)>) -> Package {
-        let mut package = Package::new(PackageKind::Deb, name, version);
-        package.source_name = source.map(|(name, _)| name.to_owned());
-        package.source_version = source.map(|(_, version)| version.to_owned());
-        package
-    }
-
-    fn bookworm(packages: Vec<Package>) -> Inventory {
-        Inventory {
-            distribution: Some(Distribution {
-                id: "debian".into(),
-                version: "12".into(),
-                pretty_name: String::new(),
-            }),
-            packages,
-            unread: Vec::new(),
-        }
-    }
-
-    const OPENSSL: &str = r#"{"id": "DSA-5764-1", "modified": "2024-09-03T00:00:00Z",
-        "upstream": ["CVE-2024-6119"], "details": "A denial of service.",
-        "affected": [{"package": {"ecosystem": "Debian:12", "name": "openssl"},
-            "ranges": [{"type": "ECOSYSTEM",
-                        "events": [{"introduced": "0"}, {"fixed": "3.0.14-1~deb12u2"}]}]}]}"#;
-
-    #[test]
-    fn source_packages_decide_for_debian() {
-        let inventory = bookworm(vec![
-            deb(
-                "libssl3",
-                "3.0.11-1~deb12u2+b1",
-                Some(("openssl", "3.0.11-1~deb12u2")),
-            ),
-            deb("openssl", "3.0.14-1~deb12u2", None),
-        ]);
-        let found = find(&inventory, &advisories(&[OPENSSL]));
-        assert_eq!(found.len(), 1);
-        assert_eq!(
-            (found[0].name.as_str(), found[0].ecosystem.as_str()),
-            ("CVE-2024-6119", "Debian:12")
-        );
-        assert_eq!(found[0].related, ["DSA-5764-1"]);
-        assert_eq!(found[0].packages.len(), 1, "the other one is repaired");
-        let package = (
-            found[0].package_name.as_str(),
-            found[0].package_version.as_str(),
-        );
-        assert_eq!(package, ("openssl", "3.0.11-1~deb12u2"));
-        assert_eq!(found[0].packages[0].package.name, "libssl3");
-        assert_eq!(
-            found[0].packages[0].fixed_version.as_deref(),
-            Some("3.0.14-1~deb12u2")
-        );
-        assert_eq!(found[0].severity, FindingSeverity::Undefined);
-    }
-
-    #[test]
-    fn other_releases_and_unknown_distributions_have_no_findings() {
-        let mut inventory = bookworm(vec![deb("openssl", "1", None)]);
-        assert_eq!(
-            inventory.ecosystems().into_iter().collect::<Vec<_>>(),
-            ["Debian:12"]
-        );
-        for (id, version) in [("debian", "11"), ("ubuntu", "22.04"), ("amzn", "2")] {
-            inventory.distribution = Some(Distribution {
-                id: id.into(),
-                version: version.into(),
-                pretty_name: String::new(),
-            });
-            assert!(
-                find(&inventory, &advisories(&[OPENSSL])).is_empty(),
-                "{id} {version}"
-            );
-        }
-    }
-
-    #[test]
-    fn aliases_are_one_vulnerability() {
-        let npm = |id: &str, aliases: &str, extra: &str| {
-            format!(
-                r#"{{"id": "{id}", "aliases": [{aliases}], "summary": "s", {extra}
-                "affected": [{{"package": {{"ecosystem": "npm", "name": "lodash"}},
-                "ranges": [{{"type": "SEMVER", "events": [{{"introduced": "0"}},
-                {{"fixed": "4.17.5"}}]}}]}}]}}"#
-            )
-        };
-        let documents = [
-            npm(
-                "GHSA-a",
-                "\"CVE-2018-1\"",
-                r#""database_specific": {"severity": "HIGH"},"#,
-            ),
-            npm("SNYK-1", "\"X-1\"", ""),
-            npm(
-                "X-2",
-                "\"CVE-2018-1\", \"X-1\"",
-                r#""references": [{"type": "WEB", "url": "u"}],"#,
-            ),
-            npm(
-                "Y-1",
-                "",
-                r#""severity": [{"type": "CVSS_V3",
-                "score": "CVSS:3.1/AV:L/AC:H/PR:L/UI:N/S:U/C:N/I:N/A:L"}],"#,
-            ),
-        ];
-        let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
-        let mut package = Package::new(PackageKind::Npm, "lodash", "4.17.4");
-        package.path = "app/package-lock.json".into();
-        let mut again = package.clone();
-        again.path = "other/package-lock.json".into();
-        let inventory = bookworm(vec![package, again]);
-        let found = find(&inventory, &advisories(&documents));
-        let names: Vec<_> = found
-            .iter()
-            .map(|one| (one.name.as_str(), one.severity))
-            .collect();
-        let expected = [
-            ("CVE-2018-1", FindingSeverity::High),
-            ("Y-1", FindingSeverity::Low),
-        ];
-        assert_eq!(names, expected);
-        assert_eq!(found[0].related, ["GHSA-a", "SNYK-1", "X-1", "X-2"]);
-        assert_eq!((found[0].uri.as_str(), found[0].packages.len()), ("u", 2));
-        assert_eq!(found[1].uri, "https://osv.dev/vulnerability/Y-1");
-        assert_eq!(found[1].scores[0].version, "3.1");
     }
 }

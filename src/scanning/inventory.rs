@@ -17,10 +17,11 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 pub use unpack::{LayerError, LimitReached, ScanLimits};
 
+use crate::distribution::Distribution;
 use crate::inventory::archive::{EntryKind, LayerEntry, read_entries};
 use crate::inventory::kind::FileKind;
 use crate::inventory::unpack::Unpacked;
-use crate::package::{Distribution, Package};
+use crate::package::Package;
 
 /// The largest text file that is read, in bytes: dpkg's status of 4,000 packages takes 4 MiB.
 const MAX_TEXT_BYTES: u64 = 32 * 1024 * 1024;
@@ -121,9 +122,10 @@ impl InventoryBuilder {
         self.remove_below(entry.path);
         if entry.kind == EntryKind::File
             && let Some(kind) = FileKind::of(entry.path, entry.executable)
-            && let Some(fact) = self.read_file(kind, entry, content)
+            && let Some(mut fact) = self.read_file(kind, entry, content)
         {
-            if let Fact::Packages(packages) = &fact {
+            if let Fact::Packages(packages) = &mut fact {
+                packages.retain(Package::is_storable);
                 self.packages = self.packages.saturating_add(packages.len());
                 if self.packages > self.limits.packages {
                     return Err(LimitReached::Packages);
@@ -171,7 +173,11 @@ impl InventoryBuilder {
                 let limit = self.limits.packages.saturating_add(1);
                 match rpm::packages(format, bytes, limit, self.limits.deadline) {
                     Ok(packages) => packages,
-                    Err(error) => return Some(Fact::Unread(format!("{}: {error}", entry.path))),
+                    Err(error) => {
+                        // SQLite may name a part of the file.
+                        let why = error.replace('\0', " ");
+                        return Some(Fact::Unread(format!("{}: {why}", entry.path)));
+                    }
                 }
             }
             FileKind::Java => {

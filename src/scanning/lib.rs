@@ -2,6 +2,7 @@
 //! them as `CycloneDX` and SPDX documents. It knows layers and packages, no repositories.
 
 mod advisories;
+mod distribution;
 mod findings;
 mod inventory;
 mod package;
@@ -14,9 +15,10 @@ pub use advisories::{
     Advisories, AdvisoryCleanup, AdvisoryError, AdvisorySource, AdvisoryState, Comparison,
     ImportResult, fetch_advisories,
 };
+pub use distribution::Distribution;
 pub use findings::{AffectedPackage, Vulnerability};
 pub use inventory::{Inventory, InventoryBuilder, LayerError, LimitReached, ScanLimits};
-pub use package::{Distribution, Package, PackageKind};
+pub use package::{Package, PackageKind};
 pub use sbom::{SbomSubject, cyclonedx, spdx};
 pub use severity::{CvssScore, FindingSeverity};
 use wharfinger_db::Migration;
@@ -27,16 +29,17 @@ pub const MIGRATIONS: &[Migration] = &[wharfinger_db::migration!("V0030__advisor
 /// What the fuzzer calls of private modules.
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing {
-    use crate::advisories::matching::affects;
+    use crate::advisories::matching::{Installed, affects};
     use crate::advisories::osv::read_document;
 
     /// How many of the packages of an advisory are affected at a version; `None` where it is
     /// malformed.
     pub fn advisory_affects(document: &[u8], version: &str) -> Option<usize> {
         let entries = read_document(document).ok()?;
+        let installed = Installed::of(version);
         let affected = entries
             .iter()
-            .filter(|one| affects(&one.entry, &one.ecosystem, version).is_some());
+            .filter(|one| affects(&one.entry, &one.ecosystem, &installed).is_some());
         Some(affected.count())
     }
 }

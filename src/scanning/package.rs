@@ -3,6 +3,8 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
+use crate::distribution::Distribution;
+
 /// What a package URL leaves as it is.
 const IN_PURL: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -69,10 +71,14 @@ pub struct Package {
     /// The source package that it was built from, where that has another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_name: Option<String>,
+    /// Its version, where that is another one. Of RPM without the epoch, which is not known then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<String>,
+    /// The module and stream of RPM that it belongs to: `nodejs:18`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<String>,
     /// The file that names it, without a leading slash.
     pub path: String,
     /// The number of the layer that brought the file, from 0.
@@ -89,9 +95,24 @@ impl Package {
             source_name: None,
             source_version: None,
             architecture: None,
+            module: None,
             path: String::new(),
             layer: 0,
         }
+    }
+
+    /// Whether its texts can be stored: none has a NUL, which no package manager writes and
+    /// PostgreSQL refuses.
+    pub(crate) fn is_storable(&self) -> bool {
+        let optional = [
+            &self.source_name,
+            &self.source_version,
+            &self.architecture,
+            &self.module,
+        ];
+        let texts = [&self.name, &self.version, &self.path].into_iter();
+        let mut texts = texts.chain(optional.into_iter().flatten());
+        !texts.any(|text| text.contains('\0'))
     }
 
     /// The name and version under which a finding is reported: those of the source package.
@@ -175,55 +196,6 @@ pub(crate) fn normal_python_name(name: &str) -> String {
     normal
 }
 
-/// The distribution that an image is, from its `os-release`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Distribution {
-    /// `debian`, `alpine`, …
-    pub id: String,
-    /// `12`, `3.19.1`; empty for rolling ones.
-    pub version: String,
-    pub pretty_name: String,
-}
-
-impl Distribution {
-    /// `debian-12`.
-    pub(crate) fn short_name(&self) -> String {
-        if self.version.is_empty() {
-            self.id.clone()
-        } else {
-            format!("{}-{}", self.id, self.version)
-        }
-    }
-
-    /// The ecosystems of OSV whose advisories are about this distribution; none where OSV has no
-    /// advisories for it.
-    pub fn ecosystems(&self) -> Vec<String> {
-        let version = self.version.as_str();
-        let major = version.split('.').next().unwrap_or_default();
-        let two = version.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
-        let dated = |name: &str, version: &str| match version {
-            "" => Vec::new(),
-            version => vec![format!("{name}:{version}")],
-        };
-        match self.id.as_str() {
-            "debian" => dated("Debian", major),
-            "ubuntu" if !version.is_empty() => {
-                vec![format!("Ubuntu:{version}"), format!("Ubuntu:{version}:LTS")]
-            }
-            "alpine" if !version.is_empty() => vec![format!("Alpine:v{two}")],
-            "rocky" => dated("Rocky Linux", major),
-            "almalinux" => dated("AlmaLinux", major),
-            "opensuse-leap" => dated("openSUSE", &format!("Leap {two}")),
-            "azurelinux" => dated("Azure Linux", major),
-            "photon" => dated("Photon OS", &two),
-            "mageia" => dated("Mageia", major),
-            "wolfi" => vec!["Wolfi".to_owned()],
-            "chainguard" => vec!["Chainguard".to_owned()],
-            _ => Vec::new(),
-        }
-    }
-}
-
 /// The ecosystem of OSV for packages that belong to no distribution.
 pub(crate) fn language_ecosystem(kind: PackageKind) -> Option<&'static str> {
     match kind {
@@ -266,24 +238,5 @@ mod tests {
         assert_eq!(python.purl(None), "pkg:pypi/zope-interface@5");
         let rpm = Package::new(PackageKind::Rpm, "bash", "1:5.1-2");
         assert_eq!(rpm.purl(None), "pkg:rpm/bash@5.1-2?epoch=1");
-    }
-
-    #[test]
-    fn distributions_know_their_ecosystems() {
-        let of = |id: &str, version: &str| {
-            Distribution {
-                id: id.into(),
-                version: version.into(),
-                pretty_name: String::new(),
-            }
-            .ecosystems()
-        };
-        assert_eq!(of("debian", "12"), ["Debian:12"]);
-        assert_eq!(of("alpine", "3.19.1"), ["Alpine:v3.19"]);
-        assert_eq!(of("ubuntu", "22.04"), ["Ubuntu:22.04", "Ubuntu:22.04:LTS"]);
-        assert_eq!(of("rocky", "9.3"), ["Rocky Linux:9"]);
-        assert_eq!(of("wolfi", "20230201"), ["Wolfi"]);
-        assert!(of("debian", "").is_empty());
-        assert!(of("amzn", "2023").is_empty());
     }
 }

@@ -7,6 +7,25 @@ use std::cmp::Ordering;
 use crate::advisories::osv::{AdvisoryEntry, OsvRange, RangeEvent};
 use crate::versions::VersionOrder;
 
+/// What of an installed package is compared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Installed {
+    pub(crate) version: String,
+    /// The module and stream of RPM.
+    pub(crate) module: Option<String>,
+}
+
+impl Installed {
+    /// A version that belongs to no module.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn of(version: &str) -> Self {
+        Self {
+            version: version.to_owned(),
+            module: None,
+        }
+    }
+}
+
 /// A version is affected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hit {
@@ -14,12 +33,20 @@ pub(crate) struct Hit {
     pub(crate) fixed: Option<String>,
 }
 
-/// Whether `version` of the entry's package, which belongs to `ecosystem`, is affected.
-pub(crate) fn affects(entry: &AdvisoryEntry, ecosystem: &str, version: &str) -> Option<Hit> {
+/// Whether what is installed of the entry's package, which belongs to `ecosystem`, is affected.
+pub(crate) fn affects(
+    entry: &AdvisoryEntry,
+    ecosystem: &str,
+    installed: &Installed,
+) -> Option<Hit> {
     let order = VersionOrder::of_ecosystem(ecosystem)?;
+    let version = installed.version.as_str();
     let mut listed = false;
     for affected in &entry.affected {
         for range in &affected.ranges {
+            if order == VersionOrder::Rpm && !is_of_stream(range, &entry.modules, installed) {
+                continue;
+            }
             if let Some(hit) = in_range(range, order, version) {
                 return Some(hit);
             }
@@ -38,6 +65,19 @@ pub(crate) fn affects(entry: &AdvisoryEntry, ecosystem: &str, version: &str) -> 
     Some(Hit {
         fixed: first.map(ToOwned::to_owned),
     })
+}
+
+/// Whether a range of RPM is about the stream that is installed. Streams of a module have versions
+/// of their own, and so has a package outside of modules: a repair in one says nothing of another.
+/// The modules that an advisory is about are named in its summary.
+fn is_of_stream(range: &OsvRange, modules: &[String], installed: &Installed) -> bool {
+    let is_modular = |version: &str| version.contains(".module");
+    let mut versions = range.events.iter().map(version_of);
+    let of_module = versions.any(is_modular);
+    match &installed.module {
+        Some(module) => of_module && modules.contains(module),
+        None => !of_module && !is_modular(&installed.version),
+    }
 }
 
 fn in_range(range: &OsvRange, ecosystem: VersionOrder, version: &str) -> Option<Hit> {
@@ -144,6 +184,7 @@ mod tests {
             published: None,
             aliases: Vec::new(),
             description: String::new(),
+            modules: Vec::new(),
             vectors: Vec::new(),
             word: None,
             references: Vec::new(),
@@ -167,7 +208,7 @@ mod tests {
 
     /// Whether the version is affected, and what repairs it.
     fn check(entry: &AdvisoryEntry, ecosystem: &str, version: &str) -> (bool, Option<String>) {
-        let hit = affects(entry, ecosystem, version);
+        let hit = affects(entry, ecosystem, &Installed::of(version));
         (hit.is_some(), hit.and_then(|hit| hit.fixed))
     }
 
@@ -205,6 +246,40 @@ mod tests {
             (true, Some("1.0-1".into()))
         );
         assert_eq!(check(&listed, "Debian:12", "1.5-1"), (false, None));
+    }
+
+    #[test]
+    fn streams_of_a_module_are_compared_by_themselves() {
+        let fixed_at = |version: &str| {
+            let mut entry = entry("ECOSYSTEM", &[introduced("0"), fixed(version)], &[]);
+            entry.modules = vec!["nodejs:18".to_owned()];
+            entry
+        };
+        let modular = fixed_at("1:18.14.2-2.module+el8.7.0+18445+9493b6ea");
+        let plain = fixed_at("1:18.14.2-2.el9");
+        let affected = |entry: &AdvisoryEntry, version: &str, module: Option<&str>| {
+            let installed = Installed {
+                version: version.to_owned(),
+                module: module.map(str::to_owned),
+            };
+            affects(entry, "AlmaLinux:8", &installed).is_some()
+        };
+        let old = "1:18.12.1-1.module_el8.7.0+1+a";
+        assert!(affected(&modular, old, Some("nodejs:18")));
+        assert!(!affected(
+            &modular,
+            "1:18.15.0-1.module_el8.7.0+1+a",
+            Some("nodejs:18")
+        ));
+        assert!(!affected(
+            &modular,
+            "1:16.1.0-1.module_el8.7.0+1+a",
+            Some("nodejs:16")
+        ));
+        assert!(!affected(&modular, old, None), "its stream is not known");
+        assert!(!affected(&modular, "1:16.1.0-1.el8", None));
+        assert!(!affected(&plain, old, Some("nodejs:18")));
+        assert!(affected(&plain, "1:16.1.0-1.el9", None));
     }
 
     #[test]

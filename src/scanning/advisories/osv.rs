@@ -14,7 +14,7 @@ pub(crate) const MAX_DOCUMENT_BYTES: u64 = 32 * 1024 * 1024;
 const MAX_DESCRIPTION_CHARS: usize = 4000;
 /// The most references, aliases and the like that are kept of one document.
 const MAX_LIST: usize = 50;
-/// The longest identifier or name, in bytes.
+/// The longest identifier or name, in bytes. One with a NUL could not be stored.
 const MAX_NAME_BYTES: usize = 512;
 
 #[derive(Deserialize)]
@@ -113,6 +113,9 @@ pub(crate) struct AdvisoryEntry {
     pub(crate) published: Option<String>,
     pub(crate) aliases: Vec<String>,
     pub(crate) description: String,
+    /// The modules of RPM that it is about, with their streams: `nodejs:18`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) modules: Vec<String>,
     /// CVSS vectors, those of the package first.
     pub(crate) vectors: Vec<String>,
     /// The severity in words.
@@ -145,7 +148,9 @@ pub(crate) fn package_key(ecosystem: &str, name: &str) -> String {
 /// What is wrong with the document.
 pub(crate) fn read_document(bytes: &[u8]) -> Result<Vec<KeyedEntry>, String> {
     let document: Document = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if document.id.is_empty() || document.id.len() > MAX_NAME_BYTES {
+    let is_name =
+        |name: &str| !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.contains('\0');
+    if !is_name(&document.id) {
         return Err("the advisory has no usable id".to_owned());
     }
     if document.withdrawn.is_some() {
@@ -156,9 +161,8 @@ pub(crate) fn read_document(bytes: &[u8]) -> Result<Vec<KeyedEntry>, String> {
         let Some(package) = &affected.package else {
             continue;
         };
-        let usable = package.name.len() <= MAX_NAME_BYTES
-            && !package.name.is_empty()
-            && package.ecosystem.len() <= MAX_NAME_BYTES
+        let usable = is_name(&package.name)
+            && is_name(&package.ecosystem)
             && VersionOrder::of_ecosystem(&package.ecosystem).is_some();
         if !usable {
             continue;
@@ -221,6 +225,7 @@ impl Document {
             published: self.published.clone(),
             aliases: aliases.take(MAX_LIST).cloned().collect(),
             description: description.chars().take(MAX_DESCRIPTION_CHARS).collect(),
+            modules: modules_in(summary).take(MAX_LIST).collect(),
             vectors: vectors
                 .take(MAX_LIST)
                 .map(|one| one.score.clone())
@@ -230,6 +235,25 @@ impl Document {
             affected: Vec::new(),
         }
     }
+}
+
+/// The words of a summary that name a module and its stream, as in "Important: nodejs:18 security
+/// update".
+fn modules_in(summary: &str) -> impl Iterator<Item = String> {
+    let words = summary
+        .split_whitespace()
+        .map(|word| word.trim_matches([',', ';', '(', ')']));
+    let is_name = |part: &str| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c))
+    };
+    let modules = words.filter(move |word| {
+        let parts = word.split_once(':');
+        parts.is_some_and(|(name, stream)| is_name(name) && is_name(stream))
+    });
+    modules.map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -248,6 +272,7 @@ mod tests {
                 {"package": {"ecosystem": "Debian:12", "name": "openssl"}, "versions": ["1"]},
                 {"package": {"ecosystem": "PyPI", "name": "Foo_Bar"}},
                 {"package": {"ecosystem": "Unknown", "name": "x"}},
+                {"package": {"ecosystem": "npm", "name": "x\u0000"}},
                 {"ranges": []}]}"#;
         let found = read_document(text.as_bytes()).expect("a document");
         assert_eq!(found.len(), 2);
@@ -270,6 +295,17 @@ mod tests {
     }
 
     #[test]
+    fn summaries_name_modules() {
+        let of = |text: &str| modules_in(text).collect::<Vec<_>>();
+        assert_eq!(of("Important: nodejs:18 security update"), ["nodejs:18"]);
+        assert_eq!(
+            of("Moderate: virt:rhel and virt-devel:rhel security, bug fix"),
+            ["virt:rhel", "virt-devel:rhel"]
+        );
+        assert!(of("Important: openssl security update").is_empty());
+    }
+
+    #[test]
     fn withdrawn_advisories_say_nothing_and_malformed_ones_are_errors() {
         let withdrawn = br#"{"id": "A", "withdrawn": "2024-01-01T00:00:00Z",
             "affected": [{"package": {"ecosystem": "npm", "name": "x"}}]}"#;
@@ -279,6 +315,7 @@ mod tests {
             "[]",
             "{}",
             r#"{"id": ""}"#,
+            r#"{"id": "A\u0000"}"#,
             r#"{"id": "A", "affected": 1}"#,
         ] {
             assert!(read_document(malformed.as_bytes()).is_err(), "{malformed}");

@@ -121,9 +121,10 @@ fn pax_path(mut records: &[u8]) -> Option<Vec<u8>> {
     found
 }
 
-/// A path without empty parts and `.`; `None` where it leads out of the image or is too long.
+/// A path without empty parts and `.`; `None` where it leads out of the image, is too long or has a
+/// NUL, which no path can have.
 fn normal_path(name: &[u8]) -> Option<String> {
-    if name.len() > MAX_PATH_BYTES {
+    if name.len() > MAX_PATH_BYTES || name.contains(&0) {
         return None;
     }
     let name = String::from_utf8_lossy(name);
@@ -157,6 +158,7 @@ mod tests {
         assert_eq!(normal("../etc"), None);
         assert_eq!(normal("a/../../etc"), None);
         assert_eq!(normal("./"), None);
+        assert_eq!(normal("a/b\0/c"), None);
         assert_eq!(normal(&"a/".repeat(300)), None);
     }
 

@@ -1,6 +1,7 @@
 //! The databases of dpkg and apk, and `os-release`.
 
-use crate::package::{Distribution, Package, PackageKind};
+use crate::distribution::Distribution;
+use crate::package::{Package, PackageKind};
 
 /// The installed packages of a dpkg status file, or of a file in `status.d`.
 pub(crate) fn dpkg(text: &str) -> Vec<Package> {
@@ -82,7 +83,8 @@ fn field_of<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     key.eq_ignore_ascii_case(name).then(|| value.trim())
 }
 
-/// The distribution of an `os-release` file; `None` where it has no `ID`.
+/// The distribution of an `os-release` file; `None` where it has no `ID`, or
+/// a NUL.
 pub(crate) fn os_release(text: &str) -> Option<Distribution> {
     let field = |name: &str| {
         let lines = text.lines().map(str::trim);
@@ -91,11 +93,13 @@ pub(crate) fn os_release(text: &str) -> Option<Distribution> {
             .next()
             .map(|value| value.trim_matches(['"', '\'']).to_owned())
     };
-    Some(Distribution {
+    let found = Distribution {
         id: field("ID").filter(|id| !id.is_empty())?.to_lowercase(),
         version: field("VERSION_ID").unwrap_or_default(),
         pretty_name: field("PRETTY_NAME").unwrap_or_default(),
-    })
+    };
+    let texts = [&found.id, &found.version, &found.pretty_name];
+    (!texts.iter().any(|text| text.contains('\0'))).then_some(found)
 }
 
 #[cfg(test)]
@@ -155,5 +159,6 @@ mod tests {
         );
         assert_eq!(found.pretty_name, "Debian GNU/Linux 12 (bookworm)");
         assert_eq!(os_release("NAME=x\nIDENT=y"), None);
+        assert_eq!(os_release("ID=debian\nVERSION_ID=1\02"), None);
     }
 }

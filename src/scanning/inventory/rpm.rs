@@ -29,6 +29,7 @@ const TAG_RELEASE: u32 = 1002;
 const TAG_EPOCH: u32 = 1003;
 const TAG_ARCHITECTURE: u32 = 1022;
 const TAG_SOURCE_RPM: u32 = 1044;
+const TAG_MODULE: u32 = 5096;
 
 /// How a database stores the headers of packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ pub(crate) fn header(blob: &[u8]) -> Option<Package> {
     }
     let data = blob.get(8 + entries * 16..)?;
     let (mut name, mut version, mut release) = (None, None, None);
-    let (mut epoch, mut architecture, mut source) = (None, None, None);
+    let (mut epoch, mut architecture, mut source, mut module) = (None, None, None, None);
     for entry in 0..entries {
         let at = 8 + entry * 16;
         let offset = usize::try_from(number(at + 8)?).ok()?;
@@ -121,6 +122,7 @@ pub(crate) fn header(blob: &[u8]) -> Option<Package> {
             TAG_RELEASE => release = text(),
             TAG_ARCHITECTURE => architecture = text(),
             TAG_SOURCE_RPM => source = text(),
+            TAG_MODULE => module = text(),
             TAG_EPOCH => {
                 let bytes = data.get(offset..offset.checked_add(4)?);
                 epoch = bytes.and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?)));
@@ -129,19 +131,33 @@ pub(crate) fn header(blob: &[u8]) -> Option<Package> {
         }
     }
     let name = name.filter(|name| name != "gpg-pubkey" && !name.is_empty())?;
-    let version = format!("{}-{}", version?, release?);
+    let without_epoch = format!("{}-{}", version?, release?);
     let version = match epoch.filter(|epoch| *epoch > 0) {
-        Some(epoch) => format!("{epoch}:{version}"),
-        None => version,
+        Some(epoch) => format!("{epoch}:{without_epoch}"),
+        None => without_epoch.clone(),
     };
     let mut package = Package::new(PackageKind::Rpm, &name, &version);
     package.architecture = architecture;
-    // `openssl-3.0.7-1.el9.src.rpm`: the name is what remains without version and release.
-    let source = source.and_then(|source| {
-        let mut parts = source.rsplitn(3, '-');
-        let (_, _) = (parts.next()?, parts.next()?);
-        Some(parts.next()?.to_owned())
-    });
-    package.source_name = source.filter(|source| *source != name);
+    package.module = module.as_deref().and_then(stream);
+    if let Some((source, version)) = source.as_deref().and_then(source_of) {
+        package.source_name = Some(source).filter(|source| *source != name);
+        package.source_version = Some(version).filter(|version| *version != without_epoch);
+    }
     Some(package)
+}
+
+/// The name and the version of a source package: `openssl-3.0.7-1.el9.src.rpm`.
+fn source_of(file: &str) -> Option<(String, String)> {
+    let file = file.strip_suffix(".rpm")?;
+    let file = file.strip_suffix(".src").or(file.strip_suffix(".nosrc"))?;
+    let (rest, release) = file.rsplit_once('-')?;
+    let (name, version) = rest.rsplit_once('-')?;
+    Some((name.to_owned(), format!("{version}-{release}")))
+}
+
+/// `nodejs:18` of `nodejs:18:8070020230306170042:bd1311ed`.
+fn stream(label: &str) -> Option<String> {
+    let mut parts = label.split(':');
+    let (name, stream) = (parts.next()?, parts.next()?);
+    (!name.is_empty() && !stream.is_empty()).then(|| format!("{name}:{stream}"))
 }

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::distribution::Distribution;
 use crate::inventory::Inventory;
-use crate::package::{Distribution, Package};
+use crate::package::Package;
 use crate::sbom::{SbomSubject, short_hash};
 
 const IMAGE: &str = "SPDXRef-Image";

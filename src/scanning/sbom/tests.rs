@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::*;
+use crate::distribution::Distribution;
 use crate::inventory::Inventory;
-use crate::package::{Distribution, Package, PackageKind};
+use crate::package::{Package, PackageKind};
 
 fn inventory() -> Inventory {
     let mut bash = Package::new(PackageKind::Deb, "bash", "5.2-1");

@@ -111,6 +111,27 @@ fn the_database_lists_packages_and_no_keys() {
 }
 
 #[test]
+fn headers_tell_module_and_source() {
+    let of = |version: &str, source: &str| {
+        let texts = [
+            (TAG_NAME, "npm"),
+            (TAG_VERSION, version),
+            (TAG_RELEASE, "1.el8"),
+            (TAG_SOURCE_RPM, source),
+            (TAG_MODULE, "nodejs:18:8070020230306170042:bd1311ed"),
+        ];
+        header(&header_of(&texts, Some(1))).expect("a package")
+    };
+    let other = of("9.5.0", "nodejs-18.14.2-1.el8.src.rpm");
+    assert_eq!(other.module.as_deref(), Some("nodejs:18"));
+    assert_eq!(other.source_name.as_deref(), Some("nodejs"));
+    assert_eq!(other.source_version.as_deref(), Some("18.14.2-1.el8"));
+    let same = of("18.14.2", "nodejs-18.14.2-1.el8.nosrc.rpm");
+    assert_eq!(same.source_version, None);
+    assert_eq!(of("1", "(none)").source_name, None);
+}
+
+#[test]
 fn malformed_databases_are_refused() {
     assert!(read(RpmFormat::Sqlite, b"not a database", 10).is_err());
     let mut bytes = database_of(&[bash()]);
