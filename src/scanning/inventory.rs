@@ -2,16 +2,20 @@
 
 mod archive;
 mod binaries;
+mod go_modules;
 mod java;
+mod java_builds;
 mod kind;
 mod lock_files;
 mod os;
+mod pnpm;
 mod rpm;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unpack;
+mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +23,7 @@ pub use unpack::{LayerError, LimitReached, ScanLimits};
 
 use crate::distribution::Distribution;
 use crate::inventory::archive::{EntryKind, LayerEntry, read_entries};
+use crate::inventory::go_modules::GoModule;
 use crate::inventory::kind::FileKind;
 use crate::inventory::unpack::Unpacked;
 use crate::package::Package;
@@ -47,8 +52,23 @@ pub struct Inventory {
 /// What a file of the image tells.
 enum Fact {
     Packages(Vec<Package>),
+    /// The main module of a program, and what it was built from.
+    GoProgram(GoModule),
+    /// The sources of a module.
+    GoMod(GoModule),
+    GoSum(Vec<Package>),
     Distribution(Distribution),
     Unread(String),
+}
+
+impl Fact {
+    fn packages(&mut self) -> Option<&mut Vec<Package>> {
+        match self {
+            Self::Packages(packages) | Self::GoSum(packages) => Some(packages),
+            Self::GoProgram(module) | Self::GoMod(module) => Some(&mut module.packages),
+            Self::Distribution(_) | Self::Unread(_) => None,
+        }
+    }
 }
 
 /// Reads layers, the lowest first.
@@ -124,7 +144,7 @@ impl InventoryBuilder {
             && let Some(kind) = FileKind::of(entry.path, entry.executable)
             && let Some(mut fact) = self.read_file(kind, entry, content)
         {
-            if let Fact::Packages(packages) = &mut fact {
+            if let Some(packages) = fact.packages() {
                 packages.retain(Package::is_storable);
                 self.packages = self.packages.saturating_add(packages.len());
                 if self.packages > self.limits.packages {
@@ -166,7 +186,17 @@ impl InventoryBuilder {
             )));
         }
         let packages = match kind {
-            FileKind::Program => program(content),
+            FileKind::Program => return program(content),
+            FileKind::GoMod => {
+                let text = whole(content, most)?;
+                let module = go_modules::go_mod(&String::from_utf8_lossy(&text));
+                return Some(Fact::GoMod(module));
+            }
+            FileKind::GoSum => {
+                let text = whole(content, most)?;
+                let modules = go_modules::go_sum(&String::from_utf8_lossy(&text));
+                return Some(Fact::GoSum(modules));
+            }
             FileKind::Rpm(format) => {
                 let bytes = whole(content, most)?;
                 // One more than the limit, so that more packages than that are noticed.
@@ -198,7 +228,16 @@ impl InventoryBuilder {
         let mut inventory = Inventory::default();
         let mut facts = self.facts;
         remove_former_databases(&mut facts);
-        for (path, (layer, fact)) in facts {
+        remove_covered_modules(&mut facts);
+        for (path, (layer, mut fact)) in facts {
+            if let Some(packages) = fact.packages() {
+                let packages = std::mem::take(packages).into_iter();
+                inventory.packages.extend(packages.map(|package| Package {
+                    path: path.clone(),
+                    layer,
+                    ..package
+                }));
+            }
             match fact {
                 // `etc/os-release` comes first, and is what the image says of itself.
                 Fact::Distribution(found) => {
@@ -207,16 +246,7 @@ impl InventoryBuilder {
                 Fact::Unread(why) if inventory.unread.len() < MAX_REMARKS => {
                     inventory.unread.push(why);
                 }
-                Fact::Unread(_) => {}
-                Fact::Packages(packages) => {
-                    inventory
-                        .packages
-                        .extend(packages.into_iter().map(|package| Package {
-                            path: path.clone(),
-                            layer,
-                            ..package
-                        }));
-                }
+                _ => {}
             }
         }
         inventory.packages.sort();
@@ -242,12 +272,35 @@ fn remove_former_databases(facts: &mut BTreeMap<String, (u32, Fact)>) {
     }
 }
 
+/// Removes lists of Go modules that a better one covers: a program tells what it was really built
+/// from, and `go.mod` what is selected of `go.sum`.
+fn remove_covered_modules(facts: &mut BTreeMap<String, (u32, Fact)>) {
+    let programs = facts.values().filter_map(|(_, fact)| match fact {
+        Fact::GoProgram(module) if !module.path.is_empty() => Some(module.path.clone()),
+        _ => None,
+    });
+    let built: BTreeSet<String> = programs.collect();
+    let is_covered = |path: &str, fact: &Fact| match fact {
+        Fact::GoMod(module) => built.contains(&module.path),
+        Fact::GoSum(_) => path
+            .strip_suffix("go.sum")
+            .is_some_and(|folder| facts.contains_key(&format!("{folder}go.mod"))),
+        _ => false,
+    };
+    let all = facts.iter();
+    let covered = all.filter(|(path, (_, fact))| is_covered(path, fact));
+    let covered: Vec<String> = covered.map(|(path, _)| path.clone()).collect();
+    for path in covered {
+        facts.remove(&path);
+    }
+}
+
 impl FileKind {
     fn most_bytes(self) -> u64 {
         match self {
             Self::Rpm(_) => MAX_RPM_BYTES,
             Self::Java | Self::Program => MAX_WHOLE_BYTES,
-            Self::OsRelease | Self::Text(_) => MAX_TEXT_BYTES,
+            Self::OsRelease | Self::GoMod | Self::GoSum | Self::Text(_) => MAX_TEXT_BYTES,
         }
     }
 }
@@ -260,8 +313,8 @@ fn whole(content: &mut dyn Read, most: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The packages that a program was built from.
-fn program(content: &mut dyn Read) -> Vec<Package> {
+/// What a program was built from; `None` where it does not tell.
+fn program(content: &mut dyn Read) -> Option<Fact> {
     let mut search = binaries::GoSearch::default();
     let mut start = Vec::new();
     let mut piece = vec![0; PIECE_BYTES];
@@ -273,7 +326,7 @@ fn program(content: &mut dyn Read) -> Vec<Package> {
         };
         let bytes = &piece[..read];
         if length == 0 && !bytes.starts_with(b"\x7fELF") {
-            return Vec::new();
+            return None;
         }
         length += read as u64;
         search.feed(bytes);
@@ -284,9 +337,10 @@ fn program(content: &mut dyn Read) -> Vec<Package> {
             start = Vec::new();
         }
     }
-    let modules = search.finish();
-    if modules.is_empty() && !start.is_empty() {
-        return binaries::auditable(&start);
+    let module = search.finish();
+    if !module.packages.is_empty() {
+        return Some(Fact::GoProgram(module));
     }
-    modules
+    let crates = binaries::auditable(&start);
+    (!crates.is_empty()).then_some(Fact::Packages(crates))
 }

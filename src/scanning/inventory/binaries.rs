@@ -6,6 +6,7 @@
 use memchr::memmem;
 use serde::Deserialize;
 
+use crate::inventory::go_modules::GoModule;
 use crate::package::{Package, PackageKind};
 
 const GO_MAGIC: &[u8] = b"\xff Go buildinf:";
@@ -26,7 +27,7 @@ const MAX_CRATES_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) struct GoSearch {
     /// The end of what was read, from a magic on where one was found.
     kept: Vec<u8>,
-    found: Option<Vec<Package>>,
+    found: Option<GoModule>,
 }
 
 impl GoSearch {
@@ -39,8 +40,8 @@ impl GoSearch {
         self.search(false);
     }
 
-    /// The modules, after the last byte.
-    pub(crate) fn finish(mut self) -> Vec<Package> {
+    /// The main module with what it was built from, after the last byte.
+    pub(crate) fn finish(mut self) -> GoModule {
         self.search(true);
         self.found.unwrap_or_default()
     }
@@ -48,8 +49,8 @@ impl GoSearch {
     fn search(&mut self, at_end: bool) {
         while let Some(at) = memmem::find(&self.kept, GO_MAGIC) {
             match build_information(&self.kept[at..]) {
-                Parsed::Modules(packages) => {
-                    self.found = Some(packages);
+                Parsed::Modules(module) => {
+                    self.found = Some(module);
                     self.kept = Vec::new();
                     return;
                 }
@@ -69,7 +70,7 @@ impl GoSearch {
 }
 
 enum Parsed {
-    Modules(Vec<Package>),
+    Modules(GoModule),
     /// More bytes are needed.
     Short,
     Other,
@@ -96,15 +97,20 @@ fn build_information(bytes: &[u8]) -> Parsed {
     let Some(version) = version.strip_prefix("go") else {
         return Parsed::Other;
     };
-    let mut found = Vec::new();
+    let mut found = GoModule::default();
     // `go1.21.3 X:experiment`
     let version = version.split(' ').next().unwrap_or_default();
     if version.starts_with(|c: char| c.is_ascii_digit()) {
-        found.push(Package::new(PackageKind::Go, "stdlib", version));
+        let stdlib = Package::new(PackageKind::Go, "stdlib", version);
+        found.packages.push(stdlib);
     }
     let end = modules.len().saturating_sub(GO_FRAME_BYTES);
-    let listed = modules.get(GO_FRAME_BYTES.min(end)..end);
-    found.extend(listed.map(go_modules).unwrap_or_default());
+    if let Some(listed) = modules.get(GO_FRAME_BYTES.min(end)..end) {
+        found.packages.extend(go_modules(listed));
+        let mut mains = listed.lines().filter_map(|line| line.strip_prefix("mod\t"));
+        let main = mains.next().and_then(|line| line.split('\t').next());
+        main.unwrap_or_default().clone_into(&mut found.path);
+    }
     Parsed::Modules(found)
 }
 
@@ -275,7 +281,9 @@ pub(crate) mod tests {
             search.feed(bytes);
         }
         let found = search.finish();
+        assert!(found.path.is_empty() || found.path == "x.org/x");
         found
+            .packages
             .iter()
             .map(|one| format!("{}@{}", one.name, one.version))
             .collect()

@@ -2,7 +2,7 @@
 
 use crate::inventory::java::is_archive;
 use crate::inventory::rpm::RpmFormat;
-use crate::inventory::{lock_files, os};
+use crate::inventory::{java_builds, lock_files, os, pnpm};
 use crate::package::Package;
 
 /// How a file is read.
@@ -12,6 +12,8 @@ pub(crate) enum FileKind {
     /// RPM's database.
     Rpm(RpmFormat),
     Java,
+    GoMod,
+    GoSum,
     Program,
     Text(fn(&str) -> Vec<Package>),
 }
@@ -35,6 +37,8 @@ const NOT_INSTALLED: &[&str] = &[
     "dist-packages/",
     "pkg/mod/",
     ".cargo/",
+    // The `pom.xml` by which a Java archive was built.
+    "META-INF/maven/",
     "cargo/registry/",
 ];
 
@@ -78,27 +82,32 @@ impl FileKind {
             _ if is_archive(name) => return Some(Self::Java),
             _ => {}
         }
-        if let Some(read) = lock_file(name) {
+        if let Some(kind) = lock_file(name) {
             let anywhere = format!("{folder}/");
             let installed = !NOT_INSTALLED.iter().any(|one| anywhere.contains(one));
-            return installed.then_some(Self::Text(read));
+            return installed.then_some(kind);
         }
         executable.then_some(Self::Program)
     }
 }
 
-/// The reader of a lock file.
-fn lock_file(name: &str) -> Option<fn(&str) -> Vec<Package>> {
-    Some(match name {
+/// How a lock file is read.
+fn lock_file(name: &str) -> Option<FileKind> {
+    let read: fn(&str) -> Vec<Package> = match name {
+        "go.mod" => return Some(FileKind::GoMod),
+        "go.sum" => return Some(FileKind::GoSum),
         "requirements.txt" => lock_files::requirements,
         "poetry.lock" | "uv.lock" | "pdm.lock" => lock_files::python_toml,
         "Pipfile.lock" => lock_files::pipfile,
         "package-lock.json" | "npm-shrinkwrap.json" => lock_files::npm,
         "yarn.lock" => lock_files::yarn,
-        "go.mod" => lock_files::go_mod,
+        "pnpm-lock.yaml" => pnpm::pnpm,
         "Cargo.lock" => lock_files::cargo,
+        "pom.xml" => java_builds::pom,
+        "gradle.lockfile" => java_builds::gradle,
         _ => return None,
-    })
+    };
+    Some(FileKind::Text(read))
 }
 
 /// Whether a folder is that of a package: `…/node_modules/name` or `…/node_modules/@scope/name`.
@@ -125,7 +134,9 @@ mod tests {
             "app/node_modules/@s/a/package.json",
             "app/node_modules/a/node_modules/b/package.json",
             "app/Cargo.lock",
-            "go.mod",
+            "pnpm-lock.yaml",
+            "src/pom.xml",
+            "src/gradle.lockfile",
         ];
         for path in text {
             assert!(
@@ -140,10 +151,13 @@ mod tests {
             "app/node_modules/a/yarn.lock",
             "root/go/pkg/mod/x@v1/go.mod",
             "etc/passwd",
+            "opt/x/META-INF/maven/g/a/pom.xml",
         ];
         for path in nothing {
             assert!(FileKind::of(path, false).is_none(), "{path}");
         }
+        assert_eq!(FileKind::of("go.mod", false), Some(FileKind::GoMod));
+        assert_eq!(FileKind::of("go.sum", false), Some(FileKind::GoSum));
         assert_eq!(FileKind::of("bin/x", true), Some(FileKind::Program));
         assert_eq!(FileKind::of("opt/a.JAR", false), Some(FileKind::Java));
         let databases = [

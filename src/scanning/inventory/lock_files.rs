@@ -154,6 +154,18 @@ fn npm_package(name: &str, package: &Value) -> Option<Package> {
     Some(Package::new(PackageKind::Npm, name, version))
 }
 
+/// The name of the package that a range stands for: `@s/real` of `npm:@s/real@^1`, a dependency
+/// under another name.
+fn alias_target(range: &str) -> Option<&str> {
+    let target = range.strip_prefix("npm:")?;
+    let at = target.get(1..)?.find('@')? + 1;
+    let name = target.get(..at)?;
+    let is_name = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "@/-_.~".contains(c));
+    (is_name && !name.starts_with('~')).then_some(name)
+}
+
 /// The packages of `yarn.lock`, of its first version and of the YAML that followed.
 pub(crate) fn yarn(text: &str) -> Vec<Package> {
     let mut found = Vec::new();
@@ -171,7 +183,8 @@ pub(crate) fn yarn(text: &str) -> Vec<Package> {
             let local = ["@workspace:", "@link:", "@portal:", "@file:", "@patch:"];
             name = at
                 .filter(|_| !local.iter().any(|protocol| first.contains(protocol)))
-                .and_then(|at| first.get(..=at));
+                .and_then(|at| Some((first.get(..=at)?, first.get(at + 2..)?)))
+                .map(|(name, range)| alias_target(range).unwrap_or(name));
             continue;
         }
         let field = line.trim();
@@ -187,59 +200,6 @@ pub(crate) fn yarn(text: &str) -> Vec<Package> {
         }
     }
     found
-}
-
-/// The modules that `go.mod` requires, with the replacements that name a version.
-pub(crate) fn go_mod(text: &str) -> Vec<Package> {
-    let mut found: Vec<Package> = Vec::new();
-    let mut block = "";
-    for line in text.lines() {
-        let line = line.split("//").next().unwrap_or_default().trim();
-        let mut words: Vec<&str> = line.split_whitespace().collect();
-        match words.as_slice() {
-            [] => continue,
-            [")"] => block = "",
-            [name, "("] => {
-                block = name;
-                continue;
-            }
-            _ => {}
-        }
-        let directive = if block.is_empty() {
-            words.remove(0)
-        } else {
-            block
-        };
-        match (directive, words.as_slice()) {
-            ("require", [name, version]) => {
-                found.push(Package::new(PackageKind::Go, name, version));
-            }
-            ("replace", words) => replace_module(&mut found, words),
-            _ => {}
-        }
-    }
-    found
-}
-
-/// Applies `old [version] => new [version]`; a replacement without a version is a local folder.
-fn replace_module(found: &mut Vec<Package>, words: &[&str]) {
-    let Some(arrow) = words.iter().position(|word| *word == "=>") else {
-        return;
-    };
-    let (old, new) = (&words[..arrow], &words[arrow + 1..]);
-    let Some(name) = old.first() else { return };
-    let version = old.get(1);
-    let replaced = |package: &Package| {
-        package.name == *name && version.is_none_or(|version| package.version == *version)
-    };
-    match new {
-        [name, version] => {
-            for package in found.iter_mut().filter(|package| replaced(package)) {
-                *package = Package::new(PackageKind::Go, name, version);
-            }
-        }
-        _ => found.retain(|package| !replaced(package)),
-    }
 }
 
 #[cfg(test)]
@@ -310,17 +270,9 @@ mod tests {
         let text = "__metadata:\n  version: 6\n\n\"lodash@npm:^4\":\n  version: 4.17.20\n  \
                     resolution: \"lodash@npm:4.17.20\"\n\n\"own@workspace:.\":\n  version: 0.0.0\n";
         assert_eq!(names(&yarn(text)), ["lodash@4.17.20"]);
-    }
-
-    #[test]
-    fn go_modules_follow_their_replacements() {
-        let text = "module x\ngo 1.20\nrequire golang.org/x/net v0.1.0 // indirect\nrequire (\n\
-                    \ta.com/b v1.0.0\n\tc.com/d v1.1.0\n)\nreplace a.com/b => e.com/f v2.0.0\n\
-                    replace c.com/d v1.1.0 => ../d\n";
-        assert_eq!(
-            names(&go_mod(text)),
-            ["e.com/f@v2.0.0", "golang.org/x/net@v0.1.0"]
-        );
+        let text = "\"other@npm:lodash@^4\", x@^4:\n  version \"4.17.4\"\n\n\
+                    \"o@npm:@s/real@~1.0\":\n  version: 1.0.1\n";
+        assert_eq!(names(&yarn(text)), ["@s/real@1.0.1", "lodash@4.17.4"]);
     }
 
     proptest::proptest! {
@@ -329,7 +281,7 @@ mod tests {
             text in "([a-z@\"=\\[\\]{}():, \\n./]|version|name|require|=>){0,60}",
         ) {
             for read in [cargo, python_toml, pipfile, requirements, python_metadata, node_package,
-                         npm, yarn, go_mod] {
+                         npm, yarn] {
                 let _ = read(&text);
             }
         }

@@ -135,6 +135,33 @@ fn of_several_databases_of_rpm_the_newest_format_counts() {
 }
 
 #[test]
+fn go_modules_are_counted_by_the_best_list_of_them() {
+    let go = binaries::tests::go_program("go1.20.1", binaries::tests::MODULES);
+    let own = (
+        "src/go.mod",
+        b"module x.org/x\nrequire only.in/source v1.0.0\n".as_slice(),
+    );
+    let other = (
+        "other/go.mod",
+        b"module y.org/y\nrequire a.com/b v1.0.0\n".as_slice(),
+    );
+    let sum = |path| (path, b"c.com/d v1.1.0 h1:x=\n".as_slice());
+    let program = ("usr/bin/server", go.as_slice());
+    let built = [
+        "c.com/d@v1.2.0 0",
+        "golang.org/x/net@v0.1.0 0",
+        "stdlib@1.20.1 0",
+    ];
+    let of = |files: &[(&str, &[u8])]| names(&inventory(&[layer_of(files)]));
+    assert_eq!(of(&[own, sum("src/go.sum"), program]), built);
+    assert_eq!(of(&[own, sum("src/go.sum")]), ["only.in/source@v1.0.0 0"]);
+    assert_eq!(of(&[sum("src/go.sum")]), ["c.com/d@v1.1.0 0"]);
+    let mut both = vec!["a.com/b@v1.0.0 0"];
+    both.extend(built);
+    assert_eq!(of(&[own, other, program]), both);
+}
+
+#[test]
 fn later_layers_replace_and_remove() {
     let package = |version: &str| format!("{{\"name\": \"a\", \"version\": \"{version}\"}}");
     let (old, new) = (package("1.0.0"), package("2.0.0"));
