@@ -2,6 +2,7 @@
 //! APIs.
 
 mod access;
+mod advisories;
 mod archive;
 mod creation_templates;
 mod events;
