@@ -24,7 +24,7 @@ use wharfinger_scanning::{Advisories, Vulnerability};
 use crate::content::Content;
 use crate::error::Error;
 use crate::images::Images;
-use crate::model::{Image, Repository, RepositoryId};
+use crate::model::{Image, ImageStatus, Repository, RepositoryId};
 use crate::scanning_rules::scan_frequency;
 use crate::scans::decide::{is_scannable, may_scan};
 use crate::store::{images, registry_settings, scans as store};
@@ -100,7 +100,8 @@ impl Scans {
     /// Requests a scan of an image. Returns the image and its scan, which waits.
     ///
     /// # Errors
-    /// [`Error::NoSuchImage`], [`Error::UnsupportedImage`], [`Error::ScanQuota`].
+    /// [`Error::NoSuchImage`], [`Error::ImageArchived`], [`Error::UnsupportedImage`],
+    /// [`Error::ScanQuota`].
     pub async fn start(
         &self,
         repository: RepositoryId,
@@ -112,6 +113,9 @@ impl Scans {
             let found = images::stored(tx, repository, &reference)?;
             let stored = found.ok_or_else(|| Error::NoSuchImage(reference.clone()))?;
             let image = stored.image;
+            if image.status == ImageStatus::Archived {
+                return Err(Error::ImageArchived(image.digest));
+            }
             let manifest = Manifest::parse(&stored.bytes, Some(image.media_type.as_str()))?;
             if !is_scannable(&manifest) {
                 return Err(Error::UnsupportedImage);

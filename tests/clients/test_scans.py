@@ -93,6 +93,20 @@ def test_boto3(ecr, repository, advisories):
         refused("RepositoryNotFoundException", call, repositoryName="nothing", imageId={"imageTag": "v1"})
 
 
+def test_archived_images(ecr, repository, advisories):
+    push(ecr, repository, {"etc/os-release": DEBIAN, "var/lib/dpkg/status": STATUS})
+    one = {"repositoryName": repository, "imageId": {"imageTag": "v1"}}
+    ecr.start_image_scan(**one)
+    wait(ecr, repository)
+    ecr.update_image_storage_class(**one, targetStorageClass="ARCHIVE")
+    assert refused("ImageArchivedException", ecr.start_image_scan, **one) == "The specified image is archived and cannot be scanned."
+    found = ecr.describe_image_scan_findings(**one)
+    assert found["imageScanStatus"] == {"status": "IMAGE_ARCHIVED"} and "imageScanFindings" not in found
+    ecr.update_image_storage_class(**one, targetStorageClass="STANDARD")
+    found = ecr.describe_image_scan_findings(**one)
+    assert found["imageScanStatus"]["status"] == "COMPLETE" and len(found["imageScanFindings"]["findings"]) == 2
+
+
 def test_both_clis(aws, ecr, repository, advisories):
     ecr.put_image_scanning_configuration(repositoryName=repository, imageScanningConfiguration={"scanOnPush": True})
     push(ecr, repository, {"etc/os-release": DEBIAN, "var/lib/dpkg/status": STATUS})

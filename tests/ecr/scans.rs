@@ -347,6 +347,58 @@ async fn what_cannot_be_scanned_is_refused_or_named() {
 }
 
 #[tokio::test]
+async fn archived_images_are_not_scanned() {
+    let server = TestServer::dev().await;
+    let (aws, client) = (server.aws(), server.client());
+    import(
+        &server,
+        "osv",
+        &[advisory("GHSA-1", "npm", "lodash", "4.17.5", "")],
+    );
+    push(&client, "web", "v1", &[LODASH]).await;
+    push(&client, "web", "other", &[LODASH, BOOKWORM]).await;
+    aws.ok("StartImageScan", by_tag("web", "v1")).await;
+    let scanned = ended(&aws, "web", "v1").await;
+    let class = |tag: &str, class: &str| {
+        on(
+            "web",
+            json!({"imageId": {"imageTag": tag}, "targetStorageClass": class}),
+        )
+    };
+    for tag in ["v1", "other"] {
+        aws.ok("UpdateImageStorageClass", class(tag, "ARCHIVE"))
+            .await;
+        let refused = aws.ecr("StartImageScan", by_tag("web", tag)).await;
+        refused.assert_fault(
+            "ImageArchivedException",
+            "The specified image is archived and cannot be scanned.",
+        );
+    }
+    let found = aws
+        .ok("DescribeImageScanFindings", by_tag("web", "v1"))
+        .await;
+    let archived = json!({"status": "IMAGE_ARCHIVED"});
+    assert_eq!(found["imageScanStatus"], archived);
+    assert_eq!(found.get("imageScanFindings"), None);
+    let described = aws.ok(
+        "DescribeImages",
+        on(
+            "web",
+            json!({"imageIds": [{"imageTag": "v1"}], "filter": {"imageStatus": "ANY"}}),
+        ),
+    );
+    let detail = described.await["imageDetails"][0].take();
+    assert_eq!(detail["imageScanStatus"], archived);
+    assert_eq!(detail.get("imageScanFindingsSummary"), None);
+    aws.ok("UpdateImageStorageClass", class("v1", "STANDARD"))
+        .await;
+    let found = aws
+        .ok("DescribeImageScanFindings", by_tag("web", "v1"))
+        .await;
+    assert_eq!(found, scanned);
+}
+
+#[tokio::test]
 async fn imports_that_fail_change_nothing() {
     let server = TestServer::start(Setup::default()).await;
     import(

@@ -251,6 +251,15 @@ pub(super) fn unsupported_image(repository: &Repository, digest: &Digest) -> Err
     sender("UnsupportedImageTypeException", message)
 }
 
+/// An archived image, whose layers cannot be read. The message is the model's description of the
+/// exception.
+pub(super) fn image_archived() -> Error {
+    sender(
+        "ImageArchivedException",
+        "The specified image is archived and cannot be scanned.",
+    )
+}
+
 pub(super) fn image_exists(repository: &Repository, digest: &Digest, tag: Option<&Tag>) -> Error {
     let (name, account) = (&repository.name, repository.registry.account);
     let tag = tag.map_or("null", Tag::as_str);

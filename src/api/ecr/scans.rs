@@ -9,7 +9,9 @@ use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_aws::AccountId;
 use wharfinger_base::PageToken;
 use wharfinger_oci::{Reference, RepositoryName};
-use wharfinger_registry::{self as registry, Image, Repository, Scan, ScanStatus, ScanType};
+use wharfinger_registry::{
+    self as registry, Image, ImageStatus, Repository, Scan, ScanStatus, ScanType,
+};
 
 use crate::images::{ImageId, Named};
 use crate::resource::{RepositoryRef, ResourceId};
@@ -54,6 +56,7 @@ impl Operation for StartImageScan {
             Err(registry::Error::UnsupportedImage) => {
                 return Err(error::unsupported_image(repository, &image.digest));
             }
+            Err(registry::Error::ImageArchived(_)) => return Err(error::image_archived()),
             started => started?,
         };
         Ok(StartImageScanOutput {
@@ -143,8 +146,9 @@ impl Operation for DescribeImageScanFindings {
         let applied = registry.scans.applied(repository).await?;
         let from = position(&image, &scan, self.next_token.as_deref())?;
         let limit = paging::limit(self.max_results);
-        let (findings, next_token) = match scan.status {
-            ScanStatus::Complete => {
+        // The findings of an archived image are kept, and shown once it is restored.
+        let (findings, next_token) = match (scan.status, image.status) {
+            (ScanStatus::Complete, ImageStatus::Active) => {
                 let page = registry.scans.findings(&image, &scan, from, limit).await?;
                 let next = page.next.map(|position| token(&image, &scan, position));
                 let enhanced = applied.scan_type == ScanType::Enhanced;
@@ -182,7 +186,7 @@ impl Operation for DescribeImageScanFindings {
                 image_digest: image.digest,
                 image_tag: named.tag().cloned(),
             },
-            image_scan_status: ScanStatusView::of(&scan, applied),
+            image_scan_status: ScanStatusView::of(&scan, applied, image.status),
             image_scan_findings: findings,
             next_token,
         })

@@ -145,7 +145,8 @@ pub(super) fn image_detail(
     scan: Option<&Scan>,
     applied: AppliedScan,
 ) -> ImageDetail {
-    let complete = scan.filter(|scan| scan.status == ScanStatus::Complete);
+    let is_active = image.status == ImageStatus::Active;
+    let complete = scan.filter(|scan| is_active && scan.status == ScanStatus::Complete);
     ImageDetail {
         registry_id: repository.registry.account,
         repository_name: repository.name.clone(),
@@ -157,7 +158,7 @@ pub(super) fn image_detail(
         artifact_media_type: image.artifact_type,
         last_recorded_pull_time: image.pulled_at.map(Timestamp::as_epoch_seconds),
         subject_manifest_digest: image.subject,
-        image_scan_status: scan.map(|scan| ScanStatusView::of(scan, applied)),
+        image_scan_status: scan.map(|scan| ScanStatusView::of(scan, applied, image.status)),
         image_scan_findings_summary: complete.map(FindingsSummary::of),
         image_status: image_status(image.status),
         last_archived_at: image.archived_at.map(Timestamp::as_epoch_seconds),

@@ -17,11 +17,45 @@ const COMPLETE: &str = "The scan was completed successfully.";
 const UNSUPPORTED: &str = "UnsupportedImageError: The operating system and/or package manager are \
                            not supported.";
 
+/// How often work is tried before it has failed.
+const MAX_ATTEMPTS: i64 = 4;
+/// Pause before work that failed for a reason of ours is tried again; it doubles each time.
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+/// The same once it has failed: whatever stopped it may have ended, and nobody else tries again.
+const FIRST_RETRY_OF_FAILED: Duration = Duration::from_hours(1);
+const LAST_RETRY: Duration = Duration::from_hours(24);
+
+/// What becomes of work that was stopped by an error of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stopped {
+    /// The scan has failed with this attempt; it had not before.
+    pub(super) fails: bool,
+    /// When the next attempt begins.
+    pub(super) pause: Duration,
+}
+
+/// What becomes of work that was stopped in its attempt of this number, from 1.
+pub(super) fn stopped(attempt: i64) -> Stopped {
+    let after = attempt.saturating_sub(MAX_ATTEMPTS);
+    let (first, doublings) = match after {
+        ..0 => (FIRST_RETRY, attempt),
+        _ => (FIRST_RETRY_OF_FAILED, after),
+    };
+    let doublings = u32::try_from(doublings).unwrap_or(u32::MAX);
+    let pause = first.saturating_mul(2_u32.saturating_pow(doublings));
+    Stopped {
+        fails: after == 0,
+        pause: pause.min(LAST_RETRY),
+    }
+}
+
 /// A scan that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) status: ScanStatus,
     pub(super) description: String,
+    /// When the packages are to be compared again, whether or not advisories change.
+    pub(super) again_after: Option<Duration>,
 }
 
 impl Outcome {
@@ -29,6 +63,15 @@ impl Outcome {
         Self {
             status,
             description: description.into(),
+            again_after: None,
+        }
+    }
+
+    /// A scan that was stopped by errors of ours.
+    pub(super) fn stopped(again_after: Duration) -> Self {
+        Self {
+            again_after: Some(again_after),
+            ..Self::new(ScanStatus::Failed, "The scan failed: an internal error.")
         }
     }
 }
@@ -185,9 +228,12 @@ mod tests {
             "{text}"
         );
         let ubuntu = inventory(Some(("ubuntu", "22.04")), DEB);
-        assert_eq!(status(&ubuntu, &["Ubuntu:22.04"], 1), ScanStatus::Complete);
         assert_eq!(
-            outcome(&ubuntu, &["Ubuntu:22.04".to_owned()], 1).description,
+            status(&ubuntu, &["Ubuntu:Pro:22.04:LTS"], 1),
+            ScanStatus::Complete
+        );
+        assert_eq!(
+            outcome(&ubuntu, &["Ubuntu:Pro:22.04:LTS".to_owned()], 1).description,
             COMPLETE
         );
         let node = inventory(None, NPM);
@@ -199,6 +245,31 @@ mod tests {
             status(&inventory(None, "[]"), &[], 0),
             ScanStatus::UnsupportedImage
         );
+    }
+
+    #[test]
+    fn stopped_work_is_tried_again_without_end_and_fails_once() {
+        let pauses: Vec<u64> = (1..10)
+            .map(|attempt| stopped(attempt).pause.as_secs())
+            .collect();
+        let hour = 3600;
+        let expected = [
+            10,
+            20,
+            40,
+            hour,
+            2 * hour,
+            4 * hour,
+            8 * hour,
+            16 * hour,
+            24 * hour,
+        ];
+        assert_eq!(pauses, expected);
+        let failing: Vec<i64> = (1..1000)
+            .filter(|attempt| stopped(*attempt).fails)
+            .collect();
+        assert_eq!(failing, [4]);
+        assert_eq!(stopped(i64::MAX).pause, LAST_RETRY);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use wharfinger_scanning::{Comparison, Inventory, Vulnerability};
 
 use crate::error::Error;
 use crate::events::RegistryEvent;
-use crate::model::{Repository, StoredManifest};
+use crate::model::{ImageStatus, Repository, StoredManifest};
 use crate::scans::decide::{self, Outcome};
 use crate::scans::layers::{ReadLayersError, SCAN_TIME, read_inventory};
 use crate::scans::model::ScanStatus;
@@ -22,10 +22,8 @@ use crate::store::{images, repositories, tags};
 
 /// How long a claim holds: the layers are read for [`SCAN_TIME`] at most, and the rest is short.
 const CLAIM: Duration = SCAN_TIME.saturating_add(Duration::from_mins(5));
-/// Pause before a scan that failed for a reason of ours is tried again; it doubles each time.
-const FIRST_RETRY: Duration = Duration::from_secs(5);
-/// After so many attempts a scan has failed.
-const MAX_ATTEMPTS: i64 = 4;
+/// Pause before it is seen whether an archived image is restored, and its layers can be read.
+const ARCHIVED_PAUSE: Duration = Duration::from_hours(1);
 /// Findings that one transaction writes.
 const FINDINGS_AT_ONCE: usize = 50;
 /// The most findings of an image.
@@ -106,29 +104,33 @@ impl Scans {
             self.db.write(move |tx| store::abandon(tx, image)).await?;
             return Ok(true);
         };
-        match self.scan(&claim, &subject).await {
-            Ok(()) => {}
-            Err(error) if claim.attempts < MAX_ATTEMPTS => {
-                let (image, why) = (subject.image.image.digest, Chain(&error).to_string());
-                tracing::warn!(%image, error = why, "a scan is tried again");
-                let doublings = u32::try_from(claim.attempts).unwrap_or_default();
-                let pause = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(doublings));
-                let due = self.clock.now().plus(pause);
-                self.db
-                    .write(move |tx| store::put_off(tx, &claim, due))
-                    .await?;
-            }
-            Err(error) => {
-                let (image, why) = (subject.image.image.digest, Chain(&error).to_string());
-                tracing::error!(%image, error = why, "a scan failed");
-                let outcome = Outcome {
-                    status: ScanStatus::Failed,
-                    description: "The scan failed: an internal error.".to_owned(),
-                };
-                self.finish(&claim, &subject, outcome, None, &[]).await?;
-            }
+        if let Err(error) = self.scan(&claim, &subject).await {
+            self.stopped(&claim, &subject, &error).await?;
         }
         Ok(true)
+    }
+
+    /// Puts off work that an error of ours stopped. After some attempts the scan has failed, and
+    /// is tried less often.
+    async fn stopped(
+        &self,
+        claim: &ScanClaim,
+        subject: &Subject,
+        error: &WorkError,
+    ) -> Result<(), Error> {
+        let stopped = decide::stopped(claim.attempts);
+        let (image, why) = (subject.image.image.digest, Chain(error).to_string());
+        if stopped.fails {
+            tracing::error!(%image, error = why, "a scan failed");
+            let outcome = Outcome::stopped(stopped.pause);
+            return self.finish(claim, subject, outcome, None, &[]).await;
+        }
+        tracing::warn!(%image, error = why, "a scan is tried again");
+        let (claim, due) = (claim.clone(), self.clock.now().plus(stopped.pause));
+        self.db
+            .write(move |tx| store::put_off(tx, &claim, due))
+            .await?;
+        Ok(())
     }
 
     /// Loads what a claim is about.
@@ -161,6 +163,12 @@ impl Scans {
         };
         let inventory = match stored {
             Some(inventory) => inventory,
+            None if subject.image.image.status == ImageStatus::Archived => {
+                let (kept, due) = (claim.clone(), self.clock.now().plus(ARCHIVED_PAUSE));
+                let wait = self.db.write(move |tx| store::wait(tx, &kept, due));
+                wait.await?;
+                return Ok(());
+            }
             None => match self.read(claim, subject).await? {
                 Ok(inventory) => inventory,
                 Err(outcome) => {
@@ -282,6 +290,7 @@ impl Scans {
                 advisories: state.as_ref().map(|state| state.key.as_str()),
                 advisories_at: state.as_ref().and_then(|state| state.updated_at),
                 counts: &counts,
+                again_at: outcome.again_after.map(|pause| now.plus(pause)),
             };
             if !store::finish(tx, &kept, &result, now)? {
                 return Ok(false);

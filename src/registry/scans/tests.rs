@@ -5,6 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use wharfinger_base::{Durability, Ids, Timestamp};
 use wharfinger_blobs::{BlobStore, BlobsConfig};
+use wharfinger_db::params;
 use wharfinger_db::testing::every_engine;
 use wharfinger_oci::{Algorithm, Digest, Manifest};
 
@@ -75,13 +76,20 @@ impl World {
     /// Pushes an image with one npm package.
     async fn push(&self, version: &str) -> Digest {
         let text = format!(r#"{{"name": "lodash", "version": "{version}"}}"#);
-        let mut archive = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_gnu();
-        header.set_size(text.len() as u64);
         let path = "app/node_modules/lodash/package.json";
-        archive
-            .append_data(&mut header, path, text.as_bytes())
-            .expect("memory");
+        self.push_files(&[(path, text.as_bytes())]).await
+    }
+
+    /// Pushes an image of these files.
+    async fn push_files(&self, files: &[(&str, &[u8])]) -> Digest {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (path, bytes) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            archive
+                .append_data(&mut header, path, *bytes)
+                .expect("memory");
+        }
         let layer = archive.into_inner().expect("memory");
         let size = layer.len();
         let (config, layer) = (self.blob(b"{}".to_vec()).await, self.blob(layer).await);
@@ -232,6 +240,7 @@ async fn a_claim_that_ends_lets_another_server_go_on_and_refuses_the_first() {
                     advisories: Some(""),
                     advisories_at: None,
                     counts: &counts,
+                    again_at: None,
                 };
                 store::finish(tx, &claim, &result, later)
             })
@@ -291,5 +300,105 @@ async fn documents_are_attached_once_and_are_not_scanned() {
         assert_eq!(world.rows("SELECT COUNT(*) FROM image_scans").await, 1);
         let again = scans.start(world.repository.id, &reference).await;
         assert!(matches!(again, Err(Error::ScanQuota)));
+    }
+}
+
+#[tokio::test]
+async fn a_comparison_that_was_stopped_is_tried_again_once_it_can_succeed() {
+    for world in worlds().await {
+        world.import("A", "5.0.0").await;
+        let digest = world.push("4.0.0").await;
+        assert_eq!(world.work().await, 1);
+        // A stored advisory that cannot be read stops comparisons.
+        world.import("B", "5.0.0").await;
+        let set = |document: &'static str| {
+            world.db.write(move |tx| {
+                tx.execute(
+                    "UPDATE advisory_entries SET document = ?1",
+                    params![document],
+                )
+            })
+        };
+        set("damaged").await.expect("a write");
+        let hour = Duration::from_hours(1);
+        for _ in 0..4 {
+            assert_eq!(world.work().await, 1);
+            world.clock.advance(Duration::from_mins(10));
+        }
+        assert_eq!(world.result(digest).await, (ScanStatus::Failed, Vec::new()));
+        assert_eq!(world.registry.scans.counts().ended(), (1, 1));
+        world.clock.advance(hour);
+        assert_eq!(world.work().await, 1);
+        assert_eq!(
+            world.registry.scans.counts().ended(),
+            (1, 1),
+            "it fails once"
+        );
+        set(
+            r#"{"id": "C", "modified": "", "published": null, "aliases": [], "description": "",
+            "vectors": [], "word": null, "references": [], "affected": [{"versions": ["4.0.0"],
+            "ranges": []}]}"#,
+        )
+        .await
+        .expect("a write");
+        assert_eq!(world.work().await, 0, "the next attempt has its time");
+        world.clock.advance(2 * hour);
+        assert_eq!(world.work().await, 1);
+        let expected = (ScanStatus::Complete, vec!["C".to_owned()]);
+        assert_eq!(world.result(digest).await, expected);
+        world.clock.advance(24 * hour);
+        assert_eq!(world.work().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn names_with_a_nul_do_not_stop_a_scan() {
+    for world in worlds().await {
+        world.import("A", "5.0.0").await;
+        let package = |name: &str| format!(r#"{{"name": "{name}", "version": "4.0.0"}}"#);
+        let (odd, lodash) = (package(r"lod\u0000ash"), package("lodash"));
+        let files = [
+            (
+                "etc/os-release",
+                b"ID=alpine\0\nVERSION_ID=3\0.19\n".as_slice(),
+            ),
+            (
+                "lib/apk/db/installed",
+                b"P:mu\0sl\nV:1.2\n\nP:zlib\nV:1\0\n",
+            ),
+            ("a/node_modules/odd/package.json", odd.as_bytes()),
+            ("a/node_modules/lodash/package.json", lodash.as_bytes()),
+        ];
+        let digest = world.push_files(&files).await;
+        assert_eq!(world.work().await, 1);
+        let expected = (ScanStatus::Complete, vec!["A".to_owned()]);
+        assert_eq!(world.result(digest).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn archived_images_are_scanned_once_they_are_restored() {
+    for world in worlds().await {
+        world.import("A", "5.0.0").await;
+        let digest = world.push("4.0.0").await;
+        let image = world.image(digest).await.id;
+        let (archive, now) = (&world.db, world.clock.now());
+        let archived = archive.write(move |tx| crate::store::images::archive(tx, image, now));
+        archived.await.expect("a write");
+        let reference = Reference::Digest(digest);
+        let refused = world.registry.scans.start(world.repository.id, &reference);
+        assert!(matches!(refused.await, Err(Error::ImageArchived(_))));
+        for _ in 0..9 {
+            assert_eq!(world.work().await, 1);
+            assert_eq!(world.result(digest).await.0, ScanStatus::Pending);
+            world.clock.advance(Duration::from_mins(61));
+        }
+        let restored = world
+            .db
+            .write(move |tx| crate::store::images::activate(tx, image, now));
+        assert!(restored.await.expect("a write"));
+        assert_eq!(world.work().await, 1);
+        let expected = (ScanStatus::Complete, vec!["A".to_owned()]);
+        assert_eq!(world.result(digest).await, expected);
     }
 }

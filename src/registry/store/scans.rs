@@ -20,6 +20,16 @@ pub(crate) enum ScanWork {
     Remove,
 }
 
+impl ScanWork {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Scan => "scan",
+            Self::Compare => "compare",
+            Self::Remove => "unwanted",
+        }
+    }
+}
+
 /// The right to work on a scan until its claim ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ScanClaim {
@@ -38,6 +48,8 @@ pub(crate) struct ScanResult<'a> {
     pub(crate) advisories: Option<&'a str>,
     pub(crate) advisories_at: Option<Timestamp>,
     pub(crate) counts: &'a BTreeMap<String, u64>,
+    /// When the packages are to be compared again, because this came to nothing.
+    pub(crate) again_at: Option<Timestamp>,
 }
 
 /// The scan of an image.
@@ -113,11 +125,7 @@ pub(crate) fn claim(
     };
     claim.version += 1;
     claim.attempts += 1;
-    let work = match claim.work {
-        ScanWork::Scan => "scan",
-        ScanWork::Compare => "compare",
-        ScanWork::Remove => "unwanted",
-    };
+    let work = claim.work.as_str();
     tx.execute(
         "UPDATE image_scans SET work = ?2, due_at = ?3, version = ?4, attempts = ?5,
          status = CASE WHEN ?2 = 'scan' THEN 'IN_PROGRESS' ELSE status END WHERE image_id = ?1",
@@ -191,8 +199,11 @@ pub(crate) fn finish(
     now: Timestamp,
 ) -> db::Result<bool> {
     let counts = serde_json::to_string(result.counts).unwrap_or_default();
+    let work = result
+        .again_at
+        .map_or("none", |_| ScanWork::Compare.as_str());
     let changed = tx.execute(
-        "UPDATE image_scans SET work = 'none', due_at = NULL, status = ?3, description = ?4,
+        "UPDATE image_scans SET work = ?9, due_at = ?10, status = ?3, description = ?4,
          completed_at = ?5, advisories = ?6, advisories_at = ?7, counts = ?8, result = ?2
          WHERE image_id = ?1 AND version = ?2",
         params![
@@ -203,7 +214,9 @@ pub(crate) fn finish(
             now.as_ms(),
             result.advisories,
             result.advisories_at.map(Timestamp::as_ms),
-            counts.as_str()
+            counts.as_str(),
+            work,
+            result.again_at.map(Timestamp::as_ms)
         ],
     )?;
     Ok(changed > 0)
@@ -216,6 +229,22 @@ pub(crate) fn put_off(tx: &mut Tx<'_>, claim: &ScanClaim, due: Timestamp) -> db:
         params![claim.image, claim.version, due.as_ms()],
     )?;
     Ok(changed > 0)
+}
+
+/// Leaves work for `due` that cannot be done yet; the attempt does not count.
+pub(crate) fn wait(tx: &mut Tx<'_>, claim: &ScanClaim, due: Timestamp) -> db::Result<()> {
+    tx.execute(
+        "UPDATE image_scans SET due_at = ?3, attempts = ?4,
+         status = CASE WHEN work = 'scan' THEN 'PENDING' ELSE status END
+         WHERE image_id = ?1 AND version = ?2",
+        params![
+            claim.image,
+            claim.version,
+            due.as_ms(),
+            claim.attempts.saturating_sub(1)
+        ],
+    )?;
+    Ok(())
 }
 
 /// Keeps the packages of an image.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use wharfinger_base::Timestamp;
-use wharfinger_registry::{AppliedScan, Scan, ScanFrequency, ScanStatus, ScanType};
+use wharfinger_registry::{AppliedScan, ImageStatus, Scan, ScanFrequency, ScanStatus, ScanType};
 
 /// `imageScanStatus`.
 #[derive(Clone, Debug, Serialize)]
@@ -24,8 +24,15 @@ impl ScanStatusView {
     }
 
     /// The status of a scan. Basic scans that wait are in progress to ECR, and images that are
-    /// scanned continuously are active.
-    pub(crate) fn of(scan: &Scan, applied: AppliedScan) -> Self {
+    /// scanned continuously are active. An archived image is not scanned, whatever its last scan
+    /// came to.
+    pub(crate) fn of(scan: &Scan, applied: AppliedScan, image: ImageStatus) -> Self {
+        if image == ImageStatus::Archived {
+            return Self {
+                status: "IMAGE_ARCHIVED",
+                description: None,
+            };
+        }
         let continuous = applied.scan_type == ScanType::Enhanced
             && applied.frequency == ScanFrequency::ContinuousScan;
         let status = match (scan.status, applied.scan_type) {
