@@ -61,6 +61,11 @@ pub enum OpenError {
          that were reported as done; run `ALTER ROLE … SET synchronous_commit = on`"
     )]
     SynchronousCommit,
+    #[error(
+        "a restore of backup {0} into this index was interrupted: run `wharfinger restore` again, \
+         or begin with a new index"
+    )]
+    Restoring(String),
     #[error("the database URL is not usable: {0}")]
     Url(String),
     #[error("another process is migrating the database; waited {0} s")]

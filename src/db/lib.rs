@@ -2,6 +2,8 @@
 //! closure over [`Tx`] runs on both.
 
 mod checkpoint;
+mod copied_rows;
+mod copies;
 mod engine;
 mod error;
 mod job;
@@ -17,6 +19,8 @@ mod tls;
 mod value;
 mod writer;
 
+pub use copied_rows::{CopyError, Exported, RowBatch, Selection};
+pub use copies::{RowImport, export_rows, unfinished_restore};
 pub use engine::Tx;
 pub use error::{Error, OpenError, Result};
 pub use migrate::{Migration, Upgrade};

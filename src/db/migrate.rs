@@ -39,6 +39,7 @@ macro_rules! migration {
 const OWN: &[Migration] = &[
     crate::migration!("V0001__leases"),
     crate::migration!("V0004__readiness"),
+    crate::migration!("V0034__restore"),
 ];
 
 /// What to do with an index that an older version of the program made.
@@ -88,6 +89,17 @@ impl Schema {
                 )));
             }
         }
+        Ok(Self(migrations))
+    }
+
+    /// The schema as it was at migration `version`.
+    pub(super) fn up_to(
+        dialect: Dialect,
+        others: &[Migration],
+        version: i64,
+    ) -> Result<Self, OpenError> {
+        let Self(mut migrations) = Self::of(dialect, others)?;
+        migrations.retain(|migration| i64::from(migration.version()) <= version);
         Ok(Self(migrations))
     }
 

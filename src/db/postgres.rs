@@ -4,6 +4,7 @@
 //! A connection keeps named prepared statements and a `statement_timeout` of its own, so it must
 //! lead to one server session: a pooler between must pool sessions, not transactions.
 
+pub(crate) mod copies;
 mod fault;
 mod prepare;
 mod queue;
@@ -54,6 +55,11 @@ impl Postgres {
                     .map_err(|error| OpenError::Connect(chain(&error)))?;
                 prepare::check_collation(&mut client)?;
                 prepare::check_durability(&mut client)?;
+                let restoring = copies::unfinished_restore(&mut client)
+                    .map_err(|error| OpenError::Connect(chain(&error)))?;
+                if let Some(backup) = restoring {
+                    return Err(OpenError::Restoring(backup));
+                }
                 prepare::migrate(&mut client, &schema, upgrade)?;
                 Ok(Session::new(client, &shared.snapshots)?)
             });

@@ -1,5 +1,6 @@
 //! The embedded engine: its connections, their settings and their threads.
 
+pub(crate) mod copies;
 pub(crate) mod point_readers;
 pub(crate) mod session;
 
@@ -20,6 +21,7 @@ use crate::error::{OpenError, Result};
 use crate::job::{Receiver, Sender, queue};
 use crate::migrate::{Dialect, HISTORY, Migration, Schema, Upgrade, failed, lock_file};
 use crate::recovery::{Directory, rewrite_log};
+use crate::sqlite::copies::unfinished_restore;
 use crate::sqlite::point_readers::{Commits, PointReaders};
 use crate::sqlite::session::{Session, command, fault};
 use crate::threads::Threads;
@@ -278,6 +280,9 @@ impl IndexFile {
         };
         let schema = Schema::of(Dialect::Sqlite, migrations)?;
         let mut connection = self.open(OpenFlags::SQLITE_OPEN_CREATE).map_err(trouble)?;
+        if let Some(backup) = unfinished_restore(&connection).map_err(trouble)? {
+            return Err(OpenError::Restoring(backup));
+        }
         if !schema.needs_migration(&applied(&mut connection)?, upgrade)? {
             return Ok(());
         }
