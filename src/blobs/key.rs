@@ -12,13 +12,14 @@
 //!     identity                       as on a disk
 //!     blobs/<upload>/parts           a blob that was a multipart upload
 //!     blobs/<upload>/<uuid>          a blob of one part, or the unfinished part of an upload
+//!     blobs/<algorithm>/<ab>/<hex>   a blob that was copied from another store
 //!     probes/<uuid>                  written at start to check that the bucket can be written
 //!     records/, quarantine/          as on a disk
 //! ```
 //! `<ab>` are the first two digits of `<hex>`: 256 folders, so that none grows out of hand. Uploads
 //! lie on the same filesystem as blobs, so that a rename finishes them. On S3 a finished blob keeps
 //! the key of its bytes (copies are limited to 5 GiB and cost a second write), and no key is
-//! written twice.
+//! written twice with other bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -36,8 +37,9 @@ const MAX_KEY: usize = 255;
 pub struct BlobKey(String);
 
 impl BlobKey {
-    /// Where the disk keeps a blob.
-    pub(crate) fn of_blob(digest: &Digest) -> Self {
+    /// Where the disk keeps a blob, and either side a copy.
+    #[must_use]
+    pub fn of_blob(digest: &Digest) -> Self {
         let (algorithm, hex) = (digest.algorithm().name(), digest.hex());
         Self(format!("blobs/{algorithm}/{}/{hex}", &hex[..2]))
     }

@@ -6,6 +6,7 @@
 mod append;
 mod buffers;
 mod config;
+mod copying;
 mod disk;
 mod error;
 mod folders;
@@ -27,6 +28,7 @@ mod verify;
 mod writer;
 
 pub use config::{BlobsConfig, S3Config, S3Keys};
+pub use copying::{BlobBytes, CopyBlobError};
 pub use error::{AppendError, BodyError, ConfigError, Error, FinishError, Result};
 pub use key::{BlobKey, InvalidRecordName, RecordName};
 pub use listing::StoredObject;

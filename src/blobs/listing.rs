@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use wharfinger_base::{Durability, Timestamp};
 use wharfinger_oci::{Digest, Hasher};
 
+use crate::copying::CopyBlobError;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::key::{self, BlobKey};
@@ -75,6 +76,18 @@ impl BlobStore {
             Backend::Objects(objects) => {
                 let from = objects.path(key.as_str());
                 let to = objects.path(&key::quarantined(key));
+                let size = match objects.store.head(&from).await {
+                    Err(object_store::Error::NotFound { .. }) => return Ok(()),
+                    found => found?.size,
+                };
+                if size > objects.copy_limit {
+                    let copied = objects.copy_large(key, &to).await;
+                    copied.map_err(|error| match error {
+                        CopyBlobError::Store(error) => error,
+                        error => Error::protocol(error),
+                    })?;
+                    return objects.remove(&from).await;
+                }
                 match objects.store.copy(&from, &to).await {
                     Err(object_store::Error::NotFound { .. }) => return Ok(()),
                     copied => copied?,
@@ -236,7 +249,9 @@ pub(crate) mod tests {
 
     /// One of the behaviours of every backend.
     pub(crate) async fn are_put_aside(store: &BlobStore) {
-        let (kept, bad) = (pattern(1, 101), pattern(2, 102));
+        // The bad one is larger than what the store in memory copies at once.
+        let large = 9 * usize::try_from(crate::store::MEMORY_PART).unwrap_or(0);
+        let (kept, bad) = (pattern(1, 101), pattern(2, large));
         let (kept_blob, bad_blob) = (push(store, &kept).await, push(store, &bad).await);
         read(store, &bad_blob, None).await;
         let (key, size) = (&bad_blob.key, bad_blob.size);

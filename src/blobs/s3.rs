@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use append::Append;
+pub(crate) use append::part_size;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use multiparts::MultipartUploads;
@@ -48,15 +49,19 @@ use crate::staging::{AppendLimits, BackendState, Parts, Staged};
 const MIB: u64 = 1024 * 1024;
 /// Size of a part, unless a larger upload is announced: 10,000 of them hold 156 GiB.
 const PART: u64 = 16 * MIB;
+/// The largest object that `CopyObject` of S3 takes.
+const S3_COPY_LIMIT: u64 = 5 * 1024 * MIB;
 
 /// The blob store over an object store.
 pub(crate) struct Objects {
     pub(crate) store: Arc<dyn ObjectStore>,
-    multipart: Arc<dyn MultipartStore>,
+    pub(crate) multipart: Arc<dyn MultipartStore>,
     /// What only S3 has; `None` in memory.
     s3: Option<S3Extras>,
     pub(crate) prefix: Path,
-    part: u64,
+    pub(crate) part: u64,
+    /// The largest object that the store copies by itself.
+    pub(crate) copy_limit: u64,
     slots: PartSlots,
     ids: Ids,
 }
@@ -101,6 +106,7 @@ impl Objects {
             s3: Some(extras),
             prefix: Path::parse(&config.prefix).map_err(object_store::Error::from)?,
             part,
+            copy_limit: S3_COPY_LIMIT,
             slots: PartSlots::default(),
             ids,
         };
@@ -126,6 +132,8 @@ impl Objects {
             s3: None,
             prefix: Path::default(),
             part,
+            // So small that tests meet it.
+            copy_limit: 4 * part,
             slots: PartSlots::default(),
             ids,
         }
@@ -198,15 +206,28 @@ impl Objects {
     /// Aborts the multipart uploads of the upload, but the one whose id is `keep`.
     async fn abort_multiparts(&self, staged: &Staged, keep: Option<&str>) -> Result<()> {
         let path = self.path(BlobKey::of_upload(staged.id).as_str());
+        let known = match &staged.state {
+            BackendState::Objects(parts) => parts.multipart.as_slice(),
+            BackendState::Disk { .. } => &[],
+        };
+        self.abort_multiparts_at(&path, known, keep).await
+    }
+
+    /// Aborts the multipart uploads that would make the object at `path`, those the bucket lists
+    /// and `known` ones, but the one whose id is `keep`.
+    pub(crate) async fn abort_multiparts_at(
+        &self,
+        path: &Path,
+        known: &[String],
+        keep: Option<&str>,
+    ) -> Result<()> {
         let mut uploads = match &self.s3 {
-            Some(s3) => s3.multiparts.list(&path).await?,
+            Some(s3) => s3.multiparts.list(path).await?,
             None => Vec::new(),
         };
-        if let BackendState::Objects(parts) = &staged.state {
-            uploads.extend(parts.multipart.clone());
-        }
+        uploads.extend_from_slice(known);
         for upload in uploads.iter().filter(|upload| keep != Some(upload)) {
-            match self.multipart.abort_multipart(&path, upload).await {
+            match self.multipart.abort_multipart(path, upload).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
                 // The store in memory has no error of its own for an unknown upload.
                 Err(_) if self.s3.is_none() => {}

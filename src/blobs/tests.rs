@@ -35,6 +35,7 @@ async fn all_behaviours(store: BlobStore, unit: usize) {
         forgets(&store, unit)
     );
     crate::records::tests::are_kept(&store).await;
+    crate::copying::tests::are_copied(&store, unit).await;
     crate::listing::tests::are_listed(&store).await;
     crate::listing::tests::are_put_aside(&store).await;
     sweeps(&store, unit).await;

@@ -23,7 +23,7 @@ const MAX_PART: u64 = 5 * 1024 * MIB;
 const PARTS_AT_ONCE: usize = 2;
 
 /// Parts large enough that `announced` bytes fit the number of parts that S3 allows.
-fn part_size(least: u64, announced: Option<u64>) -> u64 {
+pub(crate) fn part_size(least: u64, announced: Option<u64>) -> u64 {
     let needed = announced
         .unwrap_or(0)
         .div_ceil(PARTS_PLANNED)
