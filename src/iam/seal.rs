@@ -39,6 +39,43 @@ impl MasterKey {
         Self(Secret::new(ids.bytes()))
     }
 
+    /// Reads the key at `path`; `None` where there is none.
+    pub fn open(path: &Path) -> Result<Option<Self>, KeyFileError> {
+        match read(path) {
+            Err(KeyFileError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
+    /// The key with these bytes, as a backup holds it; `None` where their number is another.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Some(Self(Secret::new(bytes.try_into().ok()?)))
+    }
+
+    /// The bytes of the key, for a backup that shall hold it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.reveal().to_vec()
+    }
+
+    /// Writes the key to `path`, where there is no file, readable for its owner only and durable
+    /// when this returns.
+    pub fn create(&self, path: &Path, ids: &Ids) -> Result<(), KeyFileError> {
+        write_at(path, self.0.reveal(), ids).map_err(|source| KeyFileError::File {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// The name of the key; says nothing about it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        hex::encode(&derive(self, Purpose::KeyId).reveal()[..8])
+    }
+
     /// Reads the key at `path`; where there is none, makes one that only the owner may read,
     /// durable before this returns. Of two processes that start at once, both get the same key.
     pub fn open_or_create(path: &Path, ids: &Ids) -> Result<Self, KeyFileError> {
@@ -46,27 +83,29 @@ impl MasterKey {
             path: path.to_owned(),
             source,
         };
-        match read(path) {
-            Err(KeyFileError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
+        if let Some(known) = Self::open(path)? {
+            return Ok(known);
         }
-        let temporary = path.with_extension(format!("{}.new", ids.uuid()));
-        let written = write_new(&temporary, &ids.bytes::<KEY_BYTES>())
-            .and_then(|()| fs::hard_link(&temporary, path));
-        let removed = fs::remove_file(&temporary);
-        match written {
+        match write_at(path, &ids.bytes::<KEY_BYTES>(), ids) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other.and(removed).map_err(trouble)?,
+            other => other.map_err(trouble)?,
         }
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or_else(|| Path::new("."));
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(trouble)?;
         read(path)
     }
+}
+
+/// Brings the bytes to `path` whole, unless there is a file.
+fn write_at(path: &Path, bytes: &[u8], ids: &Ids) -> io::Result<()> {
+    let temporary = path.with_extension(format!("{}.new", ids.uuid()));
+    let written = write_new(&temporary, bytes).and_then(|()| fs::hard_link(&temporary, path));
+    let removed = fs::remove_file(&temporary);
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
+    // Also where another process has written it.
+    File::open(folder)?.sync_all()?;
+    written.and(removed)
 }
 
 fn read(path: &Path) -> Result<MasterKey, KeyFileError> {
@@ -166,10 +205,9 @@ pub(super) struct Seal {
 
 impl Seal {
     pub(super) fn new(master: &MasterKey, ids: Ids) -> Self {
-        let key_id = hex::encode(&derive(master, Purpose::KeyId).reveal()[..8]);
         Self {
             key: aes_key(&derive(master, Purpose::Seal)),
-            key_id,
+            key_id: master.id(),
             ids,
         }
     }
