@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use wharfinger_base::{Clock, Timestamp};
 use wharfinger_db::{Db, Tx};
 
+use crate::collection_hold;
 use crate::error::Error;
 use crate::gc::progress::Progress;
 use crate::gc::unlink::{release_some, settle};
@@ -62,12 +63,18 @@ impl Collector {
     /// One step, which costs a few reads where nothing is due.
     pub async fn step(&self) -> Result<Step, Error> {
         let now = self.clock.now();
-        let due = self.db.read(move |tx| store::anything_due(tx, now)).await?;
+        let look = self.db.read(move |tx| {
+            Ok::<_, Error>((store::anything_due(tx, now)?, collection_hold::is_held(tx)?))
+        });
+        let (due, held) = look.await?;
         if !due {
             return Ok(Step::default());
         }
         let settled = self.db.write(move |tx| settle_some(tx, now)).await?;
         self.progress.add_links(settled.removed);
+        if held {
+            return Ok(settled);
+        }
         let condemned = self.condemn(now).await?;
         let removed = self.remove(&condemned.blobs).await?;
         Ok(Step {
@@ -99,8 +106,12 @@ impl Collector {
     }
 
     /// Removes the bytes of condemned blobs, then their rows; returns how many. What can't be
-    /// removed now is left to a later step.
+    /// removed now is left to a later step, and so is everything while a backup copies blobs.
     pub(crate) async fn remove(&self, condemned: &[Condemned]) -> Result<usize, Error> {
+        // A backup whose hold is not found here begins after these blobs have left the index.
+        if condemned.is_empty() || self.db.read(collection_hold::is_held).await? {
+            return Ok(0);
+        }
         let gone: Vec<Condemned> = stream::iter(condemned.to_vec())
             .map(
                 |condemned| async move { self.remove_bytes(&condemned).await.then_some(condemned) },

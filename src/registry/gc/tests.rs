@@ -5,6 +5,7 @@ mod simulation;
 
 use std::time::Duration;
 
+use wharfinger_base::Ids;
 use wharfinger_db::{params, testing};
 use wharfinger_oci::{Algorithm, Digest, Manifest, Reference, Tag};
 use wharfinger_reconcile::Reconciler as _;
@@ -460,5 +461,36 @@ async fn an_image_that_is_untagged_or_a_member_of_a_deleted_index_stays() {
         found.await.expect("there");
         assert!(server.has_link(web.id, b"own").await);
         assert!(server.is_stored(&blob).await);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_removed_while_a_backup_holds_collection() {
+    for server in servers().await {
+        let web = server.repository("a/web").await;
+        let blob = server.upload(&web, b"layer").await;
+        let image = server.push(&web, &[b"layer"]).await;
+        let hold = server.registry.collection_hold(&Ids::default());
+        hold.take().await.expect("taken");
+        server.delete(web.id, &image).await;
+        server.clock.advance(LEASE + MOMENT);
+        server.collect().await;
+        assert!(server.is_stored(&blob).await, "held");
+        let rows = "SELECT COUNT(*) FROM blobs";
+        assert_eq!(server.count(rows).await, 1, "the index still names it");
+
+        // A collector that had taken it out of the index just before it was held, and stopped.
+        let now = server.clock.now();
+        let collector = &server.registry.collector;
+        let condemned = collector.condemn(now).await.expect("condemned");
+        assert_eq!(condemned.blobs.len(), 1);
+        let removed = collector.remove(&condemned.blobs).await.expect("looked");
+        assert_eq!(removed, 0);
+        assert!(server.is_stored(&blob).await, "held");
+
+        hold.release().await.expect("released");
+        server.clock.advance(REMOVAL_IS_OVER);
+        server.collect().await;
+        assert!(!server.is_stored(&blob).await, "nothing holds it any more");
     }
 }

@@ -31,3 +31,36 @@ pub(crate) fn is_held(tx: &mut Tx<'_>, name: &str, holder: &str) -> db::Result<b
     )?;
     Ok(held.is_some())
 }
+
+/// Whether a lease with a name from `from` to before `to` is held at `now`, by whomever.
+pub(crate) fn any_held(tx: &mut Tx<'_>, from: &str, to: &str, now: Timestamp) -> db::Result<bool> {
+    let held = tx.query_optional(
+        "SELECT 1 FROM work_leases WHERE name >= ?1 AND name < ?2 AND expires_at > ?3 LIMIT 1",
+        params![from, to, now.as_ms()],
+        |_| Ok(()),
+    )?;
+    Ok(held.is_some())
+}
+
+/// Ends the holder's lease of this name.
+pub(crate) fn release(tx: &mut Tx<'_>, name: &str, holder: &str) -> db::Result<()> {
+    tx.execute(
+        "DELETE FROM work_leases WHERE name = ?1 AND holder = ?2",
+        params![name, holder],
+    )?;
+    Ok(())
+}
+
+/// Removes leases with a name from `from` to before `to` that nobody holds at `now`.
+pub(crate) fn remove_expired(
+    tx: &mut Tx<'_>,
+    from: &str,
+    to: &str,
+    now: Timestamp,
+) -> db::Result<()> {
+    tx.execute(
+        "DELETE FROM work_leases WHERE name >= ?1 AND name < ?2 AND expires_at <= ?3",
+        params![from, to, now.as_ms()],
+    )?;
+    Ok(())
+}
