@@ -142,6 +142,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0031__image_scans"),
     wharfinger_db::migration!("V0032__journal"),
     wharfinger_db::migration!("V0033__replication"),
+    wharfinger_db::migration!("V0035__journal_of_settings"),
     wharfinger_db::migration!("V0036__archive"),
     wharfinger_db::migration!("V0037__pull_through_roles"),
 ];

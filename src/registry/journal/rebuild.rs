@@ -20,13 +20,18 @@ use crate::model::{
 };
 use crate::store::images::NewImage;
 use crate::store::rebuild::{self as store, Position, WaitingTag};
-use crate::store::{archive, blobs, image_status, images, repositories, tags};
+use crate::store::{
+    archive, blobs, images, journal_entries, journal_registries, lifecycle, repositories, tags,
+};
 
 /// How long content stays that no image needs: it may be of a push that was under way.
 const LEASE: Duration = Duration::from_hours(24);
 
 /// All leases run at this time, also those of archived blobs, which count as ended at the epoch.
 const BEFORE_ALL_LEASES: Timestamp = Timestamp::from_ms(-1);
+/// How long after a rebuild lifecycle policies are evaluated: an operator can look at what came
+/// back before any of it expires.
+const LIFECYCLE_DELAY: Duration = Duration::from_hours(24);
 
 /// Records of one transaction.
 const BATCH: usize = 256;
@@ -159,16 +164,19 @@ impl Rebuild {
 }
 
 fn apply(tx: &mut Tx<'_>, record: &Record, now: Timestamp) -> Result<(), RebuildError> {
-    let original = record.subject.repository();
+    let Some(original) = record.subject.repository() else {
+        return apply_registry(tx, record, now);
+    };
     let known = store::repository(tx, original)?;
     match (&record.subject, &record.state, known) {
         (Subject::Repository(_), Some(State::Repository(state)), known) => {
             if let Some(id) = known {
                 // Its images stay: only what the record holds is replaced.
                 same_repository(tx, id, state)?;
-                return update_repository(tx, id, state);
+                return update_repository(tx, id, state, now);
             }
             let id = insert_repository(tx, state)?;
+            put_lifecycle_policy(tx, id, state, now)?;
             Ok(store::add_repository(tx, original, id)?)
         }
         (Subject::Repository(_), _, Some(id)) => {
@@ -202,9 +210,26 @@ fn apply(tx: &mut Tx<'_>, record: &Record, now: Timestamp) -> Result<(), Rebuild
             blobs::unlink(tx, id, digest)?;
             Ok(())
         }
-        // Of a repository that was deleted, whose record has come before.
-        (_, _, None) => Ok(()),
+        (Subject::Pull(_, digest), Some(State::Pull(pulled_at)), Some(id)) => {
+            if let Some(image) = images::id_by_digest(tx, id, digest)? {
+                images::note_pull(tx, image, Timestamp::from_ms(*pulled_at))?;
+            }
+            Ok(())
+        }
+        // Of a repository that was deleted, whose record has come before, or of an image that was
+        // gone or not pulled.
+        (_, _, None) | (Subject::Pull(..), None, Some(_)) => Ok(()),
         (subject, _, Some(_)) => Err(RebuildError::Record(format!("{subject:?}"))),
+    }
+}
+
+fn apply_registry(tx: &mut Tx<'_>, record: &Record, now: Timestamp) -> Result<(), RebuildError> {
+    match (&record.subject, &record.state) {
+        (Subject::Registry(name), Some(State::Registry(state))) => {
+            let registry = journal_entries::registry_named(name)?;
+            Ok(journal_registries::put(tx, &registry, state, now)?)
+        }
+        (subject, _) => Err(RebuildError::Record(format!("{subject:?}"))),
     }
 }
 
@@ -254,7 +279,9 @@ fn update_repository(
     tx: &mut Tx<'_>,
     id: RepositoryId,
     state: &RepositoryState,
+    now: Timestamp,
 ) -> Result<(), RebuildError> {
+    put_lifecycle_policy(tx, id, state, now)?;
     let settings = settings(state);
     repositories::update_mutability(tx, id, &settings.mutability)?;
     repositories::update_scan(tx, id, settings.scan_on_push)?;
@@ -265,6 +292,20 @@ fn update_repository(
             repositories::put_policy(tx, id, policy, set_at)?;
         }
         None => repositories::delete_policy(tx, id)?,
+    }
+    Ok(())
+}
+
+/// Sets or removes the lifecycle policy.
+fn put_lifecycle_policy(
+    tx: &mut Tx<'_>,
+    id: RepositoryId,
+    state: &RepositoryState,
+    now: Timestamp,
+) -> Result<(), RebuildError> {
+    match &state.lifecycle_policy {
+        Some(text) => lifecycle::put(tx, id, text, now.plus(LIFECYCLE_DELAY))?,
+        None => lifecycle::delete(tx, id)?,
     }
     Ok(())
 }
@@ -307,13 +348,13 @@ fn put_image(
         gc::delete_image(tx, repository, earlier, BEFORE_ALL_LEASES)?;
     }
     let inserted = images::insert(tx, repository, &new, Timestamp::from_ms(state.pushed_at))?;
-    if let (Some(image), Some(pulled_at)) = (inserted, state.pulled_at) {
+    let Some(image) = inserted else {
+        return Ok(());
+    };
+    if let Some(pulled_at) = state.pulled_at {
         images::note_pull(tx, image, Timestamp::from_ms(pulled_at))?;
     }
-    if let (Some(image), Some(archived_at)) = (inserted, state.archived_at) {
-        image_status::archive(tx, image, Timestamp::from_ms(archived_at))?;
-    }
-    Ok(())
+    Ok(store::put_storage_class(tx, image, state)?)
 }
 
 fn put_link(

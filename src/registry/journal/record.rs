@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wharfinger_oci::Digest;
 
+use crate::creation_templates::model::TemplateSettings;
 use crate::model::{Encryption, MutabilityMode};
 
 /// Names a row of the index. Repositories are named by their row number in the index that wrote
@@ -16,13 +17,22 @@ pub(crate) enum Subject {
     Image(i64, Digest),
     Tag(i64, String),
     Link(i64, Digest),
+    /// The time of an image's last pull, which changes more often than the image.
+    Pull(i64, Digest),
+    /// What an account has set for its registry in a region: `<account>/<region>`.
+    Registry(String),
 }
 
 impl Subject {
-    /// The repository of the row.
-    pub(crate) fn repository(&self) -> i64 {
+    /// The repository of the row; `None` for what is set for a registry.
+    pub(crate) fn repository(&self) -> Option<i64> {
         match self {
-            Self::Repository(id) | Self::Image(id, _) | Self::Tag(id, _) | Self::Link(id, _) => *id,
+            Self::Repository(id)
+            | Self::Image(id, _)
+            | Self::Tag(id, _)
+            | Self::Link(id, _)
+            | Self::Pull(id, _) => Some(*id),
+            Self::Registry(_) => None,
         }
     }
 }
@@ -43,6 +53,9 @@ pub(crate) enum State {
     Image(Box<ImageState>),
     Tag(TagState),
     Link(LinkState),
+    /// Milliseconds since the epoch.
+    Pull(i64),
+    Registry(Box<RegistryState>),
 }
 
 /// A repository with its settings and policy.
@@ -61,6 +74,8 @@ pub(crate) struct RepositoryState {
     pub(crate) tags: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) policy: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lifecycle_policy: Option<String>,
 }
 
 /// An image with its manifest.
@@ -71,9 +86,13 @@ pub(crate) struct ImageState {
     pub(crate) pushed_at: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pulled_at: Option<i64>,
-    /// When it went to the archive; `None` for an image that is not there.
+    /// The image is in the archive.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) archived: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) archived_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) activated_at: Option<i64>,
     /// The bytes of the manifest, which is JSON.
     pub(crate) manifest: String,
 }
@@ -100,4 +119,38 @@ pub(crate) struct LinkState {
 pub(crate) struct ArchivedState {
     pub(crate) encoding: String,
     pub(crate) stored_size: u64,
+}
+
+/// What an account has set for its registry. Keys that sign are not among it: they are secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct RegistryState {
+    pub(crate) policy: Option<String>,
+    /// Account settings, and the scanning and the signing configuration.
+    pub(crate) settings: BTreeMap<String, String>,
+    /// Principals whose pulls are not recorded.
+    pub(crate) pull_time_exclusions: Vec<String>,
+    pub(crate) templates: Vec<TemplateState>,
+    pub(crate) pull_through_rules: Vec<RuleState>,
+}
+
+/// A template for repositories that the registry creates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TemplateState {
+    pub(crate) settings: TemplateSettings,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+}
+
+/// A rule of the pull-through cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RuleState {
+    pub(crate) prefix: String,
+    pub(crate) upstream_url: String,
+    pub(crate) upstream_kind: String,
+    pub(crate) upstream_prefix: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) credential: Option<String>,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
 }

@@ -23,7 +23,9 @@ struct Header {
     sha256: String,
 }
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The oldest format that is read: it has fewer kinds of records.
+const OLDEST_FORMAT: u32 = 1;
 
 /// A segment that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +78,7 @@ pub(crate) fn decode(segment: &[u8]) -> Result<Vec<Record>, SegmentError> {
     let end = end.ok_or_else(|| damaged("its first line has no end"))?;
     let header: Header = serde_json::from_slice(&segment[..end])
         .map_err(|_| damaged("its first line is no header"))?;
-    if header.format != FORMAT {
+    if !(OLDEST_FORMAT..=FORMAT).contains(&header.format) {
         return Err(SegmentError::Newer(header.format));
     }
     let body = &segment[end + 1..];
@@ -148,13 +150,31 @@ mod tests {
         }
     }
 
+    /// As an earlier version wrote it, before there were lifecycle policies and archived images in
+    /// the journal.
+    #[test]
+    fn a_segment_of_the_first_format_is_read() {
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        let repository = r#"{"subject":{"repository":2},"state":{"repository":{"account":"1",
+            "region":"us-east-1","name":"web","created_at":5,"mutability":"MUTABLE",
+            "scan_on_push":false,"encryption":{"kind":"AES256","kms_key":null}}}}"#;
+        let repository = repository.replace('\n', "");
+        let link = format!("{{\"subject\":{{\"link\":[2,\"{digest}\"]}}}}");
+        let body = format!("{repository}\n{link}\n");
+        let checksum = hex::encode(Sha256::digest(&body));
+        let segment = format!("{{\"format\":1,\"records\":2,\"sha256\":\"{checksum}\"}}\n{body}");
+        let records = decode(segment.as_bytes()).expect("read");
+        assert_eq!(records[0].subject, Subject::Repository(2));
+        assert_eq!(records[1].state, None);
+    }
+
     #[test]
     fn a_segment_holds_its_records() {
         let segment = encode(&records()).expect("encoded");
         assert_eq!(decode(&segment), Ok(records()));
         assert_eq!(decode(&encode(&[]).expect("encoded")), Ok(Vec::new()));
-        let newer = b"{\"format\":2,\"records\":0,\"sha256\":\"\"}\n";
-        assert_eq!(decode(newer), Err(SegmentError::Newer(2)));
+        let newer = b"{\"format\":3,\"records\":0,\"sha256\":\"\"}\n";
+        assert_eq!(decode(newer), Err(SegmentError::Newer(3)));
     }
 
     proptest! {

@@ -12,10 +12,13 @@ use wharfinger_db::{Db, testing};
 use wharfinger_oci::{Algorithm, Digest, Manifest, Reference, Tag};
 
 use super::*;
+use crate::creation_templates::model::{AppliedFor, CreationTemplate, TemplateSettings};
 use crate::journal::writer::segments;
+use crate::pull_through::rule::{Prefix, PullThroughRule};
+use crate::pull_through::upstream_kind::UpstreamKind;
 use crate::{
     Config, ImageFilter, ImagePosition, MIGRATIONS, MutabilityMode, Part, Push, Registry,
-    RegistryId, Repository, RepositorySettings, TagMutability,
+    RegistryId, Repository, RepositoryId, RepositorySettings, TagMutability, store,
 };
 
 #[derive(Clone, Debug)]
@@ -552,4 +555,139 @@ async fn a_damaged_segment_is_replaced_by_writing_everything_anew() {
     let again = rebuilt.registry.rebuild();
     again.run(|_| ()).await.expect("made anew");
     assert_eq!(rebuilt.shown().await, server.shown().await);
+}
+
+/// What the journal tells of the registry, a repository and its image.
+async fn told(db: &Db, repository: i64) -> Vec<Option<record::State>> {
+    let image = push(0, vec![]).digest;
+    let registry = format!("{}/{}", id().account, id().region);
+    let read = db.read(move |tx| {
+        let subjects = [
+            record::Subject::Registry(registry.clone()),
+            record::Subject::Repository(repository),
+            record::Subject::Image(repository, image),
+            record::Subject::Pull(repository, image),
+        ];
+        let states = subjects
+            .iter()
+            .map(|subject| store::journal::state(tx, subject));
+        states.collect::<Result<Vec<_>, _>>()
+    });
+    read.await.expect("read")
+}
+
+/// Sets one of everything, or removes half of it.
+async fn configure(server: &Server, repository: RepositoryId, set: bool) {
+    let image = push(0, vec![]).digest;
+    let now = server.clock.now();
+    let changed = server.db.write(move |tx| {
+        let image = store::images::id_by_digest(tx, repository, &image)?.expect("an image");
+        let registry = id();
+        if !set {
+            store::registry_settings::delete_policy(tx, &registry)?;
+            store::registry_settings::delete(tx, &registry, "scanning")?;
+            store::registry_settings::delete_exclusion(tx, &registry, "arn:a")?;
+            store::creation_templates::delete(tx, &registry, "app")?;
+            store::pull_through::delete_rule(tx, &registry, &Prefix::new("hub"))?;
+            store::lifecycle::delete(tx, repository)?;
+            store::images::activate(tx, image, now)?;
+            return Ok::<_, db::Error>(());
+        }
+        let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
+            "Principal":"*","Action":"ecr:ReplicateImage","Resource":"*"}]}"#;
+        store::registry_settings::put_policy(tx, &registry, policy, now)?;
+        for name in ["scanning", "signing", "BLOB_MOUNTING"] {
+            store::registry_settings::put(tx, &registry, name, "{\"a\":1}", now)?;
+        }
+        for principal in ["arn:a", "arn:b"] {
+            store::registry_settings::insert_exclusion(tx, &registry, principal, now)?;
+        }
+        for prefix in ["app", "web/"] {
+            let template = CreationTemplate {
+                settings: TemplateSettings {
+                    prefix: prefix.to_owned(),
+                    description: Some("a template".to_owned()),
+                    encryption: crate::Encryption::default(),
+                    tags: BTreeMap::new(),
+                    mutability: TagMutability::default(),
+                    repository_policy: None,
+                    lifecycle_policy: Some("{}".to_owned()),
+                    applied_for: vec![AppliedFor::CreateOnPush],
+                    custom_role_arn: None,
+                },
+                created_at: now,
+                updated_at: now,
+            };
+            let key = crate::creation_templates::model::key(prefix);
+            store::creation_templates::put(tx, &registry, key, &template)?;
+        }
+        for prefix in ["hub", "quay"] {
+            let rule = PullThroughRule {
+                registry: registry.clone(),
+                prefix: Prefix::new(prefix),
+                upstream_url: "registry.example".to_owned(),
+                upstream_kind: UpstreamKind::of_name("docker-hub").expect("a kind"),
+                upstream_prefix: Prefix::new("ROOT"),
+                credential: None,
+                created_at: now,
+                updated_at: now,
+            };
+            store::pull_through::insert_rule(tx, &rule)?;
+        }
+        store::lifecycle::put(tx, repository, "{\"rules\":[]}", now)?;
+        store::images::archive(tx, image, now)?;
+        store::images::note_pull(tx, image, now)
+    });
+    changed.await.expect("changed");
+}
+
+#[tokio::test]
+async fn settings_policies_the_archive_and_pull_times_come_back() {
+    for db in testing::every_engine(MIGRATIONS) {
+        let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+        let mut server = Server::new(db, memory().await, clock.clone());
+        server.apply(&Change::Create(0)).await;
+        server.apply(&Change::Push(0, 0, Some(0))).await;
+        server.flush().await;
+        let repository = server.repository(0).await.expect("created").id;
+        for set in [true, false] {
+            server.clock.advance(std::time::Duration::from_mins(90));
+            configure(&server, repository, set).await;
+            // As changes, and as part of everything.
+            for everything in [false, true] {
+                if everything {
+                    let begun = server.db.write(|tx| {
+                        let sql = "UPDATE journal SET refresh = 'repository', \
+                             refresh_repository = 0, refresh_digest = NULL, refresh_name = NULL, \
+                             refresh_number = number";
+                        tx.execute(sql, &[])
+                    });
+                    begun.await.expect("begun");
+                }
+                server.flush().await;
+                let expected = told(&server.db, repository.0).await;
+                let copy = memory().await;
+                for segment in server.store.records("journal").await.expect("listed") {
+                    let content = server.store.record(&segment.name, 1 << 20).await;
+                    copy.put_record(&segment.name, content.expect("read"))
+                        .await
+                        .expect("put");
+                }
+                let again = Db::memory(MIGRATIONS).expect("an index");
+                let rebuilt = Server::new(again, copy, clock.clone());
+                rebuilt
+                    .registry
+                    .rebuild()
+                    .run(|_| ())
+                    .await
+                    .expect("made anew");
+                let id = rebuilt.repository(0).await.expect("made anew").id;
+                assert_eq!(told(&rebuilt.db, id.0).await, expected);
+            }
+        }
+        let due = server
+            .db
+            .read(move |tx| store::lifecycle::find(tx, repository));
+        assert!(due.await.expect("read").is_none());
+    }
 }

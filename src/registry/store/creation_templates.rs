@@ -5,7 +5,7 @@ use wharfinger_db::{self as db, Row, Tx, params};
 
 use crate::creation_templates::model::CreationTemplate;
 use crate::model::RegistryId;
-use crate::store::{from_json, json};
+use crate::store::{from_json, journal_entries, json};
 
 pub(crate) fn find(
     tx: &mut Tx<'_>,
@@ -70,7 +70,7 @@ pub(crate) fn put(
             template.updated_at.as_ms()
         ],
     )?;
-    Ok(())
+    journal_entries::note_registry(tx, registry)
 }
 
 pub(crate) fn delete(tx: &mut Tx<'_>, registry: &RegistryId, prefix: &str) -> db::Result<()> {
@@ -78,7 +78,7 @@ pub(crate) fn delete(tx: &mut Tx<'_>, registry: &RegistryId, prefix: &str) -> db
         "DELETE FROM creation_templates WHERE account = ?1 AND region = ?2 AND prefix = ?3",
         params![registry.account.as_str(), registry.region.as_str(), prefix],
     )?;
-    Ok(())
+    journal_entries::note_registry(tx, registry)
 }
 
 fn read(row: &Row<'_>) -> db::Result<CreationTemplate> {

@@ -451,5 +451,5 @@ pub(crate) fn note_pull(tx: &mut Tx<'_>, image: i64, now: Timestamp) -> db::Resu
         "UPDATE images SET pulled_at = ?1 WHERE id = ?2",
         params![now.as_ms(), image],
     )?;
-    Ok(())
+    journal_entries::note_pull(tx, image)
 }

@@ -8,8 +8,13 @@ use crate::journal::record::{
     ArchivedState, ImageState, LinkState, RepositoryState, State, Subject, TagState,
 };
 use crate::model::{ImageStatus, RepositoryId};
-use crate::store::journal_entries::{IMAGE, LINK, REPOSITORY, TAG, insert, remove_entries};
-use crate::store::{archive, blobs, images, leases, repositories, signed, tags, unsigned};
+use crate::store::journal_entries::{
+    IMAGE, LINK, REGISTRY, REPOSITORY, TAG, insert, remove_entries,
+};
+use crate::store::{
+    archive, blobs, images, journal_entries, journal_registries, leases, lifecycle, rebuild,
+    repositories, signed, tags, unsigned,
+};
 
 /// The name of the lease of the server that writes the journal.
 const LEASE: &str = "journal";
@@ -30,12 +35,9 @@ pub(crate) fn state(tx: &mut Tx<'_>, subject: &Subject) -> db::Result<Option<Sta
                 content_size: stored.image.content_size,
                 pushed_at: stored.image.pushed_at.as_ms(),
                 pulled_at: stored.image.pulled_at.map(Timestamp::as_ms),
-                archived_at: match stored.image.status {
-                    ImageStatus::Active => None,
-                    ImageStatus::Archived | ImageStatus::Activating => {
-                        stored.image.archived_at.map(Timestamp::as_ms)
-                    }
-                },
+                archived: stored.image.status != ImageStatus::Active,
+                archived_at: stored.image.archived_at.map(Timestamp::as_ms),
+                activated_at: stored.image.activated_at.map(Timestamp::as_ms),
                 manifest,
             }))))
         }
@@ -69,6 +71,15 @@ pub(crate) fn state(tx: &mut Tx<'_>, subject: &Subject) -> db::Result<Option<Sta
                 })
             }))
         }
+        Subject::Pull(id, digest) => {
+            let pulled_at = rebuild::pulled_at(tx, RepositoryId(*id), digest)?;
+            Ok(pulled_at.map(State::Pull))
+        }
+        Subject::Registry(name) => {
+            let registry = journal_entries::registry_named(name)?;
+            let state = journal_registries::state(tx, &registry)?;
+            Ok(Some(State::Registry(Box::new(state))))
+        }
     }
 }
 
@@ -91,6 +102,7 @@ fn repository(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<Option<State>> {
         encryption: row.settings.encryption,
         tags: row.settings.tags,
         policy,
+        lifecycle_policy: lifecycle::find(tx, id)?.map(|row| row.text),
     }))))
 }
 
@@ -180,7 +192,7 @@ fn journal(tx: &mut Tx<'_>) -> db::Result<Option<JournalRow>> {
 }
 
 /// The order in which everything is written anew.
-const KINDS: [&str; 4] = [REPOSITORY, LINK, IMAGE, TAG];
+const KINDS: [&str; 5] = [REPOSITORY, LINK, IMAGE, TAG, REGISTRY];
 
 /// Gives out the number of a new segment; `None` where another server has become the writer.
 pub(crate) fn next_number(tx: &mut Tx<'_>, holder: &str) -> db::Result<Option<u64>> {
@@ -322,6 +334,14 @@ fn rows_after(tx: &mut Tx<'_>, after: &Position, limit: i64) -> db::Result<Vec<P
             params![after.repository, after.digest.as_slice(), limit],
             by_digest,
         ),
+        REGISTRY => {
+            let names = journal_registries::names_after(tx, &after.name, limit)?;
+            let position = |name| Position {
+                name,
+                ..Position::before(kind)
+            };
+            Ok(names.into_iter().map(position).collect())
+        }
         _ => tx.query(
             "SELECT repository_id, name FROM tags WHERE (repository_id, name) > (?1, ?2)
              ORDER BY repository_id, name LIMIT ?3",

@@ -4,8 +4,8 @@ use wharfinger_db::{self as db, Tx, params};
 use wharfinger_oci::Digest;
 
 use crate::journal::record::Subject;
-use crate::model::RepositoryId;
-use crate::store::digest;
+use crate::model::{RegistryId, RepositoryId};
+use crate::store::{digest, parsed};
 
 /// Records that a repository has changed. In the transaction of the change, as the others.
 pub(crate) fn note_repository(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<()> {
@@ -24,6 +24,16 @@ pub(crate) fn note_link(tx: &mut Tx<'_>, id: RepositoryId, digest: &Digest) -> d
     insert(tx, LINK, id.0, Some(&digest.to_stored()), None)
 }
 
+/// Records that an image was pulled.
+pub(crate) fn note_pull(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
+    tx.execute(
+        "INSERT INTO journal_entries (kind, repository_id, digest)
+         SELECT 'pull', repository_id, digest FROM images WHERE id = ?1",
+        params![image],
+    )?;
+    Ok(())
+}
+
 /// Records that an image is about to be deleted, with its tags.
 pub(crate) fn note_image_with_tags(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
     note_tags_of_image(tx, image)?;
@@ -38,6 +48,32 @@ pub(crate) fn note_image_by_id(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
         params![image],
     )?;
     Ok(())
+}
+
+/// Records that something is set for a registry, or no longer.
+pub(crate) fn note_registry(tx: &mut Tx<'_>, registry: &RegistryId) -> db::Result<()> {
+    let name = format!("{}/{}", registry.account, registry.region);
+    insert(tx, REGISTRY, 0, None, Some(&name))
+}
+
+/// Records that what is set for all registries is about to be removed.
+pub(crate) fn note_all_registries(tx: &mut Tx<'_>) -> db::Result<()> {
+    tx.execute(
+        "INSERT INTO journal_entries (kind, repository_id, name)
+         SELECT 'registry', 0, name FROM (
+             SELECT account || '/' || region AS name FROM registry_policies
+             UNION SELECT account || '/' || region FROM registry_settings
+             UNION SELECT account || '/' || region FROM pull_time_exclusions
+             UNION SELECT account || '/' || region FROM creation_templates) registries",
+        params![],
+    )?;
+    Ok(())
+}
+
+/// Records that an image is about to be deleted, with its tags.
+pub(crate) fn note_image_with_tags(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
+    note_tags_of_image(tx, image)?;
+    note_image_by_id(tx, image)
 }
 
 /// Records that tags of an image are about to be deleted.
@@ -69,6 +105,8 @@ pub(crate) const REPOSITORY: &str = "repository";
 pub(crate) const IMAGE: &str = "image";
 pub(crate) const TAG: &str = "tag";
 pub(crate) const LINK: &str = "link";
+pub(crate) const PULL: &str = "pull";
+pub(crate) const REGISTRY: &str = "registry";
 
 /// The first `limit` entries, each with its row number.
 pub(crate) fn entries(tx: &mut Tx<'_>, limit: i64) -> db::Result<Vec<(i64, Subject)>> {
@@ -82,6 +120,11 @@ pub(crate) fn entries(tx: &mut Tx<'_>, limit: i64) -> db::Result<Vec<(i64, Subje
                 REPOSITORY => Subject::Repository(repository),
                 IMAGE => Subject::Image(repository, digest_of()?),
                 LINK => Subject::Link(repository, digest_of()?),
+                PULL => Subject::Pull(repository, digest_of()?),
+                REGISTRY => {
+                    let name = row.optional_text(4).unwrap_or_default();
+                    Subject::Registry(name.to_owned())
+                }
                 TAG => {
                     let name = row.optional_text(4).unwrap_or_default();
                     Subject::Tag(repository, name.to_owned())
@@ -91,6 +134,17 @@ pub(crate) fn entries(tx: &mut Tx<'_>, limit: i64) -> db::Result<Vec<(i64, Subje
             Ok((row.integer(0), subject))
         },
     )
+}
+
+/// The registry of an entry or a record, by account and region.
+pub(crate) fn registry_named(name: &str) -> db::Result<RegistryId> {
+    let (account, region) = name
+        .split_once('/')
+        .ok_or_else(|| db::Error::other("an entry of the journal"))?;
+    Ok(RegistryId {
+        account: parsed(account)?,
+        region: parsed(region)?,
+    })
 }
 
 /// Removes entries by their row numbers.

@@ -9,7 +9,7 @@ use wharfinger_oci::{Digest, Tag};
 use crate::lifecycle::evaluation::Candidate;
 use crate::lifecycle::policy::StorageClass;
 use crate::model::{ImageStatus, RepositoryId};
-use crate::store::{digest, parsed, signed, status_of, tags, unsigned};
+use crate::store::{digest, journal_entries, parsed, signed, status_of, tags, unsigned};
 
 /// How long a claim lasts unless it is renewed. A server that died has lost it then.
 const CLAIM_MS: i64 = 5 * 60 * 1_000;
@@ -36,7 +36,7 @@ pub(crate) fn put(
              version = lifecycle_policies.version + 1, claimed_until = 0",
         params![repository.0, text, due_at.as_ms()],
     )?;
-    Ok(())
+    journal_entries::note_repository(tx, repository)
 }
 
 pub(crate) fn find(tx: &mut Tx<'_>, repository: RepositoryId) -> db::Result<Option<PolicyRow>> {
@@ -58,7 +58,7 @@ pub(crate) fn delete(tx: &mut Tx<'_>, repository: RepositoryId) -> db::Result<()
         "DELETE FROM lifecycle_policies WHERE repository_id = ?1",
         params![repository.0],
     )?;
-    Ok(())
+    journal_entries::note_repository(tx, repository)
 }
 
 /// The time that claims go by: the database server's, where there is one.

@@ -13,6 +13,7 @@ pub(super) mod image_status;
 pub(super) mod images;
 pub(super) mod journal;
 pub(super) mod journal_entries;
+pub(super) mod journal_registries;
 pub(super) mod leases;
 pub(super) mod lifecycle;
 pub(super) mod previews;

@@ -9,7 +9,7 @@ use crate::model::{RegistryId, RepositoryId};
 use crate::pull_through::imported_tag::ImportedTag;
 use crate::pull_through::rule::{Prefix, PullThroughRule};
 use crate::pull_through::upstream_kind::UpstreamKind;
-use crate::store::{digest, parsed, unsigned};
+use crate::store::{digest, journal_entries, parsed, unsigned};
 
 /// Inserts the rule; false where the registry has one with its prefix.
 pub(crate) fn insert_rule(tx: &mut Tx<'_>, rule: &PullThroughRule) -> db::Result<bool> {
@@ -30,6 +30,7 @@ pub(crate) fn insert_rule(tx: &mut Tx<'_>, rule: &PullThroughRule) -> db::Result
             arn_text(rule.custom_role.as_ref())
         ],
     )?;
+    journal_entries::note_registry(tx, &rule.registry)?;
     Ok(inserted > 0)
 }
 
@@ -47,7 +48,7 @@ pub(crate) fn update_rule(tx: &mut Tx<'_>, rule: &PullThroughRule) -> db::Result
             arn_text(rule.custom_role.as_ref())
         ],
     )?;
-    Ok(())
+    journal_entries::note_registry(tx, &rule.registry)
 }
 
 pub(crate) fn delete_rule(
@@ -63,7 +64,7 @@ pub(crate) fn delete_rule(
             prefix.as_str()
         ],
     )?;
-    Ok(())
+    journal_entries::note_registry(tx, registry)
 }
 
 pub(crate) fn count_rules(tx: &mut Tx<'_>, registry: &RegistryId) -> db::Result<u64> {

@@ -4,6 +4,7 @@ use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Tx, params};
 use wharfinger_oci::Digest;
 
+use crate::journal::record::ImageState;
 use crate::model::RepositoryId;
 use crate::store::{digest, signed, unsigned};
 
@@ -178,4 +179,37 @@ pub(crate) fn end(tx: &mut Tx<'_>, last_segment: u64) -> db::Result<()> {
         params![signed(last_segment)],
     )?;
     Ok(())
+}
+
+/// Gives an image that is made anew what it had of the archive.
+pub(crate) fn put_storage_class(tx: &mut Tx<'_>, image: i64, state: &ImageState) -> db::Result<()> {
+    tx.execute(
+        "UPDATE images SET status = ?1, archived_at = ?2, activated_at = ?3, aged_from = ?4
+         WHERE id = ?5",
+        params![
+            if state.archived { "archived" } else { "active" },
+            state.archived_at,
+            state.activated_at,
+            state.activated_at.unwrap_or(0).max(state.pushed_at),
+            image
+        ],
+    )?;
+    if state.archived {
+        archive::note_archived_image(tx, image)?;
+    }
+    Ok(())
+}
+
+/// When an image was last pulled; `None` where it was not, or is gone.
+pub(crate) fn pulled_at(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    image: &Digest,
+) -> db::Result<Option<i64>> {
+    let found = tx.query_optional(
+        "SELECT pulled_at FROM images WHERE repository_id = ?1 AND digest = ?2",
+        params![repository.0, image.to_stored()],
+        |row| Ok(row.optional_integer(0)),
+    )?;
+    Ok(found.flatten())
 }

@@ -7,7 +7,7 @@ use crate::model::{PolicyId, RegistryId};
 use crate::replication::rules::ReplicationConfiguration;
 use crate::scanning_rules::ScanningConfiguration;
 use crate::signing::rules::SigningConfiguration;
-use crate::store::from_json;
+use crate::store::{from_json, journal_entries};
 
 /// The names of settings that are JSON.
 pub(crate) const SCANNING: &str = "scanning";
@@ -17,6 +17,7 @@ pub(crate) const REPLICATION: &str = "replication";
 /// Removes the policies, settings, exclusions, creation templates and replications of all
 /// registries.
 pub(crate) fn delete_all(tx: &mut Tx<'_>) -> db::Result<()> {
+    journal_entries::note_all_registries(tx)?;
     for statement in [
         "DELETE FROM registry_policies",
         "DELETE FROM registry_settings",
@@ -70,7 +71,7 @@ pub(crate) fn put_policy(
             now.as_ms()
         ],
     )?;
-    Ok(())
+    journal_entries::note_registry(tx, registry)
 }
 
 pub(crate) fn delete_policy(tx: &mut Tx<'_>, registry: &RegistryId) -> db::Result<()> {
@@ -78,7 +79,7 @@ pub(crate) fn delete_policy(tx: &mut Tx<'_>, registry: &RegistryId) -> db::Resul
         "DELETE FROM registry_policies WHERE account = ?1 AND region = ?2",
         params![registry.account.as_str(), registry.region.as_str()],
     )?;
-    Ok(())
+    journal_entries::note_registry(tx, registry)
 }
 
 pub(crate) fn get(
@@ -90,6 +91,16 @@ pub(crate) fn get(
         "SELECT value FROM registry_settings WHERE account = ?1 AND region = ?2 AND name = ?3",
         params![registry.account.as_str(), registry.region.as_str(), name],
         |row| Ok(row.text(0).to_owned()),
+    )
+}
+
+/// All settings by name.
+pub(crate) fn all(tx: &mut Tx<'_>, registry: &RegistryId) -> db::Result<Vec<(String, String)>> {
+    tx.query(
+        "SELECT name, value FROM registry_settings WHERE account = ?1 AND region = ?2
+         ORDER BY name",
+        params![registry.account.as_str(), registry.region.as_str()],
+        |row| Ok((row.text(0).to_owned(), row.text(1).to_owned())),
     )
 }
 
@@ -156,7 +167,7 @@ pub(crate) fn put(
             now.as_ms()
         ],
     )?;
-    Ok(())
+    journal_entries::note_registry(tx, registry)
 }
 
 pub(crate) fn delete(tx: &mut Tx<'_>, registry: &RegistryId, name: &str) -> db::Result<()> {
@@ -164,7 +175,7 @@ pub(crate) fn delete(tx: &mut Tx<'_>, registry: &RegistryId, name: &str) -> db::
         "DELETE FROM registry_settings WHERE account = ?1 AND region = ?2 AND name = ?3",
         params![registry.account.as_str(), registry.region.as_str(), name],
     )?;
-    Ok(())
+    journal_entries::note_registry(tx, registry)
 }
 
 /// Adds an exclusion. Returns false where there is one of this principal.
@@ -184,6 +195,7 @@ pub(crate) fn insert_exclusion(
             now.as_ms()
         ],
     )?;
+    journal_entries::note_registry(tx, registry)?;
     Ok(inserted > 0)
 }
 
@@ -202,6 +214,7 @@ pub(crate) fn delete_exclusion(
             principal
         ],
     )?;
+    journal_entries::note_registry(tx, registry)?;
     Ok(deleted > 0)
 }
 
