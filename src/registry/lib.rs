@@ -66,7 +66,7 @@ pub use events::{
     Bounds, DeliverySettings, EventCounts, EventDelivery, EventOutbox, EventRetention,
     FrequencyChange, ImageAction, RegistryEvent, SinkFilter,
 };
-pub use fsck::{Finding, Fsck, FsckError, FsckOptions, Phase, Position};
+pub use fsck::{BlobSource, Finding, Fsck, FsckError, FsckOptions, Phase, Position, ReplicaSource};
 use gc::BlobLease;
 pub use gc::{Collector, GarbageCollection, Progress, Survey};
 pub use images::{Images, Push};
@@ -321,6 +321,7 @@ impl Registry {
             archive: self.archive.clone().map(|archive| archive.store),
             clock: self.content.clock.clone(),
             options,
+            sources: Vec::new(),
             lenient: self.uploads.config.accept_missing_references,
             known: None,
         }

@@ -56,34 +56,48 @@ impl Fsck {
             .db
             .read(move |tx| store::blobs_after(tx, &after))
             .await?;
-        let found = stream::iter(all.clone())
+        let found: Vec<Finding> = stream::iter(all.clone())
             .map(|blob| self.check_blob(blob))
             .buffer_unordered(AT_ONCE)
             .try_filter_map(|found| std::future::ready(Ok(found)))
             .try_collect()
             .await?;
+        let unreadable = |one: &&Finding| matches!(one, Finding::UnreadableBlob { .. });
+        let count = found.iter().filter(unreadable).count();
+        if count > 1 && count == all.len() {
+            // Not the blobs, but the store fails.
+            return Err(Error::Blobs(unavailable()));
+        }
         Ok(page(Phase::Blobs, &all, found, |blob| {
             Position::at(Phase::Blobs, 0, blob.digest.to_stored(), String::new())
         }))
     }
 
     async fn check_blob(&self, blob: Blob) -> Result<Option<Finding>, Error> {
-        let is_there = self.store.has(&blob.key, blob.size).await;
-        let finding = if !is_there.map_err(Error::Blobs)? {
-            Finding::MissingBlob(blob.clone())
-        } else if self.options.checksums {
-            let content = self.store.has_content(&blob.key, blob.size, &blob.digest);
-            if content.await.map_err(Error::Blobs)? {
-                return Ok(None);
-            }
-            Finding::DamagedBlob(blob.clone())
-        } else {
-            return Ok(None);
+        let finding = match self.look_at(&blob).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(finding)) => finding,
+            Err(error) => Finding::UnreadableBlob {
+                blob: blob.clone(),
+                why: error.to_string(),
+            },
         };
         // It may have been collected, or pushed again, since its row was read.
         let digest = blob.digest;
         let now = self.db.read(move |tx| blobs::present(tx, &digest)).await?;
         Ok((now.as_ref() == Some(&blob)).then_some(finding))
+    }
+
+    /// What is wrong with the bytes of a blob.
+    async fn look_at(&self, blob: &Blob) -> Result<Option<Finding>, wharfinger_blobs::Error> {
+        if !self.store.has(&blob.key, blob.size).await? {
+            return Ok(Some(Finding::MissingBlob(blob.clone())));
+        }
+        if !self.options.checksums {
+            return Ok(None);
+        }
+        let content = self.store.has_content(&blob.key, blob.size, &blob.digest);
+        Ok((!content.await?).then(|| Finding::DamagedBlob(blob.clone())))
     }
 
     pub(super) async fn links(&self, repository: i64, after: &[u8]) -> Result<CheckedPage, Error> {
@@ -239,6 +253,11 @@ impl Fsck {
         }
         Ok(CheckedPage { seen, found, next })
     }
+}
+
+/// The error where no blob of a page can be read.
+fn unavailable() -> wharfinger_blobs::Error {
+    std::io::Error::other("none of the blobs can be read").into()
 }
 
 pub(super) fn hash(key: &str) -> u64 {

@@ -18,6 +18,8 @@ pub enum Finding {
     DamagedArchivedBlob(ArchivedBlob),
     /// The archive has bytes that the index does not know.
     UnknownArchiveObject { key: BlobKey, size: u64 },
+    /// The stored bytes cannot be read, while those of others can.
+    UnreadableBlob { blob: Blob, why: String },
     /// The store has bytes that the index does not know.
     UnknownObject { key: BlobKey, size: u64 },
     /// A repository links a blob that the index does not have.
@@ -69,6 +71,11 @@ impl fmt::Display for Finding {
                     "unknown object {key} of {size} bytes in the archive"
                 )
             }
+            Self::UnreadableBlob { blob, why } => write!(
+                formatter,
+                "unreadable blob {} at {}: {why}",
+                blob.digest, blob.key
+            ),
             Self::UnknownObject { key, size } => {
                 write!(formatter, "unknown object {key} of {size} bytes")
             }

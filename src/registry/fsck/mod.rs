@@ -9,6 +9,7 @@ mod archive;
 mod checks;
 mod findings;
 mod position;
+mod refetch;
 mod repair;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::collections::HashSet;
 
 pub use findings::Finding;
 pub use position::{Phase, Position};
+pub use refetch::{BlobSource, ReplicaSource};
 use serde::{Deserialize, Serialize};
 use wharfinger_base::Clock;
 use wharfinger_blobs::BlobStore;
@@ -52,6 +54,8 @@ pub struct Fsck {
     pub(crate) archive: Option<BlobStore>,
     pub(crate) clock: Clock,
     pub(crate) options: FsckOptions,
+    /// Where a repair fetches blobs from, in this order.
+    pub(crate) sources: Vec<Box<dyn BlobSource>>,
     /// Manifests may name what the repository does not have.
     pub(crate) lenient: bool,
     /// Hashes of the keys that the index names, while stored objects are looked at: eight bytes for
@@ -70,6 +74,12 @@ pub struct CheckedPage {
 }
 
 impl Fsck {
+    /// Lets repairs fetch blobs from there.
+    #[must_use]
+    pub fn with_sources(self, sources: Vec<Box<dyn BlobSource>>) -> Self {
+        Self { sources, ..self }
+    }
+
     /// Checks the rows or objects that follow the position, and repairs what it finds if that is
     /// wanted.
     ///

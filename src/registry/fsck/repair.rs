@@ -1,7 +1,10 @@
-//! Repairs what a check found, as far as it can be repaired from what is here.
+//! Repairs what a check found, as far as it can be repaired.
 //!
-//! A blob that is missing or damaged is taken out of the index: clients are told that it does not
-//! exist, so that a push brings it again, and the images that need it are found by the next check.
+//! A blob that is missing or damaged is fetched from another registry where one has it. Else it is
+//! taken out of the index: clients are told that it does not exist, so that a push brings it again,
+//! and the images that need it are found by the next check.
+
+use wharfinger_blobs::BlobKey;
 
 use crate::error::Error;
 use crate::fsck::{Finding, Fsck};
@@ -12,10 +15,30 @@ use crate::store::{archive, blobs, tags};
 impl Fsck {
     pub(super) async fn repair(&self, finding: &Finding) -> Result<(), Error> {
         match finding {
-            Finding::MissingBlob(blob) => self.forget(blob).await,
+            Finding::MissingBlob(blob) => {
+                if self.fetch_again(blob).await? {
+                    return Ok(());
+                }
+                self.forget(blob).await
+            }
             Finding::DamagedBlob(blob) => {
+                if self.fetch_again(blob).await? {
+                    return self.put_replaced_aside(blob).await;
+                }
                 self.forget(blob).await?;
                 self.put_aside(&blob.key).await
+            }
+            Finding::UnreadableBlob { blob, .. } => {
+                if self.fetch_again(blob).await? {
+                    return Ok(());
+                }
+                // A bucket that fails for a while would lose sound blobs; a sector of a disk stays
+                // unreadable.
+                if self.store.has_keys_by_digest() {
+                    self.forget(blob).await?;
+                    self.put_aside(&blob.key).await?;
+                }
+                Ok(())
             }
             Finding::UnknownObject { key, .. } => self.put_aside(key).await,
             Finding::DamagedArchivedBlob(blob) => self.forget_archived(blob).await,
@@ -48,7 +71,16 @@ impl Fsck {
         }
     }
 
-    async fn put_aside(&self, key: &wharfinger_blobs::BlobKey) -> Result<(), Error> {
+    /// Puts damaged bytes aside that the index no longer names: those under another key than the
+    /// fetched ones.
+    async fn put_replaced_aside(&self, blob: &Blob) -> Result<(), Error> {
+        if blob.key == BlobKey::of_blob(&blob.digest) {
+            return Ok(());
+        }
+        self.put_aside(&blob.key).await
+    }
+
+    async fn put_aside(&self, key: &BlobKey) -> Result<(), Error> {
         self.store.quarantine(key).await.map_err(Error::Blobs)
     }
 

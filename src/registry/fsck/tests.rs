@@ -91,7 +91,17 @@ impl World {
     }
 
     async fn check(&self, checksums: bool, repair: bool) -> Vec<Finding> {
-        let mut fsck = self.registry.fsck(FsckOptions { checksums, repair });
+        self.check_with(checksums, repair, Vec::new()).await
+    }
+
+    async fn check_with(
+        &self,
+        checksums: bool,
+        repair: bool,
+        sources: Vec<Box<dyn BlobSource>>,
+    ) -> Vec<Finding> {
+        let fsck = self.registry.fsck(FsckOptions { checksums, repair });
+        let mut fsck = fsck.with_sources(sources);
         let (mut position, mut found) = (Some(Position::default()), Vec::new());
         while let Some(at) = position {
             let page = fsck.page(&at).await.expect("checked");
@@ -203,4 +213,111 @@ async fn rows_that_point_nowhere_are_found_and_removed() {
         ) || matches!(one, Finding::UnknownObject { .. })
     };
     assert!(left.iter().all(kinds), "{left:?}");
+}
+
+/// A source that has these contents, by digest.
+struct Contents(Vec<(Digest, &'static str)>);
+
+#[async_trait::async_trait]
+impl BlobSource for Contents {
+    async fn open(
+        &self,
+        _registry: &RegistryId,
+        repository: &wharfinger_oci::RepositoryName,
+        blob: &crate::Blob,
+    ) -> Option<wharfinger_blobs::BlobBytes> {
+        assert_eq!(repository.as_str(), "team/web");
+        let (_, content) = self.0.iter().find(|(digest, _)| *digest == blob.digest)?;
+        let piece = Ok(Bytes::from_static(content.as_bytes()));
+        Some(futures_util::StreamExt::boxed(stream::iter([piece])))
+    }
+}
+
+#[tokio::test]
+async fn blobs_are_fetched_again_from_a_source_that_has_them() {
+    let world = World::new().await;
+    world.push("kept").await;
+    let ((_, missing), (_, damaged)) = (world.push("gone").await, world.push("bad").await);
+    let ((image, lied), (_, unknown)) = (world.push("lied").await, world.push("nowhere").await);
+    for digest in [&missing, &lied, &unknown] {
+        std::fs::remove_file(world.file(digest)).expect("removed");
+    }
+    std::fs::write(world.file(&damaged), "bAd").expect("damaged");
+    let contents = || {
+        let contents = vec![(missing, "gone"), (damaged, "bad"), (lied, "lies")];
+        vec![Box::new(Contents(contents)) as Box<dyn BlobSource>]
+    };
+    let found = world.check_with(true, false, contents()).await;
+    assert_eq!(
+        found.len(),
+        4,
+        "nothing is fetched without a repair: {found:?}"
+    );
+    world.check_with(true, true, contents()).await;
+    for (digest, content) in [(&missing, "gone"), (&damaged, "bad")] {
+        assert_eq!(
+            std::fs::read_to_string(world.file(digest)).expect("read"),
+            content
+        );
+    }
+    assert!(
+        !world.file(&lied).exists(),
+        "bytes of another digest are not taken"
+    );
+    let left = world.check(true, false).await;
+    let lacking = |one: &&Finding| matches!(one, Finding::IncompleteImage { .. });
+    assert_eq!(left.iter().filter(lacking).count(), 2, "{left:?}");
+    let of_lied = |one: &Finding| {
+        matches!(one, Finding::IncompleteImage { image: of, missing, .. }
+            if *of == image && *missing == lied)
+    };
+    assert!(left.len() == 2 && left.iter().any(of_lied), "{left:?}");
+}
+
+/// Makes a file that exists and cannot be opened, by root neither.
+fn make_unreadable(file: &std::path::Path) {
+    std::fs::remove_file(file).expect("removed");
+    std::os::unix::fs::symlink(file, file).expect("a link to itself");
+}
+
+#[tokio::test]
+async fn a_blob_that_cannot_be_read_is_a_finding_and_not_the_end() {
+    let world = World::new().await;
+    world.push("kept").await;
+    let (image, unreadable) = world.push("unreadable").await;
+    make_unreadable(&world.file(&unreadable));
+    for checksums in [false, true] {
+        let found = world.check(checksums, false).await;
+        let is_named = |one: &Finding| match one {
+            Finding::UnreadableBlob { blob, .. } => blob.digest == unreadable,
+            _ => false,
+        };
+        assert!(found.len() == 1 && is_named(&found[0]), "{found:?}");
+    }
+    world.check(true, true).await;
+    let left = world.check(true, false).await;
+    let lacks = |one: &Finding| {
+        matches!(one, Finding::IncompleteImage { image: of, missing, .. }
+            if *of == image && *missing == unreadable)
+    };
+    assert!(left.len() == 1 && lacks(&left[0]), "{left:?}");
+    world.upload("unreadable").await;
+    assert_eq!(world.check(true, false).await, []);
+
+    // Where no blob can be read, the store fails, and nothing is taken out of the index.
+    let world = World::new().await;
+    for content in ["one", "two"] {
+        let (_, digest) = world.push(content).await;
+        make_unreadable(&world.file(&digest));
+    }
+    let options = FsckOptions {
+        checksums: false,
+        repair: true,
+    };
+    let page = world
+        .registry
+        .fsck(options)
+        .page(&Position::default())
+        .await;
+    assert!(page.is_err(), "{page:?}");
 }

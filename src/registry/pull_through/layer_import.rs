@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use wharfinger_oci::Digest;
+use wharfinger_oci::{Digest, RepositoryName};
+use wharfinger_registry_client::BlobDownload;
 
 use crate::content::Content;
 use crate::error::Error;
-use crate::model::{Blob, Repository, RepositoryId};
+use crate::model::{Blob, RegistryId, Repository, RepositoryId};
 use crate::pull_through::blob_import::BlobImport;
 use crate::pull_through::import_error::ImportError;
 use crate::pull_through::service::{LayerKey, PullThrough, UpstreamSource, failed};
@@ -101,6 +102,24 @@ impl PullThrough {
                 }
             }
         });
+    }
+
+    /// Begins to read a blob of a repository from the upstream registry of its rule, for a repair;
+    /// `None` where no rule has the name.
+    pub(crate) async fn download(
+        &self,
+        registry: &RegistryId,
+        name: &RepositoryName,
+        blob: &Blob,
+    ) -> Result<Option<BlobDownload>, Error> {
+        let Some(source) = self.source(registry, name, None).await? else {
+            return Ok(None);
+        };
+        let upstream = self.upstream(&source).await.map_err(Error::Import)?;
+        let client = self.rules.client();
+        let download = client.blob(&upstream, &source.upstream_name, &blob.digest, blob.size);
+        let failed = |why| Error::Import(ImportError::from(why));
+        download.await.map(Some).map_err(failed)
     }
 
     fn join_layer(

@@ -1,11 +1,12 @@
 //! Pages of all rows, with what a comparison of the index with itself and the blob store needs.
 
 use bytes::Bytes;
+use wharfinger_blobs::BlobKey;
 use wharfinger_db::{self as db, Tx, params};
 use wharfinger_oci::{Digest, RepositoryName};
 
 use crate::model::{Blob, RepositoryId};
-use crate::store::{digest, parsed, unsigned};
+use crate::store::{digest, journal_entries, parsed, unsigned};
 
 /// Up to 256 blobs after a digest in stored form, in order.
 pub(crate) fn blobs_after(tx: &mut Tx<'_>, after: &[u8]) -> db::Result<Vec<Blob>> {
@@ -127,6 +128,19 @@ pub(crate) fn remove_blob(tx: &mut Tx<'_>, blob: &Digest) -> db::Result<()> {
         "DELETE FROM blobs WHERE digest = ?1",
         params![blob.to_stored()],
     )?;
+    Ok(())
+}
+
+/// Changes where the bytes of a blob are, unless that was changed meanwhile, and notes it for the
+/// journal of each repository that links it.
+pub(crate) fn relocate(tx: &mut Tx<'_>, blob: &Blob, key: &BlobKey) -> db::Result<()> {
+    tx.execute(
+        "UPDATE blobs SET location = ?1 WHERE digest = ?2 AND location = ?3",
+        params![key.as_str(), blob.digest.to_stored(), blob.key.as_str()],
+    )?;
+    for repository in linking(tx, &blob.digest)? {
+        journal_entries::note_link(tx, repository, &blob.digest)?;
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use wharfinger_oci::Digest;
 
 use crate::journal::record::ImageState;
 use crate::model::RepositoryId;
-use crate::store::{digest, signed, unsigned};
+use crate::store::{archive, digest, signed, unsigned};
 
 /// Where a rebuild stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
