@@ -26,7 +26,7 @@ pub use error::{Error, OpenError, Result};
 pub use migrate::{Migration, Upgrade};
 pub use pool::{DatabaseConfig, Db, POSTGRES_CONNECTIONS};
 pub use row::Row;
-pub use serving::{ServingError, ServingLock};
+pub use serving::{Serving, ServingError, ServingLock};
 pub use value::Value;
 
 #[cfg(any(test, feature = "testing"))]

@@ -7,6 +7,7 @@
 pub(crate) mod copies;
 mod fault;
 mod prepare;
+pub(crate) mod presence;
 mod queue;
 mod session;
 mod snapshots;

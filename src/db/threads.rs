@@ -5,7 +5,7 @@ use std::thread::{Builder, JoinHandle};
 
 /// Threads that end by themselves once their queue is closed. Declare it after the queues in a
 /// struct: fields are dropped in order, so the queues close first and the join then returns.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Threads(Vec<JoinHandle<()>>);
 
 impl Threads {

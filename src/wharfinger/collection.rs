@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use wharfinger_blobs::{BlobsConfig, LockError, RootLock};
-use wharfinger_db::{DatabaseConfig, ServingError, ServingLock};
+use wharfinger_db::{DatabaseConfig, Serving, ServingError, ServingLock};
 use wharfinger_reconcile::Reconciler as _;
 pub(crate) use wharfinger_registry::Survey;
 use wharfinger_registry::UploadSweep;
@@ -52,11 +52,12 @@ struct Locks {
 impl Locks {
     /// `None` where a server has what only one process may have.
     fn acquire(config: &Config) -> anyhow::Result<Option<Self>> {
-        let serving = match ServingLock::acquire(&config.data_dir, &config.database) {
-            Ok(lock) => Some(lock),
-            Err(ServingError::Folder(_) | ServingError::Index(_)) => None,
-            Err(error @ ServingError::File { .. }) => return Err(error.into()),
-        };
+        let serving =
+            match ServingLock::acquire(&config.data_dir, &config.database, Serving::Beside) {
+                Ok(lock) => Some(lock),
+                Err(ServingError::Folder(_) | ServingError::Index(_)) => None,
+                Err(error) => return Err(error.into()),
+            };
         let is_file = matches!(config.database, DatabaseConfig::Sqlite { .. });
         if is_file && serving.is_none() {
             return Ok(None);

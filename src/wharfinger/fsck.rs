@@ -3,15 +3,19 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use wharfinger_base::Chain;
+use wharfinger_base::{Chain, Secret};
 use wharfinger_blobs::RootLock;
-use wharfinger_db::{ServingLock, Upgrade};
-use wharfinger_registry::{Finding, FsckOptions, Position};
+use wharfinger_db::{Serving, ServingLock, Upgrade};
+use wharfinger_registry::{BlobSource, Finding, FsckOptions, Position, ReplicaSource};
+use wharfinger_registry_client::{Credentials, RegistryClient, Upstream};
 
+use crate::app::App;
 use crate::config::Config;
+use crate::rebuild::LOCK_LOST;
 use crate::server;
 
 /// The file of the data folder that says how far a check is.
@@ -30,12 +34,14 @@ pub(crate) struct Progress {
 }
 
 /// What to check.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) checksums: bool,
     pub(crate) repair: bool,
     /// From the beginning, also where an earlier check was interrupted.
     pub(crate) restart: bool,
+    /// A registry that has the same repositories, to fetch blobs from.
+    pub(crate) replica: Option<Upstream>,
 }
 
 /// Checks everything, or what an earlier run with the same options did not reach. `told` gets each
@@ -48,8 +54,8 @@ pub(crate) async fn run(
     request: Request,
     mut told: impl FnMut(&[Finding], &Progress) -> io::Result<()>,
 ) -> anyhow::Result<Progress> {
-    let _locks = if request.repair {
-        let serving = ServingLock::acquire(&config.data_dir, &config.database)?;
+    let locks = if request.repair {
+        let serving = ServingLock::acquire(&config.data_dir, &config.database, Serving::Alone)?;
         Some((serving, RootLock::acquire(&config.blobs)?))
     } else {
         None
@@ -70,9 +76,13 @@ pub(crate) async fn run(
             position: Some(Position::default()),
             ..Progress::default()
         });
-    let mut fsck = app.registry.fsck(options);
+    let fsck = app.registry.fsck(options);
+    let mut fsck = fsck.with_sources(sources(&app, request.replica));
     while let Some(position) = &progress.position {
-        let page = fsck.page(position).await;
+        let page = tokio::select! {
+            page = fsck.page(position) => page,
+            () = lost(locks.as_ref()) => anyhow::bail!("{LOCK_LOST}"),
+        };
         let page = page.map_err(|why| anyhow::anyhow!("the check ended early: {}", Chain(&why)))?;
         progress.seen += page.seen;
         progress.found += page.found.len() as u64;
@@ -82,6 +92,48 @@ pub(crate) async fn run(
     }
     fs::remove_file(folder.join(STATE)).context("cannot remove how far the check was")?;
     Ok(progress)
+}
+
+/// The registry that a repair fetches blobs from.
+///
+/// # Errors
+/// For anything else than `http://HOST[:PORT]` or `https://HOST[:PORT]`.
+pub(crate) fn replica(
+    url: &str,
+    username: String,
+    password: Option<String>,
+) -> anyhow::Result<Upstream> {
+    let credentials = password.map(|password| {
+        Arc::new(Credentials {
+            username,
+            password: Secret::new(password),
+        })
+    });
+    Ok(Upstream {
+        endpoint: url.parse()?,
+        credentials,
+        cdn_loop: None,
+    })
+}
+
+/// Where a repair fetches blobs from.
+fn sources(app: &App, replica: Option<Upstream>) -> Vec<Box<dyn BlobSource>> {
+    let mut sources: Vec<Box<dyn BlobSource>> = Vec::new();
+    if let Some(upstream) = replica {
+        let endpoints = std::iter::once(&upstream.endpoint);
+        let client = RegistryClient::new(endpoints, app.clock.clone());
+        sources.push(Box::new(ReplicaSource { client, upstream }));
+    }
+    sources.push(Box::new(app.pull_through.clone()));
+    sources
+}
+
+/// Returns when servers are no longer kept off the index.
+async fn lost(locks: Option<&(ServingLock, Option<RootLock>)>) {
+    match locks {
+        Some((serving, _)) => serving.lost().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// How far an earlier check came; `None` where that is not known.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::time::Instant;
-use wharfinger_db::{DatabaseConfig, ServingError, ServingLock};
+use wharfinger_db::{DatabaseConfig, Serving, ServingError, ServingLock};
 use wharfinger_registry::{RegistryId, RepositoryWithPolicy};
 
 use crate::app::App;
@@ -59,7 +59,7 @@ impl<'a> Evaluation<'a> {
         } else if let DatabaseConfig::Postgres { .. } = config.database {
             How::Alone { _lock: None }
         } else {
-            match ServingLock::acquire(&config.data_dir, &config.database) {
+            match ServingLock::acquire(&config.data_dir, &config.database, Serving::Beside) {
                 Ok(lock) => How::Alone { _lock: Some(lock) },
                 Err(ServingError::Folder(_) | ServingError::Index(_)) => How::ByServer,
                 Err(error) => return Err(error.into()),

@@ -2,11 +2,15 @@
 
 use wharfinger_base::Chain;
 use wharfinger_blobs::RootLock;
-use wharfinger_db::{ServingLock, Upgrade};
+use wharfinger_db::{Serving, ServingLock, Upgrade};
 pub(crate) use wharfinger_registry::Rebuilt;
 
 use crate::config::Config;
 use crate::server;
+
+/// What a command says that no longer keeps servers off the index.
+pub(crate) const LOCK_LOST: &str = "the connection that keeps servers off the index is lost; run \
+    it again to go on";
 
 /// Makes the index anew, or goes on where an earlier run was interrupted. `progress` is called
 /// after each transaction.
@@ -15,12 +19,16 @@ use crate::server;
 /// While a server serves the index or the blobs; where the index is not empty or the journal cannot
 /// be read.
 pub(crate) async fn run(config: Config, progress: impl FnMut(Rebuilt)) -> anyhow::Result<Rebuilt> {
-    let _serving = ServingLock::acquire(&config.data_dir, &config.database)?;
+    let serving = ServingLock::acquire(&config.data_dir, &config.database, Serving::Alone)?;
     let _blobs = RootLock::acquire(&config.blobs)?;
     // There is no server beside it: an index of an older version is brought up to date.
     let app = server::open(config, Upgrade::Apply).await?;
     app.registry.claim_blob_store(app.ids.uuid()).await?;
     app.registry.claim_archive(app.ids.uuid()).await?;
-    let rebuilt = app.registry.rebuild().run(progress).await;
+    let rebuild = app.registry.rebuild();
+    let rebuilt = tokio::select! {
+        rebuilt = rebuild.run(progress) => rebuilt,
+        () = serving.lost() => anyhow::bail!("{LOCK_LOST}"),
+    };
     rebuilt.map_err(|why| anyhow::anyhow!("the index was not made anew: {}", Chain(&why)))
 }

@@ -15,7 +15,7 @@ use wharfinger_audit::AuditLog;
 use wharfinger_base::{Chain, Clock, Ids};
 use wharfinger_blobs::{self as blobs, BlobStore};
 use wharfinger_db::{
-    self as db, DatabaseConfig, Db, Migration, ServingError, ServingLock, Upgrade,
+    self as db, DatabaseConfig, Db, Migration, Serving, ServingError, ServingLock, Upgrade,
 };
 use wharfinger_event_sinks::Sink;
 use wharfinger_http::{Certificates, Drained, Listener, RELOAD_INTERVAL, TlsError};
@@ -97,7 +97,7 @@ pub struct Server {
     sinks: Vec<(Sink, DeliverySettings)>,
     destinations: RemoteDestinations,
     /// Held for as long as this process serves.
-    _lock: ServingLock,
+    lock: ServingLock,
     _blobs_lock: Option<blobs::RootLock>,
     _archive_lock: Option<blobs::RootLock>,
 }
@@ -106,7 +106,7 @@ impl Server {
     /// Opens everything. No request is served before [`Server::run`].
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         make_folder(&config.data_dir)?;
-        let lock = ServingLock::acquire(&config.data_dir, &config.database)?;
+        let lock = ServingLock::acquire(&config.data_dir, &config.database, Serving::Beside)?;
         let blobs_lock = blobs::RootLock::acquire(&config.blobs)?;
         let archive_lock = match &config.archive {
             Some(archive) => blobs::RootLock::acquire(archive)?,
@@ -155,7 +155,7 @@ impl Server {
             certificates,
             sinks,
             destinations,
-            _lock: lock,
+            lock,
             _blobs_lock: blobs_lock,
             _archive_lock: archive_lock,
         })
@@ -233,6 +233,7 @@ impl Server {
         let early = tokio::select! {
             drained = &mut serving => Some(drained),
             () = stopped(&mut terminate, &mut interrupt) => None,
+            () = self.lock.lost() => None,
         };
         // Their connections would keep the drain waiting. Containers go on.
         local_agents.abort();
@@ -271,17 +272,31 @@ pub fn migrations(database: &DatabaseConfig) -> Vec<Migration> {
     all
 }
 
+/// The databases of a server with the tables of each, the index first.
+pub(crate) fn databases(index: &DatabaseConfig) -> Vec<(DatabaseConfig, Vec<Migration>)> {
+    let mut all = vec![(index.clone(), migrations(index))];
+    all.extend(logs_database(index).map(|logs| (logs, monitoring::MIGRATIONS.to_vec())));
+    all
+}
+
+/// The database of logs beside an index; `None` where the index has them.
+fn logs_database(index: &DatabaseConfig) -> Option<DatabaseConfig> {
+    match index {
+        DatabaseConfig::Sqlite { path, durability } => Some(DatabaseConfig::Sqlite {
+            path: path.with_file_name(LOGS_FILE),
+            durability: *durability,
+        }),
+        DatabaseConfig::Postgres { .. } => None,
+    }
+}
+
 /// Opens the database of logs: PostgreSQL with the index, so that every server finds them, or a
 /// SQLite file of their own, so that containers that write much do not hold up pushes.
 fn open_logs(database: &DatabaseConfig, index: &Db, upgrade: Upgrade) -> Result<Db, StartError> {
-    let DatabaseConfig::Sqlite { path, durability } = database else {
-        return Ok(index.clone());
-    };
-    let database = DatabaseConfig::Sqlite {
-        path: path.with_file_name(LOGS_FILE),
-        durability: *durability,
-    };
-    Ok(Db::open(&database, monitoring::MIGRATIONS, upgrade)?)
+    match logs_database(database) {
+        Some(logs) => Ok(Db::open(&logs, monitoring::MIGRATIONS, upgrade)?),
+        None => Ok(index.clone()),
+    }
 }
 
 /// Opens the store of archived blobs: a configured one, or one within the store of blobs.

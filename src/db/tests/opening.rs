@@ -95,13 +95,13 @@ async fn two_processes_may_open_and_migrate_the_same_index() {
 fn one_server_holds_a_folder() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = DatabaseConfig::sqlite(folder.path().join("index.sqlite3"));
-    let held = ServingLock::acquire(folder.path(), &config).expect("free");
-    let second = ServingLock::acquire(folder.path(), &config);
+    let held = ServingLock::acquire(folder.path(), &config, Serving::Beside).expect("free");
+    let second = ServingLock::acquire(folder.path(), &config, Serving::Beside);
     assert!(matches!(second, Err(ServingError::Folder(path)) if path == folder.path()));
     drop(held);
-    ServingLock::acquire(folder.path(), &config).expect("free again");
+    ServingLock::acquire(folder.path(), &config, Serving::Beside).expect("free again");
     assert!(matches!(
-        ServingLock::acquire(&folder.path().join("none"), &config),
+        ServingLock::acquire(&folder.path().join("none"), &config, Serving::Beside),
         Err(ServingError::File { .. })
     ));
 }
@@ -111,9 +111,15 @@ fn one_server_holds_an_index_whatever_its_data_folder() {
     let shared = tempfile::tempdir().expect("a folder");
     let other = tempfile::tempdir().expect("a folder");
     let index = shared.path().join("index.sqlite3");
-    let held = ServingLock::acquire(shared.path(), &DatabaseConfig::sqlite(&index)).expect("free");
+    let held = ServingLock::acquire(
+        shared.path(),
+        &DatabaseConfig::sqlite(&index),
+        Serving::Beside,
+    )
+    .expect("free");
     let refused = |path: &std::path::Path| {
-        let second = ServingLock::acquire(other.path(), &DatabaseConfig::sqlite(path));
+        let second =
+            ServingLock::acquire(other.path(), &DatabaseConfig::sqlite(path), Serving::Beside);
         matches!(second, Err(ServingError::Index(_)))
     };
     assert!(refused(&index), "before the index is made");
@@ -122,7 +128,12 @@ fn one_server_holds_an_index_whatever_its_data_folder() {
     std::os::unix::fs::symlink(&index, &link).expect("links");
     assert!(refused(&index) && refused(&link));
     drop(held);
-    ServingLock::acquire(other.path(), &DatabaseConfig::sqlite(&link)).expect("free");
+    ServingLock::acquire(
+        other.path(),
+        &DatabaseConfig::sqlite(&link),
+        Serving::Beside,
+    )
+    .expect("free");
 }
 
 /// The last connection that is closed copies the write-ahead log back and removes it. Two that are
@@ -143,4 +154,45 @@ async fn a_closed_index_is_one_file() {
         drop(db);
         assert!(!folder.path().join("index.sqlite3-wal").exists(), "{round}");
     }
+}
+
+#[tokio::test]
+async fn a_command_has_an_index_alone_or_not_at_all() {
+    let Some(config) = postgres_config() else {
+        return;
+    };
+    let folders = [(); 3].map(|()| tempfile::tempdir().expect("a folder"));
+    let take = |n: usize, serving| ServingLock::acquire(folders[n].path(), &config, serving);
+    let first = take(0, Serving::Beside).expect("free");
+    let second = take(1, Serving::Beside).expect("several servers");
+    drop(first);
+    let refused = take(2, Serving::Alone);
+    assert!(
+        matches!(refused, Err(ServingError::Database)),
+        "{refused:?}"
+    );
+    drop(second);
+    let alone = take(2, Serving::Alone).expect("free");
+    let refused = take(0, Serving::Beside);
+    assert!(matches!(refused, Err(ServingError::Alone)), "{refused:?}");
+    let refused = take(1, Serving::Alone);
+    assert!(
+        matches!(refused, Err(ServingError::Database)),
+        "{refused:?}"
+    );
+
+    // The command notices that its connection has gone, before a server may come.
+    let db = Db::open(&config, &[], Upgrade::Apply).expect("opens");
+    let ended = db.read(|tx| {
+        tx.query(
+            "SELECT CAST(COUNT(pg_terminate_backend(pid)) AS BIGINT) FROM pg_locks
+             WHERE locktype = 'advisory' AND mode = 'ExclusiveLock' AND pid <> pg_backend_pid()
+             AND objid = CAST(hashtext(current_schema()) AS oid)",
+            &[],
+            |row| Ok(row.integer(0)),
+        )
+    });
+    assert_eq!(ended.await, Ok::<_, Error>(vec![1]));
+    let lost = tokio::time::timeout(std::time::Duration::from_secs(20), alone.lost());
+    lost.await.expect("noticed");
 }

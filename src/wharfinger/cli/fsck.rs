@@ -23,6 +23,22 @@ pub(super) struct FsckArguments {
     /// push brings it again; the server must be stopped
     #[arg(long)]
     repair: bool,
+    /// With --repair, a registry with the same repositories, http://HOST[:PORT] or
+    /// https://HOST[:PORT], that missing and damaged blobs are fetched from; those of the
+    /// pull-through cache are fetched from upstream in any case
+    #[arg(long, value_name = "URL", env = "WHARFINGER_FSCK_SOURCE")]
+    source: Option<String>,
+    /// The user name for the source
+    #[arg(long, value_name = "NAME", default_value = "AWS")]
+    source_username: String,
+    /// The password for the source [default: no credentials]
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        env = "WHARFINGER_FSCK_SOURCE_PASSWORD",
+        hide_env_values = true
+    )]
+    source_password: Option<String>,
     /// From the beginning, also where an earlier check was interrupted
     #[arg(long)]
     restart: bool,
@@ -35,10 +51,19 @@ pub(super) fn run(arguments: FsckArguments) -> anyhow::Result<ExitCode> {
     let config = arguments.configured.load()?;
     telemetry::init(&config.logs, None)?.shut_down();
     let runtime = admin::runtime(2)?;
+    let replica = match &arguments.source {
+        Some(url) => Some(fsck::replica(
+            url,
+            arguments.source_username,
+            arguments.source_password,
+        )?),
+        None => None,
+    };
     let request = Request {
         checksums: arguments.checksums,
         repair: arguments.repair,
         restart: arguments.restart,
+        replica,
     };
     let mut shown = Instant::now();
     let done = runtime.block_on(fsck::run(config, request, |found, progress| {
