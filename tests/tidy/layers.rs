@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
         "ecs-protocol",
         "event-sinks",
     ],
-    &["iam", "reconcile"],
+    &["backup", "iam", "reconcile"],
     &["scanning"],
     // `api/core` serves every API and knows no domain, therefore it stands beside them.
     &[

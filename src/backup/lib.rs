@@ -1,0 +1,37 @@
+//! Backups: a folder or bucket that holds all rows of an index as of one moment, and every blob
+//! that they name.
+//!
+//! A target keeps several backups, which share their blobs:
+//!
+//! ```text
+//! blobs/<algorithm>/<ab>/<hex>   the blobs of all backups, by digest
+//! records/backups/<id>           a whole backup: its manifest, written last
+//! records/started/<id>           a backup that is being made or removed
+//! records/rows-<id>/<number>     its rows, in parts
+//! records/keys/<id>              the master key, where the operator wants it there
+//! records/target/about           says that the folder holds backups and nothing else
+//! records/target/lock            who is at work on a bucket, and until when
+//! ```
+//! Rows are exported first, in one snapshot; then the blobs that they name are copied. Meanwhile
+//! the caller keeps the server from removing blobs.
+
+mod create;
+mod error;
+mod manifest;
+mod part;
+mod prune;
+mod restore;
+mod rows;
+mod target;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use create::{Create, CreateProgress};
+pub use error::BackupError;
+pub use manifest::{BackupId, BackupManifest};
+pub use prune::{Prune, Pruned};
+pub use restore::{Destination, Restore, RestoreProgress};
+pub use rows::LEFT_OUT;
+pub use target::{LOCK_RENEWAL, Target, TargetLock};
+pub use verify::{Verify, VerifyProgress};
