@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+mod backup;
 pub mod cli;
 mod collection;
 pub mod config;
@@ -14,6 +15,7 @@ mod loopback;
 mod readings;
 mod rebuild;
 mod replication_destinations;
+mod restore;
 mod scan_readings;
 pub mod server;
 mod upstream_roles;

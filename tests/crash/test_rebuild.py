@@ -3,6 +3,7 @@
 SEED steers it; a failure names it.
 """
 
+import json
 import os
 import random
 import shutil
@@ -44,6 +45,35 @@ def described(server):
     return sorted(found["imageDetails"], key=lambda image: image["imageDigest"])
 
 
+LIFECYCLE_POLICY = json.dumps(
+    {
+        "rules": [
+            {
+                "rulePriority": 1,
+                "selection": {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 300},
+                "action": {"type": "expire"},
+            }
+        ]
+    }
+)
+
+
+def settings_of(server):
+    """What is set for the registry and for a repository, beside its images."""
+    templates = server.call("DescribeRepositoryCreationTemplates")["repositoryCreationTemplates"]
+    return {
+        "lifecycle": server.call("GetLifecyclePolicy", {"repositoryName": "crash/empty"})["lifecyclePolicyText"],
+        "account": server.call("GetAccountSetting", {"name": "BASIC_SCAN_TYPE_VERSION"}),
+        "templates": templates,
+    }
+
+
+def configure(server):
+    server.call("PutLifecyclePolicy", {"repositoryName": "crash/empty", "lifecyclePolicyText": LIFECYCLE_POLICY})
+    server.call("PutAccountSetting", {"name": "BASIC_SCAN_TYPE_VERSION", "value": "AWS_NATIVE"})
+    server.call("CreateRepositoryCreationTemplate", {"prefix": "team", "appliedFor": ["PULL_THROUGH_CACHE"]})
+
+
 def test_a_lost_index_is_made_anew():
     print(f"SEED={SEED}")
     rng = random.Random(SEED)
@@ -52,6 +82,7 @@ def test_a_lost_index_is_made_anew():
         server.create_repository("crash/web", "crash/empty")
         policy = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"ecr:PutImage"}]}'
         server.call("SetRepositoryPolicy", {"repositoryName": "crash/empty", "policyText": policy})
+        configure(server)
         promised = {}
         for round_number in range(8):
             pushers = [Pusher(server, server.password(), number, round_number) for number in range(2)]
@@ -69,7 +100,7 @@ def test_a_lost_index_is_made_anew():
         for tag in gone:
             server.call("BatchDeleteImage", {"repositoryName": "crash/web", "imageIds": [{"imageTag": tag}]})
         wait_for_journal(server)
-        expected = described(server)
+        expected, settings = described(server), settings_of(server)
         server.stop()
 
         for path in server.data.glob("index.sqlite*"):
@@ -88,6 +119,7 @@ def test_a_lost_index_is_made_anew():
         # The users are lost with the index: the server prints another key.
         server.start()
         assert described(server) == expected, f"SEED={SEED}"
+        assert settings_of(server) == settings, f"SEED={SEED}"
         assert server.call("GetRepositoryPolicy", {"repositoryName": "crash/empty"})["policyText"] == policy
         registry = Registry(server.port, server.password())
         for tag in set(promised) - set(gone):

@@ -1,6 +1,7 @@
 //! The program itself: what it prints, what it refuses to start on, and how it stops.
 
 mod audit;
+mod backup;
 mod blob_stores;
 mod errors;
 mod fsck;

@@ -4,6 +4,7 @@ mod admin;
 mod advisories;
 mod agent;
 mod audit;
+mod backup;
 mod check;
 mod configured;
 mod explain;
@@ -17,6 +18,7 @@ mod operations;
 mod output;
 mod policy;
 mod rebuild;
+mod restore;
 mod serve;
 mod signing_key;
 mod top;
@@ -67,6 +69,10 @@ enum Command {
     Explain(explain::ExplainCommand),
     /// Show the audit log: what was changed and refused, by whom and why
     Audit(audit::AuditArguments),
+    /// Copy the index and all blobs of a running server to a folder or bucket
+    Backup(backup::BackupArguments),
+    /// Restore a backup into an empty index and blob store
+    Restore(restore::RestoreArguments),
     /// Make a lost index anew from the journal in the blob store: repositories, images and tags
     RebuildIndex(rebuild::RebuildArguments),
     /// Remove what nothing needs from the blob store, or show what would be removed
@@ -97,6 +103,8 @@ impl Cli {
             Command::Explain(command) => explain::run(command),
             Command::Audit(arguments) => audit::run(arguments),
             Command::Fsck(arguments) => fsck::run(arguments),
+            Command::Backup(arguments) => backup::run(arguments),
+            Command::Restore(arguments) => restore::run(arguments),
             Command::RebuildIndex(arguments) => rebuild::run(arguments),
             Command::Gc(arguments) => gc::run(arguments),
             Command::Check(configured) => check::run(*configured),

@@ -26,7 +26,7 @@ use wharfinger_api_core::{HttpServiceConfig, Names};
 use wharfinger_api_distribution::DistributionConfig;
 use wharfinger_audit::AuditConfig;
 use wharfinger_base::Durability;
-use wharfinger_blobs::BlobsConfig;
+use wharfinger_blobs::{BlobsConfig, S3Keys};
 use wharfinger_db::DatabaseConfig;
 use wharfinger_http::{ConnectionLimits, TlsFiles};
 use wharfinger_orchestrator::ServiceSettings;
@@ -49,6 +49,8 @@ pub struct Config {
     pub blobs: BlobsConfig,
     /// Where archived blobs go; `None` for within the store of blobs, where they are compressed.
     pub archive: Option<BlobsConfig>,
+    /// The key for buckets.
+    pub s3_keys: Option<S3Keys>,
     /// What an acknowledged upload survives.
     pub durability: Durability,
     pub key_file: PathBuf,

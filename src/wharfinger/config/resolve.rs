@@ -92,6 +92,7 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
     let event_sinks = sinks(&mut problems, settings.events.as_ref());
     let mut registry = registry(&mut problems, settings);
     registry.event_sinks = event_sinks.iter().map(|sink| sink.filter.clone()).collect();
+    let s3_keys = s3_keys(&mut problems, settings);
     let config = Config {
         dev,
         listen,
@@ -103,8 +104,9 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
             &data_dir,
             durability,
         ),
-        archive: archive(&mut problems, settings),
-        blobs: blobs(&mut problems, settings, &data_dir),
+        archive: archive(&mut problems, settings, s3_keys.clone()),
+        blobs: blobs(&mut problems, settings, s3_keys.clone(), &data_dir),
+        s3_keys,
         audit: audit(&mut problems, settings, &data_dir),
         durability,
         key_file: settings
@@ -276,9 +278,12 @@ fn is_postgres(database: &str) -> bool {
 
 /// The store of archived blobs, if it is another one. Servers that share blobs in a bucket must
 /// share the archive, too.
-fn archive(problems: &mut Problems, settings: &Settings) -> Option<BlobsConfig> {
+fn archive(
+    problems: &mut Problems,
+    settings: &Settings,
+    keys: Option<S3Keys>,
+) -> Option<BlobsConfig> {
     let given = settings.archive.as_deref()?;
-    let keys = bucket_keys(settings).ok().flatten();
     let is_bucket = |text: &str| text.starts_with("s3://");
     if settings.blobs.as_deref().is_some_and(is_bucket) && !is_bucket(given) {
         problems.add(
@@ -292,27 +297,37 @@ fn archive(problems: &mut Problems, settings: &Settings) -> Option<BlobsConfig> 
         .ok()
 }
 
-/// The keys of the bucket, if any are given; the setting that is missing otherwise, and the one
-/// that is there.
-fn bucket_keys(settings: &Settings) -> Result<Option<S3Keys>, (&'static str, &'static str)> {
-    const ID: &str = "s3_access_key_id";
-    const SECRET: &str = "s3_secret_access_key";
+/// The key for buckets.
+fn s3_keys(problems: &mut Problems, settings: &Settings) -> Option<S3Keys> {
     match (&settings.s3_access_key_id, &settings.s3_secret_access_key) {
-        (Some(access_key_id), Some(secret)) => Ok(Some(S3Keys {
+        (Some(access_key_id), Some(secret)) => Some(S3Keys {
             access_key_id: access_key_id.clone(),
             secret_access_key: Secret::new(secret.clone()),
-        })),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err((SECRET, ID)),
-        (None, Some(_)) => Err((ID, SECRET)),
+        }),
+        (None, None) => None,
+        (Some(_), None) => {
+            problems.add(
+                "s3_secret_access_key",
+                "s3_access_key_id is set, so this must be too",
+            );
+            None
+        }
+        (None, Some(_)) => {
+            problems.add(
+                "s3_access_key_id",
+                "s3_secret_access_key is set, so this must be too",
+            );
+            None
+        }
     }
 }
 
-fn blobs(problems: &mut Problems, settings: &Settings, data_dir: &Path) -> BlobsConfig {
-    let keys = bucket_keys(settings).unwrap_or_else(|(missing, given)| {
-        problems.add(missing, format_args!("{given} is set, so this must be too"));
-        None
-    });
+fn blobs(
+    problems: &mut Problems,
+    settings: &Settings,
+    keys: Option<S3Keys>,
+    data_dir: &Path,
+) -> BlobsConfig {
     let folder = BlobsConfig::Disk {
         root: data_dir.join("blobs"),
     };

@@ -1,0 +1,98 @@
+//! Restores a backup, in place of a server.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+pub(crate) use wharfinger_backup::{BackupManifest, RestoreProgress};
+use wharfinger_backup::{Destination, Restore};
+use wharfinger_base::Ids;
+use wharfinger_blobs::{BlobStore, RootLock};
+use wharfinger_db::{Serving, ServingLock, Upgrade};
+use wharfinger_iam::MasterKey;
+
+use crate::backup::{BackupId, Missing, OpenTarget};
+use crate::config::Config;
+use crate::rebuild::LOCK_LOST;
+use crate::{data_folder, server};
+
+/// How often the progress is shown.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
+
+/// Restores the newest backup, or the named one. `told` is called about once a second.
+///
+/// # Errors
+/// While a server serves the index or the blobs; where either is not empty; where the master key is
+/// not the one that the secrets of the backup are sealed under.
+pub(crate) async fn run(
+    config: Config,
+    from: &str,
+    named: Option<&str>,
+    mut told: impl FnMut(&RestoreProgress, &BackupManifest),
+) -> anyhow::Result<BackupId> {
+    data_folder::create(&config.data_dir).context("cannot make the data folder")?;
+    let serving = ServingLock::acquire(&config.data_dir, &config.database, Serving::Alone)?;
+    let _blobs = RootLock::acquire(&config.blobs)?;
+    let source = OpenTarget::open(&config, from, Missing::Refuse).await?;
+    let id = source.target.choose(named).await?;
+    let manifest = source.target.manifest(&id).await?;
+    restore_key(&config, &source, &id, &manifest).await?;
+    let ids = Ids::default();
+    let blobs = BlobStore::open(&config.blobs, config.durability, ids.clone()).await?;
+    let destination = |(database, migrations)| Destination {
+        database,
+        migrations,
+    };
+    let databases = server::databases(&config.database);
+    let restore = Restore {
+        source: source.target,
+        blobs,
+        destinations: databases.into_iter().map(destination).collect(),
+        ids,
+    };
+    let progress = RestoreProgress::default();
+    tokio::select! {
+        done = restore.run(&id, &manifest, &progress) => done?,
+        () = serving.lost() => bail!("{LOCK_LOST}"),
+        () = async {
+            loop {
+                tokio::time::sleep(PROGRESS_PERIOD).await;
+                told(&progress, &manifest);
+            }
+        } => {}
+    }
+    told(&progress, &manifest);
+    // The index of an older version is brought up to date.
+    let app = server::open(config, Upgrade::Apply).await?;
+    app.registry.claim_blob_store(app.ids.uuid()).await?;
+    Ok(id)
+}
+
+/// Makes sure that the key file holds the key of the backup; writes it where the backup has it.
+async fn restore_key(
+    config: &Config,
+    source: &OpenTarget,
+    id: &BackupId,
+    manifest: &BackupManifest,
+) -> anyhow::Result<()> {
+    let path = &config.key_file;
+    match MasterKey::open(path)? {
+        Some(key) if key.id() == manifest.master_key => return Ok(()),
+        Some(key) => bail!(
+            "the master key file {} holds the key {}, and the secrets of the backup are sealed \
+             under {}: put that key there",
+            path.display(),
+            key.id(),
+            manifest.master_key
+        ),
+        None if manifest.has_key => {}
+        None => bail!(
+            "the backup has no master key: put the file of the key {} at {}",
+            manifest.master_key,
+            path.display()
+        ),
+    }
+    let key = MasterKey::from_bytes(&source.target.key(id).await?);
+    let key = key.filter(|key| key.id() == manifest.master_key);
+    let key = key.context("the master key in the backup is damaged")?;
+    Ok(key.create(path, &Ids::default())?)
+}
