@@ -21,6 +21,7 @@ use crate::folders::Folders;
 use crate::key::{self, BlobKey};
 use crate::open_files::OpenFiles;
 use crate::reader::{BlobReader, clip};
+use crate::serving;
 use crate::staged_files::{StagedFile, StagedFiles, StagingLock, remove};
 use crate::staging::{AppendLimits, Staged, StoredBlob};
 use crate::verify;
@@ -42,8 +43,14 @@ impl Disk {
     /// Creates the directories that are missing. Blocking.
     pub(crate) fn open(root: PathBuf, durability: Durability) -> Result<Self> {
         let folders = Folders::default();
+        // Without the lock this may be a command beside a server, which uses the directories: an
+        // empty one must not be created again then.
+        let may_recreate = serving::is_held(&root);
         for folder in key::DISK_FOLDERS {
-            folders.get_or_create(&root.join(folder), durability == Durability::Full)?;
+            let path = root.join(folder);
+            if may_recreate || !path.is_dir() {
+                folders.get_or_create(&path, durability == Durability::Full)?;
+            }
         }
         Ok(Self {
             durability,

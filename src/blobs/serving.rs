@@ -1,8 +1,11 @@
 //! The lock that keeps two servers off one blob directory.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::config::BlobsConfig;
 
@@ -12,6 +15,32 @@ use crate::config::BlobsConfig;
 #[derive(Debug)]
 pub struct RootLock {
     _root: File,
+    id: RootId,
+}
+
+/// Device and inode of a root.
+type RootId = (u64, u64);
+
+/// The roots that this process has locked.
+static HELD: Mutex<BTreeSet<RootId>> = Mutex::new(BTreeSet::new());
+
+/// Whether this process has locked the root. One that has not may be a command beside a server.
+pub(crate) fn is_held(root: &Path) -> bool {
+    fs::metadata(root).is_ok_and(|metadata| held().contains(&id_of(&metadata)))
+}
+
+fn id_of(metadata: &fs::Metadata) -> RootId {
+    (metadata.dev(), metadata.ino())
+}
+
+fn held() -> MutexGuard<'static, BTreeSet<RootId>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for RootLock {
+    fn drop(&mut self) {
+        held().remove(&self.id);
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +65,14 @@ impl RootLock {
         // The directory itself is locked: it needs no file whose name could meet another's.
         let directory = open(root).map_err(failed)?;
         match directory.try_lock() {
-            Ok(()) => Ok(Some(Self { _root: directory })),
+            Ok(()) => {
+                let id = id_of(&directory.metadata().map_err(failed)?);
+                held().insert(id);
+                Ok(Some(Self {
+                    _root: directory,
+                    id,
+                }))
+            }
             Err(TryLockError::WouldBlock) => Err(LockError::Held(root.clone())),
             Err(TryLockError::Error(why)) => Err(failed(why)),
         }
@@ -74,7 +110,10 @@ fn create(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use wharfinger_base::Durability;
+
     use super::*;
+    use crate::disk::Disk;
 
     #[test]
     fn one_server_has_the_blobs_whatever_path_it_knows_them_by() {
@@ -94,5 +133,29 @@ mod tests {
         );
         drop(held);
         RootLock::acquire(&config(&link)).expect("free again");
+    }
+
+    /// A command beside a server must not take the folder of uploads from it: files that the server
+    /// stages would be lost.
+    #[test]
+    fn only_who_has_the_root_makes_its_empty_folders_anew() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let root = folder.path().join("blobs");
+        let config = BlobsConfig::Disk { root: root.clone() };
+        let open = || Disk::open(root.clone(), Durability::Full).expect("opened");
+        open();
+        // An open directory keeps its number from being given again.
+        let uploads = File::open(root.join("uploads")).expect("there");
+        let number = |file: &File| file.metadata().expect("open").ino();
+        let now = || number(&File::open(root.join("uploads")).expect("there"));
+        open();
+        assert_eq!(now(), number(&uploads));
+        let lock = RootLock::acquire(&config).expect("free");
+        open();
+        assert_ne!(now(), number(&uploads), "its name may not be on the disk");
+        drop(lock);
+        let uploads = File::open(root.join("uploads")).expect("there");
+        open();
+        assert_eq!(now(), number(&uploads));
     }
 }
