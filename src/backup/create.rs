@@ -14,7 +14,7 @@ use wharfinger_db::{DatabaseConfig, Exported, RowBatch, Selection, export_rows};
 use crate::error::BackupError;
 use crate::manifest::{self, BackupId, BackupManifest, FORMAT, PartEntry};
 use crate::part;
-use crate::rows::{BLOBS, BlobRow, BlobRows, DIGEST, LEFT_OUT};
+use crate::rows::{ARCHIVED, BLOBS, BlobRow, BlobRows, DIGEST, LEFT_OUT};
 use crate::target::{BACKUPS, STARTED, Target, part_name, record_name};
 
 /// A part of the rows ends with the row that brings it to so many bytes.
@@ -97,6 +97,11 @@ impl Create {
         let mut rows = Rows::default();
         for database in &self.databases {
             self.export(&id, database, &mut rows, progress).await?;
+        }
+        let archived = rows.parts.iter().filter(|part| part.table == ARCHIVED);
+        let archived = archived.map(|part| part.rows).sum();
+        if archived > 0 {
+            return Err(BackupError::Archived(archived));
         }
         let (master_key, key) = &self.master_key;
         if let Some(key) = key {

@@ -21,6 +21,12 @@ pub enum BackupError {
     },
     #[error("the blob {digest} is missing or has another size: run `wharfinger fsck`")]
     MissingBlob { digest: Digest },
+    /// The archive is a store of its own, which backups do not reach.
+    #[error(
+        "{0} blobs of archived images are in the archive, which backups do not hold: bring these \
+         images back first"
+    )]
+    Archived(u64),
     #[error("part {part} of the backup cannot be read")]
     Part {
         part: u64,

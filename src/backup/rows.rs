@@ -12,6 +12,8 @@ use crate::target::part_name;
 /// The table of blobs, which is exported in the order of digests.
 pub(crate) const BLOBS: &str = "blobs";
 pub(crate) const DIGEST: &str = "digest";
+/// The table of blobs in the archive.
+pub(crate) const ARCHIVED: &str = "archived_blobs";
 const SIZE: &str = "size";
 const LOCATION: &str = "location";
 
@@ -36,6 +38,14 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     (
         "journal_entries",
         "the journal is written anew beside the new store",
+    ),
+    (
+        "archive_writes",
+        "objects that are being written to the archive",
+    ),
+    (
+        "archive_removals",
+        "objects of the archive that are being removed",
     ),
     ("rebuild", "a rebuild of the index that is under way"),
     (

@@ -3,8 +3,8 @@
 mod archive;
 mod blob_store_claim;
 mod cleanup;
-mod configured;
 mod collection_hold;
+mod configured;
 mod content;
 mod creation_templates;
 mod error;
@@ -66,7 +66,9 @@ pub use events::{
     Bounds, DeliverySettings, EventCounts, EventDelivery, EventOutbox, EventRetention,
     FrequencyChange, ImageAction, RegistryEvent, SinkFilter,
 };
-pub use fsck::{BlobSource, Finding, Fsck, FsckError, FsckOptions, Phase, Position, ReplicaSource};
+pub use fsck::{
+    Finding, Fsck, FsckError, FsckOptions, Phase, Position, RepairSource, ReplicaSource,
+};
 use gc::BlobLease;
 pub use gc::{Collector, GarbageCollection, Progress, Survey};
 pub use images::{Images, Push};

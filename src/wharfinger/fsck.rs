@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use wharfinger_base::{Chain, Secret};
 use wharfinger_blobs::RootLock;
 use wharfinger_db::{Serving, ServingLock, Upgrade};
-use wharfinger_registry::{BlobSource, Finding, FsckOptions, Position, ReplicaSource};
+use wharfinger_registry::{Finding, FsckOptions, Position, RepairSource, ReplicaSource};
 use wharfinger_registry_client::{Credentials, RegistryClient, Upstream};
 
 use crate::app::App;
@@ -113,12 +113,13 @@ pub(crate) fn replica(
         endpoint: url.parse()?,
         credentials,
         cdn_loop: None,
+        own_host: None,
     })
 }
 
 /// Where a repair fetches blobs from.
-fn sources(app: &App, replica: Option<Upstream>) -> Vec<Box<dyn BlobSource>> {
-    let mut sources: Vec<Box<dyn BlobSource>> = Vec::new();
+fn sources(app: &App, replica: Option<Upstream>) -> Vec<Box<dyn RepairSource>> {
+    let mut sources: Vec<Box<dyn RepairSource>> = Vec::new();
     if let Some(upstream) = replica {
         let endpoints = std::iter::once(&upstream.endpoint);
         let client = RegistryClient::new(endpoints, app.clock.clone());

@@ -18,7 +18,7 @@ use std::collections::HashSet;
 
 pub use findings::Finding;
 pub use position::{Phase, Position};
-pub use refetch::{BlobSource, ReplicaSource};
+pub use refetch::{RepairSource, ReplicaSource};
 use serde::{Deserialize, Serialize};
 use wharfinger_base::Clock;
 use wharfinger_blobs::BlobStore;
@@ -55,7 +55,7 @@ pub struct Fsck {
     pub(crate) clock: Clock,
     pub(crate) options: FsckOptions,
     /// Where a repair fetches blobs from, in this order.
-    pub(crate) sources: Vec<Box<dyn BlobSource>>,
+    pub(crate) sources: Vec<Box<dyn RepairSource>>,
     /// Manifests may name what the repository does not have.
     pub(crate) lenient: bool,
     /// Hashes of the keys that the index names, while stored objects are looked at: eight bytes for
@@ -76,7 +76,7 @@ pub struct CheckedPage {
 impl Fsck {
     /// Lets repairs fetch blobs from there.
     #[must_use]
-    pub fn with_sources(self, sources: Vec<Box<dyn BlobSource>>) -> Self {
+    pub fn with_sources(self, sources: Vec<Box<dyn RepairSource>>) -> Self {
         Self { sources, ..self }
     }
 

@@ -19,7 +19,7 @@ const REPOSITORIES: usize = 16;
 
 /// Where blobs may be had from.
 #[async_trait]
-pub trait BlobSource: Send + Sync {
+pub trait RepairSource: Send + Sync {
     /// Begins to read a blob of the repository; `None` where the source has it not, or fails, which
     /// it logs.
     async fn open(
@@ -37,7 +37,7 @@ pub struct ReplicaSource {
 }
 
 #[async_trait]
-impl BlobSource for ReplicaSource {
+impl RepairSource for ReplicaSource {
     async fn open(
         &self,
         _registry: &RegistryId,
@@ -61,7 +61,7 @@ impl BlobSource for ReplicaSource {
 
 /// The upstream registries of the rules of the pull-through cache.
 #[async_trait]
-impl BlobSource for PullThrough {
+impl RepairSource for PullThrough {
     async fn open(
         &self,
         registry: &RegistryId,

@@ -98,7 +98,7 @@ impl World {
         &self,
         checksums: bool,
         repair: bool,
-        sources: Vec<Box<dyn BlobSource>>,
+        sources: Vec<Box<dyn RepairSource>>,
     ) -> Vec<Finding> {
         let fsck = self.registry.fsck(FsckOptions { checksums, repair });
         let mut fsck = fsck.with_sources(sources);
@@ -219,7 +219,7 @@ async fn rows_that_point_nowhere_are_found_and_removed() {
 struct Contents(Vec<(Digest, &'static str)>);
 
 #[async_trait::async_trait]
-impl BlobSource for Contents {
+impl RepairSource for Contents {
     async fn open(
         &self,
         _registry: &RegistryId,
@@ -245,7 +245,7 @@ async fn blobs_are_fetched_again_from_a_source_that_has_them() {
     std::fs::write(world.file(&damaged), "bAd").expect("damaged");
     let contents = || {
         let contents = vec![(missing, "gone"), (damaged, "bad"), (lied, "lies")];
-        vec![Box::new(Contents(contents)) as Box<dyn BlobSource>]
+        vec![Box::new(Contents(contents)) as Box<dyn RepairSource>]
     };
     let found = world.check_with(true, false, contents()).await;
     assert_eq!(

@@ -151,6 +151,8 @@ pub(crate) struct RuleState {
     pub(crate) upstream_prefix: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) credential: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) custom_role: Option<String>,
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
 }

@@ -590,7 +590,8 @@ async fn configure(server: &Server, repository: RepositoryId, set: bool) {
             store::creation_templates::delete(tx, &registry, "app")?;
             store::pull_through::delete_rule(tx, &registry, &Prefix::new("hub"))?;
             store::lifecycle::delete(tx, repository)?;
-            store::images::activate(tx, image, now)?;
+            store::image_status::begin_activation(tx, image)?;
+            store::image_status::end_activation(tx, image, now)?;
             return Ok::<_, db::Error>(());
         }
         let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
@@ -629,13 +630,17 @@ async fn configure(server: &Server, repository: RepositoryId, set: bool) {
                 upstream_kind: UpstreamKind::of_name("docker-hub").expect("a kind"),
                 upstream_prefix: Prefix::new("ROOT"),
                 credential: None,
+                custom_role: (prefix == "hub").then(|| {
+                    let role = "arn:aws:iam::123456789012:role/pull".parse();
+                    role.expect("an ARN")
+                }),
                 created_at: now,
                 updated_at: now,
             };
             store::pull_through::insert_rule(tx, &rule)?;
         }
         store::lifecycle::put(tx, repository, "{\"rules\":[]}", now)?;
-        store::images::archive(tx, image, now)?;
+        store::image_status::archive(tx, image, now)?;
         store::images::note_pull(tx, image, now)
     });
     changed.await.expect("changed");

@@ -383,7 +383,7 @@ async fn archived_images_are_scanned_once_they_are_restored() {
         let digest = world.push("4.0.0").await;
         let image = world.image(digest).await.id;
         let (archive, now) = (&world.db, world.clock.now());
-        let archived = archive.write(move |tx| crate::store::images::archive(tx, image, now));
+        let archived = archive.write(move |tx| crate::store::image_status::archive(tx, image, now));
         archived.await.expect("a write");
         let reference = Reference::Digest(digest);
         let refused = world.registry.scans.start(world.repository.id, &reference);
@@ -393,9 +393,10 @@ async fn archived_images_are_scanned_once_they_are_restored() {
             assert_eq!(world.result(digest).await.0, ScanStatus::Pending);
             world.clock.advance(Duration::from_mins(61));
         }
-        let restored = world
-            .db
-            .write(move |tx| crate::store::images::activate(tx, image, now));
+        let restored = world.db.write(move |tx| {
+            crate::store::image_status::begin_activation(tx, image)?;
+            crate::store::image_status::end_activation(tx, image, now)
+        });
         assert!(restored.await.expect("a write"));
         assert_eq!(world.work().await, 1);
         let expected = (ScanStatus::Complete, vec!["A".to_owned()]);

@@ -34,12 +34,6 @@ pub(crate) fn note_pull(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
     Ok(())
 }
 
-/// Records that an image is about to be deleted, with its tags.
-pub(crate) fn note_image_with_tags(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
-    note_tags_of_image(tx, image)?;
-    note_image_by_id(tx, image)
-}
-
 /// As [`note_image`], by the number of its row.
 pub(crate) fn note_image_by_id(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
     tx.execute(
@@ -64,7 +58,8 @@ pub(crate) fn note_all_registries(tx: &mut Tx<'_>) -> db::Result<()> {
              SELECT account || '/' || region AS name FROM registry_policies
              UNION SELECT account || '/' || region FROM registry_settings
              UNION SELECT account || '/' || region FROM pull_time_exclusions
-             UNION SELECT account || '/' || region FROM creation_templates) registries",
+             UNION SELECT account || '/' || region FROM creation_templates
+             UNION SELECT account || '/' || region FROM pull_through_rules) registries",
         params![],
     )?;
     Ok(())

@@ -69,6 +69,7 @@ fn rule_state(rule: &PullThroughRule) -> RuleState {
         upstream_kind: rule.upstream_kind.as_str().to_owned(),
         upstream_prefix: rule.upstream_prefix.as_str().to_owned(),
         credential: rule.credential.as_ref().map(ToString::to_string),
+        custom_role: rule.custom_role.as_ref().map(ToString::to_string),
         created_at: rule.created_at.as_ms(),
         updated_at: rule.updated_at.as_ms(),
     }
@@ -118,6 +119,7 @@ fn read_rule(registry: &RegistryId, rule: &RuleState) -> db::Result<PullThroughR
         upstream_kind: kind.ok_or_else(|| db::Error::other("a kind of registry"))?,
         upstream_prefix: Prefix::new(&rule.upstream_prefix),
         credential: rule.credential.as_deref().map(parsed).transpose()?,
+        custom_role: rule.custom_role.as_deref().map(parsed).transpose()?,
         created_at: Timestamp::from_ms(rule.created_at),
         updated_at: Timestamp::from_ms(rule.updated_at),
     })

@@ -1,7 +1,7 @@
 //! SQL of the registry: text above, model types out. No decisions.
 
-pub(super) mod backfills;
 pub(super) mod archive;
+pub(super) mod backfills;
 pub(super) mod blob_store;
 pub(super) mod blobs;
 pub(super) mod creation_templates;
