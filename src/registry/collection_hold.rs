@@ -103,19 +103,19 @@ mod tests {
                 name: format!("{NAMES}{name}"),
                 length,
             };
-            let held = || db.read(is_held);
+            let any = || db.read(is_held);
             let (short, long) = (hold("a", Duration::ZERO), hold("b", HOLD));
-            assert!(!held().await.expect("read"));
+            assert!(!any().await.expect("read"));
             short.take().await.expect("taken");
-            assert!(!held().await.expect("read"), "it has lapsed");
+            assert!(!any().await.expect("read"), "it has lapsed");
             assert!(!short.renew().await.expect("read"), "a late renewal");
             long.take().await.expect("taken");
             assert!(long.renew().await.expect("renewed"));
-            assert!(held().await.expect("read"));
+            assert!(any().await.expect("read"));
             hold("c", HOLD).release().await.expect("not held");
-            assert!(held().await.expect("read"), "only its own");
+            assert!(any().await.expect("read"), "only its own");
             long.release().await.expect("released");
-            assert!(!held().await.expect("read"));
+            assert!(!any().await.expect("read"));
             assert!(!long.renew().await.expect("read"));
         }
     }
