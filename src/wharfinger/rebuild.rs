@@ -25,9 +25,9 @@ pub(crate) async fn run(config: Config, progress: impl FnMut(Rebuilt)) -> anyhow
     let app = server::open(config, Upgrade::Apply).await?;
     app.registry.claim_blob_store(app.ids.uuid()).await?;
     app.registry.claim_archive(app.ids.uuid()).await?;
-    let rebuild = app.registry.rebuild();
+    let work = app.registry.rebuild();
     let rebuilt = tokio::select! {
-        rebuilt = rebuild.run(progress) => rebuilt,
+        rebuilt = work.run(progress) => rebuilt,
         () = serving.lost() => anyhow::bail!("{LOCK_LOST}"),
     };
     rebuilt.map_err(|why| anyhow::anyhow!("the index was not made anew: {}", Chain(&why)))

@@ -23,9 +23,9 @@ pub(super) struct FsckArguments {
     /// push brings it again; the server must be stopped
     #[arg(long)]
     repair: bool,
-    /// With --repair, a registry with the same repositories, http://HOST[:PORT] or
-    /// https://HOST[:PORT], that missing and damaged blobs are fetched from; those of the
-    /// pull-through cache are fetched from upstream in any case
+    /// With --repair, the URL of a registry with the same repositories, without a path, that
+    /// missing and damaged blobs are fetched from; those of the pull-through cache are fetched
+    /// from upstream in any case
     #[arg(long, value_name = "URL", env = "WHARFINGER_FSCK_SOURCE")]
     source: Option<String>,
     /// The user name for the source
