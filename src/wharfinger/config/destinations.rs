@@ -9,7 +9,6 @@ use wharfinger_oci::RepositoryName;
 use wharfinger_registry::RegistryId;
 use wharfinger_registry_client::Endpoint;
 
-use crate::config::Settings;
 use crate::config::problems::Problems;
 
 /// Most destinations: as many as the rules of one registry may name (ECR user guide, "Private
@@ -61,8 +60,11 @@ pub enum DestinationSignIn {
 }
 
 /// The destinations. None where there are no tables.
-pub(super) fn destinations(problems: &mut Problems, settings: &Settings) -> Vec<DestinationConfig> {
-    let settings = settings.replication_destinations.iter().flatten();
+pub(super) fn destinations(
+    problems: &mut Problems,
+    settings: Option<&[DestinationSettings]>,
+) -> Vec<DestinationConfig> {
+    let settings = settings.unwrap_or_default().iter();
     let found: Vec<_> = settings
         .filter_map(|one| {
             let parsed = destination(one);
@@ -194,11 +196,7 @@ mod tests {
         };
         let problems = |all: Vec<DestinationSettings>| {
             let mut problems = Problems::default();
-            let settings = Settings {
-                replication_destinations: Some(all),
-                ..Settings::default()
-            };
-            destinations(&mut problems, &settings);
+            destinations(&mut problems, Some(&all));
             let texts = problems.0.into_iter().map(|problem| problem.why);
             texts.collect::<Vec<_>>()
         };

@@ -89,6 +89,7 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         rate_limit: rate(&mut problems, settings),
         traces: traces.is_some(),
     };
+    let remote = settings.replication_destinations.as_deref();
     let event_sinks = sinks(&mut problems, settings.events.as_ref());
     let mut registry = registry(&mut problems, settings);
     registry.event_sinks = event_sinks.iter().map(|sink| sink.filter.clone()).collect();
@@ -126,7 +127,7 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         pull_through_refresh: pull_through_refresh(&mut problems, settings),
         registry,
         event_sinks,
-        replication_destinations: destinations(&mut problems, settings),
+        replication_destinations: destinations(&mut problems, remote),
         local_clusters: problems.parsed(
             "local_clusters",
             settings.local_clusters.as_deref(),
