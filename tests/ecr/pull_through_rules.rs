@@ -178,7 +178,10 @@ async fn a_rule_names_a_known_registry_and_a_secret_that_can_be_read() {
         json!({"ecrRepositoryPrefix": "hub"}),
     )
     .await
-    .assert_fault("ValidationException", "A credentialArn is required");
+    .assert_fault(
+        "ValidationException",
+        "A credentialArn or a customRoleArn is required",
+    );
     let changed = aws.ok("UpdatePullThroughCacheRule", update(&good)).await;
     assert!(changed["updatedAt"].is_f64(), "{changed}");
     assert_eq!(changed["upstreamRepositoryPrefix"], "ROOT");
