@@ -105,9 +105,10 @@ fn listed(server: &TestServer) -> Vec<(String, String)> {
 fn import(server: &TestServer, url: &str, source: &str) -> Result<(), String> {
     let arguments = ["advisories", "import", url, "--source", source];
     let output = run(server.folder(), &arguments);
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(stderr(&output)),
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(stderr(&output))
     }
 }
 

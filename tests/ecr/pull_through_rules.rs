@@ -91,6 +91,8 @@ async fn a_rule_is_created_described_and_deleted() {
     assert_eq!(none["pullThroughCacheRules"], json!([]));
 }
 
+const ROLE: &str = "arn:aws:iam::123456789012:role/r";
+
 #[tokio::test]
 async fn a_rule_names_a_known_registry_and_a_secret_that_can_be_read() {
     let server = TestServer::start(Setup::default()).await;
@@ -154,11 +156,7 @@ async fn a_rule_names_a_known_registry_and_a_secret_that_can_be_read() {
             "The secret must have the keys username and accessToken.",
         ),
         (
-            rule(
-                "quay",
-                "quay.io",
-                &json!({"customRoleArn": "arn:aws:iam::123456789012:role/r"}),
-            ),
+            rule("quay", "quay.io", &json!({"customRoleArn": ROLE})),
             "ValidationException",
             "A customRoleArn is for an upstream registry of Amazon ECR only.",
         ),

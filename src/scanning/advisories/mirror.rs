@@ -214,9 +214,9 @@ mod tests {
     #[test]
     fn redirects_stay_on_https_and_end() {
         let (http, https) = (url("http://a/"), url("https://a/"));
-        assert!(check_redirect(&[https.clone()], &https).is_ok());
-        assert!(check_redirect(&[http.clone()], &https).is_ok());
-        assert!(check_redirect(&[http.clone()], &http).is_ok());
+        assert!(check_redirect(std::slice::from_ref(&https), &https).is_ok());
+        assert!(check_redirect(std::slice::from_ref(&http), &https).is_ok());
+        assert!(check_redirect(std::slice::from_ref(&http), &http).is_ok());
         let downgrade = check_redirect(&[http.clone(), https], &http);
         assert!(matches!(downgrade, Err(RedirectError::Downgrade)));
         let many = vec![http.clone(); MAX_REDIRECTS + 1];

@@ -159,6 +159,6 @@ mod tests {
         );
         assert_eq!(found.pretty_name, "Debian GNU/Linux 12 (bookworm)");
         assert_eq!(os_release("NAME=x\nIDENT=y"), None);
-        assert_eq!(os_release("ID=debian\nVERSION_ID=1\02"), None);
+        assert_eq!(os_release("ID=debian\nVERSION_ID=1\x002"), None);
     }
 }

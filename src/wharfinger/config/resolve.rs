@@ -49,11 +49,7 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
     let listen = listen(&mut problems, dev, settings.listen.as_deref());
     let tls = tls(&mut problems, settings);
     let names = names(&mut problems, settings, listen, tls.is_some());
-    let data_dir = PathBuf::from(settings.data_dir.as_deref().unwrap_or(if dev {
-        "./data/dev"
-    } else {
-        "./data"
-    }));
+    let data_dir = data_dir(settings, dev);
     let durability = problems.either(
         "durability",
         settings.durability.as_deref(),
@@ -275,6 +271,12 @@ fn registry_token_ttl(problems: &mut Problems, given: Option<u64>) -> Duration {
 
 fn is_postgres(database: &str) -> bool {
     database.starts_with("postgres://") || database.starts_with("postgresql://")
+}
+
+/// The folder of the server's own files.
+fn data_dir(settings: &Settings, dev: bool) -> PathBuf {
+    let default = if dev { "./data/dev" } else { "./data" };
+    PathBuf::from(settings.data_dir.as_deref().unwrap_or(default))
 }
 
 /// The store of archived blobs, if it is another one. Servers that share blobs in a bucket must
