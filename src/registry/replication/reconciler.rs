@@ -32,10 +32,11 @@ const TRANSFERS_AT_ONCE: i64 = 3;
 /// How long a claim on copies within this server lasts. They take milliseconds; a server that died
 /// holds them up for so long, and one that is overtaken has done no harm.
 const COPY_CLAIM: Duration = Duration::from_secs(20);
-/// How long a claim on a transfer lasts. It is renewed until the transfer ends.
-const TRANSFER_CLAIM: Duration = Duration::from_mins(2);
+/// How long a claim on a transfer lasts. It is renewed until the transfer ends, so that it holds up
+/// only what a server that died was sending.
+const TRANSFER_CLAIM: Duration = Duration::from_secs(40);
 /// Pause between renewals.
-const RENEWAL: Duration = Duration::from_secs(30);
+const RENEWAL: Duration = Duration::from_secs(10);
 /// Most remote destinations that are sent to at the same time.
 const MAX_SENDERS: usize = 32;
 
