@@ -1,8 +1,10 @@
-//! Keeps garbage collection from removing bytes while a backup copies them.
+//! Keeps bytes, of the blob store and of the archive, from being removed while a backup copies
+//! them.
 //!
-//! The hold is a lease in `work_leases`, which its holder renews. Collectors look for one after
-//! they have taken blobs out of the index and before they remove bytes: where none is found, the
-//! blobs left the index before any hold that comes later, so that its backup does not name them.
+//! The hold is a lease in `work_leases`, which its holder renews. Collectors, and what removes
+//! objects from the archive, look for one after the blobs have left the index and before they
+//! remove bytes: where none is found, the blobs left the index before any hold that comes later, so
+//! that its backup does not name them.
 
 use std::time::Duration;
 

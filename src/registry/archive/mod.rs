@@ -17,6 +17,7 @@ pub(crate) mod encoding;
 mod mover;
 pub(crate) mod placement;
 mod progress;
+mod reading;
 mod restoring;
 mod storing;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use wharfinger_oci::{Algorithm, Hasher};
 use crate::archive::encoding::{self, Encoding, Pieces, SAMPLE_BYTES};
 use crate::archive::mover::{ArchiveMover, MoveError, RETRY_AFTER, Step};
 use crate::archive::placement::{Placement, REMOVAL_DELAY, placement};
+use crate::collection_hold;
 use crate::error::Error;
 use crate::model::{ArchivedBlob, Blob};
 use crate::store::archive::{self as store, ArchiveWrite};
@@ -192,37 +193,49 @@ impl ArchiveMover {
         Ok(replaced.await?)
     }
 
-    /// Removes what a write left, and its object where nothing names it; then its row.
+    /// Removes what a write left, and its object where nothing names it; then its row. While a
+    /// backup may read the object, its removal is recorded instead.
     async fn clean_up(&self, write: &ArchiveWrite) -> Result<(), MoveError> {
-        let archive = &self.archive.store;
-        let named = match write.location.clone() {
-            Some(key) => {
-                let found = self.db.read(move |tx| {
-                    let named = store::is_named(tx, &key)?;
-                    Ok::<_, Error>(named.then_some(key.clone()))
-                });
-                found.await?
-            }
-            None => None,
-        };
+        let (archive, location) = (&self.archive.store, write.location.clone());
+        let look = self.db.read(move |tx| {
+            let Some(key) = &location else {
+                return Ok::<_, Error>((false, false));
+            };
+            // In a folder an earlier move of the same content may have made the object.
+            Ok((store::is_named(tx, key)?, collection_hold::is_held(tx)?))
+        });
+        let (named, held) = look.await?;
         let staged = archive.begin(write.upload, Algorithm::Sha256);
-        archive.abort(&staged, named.as_ref()).await?;
-        if let (Some(key), None) = (&write.location, &named) {
+        let unnamed = write.location.clone().filter(|_| !named);
+        let kept = write.location.as_ref().filter(|_| named || held);
+        archive.abort(&staged, kept).await?;
+        if let (Some(key), false) = (&unnamed, held) {
             archive.delete(key).await?;
         }
-        let upload = write.upload;
-        let removed = self.db.write(move |tx| store::remove_write(tx, upload));
+        let (upload, now) = (write.upload, self.clock.now());
+        let removed = self.db.write(move |tx| {
+            if let (Some(key), true) = (&unnamed, held) {
+                store::remove_later(tx, key, now)?;
+            }
+            store::remove_write(tx, upload)
+        });
         Ok(removed.await?)
     }
 
     /// Removes objects that nothing needs any more, and what interrupted writes left. Only the
-    /// server that moves blobs writes to the archive, so no write is under way.
+    /// server that moves blobs writes to the archive, so no write is under way. Objects stay while
+    /// a backup copies blobs.
     pub(super) async fn remove_objects(&self) -> Result<Step, Error> {
         let now = self.clock.now();
-        let (writes, removals) = self
-            .db
-            .read(move |tx| Ok::<_, Error>((store::writes(tx)?, store::due_removals(tx, now)?)))
-            .await?;
+        let found = self.db.read(move |tx| {
+            let removals = if collection_hold::is_held(tx)? {
+                Vec::new()
+            } else {
+                store::due_removals(tx, now)?
+            };
+            Ok::<_, Error>((store::writes(tx)?, removals))
+        });
+        let (writes, removals) = found.await?;
         let mut step = Step {
             done: 0,
             stored: 0,
@@ -256,9 +269,17 @@ impl ArchiveMover {
 
     async fn remove_object(&self, key: &wharfinger_blobs::BlobKey) -> Result<(), MoveError> {
         let looked_at = key.clone();
-        // In a folder the same content has the same key: it may have been archived again.
-        let named = self.db.read(move |tx| store::is_named(tx, &looked_at));
-        if !named.await? {
+        let look = self.db.read(move |tx| {
+            // In a folder the same content has the same key: it may have been archived again.
+            let named = store::is_named(tx, &looked_at)?;
+            Ok::<_, Error>((named, collection_hold::is_held(tx)?))
+        });
+        let (named, held) = look.await?;
+        // A backup whose hold is not found here begins after the index has ceased to name it.
+        if held {
+            return Ok(());
+        }
+        if !named {
             self.archive.store.delete(key).await?;
         }
         let key = key.clone();

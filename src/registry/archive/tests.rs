@@ -588,3 +588,92 @@ async fn a_rebuilt_index_finds_archived_blobs() {
     assert_eq!(world.status(&web, image).await, ImageStatus::Active);
     assert_eq!(world.content(&web, &layer).await, Some(layer));
 }
+
+#[tokio::test]
+async fn nothing_is_removed_while_a_backup_may_read_it() {
+    for mut world in worlds(true).await {
+        let web = world.repository("web").await;
+        let (first, second) = (text(1), noise(2));
+        let returning = world.push(&web, &[&first]).await;
+        let leaving = world.push(&web, &[&second]).await;
+        world.set(&web, returning, StorageClass::Archive).await;
+        world.settle().await;
+        let (registry, blob) = (world.registry.clone(), digest(&first));
+        let found = world.server.db.read(move |tx| store::present(tx, &blob));
+        let archived = found.await.expect("read").expect("an archived blob");
+        let hold = registry.collection_hold(&Ids::default());
+        hold.take().await.expect("taken");
+
+        world.set(&web, returning, StorageClass::Standard).await;
+        world.set(&web, leaving, StorageClass::Archive).await;
+        world.settle().await;
+        assert_eq!(world.status(&web, returning).await, ImageStatus::Active);
+        assert!(world.archived(&second).await.is_some(), "moves go on");
+        assert_eq!(World::objects(&world.archive).await, 2, "held");
+        assert_eq!(World::objects(&world.server.blobs).await, 2, "held");
+        // A crash in the middle of another move to the same key.
+        let write = ArchiveWrite {
+            upload: Ids::default().uuid(),
+            location: Some(archived.key.clone()),
+        };
+        let put = world
+            .server
+            .db
+            .write(move |tx| store::put_write(tx, &write));
+        put.await.expect("recorded");
+        world.work().await;
+        let writes = world.server.db.read(store::writes).await;
+        assert_eq!(writes.expect("read").len(), 0, "cleaned up");
+        let bytes = registry.open_archived(&archived.key, "zstd", archived.stored_size);
+        let mut pieces = bytes.await.expect("still there");
+        let mut all = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            all.extend_from_slice(&piece.expect("decoded"));
+        }
+        assert_eq!(all, first);
+
+        hold.release().await.expect("released");
+        world.work().await;
+        assert_eq!(World::objects(&world.archive).await, 1);
+        assert_eq!(World::objects(&world.server.blobs).await, 1);
+        assert_eq!(world.findings().await, []);
+        let gone = registry.open_archived(&archived.key, "zstd", archived.stored_size);
+        assert!(matches!(gone.await, Err(wharfinger_blobs::Error::NotFound)));
+    }
+}
+
+/// As after a restore, which puts all blobs into the blob store.
+#[tokio::test]
+async fn what_a_backup_brings_back_goes_to_the_archive_or_makes_its_image_active() {
+    for mut world in worlds(true).await {
+        let web = world.repository("web").await;
+        let (kept, returning) = (text(1), noise(2));
+        let archived = world.push(&web, &[&kept]).await;
+        let activating = world.push(&web, &[&returning]).await;
+        for image in [archived, activating] {
+            world.set(&web, image, StorageClass::Archive).await;
+        }
+        world.settle().await;
+        let set = world.set(&web, activating, StorageClass::Standard).await;
+        assert_eq!(set, ImageStatus::Activating);
+        world.upload(&web, &kept).await;
+        world.upload(&web, &returning).await;
+        let due = world.server.db.write(|tx| {
+            let sql = "UPDATE blobs SET lease_until = 0, archive_at = 0";
+            tx.execute(sql, &[])?;
+            tx.execute("DELETE FROM archive_removals", &[])
+        });
+        due.await.expect("changed");
+        for object in world.archive.objects(None, 10).await.expect("listed") {
+            world.archive.delete(&object.key).await.expect("removed");
+        }
+        world.work().await;
+        assert_eq!(world.status(&web, activating).await, ImageStatus::Active);
+        assert_eq!(world.content(&web, &returning).await, Some(returning));
+        assert_eq!(world.status(&web, archived).await, ImageStatus::Archived);
+        assert!(world.archived(&kept).await.is_some());
+        assert_eq!(World::objects(&world.archive).await, 1);
+        assert_eq!(World::objects(&world.server.blobs).await, 1);
+        assert_eq!(world.findings().await, []);
+    }
+}
