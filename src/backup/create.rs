@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::{TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use wharfinger_base::{Clock, Ids};
-use wharfinger_blobs::{BlobKey, BlobStore, CopyBlobError};
+use wharfinger_blobs::{BlobBytes, BlobKey, BlobStore, CopyBlobError};
 use wharfinger_db::{DatabaseConfig, Exported, RowBatch, Selection, export_rows};
 
 use crate::error::BackupError;
 use crate::manifest::{self, BackupId, BackupManifest, FORMAT, PartEntry};
 use crate::part;
-use crate::rows::{ARCHIVED, BLOBS, BlobRow, BlobRows, DIGEST, LEFT_OUT};
+use crate::rows::{ArchivedBytes, BlobRow, BlobRows, LEFT_OUT, Place, SORTED};
 use crate::target::{BACKUPS, STARTED, Target, part_name, record_name};
 
 /// A part of the rows ends with the row that brings it to so many bytes.
@@ -27,11 +28,20 @@ pub(crate) const COPIES_AT_ONCE: usize = 4;
 /// Letters and digits of the end of a name.
 const RANDOM: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
+/// Opens archived bytes, as they were before they went to the archive.
+pub type OpenArchived = Box<
+    dyn Fn(ArchivedBytes) -> BoxFuture<'static, Result<BlobBytes, wharfinger_blobs::Error>>
+        + Send
+        + Sync,
+>;
+
 /// What a backup is made of.
 pub struct Create {
     pub target: Target,
     /// Where the server has its blobs.
     pub blobs: BlobStore,
+    /// The same of archived blobs.
+    pub archive: OpenArchived,
     /// The databases of the server: the index first.
     pub databases: Vec<DatabaseConfig>,
     /// The name of the master key, and the key where it shall be in the backup.
@@ -80,8 +90,9 @@ struct Rows {
 }
 
 impl Create {
-    /// Makes the backup. The caller has locked the target, and keeps the server from removing blobs
-    /// from before this call until it returns. What an interrupted backup has copied is used.
+    /// Makes the backup. The caller has locked the target, and keeps the server from removing
+    /// blobs, archived ones as well, from before this call until it returns. What an interrupted
+    /// backup has copied is used.
     pub async fn run(
         &self,
         progress: &CreateProgress,
@@ -97,11 +108,6 @@ impl Create {
         let mut rows = Rows::default();
         for database in &self.databases {
             self.export(&id, database, &mut rows, progress).await?;
-        }
-        let archived = rows.parts.iter().filter(|part| part.table == ARCHIVED);
-        let archived = archived.map(|part| part.rows).sum();
-        if archived > 0 {
-            return Err(BackupError::Archived(archived));
         }
         let (master_key, key) = &self.master_key;
         if let Some(key) = key {
@@ -146,7 +152,7 @@ impl Create {
             let left_out: Vec<&str> = LEFT_OUT.iter().map(|(table, _)| *table).collect();
             let selection = Selection {
                 left_out: &left_out,
-                sorted: &[(BLOBS, DIGEST)],
+                sorted: SORTED,
                 batch_bytes: PART_BYTES,
             };
             export_rows(&database, selection, &mut |batch| {
@@ -182,7 +188,7 @@ impl Create {
         manifest: &BackupManifest,
         progress: &CreateProgress,
     ) -> Result<(u64, u64), BackupError> {
-        let rows = BlobRows::new(&self.target.store, id, manifest);
+        let rows = BlobRows::all(&self.target.store, id, manifest);
         let rows = stream::try_unfold(rows, |mut rows| async move {
             Ok::<_, BackupError>(rows.next().await?.map(|row| (row, rows)))
         });
@@ -204,9 +210,19 @@ impl Create {
     async fn copy(&self, row: &BlobRow, progress: &CreateProgress) -> Result<(), BackupError> {
         let (digest, target) = (row.digest, &self.target.store);
         if !target.has(&BlobKey::of_blob(&digest), row.size).await? {
-            let source = self.blobs.open_blob(&row.location, row.size, None).await;
-            let source = source.map_err(|error| unreadable(row, error))?;
-            let copied = target.copy_blob(source, &digest, self.ids.uuid()).await;
+            let upload = self.ids.uuid();
+            let copied = match &row.place {
+                Place::Blobs(location) => {
+                    let source = self.blobs.open_blob(location, row.size, None).await;
+                    let source = source.map_err(|error| unreadable(row, error))?;
+                    target.copy_blob(source, &digest, upload).await
+                }
+                Place::Archive(bytes) => {
+                    let source = (self.archive)(bytes.clone()).await;
+                    let source = source.map_err(|error| unreadable(row, error))?;
+                    target.copy_bytes(source, row.size, &digest, upload).await
+                }
+            };
             copied.map_err(|why| BackupError::Blob {
                 digest,
                 why: Box::new(why),

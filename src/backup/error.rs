@@ -21,12 +21,6 @@ pub enum BackupError {
     },
     #[error("the blob {digest} is missing or has another size: run `wharfinger fsck`")]
     MissingBlob { digest: Digest },
-    /// The archive is a store of its own, which backups do not reach.
-    #[error(
-        "{0} blobs of archived images are in the archive, which backups do not hold: bring these \
-         images back first"
-    )]
-    Archived(u64),
     #[error("part {part} of the backup cannot be read")]
     Part {
         part: u64,
@@ -55,6 +49,12 @@ pub enum BackupError {
          `identity`, `blobs` and `records`"
     )]
     StoreNotEmpty,
+    #[error(
+        "the archive of this server is not empty: a restore brings archived images back into the \
+         blob store, from where they go to the archive again; name a new archive, since another \
+         server may need this one"
+    )]
+    ArchiveNotEmpty,
     #[error(
         "the backup was made by a newer version of Wharfinger: it has migration {version}, this \
          program knows up to {known}"

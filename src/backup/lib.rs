@@ -12,8 +12,10 @@
 //! records/target/about           says that the folder holds backups and nothing else
 //! records/target/lock            who is at work on a bucket, and until when
 //! ```
-//! Rows are exported first, in one snapshot; then the blobs that they name are copied. Meanwhile
-//! the caller keeps the server from removing blobs.
+//! Rows are exported first, in one snapshot; then the blobs that they name are copied, those in the
+//! archive of the server as they were before they were archived. Meanwhile the caller keeps the
+//! server from removing blobs. A restore puts all of them into the blob store, and leaves it to the
+//! server to archive them again.
 
 mod create;
 mod error;
@@ -27,11 +29,11 @@ mod target;
 mod tests;
 mod verify;
 
-pub use create::{Create, CreateProgress};
+pub use create::{Create, CreateProgress, OpenArchived};
 pub use error::BackupError;
 pub use manifest::{BackupId, BackupManifest};
 pub use prune::{Prune, Pruned};
 pub use restore::{Destination, Restore, RestoreProgress};
-pub use rows::LEFT_OUT;
+pub use rows::{ArchivedBytes, LEFT_OUT};
 pub use target::{LOCK_RENEWAL, Target, TargetLock};
 pub use verify::{Verify, VerifyProgress};

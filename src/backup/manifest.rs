@@ -7,8 +7,14 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use wharfinger_base::Timestamp;
 
-/// The format that this program writes. It reads no other.
-pub(crate) const FORMAT: u32 = 1;
+/// The format that this program writes. In format 1, the oldest, no backup had archived blobs, and
+/// programs that know only that one would take them for blobs that no backup needs.
+pub(crate) const FORMAT: u32 = 2;
+
+/// The table of blobs.
+pub(crate) const BLOBS: &str = "blobs";
+/// The table of blobs in the archive. A restore makes rows of [`BLOBS`] from its rows.
+pub(crate) const ARCHIVED: &str = "archived_blobs";
 
 /// Characters of the random end of a name.
 const RANDOM_CHARACTERS: usize = 8;
@@ -110,14 +116,24 @@ impl BackupManifest {
         ours.map(|(number, _)| number).collect()
     }
 
-    /// Whether the part is the first one of its table.
+    /// Whether the part is the first one with rows for the table that a restore puts its rows into.
     pub(crate) fn is_first(&self, part: u64) -> bool {
-        let at = |number: u64| {
-            let index = usize::try_from(number.checked_sub(1)?).ok()?;
-            self.parts.get(index).map(|entry| entry.table.as_str())
+        let Some(before) = part.checked_sub(1).and_then(|n| usize::try_from(n).ok()) else {
+            return false;
         };
-        at(part) != part.checked_sub(1).and_then(at)
+        let Some(entry) = self.parts.get(before) else {
+            return false;
+        };
+        let table = restored_table(&entry.table);
+        !self.parts[..before]
+            .iter()
+            .any(|earlier| restored_table(&earlier.table) == table)
     }
+}
+
+/// The table that a restore puts the rows of a table into.
+fn restored_table(table: &str) -> &str {
+    if table == ARCHIVED { BLOBS } else { table }
 }
 
 /// A manifest as it is stored.
@@ -132,7 +148,7 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<BackupManifest, String> {
         format: u32,
     }
     let format: Format = serde_json::from_slice(bytes).map_err(|_| "it is damaged".to_owned())?;
-    if format.format != FORMAT {
+    if !(1..=FORMAT).contains(&format.format) {
         let format = format.format;
         return Err(format!(
             "it has the format {format}, which a newer version of this program reads"
@@ -192,17 +208,28 @@ mod tests {
         assert_eq!(manifest.parts_of("c"), [4, 5]);
         let first: Vec<u64> = (1..=5).filter(|part| manifest.is_first(*part)).collect();
         assert_eq!(first, [1, 3, 4]);
+        assert!(!manifest.is_first(0) && !manifest.is_first(6));
         let bytes = to_bytes(&manifest).expect("written");
-        assert_eq!(from_bytes(&bytes), Ok(manifest));
+        assert_eq!(from_bytes(&bytes).as_ref(), Ok(&manifest));
         assert_eq!(from_bytes(b"{"), Err("it is damaged".to_owned()));
         assert_eq!(
             from_bytes(b"{\"format\":1}"),
             Err("it is damaged".to_owned())
         );
         assert!(
-            from_bytes(b"{\"format\":2}")
+            from_bytes(b"{\"format\":3}")
                 .expect_err("newer")
-                .contains('2')
+                .contains('3')
         );
+        // Rows of archived blobs are restored beside those of the others.
+        let manifest = BackupManifest {
+            format: 1,
+            parts: [ARCHIVED, ARCHIVED, BLOBS, BLOBS, "c"].map(entry).to_vec(),
+            ..manifest
+        };
+        let first: Vec<u64> = (1..=5).filter(|part| manifest.is_first(*part)).collect();
+        assert_eq!(first, [1, 5]);
+        let bytes = to_bytes(&manifest).expect("written");
+        assert_eq!(from_bytes(&bytes), Ok(manifest), "of an older program");
     }
 }

@@ -1,14 +1,14 @@
 //! Removes old backups, and the blobs that no other backup names.
 //!
-//! Blobs and the rows that name them come in the order of digests, so that they are compared page
-//! by page, however many there are.
+//! Blobs and the rows of each table that name them come in the order of digests, so that they are
+//! compared page by page, however many there are.
 
 use std::cmp::Ordering;
 
 use wharfinger_blobs::{BlobKey, StoredObject};
 
 use crate::error::BackupError;
-use crate::manifest::{BackupId, BackupManifest};
+use crate::manifest::{ARCHIVED, BLOBS, BackupId, BackupManifest};
 use crate::rows::BlobRows;
 use crate::target::Target;
 
@@ -30,7 +30,7 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
-/// The blobs of a backup that stays, and the next of them.
+/// The blobs of one table of a backup that stays, and the next of them.
 struct Names<'a> {
     rows: BlobRows<'a>,
     next: Option<BlobKey>,
@@ -82,10 +82,12 @@ impl Prune {
         }
         let mut names = Vec::new();
         for (id, manifest) in &kept {
-            let rows = BlobRows::new(&target.store, id, manifest);
-            let mut one = Names { rows, next: None };
-            one.advance().await?;
-            names.push(one);
+            for table in [BLOBS, ARCHIVED] {
+                let rows = BlobRows::of_table(&target.store, id, manifest, table);
+                let mut one = Names { rows, next: None };
+                one.advance().await?;
+                names.push(one);
+            }
         }
         let mut after: Option<BlobKey> = None;
         loop {

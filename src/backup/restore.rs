@@ -24,10 +24,13 @@ pub struct Destination {
     pub migrations: Vec<Migration>,
 }
 
-/// A restore. No server runs on the index or the blob store meanwhile.
+/// A restore. No server runs on the index, the blob store or the archive meanwhile.
 pub struct Restore {
     pub source: Target,
     pub blobs: BlobStore,
+    /// Nothing is put there, but nothing must be there: objects that the index does not name would
+    /// be removed, though another server may need them.
+    pub archive: BlobStore,
     /// The index first.
     pub destinations: Vec<Destination>,
     pub ids: Ids,
@@ -62,8 +65,8 @@ impl Restore {
     /// Restores the backup.
     ///
     /// # Errors
-    /// [`BackupError::Newer`], [`BackupError::StoreNotEmpty`], [`CopyError::NotEmpty`]: nothing is
-    /// changed then.
+    /// [`BackupError::Newer`], [`BackupError::StoreNotEmpty`], [`BackupError::ArchiveNotEmpty`],
+    /// [`CopyError::NotEmpty`]: nothing is changed then.
     pub async fn run(
         &self,
         id: &BackupId,
@@ -79,6 +82,7 @@ impl Restore {
             });
         }
         self.check_store(id).await?;
+        self.check_archive().await?;
         let mut imports = self.begin(id, manifest).await?;
         self.copy_blobs(id, manifest, progress).await?;
         for part in 1..=manifest.parts.len() as u64 {
@@ -162,13 +166,23 @@ impl Restore {
         }
     }
 
+    /// Refuses an archive that belongs to an index or holds anything.
+    async fn check_archive(&self) -> Result<(), BackupError> {
+        let is_used = self.archive.identity().await?.is_some()
+            || !self.archive.objects(None, 1).await?.is_empty();
+        if is_used {
+            return Err(BackupError::ArchiveNotEmpty);
+        }
+        Ok(())
+    }
+
     async fn copy_blobs(
         &self,
         id: &BackupId,
         manifest: &BackupManifest,
         progress: &RestoreProgress,
     ) -> Result<(), BackupError> {
-        let rows = BlobRows::new(&self.source.store, id, manifest);
+        let rows = BlobRows::all(&self.source.store, id, manifest);
         let rows = stream::try_unfold(rows, |mut rows| async move {
             Ok::<_, BackupError>(rows.next().await?.map(|row| (row, rows)))
         });

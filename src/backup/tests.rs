@@ -1,6 +1,7 @@
 //! Backups of an index with blobs: complete, shared, checked, pruned, and restored step by step.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use wharfinger_base::{Durability, Ids};
@@ -10,14 +11,18 @@ use wharfinger_oci::{Algorithm, Digest};
 
 use crate::target::{BACKUPS, part_name, record_name};
 use crate::{
-    BackupError, BackupId, BackupManifest, Create, CreateProgress, Destination, Prune, Restore,
-    RestoreProgress, Target, Verify, VerifyProgress,
+    ArchivedBytes, BackupError, BackupId, BackupManifest, Create, CreateProgress, Destination,
+    OpenArchived, Prune, Restore, RestoreProgress, Target, Verify, VerifyProgress,
 };
 
 const MIGRATIONS: &[Migration] = &[Migration {
     name: "V0035__things",
     sql: "CREATE TABLE blobs (digest BYTEA NOT NULL PRIMARY KEY, size BIGINT NOT NULL,
-              location TEXT NOT NULL);
+              location TEXT NOT NULL, lease_until BIGINT NOT NULL DEFAULT 1,
+              created_at BIGINT NOT NULL DEFAULT 1, archive_at BIGINT);
+          CREATE TABLE archived_blobs (digest BYTEA NOT NULL PRIMARY KEY, size BIGINT NOT NULL,
+              location TEXT NOT NULL, encoding TEXT NOT NULL, stored_size BIGINT NOT NULL,
+              archived_at BIGINT NOT NULL);
           CREATE TABLE work_leases (name TEXT NOT NULL PRIMARY KEY);
           CREATE TABLE names (id {identity}, name TEXT NOT NULL);",
 }];
@@ -32,6 +37,8 @@ struct World {
     index: Db,
     logs: Db,
     blobs: BlobStore,
+    /// What the archive has, by location: each byte less by one.
+    archive: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     target: Target,
 }
 
@@ -65,6 +72,7 @@ impl World {
             index,
             logs,
             blobs,
+            archive: Arc::default(),
             target: Target::new(target),
             folder,
         }
@@ -113,10 +121,57 @@ impl World {
         digest
     }
 
+    /// Puts a blob into the archive and a row for it.
+    async fn archive(&self, content: &[u8]) -> Digest {
+        let digest = Digest::of(Algorithm::Sha256, content);
+        let (key, size) = (format!("blobs/{}/x", digest.hex()), content.len());
+        let encoded = content.iter().map(|byte| byte.wrapping_sub(1)).collect();
+        let archive = &self.archive;
+        archive
+            .lock()
+            .expect("not poisoned")
+            .insert(key.clone(), encoded);
+        let inserted = self.index.write(move |tx| {
+            tx.execute(
+                "INSERT INTO archived_blobs VALUES (?1, ?2, ?3, 'less', ?2, 5)",
+                params![
+                    digest.to_stored(),
+                    i64::try_from(size).unwrap_or(0),
+                    key.as_str()
+                ],
+            )
+        });
+        inserted.await.expect("inserted");
+        digest
+    }
+
+    /// How a backup reads the archive.
+    fn opener(&self) -> OpenArchived {
+        let archive = Arc::clone(&self.archive);
+        Box::new(move |bytes: ArchivedBytes| {
+            assert_eq!(bytes.encoding, "less");
+            let archive = archive.lock().expect("not poisoned");
+            let found = archive.get(bytes.location.as_str()).cloned();
+            let opened = found.ok_or(wharfinger_blobs::Error::NotFound).map(|found| {
+                assert_eq!(found.len() as u64, bytes.stored_size);
+                let decoded: Vec<u8> = found.iter().map(|byte| byte.wrapping_add(1)).collect();
+                let pieces: Vec<_> = decoded.chunks(50_000).map(Bytes::copy_from_slice).collect();
+                let pieces = pieces.into_iter().map(Ok);
+                Box::pin(futures_util::stream::iter(pieces)) as wharfinger_blobs::BlobBytes
+            });
+            Box::pin(std::future::ready(opened))
+        })
+    }
+
     async fn forget(&self, digest: Digest) {
         let removed = self.index.write(move |tx| {
-            let sql = "DELETE FROM blobs WHERE digest = ?1";
-            tx.execute(sql, params![digest.to_stored()])
+            for sql in [
+                "DELETE FROM blobs WHERE digest = ?1",
+                "DELETE FROM archived_blobs WHERE digest = ?1",
+            ] {
+                tx.execute(sql, params![digest.to_stored()])?;
+            }
+            Ok::<_, wharfinger_db::Error>(())
         });
         removed.await.expect("removed");
     }
@@ -125,6 +180,7 @@ impl World {
         let create = Create {
             target: self.target.clone(),
             blobs: self.blobs.clone(),
+            archive: self.opener(),
             databases: ["index", "logs"]
                 .map(|name| DatabaseConfig::sqlite(self.path(name)))
                 .into(),
@@ -152,7 +208,7 @@ impl World {
         lines
     }
 
-    fn restore(&self, name: &str, blobs: &BlobStore) -> Restore {
+    async fn restore(&self, name: &str, blobs: &BlobStore) -> Restore {
         let destination = |name: String, migrations: &[Migration]| Destination {
             database: DatabaseConfig::sqlite(self.path(&name)),
             migrations: migrations.to_vec(),
@@ -160,6 +216,7 @@ impl World {
         Restore {
             source: self.target.clone(),
             blobs: blobs.clone(),
+            archive: memory().await,
             destinations: vec![
                 destination(format!("{name}-index"), MIGRATIONS),
                 destination(format!("{name}-logs"), LOGS),
@@ -221,7 +278,7 @@ async fn backups_share_blobs_and_come_back_whole() {
         assert_eq!(world.target.key(&second).await.expect("read"), b"secret");
 
         let store = world.empty_store("restored").await;
-        let restore = world.restore("restored", &store);
+        let restore = world.restore("restored", &store).await;
         let progress = RestoreProgress::default();
         restore
             .run(&first, &manifest, &progress)
@@ -280,7 +337,7 @@ async fn damage_is_found_and_never_restored() {
     let faults = world.faults(&id, &manifest).await;
     assert_eq!(faults, [format!("blob {digest}: missing or damaged")]);
     let store = world.empty_store("restored").await;
-    let restore = world.restore("restored", &store);
+    let restore = world.restore("restored", &store).await;
     let refused = restore
         .run(&id, &manifest, &RestoreProgress::default())
         .await;
@@ -353,6 +410,7 @@ async fn a_restore_refuses_what_is_in_use_and_what_is_newer() {
     let (empty, progress) = (world.empty_store("empty").await, RestoreProgress::default());
     let refused = world
         .restore("newer", &empty)
+        .await
         .run(&id, &newer, &progress)
         .await;
     assert!(
@@ -362,13 +420,14 @@ async fn a_restore_refuses_what_is_in_use_and_what_is_newer() {
     assert!(!world.path("newer-index").exists());
     let refused = world
         .restore("used", &world.blobs)
+        .await
         .run(&id, &manifest, &progress)
         .await;
     assert!(
         matches!(refused, Err(BackupError::StoreNotEmpty)),
         "{refused:?}"
     );
-    let mut into_used = world.restore("used", &empty);
+    let mut into_used = world.restore("used", &empty).await;
     into_used.destinations[0].database = DatabaseConfig::sqlite(world.path("index"));
     let refused = into_used.run(&id, &manifest, &progress).await;
     assert!(
@@ -453,4 +512,93 @@ async fn a_bucket_is_written_by_one_command_at_a_time() {
     assert!(matches!(lost, Err(BackupError::LockLost)), "{lost:?}");
     first.release().await.expect("not its own");
     second.renew().await.expect("still held");
+}
+
+const LATER: Migration = Migration {
+    name: "V0036__colours",
+    sql: "ALTER TABLE blobs ADD COLUMN colour TEXT NOT NULL DEFAULT 'red';",
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn archived_blobs_come_back_among_the_others() {
+    for objects in [false, true] {
+        let world = World::new(objects).await;
+        let plain = world.push(b"plain").await;
+        let (gone, kept) = (world.archive(b"gone").await, world.archive(&large()).await);
+        let (_, manifest, copied) = world.backup().await.expect("made");
+        assert_eq!((copied, manifest.blobs), (3, 3));
+        assert_eq!(manifest.blob_bytes, 9 + large().len() as u64);
+
+        world.forget(gone).await;
+        let (id, manifest, copied) = world.backup().await.expect("made");
+        assert_eq!((copied, manifest.blobs), (0, 2));
+        assert_eq!(world.faults(&id, &manifest).await, Vec::<String>::new());
+        let target = world.target.clone();
+        let pruned = Prune { target, keep: 1 }.run(|_| {}).await.expect("pruned");
+        assert_eq!((pruned.backups, pruned.blobs, pruned.bytes), (1, 1, 4));
+        assert_eq!(world.faults(&id, &manifest).await, Vec::<String>::new());
+
+        let store = world.empty_store("restored").await;
+        let mut restore = world.restore("restored", &store).await;
+        // A newer program.
+        let migrations = [MIGRATIONS, &[LATER]].concat();
+        restore.destinations[0].migrations.clone_from(&migrations);
+        let progress = RestoreProgress::default();
+        let run = restore.run(&id, &manifest, &progress);
+        run.await.expect("restored");
+        assert_eq!((progress.blobs(), progress.rows()), (2, manifest.rows));
+        for (digest, size) in [(plain, 5), (kept, large().len() as u64)] {
+            let key = BlobKey::of_blob(&digest);
+            assert!(store.has_content(&key, size, &digest).await.expect("read"));
+        }
+        let config = DatabaseConfig::sqlite(world.path("restored-index"));
+        let index = Db::open(&config, &migrations, Upgrade::Apply).expect("opened");
+        for (sql, expected) in [
+            ("SELECT COUNT(*) FROM archived_blobs", 0),
+            ("SELECT COUNT(*) FROM blobs WHERE colour = 'red'", 2),
+            ("SELECT COUNT(*) FROM blobs WHERE archive_at IS NULL", 1),
+            ("SELECT size FROM blobs WHERE archive_at = 0", 800_000),
+            ("SELECT lease_until FROM blobs WHERE archive_at = 0", 0),
+        ] {
+            assert_eq!(count(&index, sql).await, expected, "{sql}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_archive_and_a_used_one_are_refused() {
+    let world = World::new(false).await;
+    let digest = world.archive(b"content").await;
+    let (id, manifest, _) = world.backup().await.expect("made");
+    let (empty, progress) = (world.empty_store("empty").await, RestoreProgress::default());
+    let mut restore = world.restore("new", &empty).await;
+    let identity = Ids::default().uuid();
+    restore.archive.set_identity(identity).await.expect("set");
+    let refused = restore.run(&id, &manifest, &progress).await;
+    assert!(
+        matches!(refused, Err(BackupError::ArchiveNotEmpty)),
+        "{refused:?}"
+    );
+    assert!(!world.path("new-index").exists());
+    restore.archive = memory().await;
+    let done = restore.run(&id, &manifest, &progress).await;
+    done.expect("restored");
+
+    let key = BlobKey::of_blob(&digest);
+    let delete = async || world.target.store.delete(&key).await.expect("removed");
+    delete().await;
+    for bytes in world.archive.lock().expect("not poisoned").values_mut() {
+        bytes[0] = 0;
+    }
+    let failed = world.backup().await;
+    assert!(
+        matches!(&failed, Err(BackupError::Blob { digest: named, .. }) if *named == digest),
+        "{failed:?}"
+    );
+    world.archive.lock().expect("not poisoned").clear();
+    let failed = world.backup().await;
+    assert!(
+        matches!(&failed, Err(BackupError::MissingBlob { digest: named }) if *named == digest),
+        "{failed:?}"
+    );
 }

@@ -8,7 +8,7 @@ use wharfinger_blobs::BlobKey;
 use crate::create::COPIES_AT_ONCE;
 use crate::error::BackupError;
 use crate::manifest::{BackupId, BackupManifest};
-use crate::rows::{BLOBS, BlobRow, blob_rows, read_part};
+use crate::rows::{BlobRow, blob_rows, read_part};
 use crate::target::Target;
 
 /// A check of a backup.
@@ -61,13 +61,8 @@ impl Verify {
         for part in 1..=manifest.parts.len() as u64 {
             progress.parts.fetch_add(1, Ordering::Relaxed);
             let read = read_part(&self.target.store, id, manifest, part).await;
-            let rows = read.and_then(|batch| {
-                if batch.table == BLOBS {
-                    blob_rows(&batch).map_err(|why| BackupError::Part { part, why })
-                } else {
-                    Ok(Vec::new())
-                }
-            });
+            let rows = read
+                .and_then(|batch| blob_rows(&batch).map_err(|why| BackupError::Part { part, why }));
             let rows = match rows {
                 Err(BackupError::Part { part, why }) => {
                     found(format!("part {part} of the rows: {why}"));

@@ -4,15 +4,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use wharfinger_backup::{
+    ArchivedBytes, Create, LOCK_RENEWAL, OpenArchived, Prune, Target, TargetLock, Verify,
+};
 pub(crate) use wharfinger_backup::{
     BackupId, BackupManifest, CreateProgress, Pruned, VerifyProgress,
 };
-use wharfinger_backup::{Create, LOCK_RENEWAL, Prune, Target, TargetLock, Verify};
 use wharfinger_base::{Durability, Ids};
 use wharfinger_blobs::{BlobStore, BlobsConfig, RootLock};
 use wharfinger_db::Upgrade;
 use wharfinger_iam::MasterKey;
-use wharfinger_registry::CollectionHold;
+use wharfinger_registry::{CollectionHold, Registry};
 
 use crate::config::Config;
 use crate::server;
@@ -59,8 +61,8 @@ impl OpenTarget {
 
 /// Makes a backup. `told` is called about once a second.
 ///
-/// Garbage collection removes no bytes meanwhile. After Ctrl-C it goes on at once; after a crash of
-/// this command some minutes later.
+/// Garbage collection removes no bytes meanwhile, and nothing is removed from the archive. After
+/// Ctrl-C that goes on at once; after a crash of this command some minutes later.
 pub(crate) async fn create(
     config: Config,
     to: &str,
@@ -78,12 +80,14 @@ pub(crate) async fn create(
     let app = server::open(config, Upgrade::Refuse).await?;
     // Not of an index that is being made anew.
     app.registry.check_journal().await?;
+    app.registry.check_stores().await?;
     let blobs = BlobStore::open(&blobs_config, Durability::Full, app.ids.clone()).await?;
     let lock = target.lock(&app.ids).await?;
     let hold = app.registry.collection_hold(&app.ids);
     let create = Create {
         target,
         blobs,
+        archive: archived_of(app.registry.clone()),
         databases,
         master_key: (key.id(), with_key.then(|| key.to_bytes())),
         program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -104,6 +108,18 @@ pub(crate) async fn create(
     }
     release(&lock).await;
     outcome
+}
+
+/// Reads archived bytes through the registry, which knows how the archive holds them.
+fn archived_of(registry: Registry) -> OpenArchived {
+    Box::new(move |bytes: ArchivedBytes| {
+        let registry = registry.clone();
+        Box::pin(async move {
+            registry
+                .open_archived(&bytes.location, &bytes.encoding, bytes.stored_size)
+                .await
+        })
+    })
 }
 
 /// All whole backups, the oldest first.

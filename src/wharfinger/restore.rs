@@ -21,8 +21,8 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 /// Restores the newest backup, or the named one. `told` is called about once a second.
 ///
 /// # Errors
-/// While a server serves the index or the blobs; where either is not empty; where the master key is
-/// not the one that the secrets of the backup are sealed under.
+/// While a server serves the index, the blobs or the archive; where one of them is not empty; where
+/// the master key is not the one that the secrets of the backup are sealed under.
 pub(crate) async fn run(
     config: Config,
     from: &str,
@@ -32,12 +32,17 @@ pub(crate) async fn run(
     data_folder::create(&config.data_dir).context("cannot make the data folder")?;
     let serving = ServingLock::acquire(&config.data_dir, &config.database, Serving::Alone)?;
     let _blobs = RootLock::acquire(&config.blobs)?;
+    let _archive = match &config.archive {
+        Some(archive) => RootLock::acquire(archive)?,
+        None => None,
+    };
     let source = OpenTarget::open(&config, from, Missing::Refuse).await?;
     let id = source.target.choose(named).await?;
     let manifest = source.target.manifest(&id).await?;
     restore_key(&config, &source, &id, &manifest).await?;
     let ids = Ids::default();
     let blobs = BlobStore::open(&config.blobs, config.durability, ids.clone()).await?;
+    let archive = server::open_archive(&config, &ids).await?.store;
     let destination = |(database, migrations)| Destination {
         database,
         migrations,
@@ -46,6 +51,7 @@ pub(crate) async fn run(
     let restore = Restore {
         source: source.target,
         blobs,
+        archive,
         destinations: databases.into_iter().map(destination).collect(),
         ids,
     };
@@ -64,6 +70,7 @@ pub(crate) async fn run(
     // The index of an older version is brought up to date.
     let app = server::open(config, Upgrade::Apply).await?;
     app.registry.claim_blob_store(app.ids.uuid()).await?;
+    app.registry.claim_archive(app.ids.uuid()).await?;
     Ok(id)
 }
 

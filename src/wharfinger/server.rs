@@ -300,7 +300,7 @@ fn open_logs(database: &DatabaseConfig, index: &Db, upgrade: Upgrade) -> Result<
 }
 
 /// Opens the store of archived blobs: a configured one, or one within the store of blobs.
-async fn open_archive(config: &Config, ids: &Ids) -> Result<Archive, StartError> {
+pub(crate) async fn open_archive(config: &Config, ids: &Ids) -> Result<Archive, StartError> {
     let within = || config.blobs.archive_within();
     let place = config.archive.clone().unwrap_or_else(within);
     let store = BlobStore::open(&place, config.durability, ids.clone()).await?;

@@ -71,7 +71,7 @@ enum Command {
     Audit(audit::AuditArguments),
     /// Copy the index and all blobs of a running server to a folder or bucket
     Backup(backup::BackupArguments),
-    /// Restore a backup into an empty index and blob store
+    /// Restore a backup into an empty index, blob store and archive
     Restore(restore::RestoreArguments),
     /// Make a lost index anew from the journal in the blob store: repositories, images and tags
     RebuildIndex(rebuild::RebuildArguments),
