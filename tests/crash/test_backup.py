@@ -1,7 +1,7 @@
 """Backups of servers under load, with `kill -9` and Ctrl-C of backup and restore: SQLite and a folder, PostgreSQL and S3, and from one to the other.
 
 Every image that got a 201 before a backup began, and was not deleted, must be whole after the restore, while pushes, deletions and
-garbage collection go on. BACKUP_ROUNDS (default 6) and SEED steer it; a failure names the seed.
+garbage collection go on; so must two images be that were archived, of which one is on its way back. BACKUP_ROUNDS (default 6) and SEED steer it; a failure names the seed.
 """
 
 import os
@@ -16,12 +16,14 @@ from harness.process import clean_environment
 from harness.server import Server, binary
 from harness.stores import Minio, Postgres
 
-from registry import Registry
+from registry import Registry, digest
 from test_collection import LAYERS, Pusher
 
 ROUNDS = int(os.environ.get("BACKUP_ROUNDS", "6"))
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 REPOSITORIES = ["collection/web", "collection/api"]
+ARCHIVED = ["archived", "returning"]
+SETTLED_WITHIN_SECONDS = 90
 SETTINGS = {"blob_lease_seconds": 10, "gc_load_percent": 100, "upload_expiry_seconds": 10}
 
 
@@ -49,6 +51,24 @@ def killed(server, rng, *words):
         process.communicate(timeout=60)
 
 
+def text(name):
+    """A layer that the archive takes, since it gets much smaller."""
+    return b"".join(b"line %d of %s\n" % (line, name.encode()) for line in range(20_000))
+
+
+def set_class(server, tag, target):
+    request = {"repositoryName": REPOSITORIES[0], "imageId": {"imageTag": tag}, "targetStorageClass": target}
+    server.call("UpdateImageStorageClass", request)
+
+
+def wait(registry, path, status):
+    """Waits by GET: a HEAD of a blob would renew its lease, so that it never goes to the archive."""
+    deadline = time.monotonic() + SETTLED_WITHIN_SECONDS
+    while registry.send("GET", f"/v2/{REPOSITORIES[0]}/{path}", expect=(200, 404))[0] != status:
+        assert time.monotonic() < deadline, f"SEED={SEED}: {path} is not {status}"
+        time.sleep(0.5)
+
+
 def living(pushers):
     """What was acknowledged until now and is not being deleted."""
     return {tag: image for pusher in pushers for tag, image in dict(pusher.living).items()}
@@ -63,6 +83,9 @@ def backed_up(server, target, rng):
         pusher.start()
     registry, kept = Registry(server.port, password), {}
     try:
+        for tag in ARCHIVED:
+            kept[tag] = (REPOSITORIES[0], registry.push_image(REPOSITORIES[0], tag, [text(tag)]))
+            set_class(server, tag, "ARCHIVE")
         time.sleep(3)
         for number in range(ROUNDS):
             if number % 2:
@@ -70,6 +93,10 @@ def backed_up(server, target, rng):
             # Content of its own, which only this image needs, and a part of what is pushed and deleted all the time.
             layers = [rng.randbytes(200_000), LAYERS[number % len(LAYERS)]]
             kept[f"kept-{number}"] = (REPOSITORIES[0], registry.push_image(REPOSITORIES[0], f"kept-{number}", layers))
+            if number == ROUNDS - 1:
+                for tag in ARCHIVED:
+                    wait(registry, f"blobs/{digest(text(tag))}", 404)
+                set_class(server, "returning", "STANDARD")
             before = living(pushers)
             finish(command(server, "backup", target))
             after = living(pushers)
@@ -104,6 +131,9 @@ def restored(source, server, target, promised, rng):
     server.start()
     try:
         registry = Registry(server.port, server.password())
+        set_class(server, "archived", "STANDARD")
+        for tag in ARCHIVED:
+            wait(registry, f"manifests/{tag}", 200)
         for tag, (repository, manifest) in promised.items():
             registry.verify(repository, tag, manifest)
         registry.push_image(REPOSITORIES[0], "afterwards", [b"new"])

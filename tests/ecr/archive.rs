@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{push_layer, pushable};
-use crate::support::{Aws, Setup, TestServer, digest_of, image, index, on, run, stderr};
+use crate::support::{Aws, Setup, TestServer, digest_of, image, index, on, run, run_ok, stderr};
 
 async fn set_class(aws: &Aws, tag: &str, class: &str) -> Value {
     let request = json!({"imageId": {"imageTag": tag}, "targetStorageClass": class});
@@ -344,4 +344,155 @@ async fn another_store_takes_all_and_a_deletion_removes_from_it() {
     let archive = format!("--archive={}", server.folder().join("slow").display());
     let checked = run(server.folder(), &["fsck", "--checksums", &archive]);
     assert!(checked.status.success(), "{}", stderr(&checked));
+}
+
+/// Bytes that do not compress.
+fn noise() -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    (0..100_000).map(|_| next()).collect()
+}
+
+/// A server whose archive is within the blobs, or in another folder.
+struct Scene {
+    server: TestServer,
+    archive: bool,
+}
+
+const LAYERS: [&str; 3] = ["kept", "still", "returning"];
+
+impl Scene {
+    fn setup(archive: bool) -> Setup {
+        Setup {
+            archive,
+            arguments: &["--blob-lease-seconds=2"],
+            ..Setup::default()
+        }
+    }
+
+    /// The archived images `kept`, `still` and `returning` have a layer of text each, `packed` has
+    /// one that does not compress.
+    async fn new(archive: bool) -> Self {
+        let server = TestServer::start(Self::setup(archive)).await;
+        let aws = server.aws();
+        aws.ok("CreateRepository", on("web", json!({}))).await;
+        for tag in LAYERS {
+            let manifest = pushable(&aws, "web", &large(tag)).await;
+            let put = json!({"imageManifest": manifest, "imageTag": tag});
+            aws.ok("PutImage", on("web", put)).await;
+        }
+        let layer = push_layer(&aws, "web", &noise()).await;
+        let manifest = image(&digest_of(b"{}"), &layer, noise().len(), "");
+        let put = json!({"imageManifest": manifest, "imageTag": "packed"});
+        aws.ok("PutImage", on("web", put)).await;
+        for tag in LAYERS.into_iter().chain(["packed"]) {
+            set_class(&aws, tag, "ARCHIVE").await;
+        }
+        Self { server, archive }
+    }
+
+    /// Runs a command on the data of a server in a folder.
+    fn run(&self, folder: &Path, words: &[&str]) -> String {
+        let slow = format!("--archive={}", folder.join("slow").display());
+        let mut words = words.to_vec();
+        if self.archive {
+            words.push(&slow);
+        }
+        run_ok(folder, &words)
+    }
+
+    fn check(&self, folder: &Path) {
+        let checked = self.run(folder, &["fsck", "--checksums", "--restart"]);
+        assert!(checked.contains(" 0 found"), "{checked}");
+    }
+
+    /// Numbers of files in the blobs and in the archive of a server in a folder.
+    fn files(&self, folder: &Path) -> (usize, usize) {
+        let archive = if self.archive {
+            "slow"
+        } else {
+            "blobs/archive"
+        };
+        let stored = |store: &Path| stored(&store.join("blobs")).0;
+        (stored(&folder.join("blobs")), stored(&folder.join(archive)))
+    }
+
+    /// Makes a backup while an image comes back, and restores it to another folder.
+    async fn backed_up_and_restored(&self) -> TestServer {
+        let path = self.server.folder();
+        let target = path.join("backups").display().to_string();
+        // It is active before the backup, while it is made, or after the restore.
+        set_class(&self.server.aws(), "returning", "STANDARD").await;
+        self.run(path, &["backup", &target, "--with-key"]);
+        let verified = self.run(path, &["backup", &target, "--verify"]);
+        assert!(verified.contains(" 0 found"), "{verified}");
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let used = folder.path().join("used");
+        fs::create_dir(&used).expect("made");
+        let identity = "9a3f7c61-5f0e-4c8e-9d0a-0c7f4f1f2b11\n";
+        fs::write(used.join("identity"), identity).expect("written");
+        let used = format!("--archive={}", used.display());
+        let refused = run(folder.path(), &["restore", &target, &used]);
+        let told = stderr(&refused);
+        assert!(
+            told.contains("the archive of this server is not empty"),
+            "{told}"
+        );
+        self.run(folder.path(), &["restore", &target]);
+        assert_eq!(self.files(folder.path()), (5, 0));
+        self.check(folder.path());
+        self.server.restored_in(folder, Self::setup(self.archive))
+    }
+}
+
+/// A restored server has all images, and archives again what stays archived.
+async fn a_backup_has_archived_bytes(archive: bool) {
+    let scene = Scene::new(archive).await;
+    let moved = if archive { 4 } else { 3 };
+    wait_until("the layers move", async || {
+        scene.files(scene.server.folder()) == (5 - moved, moved)
+    })
+    .await;
+    let copy = scene.backed_up_and_restored().await;
+    let (aws, client, path) = (copy.aws(), copy.root(), copy.folder());
+    assert_eq!(client.get("/v2/web/manifests/kept").await.status, 404);
+    set_class(&aws, "kept", "STANDARD").await;
+    for tag in ["kept", "returning"] {
+        let manifest = format!("/v2/web/manifests/{tag}");
+        wait_until("the image is active", async || {
+            client.get(&manifest).await.status == 200
+        })
+        .await;
+        let layer = format!("/v2/web/blobs/{}", digest_of(large(tag).as_bytes()));
+        assert_eq!(client.get(&layer).await.body, large(tag).as_bytes());
+    }
+    wait_until("the others are archived again", async || {
+        scene.files(path) == (7 - moved, moved - 2)
+    })
+    .await;
+    scene.check(path);
+    set_class(&aws, "packed", "STANDARD").await;
+    wait_until("the image is active", async || {
+        client.get("/v2/web/manifests/packed").await.status == 200
+    })
+    .await;
+    let layer = format!("/v2/web/blobs/{}", digest_of(&noise()));
+    assert_eq!(client.get(&layer).await.body, noise());
+    assert_eq!(described(&aws, "ARCHIVED").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_backup_has_what_is_compressed_within_the_blobs() {
+    a_backup_has_archived_bytes(false).await;
+}
+
+#[tokio::test]
+async fn a_backup_has_what_is_in_another_store() {
+    a_backup_has_archived_bytes(true).await;
 }

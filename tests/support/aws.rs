@@ -13,6 +13,7 @@ use super::signature::{authorization, authorization_of};
 const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921";
 
 /// An access key, as the program prints it.
+#[derive(Clone)]
 pub(crate) struct AccessKey {
     pub(crate) id: String,
     pub(crate) secret: String,

@@ -1,6 +1,7 @@
 //! A server of a test's own: the program on a free port with an empty data folder.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -58,6 +59,16 @@ impl Setup {
         arguments.extend(self.arguments.iter().map(ToString::to_string));
         arguments
     }
+
+    fn process(self, folder: &Path) -> Process {
+        let archive = self.archive;
+        let mut arguments = self.arguments();
+        if archive {
+            arguments.push(format!("--archive={}", folder.join("slow").display()));
+        }
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        Process::start(folder, &arguments)
+    }
 }
 
 /// A running server; it ends when this value is dropped.
@@ -80,13 +91,7 @@ impl TestServer {
 
     pub(crate) async fn start(setup: Setup) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut arguments = setup.arguments();
-        if setup.archive {
-            let slow = folder.path().join("slow");
-            arguments.push(format!("--archive={}", slow.display()));
-        }
-        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        let mut process = Process::start(folder.path(), &arguments);
+        let mut process = setup.process(folder.path());
         let root = AccessKey::from_exports(&process.printed_lines(4));
         let address = process.address.parse().expect("an address");
         let mut server = Self {
@@ -98,6 +103,19 @@ impl TestServer {
         };
         server.root_password = server.password(&server.root).await;
         server
+    }
+
+    /// A server on data that were restored to `folder`, with the root user of this one.
+    pub(crate) fn restored_in(&self, folder: TempDir, setup: Setup) -> Self {
+        let process = setup.process(folder.path());
+        let address = process.address.parse().expect("an address");
+        Self {
+            process,
+            address,
+            root: self.root.clone(),
+            root_password: self.root_password.clone(),
+            folder,
+        }
     }
 
     /// Stops the server; returns the folder that it kept its data in.
