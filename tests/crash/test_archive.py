@@ -1,6 +1,6 @@
 """`kill -9` while images go to the archive and come back: what is active is whole, and index and stores agree after each restart.
 
-One server with folders and SQLite, and two servers over PostgreSQL and S3. ARCHIVE_ROUNDS (default 12) and SEED steer it; a failure
+One server with folders and SQLite, and two servers over PostgreSQL and S3. ARCHIVE_ROUNDS (default 5) and SEED steer it; a failure
 names both.
 """
 
@@ -16,7 +16,7 @@ from harness.stores import Minio, Postgres
 
 from registry import Registry
 
-ROUNDS = int(os.environ.get("ARCHIVE_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("ARCHIVE_ROUNDS", "5"))
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 IMAGES = 12
 SETTLED_WITHIN_SECONDS = 180

@@ -1,7 +1,7 @@
 """Backups of servers under load, with `kill -9` and Ctrl-C of backup and restore: SQLite and a folder, PostgreSQL and S3, and from one to the other.
 
 Every image that got a 201 before a backup began, and was not deleted, must be whole after the restore, while pushes, deletions and
-garbage collection go on; so must two images be that were archived, of which one is on its way back. BACKUP_ROUNDS (default 6) and SEED steer it; a failure names the seed.
+garbage collection go on; so must two images be that were archived, of which one is on its way back. BACKUP_ROUNDS (default 4) and SEED steer it; a failure names the seed.
 """
 
 import os
@@ -19,7 +19,7 @@ from harness.stores import Minio, Postgres
 from registry import Registry, digest
 from test_collection import LAYERS, Pusher
 
-ROUNDS = int(os.environ.get("BACKUP_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("BACKUP_ROUNDS", "4"))
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 REPOSITORIES = ["collection/web", "collection/api"]
 ARCHIVED = ["archived", "returning"]

@@ -3,7 +3,7 @@
 Whatever got a 201 and was not deleted must be whole after each restart, on a disk with SQLite and on two servers over PostgreSQL
 and S3 that both collect. In the end the store must hold the content of living images, and nothing else.
 
-COLLECTION_ROUNDS (default 20), SOAK_SECONDS (default 20) and SEED steer it; a failure names the seed.
+COLLECTION_ROUNDS (default 12), SOAK_SECONDS (default 20) and SEED steer it; a failure names the seed.
 """
 
 import http.client
@@ -21,7 +21,7 @@ from harness.stores import Minio, Postgres
 
 from registry import MANIFEST, Refused, Registry, descriptor, digest
 
-ROUNDS = int(os.environ.get("COLLECTION_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("COLLECTION_ROUNDS", "12"))
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "20"))
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 PUSHERS = 4
