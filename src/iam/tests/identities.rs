@@ -201,6 +201,10 @@ async fn policies_of_an_older_index_are_kept() {
     let older = Db::open(&config, &MIGRATIONS[..3], Upgrade::Apply).expect("an older index");
     older
         .write(|tx| {
+            // No older version had the engines' table of restores.
+            tx.execute("DROP TABLE restore", params![])?;
+            let history = "DELETE FROM refinery_schema_history WHERE version = 34";
+            tx.execute(history, params![])?;
             let sql = "INSERT INTO user_policies
                 (account, user_id, kind, name, document, attached_at)
                 VALUES ('123456789012', 'AIDA1', ?1, ?2, ?3, 0)";

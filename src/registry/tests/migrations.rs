@@ -21,6 +21,10 @@ async fn images_of_an_older_version_keep_their_manifests_and_references() {
         let digest = Digest::of(Algorithm::Sha256, bytes.as_bytes());
         let manifest = bytes.clone();
         let write = old.write(move |tx| {
+            // No older version had the engines' table of restores.
+            tx.execute("DROP TABLE restore", params![])?;
+            let history = "DELETE FROM refinery_schema_history WHERE version = 34";
+            tx.execute(history, params![])?;
             tx.execute(
                 "INSERT INTO repositories (account, region, name, created_at, mutability,
                      mutability_filters, scan, encryption, tags)
