@@ -210,17 +210,20 @@ impl Uploads {
         digest: &Digest,
         part: Part<B>,
     ) -> Result<Blob, Error> {
-        self.import(repository, digest, part, |_| {}).await
+        self.import(repository, digest, part, |_| {}, None::<fn()>)
+            .await
     }
 
     /// The same for a blob that does not come from a client. `begun` gets the id of the session,
-    /// under which bytes are staged.
+    /// under which bytes are staged; `verified` is called once all of them have arrived and have
+    /// the digest, which is before they are durable.
     pub(super) async fn import<B: PartBody>(
         &self,
         repository: RepositoryId,
         digest: &Digest,
         part: Part<B>,
         begun: impl FnOnce(Uuid) + Send + 'static,
+        verified: Option<impl FnOnce() + Send + 'static>,
     ) -> Result<Blob, Error> {
         let (this, digest) = (self.clone(), *digest);
         in_own_task(async move {
@@ -230,7 +233,15 @@ impl Uploads {
             this.insert(session.clone(), String::new(), true).await?;
             let id = session.id;
             let outcome = match this.take_part(claim, part, true).await {
-                Ok(claim) => this.publish(claim, digest).await,
+                Ok(claim) => {
+                    let is_whole = |staged: Staged| staged.digest_so_far() == digest;
+                    if let Some(verified) = verified
+                        && staged(&claim.session).is_ok_and(is_whole)
+                    {
+                        verified();
+                    }
+                    this.publish(claim, digest).await
+                }
                 Err(error) => Err(error),
             };
             if outcome.is_err() {

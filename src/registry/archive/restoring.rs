@@ -91,7 +91,7 @@ impl ArchiveMover {
             offset: None,
             length: Some(blob.size),
         };
-        let import = Box::pin(self.uploads.import(repository, &blob.digest, part, |_| {}));
+        let import = Box::pin(self.uploads.monolithic(repository, &blob.digest, part));
         self.while_held(import).await??;
         Ok(())
     }

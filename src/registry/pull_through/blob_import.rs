@@ -3,7 +3,8 @@
 //!
 //! Whoever reads gets bytes as they arrive: from a window in memory, from the staged file, or, once
 //! the blob is stored, from the store. The last byte is given out only after the digest of the
-//! whole was verified, so that nobody ever receives a complete blob with another digest.
+//! whole was verified, so that nobody ever receives a complete blob with another digest. It does
+//! not wait until the blob is durable: a reader has what it requested either way.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -40,6 +41,8 @@ pub(super) struct Progress {
     started: bool,
     /// Bytes that have arrived.
     received: u64,
+    /// All of them are there, and have the digest.
+    verified: bool,
     end: Option<Result<Blob, ImportError>>,
 }
 
@@ -93,6 +96,12 @@ impl BlobImport {
         let length = piece.len() as u64;
         self.progress
             .send_modify(|progress| progress.received += length);
+    }
+
+    /// All bytes have arrived and have the digest.
+    pub(super) fn verified(&self) {
+        self.progress
+            .send_modify(|progress| progress.verified = true);
     }
 
     /// The import has ended.
@@ -167,10 +176,12 @@ impl Reader {
             if let Some(stored) = &mut self.stored {
                 return next_stored(stored).await;
             }
-            let (received, end) = {
-                let progress = self.progress.borrow_and_update();
-                (progress.received, progress.end.clone())
-            };
+            let Progress {
+                received,
+                verified,
+                end,
+                ..
+            } = self.progress.borrow_and_update().clone();
             match end {
                 Some(Err(error)) => return Err(error),
                 Some(Ok(blob)) => {
@@ -181,8 +192,9 @@ impl Reader {
                 None => {}
             }
             // The last byte waits for the digest.
+            let held_back = u64::from(!verified);
             let available = received
-                .min(self.import.size.saturating_sub(1))
+                .min(self.import.size.saturating_sub(held_back))
                 .min(self.rest.end);
             if self.rest.start < available
                 && let Some(piece) =
@@ -291,9 +303,44 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
     use proptest::prelude::*;
+    use wharfinger_base::{Clock, Ids, Timestamp};
+    use wharfinger_oci::Algorithm;
 
     use super::*;
+
+    async fn content() -> (Content, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = wharfinger_blobs::BlobsConfig::Disk {
+            root: folder.path().to_owned(),
+        };
+        let durability = wharfinger_base::Durability::Full;
+        let store = wharfinger_blobs::BlobStore::open(&place, durability, Ids::default()).await;
+        let db = wharfinger_db::Db::memory(crate::MIGRATIONS).expect("an index");
+        let clock = Clock::manual(Timestamp::from_ms(0));
+        let lease = crate::gc::BlobLease(Duration::from_hours(1));
+        (
+            Content::new(db, clock, store.expect("a store"), lease),
+            folder,
+        )
+    }
+
+    #[tokio::test]
+    async fn the_last_byte_waits_for_the_digest_and_not_for_the_disk() {
+        let (content, _folder) = content().await;
+        let digest = Digest::of(Algorithm::Sha256, b"abc");
+        let import = Arc::new(BlobImport::new(digest, 3));
+        import.start();
+        import.push(&Bytes::from_static(b"abc"));
+        let mut reader = Box::pin(Arc::clone(&import).read(0..3, content));
+        assert_eq!(reader.next().await, Some(Ok(Bytes::from_static(b"ab"))));
+        let early = tokio::time::timeout(WRITE_WAIT * 3, reader.next()).await;
+        assert!(early.is_err(), "it is not verified: {early:?}");
+        import.verified();
+        assert_eq!(reader.next().await, Some(Ok(Bytes::from_static(b"c"))));
+        assert_eq!(reader.next().await, None);
+    }
 
     #[test]
     fn single_bytes_make_few_pieces() {

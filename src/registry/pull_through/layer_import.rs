@@ -213,11 +213,11 @@ impl PullThrough {
             offset: None,
             length: Some(import.size),
         };
-        let session = Arc::clone(import);
+        let (session, whole) = (Arc::clone(import), Arc::clone(import));
         let uploads = &shared.registry.uploads;
-        let stored = uploads.import(repository, &import.digest, part, move |id| {
-            session.set_session(id);
-        });
+        let begun = move |id| session.set_session(id);
+        let verified = Some(move || whole.verified());
+        let stored = uploads.import(repository, &import.digest, part, begun, verified);
         stored.await.map_err(|error| {
             let broken = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
             match (broken, error) {
