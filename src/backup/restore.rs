@@ -115,7 +115,8 @@ impl Restore {
         Ok(())
     }
 
-    /// Marks the databases, or finds how far an earlier run came.
+    /// Marks the databases, or finds how far an earlier run came. The index is marked last and
+    /// finished last: while it is marked, another database without a mark was finished.
     async fn begin(
         &self,
         id: &BackupId,
@@ -124,21 +125,21 @@ impl Restore {
         let (destinations, id) = (self.destinations.clone(), id.clone());
         let migration = manifest.migration;
         let begun = spawn_blocking(move || {
+            let index = destinations.first().map(|index| &index.database);
+            let unfinished = index.map_or(Ok(None), unfinished_restore)?;
+            let is_continued = unfinished.as_deref() == Some(id.as_str());
             let mut imports: Vec<RowImport> = Vec::new();
-            for one in destinations {
+            for one in destinations.iter().rev() {
                 let import =
                     RowImport::begin(&one.database, &one.migrations, migration, id.as_str());
-                match import {
-                    Ok(import) => imports.push(import),
-                    // The index is finished last: this one was finished before the interruption.
-                    Err(CopyError::NotEmpty { .. })
-                        if imports.first().is_some_and(RowImport::is_continued) =>
-                    {
-                        imports.push(RowImport::finished(&one.migrations, migration)?);
+                imports.push(match import {
+                    Err(CopyError::NotEmpty { .. }) if is_continued => {
+                        RowImport::finished(&one.migrations, migration)?
                     }
-                    Err(error) => return Err(error),
-                }
+                    import => import?,
+                });
             }
+            imports.reverse();
             Ok(imports)
         });
         let begun: Result<Result<_, CopyError>, JoinError> = begun.await;

@@ -435,6 +435,21 @@ async fn a_restore_refuses_what_is_in_use_and_what_is_newer() {
         "{refused:?}"
     );
     assert_eq!(count(&world.index, "SELECT COUNT(*) FROM names").await, 1);
+
+    // Another server's logs are not those of the backup, however often it is tried.
+    let line = "INSERT INTO log_lines (line) VALUES ('of another server')";
+    let logged = world.logs.write(move |tx| tx.execute(line, &[]));
+    logged.await.expect("logged");
+    let mut beside_used = world.restore("beside", &empty).await;
+    beside_used.destinations[1].database = DatabaseConfig::sqlite(world.path("logs"));
+    for attempt in 1..=2 {
+        let refused = beside_used.run(&id, &manifest, &progress).await;
+        assert!(
+            matches!(&refused, Err(BackupError::Rows(CopyError::NotEmpty { .. }))),
+            "attempt {attempt}: {refused:?}"
+        );
+        assert!(!world.path("beside-index").exists(), "nothing is changed");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

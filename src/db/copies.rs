@@ -38,7 +38,6 @@ pub struct RowImport {
     /// The tables of the index, with the number of rows that migrations leave in them.
     tables: BTreeMap<String, i64>,
     part: u64,
-    is_continued: bool,
 }
 
 enum Importer {
@@ -77,24 +76,21 @@ impl RowImport {
                 Importer::Postgres(postgres::Import::open(url, migrations, version)?)
             }
         };
-        let (part, is_continued) = match engine.begun()? {
-            Some((begun, part)) if begun == backup => {
-                (u64::try_from(part).unwrap_or_default(), true)
-            }
+        let part = match engine.begun()? {
+            Some((begun, part)) if begun == backup => u64::try_from(part).unwrap_or_default(),
             Some((begun, _)) => return Err(CopyError::Other { begun }),
             None => {
                 if let Some(table) = not_as_new(&tables, &engine.counts(&tables)?) {
                     return Err(CopyError::NotEmpty { table });
                 }
                 engine.begin(backup)?;
-                (0, false)
+                0
             }
         };
         Ok(Self {
             engine,
             tables,
             part,
-            is_continued,
         })
     }
 
@@ -105,14 +101,7 @@ impl RowImport {
             engine: Importer::Done,
             tables: sqlite::new_tables(migrations, version)?,
             part: u64::MAX,
-            is_continued: true,
         })
-    }
-
-    /// Whether an earlier call began it.
-    #[must_use]
-    pub const fn is_continued(&self) -> bool {
-        self.is_continued
     }
 
     /// Whether this index has the table.

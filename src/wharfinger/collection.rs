@@ -91,6 +91,7 @@ async fn collect(app: &App, locks: &Locks) -> anyhow::Result<Outcome> {
     let registry = &app.registry;
     // Never the blobs of another index.
     registry.claim_blob_store(app.ids.uuid()).await?;
+    registry.check_journal().await?;
     let now = app.clock.now();
     let mut cleanup = registry.repositories.cleanup();
     while cleanup.pass(now).await?.again {}

@@ -62,6 +62,10 @@ pub(crate) async fn run(
     };
     let folder = config.data_dir.clone();
     let app = server::open(config, Upgrade::Refuse).await?;
+    if request.repair {
+        // An index that lacks what the journal has would have all blobs put aside.
+        app.registry.check_journal().await?;
+    }
     // What is not in the stores of the index must not be taken out of it.
     app.registry.check_stores().await?;
     let options = FsckOptions {

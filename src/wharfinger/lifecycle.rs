@@ -52,16 +52,22 @@ enum How {
 }
 
 impl<'a> Evaluation<'a> {
-    pub(crate) fn of(app: &'a App, dry_run: bool) -> anyhow::Result<Self> {
-        let config = &app.config;
+    /// # Errors
+    /// Unless it is a `dry_run`: for an index that was lost or is being made anew, where images would
+    /// expire that are not all there, and while a command has the index alone.
+    pub(crate) async fn of(app: &'a App, dry_run: bool) -> anyhow::Result<Self> {
         let how = if dry_run {
             How::DryRun
-        } else if let DatabaseConfig::Postgres { .. } = config.database {
-            How::Alone { _lock: None }
         } else {
+            app.registry.check_journal().await?;
+            let config = &app.config;
             match ServingLock::acquire(&config.data_dir, &config.database, Serving::Beside) {
                 Ok(lock) => How::Alone { _lock: Some(lock) },
-                Err(ServingError::Folder(_) | ServingError::Index(_)) => How::ByServer,
+                // A server has it.
+                Err(ServingError::Folder(_) | ServingError::Index(_)) => match config.database {
+                    DatabaseConfig::Postgres { .. } => How::Alone { _lock: None },
+                    DatabaseConfig::Sqlite { .. } => How::ByServer,
+                },
                 Err(error) => return Err(error.into()),
             }
         };

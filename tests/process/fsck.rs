@@ -1,8 +1,11 @@
 //! `wharfinger fsck` and `wharfinger rebuild-index` beside and without a server.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
-use crate::support::{Process, run, stderr};
+use serde_json::json;
+
+use crate::support::{Process, Setup, TestServer, run, run_ok, stderr};
 
 #[test]
 fn a_store_is_checked_beside_a_server_and_repaired_without_one() {
@@ -41,4 +44,36 @@ fn a_store_is_checked_beside_a_server_and_repaired_without_one() {
         !path.join("fsck.json").exists(),
         "a check that ended leaves nothing"
     );
+}
+
+#[tokio::test]
+async fn no_command_changes_what_a_lost_index_is_made_of() {
+    let server = TestServer::start(Setup::default()).await;
+    let name = json!({ "repositoryName": "app/web" });
+    server.aws().ok("CreateRepository", name).await;
+    let policy = r#"{"rules":[{"rulePriority":1,"selection":{"tagStatus":"untagged",
+        "countType":"imageCountMoreThan","countNumber":1},"action":{"type":"expire"}}]}"#;
+    let policy = json!({ "repositoryName": "app/web", "lifecyclePolicyText": policy });
+    server.aws().ok("PutLifecyclePolicy", policy).await;
+    server.root().push_image("app/web", "v1").await;
+    let journal = server.folder().join("blobs/records/journal");
+    let is_written = || fs::read_dir(&journal).is_ok_and(|mut files| files.next().is_some());
+    let began = Instant::now();
+    while !is_written() {
+        assert!(began.elapsed() < Duration::from_secs(30), "no journal");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let data = server.stop();
+    let path = data.path();
+    for file in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
+        let _ = fs::remove_file(path.join(file));
+    }
+    for command in [&["fsck", "--repair"][..], &["gc"], &["lifecycle", "run"]] {
+        let refused = run(path, command);
+        assert!(!refused.status.success(), "{command:?}");
+        let told = stderr(&refused);
+        assert!(told.contains("rebuild-index"), "{command:?}: {told}");
+    }
+    assert!(!path.join("blobs/quarantine/sha256").exists());
+    run_ok(path, &["rebuild-index"]);
 }

@@ -37,7 +37,7 @@ pub(super) fn run(command: LifecycleCommand) -> anyhow::Result<ExitCode> {
     } = arguments;
     admin::run(*configured, async move |app| {
         let selected = lifecycle::selected(app, repository.as_deref()).await?;
-        let evaluation = lifecycle::Evaluation::of(app, dry_run)?;
+        let evaluation = lifecycle::Evaluation::of(app, dry_run).await?;
         for repository in selected {
             say(&evaluation.run(&repository).await?)?;
         }
