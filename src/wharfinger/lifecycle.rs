@@ -53,8 +53,8 @@ enum How {
 
 impl<'a> Evaluation<'a> {
     /// # Errors
-    /// Unless it is a `dry_run`: for an index that was lost or is being made anew, where images would
-    /// expire that are not all there, and while a command has the index alone.
+    /// Unless it is a `dry_run`: for an index that was lost or is being made anew, where images
+    /// would expire that are not all there, and while a command has the index alone.
     pub(crate) async fn of(app: &'a App, dry_run: bool) -> anyhow::Result<Self> {
         let how = if dry_run {
             How::DryRun
