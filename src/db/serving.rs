@@ -47,8 +47,9 @@ pub enum ServingError {
 impl ServingLock {
     /// Locks the data folder and, where the index is an SQLite file, that file; at once or not at
     /// all. The folders must exist. In a PostgreSQL database it takes an advisory lock over a
-    /// connection of its own, shared by servers. To have the index alone takes some seconds there:
-    /// a server that lost its connection stops within that time.
+    /// connection of its own, shared by servers, and waits a moment where a process that was killed
+    /// seems to hold it. To have the index alone takes some seconds there: a server that lost its
+    /// connection stops within that time.
     ///
     /// The lock files are `DIR/serving.lock` and `INDEX-serving` beside the index. The latter is
     /// found through symbolic links, so that two paths to one index share a lock. The index file

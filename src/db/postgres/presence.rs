@@ -29,6 +29,12 @@ const SETTLES: Duration = Duration::from_secs(5);
 /// as long as the database cannot be reached.
 const PATIENCE: Duration = Duration::from_mins(10);
 
+/// How long whoever comes waits for a lock that is held: the database server notices only moments
+/// later that a killed process has gone.
+const RELEASED_WITHIN: Duration = Duration::from_secs(3);
+/// How often it tries meanwhile.
+const TRIED_EVERY: Duration = Duration::from_millis(100);
+
 /// Why the lock was not taken.
 #[derive(Debug)]
 pub(crate) enum PresenceError {
@@ -47,7 +53,7 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// Takes the lock, at once or not at all. Blocks, some seconds where it is to be had alone.
+    /// Takes the lock. Blocks some seconds where somebody holds it, or where it is to be had alone.
     pub(crate) fn take(url: &Secret<String>, alone: bool) -> Result<Self, PresenceError> {
         let connector = Connector::from_url(url.reveal());
         let connector = connector.map_err(|why| PresenceError::Connection(why.to_string()))?;
@@ -58,7 +64,7 @@ impl Presence {
         // The blocking client runs a runtime of its own, which must not happen on a thread of the
         // caller's.
         let started = threads.start("db-presence", move || {
-            let client = lock(&connector, alone);
+            let client = lock_when_released(&connector, alone);
             if alone && client.is_ok() {
                 sleep(SETTLES);
             }
@@ -124,6 +130,16 @@ fn keep(mut client: Client, connector: &Connector, alone: bool, stopped: &Receiv
                 return;
             };
         };
+    }
+}
+
+fn lock_when_released(connector: &Connector, alone: bool) -> Result<Client, PresenceError> {
+    let since = Instant::now();
+    loop {
+        match lock(connector, alone) {
+            Err(PresenceError::Held) if since.elapsed() < RELEASED_WITHIN => sleep(TRIED_EVERY),
+            other => return other,
+        }
     }
 }
 

@@ -181,6 +181,14 @@ async fn a_command_has_an_index_alone_or_not_at_all() {
         "{refused:?}"
     );
 
+    // What a process that was killed has held is released moments later.
+    let released = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        drop(alone);
+    });
+    let alone = take(1, Serving::Alone).expect("released meanwhile");
+    released.join().expect("dropped");
+
     // The command notices that its connection has gone, before a server may come.
     let db = Db::open(&config, &[], Upgrade::Apply).expect("opens");
     let ended = db.read(|tx| {
