@@ -6,6 +6,7 @@ garbage collection go on; so must two images be that were archived, of which one
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -154,7 +155,9 @@ def test_a_folder_under_load_and_kills():
         promised = backed_up(server, target, rng)
         restored(server, copy, target, promised, rng)
         pruned = finish(command(copy, "backup", target, "--prune", "--keep", "1"))
-        assert f"removed {ROUNDS - 1} backups" in pruned.splitlines()[-1], f"SEED={SEED}: {pruned}"
+        # Some of those that were to be killed may have been done before.
+        removed = re.search(r"removed (\d+) backups", pruned)
+        assert removed and int(removed[1]) >= ROUNDS - 1, f"SEED={SEED}: {pruned}"
         assert " 0 found" in finish(command(copy, "backup", target, "--verify"))
     finally:
         server.stop()
