@@ -52,6 +52,11 @@ struct Inner {
     pace: PaceLimits,
 }
 
+/// The error of a header whose value HTTP does not allow.
+fn unsendable(_: http::header::InvalidHeaderValue) -> Error {
+    Error::Invalid("a header that cannot be sent".to_owned())
+}
+
 impl RegistryClient {
     /// Makes a client that may reach the `configured` endpoints wherever they are, also without
     /// TLS, and public addresses over TLS.
@@ -218,10 +223,17 @@ impl RegistryClient {
             let (basic, _) = authorization::basic(credentials, self.0.clock.now())?;
             headers.insert(AUTHORIZATION, basic);
         }
+        let mut url = url.clone();
+        if let Some(host) = &upstream.own_host {
+            // This server names its token server by the host of the request, which is not where it
+            // listens: whoever has that name must not get the password.
+            url = upstream.endpoint.at(&url);
+            headers.insert(HOST, HeaderValue::from_str(host).map_err(unsendable)?);
+        }
         let sending = self
-            .http(upstream, url)
+            .http(upstream, &url)
             .await?
-            .get(url.clone())
+            .get(url)
             .headers(headers)
             .send();
         let response = in_time(sending).await?;
@@ -242,13 +254,12 @@ impl RegistryClient {
         if let Some(accept) = request.accept {
             headers.insert(ACCEPT, HeaderValue::from_static(accept));
         }
-        let invalid = |_| Error::Invalid("a header that cannot be sent".to_owned());
         if request.offset > 0 {
             let range = HeaderValue::try_from(format!("bytes={}-", request.offset));
-            headers.insert(RANGE, range.map_err(invalid)?);
+            headers.insert(RANGE, range.map_err(unsendable)?);
         }
         if let Some(value) = &upstream.cdn_loop {
-            headers.insert(CDN_LOOP, HeaderValue::from_str(value).map_err(invalid)?);
+            headers.insert(CDN_LOOP, HeaderValue::from_str(value).map_err(unsendable)?);
         }
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value.clone());
@@ -256,7 +267,7 @@ impl RegistryClient {
         if let Some(host) = &upstream.own_host
             && url.origin() == upstream.endpoint.origin()
         {
-            headers.insert(HOST, HeaderValue::from_str(host).map_err(invalid)?);
+            headers.insert(HOST, HeaderValue::from_str(host).map_err(unsendable)?);
         }
         let client = self.http(upstream, url).await?;
         let sending = client.request(request.method.clone(), url.clone());

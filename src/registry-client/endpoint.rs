@@ -42,6 +42,14 @@ impl Endpoint {
         url
     }
 
+    /// The path and query of another URL at this registry.
+    pub(crate) fn at(&self, other: &Url) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(other.path());
+        url.set_query(other.query());
+        url
+    }
+
     /// `/v2/`, which tells whether credentials are accepted.
     pub(crate) fn base(&self) -> Url {
         let mut url = self.0.clone();

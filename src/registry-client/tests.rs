@@ -406,3 +406,32 @@ async fn a_blob_of_another_size_is_refused() {
         "{streamed:?}"
     );
 }
+
+#[tokio::test]
+async fn the_own_server_gives_tokens_where_it_listens_and_nobody_else_gets_a_password() {
+    const HOST: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
+    let other = Scripted::start(|_, _, _| reply(StatusCode::OK, &[], r#"{"token":"t"}"#)).await;
+    let realm = format!("Bearer realm=\"{}/token\",service=\"s\"", other.endpoint);
+    let own = Scripted::start(move |_, path, headers| match authorization(headers) {
+        _ if path.starts_with("/token?") => reply(StatusCode::OK, &[], r#"{"token":"t"}"#),
+        Some("Bearer t") => reply(StatusCode::OK, &[], "{}"),
+        _ => reply(
+            StatusCode::UNAUTHORIZED,
+            &[("www-authenticate", &realm)],
+            "",
+        ),
+    });
+    let own = own.await;
+    let upstream = Upstream {
+        own_host: Some(HOST.to_owned()),
+        ..as_user(&own)
+    };
+    let fetched = manifest(&client(&[]), &upstream, "v1").await;
+    assert!(fetched.is_ok(), "{fetched:?}");
+    assert!(other.requests().is_empty(), "{:?}", other.requests());
+    for (path, headers) in own.requests() {
+        let host = headers.get("host").and_then(|host| host.to_str().ok());
+        assert_eq!(host, Some(HOST), "{path}");
+    }
+    assert_eq!(own.count("/token?"), 1);
+}

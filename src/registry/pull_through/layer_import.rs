@@ -105,7 +105,8 @@ impl PullThrough {
     }
 
     /// Begins to read a blob of a repository from the upstream registry of its rule, for a repair;
-    /// `None` where no rule has the name.
+    /// `None` where no rule has the name, and where its upstream is a registry of this server: that
+    /// is stopped during a repair, and whoever listens in its place must not get the password.
     pub(crate) async fn download(
         &self,
         registry: &RegistryId,
@@ -115,6 +116,9 @@ impl PullThrough {
         let Some(source) = self.source(registry, name, None).await? else {
             return Ok(None);
         };
+        if source.rule.custom_role.is_some() {
+            return Ok(None);
+        }
         let upstream = self.upstream(&source).await.map_err(Error::Import)?;
         let client = self.rules.client();
         let download = client.blob(&upstream, &source.upstream_name, &blob.digest, blob.size);
