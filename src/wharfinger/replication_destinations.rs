@@ -261,6 +261,10 @@ impl UploadContent for OwnBlob<'_> {
 
 #[async_trait]
 impl RemoteRegistry for Destination {
+    fn accepts(&self, source: &RegistryId) -> bool {
+        self.config.source_accounts.contains(&source.account)
+    }
+
     async fn has_blob(
         &self,
         repository: &RepositoryName,

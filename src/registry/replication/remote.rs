@@ -91,6 +91,10 @@ pub struct RemoteManifest {
 /// that failed on its way; longer pauses are the matter of the caller.
 #[async_trait]
 pub trait RemoteRegistry: Send + Sync {
+    /// Whether images of the registry may be sent there: it is written to with credentials of the
+    /// operator, which are not for every account of this server.
+    fn accepts(&self, source: &RegistryId) -> bool;
+
     /// Whether the repository has the blob.
     async fn has_blob(
         &self,

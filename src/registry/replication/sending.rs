@@ -86,6 +86,9 @@ impl RemoteReplication<'_> {
             Found::Archived => return Ok(Outcome::Failed(ReplicationFailure::ImageArchived)),
             Found::Image(image) => image,
         };
+        if !self.remote.accepts(&image.registry) {
+            return Ok(Outcome::Failed(ReplicationFailure::AccessDenied));
+        }
         let mut left = MAX_MEMBERS;
         self.send_content(&image, members, &mut left, 1).await?;
         let tag = match &of.tag {
@@ -230,7 +233,7 @@ impl RemoteReplication<'_> {
         let Some(tag) = &of.tag else {
             return Ok(Outcome::Gone);
         };
-        if self.has_tag(tag).await? {
+        if self.has_tag(tag).await? || !self.is_accepted().await? {
             return Ok(Outcome::Gone);
         }
         let reference = Reference::Tag(tag.clone());
@@ -263,7 +266,7 @@ impl RemoteReplication<'_> {
 
     async fn delete(&self) -> Result<Outcome, Stop> {
         let of = self.replication;
-        if !self.source_exists().await? {
+        if !self.is_accepted().await? {
             return Ok(Outcome::Gone);
         }
         // Also where the image is back, since it may be without some of its tags.
@@ -272,12 +275,14 @@ impl RemoteReplication<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Whether the repository is there: deletions of repositories are not replicated.
-    async fn source_exists(&self) -> Result<bool, Error> {
+    /// Whether the repository is there, since deletions of repositories are not replicated, and its
+    /// registry may remove images at the destination.
+    async fn is_accepted(&self) -> Result<bool, Error> {
         let repository = self.replication.repository;
         let db = &self.registry.content.db;
-        db.get(move |tx| Ok(repositories::exists(tx, repository)?))
-            .await
+        let named = db.get(move |tx| Ok::<_, Error>(repositories::name_of(tx, repository)?));
+        let named = named.await?;
+        Ok(named.is_some_and(|(registry, _)| self.remote.accepts(&registry)))
     }
 
     /// An image that was pushed again while it was removed is sent again, with all its tags.

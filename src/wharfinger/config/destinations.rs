@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use wharfinger_aws::Arn;
+use wharfinger_aws::{AccountId, Arn};
 use wharfinger_oci::RepositoryName;
 use wharfinger_registry::RegistryId;
 use wharfinger_registry_client::Endpoint;
@@ -30,6 +30,7 @@ pub struct DestinationSettings {
     ca_file: Option<String>,
     #[serde(default)]
     delete: bool,
+    source_accounts: Option<Vec<String>>,
 }
 
 /// A registry that another server holds.
@@ -45,6 +46,8 @@ pub struct DestinationConfig {
     pub ca_file: Option<PathBuf>,
     /// Whether deletions are passed on.
     pub delete: bool,
+    /// The accounts of this server whose rules may name it.
+    pub source_accounts: Vec<AccountId>,
 }
 
 /// As whom this server signs in at a destination.
@@ -59,15 +62,17 @@ pub enum DestinationSignIn {
     Secret(Arn),
 }
 
-/// The destinations. None where there are no tables.
+/// The destinations. None where there are no tables. They are for the rules of `account`, unless
+/// they name others.
 pub(super) fn destinations(
     problems: &mut Problems,
     settings: Option<&[DestinationSettings]>,
+    account: AccountId,
 ) -> Vec<DestinationConfig> {
     let settings = settings.unwrap_or_default().iter();
     let found: Vec<_> = settings
         .filter_map(|one| {
-            let parsed = destination(one);
+            let parsed = destination(one, account);
             parsed.map_err(|why| problems.add(KEY, why)).ok()
         })
         .collect();
@@ -81,7 +86,10 @@ pub(super) fn destinations(
     found
 }
 
-fn destination(settings: &DestinationSettings) -> Result<DestinationConfig, String> {
+fn destination(
+    settings: &DestinationSettings,
+    own: AccountId,
+) -> Result<DestinationConfig, String> {
     let (account, region) = (&settings.account, &settings.region);
     let registry = RegistryId {
         account: account
@@ -97,6 +105,13 @@ fn destination(settings: &DestinationSettings) -> Result<DestinationConfig, Stri
     let prefix = settings.repository_prefix.as_deref();
     let prefix = prefix.map(|prefix| prefix.trim_end_matches('/').parse());
     let prefix = prefix.transpose();
+    let sources = settings.source_accounts.iter().flatten();
+    let sources: Result<Vec<AccountId>, _> = sources.map(|one| one.parse()).collect();
+    let mut source_accounts =
+        sources.map_err(|_| of("an account of source_accounts is not 12 digits".to_owned()))?;
+    if settings.source_accounts.is_none() {
+        source_accounts.push(own);
+    }
     Ok(DestinationConfig {
         registry,
         endpoint,
@@ -104,6 +119,7 @@ fn destination(settings: &DestinationSettings) -> Result<DestinationConfig, Stri
         repository_prefix: prefix.map_err(|why| of(format!("repository_prefix: {why}")))?,
         ca_file: settings.ca_file.as_ref().map(PathBuf::from),
         delete: settings.delete,
+        source_accounts,
     })
 }
 
@@ -140,7 +156,18 @@ mod tests {
         url = \"https://r.example.com\"";
 
     fn parsed(table: &str) -> Result<DestinationConfig, String> {
-        destination(&toml::from_str(table).expect("settings"))
+        destination(&toml::from_str(table).expect("settings"), AccountId::DEV)
+    }
+
+    #[test]
+    fn a_destination_is_for_the_configured_account_unless_it_names_others() {
+        let found = parsed(PLAIN).expect("a destination");
+        assert_eq!(found.source_accounts, [AccountId::DEV]);
+        let named = format!("{PLAIN}\nsource_accounts = [\"111122223333\"]");
+        let found = parsed(&named).expect("a destination").source_accounts;
+        assert_eq!(found, ["111122223333".parse().expect("an account")]);
+        let wrong = parsed(&format!("{PLAIN}\nsource_accounts = [\"me\"]"));
+        assert!(wrong.is_err_and(|why| why.contains("source_accounts")));
     }
 
     #[test]
@@ -196,7 +223,7 @@ mod tests {
         };
         let problems = |all: Vec<DestinationSettings>| {
             let mut problems = Problems::default();
-            destinations(&mut problems, Some(&all));
+            destinations(&mut problems, Some(&all), AccountId::DEV);
             let texts = problems.0.into_iter().map(|problem| problem.why);
             texts.collect::<Vec<_>>()
         };

@@ -86,6 +86,7 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         traces: traces.is_some(),
     };
     let remote = settings.replication_destinations.as_deref();
+    let replication_destinations = destinations(&mut problems, remote, names.account);
     let event_sinks = sinks(&mut problems, settings.events.as_ref());
     let mut registry = registry(&mut problems, settings);
     registry.event_sinks = event_sinks.iter().map(|sink| sink.filter.clone()).collect();
@@ -123,7 +124,7 @@ fn resolve(settings: &Settings) -> Result<Config, Vec<Problem>> {
         pull_through_refresh: pull_through_refresh(&mut problems, settings),
         registry,
         event_sinks,
-        replication_destinations: destinations(&mut problems, remote),
+        replication_destinations,
         local_clusters: problems.parsed(
             "local_clusters",
             settings.local_clusters.as_deref(),

@@ -20,6 +20,8 @@ struct State {
     /// Errors of the next requests, the last one first.
     failures: Vec<RemoteError>,
     immutable: bool,
+    /// It is for other accounts.
+    is_closed: bool,
 }
 
 #[derive(Default)]
@@ -46,6 +48,11 @@ impl Remote {
 
 #[async_trait]
 impl RemoteRegistry for Remote {
+    fn accepts(&self, source: &RegistryId) -> bool {
+        let is_closed = self.0.lock().expect("the state").is_closed;
+        source.account.as_str() == ACCOUNT && !is_closed
+    }
+
     async fn has_blob(
         &self,
         _repository: &RepositoryName,
@@ -219,6 +226,29 @@ async fn tags_that_must_not_move_and_refusals_are_told() {
         world.send().await;
         let code = ReplicationFailure::DestinationUnavailable;
         assert_eq!(world.statuses(fourth).await, [failed(code)]);
+    }
+}
+
+#[tokio::test]
+async fn accounts_that_a_destination_is_not_for_change_nothing_there() {
+    for (mut world, remote) in worlds().await {
+        let image = world.image(&[b"a"], &["v1", "v2"]).await;
+        world.send().await;
+        remote.0.lock().expect("the state").is_closed = true;
+        let other = world.image(&[b"b"], &["v3"]).await;
+        world.send().await;
+        let code = ReplicationFailure::AccessDenied;
+        assert_eq!(world.statuses(other).await, [failed(code)]);
+        let images = world.registry().images.clone();
+        let untagged = images.delete_tag(world.source.id, &tag("v1")).await;
+        untagged.expect("deleted");
+        world.delete(image).await;
+        world.send().await;
+        assert_eq!(remote.tag("v1"), Some(image));
+        assert_eq!(remote.tag("v2"), Some(image));
+        let state = remote.state().expect("the state");
+        assert_eq!(state.uploads, 1, "nothing of the other image was sent");
+        assert_eq!(state.manifests.len(), 1);
     }
 }
 
