@@ -269,6 +269,13 @@ pub(super) fn put(
         // What it lacks is in the archive.
         image_status::begin_activation(tx, id)?;
     }
+    match (origin, is_new) {
+        (Origin::Replication, true) => image_status::set_replicated(tx, id, true)?,
+        (Origin::Client | Origin::Upstream, false) => {
+            image_status::set_replicated(tx, id, false)?;
+        }
+        _ => {}
+    }
     let refuse_existing = push.refuse_existing && !is_restored;
     let mut set = Vec::new();
     for tag in &push.tags {

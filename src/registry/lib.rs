@@ -147,6 +147,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0035__journal_of_settings"),
     wharfinger_db::migration!("V0036__archive"),
     wharfinger_db::migration!("V0037__pull_through_roles"),
+    wharfinger_db::migration!("V0038__replicated_images"),
 ];
 
 /// Settings of the registry.

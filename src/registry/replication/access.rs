@@ -20,7 +20,7 @@ pub(super) struct Allowed {
 }
 
 /// What a registry may do in the repository of this name of a destination with this policy. An
-/// account may do everything in its own registries.
+/// account may do in its own registries what their policies do not deny.
 pub(super) fn allowed(
     source: &RegistryId,
     destination: &RegistryId,
@@ -28,12 +28,6 @@ pub(super) fn allowed(
     policy: Option<&Policy>,
     now: Timestamp,
 ) -> Allowed {
-    if source.account == destination.account {
-        return Allowed {
-            replicate: true,
-            create_repository: true,
-        };
-    }
     let caller = Caller::root(source.account);
     let (arn, budget) = (
         destination.repository_arn(name),
@@ -118,5 +112,23 @@ mod tests {
             (false, false)
         );
         assert_eq!(decide("222222222222", None), (true, true));
+    }
+
+    #[test]
+    fn an_account_may_do_in_its_own_registries_what_their_policies_do_not_deny() {
+        let policy = |effect: &str, action: &str| {
+            json!({"Version": "2012-10-17", "Statement": [{
+                "Sid": "one", "Effect": effect, "Principal": "*", "Action": [action],
+                "Resource": ["arn:aws:ecr:us-east-1:222222222222:repository/*"],
+            }]})
+        };
+        let own = "222222222222";
+        for (action, expected) in [
+            ("ecr:ReplicateImage", (false, true)),
+            ("ecr:CreateRepository", (true, false)),
+        ] {
+            assert_eq!(decide(own, Some(&policy("Deny", action))), expected);
+            assert_eq!(decide(own, Some(&policy("Allow", action))), (true, true));
+        }
     }
 }

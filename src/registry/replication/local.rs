@@ -21,7 +21,9 @@ use crate::replication::decide::{Outcome, ReplicationFailure};
 use crate::replication::finish::{self, Finished};
 use crate::replication::model::{Replication, Work};
 use crate::store::repositories::RepositoryRow;
-use crate::store::{blobs, images as image_rows, replication as store, repositories, tags};
+use crate::store::{
+    blobs, image_status, images as image_rows, replication as store, repositories, tags,
+};
 
 /// Blobs that one transaction links: some milliseconds.
 const LINKS_AT_ONCE: usize = 64;
@@ -314,6 +316,8 @@ fn names(
     Ok(target.is_some_and(|(_, named)| named == *digest))
 }
 
+/// Removes a tag or an image that a replication brought, and nothing that the destination's own
+/// users have pushed.
 fn remove(
     tx: &mut Tx<'_>,
     of: &Replication,
@@ -334,6 +338,9 @@ fn remove(
     let Some(image) = image_rows::by_digest(tx, to, &of.digest)? else {
         return Ok(Outcome::Gone);
     };
+    if !image_status::is_replicated(tx, image.id)? {
+        return Ok(Outcome::Gone);
+    }
     if image_rows::id_by_digest(tx, of.repository, &of.digest)?.is_some() {
         // It was pushed again, perhaps without some of its tags.
         let limit = i64::try_from(MAX_TAGS_PER_IMAGE).unwrap_or(i64::MAX);
@@ -373,7 +380,8 @@ fn untag(
     let Some((id, named)) = tags::target(tx, to, tag.as_str())? else {
         return Ok(());
     };
-    if named != of.digest && !store::is_copied(tx, of, &named, tag)? {
+    let is_ours = named == of.digest || store::is_copied(tx, of, &named, tag)?;
+    if !is_ours || !image_status::is_replicated(tx, id)? {
         return Ok(());
     }
     let Some(image) = image_rows::by_id(tx, id)? else {

@@ -471,6 +471,36 @@ async fn deletions_are_replicated_where_the_rule_says_so() {
 }
 
 #[tokio::test]
+async fn what_the_destination_has_of_its_own_is_not_deleted_there() {
+    for mut world in worlds(&[away()], Some(true)).await {
+        let first = world.image(&[b"first"], &["v1"]).await;
+        world.replicate().await;
+        let to = world.at(&away()).await.expect("the repository");
+        // One was there before the source had it, the other is pushed there as well.
+        let images = world.registry().images.clone();
+        let uploads = &world.registry().uploads;
+        for layer in [b"own".as_slice(), b"first"] {
+            let digest = digest(layer);
+            let uploaded = uploads.monolithic(to.id, &digest, part(None, layer));
+            uploaded.await.expect("uploaded");
+        }
+        let own = push(manifest(&[b"own"]), &["prod"]);
+        let own = images.put(&to, own).await.expect("put");
+        let again = push(manifest(&[b"first"]), &["prod1"]);
+        images.put(&to, again).await.expect("put");
+        assert_eq!(world.image(&[b"own"], &["prod"]).await, own);
+        world.replicate().await;
+        for image in [own, first] {
+            world.delete(image).await;
+        }
+        world.replicate().await;
+        assert_eq!(world.tagged(&away(), "prod").await, Some(own));
+        assert_eq!(world.tagged(&away(), "prod1").await, Some(first));
+        assert_eq!(world.count(ROWS).await, 0);
+    }
+}
+
+#[tokio::test]
 async fn a_member_that_an_index_of_the_destination_needs_is_not_deleted_there() {
     for mut world in worlds(&[away()], Some(true)).await {
         let member = world.image(&[b"a"], &[]).await;

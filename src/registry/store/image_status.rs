@@ -1,4 +1,5 @@
-//! The `status` of rows of `images`: whether they are active, archived or on their way back.
+//! What rows of `images` say of an image besides its content: whether it is active, archived or on
+//! its way back, and whether a replication brought it.
 
 use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Tx, params};
@@ -74,4 +75,23 @@ pub(crate) fn locate(tx: &mut Tx<'_>, image: i64) -> db::Result<Option<LocatedIm
             })
         },
     )
+}
+
+/// Notes that a replication brought the image, or that somebody has pushed it since.
+pub(crate) fn set_replicated(tx: &mut Tx<'_>, image: i64, replicated: bool) -> db::Result<()> {
+    tx.execute(
+        "UPDATE images SET replicated = ?2 WHERE id = ?1 AND replicated <> ?2",
+        params![image, i64::from(replicated)],
+    )?;
+    Ok(())
+}
+
+/// Whether a replication brought the image and nobody has pushed it since.
+pub(crate) fn is_replicated(tx: &mut Tx<'_>, image: i64) -> db::Result<bool> {
+    let found = tx.query_optional(
+        "SELECT 1 FROM images WHERE id = ?1 AND replicated = 1",
+        params![image],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
 }
