@@ -1,6 +1,6 @@
 //! Blobs of registries, as streams that continue where a connection broke off.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -114,19 +114,18 @@ impl BlobDownload {
     /// The next piece; `None` after the last one.
     async fn next(&mut self) -> Result<Option<Bytes>> {
         while self.received < self.size {
+            let began = Instant::now();
             let Some(response) = &mut self.response else {
                 self.open().await?;
+                self.note(0, began.elapsed())?;
                 continue;
             };
-            let began = Instant::now();
             let received = piece(response).await;
             let length = received.as_ref().map_or(0, |piece| {
                 piece.as_ref().map_or(0, |piece| piece.len() as u64)
             });
             // Only the time that the registry takes counts, not that of whoever reads.
-            if !self.pace.note(length, began.elapsed(), self.client.pace()) {
-                return Err(Error::Unavailable("it sends too slowly".to_owned()));
-            }
+            self.note(length, began.elapsed())?;
             let broken = match received {
                 Ok(Some(piece)) => match self.unseen(piece)? {
                     Some(piece) => return Ok(Some(piece)),
@@ -143,6 +142,14 @@ impl BlobDownload {
         }
         // Another byte would be one too many, and is not waited for.
         Ok(None)
+    }
+
+    /// Gives up where the registry has been too slow.
+    fn note(&mut self, bytes: u64, waited: Duration) -> Result<()> {
+        if self.pace.note(bytes, waited, self.client.pace()) {
+            return Ok(());
+        }
+        Err(Error::Unavailable("it sends too slowly".to_owned()))
     }
 
     /// What of a piece has not been given out before.

@@ -462,6 +462,34 @@ async fn a_download_of_single_bytes_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_download_that_ends_after_each_byte_is_given_up() {
+    const SIZE: u64 = 1 << 20;
+    let registry = Writable::start(|seen| {
+        std::thread::sleep(Duration::from_millis(20));
+        let pieces = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"x"))]);
+        let offset = seen.number as u64 - 1;
+        Response::builder()
+            .status(206)
+            .header(
+                "content-range",
+                format!("bytes {offset}-{}/{SIZE}", SIZE - 1),
+            )
+            .body(Body::from_stream(pieces))
+            .expect("a response")
+    });
+    let registry = registry.await;
+    let client = client(&[&registry]);
+    let (upstream, digest) = (registry.upstream(), sha256(LAYER));
+    let download = client.blob(&upstream, "a", &digest, SIZE).await;
+    let download = download.expect("a download");
+    let pieces = download.into_stream().collect::<Vec<_>>();
+    let pieces = tokio::time::timeout(Duration::from_secs(20), pieces).await;
+    let last = pieces.expect("it ends").pop();
+    let slow = Error::Unavailable("it sends too slowly".to_owned());
+    assert_eq!(last, Some(Err(slow)));
+}
+
+#[tokio::test]
 async fn manifests_are_stored_and_checked() {
     let stored = Arc::<Mutex<BTreeMap<String, Bytes>>>::default();
     let shelf = Arc::clone(&stored);
