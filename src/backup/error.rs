@@ -29,6 +29,8 @@ pub enum BackupError {
     },
     #[error("the backup {id} cannot be read: {why}")]
     Manifest { id: String, why: String },
+    #[error("the master key of the backup {0} is missing")]
+    NoKey(String),
     #[error("there is no backup {0}")]
     NoSuchBackup(String),
     #[error("there is no whole backup")]
@@ -60,7 +62,7 @@ pub enum BackupError {
          program knows up to {known}"
     )]
     Newer { version: i64, known: i64 },
-    #[error("the backup has rows of the table {0}, which this index has not")]
+    #[error("the backup has rows of the table {0}, which this program does not know")]
     UnknownTable(String),
     #[error("a thread of the copy ended early")]
     Thread(#[from] tokio::task::JoinError),

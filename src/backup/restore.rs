@@ -9,7 +9,9 @@ use futures_util::{TryStreamExt, stream};
 use tokio::task::{JoinError, spawn_blocking};
 use wharfinger_base::Ids;
 use wharfinger_blobs::{BlobKey, BlobStore};
-use wharfinger_db::{CopyError, DatabaseConfig, Migration, RowImport, unfinished_restore};
+use wharfinger_db::{
+    CopyError, DatabaseConfig, Migration, RowImport, newest_migration, unfinished_restore,
+};
 
 use crate::create::{COPIES_AT_ONCE, unreadable};
 use crate::error::BackupError;
@@ -62,19 +64,15 @@ impl RestoreProgress {
 }
 
 impl Restore {
-    /// Restores the backup.
+    /// Refuses what cannot be restored here, and changes nothing.
     ///
     /// # Errors
-    /// [`BackupError::Newer`], [`BackupError::StoreNotEmpty`], [`BackupError::ArchiveNotEmpty`],
-    /// [`CopyError::NotEmpty`]: nothing is changed then.
-    pub async fn run(
-        &self,
-        id: &BackupId,
-        manifest: &BackupManifest,
-        progress: &RestoreProgress,
-    ) -> Result<(), BackupError> {
-        let migrations = self.destinations.iter().flat_map(|one| &one.migrations);
-        let known = migrations.filter_map(number).max().unwrap_or_default();
+    /// [`BackupError::Newer`], [`BackupError::StoreNotEmpty`], [`BackupError::ArchiveNotEmpty`].
+    pub async fn check(&self, id: &BackupId, manifest: &BackupManifest) -> Result<(), BackupError> {
+        let mut known = 0;
+        for one in &self.destinations {
+            known = known.max(newest_migration(&one.migrations)?);
+        }
         if manifest.migration > known {
             return Err(BackupError::Newer {
                 version: manifest.migration,
@@ -82,7 +80,20 @@ impl Restore {
             });
         }
         self.check_store(id).await?;
-        self.check_archive().await?;
+        self.check_archive().await
+    }
+
+    /// Restores the backup.
+    ///
+    /// # Errors
+    /// Those of [`Restore::check`], and [`CopyError::NotEmpty`]: nothing is changed then.
+    pub async fn run(
+        &self,
+        id: &BackupId,
+        manifest: &BackupManifest,
+        progress: &RestoreProgress,
+    ) -> Result<(), BackupError> {
+        self.check(id, manifest).await?;
         let mut imports = self.begin(id, manifest).await?;
         self.copy_blobs(id, manifest, progress).await?;
         for part in 1..=manifest.parts.len() as u64 {
@@ -208,15 +219,4 @@ impl Restore {
         progress.bytes.fetch_add(row.size, Ordering::Relaxed);
         Ok(())
     }
-}
-
-/// The number in the name of a migration.
-fn number(migration: &Migration) -> Option<i64> {
-    migration
-        .name
-        .strip_prefix('V')?
-        .split_once("__")?
-        .0
-        .parse()
-        .ok()
 }

@@ -122,7 +122,10 @@ impl Target {
     /// The master key of a backup that has it.
     pub async fn key(&self, id: &BackupId) -> Result<Vec<u8>, BackupError> {
         let name = record_name(KEYS, id.as_str())?;
-        let text = self.store.record(&name, MAX_SMALL_RECORD_BYTES).await?;
+        let text = match self.store.record(&name, MAX_SMALL_RECORD_BYTES).await {
+            Err(blobs::Error::NotFound) => return Err(BackupError::NoKey(id.to_string())),
+            text => text?,
+        };
         hex::decode(text.trim_ascii()).map_err(|_| BackupError::Manifest {
             id: id.to_string(),
             why: "its key is damaged".to_owned(),

@@ -196,9 +196,14 @@ impl World {
     }
 
     async fn faults(&self, id: &BackupId, manifest: &BackupManifest) -> Vec<String> {
+        self.verify(id, manifest, false).await
+    }
+
+    async fn verify(&self, id: &BackupId, manifest: &BackupManifest, repair: bool) -> Vec<String> {
         let (lines, progress) = (Mutex::new(Vec::new()), VerifyProgress::default());
         let verify = Verify {
             target: self.target.clone(),
+            repair,
         };
         let told = |line| lines.lock().expect("not poisoned").push(line);
         let run = verify.run(id, manifest, &progress, &told);
@@ -323,6 +328,23 @@ async fn backups_share_blobs_and_come_back_whole() {
             "{missing:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_blob_is_put_aside_and_copied_anew() {
+    let world = World::new(false).await;
+    let digest = world.push(b"content").await;
+    let (first, manifest, _) = world.backup().await.expect("made");
+    let key = BlobKey::of_blob(&digest);
+    let blob = world.path("target").join(key.as_str());
+    std::fs::write(&blob, b"CONTENT").expect("damaged");
+    let (_, _, copied) = world.backup().await.expect("made");
+    assert_eq!(copied, 0, "its size is right, and more is not read");
+    assert_eq!(world.verify(&first, &manifest, true).await.len(), 1);
+    assert!(!blob.exists());
+    let (_, _, copied) = world.backup().await.expect("made");
+    assert_eq!(copied, 1);
+    assert_eq!(world.faults(&first, &manifest).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

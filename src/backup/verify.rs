@@ -14,6 +14,9 @@ use crate::target::Target;
 /// A check of a backup.
 pub struct Verify {
     pub target: Target,
+    /// Whether damaged blobs are put aside, so that the next backup copies them anew. The caller
+    /// has locked the store then.
+    pub repair: bool,
 }
 
 /// How far a check is.
@@ -33,6 +36,11 @@ impl VerifyProgress {
     /// Blobs that were read.
     pub fn blobs(&self) -> u64 {
         self.blobs.load(Ordering::Relaxed)
+    }
+
+    /// Counts a master key that is missing or damaged, which the caller has found.
+    pub fn note_key_fault(&self) {
+        self.found.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What was missing or damaged.
@@ -80,6 +88,10 @@ impl Verify {
                 progress.blobs.fetch_add(1, Ordering::Relaxed);
                 if !whole {
                     found(format!("blob {}: missing or damaged", row.digest));
+                    if self.repair {
+                        let key = BlobKey::of_blob(&row.digest);
+                        self.target.store.quarantine(&key).await?;
+                    }
                 }
             }
         }

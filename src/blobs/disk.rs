@@ -16,7 +16,7 @@ use wharfinger_base::{Durability, Timestamp};
 use wharfinger_oci::{Algorithm, Digest, Hasher};
 
 use crate::append::Feed;
-use crate::error::{AppendError, BodyError, FinishError, Result};
+use crate::error::{AppendError, BodyError, Error, FinishError, Result};
 use crate::folders::Folders;
 use crate::key::{self, BlobKey};
 use crate::open_files::OpenFiles;
@@ -52,7 +52,19 @@ impl Disk {
                 folders.get_or_create(&path, durability == Durability::Full)?;
             }
         }
-        Ok(Self {
+        Ok(Self::at(root, durability, folders))
+    }
+
+    /// Opens a folder that is there, and writes nothing.
+    pub(crate) fn open_to_read(root: PathBuf) -> Result<Self> {
+        if !root.is_dir() {
+            return Err(Error::NotFound);
+        }
+        Ok(Self::at(root, Durability::Full, Folders::default()))
+    }
+
+    fn at(root: PathBuf, durability: Durability, folders: Folders) -> Self {
+        Self {
             durability,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             appending: AtomicUsize::new(0),
@@ -60,7 +72,7 @@ impl Disk {
             staged: Arc::new(StagedFiles::new(root.clone())),
             open: OpenFiles::new(),
             root,
-        })
+        }
     }
 
     /// Touches nothing: the file is created by the first append.

@@ -52,6 +52,23 @@ impl BlobStore {
         Ok(Self(backend))
     }
 
+    /// Opens a store that is only read: makes no folders, so that it may be on a medium that cannot
+    /// be written to.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where there is no folder.
+    pub async fn open_to_read(config: &BlobsConfig, ids: Ids) -> Result<Self> {
+        match config {
+            BlobsConfig::Disk { root } => {
+                let root = root.clone();
+                Ok(Self(Backend::Disk(Arc::new(
+                    spawn_blocking(move || Disk::open_to_read(root)).await??,
+                ))))
+            }
+            other => Self::open(other, Durability::Full, ids).await,
+        }
+    }
+
     /// As [`BlobStore::open`], with parts so small that tests meet them: 5 MiB in a bucket, the
     /// least that S3 takes.
     #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::copied_rows::{CopyError, Exported, RowBatch, Selection};
-use crate::migrate::Migration;
+use crate::migrate::{Dialect, Migration, Schema};
 use crate::pool::DatabaseConfig;
 use crate::postgres::copies as postgres;
 use crate::sqlite::copies as sqlite;
@@ -53,6 +53,12 @@ pub fn unfinished_restore(database: &DatabaseConfig) -> Result<Option<String>, C
         DatabaseConfig::Sqlite { path, .. } => sqlite::unfinished_restore_in(path),
         DatabaseConfig::Postgres { url, .. } => postgres::unfinished_restore_in(url),
     }
+}
+
+/// The number of the newest migration of an index with these migrations, the engine's own ones
+/// among them.
+pub fn newest_migration(migrations: &[Migration]) -> Result<i64, CopyError> {
+    Ok(Schema::of(Dialect::Sqlite, migrations)?.newest())
 }
 
 impl RowImport {

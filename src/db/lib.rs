@@ -20,7 +20,7 @@ mod value;
 mod writer;
 
 pub use copied_rows::{CopyError, Exported, RowBatch, Selection};
-pub use copies::{RowImport, export_rows, unfinished_restore};
+pub use copies::{RowImport, export_rows, newest_migration, unfinished_restore};
 pub use engine::Tx;
 pub use error::{Error, OpenError, Result};
 pub use migrate::{Migration, Upgrade};

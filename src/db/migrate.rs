@@ -92,6 +92,12 @@ impl Schema {
         Ok(Self(migrations))
     }
 
+    /// The number of the newest migration.
+    pub(super) fn newest(&self) -> i64 {
+        let numbers = self.0.iter().map(|one| i64::from(one.version()));
+        numbers.max().unwrap_or_default()
+    }
+
     /// The schema as it was at migration `version`.
     pub(super) fn up_to(
         dialect: Dialect,
@@ -110,12 +116,7 @@ impl Schema {
         applied: &[refinery::Migration],
         upgrade: Upgrade,
     ) -> Result<bool, OpenError> {
-        let known = self
-            .0
-            .iter()
-            .map(|migration| i64::from(migration.version()))
-            .max()
-            .unwrap_or_default();
+        let known = self.newest();
         for migration in applied {
             let (version, name) = (i64::from(migration.version()), migration.name().to_owned());
             match self

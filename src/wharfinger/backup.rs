@@ -28,29 +28,30 @@ pub(crate) struct OpenTarget {
     _lock: Option<RootLock>,
 }
 
-/// Whether a store of backups is made where there is none.
+/// What a store of backups is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
-    Make,
-    Refuse,
+pub(crate) enum Use {
+    /// It is made where there is none.
+    Create,
+    Change,
+    Read,
 }
 
 impl OpenTarget {
     /// Opens the folder or bucket that `text` names as the setting `blobs` does.
-    pub(crate) async fn open(
-        config: &Config,
-        text: &str,
-        missing: Missing,
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn open(config: &Config, text: &str, purpose: Use) -> anyhow::Result<Self> {
         let place = BlobsConfig::parse(text, config.s3_keys.clone())?;
         if let BlobsConfig::Disk { root } = &place
-            && missing == Missing::Refuse
+            && purpose != Use::Create
             && !root.is_dir()
         {
             bail!("there is no folder {}", root.display());
         }
         let lock = RootLock::acquire(&place).context("another command uses the backups")?;
-        let store = BlobStore::open(&place, Durability::Full, Ids::default()).await;
+        let store = match purpose {
+            Use::Read => BlobStore::open_to_read(&place, Ids::default()).await,
+            _ => BlobStore::open(&place, Durability::Full, Ids::default()).await,
+        };
         let store = store.with_context(|| format!("cannot open the backups at {text}"))?;
         Ok(Self {
             target: Target::new(store),
@@ -69,7 +70,7 @@ pub(crate) async fn create(
     with_key: bool,
     mut told: impl FnMut(&CreateProgress),
 ) -> anyhow::Result<(BackupId, BackupManifest)> {
-    let OpenTarget { target, _lock } = OpenTarget::open(&config, to, Missing::Make).await?;
+    let OpenTarget { target, _lock } = OpenTarget::open(&config, to, Use::Create).await?;
     let key = master_key(&config.key_file)?;
     let databases = server::databases(&config.database);
     let databases = databases
@@ -127,7 +128,7 @@ pub(crate) async fn list(
     config: &Config,
     at: &str,
 ) -> anyhow::Result<Vec<(BackupId, BackupManifest)>> {
-    let open = OpenTarget::open(config, at, Missing::Refuse).await?;
+    let open = OpenTarget::open(config, at, Use::Read).await?;
     let mut found = Vec::new();
     for id in open.target.backups().await? {
         let manifest = open.target.manifest(&id).await?;
@@ -136,24 +137,76 @@ pub(crate) async fn list(
     Ok(found)
 }
 
-/// Reads all of a backup, the newest one unless `named`; `found` gets a line for each fault.
+/// Reads all of a backup, the newest one unless `named`; `found` gets a line for each fault. With
+/// `repair`, damaged blobs are put aside.
 pub(crate) async fn verify(
     config: &Config,
     at: &str,
     named: Option<&str>,
+    repair: bool,
     progress: &VerifyProgress,
     found: &(dyn Fn(String) + Sync),
     mut told: impl FnMut(),
 ) -> anyhow::Result<BackupId> {
-    let OpenTarget { target, _lock } = OpenTarget::open(config, at, Missing::Refuse).await?;
-    let id = target.choose(named).await?;
-    let manifest = target.manifest(&id).await?;
-    let verify = Verify { target };
-    tokio::select! {
-        done = verify.run(&id, &manifest, progress, found) => done?,
-        () = every_second(&mut told) => {}
+    let purpose = if repair { Use::Change } else { Use::Read };
+    let OpenTarget { target, _lock } = OpenTarget::open(config, at, purpose).await?;
+    let lock = match purpose {
+        Use::Change => Some(target.lock(&Ids::default()).await?),
+        _ => None,
+    };
+    let verify = Verify { target, repair };
+    let outcome = tokio::select! {
+        done = verified(&verify, named, progress, found) => done,
+        why = kept_or_shown(lock.as_ref(), &mut told) => Err(why),
+        _ = tokio::signal::ctrl_c() => Err(interrupted()),
+    };
+    if let Some(lock) = &lock {
+        release(lock).await;
     }
+    outcome
+}
+
+async fn verified(
+    verify: &Verify,
+    named: Option<&str>,
+    progress: &VerifyProgress,
+    found: &(dyn Fn(String) + Sync),
+) -> anyhow::Result<BackupId> {
+    let id = verify.target.choose(named).await?;
+    let manifest = verify.target.manifest(&id).await?;
+    if manifest.has_key
+        && let Err(why) = key_of(&verify.target, &id, &manifest).await
+    {
+        progress.note_key_fault();
+        found(format!("{why:#}"));
+    }
+    verify.run(&id, &manifest, progress, found).await?;
     Ok(id)
+}
+
+/// Shows the progress, and keeps the lock alive where there is one. Returns why it could not.
+async fn kept_or_shown(lock: Option<&TargetLock>, told: &mut impl FnMut()) -> anyhow::Error {
+    if let Some(lock) = lock {
+        return keep(lock, None, told).await;
+    }
+    loop {
+        tokio::time::sleep(PROGRESS_PERIOD).await;
+        told();
+    }
+}
+
+/// The master key that is in a backup.
+///
+/// # Errors
+/// Where it is missing, or is not the key that the secrets of the backup are sealed under.
+pub(crate) async fn key_of(
+    target: &Target,
+    id: &BackupId,
+    manifest: &BackupManifest,
+) -> anyhow::Result<MasterKey> {
+    let key = MasterKey::from_bytes(&target.key(id).await?);
+    let key = key.filter(|key| key.id() == manifest.master_key);
+    key.context("the master key in the backup is damaged")
 }
 
 /// Removes all but the newest backups, and the blobs that only removed ones named.
@@ -163,7 +216,7 @@ pub(crate) async fn prune(
     keep_newest: usize,
     mut told: impl FnMut(Pruned),
 ) -> anyhow::Result<Pruned> {
-    let OpenTarget { target, _lock } = OpenTarget::open(config, at, Missing::Refuse).await?;
+    let OpenTarget { target, _lock } = OpenTarget::open(config, at, Use::Change).await?;
     let lock = target.lock(&Ids::default()).await?;
     let prune = Prune {
         target,
@@ -229,13 +282,6 @@ async fn keep(
 async fn release(lock: &TargetLock) {
     if let Err(error) = lock.release().await {
         tracing::warn!(%error, "the backups stay locked for some minutes");
-    }
-}
-
-async fn every_second(told: &mut impl FnMut()) {
-    loop {
-        tokio::time::sleep(PROGRESS_PERIOD).await;
-        told();
     }
 }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 pub(crate) use wharfinger_backup::{BackupManifest, RestoreProgress};
-use wharfinger_backup::{Destination, Restore};
+use wharfinger_backup::{Destination, Restore, Target};
 use wharfinger_base::Ids;
 use wharfinger_blobs::{BlobStore, RootLock};
 use wharfinger_db::{Serving, ServingLock, Upgrade};
 use wharfinger_iam::MasterKey;
 
-use crate::backup::{BackupId, Missing, OpenTarget};
+use crate::backup::{BackupId, OpenTarget, Use, key_of};
 use crate::config::Config;
 use crate::rebuild::LOCK_LOST;
 use crate::{data_folder, server};
@@ -36,10 +36,10 @@ pub(crate) async fn run(
         Some(archive) => RootLock::acquire(archive)?,
         None => None,
     };
-    let source = OpenTarget::open(&config, from, Missing::Refuse).await?;
+    let source = OpenTarget::open(&config, from, Use::Read).await?;
     let id = source.target.choose(named).await?;
     let manifest = source.target.manifest(&id).await?;
-    restore_key(&config, &source, &id, &manifest).await?;
+    let key = key(&config, &source.target, &id, &manifest).await?;
     let ids = Ids::default();
     let blobs = BlobStore::open(&config.blobs, config.durability, ids.clone()).await?;
     let archive = server::open_archive(&config, &ids).await?.store;
@@ -55,6 +55,10 @@ pub(crate) async fn run(
         destinations: databases.into_iter().map(destination).collect(),
         ids,
     };
+    restore.check(&id, &manifest).await?;
+    if let Some(key) = key {
+        key.create(&config.key_file, &restore.ids)?;
+    }
     let progress = RestoreProgress::default();
     tokio::select! {
         done = restore.run(&id, &manifest, &progress) => done?,
@@ -74,16 +78,17 @@ pub(crate) async fn run(
     Ok(id)
 }
 
-/// Makes sure that the key file holds the key of the backup; writes it where the backup has it.
-async fn restore_key(
+/// The master key in the backup, where there is no key file yet. A key file that is there must hold
+/// the key of the backup.
+async fn key(
     config: &Config,
-    source: &OpenTarget,
+    source: &Target,
     id: &BackupId,
     manifest: &BackupManifest,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<MasterKey>> {
     let path = &config.key_file;
     match MasterKey::open(path)? {
-        Some(key) if key.id() == manifest.master_key => return Ok(()),
+        Some(key) if key.id() == manifest.master_key => Ok(None),
         Some(key) => bail!(
             "the master key file {} holds the key {}, and the secrets of the backup are sealed \
              under {}: put that key there",
@@ -91,15 +96,11 @@ async fn restore_key(
             key.id(),
             manifest.master_key
         ),
-        None if manifest.has_key => {}
+        None if manifest.has_key => key_of(source, id, manifest).await.map(Some),
         None => bail!(
             "the backup has no master key: put the file of the key {} at {}",
             manifest.master_key,
             path.display()
         ),
     }
-    let key = MasterKey::from_bytes(&source.target.key(id).await?);
-    let key = key.filter(|key| key.id() == manifest.master_key);
-    let key = key.context("the master key in the backup is damaged")?;
-    Ok(key.create(path, &Ids::default())?)
 }

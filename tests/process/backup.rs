@@ -133,6 +133,27 @@ fn wrong_targets_and_sources_are_refused() {
         &["restore", &from, "--backup", "x"],
         "there is no backup",
     );
+    // A refused restore leaves no key, and who only reads makes no folders.
+    let used = tempfile::tempdir().expect("a folder");
+    fs::create_dir(used.path().join("blobs")).expect("made");
+    let identity = "6f2c1c9e-2f0b-4a52-9a8e-0d7a1b2c3d4e";
+    fs::write(used.path().join("blobs/identity"), identity).expect("written");
+    refused(used.path(), &["restore", &from], "is not empty");
+    assert!(!used.path().join("key").exists());
+    fs::remove_dir(target.join("uploads")).expect("empty");
+    run_ok(path, &["backup", &from, "--list"]);
+    run_ok(path, &["backup", &from, "--verify"]);
+    assert!(!target.join("uploads").exists());
+    let keys = fs::read_dir(target.join("records/keys")).expect("listed");
+    for key in keys {
+        let key = key.expect("an entry").path();
+        let whole = fs::read(&key).expect("read");
+        fs::write(&key, "00".repeat(32)).expect("changed");
+        let checked = run(path, &["backup", &from, "--verify"]);
+        assert_eq!(checked.status.code(), Some(1), "{}", stderr(&checked));
+        fs::write(&key, whole).expect("mended");
+    }
+
     let manifests: Vec<_> = fs::read_dir(target.join("records/backups"))
         .expect("listed")
         .map(|entry| entry.expect("an entry").path())

@@ -154,3 +154,13 @@ fn an_export_stops_with_its_receiver() {
     let stopped = export_rows(&database, SELECTION, &mut |_| false);
     assert!(matches!(stopped, Err(CopyError::Stopped)), "{stopped:?}");
 }
+
+#[test]
+fn the_newest_migration_may_be_one_of_the_engine() {
+    assert!(newest_migration(&[]).expect("known") >= VERSION);
+    let later = Migration {
+        name: "V2000__later",
+        sql: "CREATE TABLE later (id BIGINT NOT NULL PRIMARY KEY)",
+    };
+    assert_eq!(newest_migration(&[later]).expect("known"), 2_000);
+}

@@ -13,6 +13,10 @@ use crate::config::Config;
 
 #[derive(Args)]
 #[command(group = ArgGroup::new("instead").args(["list", "verify", "prune"]))]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(super) struct BackupArguments {
     /// Where the backups are: a folder, or <s3://BUCKET/PREFIX?endpoint=URL&region=NAME>
     target: String,
@@ -26,6 +30,9 @@ pub(super) struct BackupArguments {
     /// Read all of the newest backup, or of the named one, and compare checksums; make none
     #[arg(long, value_name = "BACKUP", num_args = 0..=1, default_missing_value = "")]
     verify: Option<String>,
+    /// With --verify, put damaged blobs aside, so that the next backup copies them anew
+    #[arg(long, requires = "verify")]
+    repair: bool,
     /// Remove old backups, and the blobs that no other backup has; make none
     #[arg(long, requires = "keep")]
     prune: bool,
@@ -48,7 +55,7 @@ pub(super) fn run(arguments: BackupArguments) -> anyhow::Result<ExitCode> {
             let found = backup::list(&config, &target).await?;
             say(&listed(&found))?;
         } else if let Some(named) = &arguments.verify {
-            return verify(&config, &target, named).await;
+            return verify(&config, &target, named, arguments.repair).await;
         } else if let Some(keep) = arguments.keep.filter(|_| arguments.prune) {
             let keep = usize::try_from(keep).unwrap_or(usize::MAX);
             let shown = |so_far| drop(say(&pruned_line(so_far)));
@@ -64,12 +71,17 @@ pub(super) fn run(arguments: BackupArguments) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn verify(config: &Config, target: &str, named: &str) -> anyhow::Result<ExitCode> {
+async fn verify(
+    config: &Config,
+    target: &str,
+    named: &str,
+    repair: bool,
+) -> anyhow::Result<ExitCode> {
     let named = Some(named).filter(|named| !named.is_empty());
     let progress = VerifyProgress::default();
     let found = |fault: String| drop(say(&format!("{fault}\n")));
     let shown = || drop(say(&verify_line(&progress)));
-    let id = backup::verify(config, target, named, &progress, &found, shown).await?;
+    let id = backup::verify(config, target, named, repair, &progress, &found, shown).await?;
     say(&format!("{id}: {}", verify_line(&progress)))?;
     Ok(if progress.found() == 0 {
         ExitCode::SUCCESS

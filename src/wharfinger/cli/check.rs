@@ -8,6 +8,7 @@ use wharfinger_http::Certificates;
 use crate::cli::configured::{Configured, listed};
 use crate::cli::output::say;
 use crate::config::Config;
+use crate::event_delivery::event_sinks;
 use crate::replication_destinations;
 
 /// Prints every problem, or `ok`; the exit code says the same.
@@ -28,6 +29,9 @@ pub(super) fn run(configured: Configured) -> anyhow::Result<ExitCode> {
 fn files(config: &Config) -> Option<String> {
     if let Err(why) = config.tls.clone().map(Certificates::load).transpose() {
         return Some(format!("  tls_certificate: {}", Chain(&why)));
+    }
+    if let Err(why) = event_sinks(config) {
+        return Some(format!("  events: {}", Chain(&why)));
     }
     let destinations = replication_destinations::check(&config.replication_destinations);
     let why = destinations.err()?;

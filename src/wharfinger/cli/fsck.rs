@@ -50,6 +50,10 @@ pub(super) struct FsckArguments {
 pub(super) fn run(arguments: FsckArguments) -> anyhow::Result<ExitCode> {
     let config = arguments.configured.load()?;
     telemetry::init(&config.logs, None)?.shut_down();
+    if arguments.source.is_some() && !arguments.repair {
+        // No error, since the environment may name it for all commands.
+        tracing::warn!("nothing is fetched from the source without --repair");
+    }
     let runtime = admin::runtime(2)?;
     let replica = match &arguments.source {
         Some(url) => Some(fsck::replica(
