@@ -12,11 +12,11 @@ use wharfinger_base::{Clock, Ids};
 use wharfinger_blobs::{BlobBytes, BlobKey, BlobStore, CopyBlobError};
 use wharfinger_db::{DatabaseConfig, Exported, RowBatch, Selection, export_rows};
 
+use crate::backup_store::{BACKUPS, BackupStore, STARTED, part_name, record_name};
 use crate::error::BackupError;
 use crate::manifest::{self, BackupId, BackupManifest, FORMAT, PartEntry};
 use crate::part;
-use crate::rows::{ArchivedBytes, BlobRow, BlobRows, LEFT_OUT, Place, SORTED};
-use crate::target::{BACKUPS, STARTED, Target, part_name, record_name};
+use crate::rows::{ArchivedBytes, BlobRow, BlobRows, LEFT_OUT, SORTED, StoredAt};
 
 /// A part of the rows ends with the row that brings it to so many bytes.
 const PART_BYTES: usize = 4 * 1024 * 1024;
@@ -37,7 +37,7 @@ pub type OpenArchived = Box<
 
 /// What a backup is made of.
 pub struct Create {
-    pub target: Target,
+    pub target: BackupStore,
     /// Where the server has its blobs.
     pub blobs: BlobStore,
     /// The same of archived blobs.
@@ -212,12 +212,12 @@ impl Create {
         if !target.has(&BlobKey::of_blob(&digest), row.size).await? {
             let upload = self.ids.uuid();
             let copied = match &row.place {
-                Place::Blobs(location) => {
+                StoredAt::Blobs(location) => {
                     let source = self.blobs.open_blob(location, row.size, None).await;
                     let source = source.map_err(|error| unreadable(row, error))?;
                     target.copy_blob(source, &digest, upload).await
                 }
-                Place::Archive(bytes) => {
+                StoredAt::Archive(bytes) => {
                     let source = (self.archive)(bytes.clone()).await;
                     let source = source.map_err(|error| unreadable(row, error))?;
                     target.copy_bytes(source, row.size, &digest, upload).await

@@ -12,7 +12,7 @@ pub enum BackupError {
     #[error("the rows of the index were not copied")]
     Rows(#[from] CopyError),
     #[error("the store of the backups failed")]
-    Target(#[source] blobs::Error),
+    Store(#[source] blobs::Error),
     #[error("the blob {digest} was not copied")]
     Blob {
         digest: Digest,
@@ -39,7 +39,7 @@ pub enum BackupError {
         "the store holds other things than backups: name an empty folder or prefix, or one that \
          holds backups"
     )]
-    NotATarget,
+    NotABackupStore,
     #[error("another command is at work on these backups; it has them for another {0} s at most")]
     Locked(u64),
     #[error("another command has taken over these backups")]
@@ -70,6 +70,6 @@ pub enum BackupError {
 
 impl From<blobs::Error> for BackupError {
     fn from(error: blobs::Error) -> Self {
-        Self::Target(error)
+        Self::Store(error)
     }
 }

@@ -1,7 +1,7 @@
 //! Backups: a folder or bucket that holds all rows of an index as of one moment, and every blob
 //! that they name.
 //!
-//! A target keeps several backups, which share their blobs:
+//! A store keeps several backups, which share their blobs:
 //!
 //! ```text
 //! blobs/<algorithm>/<ab>/<hex>   the blobs of all backups, by digest
@@ -17,6 +17,7 @@
 //! server from removing blobs. A restore puts all of them into the blob store, and leaves it to the
 //! server to archive them again.
 
+mod backup_store;
 mod create;
 mod error;
 mod manifest;
@@ -24,16 +25,15 @@ mod part;
 mod prune;
 mod restore;
 mod rows;
-mod target;
 #[cfg(test)]
 mod tests;
 mod verify;
 
+pub use backup_store::{BackupStore, BackupStoreLock, LOCK_RENEWAL};
 pub use create::{Create, CreateProgress, OpenArchived};
 pub use error::BackupError;
 pub use manifest::{BackupId, BackupManifest};
 pub use prune::{Prune, Pruned};
-pub use restore::{Destination, Restore, RestoreProgress};
+pub use restore::{Restore, RestoreProgress, RestoredDatabase};
 pub use rows::{ArchivedBytes, LEFT_OUT};
-pub use target::{LOCK_RENEWAL, Target, TargetLock};
 pub use verify::{Verify, VerifyProgress};

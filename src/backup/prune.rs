@@ -7,17 +7,17 @@ use std::cmp::Ordering;
 
 use wharfinger_blobs::{BlobKey, StoredObject};
 
+use crate::backup_store::BackupStore;
 use crate::error::BackupError;
 use crate::manifest::{ARCHIVED, BLOBS, BackupId, BackupManifest};
 use crate::rows::BlobRows;
-use crate::target::Target;
 
 /// Objects of one page of the listing.
 const PAGE: usize = 1_000;
 
 /// A removal of old backups.
 pub struct Prune {
-    pub target: Target,
+    pub target: BackupStore,
     /// How many of the newest backups stay; at least one.
     pub keep: usize,
 }

@@ -13,28 +13,28 @@ use wharfinger_db::{
     CopyError, DatabaseConfig, Migration, RowImport, newest_migration, unfinished_restore,
 };
 
+use crate::backup_store::BackupStore;
 use crate::create::{COPIES_AT_ONCE, unreadable};
 use crate::error::BackupError;
 use crate::manifest::{BackupId, BackupManifest};
 use crate::rows::{BlobRow, BlobRows, read_part, relocate};
-use crate::target::Target;
 
 /// A database of the server, and the tables that it has.
 #[derive(Clone, Debug)]
-pub struct Destination {
+pub struct RestoredDatabase {
     pub database: DatabaseConfig,
     pub migrations: Vec<Migration>,
 }
 
 /// A restore. No server runs on the index, the blob store or the archive meanwhile.
 pub struct Restore {
-    pub source: Target,
+    pub source: BackupStore,
     pub blobs: BlobStore,
     /// Nothing is put there, but nothing must be there: objects that the index does not name would
     /// be removed, though another server may need them.
     pub archive: BlobStore,
     /// The index first.
-    pub destinations: Vec<Destination>,
+    pub destinations: Vec<RestoredDatabase>,
     pub ids: Ids,
 }
 

@@ -4,10 +4,10 @@ use wharfinger_blobs::{BlobKey, BlobStore};
 use wharfinger_db::{RowBatch, Value};
 use wharfinger_oci::Digest;
 
+use crate::backup_store::part_name;
 use crate::error::BackupError;
 use crate::manifest::{ARCHIVED, BLOBS, BackupId, BackupManifest};
 use crate::part::{self, MAX_PART_BYTES, PartError};
-use crate::target::part_name;
 
 /// Tables of blobs, which are exported in the order of digests.
 pub(crate) const SORTED: &[(&str, &str)] = &[(BLOBS, DIGEST), (ARCHIVED, DIGEST)];
@@ -78,7 +78,7 @@ pub struct ArchivedBytes {
 
 /// Where the server that was backed up has a blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum StoredAt {
     Blobs(BlobKey),
     Archive(ArchivedBytes),
 }
@@ -88,7 +88,7 @@ pub(crate) enum Place {
 pub(crate) struct BlobRow {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
-    pub(crate) place: Place,
+    pub(crate) place: StoredAt,
 }
 
 /// The position of a column in the batch.
@@ -118,13 +118,13 @@ pub(crate) fn blob_rows(batch: &RowBatch) -> Result<Vec<BlobRow>, PartError> {
         };
         let location = text(LOCATION)?.parse().ok()?;
         let place = if is_archived {
-            Place::Archive(ArchivedBytes {
+            StoredAt::Archive(ArchivedBytes {
                 location,
                 encoding: text(ENCODING)?.to_owned(),
                 stored_size: number(STORED_SIZE)?,
             })
         } else {
-            Place::Blobs(location)
+            StoredAt::Blobs(location)
         };
         Some(BlobRow {
             digest: Digest::from_stored(digest)?,
@@ -273,11 +273,11 @@ mod tests {
         };
         let read = blob_rows(&batch).expect("read");
         assert_eq!((read[0].digest, read[0].size), (digest, 7));
-        let place = Place::Blobs("blobs/1/parts".parse().expect("a key"));
+        let place = StoredAt::Blobs("blobs/1/parts".parse().expect("a key"));
         assert_eq!(read[0].place, place);
         relocate(&mut batch).expect("relocated");
         let read = blob_rows(&batch).expect("read");
-        assert_eq!(read[0].place, Place::Blobs(BlobKey::of_blob(&digest)));
+        assert_eq!(read[0].place, StoredAt::Blobs(BlobKey::of_blob(&digest)));
         assert_eq!(batch.rows[0][1], Value::from(1));
 
         batch.rows[0][0] = Value::from(-1);
@@ -321,7 +321,7 @@ mod tests {
         };
         let read = blob_rows(&batch).expect("read");
         assert_eq!((read[0].digest, read[0].size), (digest, 7));
-        assert_eq!(read[0].place, Place::Archive(archived));
+        assert_eq!(read[0].place, StoredAt::Archive(archived));
         relocate(&mut batch).expect("relocated");
         assert_eq!(batch.table, BLOBS);
         let columns = ["digest", "size", "location", "lease_until", "created_at"];

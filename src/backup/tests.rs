@@ -9,10 +9,10 @@ use wharfinger_blobs::{BlobKey, BlobStore, BlobsConfig};
 use wharfinger_db::{CopyError, DatabaseConfig, Db, Migration, Upgrade, params};
 use wharfinger_oci::{Algorithm, Digest};
 
-use crate::target::{BACKUPS, part_name, record_name};
+use crate::backup_store::{BACKUPS, part_name, record_name};
 use crate::{
-    ArchivedBytes, BackupError, BackupId, BackupManifest, Create, CreateProgress, Destination,
-    OpenArchived, Prune, Restore, RestoreProgress, Target, Verify, VerifyProgress,
+    ArchivedBytes, BackupError, BackupId, BackupManifest, BackupStore, Create, CreateProgress,
+    OpenArchived, Prune, Restore, RestoreProgress, RestoredDatabase, Verify, VerifyProgress,
 };
 
 const MIGRATIONS: &[Migration] = &[Migration {
@@ -39,7 +39,7 @@ struct World {
     blobs: BlobStore,
     /// What the archive has, by location: each byte less by one.
     archive: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-    target: Target,
+    target: BackupStore,
 }
 
 async fn memory() -> BlobStore {
@@ -73,7 +73,7 @@ impl World {
             logs,
             blobs,
             archive: Arc::default(),
-            target: Target::new(target),
+            target: BackupStore::new(target),
             folder,
         }
     }
@@ -214,7 +214,7 @@ impl World {
     }
 
     async fn restore(&self, name: &str, blobs: &BlobStore) -> Restore {
-        let destination = |name: String, migrations: &[Migration]| Destination {
+        let destination = |name: String, migrations: &[Migration]| RestoredDatabase {
             database: DatabaseConfig::sqlite(self.path(&name)),
             migrations: migrations.to_vec(),
         };
@@ -515,7 +515,7 @@ async fn an_unfinished_backup_does_not_count_and_goes() {
         matches!(&failed, Err(BackupError::MissingBlob { digest: named }) if *named == digest),
         "{failed:?}"
     );
-    let elsewhere = Target::new(world.blobs.clone());
+    let elsewhere = BackupStore::new(world.blobs.clone());
     world
         .blobs
         .set_identity(Ids::default().uuid())
@@ -523,14 +523,14 @@ async fn an_unfinished_backup_does_not_count_and_goes() {
         .expect("set");
     let refused = elsewhere.mark().await;
     assert!(
-        matches!(refused, Err(BackupError::NotATarget)),
+        matches!(refused, Err(BackupError::NotABackupStore)),
         "{refused:?}"
     );
 }
 
 #[tokio::test]
 async fn a_bucket_is_written_by_one_command_at_a_time() {
-    let target = Target::new(memory().await);
+    let target = BackupStore::new(memory().await);
     let first = target.lock(&Ids::default()).await.expect("locked");
     let ids = Ids::default();
     let second = tokio::select! {

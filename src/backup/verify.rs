@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use wharfinger_blobs::BlobKey;
 
+use crate::backup_store::BackupStore;
 use crate::create::COPIES_AT_ONCE;
 use crate::error::BackupError;
 use crate::manifest::{BackupId, BackupManifest};
 use crate::rows::{BlobRow, blob_rows, read_part};
-use crate::target::Target;
 
 /// A check of a backup.
 pub struct Verify {
-    pub target: Target,
+    pub target: BackupStore,
     /// Whether damaged blobs are put aside, so that the next backup copies them anew. The caller
     /// has locked the store then.
     pub repair: bool,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use wharfinger_backup::{
-    ArchivedBytes, Create, LOCK_RENEWAL, OpenArchived, Prune, Target, TargetLock, Verify,
+    ArchivedBytes, BackupStore, BackupStoreLock, Create, LOCK_RENEWAL, OpenArchived, Prune, Verify,
 };
 pub(crate) use wharfinger_backup::{
     BackupId, BackupManifest, CreateProgress, Pruned, VerifyProgress,
@@ -23,8 +23,8 @@ use crate::server;
 const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 
 /// A store of backups, and for a folder its lock.
-pub(crate) struct OpenTarget {
-    pub(crate) target: Target,
+pub(crate) struct OpenBackupStore {
+    pub(crate) target: BackupStore,
     _lock: Option<RootLock>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Use {
     Read,
 }
 
-impl OpenTarget {
+impl OpenBackupStore {
     /// Opens the folder or bucket that `text` names as the setting `blobs` does.
     pub(crate) async fn open(config: &Config, text: &str, purpose: Use) -> anyhow::Result<Self> {
         let place = BlobsConfig::parse(text, config.s3_keys.clone())?;
@@ -54,7 +54,7 @@ impl OpenTarget {
         };
         let store = store.with_context(|| format!("cannot open the backups at {text}"))?;
         Ok(Self {
-            target: Target::new(store),
+            target: BackupStore::new(store),
             _lock: lock,
         })
     }
@@ -70,7 +70,7 @@ pub(crate) async fn create(
     with_key: bool,
     mut told: impl FnMut(&CreateProgress),
 ) -> anyhow::Result<(BackupId, BackupManifest)> {
-    let OpenTarget { target, _lock } = OpenTarget::open(&config, to, Use::Create).await?;
+    let OpenBackupStore { target, _lock } = OpenBackupStore::open(&config, to, Use::Create).await?;
     let key = master_key(&config.key_file)?;
     let databases = server::databases(&config.database);
     let databases = databases
@@ -128,7 +128,7 @@ pub(crate) async fn list(
     config: &Config,
     at: &str,
 ) -> anyhow::Result<Vec<(BackupId, BackupManifest)>> {
-    let open = OpenTarget::open(config, at, Use::Read).await?;
+    let open = OpenBackupStore::open(config, at, Use::Read).await?;
     let mut found = Vec::new();
     for id in open.target.backups().await? {
         let manifest = open.target.manifest(&id).await?;
@@ -149,7 +149,7 @@ pub(crate) async fn verify(
     mut told: impl FnMut(),
 ) -> anyhow::Result<BackupId> {
     let purpose = if repair { Use::Change } else { Use::Read };
-    let OpenTarget { target, _lock } = OpenTarget::open(config, at, purpose).await?;
+    let OpenBackupStore { target, _lock } = OpenBackupStore::open(config, at, purpose).await?;
     let lock = match purpose {
         Use::Change => Some(target.lock(&Ids::default()).await?),
         _ => None,
@@ -185,7 +185,7 @@ async fn verified(
 }
 
 /// Shows the progress, and keeps the lock alive where there is one. Returns why it could not.
-async fn kept_or_shown(lock: Option<&TargetLock>, told: &mut impl FnMut()) -> anyhow::Error {
+async fn kept_or_shown(lock: Option<&BackupStoreLock>, told: &mut impl FnMut()) -> anyhow::Error {
     if let Some(lock) = lock {
         return keep(lock, None, told).await;
     }
@@ -200,7 +200,7 @@ async fn kept_or_shown(lock: Option<&TargetLock>, told: &mut impl FnMut()) -> an
 /// # Errors
 /// Where it is missing, or is not the key that the secrets of the backup are sealed under.
 pub(crate) async fn key_of(
-    target: &Target,
+    target: &BackupStore,
     id: &BackupId,
     manifest: &BackupManifest,
 ) -> anyhow::Result<MasterKey> {
@@ -216,7 +216,7 @@ pub(crate) async fn prune(
     keep_newest: usize,
     mut told: impl FnMut(Pruned),
 ) -> anyhow::Result<Pruned> {
-    let OpenTarget { target, _lock } = OpenTarget::open(config, at, Use::Change).await?;
+    let OpenBackupStore { target, _lock } = OpenBackupStore::open(config, at, Use::Change).await?;
     let lock = target.lock(&Ids::default()).await?;
     let prune = Prune {
         target,
@@ -249,7 +249,7 @@ fn master_key(path: &Path) -> anyhow::Result<MasterKey> {
 
 /// Keeps lock and hold alive, and calls `told` each second. Returns why it could not.
 async fn keep(
-    lock: &TargetLock,
+    lock: &BackupStoreLock,
     hold: Option<&CollectionHold>,
     mut told: impl FnMut(),
 ) -> anyhow::Error {
@@ -279,7 +279,7 @@ async fn keep(
     }
 }
 
-async fn release(lock: &TargetLock) {
+async fn release(lock: &BackupStoreLock) {
     if let Err(error) = lock.release().await {
         tracing::warn!(%error, "the backups stay locked for some minutes");
     }

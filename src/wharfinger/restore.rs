@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 pub(crate) use wharfinger_backup::{BackupManifest, RestoreProgress};
-use wharfinger_backup::{Destination, Restore, Target};
+use wharfinger_backup::{BackupStore, Restore, RestoredDatabase};
 use wharfinger_base::Ids;
 use wharfinger_blobs::{BlobStore, RootLock};
 use wharfinger_db::{Serving, ServingLock, Upgrade};
 use wharfinger_iam::MasterKey;
 
-use crate::backup::{BackupId, OpenTarget, Use, key_of};
+use crate::backup::{BackupId, OpenBackupStore, Use, key_of};
 use crate::config::Config;
 use crate::rebuild::LOCK_LOST;
 use crate::{data_folder, server};
@@ -36,14 +36,14 @@ pub(crate) async fn run(
         Some(archive) => RootLock::acquire(archive)?,
         None => None,
     };
-    let source = OpenTarget::open(&config, from, Use::Read).await?;
+    let source = OpenBackupStore::open(&config, from, Use::Read).await?;
     let id = source.target.choose(named).await?;
     let manifest = source.target.manifest(&id).await?;
     let key = key(&config, &source.target, &id, &manifest).await?;
     let ids = Ids::default();
     let blobs = BlobStore::open(&config.blobs, config.durability, ids.clone()).await?;
     let archive = server::open_archive(&config, &ids).await?.store;
-    let destination = |(database, migrations)| Destination {
+    let destination = |(database, migrations)| RestoredDatabase {
         database,
         migrations,
     };
@@ -82,7 +82,7 @@ pub(crate) async fn run(
 /// the key of the backup.
 async fn key(
     config: &Config,
-    source: &Target,
+    source: &BackupStore,
     id: &BackupId,
     manifest: &BackupManifest,
 ) -> anyhow::Result<Option<MasterKey>> {

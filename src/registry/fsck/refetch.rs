@@ -20,7 +20,7 @@ const REPOSITORIES: usize = 16;
 /// Where blobs may be had from.
 #[async_trait]
 pub trait RepairSource: Send + Sync {
-    /// Begins to read a blob of the repository; `None` where the source has it not, or fails, which
+    /// Begins to read a blob of the repository; `None` where the source lacks it or fails, which
     /// it logs.
     async fn open(
         &self,

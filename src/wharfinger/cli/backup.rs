@@ -62,7 +62,7 @@ pub(super) fn run(arguments: BackupArguments) -> anyhow::Result<ExitCode> {
             let pruned = backup::prune(&config, &target, keep, shown).await?;
             say(&pruned_line(pruned))?;
         } else {
-            // What is done does not depend on somebody reading of it.
+            // An error of the output does not end the command.
             let shown = |progress: &CreateProgress| drop(say(&line(progress)));
             let made = backup::create(config, &target, arguments.with_key, shown).await?;
             say(&made_line(&made.0, &made.1))?;

@@ -29,7 +29,7 @@ pub(super) fn run(arguments: RebuildArguments) -> anyhow::Result<ExitCode> {
     let done = runtime.block_on(rebuild::run(config, |so_far| {
         if shown.elapsed() >= PROGRESS_PERIOD {
             shown = Instant::now();
-            // What is done does not depend on somebody reading of it.
+            // An error of the output does not end the command.
             let _ = say(&line(so_far));
         }
     }))?;

@@ -26,7 +26,7 @@ pub(super) fn run(arguments: RestoreArguments) -> anyhow::Result<ExitCode> {
     let config = arguments.configured.load()?;
     telemetry::init(&config.logs, None)?.shut_down();
     let runtime = admin::runtime(2)?;
-    // What is done does not depend on somebody reading of it.
+    // An error of the output does not end the command.
     let shown = |progress: &RestoreProgress, manifest: &BackupManifest| {
         drop(say(&line(progress, manifest)));
     };

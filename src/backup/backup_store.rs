@@ -38,11 +38,11 @@ const LOCK_SETTLES: Duration = Duration::from_secs(2);
 
 /// A store of backups.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct BackupStore {
     pub(crate) store: BlobStore,
 }
 
-impl Target {
+impl BackupStore {
     #[must_use]
     pub fn new(store: BlobStore) -> Self {
         Self { store }
@@ -51,7 +51,7 @@ impl Target {
     /// Marks an empty store as one of backups.
     ///
     /// # Errors
-    /// [`BackupError::NotATarget`] where it holds anything else.
+    /// [`BackupError::NotABackupStore`] where it holds anything else.
     pub async fn mark(&self) -> Result<(), BackupError> {
         if self.is_marked().await? {
             return Ok(());
@@ -60,7 +60,7 @@ impl Target {
             || !self.store.objects(None, 1).await?.is_empty()
             || !self.store.records("journal").await?.is_empty();
         if is_used {
-            return Err(BackupError::NotATarget);
+            return Err(BackupError::NotABackupStore);
         }
         let text = Bytes::from_static(ABOUT_TEXT.as_bytes());
         Ok(self.store.put_record(&name(ABOUT)?, text).await?)
@@ -187,8 +187,8 @@ impl Target {
     ///
     /// # Errors
     /// [`BackupError::Locked`] where another command renews it.
-    pub async fn lock(&self, ids: &Ids) -> Result<TargetLock, BackupError> {
-        let lock = TargetLock {
+    pub async fn lock(&self, ids: &Ids) -> Result<BackupStoreLock, BackupError> {
+        let lock = BackupStoreLock {
             store: self.store.clone(),
             holder: ids.uuid().to_string(),
         };
@@ -204,7 +204,7 @@ impl Target {
 
 /// The right to write to a store of backups.
 #[derive(Clone, Debug)]
-pub struct TargetLock {
+pub struct BackupStoreLock {
     store: BlobStore,
     holder: String,
 }
@@ -215,7 +215,7 @@ struct StoredLock {
     until: i64,
 }
 
-impl TargetLock {
+impl BackupStoreLock {
     /// Extends the lock of a bucket.
     ///
     /// # Errors
