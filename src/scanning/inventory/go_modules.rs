@@ -102,15 +102,7 @@ fn replace_module(found: &mut Vec<Package>, words: &[&str]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(found: &[Package]) -> Vec<String> {
-        let mut names: Vec<_> = found
-            .iter()
-            .map(|package| format!("{}@{}", package.name, package.version))
-            .collect();
-        names.sort();
-        names
-    }
+    use crate::inventory::tests::package_names;
 
     #[test]
     fn go_modules_follow_their_replacements() {
@@ -120,7 +112,7 @@ mod tests {
         let found = go_mod(text);
         assert_eq!(found.path, "x.org/x");
         assert_eq!(
-            names(&found.packages),
+            package_names(&found.packages),
             ["e.com/f@v2.0.0", "golang.org/x/net@v0.1.0"]
         );
     }
@@ -129,7 +121,7 @@ mod tests {
     fn checksums_of_content_name_the_highest_version() {
         let text = "a.com/b v1.9.0 h1:x=\na.com/b v1.10.0 h1:x=\na.com/b v1.11.0/go.mod h1:x=\n\
                     c.com/d v0.1.0/go.mod h1:x=\nnot a line\n";
-        assert_eq!(names(&go_sum(text)), ["a.com/b@v1.10.0"]);
+        assert_eq!(package_names(&go_sum(text)), ["a.com/b@v1.10.0"]);
     }
 
     proptest::proptest! {

@@ -169,13 +169,7 @@ pub(crate) fn gradle(text: &str) -> Vec<Package> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(found: &[Package]) -> Vec<String> {
-        let named = found.iter();
-        named
-            .map(|one| format!("{}@{}", one.name, one.version))
-            .collect()
-    }
+    use crate::inventory::tests::package_names;
 
     fn dependency(artifact: &str, more: &str) -> String {
         format!(
@@ -208,8 +202,8 @@ mod tests {
             dependencies.concat()
         );
         assert_eq!(
-            names(&pom(&text)),
-            ["g:plain@1.0", "g:property@2.1-jre", "g:own@7"]
+            package_names(&pom(&text)),
+            ["g:own@7", "g:plain@1.0", "g:property@2.1-jre"]
         );
     }
 
@@ -231,7 +225,10 @@ mod tests {
         let text = "# comment\ncom.google.guava:guava:31.1-jre=compileClasspath,runtimeClasspath\n\
                     junit:junit:4.13=testCompileClasspath,testRuntimeClasspath\n\
                     org.x:y:1.0=compileClasspath\nempty=annotationProcessor\n";
-        assert_eq!(names(&gradle(text)), ["com.google.guava:guava@31.1-jre"]);
+        assert_eq!(
+            package_names(&gradle(text)),
+            ["com.google.guava:guava@31.1-jre"]
+        );
     }
 
     proptest::proptest! {

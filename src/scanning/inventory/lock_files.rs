@@ -205,22 +205,14 @@ pub(crate) fn yarn(text: &str) -> Vec<Package> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(found: &[Package]) -> Vec<String> {
-        let mut names: Vec<_> = found
-            .iter()
-            .map(|package| format!("{}@{}", package.name, package.version))
-            .collect();
-        names.sort();
-        names
-    }
+    use crate::inventory::tests::package_names;
 
     #[test]
     fn cargo_locks_name_what_has_a_source() {
         let text = "version = 4\n[[package]]\nname = \"own\"\nversion = \"0.1.0\"\n\
                     [[package]]\nname = \"time\"\nversion = \"0.1.43\"\n\
                     source = \"registry+https://github.com/rust-lang/crates.io-index\"\n";
-        assert_eq!(names(&cargo(text)), ["time@0.1.43"]);
+        assert_eq!(package_names(&cargo(text)), ["time@0.1.43"]);
         assert!(cargo("not toml [").is_empty());
     }
 
@@ -230,17 +222,17 @@ mod tests {
                     a==1.*\nurllib3==1.24.1 \\\n    --hash=sha256:00\n-r other.txt\nb === 2\n\
                     c==1,!=1.1\n";
         assert_eq!(
-            names(&requirements(text)),
+            package_names(&requirements(text)),
             ["b@2", "requests@2.19.0", "urllib3@1.24.1"]
         );
         let text = "[[package]]\nname = \"jinja2\"\nversion = \"2.10\"\n[[package]]\n\
                     name = \"own\"\nversion = \"1\"\nsource = { virtual = \".\" }\n";
-        assert_eq!(names(&python_toml(text)), ["jinja2@2.10"]);
+        assert_eq!(package_names(&python_toml(text)), ["jinja2@2.10"]);
         let text = r#"{"default": {"django": {"version": "==2.2"}, "local": {"path": "."}},
                        "develop": {"pytest": {"version": "==5"}}}"#;
-        assert_eq!(names(&pipfile(text)), ["django@2.2"]);
+        assert_eq!(package_names(&pipfile(text)), ["django@2.2"]);
         let text = "Metadata-Version: 2.1\nName: PyYAML\nVersion: 5.3\n\nName: no\n";
-        assert_eq!(names(&python_metadata(text)), ["PyYAML@5.3"]);
+        assert_eq!(package_names(&python_metadata(text)), ["PyYAML@5.3"]);
     }
 
     #[test]
@@ -250,12 +242,12 @@ mod tests {
             "node_modules/a/node_modules/@s/b": {"version": "1.0.1"},
             "node_modules/jest": {"version": "1.0.0", "dev": true},
             "node_modules/w": {"resolved": "packages/w", "link": true}}}"#;
-        assert_eq!(names(&npm(text)), ["@s/b@1.0.1", "lodash@4.17.4"]);
+        assert_eq!(package_names(&npm(text)), ["@s/b@1.0.1", "lodash@4.17.4"]);
         let text = r#"{"dependencies": {"a": {"version": "1.0.0",
             "dependencies": {"b": {"version": "2.0.0"}}}, "c": {"version": "file:c"}}}"#;
-        assert_eq!(names(&npm(text)), ["a@1.0.0", "b@2.0.0"]);
+        assert_eq!(package_names(&npm(text)), ["a@1.0.0", "b@2.0.0"]);
         assert_eq!(
-            names(&node_package(r#"{"name": "x", "version": "1"}"#)),
+            package_names(&node_package(r#"{"name": "x", "version": "1"}"#)),
             ["x@1"]
         );
         assert!(node_package(r#"{"name": "x"}"#).is_empty());
@@ -266,13 +258,19 @@ mod tests {
         let text = "# yarn lockfile v1\n\n\"@babel/core@^7.0.0\", \"@babel/core@^7.1.0\":\n  \
                     version \"7.2.0\"\n  dependencies:\n    version \"1.0\"\n\nlodash@^4:\n  \
                     version \"4.17.4\"\n";
-        assert_eq!(names(&yarn(text)), ["@babel/core@7.2.0", "lodash@4.17.4"]);
+        assert_eq!(
+            package_names(&yarn(text)),
+            ["@babel/core@7.2.0", "lodash@4.17.4"]
+        );
         let text = "__metadata:\n  version: 6\n\n\"lodash@npm:^4\":\n  version: 4.17.20\n  \
                     resolution: \"lodash@npm:4.17.20\"\n\n\"own@workspace:.\":\n  version: 0.0.0\n";
-        assert_eq!(names(&yarn(text)), ["lodash@4.17.20"]);
+        assert_eq!(package_names(&yarn(text)), ["lodash@4.17.20"]);
         let text = "\"other@npm:lodash@^4\", x@^4:\n  version \"4.17.4\"\n\n\
                     \"o@npm:@s/real@~1.0\":\n  version: 1.0.1\n";
-        assert_eq!(names(&yarn(text)), ["@s/real@1.0.1", "lodash@4.17.4"]);
+        assert_eq!(
+            package_names(&yarn(text)),
+            ["@s/real@1.0.1", "lodash@4.17.4"]
+        );
     }
 
     proptest::proptest! {

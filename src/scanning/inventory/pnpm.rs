@@ -115,14 +115,7 @@ fn name_and_version(key: &str, major: u32) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(text: &str) -> Vec<String> {
-        let found = pnpm(text);
-        found
-            .iter()
-            .map(|one| format!("{}@{}", one.name, one.version))
-            .collect()
-    }
+    use crate::inventory::tests::package_names;
 
     #[test]
     fn version_5_has_peers_after_an_underscore() {
@@ -131,7 +124,7 @@ mod tests {
                     /@s/b/1.0.1_react@17.0.2+c@1.0.0:\n    resolution: {integrity: sha512-x}\n  \
                     /jest/27.0.0:\n    dev: true\n  github.com/a/b/0123:\n    name: b\n    \
                     version: 1.0.0\n  /other/1.0.0/x:\n    dev: false\n";
-        assert_eq!(names(text), ["@s/b@1.0.1", "lodash@4.17.4"]);
+        assert_eq!(package_names(&pnpm(text)), ["@s/b@1.0.1", "lodash@4.17.4"]);
     }
 
     #[test]
@@ -140,7 +133,10 @@ mod tests {
                     /@s/b@1.0.1(react@17.0.2)(c@1.0.0):\n    resolution: {integrity: x}\n  \
                     /jest@27.0.0:\n    dev: true\n  file:local(a@1.0.0):\n    name: local\n  \
                     /c@2.0.0-rc.1:\n    dev: false\n";
-        assert_eq!(names(text), ["@s/b@1.0.1", "c@2.0.0-rc.1", "lodash@4.17.4"]);
+        assert_eq!(
+            package_names(&pnpm(text)),
+            ["@s/b@1.0.1", "c@2.0.0-rc.1", "lodash@4.17.4"]
+        );
     }
 
     /// As pnpm 9 writes it.
@@ -212,7 +208,7 @@ snapshots:
             "react@17.0.2",
             "real@2.0.0",
         ];
-        assert_eq!(names(VERSION_9), expected);
+        assert_eq!(package_names(&pnpm(VERSION_9)), expected);
     }
 
     #[test]
@@ -224,7 +220,7 @@ snapshots:
             "lockfileVersion: '9.0'\n",
             "- a",
         ] {
-            assert!(names(text).is_empty(), "{text}");
+            assert!(package_names(&pnpm(text)).is_empty(), "{text}");
         }
     }
 

@@ -51,6 +51,16 @@ fn inventory(layers: &[Vec<u8>]) -> Inventory {
     builder.finish()
 }
 
+/// The names and versions of packages, sorted.
+pub(crate) fn package_names(found: &[Package]) -> Vec<String> {
+    let mut names: Vec<_> = found
+        .iter()
+        .map(|package| format!("{}@{}", package.name, package.version))
+        .collect();
+    names.sort();
+    names
+}
+
 fn names(inventory: &Inventory) -> Vec<String> {
     let named = inventory.packages.iter();
     named
