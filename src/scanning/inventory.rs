@@ -142,7 +142,7 @@ impl InventoryBuilder {
         self.remove_below(entry.path);
         if entry.kind == EntryKind::File
             && let Some(kind) = FileKind::of(entry.path, entry.executable)
-            && let Some(mut fact) = self.read_file(kind, entry, content)
+            && let Some(mut fact) = self.read_file(kind, entry, content)?
         {
             if let Some(packages) = fact.packages() {
                 packages.retain(Package::is_storable);
@@ -177,28 +177,30 @@ impl InventoryBuilder {
         kind: FileKind,
         entry: &LayerEntry<'_>,
         content: &mut dyn Read,
-    ) -> Option<Fact> {
-        let most = kind.most_bytes();
-        if entry.size > most && kind != FileKind::Program {
-            return Some(Fact::Unread(format!(
-                "{}: larger than {most} bytes",
-                entry.path
-            )));
+    ) -> Result<Option<Fact>, LimitReached> {
+        if kind == FileKind::Program {
+            return Ok(program(content));
         }
+        let most = kind.most_bytes();
+        if entry.size > most {
+            let why = format!("{}: larger than {most} bytes", entry.path);
+            return Ok(Some(Fact::Unread(why)));
+        }
+        let Some(bytes) = whole(content, most) else {
+            return Ok(None);
+        };
+        let text = || String::from_utf8_lossy(&bytes);
         let packages = match kind {
-            FileKind::Program => return program(content),
+            FileKind::Program => return Ok(None),
             FileKind::GoMod => {
-                let text = whole(content, most)?;
-                let module = go_modules::go_mod(&String::from_utf8_lossy(&text));
-                return Some(Fact::GoMod(module));
+                let module = go_modules::go_mod(&text(), &self.limits)?;
+                return Ok(Some(Fact::GoMod(module)));
             }
             FileKind::GoSum => {
-                let text = whole(content, most)?;
-                let modules = go_modules::go_sum(&String::from_utf8_lossy(&text));
-                return Some(Fact::GoSum(modules));
+                let modules = go_modules::go_sum(&text(), &self.limits)?;
+                return Ok(Some(Fact::GoSum(modules)));
             }
             FileKind::Rpm(format) => {
-                let bytes = whole(content, most)?;
                 // One more than the limit, so that more packages than that are noticed.
                 let limit = self.limits.packages.saturating_add(1);
                 match rpm::packages(format, bytes, limit, self.limits.deadline) {
@@ -206,21 +208,18 @@ impl InventoryBuilder {
                     Err(error) => {
                         // SQLite may name a part of the file.
                         let why = error.replace('\0', " ");
-                        return Some(Fact::Unread(format!("{}: {why}", entry.path)));
+                        return Ok(Some(Fact::Unread(format!("{}: {why}", entry.path))));
                     }
                 }
             }
             FileKind::Java => {
                 let name = entry.path.rsplit('/').next().unwrap_or_default();
-                java::archive(&whole(content, most)?, name, self.limits.deadline)
+                java::archive(&bytes, name, self.limits.deadline)
             }
-            FileKind::OsRelease => {
-                let text = whole(content, most)?;
-                return os::os_release(&String::from_utf8_lossy(&text)).map(Fact::Distribution);
-            }
-            FileKind::Text(read) => read(&String::from_utf8_lossy(&whole(content, most)?)),
+            FileKind::OsRelease => return Ok(os::os_release(&text()).map(Fact::Distribution)),
+            FileKind::Text(read) => read(&text()),
         };
-        (!packages.is_empty()).then_some(Fact::Packages(packages))
+        Ok((!packages.is_empty()).then_some(Fact::Packages(packages)))
     }
 
     /// The inventory of the layers that were read.
