@@ -36,6 +36,9 @@ const MAX_WHOLE_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_RPM_BYTES: u64 = 96 * 1024 * 1024;
 /// Read at once of a program.
 const PIECE_BYTES: usize = 64 * 1024;
+/// The most bytes of texts that are kept of an image: paths, names and versions. 50,000 packages
+/// with 200 bytes each have 10 MB.
+const MAX_KEPT_BYTES: usize = 32 * 1024 * 1024;
 /// The most remarks about files that were not read.
 const MAX_REMARKS: usize = 100;
 
@@ -77,6 +80,8 @@ pub struct InventoryBuilder {
     bytes_left: u64,
     entries_left: u64,
     packages: usize,
+    /// Bytes of texts that are kept.
+    kept_bytes: usize,
     layer: u32,
     /// By path, with the layer that brought the file.
     facts: BTreeMap<String, (u32, Fact)>,
@@ -89,6 +94,7 @@ impl InventoryBuilder {
             entries_left: limits.entries,
             limits,
             packages: 0,
+            kept_bytes: 0,
             layer: 0,
             facts: BTreeMap::new(),
         }
@@ -144,14 +150,24 @@ impl InventoryBuilder {
             && let Some(kind) = FileKind::of(entry.path, entry.executable)
             && let Some(mut fact) = self.read_file(kind, entry, content)?
         {
-            if let Some(packages) = fact.packages() {
-                packages.retain(Package::is_storable);
-                self.packages = self.packages.saturating_add(packages.len());
-                if self.packages > self.limits.packages {
-                    return Err(LimitReached::Packages);
-                }
-            }
+            self.count(entry.path, &mut fact)?;
             self.facts.insert(entry.path.to_owned(), (self.layer, fact));
+        }
+        Ok(())
+    }
+
+    /// Counts what is kept of a file. Each of its packages gets the path.
+    fn count(&mut self, path: &str, fact: &mut Fact) -> Result<(), LimitReached> {
+        if let Some(packages) = fact.packages() {
+            packages.retain(Package::is_storable);
+            self.packages = self.packages.saturating_add(packages.len());
+            for package in packages {
+                let bytes = path.len().saturating_add(package.text_bytes());
+                self.kept_bytes = self.kept_bytes.saturating_add(bytes);
+            }
+        }
+        if self.packages > self.limits.packages || self.kept_bytes > MAX_KEPT_BYTES {
+            return Err(LimitReached::Packages);
         }
         Ok(())
     }

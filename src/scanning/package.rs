@@ -104,6 +104,15 @@ impl Package {
     /// Whether its texts can be stored: none has a NUL, which no package manager writes and
     /// PostgreSQL refuses.
     pub(crate) fn is_storable(&self) -> bool {
+        !self.texts().any(|text| text.contains('\0'))
+    }
+
+    /// The length of its texts, in bytes.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.texts().map(String::len).sum()
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &String> {
         let optional = [
             &self.source_name,
             &self.source_version,
@@ -111,8 +120,7 @@ impl Package {
             &self.module,
         ];
         let texts = [&self.name, &self.version, &self.path].into_iter();
-        let mut texts = texts.chain(optional.into_iter().flatten());
-        !texts.any(|text| text.contains('\0'))
+        texts.chain(optional.into_iter().flatten())
     }
 
     /// The name and version under which a finding is reported: those of the source package.

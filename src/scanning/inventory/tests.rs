@@ -241,6 +241,23 @@ fn limits_end_the_reading() {
     assert_eq!(reached(read(few, &bomb)), Some(LimitReached::Ratio));
 }
 
+#[test]
+fn a_long_path_does_not_multiply_in_many_packages() {
+    let many = "a==1\n".repeat(9000);
+    let folder = "d".repeat(200);
+    let path = format!("{}requirements.txt", format!("{folder}/").repeat(19));
+    let mut wide = limits();
+    wide.packages = 50_000;
+    let add = |path: &str| {
+        let layer = layer_of(&[(path, many.as_bytes())]);
+        let mut builder = InventoryBuilder::new(wide);
+        builder.add_layer(layer.as_slice())
+    };
+    let limit = LayerError::Limit(LimitReached::Packages).to_string();
+    assert_eq!(add(&path).map_err(|error| error.to_string()), Err(limit));
+    assert!(add(&format!("{folder}/requirements.txt")).is_ok());
+}
+
 /// A source that fails.
 struct Broken;
 
