@@ -72,6 +72,18 @@ impl Fact {
             Self::Distribution(_) | Self::Unread(_) => None,
         }
     }
+
+    /// The length of its texts other than those of packages, in bytes.
+    fn text_bytes(&self) -> usize {
+        match self {
+            Self::Packages(_) | Self::GoSum(_) => 0,
+            Self::GoProgram(module) | Self::GoMod(module) => module.path.len(),
+            Self::Distribution(found) => {
+                found.id.len() + found.version.len() + found.pretty_name.len()
+            }
+            Self::Unread(why) => why.len(),
+        }
+    }
 }
 
 /// Reads layers, the lowest first.
@@ -156,16 +168,20 @@ impl InventoryBuilder {
         Ok(())
     }
 
-    /// Counts what is kept of a file. Each of its packages gets the path.
+    /// Counts what is kept of a file. Each of its packages gets the path. A file without packages
+    /// counts as one.
     fn count(&mut self, path: &str, fact: &mut Fact) -> Result<(), LimitReached> {
-        if let Some(packages) = fact.packages() {
-            packages.retain(Package::is_storable);
-            self.packages = self.packages.saturating_add(packages.len());
-            for package in packages {
-                let bytes = path.len().saturating_add(package.text_bytes());
-                self.kept_bytes = self.kept_bytes.saturating_add(bytes);
-            }
+        let mut bytes = path.len().saturating_add(fact.text_bytes());
+        let mut packages = 0_usize;
+        if let Some(found) = fact.packages() {
+            found.retain(Package::is_storable);
+            packages = found.len();
+            bytes = bytes.saturating_add(packages.saturating_mul(path.len()));
+            let texts = found.iter().map(Package::text_bytes);
+            bytes = bytes.saturating_add(texts.sum());
         }
+        self.packages = self.packages.saturating_add(packages.max(1));
+        self.kept_bytes = self.kept_bytes.saturating_add(bytes);
         if self.packages > self.limits.packages || self.kept_bytes > MAX_KEPT_BYTES {
             return Err(LimitReached::Packages);
         }
@@ -214,7 +230,7 @@ impl InventoryBuilder {
             }
             FileKind::GoSum => {
                 let modules = go_modules::go_sum(&text(), &self.limits)?;
-                return Ok(Some(Fact::GoSum(modules)));
+                return Ok((!modules.is_empty()).then_some(Fact::GoSum(modules)));
             }
             FileKind::Rpm(format) => {
                 // One more than the limit, so that more packages than that are noticed.

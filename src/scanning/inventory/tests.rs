@@ -258,6 +258,32 @@ fn a_long_path_does_not_multiply_in_many_packages() {
     assert!(add(&format!("{folder}/requirements.txt")).is_ok());
 }
 
+#[test]
+fn files_without_packages_count_as_well() {
+    let read = |name: &str, count: usize| {
+        let paths: Vec<_> = (0..count).map(|index| format!("{index}/{name}")).collect();
+        let files: Vec<_> = paths
+            .iter()
+            .map(|path| (path.as_str(), b"".as_slice()))
+            .collect();
+        let mut builder = InventoryBuilder::new(limits());
+        let read = builder.add_layer(layer_of(&files).as_slice());
+        (read.map_err(|error| error.to_string()), builder.facts.len())
+    };
+    let limit = LayerError::Limit(LimitReached::Packages).to_string();
+    assert_eq!(read("go.mod", 1001).0, Err(limit));
+    assert_eq!(read("go.mod", 1000), (Ok(()), 1000));
+    assert_eq!(
+        read("go.sum", 1001),
+        (Ok(()), 0),
+        "what tells nothing is not kept"
+    );
+    let mut builder = InventoryBuilder::new(limits());
+    let module = layer_of(&[("src/go.mod", b"module x.org/x\n")]);
+    builder.add_layer(module.as_slice()).expect("a layer");
+    assert_eq!(builder.kept_bytes, "src/go.mod".len() + "x.org/x".len());
+}
+
 /// A source that fails.
 struct Broken;
 
