@@ -75,11 +75,15 @@ struct Found {
 
 impl Found {
     /// Takes a header. Returns false once there are as many packages as are wanted.
-    fn add(&mut self, blob: &[u8]) -> bool {
+    ///
+    /// # Errors
+    /// After the deadline.
+    fn add(&mut self, blob: &[u8]) -> Result<bool, String> {
+        self.check()?;
         if self.packages.len() < self.limit {
             self.packages.extend(header(blob));
         }
-        self.packages.len() < self.limit
+        Ok(self.packages.len() < self.limit)
     }
 
     /// Fails after the deadline.

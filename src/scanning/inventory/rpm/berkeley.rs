@@ -36,14 +36,19 @@ pub(super) fn read(bytes: &[u8], found: &mut Found) -> Result<(), String> {
             continue;
         }
         let items = short(page, 20, database.order).ok_or_else(damaged)?;
-        // Keys and values alternate.
-        for index in (1..items).step_by(2) {
-            let item = database.item(page, index).ok_or_else(damaged)?;
+        let mut end = page.len();
+        for index in 0..items {
+            let item = database.item(page, index, items, end).ok_or_else(damaged)?;
+            end -= item.len();
+            // Keys and values alternate.
+            if index % 2 == 0 {
+                continue;
+            }
             let wants_more = match item.first() {
-                Some(&ITEM_IN_PAGE) => found.add(&item[1..]),
+                Some(&ITEM_IN_PAGE) => found.add(&item[1..])?,
                 Some(&ITEM_OFF_PAGE) => {
                     let header = database.overflow(item).ok_or_else(damaged)?;
-                    found.add(&header)
+                    found.add(&header)?
                 }
                 // RPM writes no duplicates.
                 _ => return Err(damaged()),
@@ -103,16 +108,12 @@ impl<'a> Database<'a> {
         })
     }
 
-    /// The item of a page: each ends where the one before it begins, the first at the page's end.
-    fn item<'p>(&self, page: &'p [u8], index: usize) -> Option<&'p [u8]> {
-        let offset = |index: usize| short(page, PAGE_HEADER_BYTES + 2 * index, self.order);
-        let start = offset(index)?;
-        let end = match index.checked_sub(1) {
-            Some(before) => offset(before)?,
-            None => page.len(),
-        };
-        let after_table = start >= PAGE_HEADER_BYTES + 2 * (index + 1);
-        after_table.then(|| page.get(start..end)).flatten()
+    /// The item of a page that ends at `end`, where the one before it begins. None is empty, and
+    /// none overlaps with the table of their offsets.
+    fn item<'p>(&self, page: &'p [u8], index: usize, items: usize, end: usize) -> Option<&'p [u8]> {
+        let start = short(page, PAGE_HEADER_BYTES + 2 * index, self.order)?;
+        let is_apart = start >= PAGE_HEADER_BYTES + 2 * items && start < end;
+        is_apart.then(|| page.get(start..end)).flatten()
     }
 
     /// The header that an item refers to.
@@ -144,7 +145,7 @@ impl<'a> Database<'a> {
 #[cfg(test)]
 mod tests {
     use crate::inventory::rpm::RpmFormat;
-    use crate::inventory::rpm::tests::{damage, read};
+    use crate::inventory::rpm::tests::{bash, damage, read};
 
     use super::*;
 
@@ -199,6 +200,42 @@ mod tests {
         // Its header has no bytes, so that the length never ends the chain.
         bytes[page * page_bytes + 22..page * page_bytes + 24].fill(0);
         assert_eq!(read(RpmFormat::Berkeley, &bytes, 10), Err(damaged()));
+    }
+
+    /// A database of one page with items at these offsets, and a header at the last one.
+    fn database_with(offsets: &[u16]) -> Vec<u8> {
+        const PAGE: usize = 512;
+        let mut bytes = vec![0; 2 * PAGE];
+        for (at, value) in [(12, HASH_MAGIC), (16, 9), (20, 512), (32, 1)] {
+            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        let page = &mut bytes[PAGE..];
+        let count = u16::try_from(offsets.len()).expect("few");
+        page[20..22].copy_from_slice(&count.to_le_bytes());
+        page[25] = PAGE_HASH;
+        for (index, offset) in offsets.iter().enumerate() {
+            let at = PAGE_HEADER_BYTES + 2 * index;
+            page[at..at + 2].copy_from_slice(&offset.to_le_bytes());
+        }
+        let item = [&[ITEM_IN_PAGE], bash().as_slice()].concat();
+        let start = usize::from(*offsets.last().expect("an item"));
+        page[start..start + item.len()].copy_from_slice(&item);
+        bytes
+    }
+
+    #[test]
+    fn items_of_a_page_do_not_overlap() {
+        let of = |offsets: &[u16]| read(RpmFormat::Berkeley, &database_with(offsets), 10);
+        assert_eq!(of(&[500, 100]), Ok(vec!["bash@2:5.1.8-6.el9".to_owned()]));
+        for overlapping in [
+            [500, 100, 500, 100],
+            [500, 100, 300, 100],
+            [500, 500, 499, 100],
+        ] {
+            assert_eq!(of(&overlapping), Err(damaged()), "{overlapping:?}");
+        }
+        // The table of offsets would be in the item.
+        assert_eq!(of(&[500, 29]), Err(damaged()));
     }
 
     proptest::proptest! {

@@ -44,7 +44,7 @@ pub(super) fn read(bytes: &[u8], found: &mut Found) -> Result<(), String> {
             };
             let (blob, size) = place.blob(bytes).ok_or_else(damaged)?;
             bytes_left = bytes_left.checked_sub(size).ok_or_else(damaged)?;
-            if !found.add(blob) {
+            if !found.add(blob)? {
                 return Ok(());
             }
         }

@@ -2,6 +2,8 @@
 //!
 //! Source: RPM, `lib/backend/sqlite.c`.
 
+use std::error::Error;
+
 use rusqlite::{Connection, MAIN_DB};
 
 use crate::inventory::rpm::Found;
@@ -21,7 +23,7 @@ pub(super) fn read(mut bytes: Vec<u8>, found: &mut Found) -> Result<(), String> 
     read_rows(&bytes, found).map_err(|error| error.to_string())
 }
 
-fn read_rows(bytes: &[u8], found: &mut Found) -> rusqlite::Result<()> {
+fn read_rows(bytes: &[u8], found: &mut Found) -> Result<(), Box<dyn Error>> {
     let mut connection = Connection::open_in_memory()?;
     connection.deserialize_read_exact(MAIN_DB, bytes, bytes.len(), true)?;
     // The file comes from an image: its schema is not trusted, and its pages may be malformed.
@@ -34,7 +36,7 @@ fn read_rows(bytes: &[u8], found: &mut Found) -> rusqlite::Result<()> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if let Ok(blob) = row.get_ref(0)?.as_blob()
-            && !found.add(blob)
+            && !found.add(blob)?
         {
             break;
         }

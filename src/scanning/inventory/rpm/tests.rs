@@ -163,6 +163,20 @@ fn a_database_is_not_read_after_its_deadline() {
     assert_eq!(read, Err("reading it took too long".to_owned()));
 }
 
+#[test]
+fn no_header_is_taken_after_the_deadline() {
+    let mut found = Found {
+        packages: Vec::new(),
+        limit: 10,
+        deadline: Instant::now(),
+    };
+    assert_eq!(
+        found.add(&bash()),
+        Err("reading it took too long".to_owned())
+    );
+    assert_eq!(found.packages, []);
+}
+
 proptest::proptest! {
     #[test]
     fn headers_never_panic(
