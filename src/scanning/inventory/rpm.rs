@@ -23,6 +23,9 @@ const MAX_HEADER_ENTRIES: usize = 65_536;
 /// The longest name or version, in bytes. It bounds the search for its end.
 const MAX_TEXT_BYTES: usize = 4096;
 
+/// The name of the package that is a key to check signatures.
+const KEY_NAME: &str = "gpg-pubkey";
+
 const TAG_NAME: u32 = 1000;
 const TAG_VERSION: u32 = 1001;
 const TAG_RELEASE: u32 = 1002;
@@ -77,11 +80,11 @@ impl Found {
     /// Takes a header. Returns false once there are as many packages as are wanted.
     ///
     /// # Errors
-    /// After the deadline.
+    /// Where it is malformed, and after the deadline.
     fn add(&mut self, blob: &[u8]) -> Result<bool, String> {
         self.check()?;
         if self.packages.len() < self.limit {
-            self.packages.extend(header(blob));
+            self.packages.extend(header(blob)?);
         }
         Ok(self.packages.len() < self.limit)
     }
@@ -95,59 +98,84 @@ impl Found {
     }
 }
 
-/// The package of a header; `None` where it is malformed or no package (a key of `gpg-pubkey`).
-pub(crate) fn header(blob: &[u8]) -> Option<Package> {
-    if blob.len() > MAX_HEADER_BYTES {
-        return None;
-    }
-    let number = |at: usize| {
-        let bytes = blob.get(at..at.checked_add(4)?)?;
-        Some(u32::from_be_bytes(bytes.try_into().ok()?))
-    };
-    let entries = usize::try_from(number(0)?).ok()?;
-    if entries > MAX_HEADER_ENTRIES {
-        return None;
-    }
-    let data = blob.get(8 + entries * 16..)?;
-    let (mut name, mut version, mut release) = (None, None, None);
-    let (mut epoch, mut architecture, mut source, mut module) = (None, None, None, None);
-    for entry in 0..entries {
-        let at = 8 + entry * 16;
-        let offset = usize::try_from(number(at + 8)?).ok()?;
-        let text = || {
-            let rest = data.get(offset..)?;
-            let rest = &rest[..rest.len().min(MAX_TEXT_BYTES)];
-            let end = memchr(0, rest)?;
-            Some(String::from_utf8_lossy(&rest[..end]).into_owned())
-        };
-        match number(at)? {
-            TAG_NAME => name = text(),
-            TAG_VERSION => version = text(),
-            TAG_RELEASE => release = text(),
-            TAG_ARCHITECTURE => architecture = text(),
-            TAG_SOURCE_RPM => source = text(),
-            TAG_MODULE => module = text(),
-            TAG_EPOCH => {
-                let bytes = data.get(offset..offset.checked_add(4)?);
-                epoch = bytes.and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?)));
-            }
-            _ => {}
+/// The package of a header; `None` for a key, which RPM has among the packages.
+///
+/// # Errors
+/// Where it is malformed. To leave it out would hide the package.
+pub(crate) fn header(blob: &[u8]) -> Result<Option<Package>, String> {
+    let tags = Tags::read(blob).filter(|tags| !tags.name.is_empty());
+    let tags = tags.ok_or("the header of a package is malformed")?;
+    Ok((tags.name != KEY_NAME).then(|| tags.package()))
+}
+
+/// What a header tells of its package.
+#[derive(Default)]
+struct Tags {
+    name: String,
+    version: String,
+    release: String,
+    epoch: Option<u32>,
+    architecture: Option<String>,
+    source: Option<String>,
+    module: Option<String>,
+}
+
+impl Tags {
+    /// `None` where the header is malformed.
+    fn read(blob: &[u8]) -> Option<Self> {
+        if blob.len() > MAX_HEADER_BYTES {
+            return None;
         }
+        let number = |bytes: &[u8], at: usize| {
+            let bytes = bytes.get(at..at.checked_add(4)?)?;
+            Some(u32::from_be_bytes(bytes.try_into().ok()?))
+        };
+        let entries = usize::try_from(number(blob, 0)?).ok()?;
+        if entries > MAX_HEADER_ENTRIES {
+            return None;
+        }
+        let data = blob.get(8 + entries * 16..)?;
+        let mut tags = Self::default();
+        let (mut name, mut version, mut release) = (None, None, None);
+        for entry in 0..entries {
+            let at = 8 + entry * 16;
+            let offset = usize::try_from(number(blob, at + 8)?).ok()?;
+            let text = || {
+                let rest = data.get(offset..)?;
+                let rest = &rest[..rest.len().min(MAX_TEXT_BYTES)];
+                let end = memchr(0, rest)?;
+                Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+            };
+            match number(blob, at)? {
+                TAG_NAME => name = Some(text()?),
+                TAG_VERSION => version = Some(text()?),
+                TAG_RELEASE => release = Some(text()?),
+                TAG_ARCHITECTURE => tags.architecture = Some(text()?),
+                TAG_SOURCE_RPM => tags.source = Some(text()?),
+                TAG_MODULE => tags.module = Some(text()?),
+                TAG_EPOCH => tags.epoch = Some(number(data, offset)?),
+                _ => {}
+            }
+        }
+        (tags.name, tags.version, tags.release) = (name?, version?, release?);
+        Some(tags)
     }
-    let name = name.filter(|name| name != "gpg-pubkey" && !name.is_empty())?;
-    let without_epoch = format!("{}-{}", version?, release?);
-    let version = match epoch.filter(|epoch| *epoch > 0) {
-        Some(epoch) => format!("{epoch}:{without_epoch}"),
-        None => without_epoch.clone(),
-    };
-    let mut package = Package::new(PackageKind::Rpm, &name, &version);
-    package.architecture = architecture;
-    package.module = module.as_deref().and_then(stream);
-    if let Some((source, version)) = source.as_deref().and_then(source_of) {
-        package.source_name = Some(source).filter(|source| *source != name);
-        package.source_version = Some(version).filter(|version| *version != without_epoch);
+
+    fn package(self) -> Package {
+        let without_epoch = format!("{}-{}", self.version, self.release);
+        let version = match self.epoch.filter(|epoch| *epoch > 0) {
+            Some(epoch) => format!("{epoch}:{without_epoch}"),
+            None => without_epoch.clone(),
+        };
+        let mut package = Package::new(PackageKind::Rpm, &self.name, &version);
+        package.architecture = self.architecture;
+        package.module = self.module.as_deref().and_then(stream);
+        if let Some((source, version)) = self.source.as_deref().and_then(source_of) {
+            package.source_name = Some(source).filter(|source| *source != self.name);
+            package.source_version = Some(version).filter(|version| *version != without_epoch);
+        }
+        package
     }
-    Some(package)
 }
 
 /// The name and the version of a source package: `openssl-3.0.7-1.el9.src.rpm`.

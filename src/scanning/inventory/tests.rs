@@ -140,6 +140,10 @@ fn of_several_databases_of_rpm_the_newest_format_counts() {
     let unread = inventory(&[layer_of(&[damaged])]).unread;
     let why = "var/lib/rpm/Packages: it is no hash database of Berkeley DB";
     assert_eq!(unread, [why]);
+    let half = rpm::tests::database_of(&[rpm::tests::bash(), b"junk".to_vec()]);
+    let unread = inventory(&[layer_of(&[("var/lib/rpm/rpmdb.sqlite", &half)])]).unread;
+    let why = "var/lib/rpm/rpmdb.sqlite: the header of a package is malformed";
+    assert_eq!(unread, [why]);
     // What cannot be read and is not used is no reason for a remark.
     assert!(inventory(&[layer_of(&[damaged, middle])]).unread.is_empty());
 }

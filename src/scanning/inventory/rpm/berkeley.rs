@@ -23,6 +23,8 @@ const PAGE_HASH: u8 = 13;
 const ITEM_IN_PAGE: u8 = 1;
 const ITEM_OFF_PAGE: u8 = 3;
 const ITEM_OFF_PAGE_BYTES: usize = 12;
+/// Under the number 0 RPM has no header, but the last number.
+const LAST_NUMBER_KEY: &[u8] = &[ITEM_IN_PAGE, 0, 0, 0, 0];
 
 /// Reads the packages of `Packages`. No page is read twice, since none belongs to two headers.
 ///
@@ -36,12 +38,16 @@ pub(super) fn read(bytes: &[u8], found: &mut Found) -> Result<(), String> {
             continue;
         }
         let items = short(page, 20, database.order).ok_or_else(damaged)?;
-        let mut end = page.len();
+        let (mut end, mut key) = (page.len(), [].as_slice());
         for index in 0..items {
             let item = database.item(page, index, items, end).ok_or_else(damaged)?;
             end -= item.len();
             // Keys and values alternate.
             if index % 2 == 0 {
+                key = item;
+                continue;
+            }
+            if key == LAST_NUMBER_KEY {
                 continue;
             }
             let wants_more = match item.first() {

@@ -35,9 +35,8 @@ fn read_rows(bytes: &[u8], found: &mut Found) -> Result<(), Box<dyn Error>> {
     let mut statement = connection.prepare(crate::store::rpm_database::PACKAGES)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        if let Ok(blob) = row.get_ref(0)?.as_blob()
-            && !found.add(blob)?
-        {
+        let blob = row.get_ref(0)?.as_blob();
+        if !found.add(blob.map_err(|_| "a row has no header")?)? {
             break;
         }
     }

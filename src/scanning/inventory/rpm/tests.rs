@@ -49,6 +49,11 @@ pub(crate) fn bash() -> Vec<u8> {
 
 /// A database as RPM writes it, with these headers.
 pub(crate) fn database_of(headers: &[Vec<u8>]) -> Vec<u8> {
+    database_with("", headers)
+}
+
+/// The same after further statements.
+fn database_with(statements: &str, headers: &[Vec<u8>]) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let connection = Connection::open(file.path()).expect("a database");
     connection
@@ -65,6 +70,7 @@ pub(crate) fn database_of(headers: &[Vec<u8>]) -> Vec<u8> {
             .execute("INSERT INTO Packages (blob) VALUES (?1)", [header])
             .expect("a row");
     }
+    connection.execute_batch(statements).expect("statements");
     drop(connection);
     std::fs::read(file.path()).expect("the file")
 }
@@ -100,7 +106,7 @@ fn the_database_lists_packages_and_no_keys() {
         ],
         None,
     );
-    let bytes = database_of(&[bash(), key, b"junk".to_vec()]);
+    let bytes = database_of(&[bash(), key]);
     let deadline = Instant::now() + Duration::from_secs(10);
     let found = packages(RpmFormat::Sqlite, bytes, 10, deadline).expect("a database");
     assert_eq!(found.len(), 1);
@@ -108,6 +114,38 @@ fn the_database_lists_packages_and_no_keys() {
     assert_eq!(found[0].version, "2:5.1.8-6.el9");
     assert_eq!(found[0].source_name.as_deref(), Some("bash-shell"));
     assert_eq!(found[0].architecture.as_deref(), Some("x86_64"));
+}
+
+#[test]
+fn a_database_with_a_malformed_header_is_not_read() {
+    let malformed = Err("the header of a package is malformed".to_owned());
+    let of = |header: Vec<u8>| read(RpmFormat::Sqlite, &database_of(&[bash(), header]), 10);
+    assert_eq!(of(b"junk".to_vec()), malformed);
+    assert_eq!(of(Vec::new()), malformed);
+    assert_eq!(of(bash()[..100].to_vec()), malformed);
+    let (name, version, release) = ((TAG_NAME, "a"), (TAG_VERSION, "1"), (TAG_RELEASE, "1"));
+    assert_eq!(of(header_of(&[version, release], None)), malformed);
+    assert_eq!(
+        of(header_of(&[(TAG_NAME, ""), version, release], None)),
+        malformed
+    );
+    assert_eq!(of(header_of(&[name, release], None)), malformed);
+    assert_eq!(of(header_of(&[name, version], None)), malformed);
+    let mut source = header_of(&[name, version, release, (TAG_SOURCE_RPM, "x")], None);
+    source.pop();
+    assert_eq!(of(source), malformed, "a text without an end");
+    let mut cut = header_of(&[name, version, release], Some(1));
+    cut.pop();
+    assert_eq!(of(cut), malformed, "an epoch of three bytes");
+    let too_many = u32::try_from(MAX_HEADER_ENTRIES + 1).expect("small");
+    assert_eq!(of(too_many.to_be_bytes().repeat(2)), malformed);
+}
+
+#[test]
+fn a_row_without_a_header_is_noticed() {
+    let bytes = database_with("INSERT INTO Packages (blob) VALUES ('text')", &[bash()]);
+    let read = read(RpmFormat::Sqlite, &bytes, 10);
+    assert_eq!(read, Err("a row has no header".to_owned()));
 }
 
 #[test]
@@ -120,7 +158,8 @@ fn headers_tell_module_and_source() {
             (TAG_SOURCE_RPM, source),
             (TAG_MODULE, "nodejs:18:8070020230306170042:bd1311ed"),
         ];
-        header(&header_of(&texts, Some(1))).expect("a package")
+        let found = header(&header_of(&texts, Some(1))).expect("a header");
+        found.expect("a package")
     };
     let other = of("9.5.0", "nodejs-18.14.2-1.el8.src.rpm");
     assert_eq!(other.module.as_deref(), Some("nodejs:18"));
@@ -148,7 +187,7 @@ fn a_header_of_texts_without_an_end_is_read_in_bounded_time() {
     blob[data..].fill(b'a');
     blob.resize(data + 8 * 1024 * 1024, b'a');
     let begun = Instant::now();
-    assert_eq!(header(&blob), None);
+    assert!(header(&blob).is_err());
     assert!(
         begun.elapsed() < Duration::from_secs(5),
         "{:?}",
