@@ -47,24 +47,22 @@ pub(crate) fn bash() -> Vec<u8> {
     header_of(&texts, Some(2))
 }
 
+const TABLE: &str =
+    "CREATE TABLE 'Packages' (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL)";
+
 /// A database as RPM writes it, with these headers.
 pub(crate) fn database_of(headers: &[Vec<u8>]) -> Vec<u8> {
-    database_with("", headers)
+    database_with(TABLE, headers, "")
 }
 
-/// The same after further statements.
-fn database_with(statements: &str, headers: &[Vec<u8>]) -> Vec<u8> {
+/// A database with a table, headers in it, and what further statements make of it.
+fn database_with(table: &str, headers: &[Vec<u8>], statements: &str) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let connection = Connection::open(file.path()).expect("a database");
     connection
         .pragma_update(None, "journal_mode", "wal")
         .expect("a mode");
-    connection
-        .execute_batch(
-            "CREATE TABLE Packages (hnum INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT \
-             NULL)",
-        )
-        .expect("a table");
+    connection.execute_batch(table).expect("a table");
     for header in headers {
         connection
             .execute("INSERT INTO Packages (blob) VALUES (?1)", [header])
@@ -142,8 +140,62 @@ fn a_database_with_a_malformed_header_is_not_read() {
 }
 
 #[test]
+fn packages_are_read_of_an_ordinary_table_only() {
+    let refused = Err("it has no table of packages".to_owned());
+    let of = |statements: &str| {
+        let table = TABLE.replace("Packages", "other");
+        read(
+            RpmFormat::Sqlite,
+            &database_with(&table, &[], statements),
+            10,
+        )
+    };
+    let endless = "CREATE VIEW Packages AS WITH RECURSIVE numbers (hnum) AS \
+                   (SELECT 1 UNION ALL SELECT hnum + 1 FROM numbers) \
+                   SELECT hnum, zeroblob(1000000) AS blob FROM numbers";
+    assert_eq!(of(endless), refused);
+    for page in [0, 2] {
+        let module = format!(
+            "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES ('table', 'Packages', \
+             'Packages', {page}, 'CREATE VIRTUAL TABLE Packages USING module (hnum, blob)')"
+        );
+        assert_eq!(of(&module), refused, "page {page}");
+    }
+    let computed = "CREATE TABLE Packages (hnum, blob AS (zeroblob(hnum)))";
+    assert_eq!(of(computed), refused);
+    assert_eq!(of(""), refused);
+}
+
+#[test]
+fn rows_with_the_same_bytes_are_refused() {
+    const PAGE: usize = 4096;
+    let mut header = bash();
+    header.resize(20 * PAGE, 0);
+    let mut bytes = database_of(&[header.clone(), header]);
+    assert_eq!(
+        read(RpmFormat::Sqlite, &bytes, 10).map(|found| found.len()),
+        Ok(2)
+    );
+    // The page with both rows has them at its end, each with the number of its first overflow page
+    // at the end; the second row comes first.
+    let mut leaves = (1..bytes.len() / PAGE).map(|page| page * PAGE);
+    let two = [0, 2];
+    let leaf = leaves.find(|at| bytes[*at] == 13 && bytes[at + 3..at + 5] == two);
+    let leaf = leaf.expect("the page of the rows");
+    let first = leaf + PAGE;
+    let second = leaf + usize::from(u16::from_be_bytes([bytes[leaf + 8], bytes[leaf + 9]]));
+    bytes.copy_within(first - 4..first, second - 4);
+    let pages = 25;
+    bytes.truncate(pages * PAGE);
+    bytes[28..32].copy_from_slice(&u32::try_from(pages).expect("few").to_be_bytes());
+    let read = read(RpmFormat::Sqlite, &bytes, 10);
+    assert_eq!(read, Err("the SQLite database is damaged".to_owned()));
+}
+
+#[test]
 fn a_row_without_a_header_is_noticed() {
-    let bytes = database_with("INSERT INTO Packages (blob) VALUES ('text')", &[bash()]);
+    let text = "INSERT INTO Packages (blob) VALUES ('text')";
+    let bytes = database_with(TABLE, &[bash()], text);
     let read = read(RpmFormat::Sqlite, &bytes, 10);
     assert_eq!(read, Err("a row has no header".to_owned()));
 }
