@@ -35,6 +35,13 @@ pub enum FetchAdvisoriesError {
     Write { path: PathBuf, source: io::Error },
 }
 
+impl FetchAdvisoriesError {
+    /// An error without its URL, which may have a password or a token.
+    fn http(error: reqwest::Error) -> Self {
+        Self::Http(error.without_url())
+    }
+}
+
 /// Why a redirect is not followed.
 #[derive(Debug, thiserror::Error)]
 enum RedirectError {
@@ -71,9 +78,9 @@ async fn fetch(url: Url, path: &Path, max_bytes: u64) -> Result<(), FetchAdvisor
             Err(error) => attempt.error(error),
         }))
         .build()
-        .map_err(FetchAdvisoriesError::Http)?;
+        .map_err(FetchAdvisoriesError::http)?;
     let response = client.get(url).send().await;
-    let mut response = response.map_err(FetchAdvisoriesError::Http)?;
+    let mut response = response.map_err(FetchAdvisoriesError::http)?;
     if response.status() != StatusCode::OK {
         return Err(FetchAdvisoriesError::Status(response.status()));
     }
@@ -89,7 +96,7 @@ async fn fetch(url: Url, path: &Path, max_bytes: u64) -> Result<(), FetchAdvisor
     }
     let mut file = File::create_new(path).map_err(failed)?;
     let mut received = 0_u64;
-    while let Some(piece) = response.chunk().await.map_err(FetchAdvisoriesError::Http)? {
+    while let Some(piece) = response.chunk().await.map_err(FetchAdvisoriesError::http)? {
         received = received.saturating_add(piece.len() as u64);
         if received > max_bytes {
             return Err(FetchAdvisoriesError::TooLarge(max_bytes));
@@ -145,7 +152,8 @@ mod tests {
                 break;
             }
         }
-        let path = first.split(' ').nth(1).unwrap_or_default();
+        let target = first.split(' ').nth(1).unwrap_or_default();
+        let path = target.split('?').next().unwrap_or_default();
         let redirect = |to: &str| format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\n");
         let ok = "HTTP/1.1 200 OK\r\n";
         let (head, body) = match path {
@@ -156,7 +164,7 @@ mod tests {
                 "7\r\ncontent\r\n",
             ),
             "/moved" => (redirect("/all.zip"), ""),
-            "/circle" => (redirect("/circle"), ""),
+            "/circle" => (redirect(target), ""),
             "/elsewhere" => (redirect("file:///etc/passwd"), ""),
             _ => ("HTTP/1.1 404 Not Found\r\n".to_owned(), "no such file"),
         };
@@ -209,6 +217,28 @@ mod tests {
         refused("elsewhere", 100).await;
         let nobody = url("http://127.0.0.1:1/");
         assert!(get(&nobody, "all.zip", 100).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn errors_do_not_tell_secrets_of_the_url() {
+        let mirror = mirror(20);
+        let nobody = url("http://127.0.0.1:1/");
+        let places = [
+            (&mirror, "short"),
+            (&mirror, "endless"),
+            (&mirror, "circle"),
+            (&mirror, "elsewhere"),
+            (&mirror, "missing"),
+            (&nobody, "all.zip"),
+        ];
+        for (mirror, path) in places {
+            let mut mirror = mirror.clone();
+            mirror.set_username("user").expect("a host");
+            mirror.set_password(Some("hidden")).expect("a host");
+            let secret = format!("{path}?token=hidden#hidden");
+            let why = get(&mirror, &secret, 6).await.expect_err("no file");
+            assert!(!why.contains("hidden") && !why.contains("user"), "{why}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `wharfinger advisories`: the advisories that images are compared with.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -29,7 +29,8 @@ pub(super) struct ImportArguments {
     /// A JSON document, a folder, a ZIP archive, or an http(s) URL of a document or archive, such
     /// as <https://osv-vulnerabilities.storage.googleapis.com/Debian/all.zip>
     from: String,
-    /// The source whose advisories are replaced. Default: PATH or URL as given
+    /// The source whose advisories are replaced. Default: the path as given, or the URL without
+    /// user, query and fragment
     #[arg(long)]
     source: Option<String>,
     #[command(flatten)]
@@ -48,8 +49,9 @@ pub(super) fn run(command: AdvisoriesCommand) -> anyhow::Result<ExitCode> {
     match command {
         AdvisoriesCommand::Import(arguments) => {
             admin::run(*arguments.configured, async move |app| {
-                let source = arguments.source.as_ref().unwrap_or(&arguments.from);
-                import(app, source, &arguments.from).await
+                let place = Place::of(&arguments.from)?;
+                let source = arguments.source.unwrap_or_else(|| place.source());
+                import(app, &source, place).await
             })
         }
         AdvisoriesCommand::List(NoArguments { configured }) => admin::run(*configured, list),
@@ -63,13 +65,46 @@ pub(super) fn run(command: AdvisoriesCommand) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn import(app: &App, source: &str, from: &str) -> anyhow::Result<()> {
-    let url = Url::parse(from)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"));
-    let result = match url {
-        None => app.advisories.import(source, Path::new(from)).await,
-        Some(url) => {
+/// Where the documents are.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    File(PathBuf),
+    Mirror(Url),
+}
+
+impl Place {
+    /// Parses an argument. The error does not repeat a URL, which may have a password or a token.
+    fn of(argument: &str) -> anyhow::Result<Self> {
+        match Url::parse(argument) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Self::Mirror(url)),
+            Err(error) if argument.contains("://") => Err(error).context("the URL is malformed"),
+            Ok(_) if argument.contains("://") => anyhow::bail!("the URL is none of http or https"),
+            _ => Ok(Self::File(argument.into())),
+        }
+    }
+
+    /// The name of the source where none is given. It is stored and printed: a URL has no user,
+    /// query or fragment in it.
+    fn source(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Mirror(url) => {
+                let mut url = url.clone();
+                // An http(s) URL has a host, without which these fail.
+                let _ = url.set_username("");
+                let _ = url.set_password(None);
+                url.set_query(None);
+                url.set_fragment(None);
+                url.to_string()
+            }
+        }
+    }
+}
+
+async fn import(app: &App, source: &str, place: Place) -> anyhow::Result<()> {
+    let result = match place {
+        Place::File(path) => app.advisories.import(source, &path).await,
+        Place::Mirror(url) => {
             let file = Download(
                 app.config
                     .data_dir
@@ -121,4 +156,34 @@ async fn list(app: &App) -> anyhow::Result<()> {
         rows.push([source.imported_at.to_rfc3339(), count, source.name]);
     }
     Ok(say(&aligned(&rows))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_the_name_of_its_place_without_secrets() {
+        let source = |argument: &str| Place::of(argument).expect("a place").source();
+        let secret = "https://user:hidden@mirror.example:8443/a/all.zip?token=hidden#hidden";
+        assert_eq!(source(secret), "https://mirror.example:8443/a/all.zip");
+        let plain = "https://mirror.example/Debian/all.zip";
+        assert_eq!(source(plain), plain);
+        for path in ["/srv/all.zip", "all.zip", "folder", "a:b"] {
+            assert_eq!(source(path), path);
+        }
+    }
+
+    #[test]
+    fn errors_do_not_repeat_a_url() {
+        for url in [
+            "https://user:hidden@mirror.example:port/",
+            "https://user:hidden@/",
+            "ftp://user:hidden@mirror.example/all.zip",
+        ] {
+            let error = Place::of(url).expect_err("no place");
+            let text = format!("{error:#}");
+            assert!(!text.contains("hidden") && !text.contains("user"), "{text}");
+        }
+    }
 }
