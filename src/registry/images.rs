@@ -16,7 +16,7 @@ use crate::mutability::may_move;
 use crate::pull_records::{PullRecords, Puller};
 use crate::pull_through::rule::PullThroughRule;
 use crate::push_effects::{Origin, PushEffects, Pushed};
-use crate::store::images::NewImage;
+use crate::store::images::{LocatedImage, NewImage};
 use crate::store::repositories::RepositoryRow;
 use crate::store::{archive, blobs, image_status, images, pull_through, repositories, tags};
 
@@ -261,7 +261,9 @@ pub(super) fn put(
             let image = image.ok_or_else(|| Error::NoSuchImage(Reference::Digest(push.digest)))?;
             // A push of an archived image brings it back.
             is_restored = image.status != ImageStatus::Active;
-            activate(tx, repository.id, image.id, effects, now)?;
+            if is_restored {
+                activate(tx, repository.id, &image, effects, now)?;
+            }
             image.id
         }
     };
@@ -311,17 +313,20 @@ pub(super) fn put(
     Ok(push.digest)
 }
 
-/// Brings an image back from the archive, if it is there.
+/// Brings an image back from the archive.
 fn activate(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
-    image: i64,
+    image: &Image,
     effects: &PushEffects,
     now: Timestamp,
 ) -> Result<(), Error> {
-    if let Some(image) = image_status::locate(tx, image)?
-        && let (_, true) = image_status::activate(tx, &image, now)?
-    {
+    let located = LocatedImage {
+        id: image.id,
+        digest: image.digest,
+        status: image.status,
+    };
+    if let (_, true) = image_status::activate(tx, &located, now)? {
         effects.after_storage_class(tx, repository, image.id, now)?;
     }
     Ok(())
