@@ -113,7 +113,7 @@ impl Scans {
             let found = images::stored(tx, repository, &reference)?;
             let stored = found.ok_or_else(|| Error::NoSuchImage(reference.clone()))?;
             let image = stored.image;
-            if image.status == ImageStatus::Archived {
+            if image.status != ImageStatus::Active {
                 return Err(Error::ImageArchived(image.digest));
             }
             let manifest = Manifest::parse(&stored.bytes, Some(image.media_type.as_str()))?;

@@ -24,6 +24,8 @@ use crate::store::{images, repositories, tags};
 const CLAIM: Duration = SCAN_TIME.saturating_add(Duration::from_mins(5));
 /// Pause before it is seen whether an archived image is restored, and its layers can be read.
 const ARCHIVED_PAUSE: Duration = Duration::from_hours(1);
+/// The same of an image that is being restored, which takes minutes.
+const ACTIVATING_PAUSE: Duration = Duration::from_mins(1);
 /// Findings that one transaction writes.
 const FINDINGS_AT_ONCE: usize = 50;
 /// The most findings of an image.
@@ -161,15 +163,20 @@ impl Scans {
             ScanWork::Compare => self.stored_inventory(claim).await?,
             ScanWork::Scan | ScanWork::Remove => None,
         };
-        let inventory = match stored {
-            Some(inventory) => inventory,
-            None if subject.image.image.status == ImageStatus::Archived => {
-                let (kept, due) = (claim.clone(), self.clock.now().plus(ARCHIVED_PAUSE));
+        let pause = match subject.image.image.status {
+            ImageStatus::Active => None,
+            ImageStatus::Activating => Some(ACTIVATING_PAUSE),
+            ImageStatus::Archived => Some(ARCHIVED_PAUSE),
+        };
+        let inventory = match (stored, pause) {
+            (Some(inventory), _) => inventory,
+            (None, Some(pause)) => {
+                let (kept, due) = (claim.clone(), self.clock.now().plus(pause));
                 let wait = self.db.write(move |tx| store::wait(tx, &kept, due));
                 wait.await?;
                 return Ok(());
             }
-            None => match self.read(claim, subject).await? {
+            (None, None) => match self.read(claim, subject).await? {
                 Ok(inventory) => inventory,
                 Err(outcome) => {
                     self.finish(claim, subject, outcome, None, &[]).await?;

@@ -12,6 +12,7 @@ use wharfinger_oci::{Algorithm, Digest, Manifest};
 use super::*;
 use crate::images::Push;
 use crate::model::{RegistryId, Repository, RepositorySettings};
+use crate::store::image_status;
 use crate::store::scans::{ScanResult, ScanWork};
 use crate::uploads::Part;
 use crate::{Config, Registry};
@@ -383,7 +384,7 @@ async fn archived_images_are_scanned_once_they_are_restored() {
         let digest = world.push("4.0.0").await;
         let image = world.image(digest).await.id;
         let (archive, now) = (&world.db, world.clock.now());
-        let archived = archive.write(move |tx| crate::store::image_status::archive(tx, image, now));
+        let archived = archive.write(move |tx| image_status::archive(tx, image, now));
         archived.await.expect("a write");
         let reference = Reference::Digest(digest);
         let refused = world.registry.scans.start(world.repository.id, &reference);
@@ -393,10 +394,21 @@ async fn archived_images_are_scanned_once_they_are_restored() {
             assert_eq!(world.result(digest).await.0, ScanStatus::Pending);
             world.clock.advance(Duration::from_mins(61));
         }
-        let restored = world.db.write(move |tx| {
-            crate::store::image_status::begin_activation(tx, image)?;
-            crate::store::image_status::end_activation(tx, image, now)
-        });
+        // While it comes back, its layers may still be in the archive.
+        let begun = world
+            .db
+            .write(move |tx| image_status::begin_activation(tx, image));
+        begun.await.expect("a write");
+        let refused = world.registry.scans.start(world.repository.id, &reference);
+        assert!(matches!(refused.await, Err(Error::ImageArchived(_))));
+        for _ in 0..9 {
+            assert_eq!(world.work().await, 1);
+            assert_eq!(world.result(digest).await.0, ScanStatus::Pending);
+            world.clock.advance(Duration::from_mins(1));
+        }
+        let restored = world
+            .db
+            .write(move |tx| image_status::end_activation(tx, image, now));
         assert!(restored.await.expect("a write"));
         assert_eq!(world.work().await, 1);
         let expected = (ScanStatus::Complete, vec!["A".to_owned()]);
