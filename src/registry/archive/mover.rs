@@ -47,6 +47,8 @@ pub struct ArchiveMover {
     pub(super) restored_to: i64,
     /// Blobs that could not be restored, and when they are tried again.
     pub(super) failed: HashMap<Digest, Timestamp>,
+    /// How often it gives a sign of life while bytes are on their way.
+    pub(super) renew_every: Duration,
     counted_at: Option<Instant>,
     /// The identity of the archive, once it was read.
     identity: OnceCell<Option<Uuid>>,
@@ -106,6 +108,7 @@ impl ArchiveMover {
             progress,
             restored_to: 0,
             failed: HashMap::new(),
+            renew_every: RENEW_EVERY,
             counted_at: None,
             identity: OnceCell::new(),
         }
@@ -173,7 +176,7 @@ impl ArchiveMover {
         loop {
             tokio::select! {
                 done = &mut work => return Ok(done),
-                () = tokio::time::sleep(RENEW_EVERY) => {
+                () = tokio::time::sleep(self.renew_every) => {
                     if !self.hold().await? {
                         return Err(MoveError::Superseded);
                     }

@@ -60,16 +60,19 @@ impl ArchiveMover {
                 if self.failed.get(&blob.digest).is_some_and(|at| *at > now) {
                     return Ok(false);
                 }
-                if let Err(error) = self.restore_blob(repository, &blob).await {
-                    self.note_failure(blob.digest);
-                    tracing::error!(
-                        digest = %blob.digest,
-                        %error,
-                        "a blob did not come back from the archive; a later pass tries again"
-                    );
-                    return Ok(false);
+                match self.restore_blob(repository, &blob).await {
+                    Ok(()) => self.progress.add_restored(),
+                    Err(MoveError::Superseded) => return Err(MoveError::Superseded),
+                    Err(error) => {
+                        self.note_failure(blob.digest);
+                        tracing::error!(
+                            digest = %blob.digest,
+                            %error,
+                            "a blob did not come back from the archive; a later pass tries again"
+                        );
+                        return Ok(false);
+                    }
                 }
-                self.progress.add_restored();
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::images::Push;
 use crate::lifecycle::StorageClass;
 use crate::model::{ImageStatus, Repository};
 use crate::store::archive::{self as store, ArchiveWrite};
+use crate::store::blob_store::{self, RecordedStore, StoreRole};
 use crate::uploads::tests::{TestServer, part};
 use crate::{Config, MIGRATIONS, Registry, RegistryId, RepositorySettings};
 
@@ -412,6 +413,34 @@ async fn deletions_remove_from_the_archive_and_let_go_what_was_shared() {
         world.work().await;
         assert_eq!(World::objects(&world.archive).await, 0);
         assert_eq!(world.findings().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_another_one_replaced_ends_its_restores_without_a_failure() {
+    for mut world in worlds(true).await {
+        let web = world.repository("web").await;
+        let layer = text(1);
+        let image = world.push(&web, &[&layer]).await;
+        world.set(&web, image, StorageClass::Archive).await;
+        world.settle().await;
+        world.set(&web, image, StorageClass::Standard).await;
+        // Its bytes are on their way for as long as somebody else publishes the same digest.
+        let held = world.registry.uploads.publishing.hold(digest(&layer)).await;
+        world.mover.renew_every = Duration::from_millis(1);
+        let recorded = world.server.db.write(|tx| {
+            let other = RecordedStore {
+                identity: uuid::Uuid::max(),
+                location: "elsewhere".to_owned(),
+            };
+            blob_store::record(tx, StoreRole::Archive, &other)
+        });
+        recorded.await.expect("recorded");
+        let step = world.mover.restore_some().await.expect("a step");
+        assert_eq!(step.done, 0);
+        drop(held);
+        let failures = world.registry.archive_progress.failures();
+        assert_eq!((failures, world.mover.failed.len()), (0, 0));
     }
 }
 
