@@ -26,16 +26,19 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// What was decided about blobs that were due.
 #[derive(Default)]
-struct Decided {
-    to_store: Vec<Blob>,
-    more: bool,
+pub(super) struct Decided {
+    pub(super) to_store: Vec<Blob>,
+    pub(super) more: bool,
 }
 
 impl ArchiveMover {
     /// Moves some of the blobs that are due.
     pub(super) async fn store_some(&mut self) -> Result<Step, Error> {
         let now = self.clock.now();
-        let decided = self.db.write(move |tx| decide_some(tx, now)).await?;
+        let decided = self
+            .db
+            .write(move |tx| decide_some(tx, now, STEP_TIME))
+            .await?;
         let (started, mut step) = (Instant::now(), Step::default());
         step.more = decided.more;
         for blob in decided.to_store {
@@ -288,17 +291,27 @@ impl ArchiveMover {
     }
 }
 
-/// Notes the blobs of images that were archived, and decides about blobs that are due.
-fn decide_some(tx: &mut Tx<'_>, now: Timestamp) -> Result<Decided, Error> {
+/// Notes the blobs of images that were archived, and decides about blobs that are due: at least
+/// about one, and no further one once `time` has passed.
+pub(super) fn decide_some(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    time: Duration,
+) -> Result<Decided, Error> {
     let (started, mut decided) = (Instant::now(), Decided::default());
     while store::note_some_blobs(tx)? {
-        if started.elapsed() >= STEP_TIME {
+        if started.elapsed() >= time {
             decided.more = true;
             return Ok(decided);
         }
     }
     let due = store::due(tx, now)?;
-    for (blob, lease_until) in due {
+    for (index, (blob, lease_until)) in due.into_iter().enumerate() {
+        // The images of one blob may be thousands of rows.
+        if index > 0 && started.elapsed() >= time {
+            decided.more = true;
+            break;
+        }
         let used = store::use_of(tx, &blob.digest)?;
         match placement(blob.size, used, lease_until, now) {
             Placement::Standard => store::look_again(tx, &blob.digest, None)?,
@@ -310,9 +323,6 @@ fn decide_some(tx: &mut Tx<'_>, now: Timestamp) -> Result<Decided, Error> {
         }
         // What was decided is not due any more.
         decided.more = true;
-        if started.elapsed() >= STEP_TIME {
-            break;
-        }
     }
     Ok(decided)
 }

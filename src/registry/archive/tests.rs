@@ -13,6 +13,7 @@ use wharfinger_oci::{Algorithm, Digest, Manifest, Reference};
 
 use crate::archive::encoding::pieces;
 use crate::archive::mover::ArchiveMover;
+use crate::archive::storing::decide_some;
 use crate::archive::{Archive, Encoding};
 use crate::error::Error;
 use crate::fsck::{Finding, FsckOptions, Phase, Position};
@@ -413,6 +414,24 @@ async fn deletions_remove_from_the_archive_and_let_go_what_was_shared() {
         world.work().await;
         assert_eq!(World::objects(&world.archive).await, 0);
         assert_eq!(world.findings().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_step_decides_about_one_blob_where_its_time_is_over() {
+    for world in worlds(true).await {
+        let web = world.repository("web").await;
+        let image = world.push(&web, &[&text(1), &text(2), &text(3)]).await;
+        world.set(&web, image, StorageClass::Archive).await;
+        world.server.clock.advance(LEASE + MINUTE);
+        let now = world.server.clock.now();
+        let decide = |time| world.server.db.write(move |tx| decide_some(tx, now, time));
+        let noted = decide(Duration::ZERO).await.expect("decided");
+        assert_eq!((noted.to_store.len(), noted.more), (0, true));
+        let decided = decide(Duration::ZERO).await.expect("decided");
+        assert_eq!((decided.to_store.len(), decided.more), (1, true));
+        let all = decide(MINUTE).await.expect("decided");
+        assert_eq!((all.to_store.len(), all.more), (3, false));
     }
 }
 
