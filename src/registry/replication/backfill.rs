@@ -15,8 +15,8 @@ use crate::store::backfills::{self as store, BackfillRow};
 use crate::store::replication::{self as queue, NewReplication};
 use crate::store::{images, registry_settings, replication_results as results, repositories, tags};
 
-/// A step queues images until this much time has passed. With the last image and the commit it
-/// stays well below 50 ms.
+/// A step queues images until this much time has passed, and looks at the clock after each. With
+/// the last image, which may have a thousand tags, and the commit it stays well below 50 ms.
 const STEP_TIME: Duration = Duration::from_millis(10);
 /// Pause between looks at replications of a stopped backfill that somebody works on.
 const STOPPING_PAUSE: Duration = Duration::from_secs(1);
@@ -34,12 +34,17 @@ pub(super) fn is_due(tx: &mut Tx<'_>, now: Timestamp) -> Result<bool, Error> {
 
 /// Does the next step of the backfill that waits longest. Returns false where none is due.
 pub(super) fn step(tx: &mut Tx<'_>, now: Timestamp) -> Result<bool, Error> {
+    step_of(tx, now, STEP_TIME)
+}
+
+/// The same; looks at one image or some repositories even where `time` is nothing.
+pub(super) fn step_of(tx: &mut Tx<'_>, now: Timestamp, time: Duration) -> Result<bool, Error> {
     let Some(mut row) = store::due(tx, now)? else {
         return Ok(false);
     };
     let id = row.backfill.id.to_string();
     match row.backfill.status {
-        BackfillStatus::Preparing => prepare(tx, &mut row, now)?,
+        BackfillStatus::Preparing => prepare(tx, &mut row, now, time)?,
         BackfillStatus::Stopping => {
             if results::remove_some_waiting(tx, &id, now)? {
                 store::set_due(tx, &id, now)?;
@@ -120,36 +125,46 @@ pub(super) fn stop(tx: &mut Tx<'_>, row: &mut BackfillRow, now: Timestamp) -> Re
 }
 
 /// Queues some of the images.
-fn prepare(tx: &mut Tx<'_>, row: &mut BackfillRow, now: Timestamp) -> Result<(), Error> {
+fn prepare(
+    tx: &mut Tx<'_>,
+    row: &mut BackfillRow,
+    now: Timestamp,
+    time: Duration,
+) -> Result<(), Error> {
     let started = Instant::now();
+    let is_over = || started.elapsed() >= time;
     let registry = row.backfill.registry.clone();
     let rules = registry_settings::replication(tx, &registry)?;
     if !rules.has_destination(&row.backfill.destination) {
         row.backfill.failure_code = Some(NOT_CONFIGURED.to_owned());
         while results::remove_some_waiting(tx, &row.backfill.id.to_string(), now)? {
-            if started.elapsed() >= STEP_TIME {
+            if is_over() {
                 return Ok(store::update(tx, row, Some(now))?);
             }
         }
         return end(tx, row, BackfillStatus::Failed, now);
     }
-    while started.elapsed() < STEP_TIME {
-        if !queue_some(tx, row, (&registry, &rules), now)? {
+    loop {
+        if !queue_some(tx, row, (&registry, &rules), now, is_over)? {
             row.prepared = true;
             row.backfill.status = BackfillStatus::InProgress;
             return end_if_done(tx, row, now);
+        }
+        if is_over() {
+            break;
         }
     }
     Ok(store::update(tx, row, Some(now))?)
 }
 
-/// Queues some images of the repository at the position, or moves on to the next repository. False
-/// once there is none.
+/// Queues images of the repository at the position until the time is over, or moves on to the next
+/// repository. False once there is none.
 fn queue_some(
     tx: &mut Tx<'_>,
     row: &mut BackfillRow,
     (registry, rules): (&RegistryId, &ReplicationConfiguration),
     now: Timestamp,
+    is_over: impl Fn() -> bool,
 ) -> Result<bool, Error> {
     if !row.next_digest.is_empty() {
         let name: Option<RepositoryName> = row.next_name.parse().ok();
@@ -161,13 +176,16 @@ fn queue_some(
             Some(repository) => images::page(tx, repository.id, &row.next_digest, PAGE)?,
             None => Vec::new(),
         };
-        let Some((repository, last)) = found.zip(page.last()) else {
+        let Some(repository) = found.filter(|_| !page.is_empty()) else {
             row.next_digest.clear();
             return Ok(true);
         };
-        row.next_digest = last.digest.to_stored();
         for image in &page {
             queue_image(tx, row, (repository.id, &repository.name), image, now)?;
+            row.next_digest = image.digest.to_stored();
+            if is_over() {
+                break;
+            }
         }
         return Ok(true);
     }

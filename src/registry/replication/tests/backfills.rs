@@ -4,6 +4,7 @@ use super::*;
 use crate::replication::model::{Backfill, BackfillStatus};
 
 const BACKFILLS: &str = "SELECT COUNT(*) FROM replication_backfills";
+const RESULTS: &str = "SELECT COUNT(*) FROM image_replications WHERE backfill <> ''";
 
 impl World {
     async fn backfill(&self, destination: &RegistryId) -> Result<Backfill, Error> {
@@ -103,8 +104,7 @@ async fn images_from_before_the_configuration_arrive_and_each_tag_counts() {
         world.server.clock.advance(Duration::from_hours(24 * 91));
         world.replicate().await;
         assert_eq!(world.count(BACKFILLS).await, 0);
-        let left = "SELECT COUNT(*) FROM image_replications WHERE backfill <> ''";
-        assert_eq!(world.count(left).await, 0);
+        assert_eq!(world.count(RESULTS).await, 0);
         let id = ended.id.to_string();
         let gone = world.registry().replications.backfill(&home(), &id).await;
         assert!(matches!(gone, Err(Error::NoSuchBackfill { .. })));
@@ -166,6 +166,29 @@ async fn a_backfill_that_is_stopped_ends_and_copies_nothing_more() {
         assert_eq!((progress.total, progress.completed), (9, 1));
         assert_eq!(world.results(&ended, ResultFilter::Any).await.len(), 1);
         assert!(world.at(&away()).await.is_none(), "nothing more was copied");
+    }
+}
+
+#[tokio::test]
+async fn a_step_queues_one_image_where_its_time_is_over() {
+    for world in worlds(&[away()], None).await {
+        for number in 0..4_u8 {
+            world.image(&[&[number]], &["v1", "v2"]).await;
+        }
+        let begun = world.backfill(&away()).await.expect("begun");
+        let now = world.server.clock.now();
+        let mut queued = Vec::new();
+        while world.found(&begun).await.status == BackfillStatus::Preparing {
+            let step =
+                move |tx: &mut wharfinger_db::Tx<'_>| backfill::step_of(tx, now, Duration::ZERO);
+            assert!(world.server.db.write(step).await.expect("a step"));
+            queued.push(world.count(RESULTS).await);
+        }
+        queued.dedup();
+        // Three of the images, and one that has both tags.
+        let mut sizes: Vec<i64> = queued.windows(2).map(|two| two[1] - two[0]).collect();
+        sizes.sort_unstable();
+        assert_eq!(sizes, [1, 1, 1, 2], "{queued:?}");
     }
 }
 
