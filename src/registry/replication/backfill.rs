@@ -20,7 +20,8 @@ use crate::store::{images, registry_settings, replication_results as results, re
 const STEP_TIME: Duration = Duration::from_millis(10);
 /// Pause between looks at replications of a stopped backfill that somebody works on.
 const STOPPING_PAUSE: Duration = Duration::from_secs(1);
-/// How long a backfill is shown after its end (ECR API reference, `ListReplicationBackfills`).
+/// How long a backfill is shown after its end (ECR API reference, `ListReplicationBackfills`),
+/// unless many others follow it.
 const KEPT: Duration = Duration::from_hours(24 * 90);
 /// Why a backfill fails as a whole.
 const NOT_CONFIGURED: &str = "DestinationNotConfigured";
@@ -56,7 +57,10 @@ pub(super) fn step_of(tx: &mut Tx<'_>, now: Timestamp, time: Duration) -> Result
         }
         BackfillStatus::InProgress => store::update(tx, &row, None)?,
         BackfillStatus::Complete | BackfillStatus::Failed | BackfillStatus::Stopped => {
-            if !results::remove_some_of(tx, &id)? {
+            if results::remove_some_of(tx, &id)? {
+                // In turn with the steps of others.
+                store::set_due(tx, &id, now)?;
+            } else {
                 store::delete(tx, &id)?;
             }
         }

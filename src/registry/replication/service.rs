@@ -18,6 +18,9 @@ use crate::store::{json, registry_settings, replication_results as store};
 
 /// Most backfills of a registry that are under way (ECR API reference, `StartReplicationBackfill`).
 const MAX_BACKFILLS: usize = 10;
+/// Ended backfills of a registry that are kept, with their results, when another one begins. A
+/// result is a row for each tag, and anybody who may begin a backfill may begin many.
+const KEPT_BACKFILLS: i64 = 10;
 
 /// Operations on replications.
 #[derive(Clone)]
@@ -87,7 +90,8 @@ impl Replications {
             .await
     }
 
-    /// Begins to replicate what the registry has already to one of its destinations.
+    /// Begins to replicate what the registry has already to one of its destinations. Of the
+    /// backfills that have ended, the last [`KEPT_BACKFILLS`] are kept.
     ///
     /// # Errors
     /// [`Error::NoReplicationDestination`], [`Error::BackfillInProgress`], [`Error::QuotaReached`].
@@ -129,6 +133,7 @@ impl Replications {
                 });
             }
             backfills::insert(tx, &new)?;
+            backfills::end_keeping(tx, &new.registry, KEPT_BACKFILLS, new.started_at)?;
             Ok(new.clone())
         });
         let begun = begun.await?;

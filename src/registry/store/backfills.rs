@@ -175,6 +175,29 @@ pub(crate) fn update(
     Ok(())
 }
 
+/// Lets the removal of the ended backfills of a registry begin, but for the last `keep` of them,
+/// and of no more than 64.
+pub(crate) fn end_keeping(
+    tx: &mut Tx<'_>,
+    registry: &RegistryId,
+    keep: i64,
+    now: Timestamp,
+) -> db::Result<()> {
+    tx.execute(
+        "UPDATE replication_backfills SET due_at = ?3 WHERE id IN
+         (SELECT id FROM replication_backfills
+          WHERE account = ?1 AND region = ?2 AND ended_at IS NOT NULL AND due_at > ?3
+          ORDER BY ended_at DESC, id DESC LIMIT 64 OFFSET ?4)",
+        params![
+            registry.account.as_str(),
+            registry.region.as_str(),
+            now.as_ms(),
+            keep
+        ],
+    )?;
+    Ok(())
+}
+
 /// Lets the next step wait, or come at once.
 pub(crate) fn set_due(tx: &mut Tx<'_>, id: &str, due_at: Timestamp) -> db::Result<()> {
     tx.execute(

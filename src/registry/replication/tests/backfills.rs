@@ -193,6 +193,37 @@ async fn a_step_queues_one_image_where_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn the_results_of_the_last_ten_backfills_are_kept() {
+    for mut world in worlds(&[away()], None).await {
+        world.image(&[b"a"], &["v1", "v2"]).await;
+        world.replicate().await;
+        let mut begun = Vec::new();
+        for _ in 0..13 {
+            world.server.clock.advance(Duration::from_secs(1));
+            begun.push(world.backfill(&away()).await.expect("begun"));
+            world.replicate().await;
+            let last = &begun[begun.len() - 1];
+            assert_eq!(world.found(last).await.status, BackfillStatus::Complete);
+        }
+        assert_eq!(
+            world.count(BACKFILLS).await,
+            11,
+            "ten, and the one begun last"
+        );
+        assert_eq!(world.count(RESULTS).await, 22);
+        let replications = world.registry().replications.clone();
+        for gone in &begun[..2] {
+            let found = replications.backfill(&home(), &gone.id.to_string()).await;
+            assert!(matches!(found, Err(Error::NoSuchBackfill { .. })));
+        }
+        for kept in &begun[2..] {
+            let kept = world.found(kept).await;
+            assert_eq!(world.results(&kept, ResultFilter::Any).await.len(), 2);
+        }
+    }
+}
+
+#[tokio::test]
 async fn ten_backfills_are_under_way_at_most_and_one_without_its_destination_fails() {
     let regions: Vec<RegistryId> = (0..11)
         .map(|number| registry(ACCOUNT, &format!("eu-west-{number}")))
