@@ -203,9 +203,6 @@ impl JournalWriter {
     /// Numbers new segments after all that the store has, and writes everything anew where it has
     /// later ones than the index knows: the index is an older copy, or another one.
     async fn catch_up(&mut self) -> Result<(), JournalError> {
-        if self.is_caught_up {
-            return Ok(());
-        }
         if let Some(last) = segments(&self.store).await?.last() {
             let (holder, last) = (self.holder.clone(), last.number);
             self.db
@@ -217,11 +214,15 @@ impl JournalWriter {
     }
 
     pub(crate) async fn step(&mut self) -> Result<Pass, JournalError> {
-        if self.rests().await? || self.hold().await?.is_none() {
+        if self.rests().await? {
             return Ok(Pass::default());
         }
-        self.catch_up().await?;
-        let Some(row) = self.hold().await? else {
+        let mut held = self.hold().await?;
+        if held.is_some() && !self.is_caught_up {
+            self.catch_up().await?;
+            held = self.hold().await?;
+        }
+        let Some(row) = held else {
             return Ok(Pass::default());
         };
         let Some(written) = self.write_segment().await? else {
