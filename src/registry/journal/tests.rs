@@ -696,3 +696,42 @@ async fn settings_policies_the_archive_and_pull_times_come_back() {
         assert!(due.await.expect("read").is_none());
     }
 }
+
+#[tokio::test]
+async fn times_of_pulls_alone_wait_for_a_minute() {
+    for db in testing::every_engine(MIGRATIONS) {
+        let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+        let mut server = Server::new(db, memory().await, clock.clone());
+        server.apply(&Change::Create(0)).await;
+        server.apply(&Change::Push(0, 0, Some(0))).await;
+        // A first pass ends the writing of everything, and another one looks at the segments.
+        server.flush().await;
+        server.flush().await;
+        let pull = async |server: &Server, times: usize| {
+            let noted = server.db.write(move |tx| {
+                let mut times = 0..times;
+                times.try_for_each(|_| store::journal_entries::note_pull(tx, 1))
+            });
+            noted.await.expect("noted");
+        };
+        pull(&server, 1).await;
+        for _ in 0..2 {
+            assert_eq!(server.writer.step().await.expect("a pass").done, 0);
+            clock.advance(std::time::Duration::from_secs(29));
+        }
+        clock.advance(std::time::Duration::from_secs(2));
+        assert_eq!(server.writer.step().await.expect("a pass").done, 1);
+        // They go with what does not wait.
+        pull(&server, 1).await;
+        assert_eq!(server.writer.step().await.expect("a pass").done, 0);
+        server.apply(&Change::Create(1)).await;
+        assert_eq!(server.writer.step().await.expect("a pass").done, 2);
+        // So many fill a segment.
+        pull(&server, 600).await;
+        let pass = server.writer.step().await.expect("a pass");
+        assert_eq!((pass.done, pass.again), (512, true));
+        assert_eq!(server.writer.step().await.expect("a pass").done, 0);
+        clock.advance(std::time::Duration::from_mins(1));
+        assert_eq!(server.writer.step().await.expect("a pass").done, 88);
+    }
+}

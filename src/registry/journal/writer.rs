@@ -13,7 +13,7 @@ use crate::journal::JournalError;
 use crate::journal::merge::{self, Stored};
 use crate::journal::record::{Record, State, Subject};
 use crate::journal::segment::{self, MAX_SEGMENT_BYTES};
-use crate::store::journal::{self as store, JournalRow, Refresh};
+use crate::store::journal::{self as store, JournalRow, Refresh, Waiting};
 use crate::store::journal_entries;
 
 /// Entries of one segment, and rows for which entries are made at once while everything is written
@@ -26,6 +26,10 @@ const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
 /// How long a server stays the writer without a sign of life. A pass takes less, or its result does
 /// not count.
 const HOLD: Duration = Duration::from_mins(1);
+
+/// How long times of pulls wait where nothing else does. The loss of an index costs the last of
+/// them, and each write makes what servers keep in memory useless.
+const PULLS_WAIT: Duration = Duration::from_mins(1);
 
 /// How many segments are written between two looks at all of them.
 const SEGMENTS_PER_LOOK: usize = 32;
@@ -43,6 +47,8 @@ pub struct JournalWriter {
     unseen: usize,
     /// New segments have numbers after those in the store.
     is_caught_up: bool,
+    /// Since when nothing but times of pulls waits.
+    pulls_since: Option<Timestamp>,
 }
 
 /// What the writing of a segment left.
@@ -62,6 +68,7 @@ impl JournalWriter {
             hold: HOLD,
             unseen: SEGMENTS_PER_LOOK,
             is_caught_up: false,
+            pulls_since: None,
         }
     }
 
@@ -191,13 +198,25 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Whether there is nothing to do. A resting index is not written to: each commit makes what
-    /// servers keep in memory useless.
-    async fn rests(&self) -> Result<bool, JournalError> {
+    /// Whether there is nothing to do now. A resting index is not written to: each commit makes
+    /// what servers keep in memory useless.
+    async fn rests(&mut self) -> Result<bool, JournalError> {
         if self.unseen >= SEGMENTS_PER_LOOK {
             return Ok(false);
         }
-        self.db.read(store::rests).await.map_err(JournalError::from)
+        let waiting = self
+            .db
+            .read(|tx| store::waiting(tx, ENTRIES_PER_SEGMENT))
+            .await?;
+        if waiting == Waiting::Pulls {
+            let now = self.clock.now();
+            let since = *self.pulls_since.get_or_insert(now);
+            if now.since(since) < PULLS_WAIT {
+                return Ok(true);
+            }
+        }
+        self.pulls_since = None;
+        Ok(waiting == Waiting::Nothing)
     }
 
     /// Numbers new segments after all that the store has, and writes everything anew where it has

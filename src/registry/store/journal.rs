@@ -9,7 +9,7 @@ use crate::journal::record::{
 };
 use crate::model::{ImageStatus, RepositoryId};
 use crate::store::journal_entries::{
-    IMAGE, LINK, REGISTRY, REPOSITORY, TAG, insert, remove_entries,
+    IMAGE, LINK, PULL, REGISTRY, REPOSITORY, TAG, insert, remove_entries,
 };
 use crate::store::{
     archive, blobs, images, journal_entries, journal_registries, leases, lifecycle, rebuild,
@@ -216,14 +216,38 @@ pub(crate) fn written(tx: &mut Tx<'_>, holder: &str, ids: &[i64]) -> db::Result<
     Ok(held)
 }
 
-/// Whether no entry waits and nothing is being written anew.
-pub(crate) fn rests(tx: &mut Tx<'_>) -> db::Result<bool> {
-    let work = tx.query_optional(
-        "SELECT 1 FROM journal_entries UNION ALL SELECT 1 FROM journal WHERE refresh <> '' LIMIT 1",
+/// What the writer of the journal has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    Nothing,
+    /// Nothing but times of pulls, and fewer than fill a segment.
+    Pulls,
+    Changes,
+}
+
+/// What waits, where a segment takes `entries`; that everything is being written anew counts as a
+/// change.
+pub(crate) fn waiting(tx: &mut Tx<'_>, entries: i64) -> db::Result<Waiting> {
+    let refresh = tx.query_optional(
+        "SELECT 1 FROM journal WHERE refresh <> '' LIMIT 1",
         params![],
         |_| Ok(()),
     )?;
-    Ok(work.is_none())
+    if refresh.is_some() {
+        return Ok(Waiting::Changes);
+    }
+    let pulls = tx.query(
+        "SELECT kind FROM journal_entries ORDER BY id LIMIT ?1",
+        params![entries],
+        |row| Ok(row.text(0) == PULL),
+    )?;
+    if pulls.is_empty() {
+        Ok(Waiting::Nothing)
+    } else if (pulls.len() as u64) < entries.unsigned_abs() && pulls.iter().all(|pull| *pull) {
+        Ok(Waiting::Pulls)
+    } else {
+        Ok(Waiting::Changes)
+    }
 }
 
 /// Makes the newest segment of the store the newest one known, and begins to write everything anew
