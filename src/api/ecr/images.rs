@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_oci::{Digest, Reference, Tag};
-use wharfinger_registry::{self as registry, ImageFilter, ImageStatus, Repository, TagStatus};
+use wharfinger_registry::{
+    self as registry, Image, ImageFilter, ImageStatus, Repository, TagStatus,
+};
 
 use crate::resource::{RepositoryRef, ResourceId};
 use crate::views::{self, ImageDetail, ImageIdView};
@@ -99,6 +101,27 @@ impl Named {
         } else {
             true
         }
+    }
+}
+
+/// The image that an identifier names.
+pub(super) async fn find(
+    cx: &Context<Ecr>,
+    repository: &Repository,
+    id: &ImageId,
+) -> Result<(Named, Image)> {
+    let named = id
+        .named()
+        .map_err(|(_, reason)| error::invalid_request(reason))?;
+    let missing = || {
+        let (digest, tag) = (id.image_digest.as_deref(), id.image_tag.as_deref());
+        error::image_not_found(repository, digest, tag)
+    };
+    let images = &cx.state().registry.images;
+    match images.head(repository.id, &named.reference()).await {
+        Ok(image) if named.agrees(&image.digest) => Ok((named, image)),
+        Ok(_) | Err(registry::Error::NoSuchImage(_)) => Err(missing()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -9,11 +9,9 @@ use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_aws::AccountId;
 use wharfinger_base::PageToken;
 use wharfinger_oci::{Reference, RepositoryName};
-use wharfinger_registry::{
-    self as registry, Image, ImageStatus, Repository, Scan, ScanStatus, ScanType,
-};
+use wharfinger_registry::{self as registry, Image, ImageStatus, Scan, ScanStatus, ScanType};
 
-use crate::images::{ImageId, Named};
+use crate::images::{ImageId, find};
 use crate::resource::{RepositoryRef, ResourceId};
 use crate::scans::basic::BasicFinding;
 use crate::scans::enhanced::EnhancedFinding;
@@ -68,23 +66,6 @@ impl Operation for StartImageScan {
             },
             image_scan_status: ScanStatusView::waiting(),
         })
-    }
-}
-
-/// The image that an identifier names.
-async fn find(cx: &Context<Ecr>, repository: &Repository, id: &ImageId) -> Result<(Named, Image)> {
-    let named = id
-        .named()
-        .map_err(|(_, reason)| error::invalid_request(reason))?;
-    let missing = || {
-        let (digest, tag) = (id.image_digest.as_deref(), id.image_tag.as_deref());
-        error::image_not_found(repository, digest, tag)
-    };
-    let images = &cx.state().registry.images;
-    match images.head(repository.id, &named.reference()).await {
-        Ok(image) if named.agrees(&image.digest) => Ok((named, image)),
-        Ok(_) | Err(registry::Error::NoSuchImage(_)) => Err(missing()),
-        Err(error) => Err(error.into()),
     }
 }
 

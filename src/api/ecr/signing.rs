@@ -5,13 +5,11 @@ use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_aws::AccountId;
 use wharfinger_oci::RepositoryName;
-use wharfinger_registry::{
-    self as registry, SignatureState, SignatureStatus, SigningConfiguration, SigningRule,
-};
+use wharfinger_registry::{SignatureState, SignatureStatus, SigningConfiguration, SigningRule};
 
-use crate::images::ImageId;
+use crate::images::{ImageId, find};
 use crate::resource::{RepositoryRef, ResourceId, registry_id};
-use crate::{Ecr, Result, error};
+use crate::{Ecr, Result};
 
 /// `{"filter": "…", "filterType": "WILDCARD_MATCH"}`; the type has one value only.
 #[derive(Debug, Serialize, Deserialize)]
@@ -215,25 +213,8 @@ impl Operation for DescribeImageSigningStatus {
 
     async fn run(self, cx: &Context<Ecr>) -> Result<DescribeImageSigningStatusOutput> {
         let repository = cx.resource().repository()?;
-        let named = self.image_id.named();
-        let named = named.map_err(|(_, reason)| error::invalid_request(reason))?;
-        let ImageId {
-            image_digest,
-            image_tag,
-        } = &self.image_id;
+        let (_, image) = find(cx, repository, &self.image_id).await?;
         let registry = &cx.state().registry;
-        let found = registry
-            .images
-            .head(repository.id, &named.reference())
-            .await;
-        let image = match found {
-            Ok(image) if named.agrees(&image.digest) => image,
-            Ok(_) | Err(registry::Error::NoSuchImage(_)) => {
-                let (digest, tag) = (image_digest.as_deref(), image_tag.as_deref());
-                return Err(error::image_not_found(repository, digest, tag));
-            }
-            Err(error) => return Err(error.into()),
-        };
         let signatures = registry.signatures.of_image(repository.id, &image.digest);
         Ok(DescribeImageSigningStatusOutput {
             registry_id: repository.registry.account,
