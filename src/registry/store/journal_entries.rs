@@ -5,7 +5,7 @@ use wharfinger_oci::Digest;
 
 use crate::journal::record::Subject;
 use crate::model::{RegistryId, RepositoryId};
-use crate::store::{digest, parsed};
+use crate::store::{digest, parsed, settings_tables};
 
 /// Records that a repository has changed. In the transaction of the change, as the others.
 pub(crate) fn note_repository(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<()> {
@@ -52,16 +52,7 @@ pub(crate) fn note_registry(tx: &mut Tx<'_>, registry: &RegistryId) -> db::Resul
 
 /// Records that what is set for all registries is about to be removed.
 pub(crate) fn note_all_registries(tx: &mut Tx<'_>) -> db::Result<()> {
-    tx.execute(
-        "INSERT INTO journal_entries (kind, repository_id, name)
-         SELECT 'registry', 0, name FROM (
-             SELECT account || '/' || region AS name FROM registry_policies
-             UNION SELECT account || '/' || region FROM registry_settings
-             UNION SELECT account || '/' || region FROM pull_time_exclusions
-             UNION SELECT account || '/' || region FROM creation_templates
-             UNION SELECT account || '/' || region FROM pull_through_rules) registries",
-        params![],
-    )?;
+    tx.execute(settings_tables::NOTES, params![])?;
     Ok(())
 }
 

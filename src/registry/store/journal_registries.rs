@@ -8,33 +8,17 @@ use crate::journal::record::{RegistryState, RuleState, TemplateState};
 use crate::model::RegistryId;
 use crate::pull_through::rule::{Prefix, PullThroughRule};
 use crate::pull_through::upstream_kind::UpstreamKind;
+use crate::store::settings_tables::{DELETIONS, NAMES_AFTER};
 use crate::store::{creation_templates, journal_entries, parsed, pull_through, registry_settings};
 
 /// Above the quotas of all kinds of rows that a registry has.
 const ALL: i64 = 100_000;
 
-/// Tables whose rows belong to a registry.
-const DELETIONS: [&str; 5] = [
-    "DELETE FROM registry_policies WHERE account = ?1 AND region = ?2",
-    "DELETE FROM registry_settings WHERE account = ?1 AND region = ?2",
-    "DELETE FROM pull_time_exclusions WHERE account = ?1 AND region = ?2",
-    "DELETE FROM creation_templates WHERE account = ?1 AND region = ?2",
-    "DELETE FROM pull_through_rules WHERE account = ?1 AND region = ?2",
-];
-
 /// Up to `limit` names of registries for which anything is set, after `after`.
 pub(crate) fn names_after(tx: &mut Tx<'_>, after: &str, limit: i64) -> db::Result<Vec<String>> {
-    tx.query(
-        "SELECT name FROM (
-             SELECT account || '/' || region AS name FROM registry_policies
-             UNION SELECT account || '/' || region FROM registry_settings
-             UNION SELECT account || '/' || region FROM pull_time_exclusions
-             UNION SELECT account || '/' || region FROM creation_templates
-             UNION SELECT account || '/' || region FROM pull_through_rules) registries
-         WHERE name > ?1 ORDER BY name LIMIT ?2",
-        params![after, limit],
-        |row| Ok(row.text(0).to_owned()),
-    )
+    tx.query(NAMES_AFTER, params![after, limit], |row| {
+        Ok(row.text(0).to_owned())
+    })
 }
 
 /// What is set for a registry.

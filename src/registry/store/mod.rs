@@ -24,6 +24,7 @@ pub(super) mod replication;
 pub(super) mod replication_results;
 pub(super) mod repositories;
 pub(super) mod scans;
+mod settings_tables;
 pub(super) mod signing;
 pub(super) mod survey;
 pub(super) mod tags;
