@@ -11,6 +11,7 @@ mod replicas;
 mod repositories;
 mod repository_cache;
 mod signing;
+pub(crate) mod simulations;
 mod tag_quota;
 
 use bytes::Bytes;

@@ -58,33 +58,37 @@ fn digest(content: &[u8]) -> Digest {
 }
 
 async fn worlds(takes_all: bool) -> Vec<World> {
+    let mut worlds = worlds_of(true, takes_all).await;
+    worlds.extend(worlds_of(false, takes_all).await);
+    worlds
+}
+
+async fn worlds_of(disk: bool, takes_all: bool) -> Vec<World> {
     let mut worlds = Vec::new();
-    for disk in [true, false] {
-        for db in testing::every_engine(MIGRATIONS) {
-            let server = TestServer::over(db, disk, Config::default()).await;
-            let folder = tempfile::tempdir().expect("a folder");
-            let config = if disk {
-                BlobsConfig::Disk {
-                    root: folder.path().to_owned(),
-                }
-            } else {
-                BlobsConfig::Memory
-            };
-            let archive = BlobStore::open(&config, Durability::Relaxed, Ids::default()).await;
-            let archive = archive.expect("a store");
-            let registry = server.registry.clone().with_archive(Archive {
-                store: archive.clone(),
-                takes_all,
-            });
-            let mover = registry.archive_mover(&Ids::default()).expect("a mover");
-            worlds.push(World {
-                server,
-                registry,
-                mover,
-                archive,
-                _folder: folder,
-            });
-        }
+    for db in testing::every_engine(MIGRATIONS) {
+        let server = TestServer::over(db, disk, Config::default()).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = if disk {
+            BlobsConfig::Disk {
+                root: folder.path().to_owned(),
+            }
+        } else {
+            BlobsConfig::Memory
+        };
+        let archive = BlobStore::open(&config, Durability::Relaxed, Ids::default()).await;
+        let archive = archive.expect("a store");
+        let registry = server.registry.clone().with_archive(Archive {
+            store: archive.clone(),
+            takes_all,
+        });
+        let mover = registry.archive_mover(&Ids::default()).expect("a mover");
+        worlds.push(World {
+            server,
+            registry,
+            mover,
+            archive,
+            _folder: folder,
+        });
     }
     worlds
 }

@@ -1,36 +1,27 @@
 //! Pushes, deletions, moves and collections in random orders: no active image ever lacks a byte,
-//! and in the end the stores hold what living images need.
+//! and in the end the stores hold what living images need. Every other history has an archive that
+//! takes all, and every other two have folders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use wharfinger_oci::{Digest, Reference};
 
-use super::{LEASE, MINUTE, World, digest, noise, text, worlds};
+use super::{LEASE, MINUTE, World, digest, noise, text, worlds_of};
 use crate::error::Error;
 use crate::lifecycle::StorageClass;
 use crate::model::{ImageStatus, Repository};
+use crate::tests::simulations::{self, Dice};
 
-const SEEDS: u64 = 6;
+/// Seeds of an ordinary run, and steps of each.
+const SEEDS: u64 = 12;
 const STEPS: usize = 60;
-
-/// Numbers that follow from a seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % end as u64).expect("small")
-    }
-}
 
 /// The images that live, by repository and digest, with their layers.
 type Living = BTreeMap<(usize, Digest), Vec<usize>>;
 
 struct Simulation {
     world: World,
-    random: Random,
+    dice: Dice,
     repositories: Vec<Repository>,
     layers: Vec<Vec<u8>>,
     living: Living,
@@ -41,9 +32,12 @@ impl Simulation {
         let repositories = vec![world.repository("one").await, world.repository("two").await];
         Self {
             world,
-            random: Random(seed * 2_654_435_761 + 1),
+            dice: Dice::new(seed),
             repositories,
-            layers: vec![text(1), text(2), noise(3), text(4), b"small".to_vec()],
+            layers: (1..5)
+                .flat_map(|number| [text(number), noise(number)])
+                .chain([b"small".to_vec()])
+                .collect(),
             living: Living::new(),
         }
     }
@@ -52,14 +46,14 @@ impl Simulation {
         if self.living.is_empty() {
             return None;
         }
-        let index = self.random.below(self.living.len());
+        let index = self.dice.below(self.living.len());
         self.living.keys().nth(index).copied()
     }
 
     /// As clients push: what a HEAD finds is not uploaded.
     async fn push(&mut self) {
-        let place = self.random.below(2);
-        let chosen: BTreeSet<usize> = (0..3).map(|_| self.random.below(5)).collect();
+        let place = self.dice.below(2);
+        let chosen: BTreeSet<usize> = (0..3).map(|_| self.dice.below(self.layers.len())).collect();
         let repository = &self.repositories[place];
         let content = &self.world.registry.content;
         for layer in chosen.iter().map(|layer| &self.layers[*layer]) {
@@ -103,20 +97,20 @@ impl Simulation {
     }
 
     async fn step(&mut self) {
-        match self.random.below(12) {
+        match self.dice.below(16) {
             0 | 1 => self.push().await,
-            2..=4 => self.set(StorageClass::Archive).await,
-            5 | 6 => self.set(StorageClass::Standard).await,
+            2..=5 => self.set(StorageClass::Archive).await,
+            6 => self.set(StorageClass::Standard).await,
             7 => self.delete().await,
-            8 | 9 => {
+            8..=11 => {
                 self.world.mover.step().await.expect("a step");
             }
-            10 => {
+            12 => {
                 let collector = &self.world.registry.collector;
                 collector.collect(100, |_| {}).await.expect("collected");
             }
             _ => {
-                let time = [MINUTE, LEASE / 2, LEASE + MINUTE][self.random.below(3)];
+                let time = self.dice.one_of(&[MINUTE, LEASE / 2, LEASE + MINUTE]);
                 self.world.server.clock.advance(time);
             }
         }
@@ -163,16 +157,22 @@ impl Simulation {
     }
 }
 
-#[tokio::test]
-async fn no_active_image_ever_lacks_a_byte() {
-    for seed in 1..=SEEDS {
-        for world in worlds(seed % 2 == 0).await {
-            let mut simulation = Simulation::new(world, seed).await;
-            for _ in 0..STEPS {
-                simulation.step().await;
-                simulation.check().await;
-            }
-            simulation.end().await;
+/// How many blobs went to the archive.
+async fn history(seed: u64) -> u64 {
+    let mut archived = 0;
+    for world in worlds_of(seed % 4 < 2, seed.is_multiple_of(2)).await {
+        let mut simulation = Simulation::new(world, seed).await;
+        for _ in 0..STEPS {
+            simulation.step().await;
+            simulation.check().await;
         }
+        simulation.end().await;
+        archived += simulation.world.registry.archive_progress.stored();
     }
+    archived
+}
+
+#[test]
+fn no_active_image_ever_lacks_a_byte() {
+    simulations::run(SEEDS, 1, history);
 }

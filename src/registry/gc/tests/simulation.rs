@@ -5,13 +5,13 @@
 //! others on an object store under two servers, which both collect. After every event no image
 //! lacks content, nobody who was told of content lacks it for half a lease, and whatever nothing
 //! needs is known to the collector. At the end everything dead is gone.
-//! A failure names its seed. `SEEDS=N` runs an eighth of N, `SEED=N` one.
 
 use futures_util::future;
-use wharfinger_base::{Ids, Timestamp};
+use wharfinger_base::Timestamp;
 
 use super::*;
 use crate::store::gc::Condemned;
+use crate::tests::simulations::{self, Dice};
 use crate::{Registry, RepositoryCleanup};
 
 /// Seeds of an ordinary run, and events of each.
@@ -20,25 +20,6 @@ const EVENTS: usize = 120;
 const REPOSITORIES: usize = 3;
 /// Contents that layers are chosen from: few, so that repositories and images share them.
 const CONTENTS: [&[u8]; 6] = [b"a", b"bb", b"ccc", b"dddd", b"eeeee", b"ffffff"];
-
-/// Randomness that repeats with its seed.
-struct Dice(Ids);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        // Each sequence is a part of a long one. The first word of a seed says which.
-        Self(Ids::seeded(u64::from_le_bytes(Ids::seeded(seed).bytes())))
-    }
-
-    fn below(&mut self, count: usize) -> usize {
-        let word = u64::from_le_bytes(self.0.bytes());
-        usize::try_from(word % count.max(1) as u64).unwrap_or_default()
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-}
 
 /// A client in the middle of a push.
 struct PushUnderWay {
@@ -372,39 +353,17 @@ impl World {
     }
 }
 
-async fn history(seed: u64) -> usize {
+async fn history(seed: u64) -> u64 {
     let mut world = World::new(seed).await;
     for _ in 0..EVENTS {
         world.event().await;
         world.check().await;
     }
     world.end().await;
-    world.stored.len()
-}
-
-/// A number from the environment.
-fn number(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().expect("a number"))
+    world.stored.len() as u64
 }
 
 #[test]
 fn nothing_alive_is_collected_and_nothing_dead_stays() {
-    let seeds = match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        // A history takes a fifth of a second: as many as others would make the run too long.
-        None => 0..number("SEEDS").map_or(SEEDS, |seeds| seeds.div_ceil(8)),
-    };
-    let (mut uploads, count) = (0, seeds.end - seeds.start);
-    for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = runtime.expect("a runtime");
-        let run = || runtime.block_on(history(seed));
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-        let stored = outcome.unwrap_or_else(|_| panic!("a rule was broken: SEED={seed}"));
-        uploads += stored as u64;
-    }
-    assert!(uploads > 4 * count, "{uploads} uploads: too little happens");
+    simulations::run(SEEDS, 4, history);
 }

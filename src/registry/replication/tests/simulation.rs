@@ -4,14 +4,15 @@
 //! Each seed is a history. After every event no image at either side lacks content, no row dangles,
 //! and whatever nothing needs is known to the collector. At the end everything is replicated, and
 //! source and destination have the same images under the same tags; then all is deleted, and
-//! nothing is left. A failure names its seed. `SEEDS=N` runs an eighth of N, `SEED=N` one.
+//! nothing is left.
 
-use wharfinger_base::{Ids, Page};
+use wharfinger_base::Page;
 
 use super::*;
 use crate::lifecycle::LifecycleReconciler;
 use crate::listings::{ImageFilter, ImagePosition};
 use crate::store::replication as store;
+use crate::tests::simulations::{self, Dice};
 
 /// Seeds of an ordinary run, and events of each.
 const SEEDS: u64 = 16;
@@ -24,20 +25,6 @@ const LEASE: Duration = Duration::from_hours(24);
 /// Removes images that no tag names, but for the last one.
 const POLICY: &str = r#"{"rules":[{"rulePriority":1,"selection":{"tagStatus":"untagged",
     "countType":"imageCountMoreThan","countNumber":1},"action":{"type":"expire"}}]}"#;
-
-/// Randomness that repeats with its seed.
-struct Dice(Ids);
-
-impl Dice {
-    fn below(&self, count: usize) -> usize {
-        let word = u64::from_le_bytes(self.0.bytes());
-        usize::try_from(word % count.max(1) as u64).unwrap_or_default()
-    }
-
-    fn one_of<T: Copy>(&self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-}
 
 struct Simulation {
     world: World,
@@ -63,12 +50,10 @@ impl Simulation {
         let lifecycle = &world.registry().lifecycle;
         let put = lifecycle.put(&world.source, POLICY.to_owned()).await;
         put.expect("a policy");
-        // Each sequence is a part of a long one. The first word of a seed says which.
-        let begin = u64::from_le_bytes(Ids::seeded(seed).bytes());
         Self {
             world,
             other,
-            dice: Dice(Ids::seeded(begin)),
+            dice: Dice::new(seed),
             copies: 0,
         }
     }
@@ -372,37 +357,17 @@ impl Simulation {
     }
 }
 
-async fn history(seed: u64) -> usize {
+async fn history(seed: u64) -> u64 {
     let mut simulation = Simulation::new(seed).await;
     for _ in 0..EVENTS {
         simulation.event().await;
         simulation.check().await;
     }
     simulation.end().await;
-    simulation.copies
-}
-
-/// A number from the environment.
-fn number(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().expect("a number"))
+    simulation.copies as u64
 }
 
 #[test]
 fn both_sides_are_the_same_in_the_end_and_nothing_dangles_meanwhile() {
-    let seeds = match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").map_or(SEEDS, |seeds| seeds.div_ceil(8)),
-    };
-    let (mut copies, count) = (0, seeds.end - seeds.start);
-    for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = runtime.expect("a runtime");
-        let run = || runtime.block_on(history(seed));
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-        copies += outcome.unwrap_or_else(|_| panic!("a rule was broken: SEED={seed}")) as u64;
-    }
-    assert!(copies > 4 * count, "{copies} copies: too little happens");
+    simulations::run(SEEDS, 4, history);
 }
