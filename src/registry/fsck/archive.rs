@@ -1,13 +1,13 @@
 //! The checks of the archive, a page each.
 
-use std::collections::HashSet;
-
 use futures_util::{StreamExt, TryStreamExt, stream};
 use wharfinger_blobs::{BlobKey, BlobStore, StoredObject};
+use wharfinger_db::Tx;
 
 use crate::archive::is_whole;
 use crate::error::Error;
-use crate::fsck::checks::{AT_ONCE, GRACE, OBJECTS, hash, page};
+use crate::fsck::checks::{AT_ONCE, OBJECTS, page};
+use crate::fsck::known::{GRACE, upload_in};
 use crate::fsck::{CheckedPage, Finding, Fsck, Phase, Position};
 use crate::model::ArchivedBlob;
 use crate::store::archive as store;
@@ -63,55 +63,34 @@ impl Fsck {
         Ok((now.as_ref() == Some(&blob)).then_some(Finding::DamagedArchivedBlob(blob)))
     }
 
-    pub(super) async fn archive_objects(&mut self, after: &str) -> Result<CheckedPage, Error> {
-        let Some(archive) = self.archive.clone() else {
+    pub(super) async fn archive_objects(&self, after: &str) -> Result<CheckedPage, Error> {
+        let Some(archive) = &self.archive else {
             return Ok(nothing(Phase::ArchiveObjects));
         };
         let after: Option<BlobKey> = after.parse().ok();
         let listed = archive.objects(after.as_ref(), OBJECTS).await;
         let all = listed.map_err(Error::Blobs)?;
         let limit = self.clock.now().minus(GRACE);
-        let known = self.known_archive_keys().await?;
-        let mut found = Vec::new();
-        for object in &all {
-            let is_suspected =
-                !known.contains(&hash(object.key.as_str())) && object.modified < limit;
-            if is_suspected && self.is_unknown_in_archive(object).await? {
-                found.push(Finding::UnknownArchiveObject {
-                    key: object.key.clone(),
-                    size: object.size,
-                });
-            }
-        }
-        Ok(page(Phase::ArchiveObjects, &all, found, |object| {
-            let key = object.key.as_str().to_owned();
-            Position::at(Phase::ArchiveObjects, 0, Vec::new(), key)
-        }))
-    }
-
-    /// The keys of the archive that the index names, as hashes. One that two keys share hides an
-    /// object.
-    async fn known_archive_keys(&self) -> Result<HashSet<u64>, Error> {
-        let (mut known, mut after) = (HashSet::new(), Vec::new());
-        loop {
-            let start = after.clone();
-            let page = self.db.read(move |tx| store::after(tx, &start)).await?;
-            let Some(last) = page.last() else {
-                return Ok(known);
-            };
-            after = last.digest.to_stored();
-            known.extend(page.iter().map(|blob| hash(blob.key.as_str())));
-        }
-    }
-
-    /// Whether nothing knows of the object now.
-    async fn is_unknown_in_archive(&self, object: &StoredObject) -> Result<bool, Error> {
-        let key = object.key.clone();
-        let known = self.db.read(move |tx| {
-            let text = key.as_str();
-            let upload = text.split('/').nth(1).unwrap_or_default();
-            Ok::<_, Error>(store::is_in_motion(tx, text, upload)? || store::is_named(tx, &key)?)
+        let suspected = all.iter().filter(|object| object.modified < limit);
+        let unknown = self.unknown(archive, suspected.cloned().collect(), is_known);
+        let found = unknown.await?.into_iter().map(|object| {
+            let StoredObject { key, size, .. } = object;
+            Finding::UnknownArchiveObject { key, size }
         });
-        Ok(!known.await?)
+        Ok(page(
+            Phase::ArchiveObjects,
+            &all,
+            found.collect(),
+            |object| {
+                let key = object.key.as_str().to_owned();
+                Position::at(Phase::ArchiveObjects, 0, Vec::new(), key)
+            },
+        ))
     }
+}
+
+/// Whether the index knows an object of the archive.
+fn is_known(tx: &mut Tx<'_>, key: &BlobKey) -> Result<bool, Error> {
+    let text = key.as_str();
+    Ok(store::is_named(tx, key)? || store::is_in_motion(tx, text, upload_in(text))?)
 }

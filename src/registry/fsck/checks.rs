@@ -1,15 +1,12 @@
 //! The checks, a page each.
 
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::time::Duration;
-
 use futures_util::{StreamExt, TryStreamExt, stream};
-use wharfinger_blobs::{BlobKey, StoredObject};
+use wharfinger_blobs::{BlobKey, BlobStore, StoredObject};
 use wharfinger_db::Tx;
 use wharfinger_oci::{ChildKind, Digest, Manifest};
 
 use crate::error::Error;
+use crate::fsck::known::{GRACE, KnownKeys, upload_in};
 use crate::fsck::{CheckedPage, Finding, Fsck, Phase, Position};
 use crate::journal::{JournalError, read_segment, segments};
 use crate::model::Blob;
@@ -24,10 +21,6 @@ pub(super) const OBJECTS: usize = 1_000;
 
 /// Segments of one page.
 const SEGMENTS: u64 = 64;
-
-/// An object that the index does not know is looked at no earlier than this: it may be of an upload
-/// that ends just now.
-pub(super) const GRACE: Duration = Duration::from_hours(24);
 
 /// The end of a page: after its last item, or at the beginning of the next phase.
 fn next<T>(phase: Phase, items: &[T], position: impl Fn(&T) -> Position) -> Option<Position> {
@@ -154,71 +147,55 @@ impl Fsck {
     }
 
     pub(super) async fn objects(&mut self, after: &str) -> Result<CheckedPage, Error> {
-        if self.known.is_none() {
-            self.known = Some(self.known_keys().await?);
-        }
         let after: Option<BlobKey> = after.parse().ok();
         let listed = self.store.objects(after.as_ref(), OBJECTS).await;
         let all = listed.map_err(Error::Blobs)?;
-        let limit = self.clock.now().minus(GRACE);
-        let suspected = |known: &HashSet<u64>, object: &StoredObject| {
-            !known.contains(&hash(object.key.as_str())) && object.modified < limit
-        };
+        let now = self.clock.now();
+        let is_unnamed = |object: &StoredObject| digest_in(object.key.as_str()).is_none();
+        if self.known.is_none() && all.iter().any(is_unnamed) {
+            self.known = Some(KnownKeys::read(&self.db, now).await?);
+        }
         let known = self.known.as_ref();
-        if known.is_some_and(|known| all.iter().any(|object| suspected(known, object))) {
-            // What was published since the keys were read is known, however old its first part is.
-            self.known = Some(self.known_keys().await?);
-        }
-        let mut found = Vec::new();
-        for object in &all {
-            let known = self.known.as_ref();
-            let is_suspected = known.is_some_and(|known| suspected(known, object));
-            if is_suspected && self.is_unknown(object).await? {
-                found.push(Finding::UnknownObject {
-                    key: object.key.clone(),
-                    size: object.size,
-                });
-            }
-        }
-        Ok(page(Phase::Objects, &all, found, |object| {
+        let suspected = all.iter().filter(|object| {
+            object.modified < now.minus(GRACE) && !known.is_some_and(|known| known.may_have(object))
+        });
+        let unknown = self.unknown(&self.store, suspected.cloned().collect(), is_known);
+        let found = unknown.await?.into_iter().map(|object| {
+            let StoredObject { key, size, .. } = object;
+            Finding::UnknownObject { key, size }
+        });
+        Ok(page(Phase::Objects, &all, found.collect(), |object| {
             let key = object.key.as_str().to_owned();
             Position::at(Phase::Objects, 0, Vec::new(), key)
         }))
     }
 
-    /// The keys that the index names, as hashes. One that two keys share hides an object.
-    async fn known_keys(&self) -> Result<HashSet<u64>, Error> {
-        let (mut known, mut after) = (HashSet::new(), Vec::new());
-        loop {
-            let start = after.clone();
-            let page = self
-                .db
-                .read(move |tx| store::blobs_after(tx, &start))
-                .await?;
-            let Some(last) = page.last() else {
-                return Ok(known);
-            };
-            after = last.digest.to_stored();
-            known.extend(page.iter().map(|blob| hash(blob.key.as_str())));
-        }
-    }
-
-    /// Whether nothing knows of the object now.
-    async fn is_unknown(&self, object: &StoredObject) -> Result<bool, Error> {
-        let (key, digest) = (object.key.clone(), digest_in(object.key.as_str()));
-        let known = self.db.read(move |tx| {
-            let text = key.as_str();
-            let upload = text.split('/').nth(1).unwrap_or_default();
-            if store::is_in_motion(tx, text, upload, digest.as_ref())? {
-                return Ok(true);
+    /// Those of the objects that the index does not know now and that are still there. Each look-up
+    /// is by a key.
+    pub(super) async fn unknown(
+        &self,
+        objects: &BlobStore,
+        suspected: Vec<StoredObject>,
+        is_known: fn(&mut Tx<'_>, &BlobKey) -> Result<bool, Error>,
+    ) -> Result<Vec<StoredObject>, Error> {
+        let look = self.db.read(move |tx| {
+            let mut unknown = Vec::new();
+            for object in &suspected {
+                if !is_known(tx, &object.key)? {
+                    unknown.push(object.clone());
+                }
             }
-            let blob = match &digest {
-                Some(digest) => blobs::present(tx, digest)?,
-                None => None,
-            };
-            Ok::<_, Error>(blob.is_some_and(|blob| blob.key == key))
+            Ok::<_, Error>(unknown)
         });
-        Ok(!known.await?)
+        let mut found = Vec::new();
+        for object in look.await? {
+            // It may have been deleted since it was listed, and its row with it.
+            let is_there = objects.has(&object.key, object.size).await;
+            if is_there.map_err(Error::Blobs)? {
+                found.push(object);
+            }
+        }
+        Ok(found)
     }
 
     pub(super) async fn journal(&self, after: i64) -> Result<CheckedPage, JournalError> {
@@ -260,17 +237,28 @@ fn unavailable() -> wharfinger_blobs::Error {
     std::io::Error::other("none of the blobs can be read").into()
 }
 
-pub(super) fn hash(key: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
-}
-
 /// The digest in the key of a blob on a disk.
 fn digest_in(key: &str) -> Option<Digest> {
     let mut parts = key.split('/').skip(1);
     let (algorithm, _, hex) = (parts.next()?, parts.next()?, parts.next()?);
     format!("{algorithm}:{hex}").parse().ok()
+}
+
+/// Whether the index knows an object: as a blob, or as what is on its way in or out.
+fn is_known(tx: &mut Tx<'_>, key: &BlobKey) -> Result<bool, Error> {
+    let text = key.as_str();
+    let digest = digest_in(text);
+    if let Some(digest) = &digest
+        && blobs::present(tx, digest)?.is_some_and(|blob| blob.key == *key)
+    {
+        return Ok(true);
+    }
+    Ok(store::is_in_motion(
+        tx,
+        text,
+        upload_in(text),
+        digest.as_ref(),
+    )?)
 }
 
 fn check_image(

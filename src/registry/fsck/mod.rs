@@ -8,13 +8,12 @@
 mod archive;
 mod checks;
 mod findings;
+mod known;
 mod position;
 mod refetch;
 mod repair;
 #[cfg(test)]
 mod tests;
-
-use std::collections::HashSet;
 
 pub use findings::Finding;
 pub use position::{Phase, Position};
@@ -25,6 +24,7 @@ use wharfinger_blobs::BlobStore;
 use wharfinger_db::Db;
 
 use crate::error::Error;
+use crate::fsck::known::KnownKeys;
 use crate::journal::JournalError;
 
 /// Why a check did not go on.
@@ -58,9 +58,8 @@ pub struct Fsck {
     pub(crate) sources: Vec<Box<dyn RepairSource>>,
     /// Manifests may name what the repository does not have.
     pub(crate) lenient: bool,
-    /// Hashes of the keys that the index names, while stored objects are looked at: eight bytes for
-    /// each blob.
-    pub(crate) known: Option<HashSet<u64>>,
+    /// Read once where stored objects are looked at whose keys do not name digests.
+    pub(crate) known: Option<KnownKeys>,
 }
 
 /// What a page of a check brought.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::stream;
 use wharfinger_base::{Clock, Durability, Ids, Timestamp};
-use wharfinger_blobs::{BlobStore, BlobsConfig, BodyError};
+use wharfinger_blobs::{AppendLimits, BlobStore, BlobsConfig, BodyError};
 use wharfinger_db::Db;
 use wharfinger_oci::{Algorithm, Digest, Manifest};
 
@@ -23,8 +23,12 @@ impl World {
         let config = BlobsConfig::Disk {
             root: folder.path().to_owned(),
         };
+        Self::of(folder, &config).await
+    }
+
+    async fn of(folder: tempfile::TempDir, config: &BlobsConfig) -> Self {
         let (ids, db) = (Ids::default(), Db::memory(MIGRATIONS).expect("an index"));
-        let store = BlobStore::open(&config, Durability::Relaxed, ids.clone()).await;
+        let store = BlobStore::open(config, Durability::Relaxed, ids.clone()).await;
         let store = store.expect("a store");
         // Two days from now, so that what is written today is no longer new.
         let clock = Clock::manual(
@@ -177,6 +181,54 @@ async fn unknown_objects_are_put_aside_once_they_are_old() {
     let objects = Position::at(Phase::Objects, 0, Vec::new(), String::new());
     let page = fsck.page(&objects).await.expect("checked");
     assert_eq!(page.found, [], "it may be of a push");
+}
+
+#[tokio::test]
+async fn unknown_objects_of_a_bucket_are_found_beside_what_is_published_meanwhile() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = World::of(folder, &BlobsConfig::Memory).await;
+    world.push("one").await;
+    let (uploads, repository) = (&world.registry.uploads, world.repository.id);
+    let digest = Digest::of(Algorithm::Sha256, b"two");
+    let part = || Part {
+        body: stream::iter([Ok::<_, BodyError>(Bytes::from_static(b"two"))]),
+        offset: None,
+        length: None,
+    };
+    let open = uploads.start(repository, Algorithm::Sha256, "test").await;
+    let open = open.expect("started").id;
+    let appended = uploads.append(repository, open, part()).await;
+    appended.expect("appended");
+    // An object of a session that is gone.
+    let store = &world.registry.content.store;
+    let mut staged = store.begin(Ids::default().uuid(), Algorithm::Sha256);
+    let limits = AppendLimits {
+        max_bytes: 100,
+        idle_timeout: std::time::Duration::from_mins(1),
+        expected: None,
+        last: true,
+    };
+    let written = store.append(&mut staged, part().body, limits).await;
+    written.expect("written");
+    let stored = store.finish(staged, &digest, false).await.expect("stored");
+
+    let mut fsck = world.registry.fsck(FsckOptions::default());
+    let objects = Position::at(Phase::Objects, 0, Vec::new(), String::new());
+    let unknown = Finding::UnknownObject {
+        key: stored.key,
+        size: stored.size,
+    };
+    let first = fsck.page(&objects).await.expect("checked");
+    assert_eq!(first.found, std::slice::from_ref(&unknown));
+    let empty = Part {
+        body: stream::iter(Vec::<Result<Bytes, BodyError>>::new()),
+        offset: None,
+        length: None,
+    };
+    let finished = uploads.finish(repository, open, &digest, empty).await;
+    let published = finished.expect("published");
+    let second = fsck.page(&objects).await.expect("checked");
+    assert_eq!(second.found, [unknown], "{}", published.key);
 }
 
 #[tokio::test]

@@ -23,6 +23,15 @@ pub(crate) fn blobs_after(tx: &mut Tx<'_>, after: &[u8]) -> db::Result<Vec<Blob>
     )
 }
 
+/// Up to 256 upload sessions after an id, in order.
+pub(crate) fn uploads_after(tx: &mut Tx<'_>, after: &str) -> db::Result<Vec<String>> {
+    tx.query(
+        "SELECT id FROM uploads WHERE id > ?1 ORDER BY id LIMIT 256",
+        params![after],
+        |row| Ok(row.text(0).to_owned()),
+    )
+}
+
 /// An image of a repository that exists; `manifest` is missing where its row is.
 pub(crate) struct CheckedImage {
     pub(crate) id: i64,
