@@ -166,8 +166,12 @@ impl BackupStore {
             .await?)
     }
 
-    /// Removes what interrupted backups and removals left.
+    /// Removes what interrupted backups and removals left. The caller has locked the store.
     pub(crate) async fn remove_unfinished(&self) -> Result<(), BackupError> {
+        // Blobs that were being copied. Nobody else writes to the folder.
+        self.store
+            .sweep_staging(Clock::System.now(), usize::MAX)
+            .await?;
         let whole = self.backups().await?;
         for id in self.names(STARTED).await? {
             if whole.contains(&id) {

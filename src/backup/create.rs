@@ -12,7 +12,7 @@ use wharfinger_base::{Clock, Ids};
 use wharfinger_blobs::{BlobBytes, BlobKey, BlobStore, CopyBlobError};
 use wharfinger_db::{DatabaseConfig, Exported, RowBatch, Selection, export_rows};
 
-use crate::backup_store::{BACKUPS, BackupStore, STARTED, part_name, record_name};
+use crate::backup_store::{BACKUPS, BackupStore, BackupStoreLock, STARTED, part_name, record_name};
 use crate::error::BackupError;
 use crate::manifest::{self, BackupId, BackupManifest, FORMAT, PartEntry};
 use crate::part;
@@ -38,6 +38,8 @@ pub type OpenArchived = Box<
 /// What a backup is made of.
 pub struct Create {
     pub target: BackupStore,
+    /// The right to write to it.
+    pub lock: BackupStoreLock,
     /// Where the server has its blobs.
     pub blobs: BlobStore,
     /// The same of archived blobs.
@@ -90,7 +92,7 @@ struct Rows {
 }
 
 impl Create {
-    /// Makes the backup. The caller has locked the target, and keeps the server from removing
+    /// Makes the backup. The caller renews the lock, and keeps the server from removing
     /// blobs, archived ones as well, from before this call until it returns. What an interrupted
     /// backup has copied is used.
     pub async fn run(
@@ -132,7 +134,13 @@ impl Create {
         manifest.ended_at = Clock::System.now().as_ms();
         let name = record_name(BACKUPS, id.as_str())?;
         let content = Bytes::from(manifest::to_bytes(&manifest)?);
+        // Who was stopped for long may have lost the lock, and with it the rows.
+        self.lock.renew().await?;
         target.store.put_record(&name, content).await?;
+        if let Err(error) = self.lock.renew().await {
+            target.store.delete_record(&name).await?;
+            return Err(error);
+        }
         let started = record_name(STARTED, id.as_str())?;
         target.store.delete_record(&started).await?;
         Ok((id, manifest))

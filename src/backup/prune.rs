@@ -10,7 +10,7 @@ use wharfinger_blobs::{BlobKey, StoredObject};
 use crate::backup_store::BackupStore;
 use crate::error::BackupError;
 use crate::manifest::{ARCHIVED, BLOBS, BackupId, BackupManifest};
-use crate::rows::BlobRows;
+use crate::rows::{BlobRows, read_part};
 
 /// Objects of one page of the listing.
 const PAGE: usize = 1_000;
@@ -59,7 +59,8 @@ impl Prune {
     /// Removes. The caller has locked the target. `progress` is called after each page.
     ///
     /// # Errors
-    /// Where a backup that stays cannot be read: no blob that it may name is removed.
+    /// Where a backup that stays cannot be read: nothing is removed then, since the older ones may be
+    /// all that there is.
     pub async fn run(&self, mut progress: impl FnMut(Pruned)) -> Result<Pruned, BackupError> {
         let target = &self.target;
         target.remove_unfinished().await?;
@@ -70,15 +71,18 @@ impl Prune {
         }
         let mut pruned = Pruned::default();
         let stay = all.split_off(all.len().saturating_sub(self.keep.max(1)));
+        let mut kept: Vec<(BackupId, BackupManifest)> = Vec::new();
+        for id in stay {
+            let manifest = target.manifest(&id).await?;
+            for part in 1..=manifest.parts.len() as u64 {
+                read_part(&target.store, &id, &manifest, part).await?;
+            }
+            kept.push((id, manifest));
+        }
         for id in &all {
             target.remove(id).await?;
             pruned.backups += 1;
             progress(pruned);
-        }
-        let mut kept: Vec<(BackupId, BackupManifest)> = Vec::new();
-        for id in stay {
-            let manifest = target.manifest(&id).await?;
-            kept.push((id, manifest));
         }
         let mut names = Vec::new();
         for (id, manifest) in &kept {

@@ -9,7 +9,7 @@ use wharfinger_blobs::{BlobKey, BlobStore, BlobsConfig};
 use wharfinger_db::{CopyError, DatabaseConfig, Db, Migration, Upgrade, params};
 use wharfinger_oci::{Algorithm, Digest};
 
-use crate::backup_store::{BACKUPS, part_name, record_name};
+use crate::backup_store::{BACKUPS, BackupStoreLock, part_name, record_name};
 use crate::{
     ArchivedBytes, BackupError, BackupId, BackupManifest, BackupStore, Create, CreateProgress,
     OpenArchived, Prune, Restore, RestoreProgress, RestoredDatabase, Verify, VerifyProgress,
@@ -177,8 +177,19 @@ impl World {
     }
 
     async fn backup(&self) -> Result<(BackupId, BackupManifest, u64), BackupError> {
+        let lock = self.target.lock(&Ids::default()).await?;
+        let made = self.backup_with(lock.clone()).await;
+        lock.release().await.expect("released");
+        made
+    }
+
+    async fn backup_with(
+        &self,
+        lock: BackupStoreLock,
+    ) -> Result<(BackupId, BackupManifest, u64), BackupError> {
         let create = Create {
             target: self.target.clone(),
+            lock,
             blobs: self.blobs.clone(),
             archive: self.opener(),
             databases: ["index", "logs"]
@@ -328,6 +339,59 @@ async fn backups_share_blobs_and_come_back_whole() {
             "{missing:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_whose_lock_was_taken_does_not_count() {
+    let world = World::new(true).await;
+    world.push(b"content").await;
+    let lock = world.target.lock(&Ids::default()).await.expect("locked");
+    lock.release().await.expect("released");
+    let other = world.target.lock(&Ids::default()).await.expect("locked");
+    let made = world.backup_with(lock).await;
+    assert!(matches!(made, Err(BackupError::LockLost)), "{made:?}");
+    other.release().await.expect("released");
+    assert_eq!(world.target.backups().await.expect("listed"), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_pruned_while_what_stays_is_damaged() {
+    let world = World::new(false).await;
+    world.push(b"content").await;
+    let (first, manifest, _) = world.backup().await.expect("made");
+    let (second, latest, _) = world.backup().await.expect("made");
+    let both = [first.clone(), second.clone()];
+    let prune = Prune {
+        target: world.target.clone(),
+        keep: 1,
+    };
+    let names = [
+        record_name(BACKUPS, second.as_str()).expect("a name"),
+        part_name(&second, latest.parts.len() as u64).expect("a name"),
+    ];
+    for name in names {
+        let store = &world.target.store;
+        let whole = store.record(&name, 1 << 20).await.expect("read");
+        let cut = whole.slice(..whole.len() / 2);
+        store.put_record(&name, cut).await.expect("damaged");
+        let refused = prune.run(|_| {}).await;
+        assert!(refused.is_err(), "{name}: {refused:?}");
+        assert_eq!(world.target.backups().await.expect("listed"), both);
+        assert_eq!(world.faults(&first, &manifest).await, Vec::<String>::new());
+        store.put_record(&name, whole).await.expect("mended");
+    }
+    prune.run(|_| {}).await.expect("pruned");
+    assert_eq!(world.target.backups().await.expect("listed"), [second]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_backup_was_copying_is_removed() {
+    let world = World::new(false).await;
+    world.push(b"content").await;
+    let staged = world.path("target/uploads/6f2c1c9e-2f0b-4a52-9a8e-0d7a1b2c3d4e");
+    std::fs::write(&staged, b"half").expect("written");
+    world.backup().await.expect("made");
+    assert!(!staged.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

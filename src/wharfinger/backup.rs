@@ -8,7 +8,7 @@ use wharfinger_backup::{
     ArchivedBytes, BackupStore, BackupStoreLock, Create, LOCK_RENEWAL, OpenArchived, Prune, Verify,
 };
 pub(crate) use wharfinger_backup::{
-    BackupId, BackupManifest, CreateProgress, Pruned, VerifyProgress,
+    BackupError, BackupId, BackupManifest, CreateProgress, Pruned, VerifyProgress,
 };
 use wharfinger_base::{Durability, Ids};
 use wharfinger_blobs::{BlobStore, BlobsConfig, RootLock};
@@ -87,6 +87,7 @@ pub(crate) async fn create(
     let hold = app.registry.collection_hold(&app.ids);
     let create = Create {
         target,
+        lock: lock.clone(),
         blobs,
         archive: archived_of(app.registry.clone()),
         databases,
@@ -123,15 +124,20 @@ fn archived_of(registry: Registry) -> OpenArchived {
     })
 }
 
-/// All whole backups, the oldest first.
+/// All whole backups, the oldest first, with the error of each whose manifest is damaged.
 pub(crate) async fn list(
     config: &Config,
     at: &str,
-) -> anyhow::Result<Vec<(BackupId, BackupManifest)>> {
+) -> anyhow::Result<Vec<(BackupId, Result<BackupManifest, BackupError>)>> {
     let open = OpenBackupStore::open(config, at, Use::Read).await?;
     let mut found = Vec::new();
     for id in open.target.backups().await? {
-        let manifest = open.target.manifest(&id).await?;
+        let manifest = match open.target.manifest(&id).await {
+            Err(error) if !matches!(error, BackupError::Manifest { .. }) => {
+                return Err(error.into());
+            }
+            manifest => manifest,
+        };
         found.push((id, manifest));
     }
     Ok(found)

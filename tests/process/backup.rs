@@ -164,6 +164,8 @@ fn wrong_targets_and_sources_are_refused() {
     let whole = fs::read(manifest).expect("read");
     fs::write(manifest, &whole[..whole.len() / 2]).expect("cut");
     refused(other.path(), &["restore", &from], "it is damaged");
+    let shown = run_ok(path, &["backup", &from, "--list"]);
+    assert!(shown.contains("damaged"), "{shown}");
     fs::write(manifest, whole).expect("mended");
     for entry in fs::read_dir(target.join("records")).expect("listed") {
         let folder = entry.expect("an entry").path();

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Args};
 use wharfinger_telemetry as telemetry;
 
-use crate::backup::{self, BackupId, BackupManifest, CreateProgress, Pruned, VerifyProgress};
+use crate::backup::{
+    self, BackupError, BackupId, BackupManifest, CreateProgress, Pruned, VerifyProgress,
+};
 use crate::cli::admin;
 use crate::cli::configured::Configured;
 use crate::cli::output::{aligned, say};
@@ -128,9 +130,15 @@ fn pruned_line(pruned: Pruned) -> String {
     )
 }
 
-fn listed(found: &[(BackupId, BackupManifest)]) -> String {
+fn listed(found: &[(BackupId, Result<BackupManifest, BackupError>)]) -> String {
     let head = ["BACKUP", "INDEX", "ROWS", "BLOBS", "BYTES", "MASTER KEY"].map(str::to_owned);
     let rows = found.iter().map(|(id, manifest)| {
+        let Ok(manifest) = manifest else {
+            let mut row = ["-"; 6].map(str::to_owned);
+            row[0] = id.to_string();
+            "damaged".clone_into(&mut row[1]);
+            return row;
+        };
         let key = if manifest.has_key { " (included)" } else { "" };
         [
             id.to_string(),
