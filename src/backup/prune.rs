@@ -59,8 +59,8 @@ impl Prune {
     /// Removes. The caller has locked the target. `progress` is called after each page.
     ///
     /// # Errors
-    /// Where a backup that stays cannot be read: nothing is removed then, since the older ones may be
-    /// all that there is.
+    /// Where a backup that stays cannot be read: nothing is removed then, since the older ones may
+    /// be all that there is.
     pub async fn run(&self, mut progress: impl FnMut(Pruned)) -> Result<Pruned, BackupError> {
         let target = &self.target;
         target.remove_unfinished().await?;
