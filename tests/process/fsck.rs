@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Process, Setup, TestServer, run, run_ok, stderr};
+use crate::support::{Client, Process, Setup, TestServer, run, run_ok, stderr};
 
 #[test]
 fn a_store_is_checked_beside_a_server_and_repaired_without_one() {
@@ -76,4 +76,50 @@ async fn no_command_changes_what_a_lost_index_is_made_of() {
     }
     assert!(!path.join("blobs/quarantine/sha256").exists());
     run_ok(path, &["rebuild-index"]);
+}
+
+#[tokio::test]
+async fn lost_and_damaged_blobs_are_fetched_from_another_registry() {
+    let other = TestServer::start(Setup::default()).await;
+    let server = TestServer::start(Setup::default()).await;
+    for one in [&other, &server] {
+        let name = json!({ "repositoryName": "app/web" });
+        one.aws().ok("CreateRepository", name).await;
+    }
+    let pushed = server.root().push_image("app/web", "v1").await;
+    assert_eq!(other.root().push_image("app/web", "v1").await, pushed);
+    let manifest = server.root().get("/v2/app/web/manifests/v1").await.json();
+    let (password, data) = (server.root_password(), server.stop());
+    let path = data.path();
+    let file = |digest: &serde_json::Value| {
+        let digest = digest.as_str().expect("a digest");
+        let hex = digest.trim_start_matches("sha256:");
+        path.join(format!("blobs/blobs/sha256/{}/{hex}", &hex[..2]))
+    };
+    let lost = file(&manifest["layers"][0]["digest"]);
+    let content = fs::read(&lost).expect("a layer");
+    fs::remove_file(&lost).expect("removed");
+    let damaged = file(&manifest["config"]["digest"]);
+    let config = fs::read(&damaged).expect("a config");
+    fs::write(&damaged, vec![b'x'; config.len()]).expect("damaged");
+
+    let source = format!("http://{}", other.address);
+    let wrong = ["fsck", "--source", &source];
+    assert_eq!(run(path, &wrong).status.code(), Some(1));
+    assert!(!lost.exists(), "without --repair nothing is fetched");
+    let other_password = other.root_password();
+    let credentials = ["--source", &source, "--source-password", &other_password];
+    let repair = [&["fsck", "--checksums", "--repair"][..], &credentials].concat();
+    run(path, &repair);
+    assert_eq!(fs::read(&lost).expect("fetched"), content);
+    assert_eq!(fs::read(&damaged).expect("fetched"), config);
+    let checked = run_ok(path, &["fsck", "--checksums"]);
+    assert!(checked.contains(" 0 found"), "{checked}");
+
+    let process = Process::start(path, &[]);
+    let address = process.address.parse().expect("an address");
+    let client = Client::new(address).with_password(&password);
+    let found = client.get("/v2/app/web/manifests/v1").await;
+    assert_eq!(found.header("docker-content-digest"), pushed);
+    process.stop();
 }
