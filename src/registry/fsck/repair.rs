@@ -106,18 +106,9 @@ impl Fsck {
     }
 
     async fn forget(&self, blob: &Blob) -> Result<(), Error> {
-        let (digest, blob) = (blob.digest, blob.clone());
+        let blob = blob.clone();
         self.db
-            .write(move |tx| {
-                // A push may have brought it again since it was looked at.
-                if blobs::present(tx, &digest)?.as_ref() != Some(&blob) {
-                    return Ok(());
-                }
-                for repository in store::linking(tx, &digest)? {
-                    blobs::unlink(tx, repository, &digest)?;
-                }
-                Ok::<_, Error>(store::remove_blob(tx, &digest)?)
-            })
+            .write(move |tx| Ok::<_, Error>(store::forget_blob(tx, &blob).map(drop)?))
             .await
     }
 }

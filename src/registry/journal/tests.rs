@@ -557,6 +557,50 @@ async fn a_damaged_segment_is_replaced_by_writing_everything_anew() {
     assert_eq!(rebuilt.shown().await, server.shown().await);
 }
 
+#[tokio::test]
+async fn blobs_whose_bytes_are_gone_are_not_made_anew() {
+    for db in testing::every_engine(MIGRATIONS) {
+        let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+        let store = memory().await;
+        let lost = Db::memory(MIGRATIONS).expect("an index");
+        let mut server = Server::new(lost, store.clone(), clock.clone());
+        server.apply(&Change::Create(0)).await;
+        for blob in 0..3 {
+            server.apply(&Change::Push(0, blob, Some(blob))).await;
+        }
+        let repository = server.repository(0).await.expect("a repository").id;
+        for (blob, unlinked) in [(1, true), (2, false)] {
+            let digest = sha256(&blob_bytes(blob));
+            let found = server.registry.content.get(repository, &digest).await;
+            let key = found.expect("a blob").key;
+            server.flush().await;
+            if unlinked {
+                server.apply(&Change::DeleteImage(0, blob)).await;
+                server.apply(&Change::Unlink(0, blob)).await;
+            }
+            store.quarantine(&key).await.expect("removed");
+        }
+        server.flush().await;
+
+        let mut rebuilt = Server::new(db, store, clock);
+        let made = rebuilt.registry.rebuild().run(|_| ()).await;
+        assert_eq!(made.expect("made anew").missing_blobs, 2);
+        let repository = rebuilt.repository(0).await.expect("a repository").id;
+        for (blob, is_there) in [(0, true), (1, false), (2, false)] {
+            let digest = sha256(&blob_bytes(blob));
+            let found = rebuilt.registry.content.get(repository, &digest).await;
+            assert_eq!(found.is_ok(), is_there, "blob {blob}");
+        }
+        let left = rebuilt.db.read(|tx| store::fsck::blobs_after(tx, &[]));
+        assert_eq!(left.await.expect("read").len(), 1, "rows without bytes");
+        // A push brings it again.
+        rebuilt.apply(&Change::Push(0, 2, None)).await;
+        let digest = sha256(&blob_bytes(2));
+        let found = rebuilt.registry.content.get(repository, &digest).await;
+        found.expect("a blob");
+    }
+}
+
 /// What the journal tells of the registry, a repository and its image.
 async fn told(db: &Db, repository: i64) -> Vec<Option<record::State>> {
     let image = push(0, vec![]).digest;

@@ -6,7 +6,7 @@ use wharfinger_db::{self as db, Tx, params};
 use wharfinger_oci::{Digest, RepositoryName};
 
 use crate::model::{Blob, RepositoryId};
-use crate::store::{digest, journal_entries, parsed, unsigned};
+use crate::store::{blobs, digest, journal_entries, parsed, unsigned};
 
 /// Up to 256 blobs after a digest in stored form, in order.
 pub(crate) fn blobs_after(tx: &mut Tx<'_>, after: &[u8]) -> db::Result<Vec<Blob>> {
@@ -131,13 +131,21 @@ pub(crate) fn linking(tx: &mut Tx<'_>, blob: &Digest) -> db::Result<Vec<Reposito
     )
 }
 
-/// Removes the row of a blob, which nothing links any more.
-pub(crate) fn remove_blob(tx: &mut Tx<'_>, blob: &Digest) -> db::Result<()> {
+/// Takes a blob whose bytes are gone out of the index, with its links, so that clients are told
+/// that it does not exist. Returns false where its row has changed since it was read.
+pub(crate) fn forget_blob(tx: &mut Tx<'_>, blob: &Blob) -> db::Result<bool> {
+    // A push may have brought it again since it was looked at.
+    if blobs::present(tx, &blob.digest)?.as_ref() != Some(blob) {
+        return Ok(false);
+    }
+    for repository in linking(tx, &blob.digest)? {
+        blobs::unlink(tx, repository, &blob.digest)?;
+    }
     tx.execute(
         "DELETE FROM blobs WHERE digest = ?1",
-        params![blob.to_stored()],
+        params![blob.digest.to_stored()],
     )?;
-    Ok(())
+    Ok(true)
 }
 
 /// Changes where the bytes of a blob are, unless that was changed meanwhile, and notes it for the

@@ -34,6 +34,12 @@ pub(super) fn run(arguments: RebuildArguments) -> anyhow::Result<ExitCode> {
         }
     }))?;
     say(&line(done))?;
+    if done.missing_blobs > 0 {
+        let count = done.missing_blobs;
+        say(&format!(
+            "{count} blobs are not in the blob store and were left out; a push brings them again.\n"
+        ))?;
+    }
     say("The index is made anew. Users, keys and settings of IAM are not in the journal.\n")?;
     Ok(ExitCode::SUCCESS)
 }
