@@ -7,10 +7,10 @@
 use wharfinger_blobs::BlobKey;
 
 use crate::error::Error;
-use crate::fsck::{Finding, Fsck};
+use crate::fsck::{Finding, Fsck, Phase};
 use crate::model::{ArchivedBlob, Blob};
 use crate::store::fsck as store;
-use crate::store::{archive, blobs, tags};
+use crate::store::{archive, blobs, journal, tags};
 
 impl Fsck {
     pub(super) async fn repair(&self, finding: &Finding) -> Result<(), Error> {
@@ -65,10 +65,27 @@ impl Fsck {
                 Ok(())
             }
             // Only a push brings them again.
-            Finding::DamagedManifest { .. }
-            | Finding::IncompleteImage { .. }
-            | Finding::DamagedSegment { .. } => Ok(()),
+            Finding::DamagedManifest { .. } | Finding::IncompleteImage { .. } => Ok(()),
+            Finding::DamagedSegment { .. } => self.write_journal_anew().await,
         }
+    }
+
+    /// Lets the next server write the journal anew and remove the segments of today. Not where a
+    /// manifest is damaged: the journal may be the only place that has it whole.
+    async fn write_journal_anew(&self) -> Result<(), Error> {
+        let is_damaged = |one: &Finding| matches!(one, Finding::DamagedManifest { .. });
+        let mut after = Some(0);
+        while let Some(from) = after {
+            let page = self.images(from).await?;
+            if page.found.iter().any(is_damaged) {
+                tracing::warn!("the journal is not written anew: a manifest is damaged");
+                return Ok(());
+            }
+            let next = page.next.filter(|next| next.phase == Phase::Images);
+            after = next.map(|next| next.number);
+        }
+        let begun = self.db.write(journal::refresh_from_start).await;
+        begun.map_err(Error::from)
     }
 
     /// Puts damaged bytes aside that the index no longer names: those under another key than the

@@ -267,6 +267,45 @@ async fn rows_that_point_nowhere_are_found_and_removed() {
     assert!(left.iter().all(kinds), "{left:?}");
 }
 
+#[tokio::test]
+async fn a_repair_lets_the_journal_be_written_anew_where_a_segment_is_damaged() {
+    let world = World::new().await;
+    world.push("one").await;
+    let mut writer = world.registry.journal(&Ids::default());
+    while writer.step().await.expect("written").again {}
+    let store = &world.registry.content.store;
+    let name = store
+        .records("journal")
+        .await
+        .expect("listed")
+        .remove(0)
+        .name;
+    let damaged = Bytes::from_static(b"no segment");
+    store.put_record(&name, damaged).await.expect("put");
+    let is_segment = |one: &Finding| matches!(one, Finding::DamagedSegment { .. });
+    let found = world.check(false, true).await;
+    assert!(found.len() == 1 && is_segment(&found[0]), "{found:?}");
+    while writer.step().await.expect("written").again {}
+    assert_eq!(world.check(false, false).await, []);
+
+    // The journal may have a manifest whole that the index does not.
+    let name = store
+        .records("journal")
+        .await
+        .expect("listed")
+        .remove(0)
+        .name;
+    let damaged = Bytes::from_static(b"no segment");
+    store.put_record(&name, damaged).await.expect("put");
+    world
+        .execute("UPDATE manifests SET bytes = CAST('x' AS BLOB) WHERE image_id = 1")
+        .await;
+    world.check(false, true).await;
+    while writer.step().await.expect("written").again {}
+    let left = world.check(false, false).await;
+    assert!(left.iter().any(is_segment), "{left:?}");
+}
+
 /// A source that has these contents, by digest.
 struct Contents(Vec<(Digest, &'static str)>);
 

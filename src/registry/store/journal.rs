@@ -267,12 +267,18 @@ pub(crate) fn raise_number(tx: &mut Tx<'_>, holder: &str, last: u64) -> db::Resu
 /// Begins to write everything anew.
 pub(crate) fn begin_refresh(tx: &mut Tx<'_>, holder: &str) -> db::Result<()> {
     if leases::is_held(tx, LEASE, holder)? {
-        tx.execute(
-            "UPDATE journal SET refresh = ?1, refresh_repository = 0, refresh_digest = NULL, \
-             refresh_name = NULL, refresh_number = number WHERE id = 1",
-            params![REPOSITORY],
-        )?;
+        refresh_from_start(tx)?;
     }
+    Ok(())
+}
+
+/// Begins to write everything anew, while no server serves the index.
+pub(crate) fn refresh_from_start(tx: &mut Tx<'_>) -> db::Result<()> {
+    tx.execute(
+        "UPDATE journal SET refresh = ?1, refresh_repository = 0, refresh_digest = NULL, \
+         refresh_name = NULL, refresh_number = number WHERE id = 1",
+        params![REPOSITORY],
+    )?;
     Ok(())
 }
 
