@@ -22,6 +22,7 @@ use crate::lifecycle::StorageClass;
 use crate::model::{ImageStatus, Repository};
 use crate::store::archive::{self as store, ArchiveWrite};
 use crate::store::blob_store::{self, RecordedStore, StoreRole};
+use crate::store::{image_status, images};
 use crate::uploads::tests::{TestServer, part};
 use crate::{Config, MIGRATIONS, Registry, RegistryId, RepositorySettings};
 
@@ -639,6 +640,52 @@ async fn a_rebuilt_index_finds_archived_blobs() {
     world.work().await;
     assert_eq!(world.status(&web, image).await, ImageStatus::Active);
     assert_eq!(world.content(&web, &layer).await, Some(layer));
+}
+
+#[tokio::test]
+async fn a_rebuilt_index_goes_on_to_restore_and_knows_what_was_replicated() {
+    for mut world in worlds(true).await {
+        let web = world.repository("web").await;
+        let layer = text(1);
+        let image = world.push(&web, &[&layer]).await;
+        world.set(&web, image, StorageClass::Archive).await;
+        world.settle().await;
+        let mut journal = world.registry.journal(&Ids::default());
+        while journal.step().await.expect("written").again {}
+        let id = web.id;
+        let noted = world.server.db.write(move |tx| {
+            let row = images::id_by_digest(tx, id, &image)?.expect("an image");
+            image_status::set_replicated(tx, row, true)
+        });
+        noted.await.expect("noted");
+        let set = world.set(&web, image, StorageClass::Standard).await;
+        assert_eq!(set, ImageStatus::Activating);
+        while journal.step().await.expect("written").again {}
+
+        let db = wharfinger_db::Db::memory(MIGRATIONS).expect("an index");
+        let (blobs, clock) = (&world.server.blobs, &world.server.clock);
+        let rebuilt = Registry::new(&db, blobs, clock, &Ids::default(), Config::default())
+            .with_archive(Archive {
+                store: world.archive.clone(),
+                takes_all: true,
+            });
+        rebuilt.rebuild().run(|_| {}).await.expect("rebuilt");
+        world.mover = rebuilt.archive_mover(&Ids::default()).expect("a mover");
+        world.server.db = db;
+        world.registry = rebuilt;
+        let found = world.registry.repositories.find(&web.registry, &web.name);
+        let web = found.await.expect("looked up").expect("a repository");
+        assert_eq!(world.status(&web, image).await, ImageStatus::Activating);
+        let id = web.id;
+        let replicated = world.server.db.read(move |tx| {
+            let row = images::id_by_digest(tx, id, &image)?.expect("an image");
+            image_status::is_replicated(tx, row)
+        });
+        assert!(replicated.await.expect("read"));
+        world.work().await;
+        assert_eq!(world.status(&web, image).await, ImageStatus::Active);
+        assert_eq!(world.content(&web, &layer).await, Some(layer));
+    }
 }
 
 #[tokio::test]

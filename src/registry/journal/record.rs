@@ -89,6 +89,12 @@ pub(crate) struct ImageState {
     /// The image is in the archive.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) archived: bool,
+    /// The image is in the archive and on its way back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) activating: bool,
+    /// A replication brought the image and nobody has pushed it since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) replicated: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) archived_at: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -45,7 +45,7 @@ pub(crate) fn begin_activation(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
         "UPDATE images SET status = 'activating' WHERE id = ?1",
         params![image],
     )?;
-    Ok(())
+    journal_entries::note_image_by_id(tx, image)
 }
 
 /// Makes an image active of which the archive has nothing more; false where it is not on its way
@@ -79,10 +79,13 @@ pub(crate) fn locate(tx: &mut Tx<'_>, image: i64) -> db::Result<Option<LocatedIm
 
 /// Notes that a replication brought the image, or that somebody has pushed it since.
 pub(crate) fn set_replicated(tx: &mut Tx<'_>, image: i64, replicated: bool) -> db::Result<()> {
-    tx.execute(
+    let changed = tx.execute(
         "UPDATE images SET replicated = ?2 WHERE id = ?1 AND replicated <> ?2",
         params![image, i64::from(replicated)],
     )?;
+    if changed == 1 {
+        journal_entries::note_image_by_id(tx, image)?;
+    }
     Ok(())
 }
 

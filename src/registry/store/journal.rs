@@ -12,8 +12,8 @@ use crate::store::journal_entries::{
     IMAGE, LINK, PULL, REGISTRY, REPOSITORY, TAG, insert, remove_entries,
 };
 use crate::store::{
-    archive, blobs, images, journal_entries, journal_registries, leases, lifecycle, rebuild,
-    repositories, signed, tags, unsigned,
+    archive, blobs, image_status, images, journal_entries, journal_registries, leases, lifecycle,
+    rebuild, repositories, signed, tags, unsigned,
 };
 
 /// The name of the lease of the server that writes the journal.
@@ -28,6 +28,10 @@ pub(crate) fn state(tx: &mut Tx<'_>, subject: &Subject) -> db::Result<Option<Sta
             let Some(stored) = images::stored(tx, RepositoryId(*id), &reference)? else {
                 return Ok(None);
             };
+            let replicated = match images::id_by_digest(tx, RepositoryId(*id), digest)? {
+                Some(image) => image_status::is_replicated(tx, image)?,
+                None => false,
+            };
             let manifest = String::from_utf8(stored.bytes.to_vec())
                 .map_err(|_| db::Error::other("a stored manifest"))?;
             Ok(Some(State::Image(Box::new(ImageState {
@@ -36,6 +40,8 @@ pub(crate) fn state(tx: &mut Tx<'_>, subject: &Subject) -> db::Result<Option<Sta
                 pushed_at: stored.image.pushed_at.as_ms(),
                 pulled_at: stored.image.pulled_at.map(Timestamp::as_ms),
                 archived: stored.image.status != ImageStatus::Active,
+                activating: stored.image.status == ImageStatus::Activating,
+                replicated,
                 archived_at: stored.image.archived_at.map(Timestamp::as_ms),
                 activated_at: stored.image.activated_at.map(Timestamp::as_ms),
                 manifest,

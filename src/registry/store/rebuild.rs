@@ -181,20 +181,25 @@ pub(crate) fn end(tx: &mut Tx<'_>, last_segment: u64) -> db::Result<()> {
     Ok(())
 }
 
-/// Gives an image that is made anew what it had of the archive.
+/// Gives an image that is made anew what it had of the archive and of replication.
 pub(crate) fn put_storage_class(tx: &mut Tx<'_>, image: i64, state: &ImageState) -> db::Result<()> {
     tx.execute(
-        "UPDATE images SET status = ?1, archived_at = ?2, activated_at = ?3, aged_from = ?4
-         WHERE id = ?5",
+        "UPDATE images SET status = ?1, archived_at = ?2, activated_at = ?3, aged_from = ?4,
+         replicated = ?5 WHERE id = ?6",
         params![
-            if state.archived { "archived" } else { "active" },
+            match (state.archived, state.activating) {
+                (_, true) => "activating",
+                (true, false) => "archived",
+                (false, false) => "active",
+            },
             state.archived_at,
             state.activated_at,
             state.activated_at.unwrap_or(0).max(state.pushed_at),
+            i64::from(state.replicated),
             image
         ],
     )?;
-    if state.archived {
+    if state.archived && !state.activating {
         archive::note_archived_image(tx, image)?;
     }
     Ok(())
