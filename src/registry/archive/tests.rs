@@ -35,7 +35,7 @@ struct World {
     registry: Registry,
     mover: ArchiveMover,
     archive: BlobStore,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// Text that compresses well, other for each seed.
@@ -88,7 +88,7 @@ async fn worlds_of(disk: bool, takes_all: bool) -> Vec<World> {
             registry,
             mover,
             archive,
-            _folder: folder,
+            folder,
         });
     }
     worlds
@@ -503,6 +503,46 @@ async fn a_lost_object_holds_up_its_own_image_only() {
         world.push(&web, &[&lost]).await;
         assert_eq!(world.status(&web, first).await, ImageStatus::Active);
         assert_eq!(world.findings().await, []);
+    }
+}
+
+#[tokio::test]
+async fn an_archived_blob_that_cannot_be_read_is_a_finding_and_not_the_end() {
+    for mut world in worlds_of(true, true).await {
+        let web = world.repository("web").await;
+        let (lost, kept) = (text(1), text(2));
+        for layer in [&lost, &kept] {
+            let image = world.push(&web, &[layer]).await;
+            world.set(&web, image, StorageClass::Archive).await;
+        }
+        world.settle().await;
+        let digest = digest(&lost);
+        let found = world.server.db.read(move |tx| store::present(tx, &digest));
+        let found = found.await.expect("read").expect("archived");
+        let file = world.folder.path().join(found.key.as_str());
+        // It exists and cannot be opened, by root neither.
+        std::fs::remove_file(&file).expect("removed");
+        std::os::unix::fs::symlink(&file, &file).expect("a link to itself");
+        // Another process: the file is still open in this one.
+        let config = BlobsConfig::Disk {
+            root: world.folder.path().to_owned(),
+        };
+        let opened = BlobStore::open(&config, Durability::Relaxed, Ids::default()).await;
+        world.registry = world.registry.clone().with_archive(Archive {
+            store: opened.expect("a store"),
+            takes_all: true,
+        });
+        let mut fsck = world.registry.fsck(FsckOptions::default());
+        let start = Position::after(Phase::Blobs).expect("a phase");
+        let told = fsck.page(&start).await.expect("checked").found;
+        let is_named = |one: &Finding| match one {
+            Finding::UnreadableArchivedBlob { blob, .. } => *blob == found,
+            _ => false,
+        };
+        assert!(told.len() == 1 && is_named(&told[0]), "{told:?}");
+        fsck.repair(&told[0]).await.expect("repaired");
+        assert_eq!(world.archived(&lost).await, None);
+        assert!(world.archived(&kept).await.is_some());
     }
 }
 

@@ -6,7 +6,7 @@ use wharfinger_db::Tx;
 
 use crate::archive::is_whole;
 use crate::error::Error;
-use crate::fsck::checks::{AT_ONCE, OBJECTS, page};
+use crate::fsck::checks::{AT_ONCE, OBJECTS, page, unavailable};
 use crate::fsck::known::{GRACE, upload_in};
 use crate::fsck::{CheckedPage, Finding, Fsck, Phase, Position};
 use crate::model::ArchivedBlob;
@@ -28,12 +28,18 @@ impl Fsck {
         };
         let after = after.to_vec();
         let all = self.db.read(move |tx| store::after(tx, &after)).await?;
-        let found = stream::iter(all.clone())
+        let found: Vec<Finding> = stream::iter(all.clone())
             .map(|blob| self.check_archived_blob(archive, blob))
             .buffer_unordered(AT_ONCE)
             .try_filter_map(|found| std::future::ready(Ok(found)))
             .try_collect()
             .await?;
+        let unreadable = |one: &&Finding| matches!(one, Finding::UnreadableArchivedBlob { .. });
+        let count = found.iter().filter(unreadable).count();
+        if count > 1 && count == all.len() {
+            // Not the blobs, but the archive fails.
+            return Err(Error::Blobs(unavailable()));
+        }
         Ok(page(Phase::ArchivedBlobs, &all, found, |blob| {
             Position::at(
                 Phase::ArchivedBlobs,
@@ -54,13 +60,18 @@ impl Fsck {
         } else {
             archive.has(&blob.key, blob.stored_size).await
         };
-        if is_sound.map_err(Error::Blobs)? {
-            return Ok(None);
-        }
+        let finding = match is_sound {
+            Ok(true) => return Ok(None),
+            Ok(false) => Finding::DamagedArchivedBlob(blob.clone()),
+            Err(error) => Finding::UnreadableArchivedBlob {
+                blob: blob.clone(),
+                why: error.to_string(),
+            },
+        };
         // It may have come back since its row was read.
         let digest = blob.digest;
         let now = self.db.read(move |tx| store::present(tx, &digest)).await?;
-        Ok((now.as_ref() == Some(&blob)).then_some(Finding::DamagedArchivedBlob(blob)))
+        Ok((now.as_ref() == Some(&blob)).then_some(finding))
     }
 
     pub(super) async fn archive_objects(&self, after: &str) -> Result<CheckedPage, Error> {

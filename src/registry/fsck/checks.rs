@@ -233,7 +233,7 @@ impl Fsck {
 }
 
 /// The error where no blob of a page can be read.
-fn unavailable() -> wharfinger_blobs::Error {
+pub(super) fn unavailable() -> wharfinger_blobs::Error {
     std::io::Error::other("none of the blobs can be read").into()
 }
 

@@ -16,6 +16,8 @@ pub enum Finding {
     DamagedBlob(Blob),
     /// The index has the blob in the archive, and the archive has no bytes of it, or others.
     DamagedArchivedBlob(ArchivedBlob),
+    /// The bytes in the archive cannot be read, while those of other blobs can.
+    UnreadableArchivedBlob { blob: ArchivedBlob, why: String },
     /// The archive has bytes that the index does not know.
     UnknownArchiveObject { key: BlobKey, size: u64 },
     /// The stored bytes cannot be read, while those of others can.
@@ -63,6 +65,11 @@ impl fmt::Display for Finding {
             Self::DamagedArchivedBlob(blob) => write!(
                 formatter,
                 "missing or damaged blob {} at {} of the archive",
+                blob.digest, blob.key
+            ),
+            Self::UnreadableArchivedBlob { blob, why } => write!(
+                formatter,
+                "unreadable blob {} at {} of the archive: {why}",
                 blob.digest, blob.key
             ),
             Self::UnknownArchiveObject { key, size } => {

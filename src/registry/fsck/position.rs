@@ -61,7 +61,7 @@ impl Position {
     }
 
     /// The beginning of the phase after this one.
-    pub(super) fn after(phase: Phase) -> Option<Self> {
+    pub(crate) fn after(phase: Phase) -> Option<Self> {
         phase.next().map(|phase| Self {
             phase,
             ..Self::default()

@@ -4,7 +4,7 @@
 //! taken out of the index: clients are told that it does not exist, so that a push brings it again,
 //! and the images that need it are found by the next check.
 
-use wharfinger_blobs::BlobKey;
+use wharfinger_blobs::{BlobKey, BlobStore};
 
 use crate::error::Error;
 use crate::fsck::{Finding, Fsck, Phase};
@@ -13,7 +13,7 @@ use crate::store::fsck as store;
 use crate::store::{archive, blobs, journal, tags};
 
 impl Fsck {
-    pub(super) async fn repair(&self, finding: &Finding) -> Result<(), Error> {
+    pub(crate) async fn repair(&self, finding: &Finding) -> Result<(), Error> {
         match finding {
             Finding::MissingBlob(blob) => {
                 if self.fetch_again(blob).await? {
@@ -42,6 +42,14 @@ impl Fsck {
             }
             Finding::UnknownObject { key, .. } => self.put_aside(key).await,
             Finding::DamagedArchivedBlob(blob) => self.forget_archived(blob).await,
+            Finding::UnreadableArchivedBlob { blob, .. } => {
+                // As for ordinary blobs, a bucket may only fail for a while.
+                let archive = self.archive.as_ref();
+                if archive.is_some_and(BlobStore::has_keys_by_digest) {
+                    self.forget_archived(blob).await?;
+                }
+                Ok(())
+            }
             Finding::UnknownArchiveObject { key, .. } => match &self.archive {
                 Some(archive) => archive.quarantine(key).await.map_err(Error::Blobs),
                 None => Ok(()),
