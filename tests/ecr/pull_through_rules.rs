@@ -35,7 +35,7 @@ async fn a_rule_is_created_described_and_deleted() {
         made,
         json!({"ecrRepositoryPrefix": "quay", "upstreamRegistryUrl": "quay.io",
             "registryId": "123456789012", "upstreamRegistry": "quay",
-            "upstreamRepositoryPrefix": "ROOT", "createdAt": made["createdAt"]})
+            "createdAt": made["createdAt"]})
     );
     aws.ecr(
         "CreatePullThroughCacheRule",
@@ -61,6 +61,7 @@ async fn a_rule_is_created_described_and_deleted() {
     assert_eq!(all.len(), 2);
     assert_eq!(all[0]["upstreamRepositoryPrefix"], "a/b");
     assert_eq!(all[1]["updatedAt"], made["createdAt"]);
+    assert_eq!(all[1].get("upstreamRepositoryPrefix"), None);
     let first = aws
         .ok("DescribePullThroughCacheRules", json!({"maxResults": 1}))
         .await;
@@ -182,7 +183,7 @@ async fn a_rule_names_a_known_registry_and_a_secret_that_can_be_read() {
     );
     let changed = aws.ok("UpdatePullThroughCacheRule", update(&good)).await;
     assert!(changed["updatedAt"].is_f64(), "{changed}");
-    assert_eq!(changed["upstreamRepositoryPrefix"], "ROOT");
+    assert_eq!(changed.get("upstreamRepositoryPrefix"), None);
 
     // The secret goes afterwards.
     let gone = json!({"SecretId": good, "ForceDeleteWithoutRecovery": true});

@@ -63,7 +63,8 @@ fn both() -> error::Error {
 pub(super) struct PullThroughCacheRule {
     ecr_repository_prefix: String,
     registry_id: AccountId,
-    upstream_repository_prefix: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_repository_prefix: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     credential_arn: Option<Arn>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,7 +84,7 @@ fn bare(rule: &PullThroughRule) -> PullThroughCacheRule {
     PullThroughCacheRule {
         ecr_repository_prefix: rule.prefix.to_string(),
         registry_id: rule.registry.account,
-        upstream_repository_prefix: rule.upstream_prefix.to_string(),
+        upstream_repository_prefix: rule.upstream_prefix.given(),
         credential_arn: rule.credential.clone(),
         custom_role_arn: rule.custom_role.clone(),
         upstream_registry_url: None,
@@ -145,7 +146,7 @@ impl CreatePullThroughCacheRule {
             prefix: Prefix::new(&self.ecr_repository_prefix),
             upstream_url: url,
             upstream_kind: kind,
-            upstream_prefix: upstream_prefix.map_or_else(Prefix::root, Prefix::new),
+            upstream_prefix: upstream_prefix.map_or_else(Prefix::not_given, Prefix::new),
             credential,
             custom_role,
         })

@@ -27,13 +27,25 @@ impl Prefix {
         Self(ROOT.to_owned())
     }
 
+    /// The prefix in the upstream of a rule that was made without one, which is that of all names.
+    #[must_use]
+    pub fn not_given() -> Self {
+        Self(String::new())
+    }
+
+    /// The prefix, where the rule was made with one.
+    #[must_use]
+    pub fn given(&self) -> Option<String> {
+        (!self.0.is_empty()).then(|| self.0.clone())
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     pub(super) fn is_root(&self) -> bool {
-        self.0 == ROOT
+        self.0.is_empty() || self.0 == ROOT
     }
 
     /// What follows the prefix in a name that has it.
@@ -151,6 +163,16 @@ pub(super) mod tests {
         let name: RepositoryName = "other/a".parse().expect("a name");
         assert_eq!(matching(&rules[..2], &name), None);
         assert_eq!(rules[0].upstream_name(&name), None);
+    }
+
+    #[test]
+    fn without_a_prefix_the_upstream_is_taken_as_a_whole() {
+        let mut one = rule("quay", "ROOT");
+        assert_eq!(one.upstream_prefix.given().as_deref(), Some("ROOT"));
+        one.upstream_prefix = Prefix::not_given();
+        assert_eq!(one.upstream_prefix.given(), None);
+        let name: RepositoryName = "quay/a".parse().expect("a name");
+        assert_eq!(one.upstream_name(&name).as_deref(), Some("a"));
     }
 
     proptest! {
