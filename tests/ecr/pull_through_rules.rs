@@ -152,11 +152,6 @@ async fn a_rule_names_a_known_registry_and_a_secret_that_can_be_read() {
             "The secret must be in the same account and Region as the registry.",
         ),
         (
-            rule("hub", hub, &json!({"credentialArn": bad})),
-            "ValidationException",
-            "The secret must have the keys username and accessToken.",
-        ),
-        (
             rule("quay", "quay.io", &json!({"customRoleArn": ROLE})),
             "ValidationException",
             "A customRoleArn is for an upstream registry of Amazon ECR only.",
@@ -165,6 +160,15 @@ async fn a_rule_names_a_known_registry_and_a_secret_that_can_be_read() {
         let refused = aws.ecr("CreatePullThroughCacheRule", rule).await;
         refused.assert_fault(code, message);
     }
+    // The value of the secret may be put later.
+    let early = rule("early", hub, &json!({"credentialArn": bad}));
+    aws.ok("CreatePullThroughCacheRule", early).await;
+    let checked = json!({"ecrRepositoryPrefix": "early"});
+    let checked = aws.ok("ValidatePullThroughCacheRule", checked).await;
+    assert_eq!(
+        checked["failure"], "The secret must have the keys username and accessToken.",
+        "{checked}"
+    );
     let made = rule("hub", hub, &json!({"credentialArn": good}));
     let made = aws.ok("CreatePullThroughCacheRule", made).await;
     assert_eq!(made["credentialArn"], good.as_str());

@@ -86,7 +86,7 @@ impl PullThroughRules {
         }
     }
 
-    /// Creates a rule, after its secret was read.
+    /// Creates a rule, after its secret was found.
     ///
     /// # Errors
     /// [`Error::PullThroughRuleExists`], [`Error::TooManyPullThroughRules`],
@@ -108,7 +108,7 @@ impl PullThroughRules {
             created_at: now,
             updated_at: now,
         };
-        self.credentials(&rule).await?;
+        self.check_secret(&rule).await?;
         let work = move |tx: &mut Tx<'_>| {
             if store::count_rules(tx, &rule.registry)? >= MAX_RULES {
                 return Err(Error::TooManyPullThroughRules { limit: MAX_RULES });
@@ -126,7 +126,7 @@ impl PullThroughRules {
         created
     }
 
-    /// Sets the secret of a rule, after it was read, or the role of one whose upstream is ECR.
+    /// Sets the secret of a rule, after it was found, or the role of one whose upstream is ECR.
     ///
     /// # Errors
     /// [`Error::NoSuchPullThroughRule`], [`Error::UpstreamSecret`], [`Error::UnsupportedUpstream`]
@@ -142,7 +142,7 @@ impl PullThroughRules {
             return Err(Error::UnsupportedUpstream(rule.upstream_url));
         }
         sign_in.set(&mut rule);
-        self.credentials(&rule).await?;
+        self.check_secret(&rule).await?;
         let now = self.clock.now();
         let changed = self.change(registry, prefix, move |tx, rule| {
             sign_in.set(rule);
@@ -290,6 +290,18 @@ impl PullThroughRules {
         })
     }
 
+    /// Checks that the secret of the rule can be read. Whether its value is of use is judged when
+    /// it is used, as the value may be put later.
+    async fn check_secret(&self, rule: &PullThroughRule) -> Result<(), Error> {
+        let Some(arn) = &rule.credential else {
+            return Ok(());
+        };
+        match self.access.secrets.value(&rule.registry, arn).await {
+            Ok(_) | Err(SecretError::Malformed) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn credentials(&self, rule: &PullThroughRule) -> Result<Option<Credentials>, Error> {
         let Some(arn) = &rule.credential else {
             return Ok(None);
@@ -336,6 +348,9 @@ mod tests {
             if arn.resource() == "secret:ecr-pullthroughcache/known" {
                 let value = r#"{"username": "u", "accessToken": "t"}"#;
                 return Ok(Secret::new(value.to_owned()));
+            }
+            if arn.resource() == "secret:ecr-pullthroughcache/text" {
+                return Ok(Secret::new("text".to_owned()));
             }
             Err(SecretError::NotFound)
         }
@@ -401,6 +416,16 @@ mod tests {
         let gone = rules.delete(&registry, &prefix).await;
         assert!(matches!(gone, Err(Error::NoSuchPullThroughRule { .. })));
         assert_eq!(rules.all(&registry).await.expect("rules").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_value_of_a_secret_is_judged_when_it_is_used() {
+        let (rules, registry) = (rules(), rule("a", "ROOT").registry);
+        let text = Some("ecr-pullthroughcache/text");
+        let made = rules.create(&registry, new("a", text)).await;
+        let why = rules.validate(&made.expect("created")).await;
+        let why = why.expect("judged").expect("a reason");
+        assert_eq!(why, SecretError::Malformed.to_string());
     }
 
     #[tokio::test]
