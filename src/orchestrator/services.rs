@@ -268,7 +268,6 @@ impl Services {
         target: &ServiceTarget,
         source_revision_ids: Vec<String>,
     ) -> Deployment {
-        const DIGITS: &[u8] = b"0123456789";
         const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         let id = DeploymentId::new(&self.ids);
         let now = self.clock.now();
@@ -285,12 +284,8 @@ impl Services {
             details: DeploymentDetails {
                 target: target.clone(),
                 service_deployment_id: self.ids.text(LETTERS, 21),
-                // Never a leading zero: 19 digits.
-                revision_id: format!(
-                    "{}{}",
-                    self.ids.text(b"123456789", 1),
-                    self.ids.text(DIGITS, 18)
-                ),
+                // Clients find the revision of a deployment by the digits that both have.
+                revision_id: id.digits().to_owned(),
                 image_digests: BTreeMap::new(),
                 source_revision_ids,
                 desired_count: service.desired_count,

@@ -64,6 +64,12 @@ impl DeploymentId {
         let others = ids.text(b"0123456789", 18);
         Self(format!("ecs-svc/{first}{others}"))
     }
+
+    /// The digits after `ecs-svc/`.
+    #[must_use]
+    pub fn digits(&self) -> &str {
+        self.0.strip_prefix("ecs-svc/").unwrap_or(&self.0)
+    }
 }
 
 /// A new identifier of 32 hexadecimal digits.
