@@ -192,6 +192,9 @@ fn check(known: &Known, value: &str) -> Result<()> {
     if values.contains(&value) {
         return Ok(());
     }
+    if *values == ALWAYS_ENABLED && value == "disabled" {
+        return invalid("You can no longer disable Long Arn settings".to_owned());
+    }
     let values = values.join(",");
     invalid(format!("{name} should be one of [{values}]"))
 }

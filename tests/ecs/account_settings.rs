@@ -89,7 +89,7 @@ async fn what_cannot_be_set_is_refused() {
         (
             "taskLongArnFormat",
             "disabled",
-            "taskLongArnFormat should be one of [enabled]",
+            "You can no longer disable Long Arn settings",
         ),
         (
             "guardDutyActivate",
