@@ -213,6 +213,10 @@ async fn a_deleted_cluster_is_inactive_until_it_is_made_again() {
     .await;
     let made = ecs.ok("CreateCluster", json!({"clusterName": "web"})).await;
     assert_eq!(made["cluster"]["status"], "ACTIVE");
+    assert_eq!(
+        made["cluster"]["settings"],
+        json!([{"name": "containerInsights", "value": "disabled"}])
+    );
     ecs.refused(
         "DeleteCluster",
         json!({"cluster": "none"}),

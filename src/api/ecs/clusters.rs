@@ -7,7 +7,7 @@ use wharfinger_orchestrator::account_settings::CONTAINER_INSIGHTS;
 use wharfinger_orchestrator::identifiers::{DEFAULT_CLUSTER, capacity_provider_name};
 use wharfinger_orchestrator::model::{
     CapacityProviderStrategyItem, ClusterConfiguration, ClusterDetails, ClusterName,
-    ClusterServiceConnectDefaults, ClusterSetting, Tag,
+    ClusterServiceConnectDefaults, ClusterSetting, ClusterStatus, Tag,
 };
 
 use crate::cluster_view::{ClusterField, ClusterView};
@@ -70,7 +70,10 @@ impl Operation for CreateCluster {
         check_settings(&settings)?;
         check_configuration(self.configuration.as_ref())?;
         let orchestrator = &cx.state().orchestrator;
-        if settings.is_empty() && orchestrator.clusters.get(&name).await?.is_none() {
+        // A cluster that was deleted is made anew.
+        let old = orchestrator.clusters.get(&name).await?;
+        let is_new = old.is_none_or(|old| old.status == ClusterStatus::Inactive);
+        if settings.is_empty() && is_new {
             settings.push(default_setting(cx).await?);
         }
         let details = ClusterDetails {
