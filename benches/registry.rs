@@ -25,7 +25,7 @@ use anyhow::Context;
 use support::arguments::Arguments;
 use support::report::{Section, verdicts};
 use support::server::Server;
-use support::{nginx, peers, wharfinger};
+use support::{link, nginx, peers, wharfinger};
 
 type Row = fn(&mut Bench) -> anyhow::Result<Section>;
 
@@ -72,6 +72,9 @@ pub(crate) fn say(line: &str) {
 }
 
 fn main() -> anyhow::Result<()> {
+    if link::serve_if_named()? {
+        return Ok(());
+    }
     let names = ROWS.map(|(name, _, _)| name);
     let arguments = Arguments::parse(&names)?;
     let folder = arguments.build.join(format!("run-{}", std::process::id()));

@@ -6,6 +6,7 @@ pub(crate) mod connection;
 pub(crate) mod content;
 pub(crate) mod garbage;
 pub(crate) mod latencies;
+pub(crate) mod link;
 pub(crate) mod load;
 pub(crate) mod nginx;
 pub(crate) mod peers;

@@ -14,31 +14,6 @@ pub(crate) fn start(folder: &Path) -> anyhow::Result<Server> {
     let files = folder.join("files");
     fs::create_dir_all(&files)?;
     fs::write(files.join("1k"), [b'x'; 1024])?;
-    let location = format!("root {};", files.display());
-    launch(folder, "static files", "/1k", &location)
-}
-
-/// Starts nginx before a registry, to which it sends each response at so many bytes a second at
-/// most.
-pub(crate) fn start_limited(
-    folder: &Path,
-    registry: SocketAddr,
-    bytes_per_second: usize,
-) -> anyhow::Result<Server> {
-    fs::create_dir_all(folder)?;
-    let location = format!(
-        "location / {{ proxy_pass http://{registry}; proxy_set_header Host $http_host; \
-         proxy_max_temp_file_size 0; limit_rate {bytes_per_second}; }}"
-    );
-    launch(folder, "limited", "/v2/", &location)
-}
-
-fn launch(
-    folder: &Path,
-    terms: &'static str,
-    probe: &'static str,
-    location: &str,
-) -> anyhow::Result<Server> {
     let address = free_address()?;
     let at = folder.display();
     let configuration = format!(
@@ -50,7 +25,7 @@ http {{
   open_file_cache max=1000 inactive=600s; open_file_cache_valid 600s;
   client_body_temp_path {at}/t1; proxy_temp_path {at}/t2; fastcgi_temp_path {at}/t3;
       uwsgi_temp_path {at}/t4; scgi_temp_path {at}/t5;
-  server {{ listen {address} backlog=1024; {location} }}
+  server {{ listen {address} backlog=1024; root {at}/files; }}
 }}\n"
     );
     let path = folder.join("nginx.conf");
@@ -58,5 +33,5 @@ http {{
     let (log, output) = (folder.join("log"), folder.join("output"));
     let program = std::env::var("WHARFINGER_BENCH_NGINX").unwrap_or_else(|_| "nginx".into());
     let launch = move || Process::spawn(Command::new(&program).arg("-c").arg(&path), &log, &output);
-    Server::start("nginx", terms, address, probe, Box::new(launch))
+    Server::start("nginx", "static files", address, "/1k", Box::new(launch))
 }
