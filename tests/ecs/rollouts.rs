@@ -279,7 +279,9 @@ async fn a_deployment_that_fails_is_rolled_back_by_the_circuit_breaker() {
     let described = &described["serviceDeployments"][0];
     assert_eq!(described["status"], "ROLLBACK_SUCCESSFUL");
     assert_eq!(described["deploymentCircuitBreaker"]["status"], "TRIGGERED");
-    assert_eq!(described["deploymentCircuitBreaker"]["failureCount"], 3);
+    // Another task may have been on its way to fail by then.
+    let failures = described["deploymentCircuitBreaker"]["failureCount"].as_u64();
+    assert!(failures.is_some_and(|count| count >= 3), "{described}");
 }
 
 #[tokio::test]

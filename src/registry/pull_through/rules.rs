@@ -290,7 +290,7 @@ impl PullThroughRules {
         })
     }
 
-    /// Checks that the secret of the rule can be read. Whether its value is of use is judged when
+    /// Checks that the secret of the rule can be read. Whether its value is of use is checked when
     /// it is used, as the value may be put later.
     async fn check_secret(&self, rule: &PullThroughRule) -> Result<(), Error> {
         let Some(arn) = &rule.credential else {
@@ -419,12 +419,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_value_of_a_secret_is_judged_when_it_is_used() {
+    async fn the_value_of_a_secret_is_checked_when_it_is_used() {
         let (rules, registry) = (rules(), rule("a", "ROOT").registry);
         let text = Some("ecr-pullthroughcache/text");
         let made = rules.create(&registry, new("a", text)).await;
         let why = rules.validate(&made.expect("created")).await;
-        let why = why.expect("judged").expect("a reason");
+        let why = why.expect("checked").expect("a reason");
         assert_eq!(why, SecretError::Malformed.to_string());
     }
 
