@@ -2,7 +2,6 @@
 //! sign in.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 

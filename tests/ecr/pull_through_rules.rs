@@ -95,6 +95,25 @@ async fn a_rule_is_created_described_and_deleted() {
 const ROLE: &str = "arn:aws:iam::123456789012:role/r";
 
 #[tokio::test]
+async fn the_value_of_a_secret_may_be_put_after_the_rule() {
+    let server = TestServer::start(Setup::default()).await;
+    let aws = server.aws();
+    let bad = secret(&aws, "ecr-pullthroughcache/bad", "u:t").await;
+    let early = rule(
+        "early",
+        "registry-1.docker.io",
+        &json!({"credentialArn": bad}),
+    );
+    aws.ok("CreatePullThroughCacheRule", early).await;
+    let checked = json!({"ecrRepositoryPrefix": "early"});
+    let checked = aws.ok("ValidatePullThroughCacheRule", checked).await;
+    assert_eq!(
+        checked["failure"], "The secret must have the keys username and accessToken.",
+        "{checked}"
+    );
+}
+
+#[tokio::test]
 async fn a_rule_names_a_known_registry_and_a_secret_that_can_be_read() {
     let server = TestServer::start(Setup::default()).await;
     let aws = server.aws();
@@ -104,7 +123,6 @@ async fn a_rule_names_a_known_registry_and_a_secret_that_can_be_read() {
         r#"{"username": "u", "accessToken": "t"}"#,
     )
     .await;
-    let bad = secret(&aws, "ecr-pullthroughcache/bad", "u:t").await;
     let other = secret(&aws, "something-else-of-a-long-name", "{}").await;
     let missing = good.replace("/good", "/none");
     let elsewhere = good.replace("us-east-1", "eu-west-1");
@@ -160,15 +178,6 @@ async fn a_rule_names_a_known_registry_and_a_secret_that_can_be_read() {
         let refused = aws.ecr("CreatePullThroughCacheRule", rule).await;
         refused.assert_fault(code, message);
     }
-    // The value of the secret may be put later.
-    let early = rule("early", hub, &json!({"credentialArn": bad}));
-    aws.ok("CreatePullThroughCacheRule", early).await;
-    let checked = json!({"ecrRepositoryPrefix": "early"});
-    let checked = aws.ok("ValidatePullThroughCacheRule", checked).await;
-    assert_eq!(
-        checked["failure"], "The secret must have the keys username and accessToken.",
-        "{checked}"
-    );
     let made = rule("hub", hub, &json!({"credentialArn": good}));
     let made = aws.ok("CreatePullThroughCacheRule", made).await;
     assert_eq!(made["credentialArn"], good.as_str());
