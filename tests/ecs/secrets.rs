@@ -99,6 +99,10 @@ async fn a_secret_has_a_current_and_a_previous_value() {
         described["Tags"],
         json!([{ "Key": "team", "Value": "web" }])
     );
+    let policy = secrets
+        .ok("GetResourcePolicy", json!({ "SecretId": "prod/db" }))
+        .await;
+    assert_eq!(policy, json!({ "ARN": arn, "Name": "prod/db" }));
     let stages = described["VersionIdsToStages"].as_object().expect("a map");
     assert_eq!(stages.len(), 2);
 

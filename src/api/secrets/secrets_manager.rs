@@ -66,6 +66,7 @@ static OPERATIONS: &[OperationEntry<SecretsManager>] = operations![
     secrets::CreateSecret,
     secrets::UpdateSecret,
     secrets::DescribeSecret,
+    secrets::GetResourcePolicy,
     secrets::DeleteSecret,
     secrets::RestoreSecret,
     values::GetSecretValue,

@@ -232,6 +232,40 @@ impl Operation for DescribeSecret {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
+pub(super) struct GetResourcePolicy {
+    secret_id: String,
+}
+
+/// A secret without a policy: none can be put, and Terraform reads it with each secret.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct PolicyView {
+    #[serde(rename = "ARN")]
+    arn: String,
+    name: String,
+}
+
+impl Operation for GetResourcePolicy {
+    type Service = SecretsManager;
+    type Output = PolicyView;
+
+    const NAME: &'static str = "GetResourcePolicy";
+
+    fn resource(&self, scope: &RequestScope) -> Result<SecretId> {
+        SecretId::secret(scope, &self.secret_id)
+    }
+
+    async fn run(self, cx: &Context<SecretsManager>) -> Result<PolicyView> {
+        let secret = cx.resource().secret()?;
+        Ok(PolicyView {
+            arn: secret.arn().to_string(),
+            name: secret.name.clone(),
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub(super) struct DeleteSecret {
     secret_id: String,
     recovery_window_in_days: Option<i64>,
