@@ -103,6 +103,9 @@ async fn a_secret_has_a_current_and_a_previous_value() {
         .ok("GetResourcePolicy", json!({ "SecretId": "prod/db" }))
         .await;
     assert_eq!(policy, json!({ "ARN": arn, "Name": "prod/db" }));
+    let named = json!({ "SecretId": "prod/db", "PolicyName": "other" });
+    let named = secrets.call("GetResourcePolicy", named).await;
+    named.assert_fault("ResourceNotFoundException", "other");
     let stages = described["VersionIdsToStages"].as_object().expect("a map");
     assert_eq!(stages.len(), 2);
 

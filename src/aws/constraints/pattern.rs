@@ -83,6 +83,9 @@ const PATTERNS: &[(&str, Predicate)] = &[
     ("^([a-zA-Z0-9:/_-]+)$", |text| {
         !text.is_empty() && is_word(text, b":/-")
     }),
+    (r"[0-9A-Za-z\-\_]+", |text| {
+        !text.is_empty() && is_word(text, b"-")
+    }),
     (r"^[a-zA-Z0-9\-]+$", |text| {
         !text.is_empty() && !text.contains('_') && is_word(text, b"-")
     }),

@@ -44,6 +44,12 @@ pub(super) fn invalid_parameter(message: impl Into<String>) -> Error {
     Fault::sender("InvalidParameterException", message).into()
 }
 
+/// A policy of a secret that is not there.
+pub(super) fn no_policy(name: &str) -> Error {
+    let message = format!("Secrets Manager can't find the resource policy {name}.");
+    Fault::sender("ResourceNotFoundException", message).into()
+}
+
 /// A token that the operation did not give.
 pub(super) fn bad_token() -> Error {
     Fault::sender(

@@ -234,7 +234,11 @@ impl Operation for DescribeSecret {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct GetResourcePolicy {
     secret_id: String,
+    policy_name: Option<String>,
 }
+
+/// The name of the policy that a request without a name is about.
+const DEFAULT_POLICY: &str = "default";
 
 /// A secret without a policy: none can be put, and Terraform reads it with each secret.
 #[derive(Debug, Serialize)]
@@ -257,6 +261,9 @@ impl Operation for GetResourcePolicy {
 
     async fn run(self, cx: &Context<SecretsManager>) -> Result<PolicyView> {
         let secret = cx.resource().secret()?;
+        if let Some(name) = self.policy_name.filter(|name| name != DEFAULT_POLICY) {
+            return Err(error::no_policy(&name));
+        }
         Ok(PolicyView {
             arn: secret.arn().to_string(),
             name: secret.name.clone(),
