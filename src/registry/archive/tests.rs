@@ -95,6 +95,21 @@ async fn worlds_of(disk: bool, takes_all: bool) -> Vec<World> {
 }
 
 impl World {
+    /// Makes the index anew from the journal, as after its loss, and goes on with it.
+    async fn rebuild(&mut self) {
+        let db = wharfinger_db::Db::memory(MIGRATIONS).expect("an index");
+        let (blobs, clock) = (&self.server.blobs, &self.server.clock);
+        let rebuilt = Registry::new(&db, blobs, clock, &Ids::default(), Config::default())
+            .with_archive(Archive {
+                store: self.archive.clone(),
+                takes_all: true,
+            });
+        rebuilt.rebuild().run(|_| {}).await.expect("rebuilt");
+        self.mover = rebuilt.archive_mover(&Ids::default()).expect("a mover");
+        self.server.db = db;
+        self.registry = rebuilt;
+    }
+
     async fn repository(&self, name: &str) -> Repository {
         let id = RegistryId {
             account: "123456789012".parse().expect("an account"),
@@ -659,17 +674,7 @@ async fn a_rebuilt_index_finds_archived_blobs() {
     world.settle().await;
     let mut journal = world.registry.journal(&Ids::default());
     while journal.step().await.expect("written").again {}
-    let db = wharfinger_db::Db::memory(MIGRATIONS).expect("an index");
-    let (blobs, clock) = (&world.server.blobs, &world.server.clock);
-    let rebuilt = Registry::new(&db, blobs, clock, &Ids::default(), Config::default())
-        .with_archive(Archive {
-            store: world.archive.clone(),
-            takes_all: true,
-        });
-    rebuilt.rebuild().run(|_| {}).await.expect("rebuilt");
-    world.mover = rebuilt.archive_mover(&Ids::default()).expect("a mover");
-    world.server.db = db;
-    world.registry = rebuilt;
+    world.rebuild().await;
     assert_eq!(world.findings().await, []);
     assert_eq!(world.status(&web, image).await, ImageStatus::Archived);
     assert!(world.archived(&layer).await.is_some());
@@ -702,17 +707,7 @@ async fn a_rebuilt_index_goes_on_to_restore_and_knows_what_was_replicated() {
         assert_eq!(set, ImageStatus::Activating);
         while journal.step().await.expect("written").again {}
 
-        let db = wharfinger_db::Db::memory(MIGRATIONS).expect("an index");
-        let (blobs, clock) = (&world.server.blobs, &world.server.clock);
-        let rebuilt = Registry::new(&db, blobs, clock, &Ids::default(), Config::default())
-            .with_archive(Archive {
-                store: world.archive.clone(),
-                takes_all: true,
-            });
-        rebuilt.rebuild().run(|_| {}).await.expect("rebuilt");
-        world.mover = rebuilt.archive_mover(&Ids::default()).expect("a mover");
-        world.server.db = db;
-        world.registry = rebuilt;
+        world.rebuild().await;
         let found = world.registry.repositories.find(&web.registry, &web.name);
         let web = found.await.expect("looked up").expect("a repository");
         assert_eq!(world.status(&web, image).await, ImageStatus::Activating);

@@ -18,6 +18,15 @@ struct World {
 }
 
 impl World {
+    /// Overwrites the first segment of the journal.
+    async fn damage_segment(&self) {
+        let store = &self.registry.content.store;
+        let segments = store.records("journal").await.expect("listed");
+        let damaged = Bytes::from_static(b"no segment");
+        let put = store.put_record(&segments[0].name, damaged);
+        put.await.expect("put");
+    }
+
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = BlobsConfig::Disk {
@@ -273,15 +282,7 @@ async fn a_repair_lets_the_journal_be_written_anew_where_a_segment_is_damaged() 
     world.push("one").await;
     let mut writer = world.registry.journal(&Ids::default());
     while writer.step().await.expect("written").again {}
-    let store = &world.registry.content.store;
-    let name = store
-        .records("journal")
-        .await
-        .expect("listed")
-        .remove(0)
-        .name;
-    let damaged = Bytes::from_static(b"no segment");
-    store.put_record(&name, damaged).await.expect("put");
+    world.damage_segment().await;
     let is_segment = |one: &Finding| matches!(one, Finding::DamagedSegment { .. });
     let found = world.check(false, true).await;
     assert!(found.len() == 1 && is_segment(&found[0]), "{found:?}");
@@ -289,14 +290,7 @@ async fn a_repair_lets_the_journal_be_written_anew_where_a_segment_is_damaged() 
     assert_eq!(world.check(false, false).await, []);
 
     // The journal may have a manifest whole that the index does not.
-    let name = store
-        .records("journal")
-        .await
-        .expect("listed")
-        .remove(0)
-        .name;
-    let damaged = Bytes::from_static(b"no segment");
-    store.put_record(&name, damaged).await.expect("put");
+    world.damage_segment().await;
     world
         .execute("UPDATE manifests SET bytes = CAST('x' AS BLOB) WHERE image_id = 1")
         .await;
