@@ -26,7 +26,7 @@ pub struct Images {
     pub(super) db: Db,
     pub(super) clock: Clock,
     pub(super) effects: PushEffects,
-    accept_missing_references: bool,
+    pub(super) accept_missing_references: bool,
     pull_records: PullRecords,
     pub(super) manifests: ManifestCache,
 }
@@ -384,6 +384,28 @@ fn set_tag(
     tags::set_image(tx, repository.id, tag.as_str(), id, now)?;
     images::note_tags(tx, from, now)?;
     Ok(true)
+}
+
+/// Whether the repository holds everything that an image is made of (always if `lenient`). What is
+/// in the archive is missing.
+pub(crate) fn is_complete(
+    tx: &mut Tx<'_>,
+    repository: RepositoryId,
+    image: i64,
+    lenient: bool,
+) -> Result<bool, Error> {
+    let Some(stored) = images::stored_by_id(tx, image)? else {
+        return Ok(false);
+    };
+    let media_type = stored.image.media_type.as_str();
+    let Ok(manifest) = Manifest::parse(&stored.bytes, Some(media_type)) else {
+        return Ok(false);
+    };
+    match check_references(tx, repository, &manifest, lenient) {
+        Ok(_) => Ok(true),
+        Err(Error::MissingBlobs(_) | Error::MissingMembers(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Checks that the repository holds everything the manifest references (unless `lenient`), and

@@ -6,6 +6,7 @@ use wharfinger_blobs::BodyError;
 use crate::archive::encoding;
 use crate::archive::mover::{ArchiveMover, MoveError, Step};
 use crate::error::Error;
+use crate::images::is_complete;
 use crate::model::{ArchivedBlob, RepositoryId};
 use crate::store::{archive as store, image_status};
 use crate::uploads::Part;
@@ -101,9 +102,14 @@ impl ArchiveMover {
 
     async fn activate(&self, image: i64, repository: RepositoryId) -> Result<bool, Error> {
         let (effects, now) = (self.effects.clone(), self.clock.now());
+        let lenient = self.uploads.config.accept_missing_references;
         let activated = self.db.write(move |tx| {
-            // Deleted or archived again meanwhile, or part of it was.
-            if store::has_any_of(tx, image)? || !image_status::end_activation(tx, image, now)? {
+            // Part of it was archived again meanwhile, or lost: a push brings that again.
+            if store::has_any_of(tx, image)? || !is_complete(tx, repository, image, lenient)? {
+                return Ok(false);
+            }
+            // Deleted or archived again meanwhile.
+            if !image_status::end_activation(tx, image, now)? {
                 return Ok(false);
             }
             effects.after_storage_class(tx, repository, image, now)?;

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::fsck::{Finding, FsckOptions, Phase, Position};
 use crate::images::Push;
 use crate::lifecycle::StorageClass;
-use crate::model::{ImageStatus, Repository};
+use crate::model::{ArchivedBlob, ImageStatus, Repository};
 use crate::store::archive::{self as store, ArchiveWrite};
 use crate::store::blob_store::{self, RecordedStore, StoreRole};
 use crate::store::{image_status, images};
@@ -238,9 +238,13 @@ impl World {
     }
 
     async fn archived(&self, content: &[u8]) -> Option<Encoding> {
+        self.archived_blob(content).await.map(|blob| blob.encoding)
+    }
+
+    async fn archived_blob(&self, content: &[u8]) -> Option<ArchivedBlob> {
         let digest = digest(content);
         let found = self.server.db.read(move |tx| store::present(tx, &digest));
-        found.await.expect("read").map(|blob| blob.encoding)
+        found.await.expect("read")
     }
 }
 
@@ -496,13 +500,7 @@ async fn a_lost_object_holds_up_its_own_image_only() {
             world.set(&web, image, StorageClass::Archive).await;
         }
         world.settle().await;
-        let digest_of_lost = digest(&lost);
-        let found = world
-            .server
-            .db
-            .read(move |tx| store::present(tx, &digest_of_lost))
-            .await;
-        let found = found.expect("read").expect("archived");
+        let found = world.archived_blob(&lost).await.expect("archived");
         world.archive.delete(&found.key).await.expect("lost");
         for image in [first, second] {
             world.set(&web, image, StorageClass::Standard).await;
@@ -522,6 +520,36 @@ async fn a_lost_object_holds_up_its_own_image_only() {
 }
 
 #[tokio::test]
+async fn an_image_that_lost_a_layer_becomes_active_once_that_is_pushed_again() {
+    for activating in [false, true] {
+        for mut world in worlds(true).await {
+            let web = world.repository("web").await;
+            let (lost, kept) = (text(1), text(2));
+            let image = world.push(&web, &[&kept, &lost]).await;
+            world.set(&web, image, StorageClass::Archive).await;
+            world.settle().await;
+            if activating {
+                world.set(&web, image, StorageClass::Standard).await;
+            }
+            let found = world.archived_blob(&lost).await.expect("archived");
+            world.archive.delete(&found.key).await.expect("lost");
+            let fsck = world.registry.fsck(FsckOptions::default());
+            let finding = Finding::DamagedArchivedBlob(found);
+            fsck.repair(&finding).await.expect("repaired");
+            let set = world.set(&web, image, StorageClass::Standard).await;
+            assert_eq!(set, ImageStatus::Activating);
+            world.work().await;
+            let status = world.status(&web, image).await;
+            assert_eq!(status, ImageStatus::Activating, "a layer is missing");
+            world.upload(&web, &lost).await;
+            world.work().await;
+            assert_eq!(world.status(&web, image).await, ImageStatus::Active);
+            assert_eq!(world.findings().await, []);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_archived_blob_that_cannot_be_read_is_a_finding_and_not_the_end() {
     for mut world in worlds_of(true, true).await {
         let web = world.repository("web").await;
@@ -531,9 +559,7 @@ async fn an_archived_blob_that_cannot_be_read_is_a_finding_and_not_the_end() {
             world.set(&web, image, StorageClass::Archive).await;
         }
         world.settle().await;
-        let digest = digest(&lost);
-        let found = world.server.db.read(move |tx| store::present(tx, &digest));
-        let found = found.await.expect("read").expect("archived");
+        let found = world.archived_blob(&lost).await.expect("archived");
         let file = world.folder.path().join(found.key.as_str());
         // It exists and cannot be opened, by root neither.
         std::fs::remove_file(&file).expect("removed");

@@ -5,7 +5,7 @@ use wharfinger_db::Tx;
 use wharfinger_oci::{Digest, Reference};
 
 use crate::error::Error;
-use crate::images::Images;
+use crate::images::{Images, is_complete};
 use crate::lifecycle::plan::followers;
 use crate::lifecycle::policy::{Action, StorageClass};
 use crate::model::{ImageStatus, RepositoryId};
@@ -18,8 +18,9 @@ const MAX_REFERRERS: usize = 1_000;
 
 impl Images {
     /// Moves an image to a storage class, with its referrers. Returns its digest and its status
-    /// then; one that is there already stays as it is. An image of which the archive has anything
-    /// is [`ImageStatus::Activating`] until that is back.
+    /// then; one that is there already stays as it is. An image of which the archive has anything,
+    /// or that lacks what a check took out of the index, is [`ImageStatus::Activating`] until that
+    /// is back.
     ///
     /// # Errors
     /// [`Error::NoSuchImage`]; [`Error::ArchiveOfMember`] for a member of an index.
@@ -30,7 +31,13 @@ impl Images {
         class: StorageClass,
     ) -> Result<(Digest, ImageStatus), Error> {
         let (reference, now) = (reference.clone(), self.clock.now());
-        let effects = self.effects.clone();
+        let change = Change {
+            repository,
+            class,
+            effects: self.effects.clone(),
+            lenient: self.accept_missing_references,
+            now,
+        };
         let changed = self
             .db
             .write(move |tx| {
@@ -50,10 +57,10 @@ impl Images {
                 }
                 for id in referrers(tx, repository, &image.digest)? {
                     if let Some(referrer) = image_status::locate(tx, id)? {
-                        change(tx, repository, &referrer, class, &effects, now)?;
+                        change.apply(tx, &referrer)?;
                     }
                 }
-                let status = change(tx, repository, &image, class, &effects, now)?;
+                let status = change.apply(tx, &image)?;
                 Ok((image.digest, status))
             })
             .await;
@@ -63,26 +70,42 @@ impl Images {
     }
 }
 
-/// Changes one image; returns its status then.
-fn change(
-    tx: &mut Tx<'_>,
+/// What happens to an image and its referrers.
+struct Change {
     repository: RepositoryId,
-    image: &LocatedImage,
     class: StorageClass,
-    effects: &PushEffects,
+    effects: PushEffects,
+    /// Images may lack what they name.
+    lenient: bool,
     now: Timestamp,
-) -> Result<ImageStatus, Error> {
-    let (status, has_changed) = match class {
-        StorageClass::Standard => image_status::activate(tx, image, now)?,
-        StorageClass::Archive => (
-            ImageStatus::Archived,
-            image_status::archive(tx, image.id, now)?,
-        ),
-    };
-    if has_changed {
-        effects.after_storage_class(tx, repository, image.id, now)?;
+}
+
+impl Change {
+    /// Changes one image; returns its status then.
+    fn apply(&self, tx: &mut Tx<'_>, image: &LocatedImage) -> Result<ImageStatus, Error> {
+        let (repository, now) = (self.repository, self.now);
+        let (status, has_changed) = match self.class {
+            StorageClass::Archive => (
+                ImageStatus::Archived,
+                image_status::archive(tx, image.id, now)?,
+            ),
+            StorageClass::Standard
+                if image.status == ImageStatus::Active
+                    || is_complete(tx, repository, image.id, self.lenient)? =>
+            {
+                image_status::activate(tx, image, now)?
+            }
+            StorageClass::Standard => {
+                image_status::begin_activation(tx, image.id)?;
+                (ImageStatus::Activating, false)
+            }
+        };
+        if has_changed {
+            self.effects
+                .after_storage_class(tx, repository, image.id, now)?;
+        }
+        Ok(status)
     }
-    Ok(status)
 }
 
 fn referrers(
