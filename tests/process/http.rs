@@ -181,6 +181,9 @@ async fn only_a_development_server_forgets_on_request() {
         "Resource":"*"}]}"#;
     let policy = serde_json::json!({"policyText": deny});
     dev.aws().ok("PutRegistryPolicy", policy).await;
+    let rule = serde_json::json!({"ecrRepositoryPrefix": "quay",
+        "upstreamRegistryUrl": "quay.io", "upstreamRegistry": "quay"});
+    dev.aws().ok("CreatePullThroughCacheRule", rule).await;
     assert_eq!(dev.client().get("/_wharfinger/reset").await.status, 405);
     assert_eq!(
         dev.client().post("/_wharfinger/reset", "").await.status,
@@ -194,6 +197,11 @@ async fn only_a_development_server_forgets_on_request() {
         dev.client().get("/v2/_catalog").await.json()["repositories"],
         serde_json::json!([])
     );
+    let rules = dev
+        .aws()
+        .ok("DescribePullThroughCacheRules", serde_json::json!({}))
+        .await;
+    assert_eq!(rules["pullThroughCacheRules"], serde_json::json!([]));
     dev.client().push_image("web", "latest").await;
     assert_eq!(
         dev.client().get("/v2/web/manifests/latest").await.status,

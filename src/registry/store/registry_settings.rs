@@ -7,25 +7,21 @@ use crate::model::{PolicyId, RegistryId};
 use crate::replication::rules::ReplicationConfiguration;
 use crate::scanning_rules::ScanningConfiguration;
 use crate::signing::rules::SigningConfiguration;
-use crate::store::{from_json, journal_entries};
+use crate::store::{from_json, journal_entries, settings_tables};
 
 /// The names of settings that are JSON.
 pub(crate) const SCANNING: &str = "scanning";
 pub(crate) const SIGNING: &str = "signing";
 pub(crate) const REPLICATION: &str = "replication";
 
-/// Removes the policies, settings, exclusions, creation templates and replications of all
-/// registries.
+/// Removes what is set for all registries, and their replications.
 pub(crate) fn delete_all(tx: &mut Tx<'_>) -> db::Result<()> {
     journal_entries::note_all_registries(tx)?;
-    for statement in [
-        "DELETE FROM registry_policies",
-        "DELETE FROM registry_settings",
-        "DELETE FROM pull_time_exclusions",
-        "DELETE FROM creation_templates",
+    let of_work = [
         "DELETE FROM image_replications",
         "DELETE FROM replication_backfills",
-    ] {
+    ];
+    for statement in settings_tables::DELETIONS_OF_ALL.iter().chain(&of_work) {
         tx.execute(statement, params![])?;
     }
     Ok(())

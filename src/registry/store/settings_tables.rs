@@ -8,6 +8,11 @@ macro_rules! for_tables_of_registries {
             concat!("DELETE FROM ", $first, " WHERE account = ?1 AND region = ?2"),
             $(concat!("DELETE FROM ", $other, " WHERE account = ?1 AND region = ?2"),)*
         ];
+        /// Remove what is set for all registries.
+        pub(super) const DELETIONS_OF_ALL: &[&str] = &[
+            concat!("DELETE FROM ", $first),
+            $(concat!("DELETE FROM ", $other),)*
+        ];
         /// Selects names of registries for which anything is set.
         pub(super) const NAMES_AFTER: &str = concat!(
             "SELECT name FROM (SELECT account || '/' || region AS name FROM ", $first,
