@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 use wharfinger_api_core::{Context, Operation, RequestScope};
 use wharfinger_aws::AccountId;
-use wharfinger_oci::RepositoryName;
-use wharfinger_registry::{self as registry, StorageClass};
+use wharfinger_oci::{Reference, RepositoryName};
+use wharfinger_registry::StorageClass;
 
-use crate::images::{ImageId, Named};
+use crate::images::{ImageId, find};
 use crate::resource::{RepositoryRef, ResourceId};
 use crate::views::{self, ImageIdView};
-use crate::{Ecr, Result, error};
+use crate::{Ecr, Result};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,31 +48,14 @@ impl Operation for UpdateImageStorageClass {
 
     async fn run(self, cx: &Context<Ecr>) -> Result<UpdateImageStorageClassOutput> {
         let repository = cx.resource().repository()?;
-        let id = &self.image_id;
-        let named = id
-            .named()
-            .map_err(|(_, reason)| error::invalid_request(reason))?;
-        let missing = || {
-            let (digest, tag) = (id.image_digest.as_deref(), id.image_tag.as_deref());
-            error::image_not_found(repository, digest, tag)
-        };
-        let images = &cx.state().registry.images;
-        if let Named::Both(digest, tag) = &named
-            && !images.tag_is_on(repository.id, tag, digest).await?
-        {
-            return Err(missing());
-        }
+        let (named, image) = find(cx, repository, &self.image_id).await?;
         let class = match self.target_storage_class {
             TargetStorageClass::Standard => StorageClass::Standard,
             TargetStorageClass::Archive => StorageClass::Archive,
         };
-        let reference = named.reference();
+        let (images, reference) = (&cx.state().registry.images, Reference::Digest(image.digest));
         let changed = images.set_storage_class(repository.id, &reference, class);
-        let (image_digest, status) = match changed.await {
-            Ok(changed) => changed,
-            Err(registry::Error::NoSuchImage(_)) => return Err(missing()),
-            Err(error) => return Err(error.into()),
-        };
+        let (image_digest, status) = changed.await?;
         Ok(UpdateImageStorageClassOutput {
             registry_id: repository.registry.account,
             repository_name: repository.name.clone(),
