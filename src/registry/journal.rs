@@ -7,6 +7,7 @@
 //! writing a row twice does no harm.
 
 mod merge;
+mod missing;
 mod rebuild;
 pub(super) mod record;
 mod segment;

@@ -336,7 +336,9 @@ impl Registry {
         Rebuild {
             db: self.content.db.clone(),
             store: self.content.store.clone(),
+            archive: self.archive.clone().map(|archive| archive.store),
             clock: self.content.clock.clone(),
+            accept_loss: false,
         }
     }
 

@@ -36,8 +36,7 @@ pub(crate) struct Progress {
 /// What to check.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    pub(crate) checksums: bool,
-    pub(crate) repair: bool,
+    pub(crate) options: FsckOptions,
     /// From the beginning, also where an earlier check was interrupted.
     pub(crate) restart: bool,
     /// A registry that has the same repositories, to fetch blobs from.
@@ -54,7 +53,7 @@ pub(crate) async fn run(
     request: Request,
     mut told: impl FnMut(&[Finding], &Progress) -> io::Result<()>,
 ) -> anyhow::Result<Progress> {
-    let locks = if request.repair {
+    let locks = if request.options.repair {
         let serving = ServingLock::acquire(&config.data_dir, &config.database, Serving::Alone)?;
         Some((serving, RootLock::acquire(&config.blobs)?))
     } else {
@@ -62,16 +61,13 @@ pub(crate) async fn run(
     };
     let folder = config.data_dir.clone();
     let app = server::open(config, Upgrade::Refuse).await?;
-    if request.repair {
+    if request.options.repair {
         // An index that lacks what the journal has would have all blobs put aside.
         app.registry.check_journal().await?;
     }
     // What is not in the stores of the index must not be taken out of it.
     app.registry.check_stores().await?;
-    let options = FsckOptions {
-        checksums: request.checksums,
-        repair: request.repair,
-    };
+    let options = request.options;
     let begun = if request.restart { None } else { read(&folder) };
     let mut progress = begun
         .filter(|begun| begun.options == options && begun.position.is_some())

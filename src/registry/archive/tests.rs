@@ -207,7 +207,7 @@ impl World {
     async fn findings(&self) -> Vec<Finding> {
         let mut fsck = self.registry.fsck(FsckOptions {
             checksums: true,
-            repair: false,
+            ..FsckOptions::default()
         });
         fsck.clock = wharfinger_base::Clock::manual(self.server.clock.now().plus(100 * LEASE));
         let (mut position, mut found) = (Some(Position::default()), Vec::new());
@@ -546,6 +546,24 @@ async fn an_image_that_lost_a_layer_becomes_active_once_that_is_pushed_again() {
             assert_eq!(world.status(&web, image).await, ImageStatus::Active);
             assert_eq!(world.findings().await, []);
         }
+    }
+}
+
+#[tokio::test]
+async fn an_index_made_anew_does_not_have_archived_blobs_whose_bytes_are_lost() {
+    for mut world in worlds_of(true, true).await {
+        let web = world.repository("web").await;
+        let (lost, kept) = (text(1), text(2));
+        let image = world.push(&web, &[&kept, &lost]).await;
+        world.set(&web, image, StorageClass::Archive).await;
+        world.settle().await;
+        let mut writer = world.registry.journal(&Ids::default());
+        while writer.step().await.expect("written").again {}
+        let blob = world.archived_blob(&lost).await.expect("archived");
+        world.archive.delete(&blob.key).await.expect("lost");
+        world.rebuild().await;
+        assert_eq!(world.archived(&lost).await, None);
+        assert!(world.archived(&kept).await.is_some());
     }
 }
 

@@ -6,7 +6,7 @@ use wharfinger_db::Tx;
 
 use crate::archive::is_whole;
 use crate::error::Error;
-use crate::fsck::checks::{AT_ONCE, OBJECTS, page, unavailable};
+use crate::fsck::checks::{AT_ONCE, OBJECTS, page, refuse_unreadable};
 use crate::fsck::known::{GRACE, upload_in};
 use crate::fsck::{CheckedPage, Finding, Fsck, Phase, Position};
 use crate::model::ArchivedBlob;
@@ -34,12 +34,7 @@ impl Fsck {
             .try_filter_map(|found| std::future::ready(Ok(found)))
             .try_collect()
             .await?;
-        let unreadable = |one: &&Finding| matches!(one, Finding::UnreadableArchivedBlob { .. });
-        let count = found.iter().filter(unreadable).count();
-        if count > 1 && count == all.len() {
-            // Not the blobs, but the archive fails.
-            return Err(Error::Blobs(unavailable()));
-        }
+        refuse_unreadable(all.len(), &found)?;
         Ok(page(Phase::ArchivedBlobs, &all, found, |blob| {
             Position::at(
                 Phase::ArchivedBlobs,

@@ -55,12 +55,7 @@ impl Fsck {
             .try_filter_map(|found| std::future::ready(Ok(found)))
             .try_collect()
             .await?;
-        let unreadable = |one: &&Finding| matches!(one, Finding::UnreadableBlob { .. });
-        let count = found.iter().filter(unreadable).count();
-        if count > 1 && count == all.len() {
-            // Not the blobs, but the store fails.
-            return Err(Error::Blobs(unavailable()));
-        }
+        refuse_unreadable(all.len(), &found)?;
         Ok(page(Phase::Blobs, &all, found, |blob| {
             Position::at(Phase::Blobs, 0, blob.digest.to_stored(), String::new())
         }))
@@ -232,9 +227,19 @@ impl Fsck {
     }
 }
 
-/// The error where no blob of a page can be read.
-pub(super) fn unavailable() -> wharfinger_blobs::Error {
-    std::io::Error::other("none of the blobs can be read").into()
+/// Refuses a page of which no blob can be read: not the blobs, but their store fails.
+pub(super) fn refuse_unreadable(count: usize, found: &[Finding]) -> Result<(), Error> {
+    let unreadable = |one: &&Finding| {
+        matches!(
+            one,
+            Finding::UnreadableBlob { .. } | Finding::UnreadableArchivedBlob { .. }
+        )
+    };
+    if count > 1 && found.iter().filter(unreadable).count() == count {
+        let failed = std::io::Error::other("none of the blobs can be read");
+        return Err(Error::Blobs(failed.into()));
+    }
+    Ok(())
 }
 
 /// The digest in the key of a blob on a disk.

@@ -11,7 +11,7 @@ mod findings;
 mod known;
 mod position;
 mod refetch;
-mod repair;
+pub(crate) mod repair;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +34,12 @@ pub enum FsckError {
     Registry(#[from] Error),
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// See [`FsckOptions::accept_loss`].
+    #[error(
+        "the store has none of {0} blobs: if no part of it is missing, such as a folder that is \
+         not mounted, run this again with --accept-loss to take them out of the index"
+    )]
+    NothingThere(usize),
 }
 
 /// How a check is made.
@@ -44,6 +50,10 @@ pub struct FsckOptions {
     /// Put damaged and unknown objects aside, and take out of the index what is not there, so that
     /// a push brings it again. Only while no server serves the index.
     pub repair: bool,
+    /// Take blobs out of the index also where the store has none of many, as where part of it is
+    /// not mounted.
+    #[serde(default)]
+    pub accept_loss: bool,
 }
 
 /// A check of the index and its blob store.
@@ -96,9 +106,7 @@ impl Fsck {
             Phase::Journal => self.journal(after.number).await?,
         };
         if self.options.repair {
-            for finding in &page.found {
-                self.repair(finding).await?;
-            }
+            self.repair_all(&page).await?;
         }
         Ok(page)
     }

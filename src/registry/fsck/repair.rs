@@ -7,12 +7,42 @@
 use wharfinger_blobs::{BlobKey, BlobStore};
 
 use crate::error::Error;
-use crate::fsck::{Finding, Fsck, Phase};
+use crate::fsck::{CheckedPage, Finding, Fsck, FsckError, Phase};
 use crate::model::{ArchivedBlob, Blob};
 use crate::store::fsck as store;
-use crate::store::{archive, blobs, journal, tags};
+use crate::store::{blobs, journal, tags};
 
 impl Fsck {
+    /// Repairs what a page of a check found.
+    ///
+    /// # Errors
+    /// [`FsckError::NothingThere`] where that would take all blobs of the page out of the index.
+    pub(super) async fn repair_all(&self, page: &CheckedPage) -> Result<(), FsckError> {
+        let count = usize::try_from(page.seen).unwrap_or(usize::MAX);
+        if !self.options.accept_loss
+            && is_nothing_there(count, page.found.iter().filter(|one| is_lost(one)).count())
+        {
+            for finding in &page.found {
+                let is_back = match finding {
+                    Finding::MissingBlob(blob) => self.fetch_again(blob).await?,
+                    _ => false,
+                };
+                if !is_back {
+                    return Err(FsckError::NothingThere(count));
+                }
+            }
+            return Ok(());
+        }
+        for finding in &page.found {
+            self.repair(finding).await?;
+        }
+        let is_segment = |one: &Finding| matches!(one, Finding::DamagedSegment { .. });
+        if page.found.iter().any(is_segment) {
+            self.write_journal_anew().await?;
+        }
+        Ok(())
+    }
+
     pub(crate) async fn repair(&self, finding: &Finding) -> Result<(), Error> {
         match finding {
             Finding::MissingBlob(blob) => {
@@ -72,9 +102,10 @@ impl Fsck {
                     .await?;
                 Ok(())
             }
-            // Only a push brings them again.
-            Finding::DamagedManifest { .. } | Finding::IncompleteImage { .. } => Ok(()),
-            Finding::DamagedSegment { .. } => self.write_journal_anew().await,
+            // Only a push brings these images again; `repair_all` writes the journal anew.
+            Finding::DamagedManifest { .. }
+            | Finding::IncompleteImage { .. }
+            | Finding::DamagedSegment { .. } => Ok(()),
         }
     }
 
@@ -110,20 +141,12 @@ impl Fsck {
     }
 
     async fn forget_archived(&self, blob: &ArchivedBlob) -> Result<(), Error> {
-        let (digest, known) = (blob.digest, blob.clone());
-        self.db
-            .write(move |tx| {
-                // It may have come back since it was looked at.
-                if archive::present(tx, &digest)?.as_ref() != Some(&known) {
-                    return Ok(());
-                }
-                archive::forget(tx, &digest)?;
-                for repository in store::linking(tx, &digest)? {
-                    blobs::unlink(tx, repository, &digest)?;
-                }
-                Ok::<_, Error>(())
-            })
-            .await?;
+        let known = blob.clone();
+        let forgotten = self.db.write(move |tx| {
+            store::forget_archived_blob(tx, &known)?;
+            Ok::<_, Error>(())
+        });
+        forgotten.await?;
         match &self.archive {
             Some(archive) => archive.quarantine(&blob.key).await.map_err(Error::Blobs),
             None => Ok(()),
@@ -136,4 +159,17 @@ impl Fsck {
             .write(move |tx| Ok::<_, Error>(store::forget_blob(tx, &blob).map(drop)?))
             .await
     }
+}
+
+/// Findings of bytes that are not there.
+fn is_lost(finding: &Finding) -> bool {
+    matches!(
+        finding,
+        Finding::MissingBlob(_) | Finding::DamagedArchivedBlob(_)
+    )
+}
+
+/// Whether a store that lacks so many of some blobs may be the wrong one, or only part of one.
+pub(crate) fn is_nothing_there(count: usize, lost: usize) -> bool {
+    count > 1 && count == lost
 }

@@ -113,7 +113,11 @@ impl World {
         repair: bool,
         sources: Vec<Box<dyn RepairSource>>,
     ) -> Vec<Finding> {
-        let fsck = self.registry.fsck(FsckOptions { checksums, repair });
+        let fsck = self.registry.fsck(FsckOptions {
+            checksums,
+            repair,
+            ..FsckOptions::default()
+        });
         let mut fsck = fsck.with_sources(sources);
         let (mut position, mut found) = (Some(Position::default()), Vec::new());
         while let Some(at) = position {
@@ -396,8 +400,8 @@ async fn a_blob_that_cannot_be_read_is_a_finding_and_not_the_end() {
         make_unreadable(&world.file(&digest));
     }
     let options = FsckOptions {
-        checksums: false,
         repair: true,
+        ..FsckOptions::default()
     };
     let page = world
         .registry
@@ -405,4 +409,47 @@ async fn a_blob_that_cannot_be_read_is_a_finding_and_not_the_end() {
         .page(&Position::default())
         .await;
     assert!(page.is_err(), "{page:?}");
+}
+
+#[tokio::test]
+async fn a_repair_does_not_take_everything_out_of_the_index_where_nothing_is_there() {
+    let world = World::new().await;
+    let ((_, one), (_, two)) = (world.push("one").await, world.push("two").await);
+    // Blobs that are fetched again have other keys.
+    let lose = async || {
+        let store = &world.registry.content.store;
+        for object in store.objects(None, 100).await.expect("listed") {
+            store.delete(&object.key).await.expect("lost");
+        }
+    };
+    lose().await;
+    let first = async |accept_loss, sources| {
+        let options = FsckOptions {
+            repair: true,
+            accept_loss,
+            ..FsckOptions::default()
+        };
+        let fsck = world.registry.fsck(options);
+        fsck.with_sources(sources).page(&Position::default()).await
+    };
+    let refused = first(false, Vec::new()).await;
+    assert!(
+        matches!(refused, Err(FsckError::NothingThere(2))),
+        "{refused:?}"
+    );
+    // What another registry has is no loss.
+    let sources = |contents| vec![Box::new(Contents(contents)) as Box<dyn RepairSource>];
+    let half = first(false, sources(vec![(one, "one")])).await;
+    assert!(half.is_err(), "{half:?}");
+    lose().await;
+    let fetched = first(false, sources(vec![(one, "one"), (two, "two")])).await;
+    assert_eq!(fetched.expect("repaired").found.len(), 2);
+    assert_eq!(world.check(true, false).await, []);
+
+    lose().await;
+    let accepted = first(true, Vec::new()).await;
+    assert_eq!(accepted.expect("repaired").found.len(), 2);
+    let left = world.check(false, false).await;
+    let lacks = |one: &Finding| matches!(one, Finding::IncompleteImage { .. });
+    assert!(left.len() == 2 && left.iter().all(lacks), "{left:?}");
 }

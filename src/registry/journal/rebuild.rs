@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use wharfinger_base::{Clock, Ids, Timestamp};
 use wharfinger_blobs::BlobStore;
 use wharfinger_db::{self as db, Db, Tx};
@@ -22,8 +21,7 @@ use crate::model::{
 use crate::store::images::NewImage;
 use crate::store::rebuild::{self as store, Position, WaitingTag};
 use crate::store::{
-    archive, blobs, fsck, images, journal_entries, journal_registries, lifecycle, repositories,
-    tags,
+    archive, blobs, images, journal_entries, journal_registries, lifecycle, repositories, tags,
 };
 
 /// How long content stays that no image needs: it may be of a push that was under way.
@@ -37,9 +35,6 @@ const LIFECYCLE_DELAY: Duration = Duration::from_hours(24);
 
 /// Records of one transaction.
 const BATCH: usize = 256;
-
-/// Blobs that are looked for in the store at once: each is a system call or a request.
-const LOOKS_AT_ONCE: usize = 8;
 
 /// Why an index was not made anew.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +52,12 @@ pub enum RebuildError {
     TwoIndexes(String),
     #[error("a record of the journal cannot be taken in: {0}")]
     Record(String),
+    /// See [`Rebuild::accepting_loss`].
+    #[error(
+        "the store has none of {0} blobs: if no part of it is missing, such as a folder that is \
+         not mounted, run this again with --accept-loss to leave them out"
+    )]
+    NothingThere(usize),
 }
 
 impl From<db::Error> for RebuildError {
@@ -75,7 +76,7 @@ pub struct Rebuilt {
     pub records: usize,
     /// Tags that were set, once all records are in.
     pub tags: usize,
-    /// Blobs that were taken out since the blob store does not have them.
+    /// Blobs that were taken out since the blob store, or the archive, does not have them.
     pub missing_blobs: usize,
 }
 
@@ -83,10 +84,22 @@ pub struct Rebuilt {
 pub struct Rebuild {
     pub(crate) db: Db,
     pub(crate) store: BlobStore,
+    /// Without it, archived blobs are not looked for.
+    pub(crate) archive: Option<BlobStore>,
     pub(crate) clock: Clock,
+    pub(crate) accept_loss: bool,
 }
 
 impl Rebuild {
+    /// Leaves blobs out also where the store has none of many.
+    #[must_use]
+    pub fn accepting_loss(self, accept_loss: bool) -> Self {
+        Self {
+            accept_loss,
+            ..self
+        }
+    }
+
     /// Makes the index anew, or goes on where an earlier rebuild was interrupted. `progress` is
     /// called after each transaction.
     ///
@@ -143,57 +156,10 @@ impl Rebuild {
             done.tags += set;
             progress(done);
         }
-        let mut after = Some(Vec::new());
-        while let Some(from) = after {
-            let (missing, next) = self.remove_missing_blobs(from).await?;
-            done.missing_blobs += missing;
-            after = next;
-            progress(done);
-        }
+        self.remove_missing(&mut done, &mut progress).await?;
         self.db.write(move |tx| store::end(tx, last)).await?;
         self.write_anew().await?;
         Ok(done)
-    }
-
-    /// Takes out those of some blobs after a digest in stored form that the store does not have;
-    /// returns how many there were, and where to go on.
-    async fn remove_missing_blobs(
-        &self,
-        after: Vec<u8>,
-    ) -> Result<(usize, Option<Vec<u8>>), RebuildError> {
-        let read = self.db.read(move |tx| fsck::blobs_after(tx, &after));
-        let page = read.await?;
-        let next = page.last().map(|blob| blob.digest.to_stored());
-        let missing: Vec<Blob> = stream::iter(page)
-            .map(|blob| async move { self.is_missing(&blob).await.then_some(blob) })
-            .buffer_unordered(LOOKS_AT_ONCE)
-            .filter_map(std::future::ready)
-            .collect()
-            .await;
-        let count = missing.len();
-        if count > 0 {
-            let removed = self.db.write(move |tx| {
-                for blob in &missing {
-                    fsck::forget_blob(tx, blob)?;
-                }
-                Ok::<_, db::Error>(())
-            });
-            removed.await?;
-        }
-        Ok((count, next))
-    }
-
-    /// Whether the store certainly does not have a blob. Where it cannot tell, the blob stays, for
-    /// a later check of the index.
-    async fn is_missing(&self, blob: &Blob) -> bool {
-        match self.store.has(&blob.key, blob.size).await {
-            Ok(has) => !has,
-            Err(error) => {
-                let digest = &blob.digest;
-                tracing::warn!(%digest, %error, "a blob cannot be looked for in the store");
-                false
-            }
-        }
     }
 
     /// Writes a journal of the new index in place of the old one, in which repositories have other

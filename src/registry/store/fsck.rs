@@ -5,8 +5,8 @@ use wharfinger_blobs::BlobKey;
 use wharfinger_db::{self as db, Tx, params};
 use wharfinger_oci::{Digest, RepositoryName};
 
-use crate::model::{Blob, RepositoryId};
-use crate::store::{blobs, digest, journal_entries, parsed, unsigned};
+use crate::model::{ArchivedBlob, Blob, RepositoryId};
+use crate::store::{archive, blobs, digest, journal_entries, parsed, unsigned};
 
 /// Up to 256 blobs after a digest in stored form, in order.
 pub(crate) fn blobs_after(tx: &mut Tx<'_>, after: &[u8]) -> db::Result<Vec<Blob>> {
@@ -146,6 +146,19 @@ pub(crate) fn forget_blob(tx: &mut Tx<'_>, blob: &Blob) -> db::Result<bool> {
         params![blob.digest.to_stored()],
     )?;
     Ok(true)
+}
+
+/// The same for a blob whose bytes the archive has lost.
+pub(crate) fn forget_archived_blob(tx: &mut Tx<'_>, blob: &ArchivedBlob) -> db::Result<()> {
+    // It may have come back since it was looked at.
+    if archive::present(tx, &blob.digest)?.as_ref() != Some(blob) {
+        return Ok(());
+    }
+    archive::forget(tx, &blob.digest)?;
+    for repository in linking(tx, &blob.digest)? {
+        blobs::unlink(tx, repository, &blob.digest)?;
+    }
+    Ok(())
 }
 
 /// Changes where the bytes of a blob are, unless that was changed meanwhile, and notes it for the

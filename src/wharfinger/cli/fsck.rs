@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use wharfinger_registry::FsckOptions;
 use wharfinger_telemetry as telemetry;
 
 use crate::cli::admin;
@@ -19,10 +20,26 @@ pub(super) struct FsckArguments {
     /// Read all bytes and compare their digests, not only sizes
     #[arg(long)]
     checksums: bool,
+    #[command(flatten)]
+    repair: RepairArguments,
+    /// From the beginning, also where an earlier check was interrupted
+    #[arg(long)]
+    restart: bool,
+    #[command(flatten)]
+    configured: Box<Configured>,
+}
+
+/// What a repair does.
+#[derive(Args)]
+struct RepairArguments {
     /// Put damaged and unknown objects aside and take what is missing out of the index, so that a
     /// push brings it again; the server must be stopped
     #[arg(long)]
     repair: bool,
+    /// With --repair, take blobs out of the index also where the store has none of many, as where
+    /// part of it is not mounted
+    #[arg(long)]
+    accept_loss: bool,
     /// With --repair, the URL of a registry with the same repositories, without a path, that
     /// missing and damaged blobs are fetched from; those of the pull-through cache are fetched
     /// from upstream in any case
@@ -39,33 +56,32 @@ pub(super) struct FsckArguments {
         hide_env_values = true
     )]
     source_password: Option<String>,
-    /// From the beginning, also where an earlier check was interrupted
-    #[arg(long)]
-    restart: bool,
-    #[command(flatten)]
-    configured: Box<Configured>,
 }
 
 /// Prints a line for each finding; the exit code is 1 where there is any.
 pub(super) fn run(arguments: FsckArguments) -> anyhow::Result<ExitCode> {
     let config = arguments.configured.load()?;
     telemetry::init(&config.logs, None)?.shut_down();
-    if arguments.source.is_some() && !arguments.repair {
+    let repair = arguments.repair;
+    if repair.source.is_some() && !repair.repair {
         // No error, since the environment may name it for all commands.
         tracing::warn!("nothing is fetched from the source without --repair");
     }
     let runtime = admin::runtime(2)?;
-    let replica = match &arguments.source {
+    let replica = match &repair.source {
         Some(url) => Some(fsck::replica(
             url,
-            arguments.source_username,
-            arguments.source_password,
+            repair.source_username,
+            repair.source_password,
         )?),
         None => None,
     };
     let request = Request {
-        checksums: arguments.checksums,
-        repair: arguments.repair,
+        options: FsckOptions {
+            checksums: arguments.checksums,
+            repair: repair.repair,
+            accept_loss: repair.accept_loss,
+        },
         restart: arguments.restart,
         replica,
     };

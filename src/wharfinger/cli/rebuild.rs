@@ -16,6 +16,9 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub(super) struct RebuildArguments {
+    /// Leave blobs out also where the store has none of many, as where part of it is not mounted
+    #[arg(long)]
+    accept_loss: bool,
     #[command(flatten)]
     configured: Box<Configured>,
 }
@@ -26,7 +29,7 @@ pub(super) fn run(arguments: RebuildArguments) -> anyhow::Result<ExitCode> {
     telemetry::init(&config.logs, None)?.shut_down();
     let runtime = admin::runtime(1)?;
     let mut shown = Instant::now();
-    let done = runtime.block_on(rebuild::run(config, |so_far| {
+    let done = runtime.block_on(rebuild::run(config, arguments.accept_loss, |so_far| {
         if shown.elapsed() >= PROGRESS_PERIOD {
             shown = Instant::now();
             // An error of the output does not end the command.
