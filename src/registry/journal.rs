@@ -11,6 +11,7 @@ mod missing;
 mod rebuild;
 pub(super) mod record;
 mod segment;
+mod sequence;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ mod writer;
 
 pub use rebuild::{Rebuild, RebuildError, Rebuilt};
 pub use segment::SegmentError;
+pub(super) use sequence::missing_before;
 pub use start::JournalStartError;
 use wharfinger_blobs as blobs;
 use wharfinger_db as db;

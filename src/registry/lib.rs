@@ -148,6 +148,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0036__archive"),
     wharfinger_db::migration!("V0037__pull_through_roles"),
     wharfinger_db::migration!("V0038__replicated_images"),
+    wharfinger_db::migration!("V0039__written_segments"),
 ];
 
 /// Settings of the registry.

@@ -8,7 +8,7 @@ use wharfinger_oci::{ChildKind, Digest, Manifest};
 use crate::error::Error;
 use crate::fsck::known::{GRACE, KnownKeys, upload_in};
 use crate::fsck::{CheckedPage, Finding, Fsck, Phase, Position};
-use crate::journal::{JournalError, read_segment, segments};
+use crate::journal::{JournalError, missing_before, read_segment, segments};
 use crate::model::Blob;
 use crate::store::fsck::{self as store, CheckedImage};
 use crate::store::{blobs, images};
@@ -196,13 +196,12 @@ impl Fsck {
     pub(super) async fn journal(&self, after: i64) -> Result<CheckedPage, JournalError> {
         let (mut seen, mut found, mut next) = (0, Vec::new(), None);
         let after = u64::try_from(after).unwrap_or_default();
-        for segment in segments(&self.store).await? {
-            if segment.number <= after {
-                continue;
-            }
+        let all = segments(&self.store).await?;
+        for segment in all.iter().filter(|segment| segment.number > after) {
+            let number = segment.number;
             seen += 1;
             if seen == SEGMENTS {
-                let number = i64::try_from(segment.number).unwrap_or(i64::MAX);
+                let number = i64::try_from(number).unwrap_or(i64::MAX);
                 next = Some(Position::at(
                     Phase::Journal,
                     number,
@@ -210,11 +209,15 @@ impl Fsck {
                     String::new(),
                 ));
             }
-            match read_segment(&self.store, segment.number).await {
+            match read_segment(&self.store, number).await {
+                Ok(read) => {
+                    let missing = missing_before(&self.store, &all, number, read.previous).await?;
+                    found.extend(missing.map(|number| Finding::MissingSegment { number }));
+                }
                 // Merged into another one since it was listed.
-                Ok(_) | Err(JournalError::Blobs(wharfinger_blobs::Error::NotFound)) => {}
+                Err(JournalError::Blobs(wharfinger_blobs::Error::NotFound)) => {}
                 Err(JournalError::Segment { why, .. }) => found.push(Finding::DamagedSegment {
-                    number: segment.number,
+                    number,
                     why: why.to_string(),
                 }),
                 Err(error) => return Err(error),

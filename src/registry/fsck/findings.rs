@@ -49,6 +49,8 @@ pub enum Finding {
     },
     /// A segment of the journal cannot be read.
     DamagedSegment { number: u64, why: String },
+    /// A segment of the journal is gone that a later one follows.
+    MissingSegment { number: u64 },
 }
 
 impl fmt::Display for Finding {
@@ -108,6 +110,9 @@ impl fmt::Display for Finding {
             }
             Self::DamagedSegment { number, why } => {
                 write!(formatter, "segment {number} of the journal: {why}")
+            }
+            Self::MissingSegment { number } => {
+                write!(formatter, "segment {number} of the journal is missing")
             }
         }
     }

@@ -36,7 +36,12 @@ impl Fsck {
         for finding in &page.found {
             self.repair(finding).await?;
         }
-        let is_segment = |one: &Finding| matches!(one, Finding::DamagedSegment { .. });
+        let is_segment = |one: &Finding| {
+            matches!(
+                one,
+                Finding::DamagedSegment { .. } | Finding::MissingSegment { .. }
+            )
+        };
         if page.found.iter().any(is_segment) {
             self.write_journal_anew().await?;
         }
@@ -105,7 +110,8 @@ impl Fsck {
             // Only a push brings these images again; `repair_all` writes the journal anew.
             Finding::DamagedManifest { .. }
             | Finding::IncompleteImage { .. }
-            | Finding::DamagedSegment { .. } => Ok(()),
+            | Finding::DamagedSegment { .. }
+            | Finding::MissingSegment { .. } => Ok(()),
         }
     }
 

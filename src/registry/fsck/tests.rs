@@ -304,6 +304,45 @@ async fn a_repair_lets_the_journal_be_written_anew_where_a_segment_is_damaged() 
     assert!(left.iter().any(is_segment), "{left:?}");
 }
 
+#[tokio::test]
+async fn a_segment_that_is_gone_is_missed_where_another_one_follows() {
+    for lost in [0, 1, 2] {
+        let world = World::new().await;
+        let mut writer = world.registry.journal(&Ids::default());
+        for content in ["one", "two", "three", "four"] {
+            world.push(content).await;
+            while writer.step().await.expect("written").again {}
+        }
+        assert_eq!(world.check(false, false).await, []);
+        let store = &world.registry.content.store;
+        let segments = store.records("journal").await.expect("listed");
+        assert!(segments.len() >= 4, "{}", segments.len());
+        let gone = &segments[lost].name;
+        store.delete_record(gone).await.expect("lost");
+        let found = world.check(false, true).await;
+        let is_it = |one: &Finding| match one {
+            Finding::MissingSegment { number } => gone.as_str().ends_with(&format!("{number:x}")),
+            _ => false,
+        };
+        assert!(found.len() == 1 && is_it(&found[0]), "{found:?}");
+        let db = Db::memory(MIGRATIONS).expect("an index");
+        let again = Registry::new(
+            &db,
+            store,
+            &world.registry.content.clock,
+            &Ids::default(),
+            Config::default(),
+        );
+        let refused = again.rebuild().run(|_| {}).await;
+        assert!(
+            matches!(refused, Err(crate::RebuildError::MissingSegment(_))),
+            "{refused:?}"
+        );
+        while writer.step().await.expect("written").again {}
+        assert_eq!(world.check(false, false).await, []);
+    }
+}
+
 /// A source that has these contents, by digest.
 struct Contents(Vec<(Digest, &'static str)>);
 

@@ -13,7 +13,9 @@ use wharfinger_oci::{Digest, Manifest};
 
 use crate::gc;
 use crate::journal::JournalError;
+use crate::journal::merge::Stored;
 use crate::journal::record::{ImageState, LinkState, Record, RepositoryState, State, Subject};
+use crate::journal::sequence::missing_before;
 use crate::journal::writer::{JournalWriter, read_segment, segments};
 use crate::model::{
     ArchivedBlob, Blob, RegistryId, RepositoryId, RepositorySettings, TagMutability,
@@ -52,6 +54,11 @@ pub enum RebuildError {
     TwoIndexes(String),
     #[error("a record of the journal cannot be taken in: {0}")]
     Record(String),
+    #[error(
+        "segment {0} of the journal is missing: run this again with --accept-loss to make the \
+         index without it"
+    )]
+    MissingSegment(u64),
     /// See [`Rebuild::accepting_loss`].
     #[error(
         "the store has none of {0} blobs: if no part of it is missing, such as a folder that is \
@@ -91,7 +98,8 @@ pub struct Rebuild {
 }
 
 impl Rebuild {
-    /// Leaves blobs out also where the store has none of many.
+    /// Leaves blobs out also where the store has none of many, and what was in segments that are
+    /// missing.
     #[must_use]
     pub fn accepting_loss(self, accept_loss: bool) -> Self {
         Self {
@@ -126,9 +134,9 @@ impl Rebuild {
             self.write_anew().await?;
             return Ok(done);
         }
-        for segment in segments {
+        for segment in &segments {
             if segment.number >= begun.segment {
-                let records = read_segment(&self.store, segment.number).await?;
+                let records = self.records(&segments, segment.number).await?;
                 let skipped = if segment.number == begun.segment {
                     usize::try_from(begun.record).unwrap_or(usize::MAX)
                 } else {
@@ -160,6 +168,16 @@ impl Rebuild {
         self.db.write(move |tx| store::end(tx, last)).await?;
         self.write_anew().await?;
         Ok(done)
+    }
+
+    /// The records of one of the segments.
+    async fn records(&self, all: &[Stored], number: u64) -> Result<Vec<Record>, RebuildError> {
+        let read = read_segment(&self.store, number).await?;
+        let missing = missing_before(&self.store, all, number, read.previous).await?;
+        match missing {
+            Some(number) if !self.accept_loss => Err(RebuildError::MissingSegment(number)),
+            _ => Ok(read.records),
+        }
     }
 
     /// Writes a journal of the new index in place of the old one, in which repositories have other

@@ -1,7 +1,7 @@
 //! PURE: segments, the objects that the journal consists of.
 //!
-//! A segment is a line with its format, number of records and checksum, and a line of JSON for each
-//! record. Segments are named by their number, so that the order of names is the order in which
+//! A segment is a line with its format, the number of the segment before it, number of records and
+//! checksum, and a line of JSON for each record. Segments are named by their number, so that the order of names is the order in which
 //! they count.
 
 use sha2::{Digest as _, Sha256};
@@ -18,9 +18,22 @@ pub(crate) const MAX_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Header {
     format: u32,
+    /// See [`Segment::previous`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous: Option<u64>,
     records: usize,
     /// SHA-256 of all that follows the line.
     sha256: String,
+}
+
+/// What a segment holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// The number of the segment before it; 0 for the first one of those that hold everything.
+    /// Segments of earlier versions do not have it.
+    pub(crate) previous: Option<u64>,
+    /// In order.
+    pub(crate) records: Vec<Record>,
 }
 
 const FORMAT: u32 = 2;
@@ -54,25 +67,26 @@ pub(crate) fn number(name: &str) -> Option<u64> {
 ///
 /// # Errors
 /// Where a record cannot be written as JSON.
-pub(crate) fn encode(records: &[Record]) -> Result<Vec<u8>, serde_json::Error> {
+pub(crate) fn encode(segment: &Segment) -> Result<Vec<u8>, serde_json::Error> {
     let mut body = Vec::new();
-    for record in records {
+    for record in &segment.records {
         serde_json::to_writer(&mut body, record)?;
         body.push(b'\n');
     }
     let header = Header {
         format: FORMAT,
-        records: records.len(),
+        previous: segment.previous,
+        records: segment.records.len(),
         sha256: hex::encode(Sha256::digest(&body)),
     };
-    let mut segment = serde_json::to_vec(&header)?;
-    segment.push(b'\n');
-    segment.append(&mut body);
-    Ok(segment)
+    let mut bytes = serde_json::to_vec(&header)?;
+    bytes.push(b'\n');
+    bytes.append(&mut body);
+    Ok(bytes)
 }
 
-/// The records of a segment, in order.
-pub(crate) fn decode(segment: &[u8]) -> Result<Vec<Record>, SegmentError> {
+/// Reads the bytes of a segment.
+pub(crate) fn decode(segment: &[u8]) -> Result<Segment, SegmentError> {
     let damaged = SegmentError::Damaged;
     let end = segment.iter().position(|byte| *byte == b'\n');
     let end = end.ok_or_else(|| damaged("its first line has no end"))?;
@@ -92,7 +106,10 @@ pub(crate) fn decode(segment: &[u8]) -> Result<Vec<Record>, SegmentError> {
         .collect::<Result<_, _>>()
         .map_err(|_| damaged("a record cannot be read"))?;
     if records.len() == header.records {
-        Ok(records)
+        Ok(Segment {
+            previous: header.previous,
+            records,
+        })
     } else {
         Err(damaged("records are missing"))
     }
@@ -163,16 +180,23 @@ mod tests {
         let body = format!("{repository}\n{link}\n");
         let checksum = hex::encode(Sha256::digest(&body));
         let segment = format!("{{\"format\":1,\"records\":2,\"sha256\":\"{checksum}\"}}\n{body}");
-        let records = decode(segment.as_bytes()).expect("read");
+        let read = decode(segment.as_bytes()).expect("read");
+        assert_eq!(read.previous, None);
+        let records = read.records;
         assert_eq!(records[0].subject, Subject::Repository(2));
         assert_eq!(records[1].state, None);
     }
 
     #[test]
     fn a_segment_holds_its_records() {
-        let segment = encode(&records()).expect("encoded");
-        assert_eq!(decode(&segment), Ok(records()));
-        assert_eq!(decode(&encode(&[]).expect("encoded")), Ok(Vec::new()));
+        for (previous, records) in [
+            (None, records()),
+            (Some(7), records()),
+            (Some(0), Vec::new()),
+        ] {
+            let segment = Segment { previous, records };
+            assert_eq!(decode(&encode(&segment).expect("encoded")), Ok(segment));
+        }
         let newer = b"{\"format\":3,\"records\":0,\"sha256\":\"\"}\n";
         assert_eq!(decode(newer), Err(SegmentError::Newer(3)));
     }
@@ -184,7 +208,8 @@ mod tests {
             bit in 0..8,
             cut: bool,
         ) {
-            let mut segment = encode(&records()).expect("encoded");
+            let whole = Segment { previous: None, records: records() };
+            let mut segment = encode(&whole).expect("encoded");
             let at = at.index(segment.len());
             if cut {
                 segment.truncate(at);
@@ -192,9 +217,8 @@ mod tests {
                 segment[at] ^= 1_u8 << bit;
             }
             // A changed digit of the format, or letters of a name, may still be read as such.
-            prop_assert!(decode(&segment) != Ok(Vec::new()));
             let read = decode(&segment);
-            prop_assert!(read.is_err() || read == Ok(records()), "{read:?}");
+            prop_assert!(read.is_err() || read == Ok(whole), "{read:?}");
         }
     }
 }

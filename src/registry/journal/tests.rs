@@ -705,12 +705,7 @@ async fn settings_policies_the_archive_and_pull_times_come_back() {
             // As changes, and as part of everything.
             for everything in [false, true] {
                 if everything {
-                    let begun = server.db.write(|tx| {
-                        let sql = "UPDATE journal SET refresh = 'repository', \
-                             refresh_repository = 0, refresh_digest = NULL, refresh_name = NULL, \
-                             refresh_number = number";
-                        tx.execute(sql, &[])
-                    });
+                    let begun = server.db.write(store::journal::refresh_from_start);
                     begun.await.expect("begun");
                 }
                 server.flush().await;

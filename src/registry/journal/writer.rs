@@ -12,8 +12,8 @@ use wharfinger_reconcile::{Pass, Reconciler};
 use crate::journal::JournalError;
 use crate::journal::merge::{self, Stored};
 use crate::journal::record::{Record, State, Subject};
-use crate::journal::segment::{self, MAX_SEGMENT_BYTES};
-use crate::store::journal::{self as store, JournalRow, Refresh, Waiting};
+use crate::journal::segment::{self, MAX_SEGMENT_BYTES, Segment};
+use crate::store::journal::{self as store, JournalRow, NewSegment, Refresh, Waiting};
 use crate::store::journal_entries;
 
 /// Entries of one segment, and rows for which entries are made at once while everything is written
@@ -96,17 +96,21 @@ impl JournalWriter {
         // The number first: what is read afterwards is at least as new as what is in the segments
         // before.
         let holder = self.holder.clone();
-        let number = self.db.write(move |tx| store::next_number(tx, &holder));
-        let Some(number) = number.await? else {
+        let new = self.db.write(move |tx| store::next_number(tx, &holder));
+        let Some(NewSegment { number, previous }) = new.await? else {
             return Ok(None);
         };
         let read = self.db.read(read_some).await?;
-        put_segment(&self.store, number, &read.records).await?;
+        let segment = Segment {
+            previous: Some(previous),
+            records: read.records,
+        };
+        put_segment(&self.store, number, &segment).await?;
         self.unseen += 1;
         let (holder, entries, all) = (self.holder.clone(), read.ids.len(), read.all);
         let removed = self
             .db
-            .write(move |tx| store::written(tx, &holder, &read.ids))
+            .write(move |tx| store::written(tx, &holder, number, &read.ids))
             .await?;
         Ok(removed.then_some(Written { entries, all }))
     }
@@ -120,10 +124,15 @@ impl JournalWriter {
         let segments = segments(&self.store).await?;
         let few = merge::to_merge(&segments);
         if let Some(last) = few.last() {
-            let mut records = Vec::new();
+            let (mut records, mut previous) = (Vec::new(), None);
             for segment in few {
                 match read_segment(&self.store, segment.number).await {
-                    Ok(read) => records.extend(read),
+                    Ok(read) => {
+                        if segment.number == few[0].number {
+                            previous = read.previous;
+                        }
+                        records.extend(read.records);
+                    }
                     Err(error @ JournalError::Segment { .. }) => {
                         tracing::error!(%error, "the journal is written anew");
                         return self.begin_refresh().await;
@@ -135,13 +144,17 @@ impl JournalWriter {
                 return Ok(false);
             }
             // The last one is replaced first: until the others are gone, their records come before
-            // it and count less.
-            let merged = merge::merged(records);
+            // it and count less. They go from the last to the first, since each names the one
+            // before it.
+            let merged = Segment {
+                previous,
+                records: merge::merged(records),
+            };
             let put = put_segment(&self.store, last.number, &merged);
             // A late one would replace what another server has written or removed since.
             let late = |_| JournalError::Late;
             tokio::time::timeout(HOLD / 2, put).await.map_err(late)??;
-            self.remove(&few[..few.len() - 1]).await?;
+            self.remove(few[..few.len() - 1].iter().rev()).await?;
             return Ok(true);
         }
         self.unseen = 0;
@@ -162,7 +175,7 @@ impl JournalWriter {
         Ok(true)
     }
 
-    async fn remove(&self, segments: &[Stored]) -> Result<(), JournalError> {
+    async fn remove(&self, segments: impl Iterator<Item = &Stored>) -> Result<(), JournalError> {
         for segment in segments {
             let name = segment_name(segment.number)?;
             self.store.delete_record(&name).await?;
@@ -190,7 +203,8 @@ impl JournalWriter {
         if self.hold().await?.is_none() {
             return Ok(());
         }
-        self.remove(&old).await?;
+        // From the first to the last: a later one may say that what an earlier one has is gone.
+        self.remove(old.iter()).await?;
         let (bytes, holder) = (new.iter().map(|one| one.size).sum(), self.holder.clone());
         self.db
             .write(move |tx| store::end_refresh(tx, &holder, bytes))
@@ -319,9 +333,9 @@ fn read_some(tx: &mut Tx<'_>) -> Result<Read, JournalError> {
 async fn put_segment(
     store: &BlobStore,
     number: u64,
-    records: &[Record],
+    segment: &Segment,
 ) -> Result<(), JournalError> {
-    let content = segment::encode(records)?;
+    let content = segment::encode(segment)?;
     let name = segment_name(number)?;
     Ok(store.put_record(&name, Bytes::from(content)).await?)
 }
@@ -344,11 +358,8 @@ pub(crate) async fn segments(store: &BlobStore) -> Result<Vec<Stored>, JournalEr
     Ok(numbered.collect())
 }
 
-/// The records of one segment.
-pub(crate) async fn read_segment(
-    store: &BlobStore,
-    number: u64,
-) -> Result<Vec<Record>, JournalError> {
+/// Reads one segment.
+pub(crate) async fn read_segment(store: &BlobStore, number: u64) -> Result<Segment, JournalError> {
     let name = segment_name(number)?;
     let content = store.record(&name, MAX_SEGMENT_BYTES).await?;
     segment::decode(&content).map_err(|why| JournalError::Segment {

@@ -200,23 +200,40 @@ fn journal(tx: &mut Tx<'_>) -> db::Result<Option<JournalRow>> {
 /// The order in which everything is written anew.
 const KINDS: [&str; 5] = [REPOSITORY, LINK, IMAGE, TAG, REGISTRY];
 
+/// The number of a new segment, and that of the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NewSegment {
+    pub(crate) number: u64,
+    /// 0 for the first one of those that hold everything.
+    pub(crate) previous: u64,
+}
+
 /// Gives out the number of a new segment; `None` where another server has become the writer.
-pub(crate) fn next_number(tx: &mut Tx<'_>, holder: &str) -> db::Result<Option<u64>> {
+pub(crate) fn next_number(tx: &mut Tx<'_>, holder: &str) -> db::Result<Option<NewSegment>> {
     if !leases::is_held(tx, LEASE, holder)? {
         return Ok(None);
     }
     tx.query_optional(
-        "UPDATE journal SET number = number + 1 WHERE id = 1 RETURNING number",
+        "UPDATE journal SET number = number + 1 WHERE id = 1 RETURNING number, written_number",
         params![],
-        |row| unsigned(row.integer(0)),
+        |row| {
+            Ok(NewSegment {
+                number: unsigned(row.integer(0))?,
+                previous: unsigned(row.integer(1))?,
+            })
+        },
     )
 }
 
-/// Removes the entries that a segment holds; false where another server has become the writer,
-/// which has read them, too.
-pub(crate) fn written(tx: &mut Tx<'_>, holder: &str, ids: &[i64]) -> db::Result<bool> {
+/// Removes the entries that the segment of this number holds; false where another server has become
+/// the writer, which has read them, too.
+pub(crate) fn written(tx: &mut Tx<'_>, holder: &str, number: u64, ids: &[i64]) -> db::Result<bool> {
     let held = leases::is_held(tx, LEASE, holder)?;
     if held {
+        tx.execute(
+            "UPDATE journal SET written_number = ?1 WHERE id = 1",
+            params![signed(number)],
+        )?;
         remove_entries(tx, ids)?;
     }
     Ok(held)
@@ -282,7 +299,7 @@ pub(crate) fn begin_refresh(tx: &mut Tx<'_>, holder: &str) -> db::Result<()> {
 pub(crate) fn refresh_from_start(tx: &mut Tx<'_>) -> db::Result<()> {
     tx.execute(
         "UPDATE journal SET refresh = ?1, refresh_repository = 0, refresh_digest = NULL, \
-         refresh_name = NULL, refresh_number = number WHERE id = 1",
+         refresh_name = NULL, refresh_number = number, written_number = 0 WHERE id = 1",
         params![REPOSITORY],
     )?;
     Ok(())

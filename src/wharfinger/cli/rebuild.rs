@@ -16,7 +16,8 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub(super) struct RebuildArguments {
-    /// Leave blobs out also where the store has none of many, as where part of it is not mounted
+    /// Leave blobs out also where the store has none of many, as where part of it is not mounted,
+    /// and go on where a part of the journal is missing
     #[arg(long)]
     accept_loss: bool,
     #[command(flatten)]
