@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use wharfinger_base::{Chain, Secret};
 use wharfinger_blobs::RootLock;
 use wharfinger_db::{Serving, ServingLock, Upgrade};
-use wharfinger_registry::{Finding, FsckOptions, Position, RepairSource, ReplicaSource};
+pub(crate) use wharfinger_registry::FsckOptions;
+use wharfinger_registry::{Finding, Position, RepairSource, ReplicaSource};
 use wharfinger_registry_client::{Credentials, RegistryClient, Upstream};
 
 use crate::app::App;

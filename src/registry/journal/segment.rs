@@ -1,8 +1,8 @@
 //! PURE: segments, the objects that the journal consists of.
 //!
 //! A segment is a line with its format, the number of the segment before it, number of records and
-//! checksum, and a line of JSON for each record. Segments are named by their number, so that the order of names is the order in which
-//! they count.
+//! checksum, and a line of JSON for each record. Segments are named by their number, so that the
+//! order of names is the order in which they count.
 
 use sha2::{Digest as _, Sha256};
 

@@ -9,8 +9,8 @@ use crate::journal::writer::read_segment;
 /// The segment that is missing before one that names `previous`. `all` are the segments that the
 /// store had before that one was read, in order.
 ///
-/// Where everything has been written anew, the segments before go one by one, and the first of those
-/// that are left names one that is gone.
+/// Where everything has been written anew, the segments before go one by one, and the first of
+/// those that are left names one that is gone.
 pub(crate) async fn missing_before(
     store: &BlobStore,
     all: &[Stored],

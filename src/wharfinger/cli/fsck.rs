@@ -4,13 +4,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use wharfinger_registry::FsckOptions;
 use wharfinger_telemetry as telemetry;
 
 use crate::cli::admin;
 use crate::cli::configured::Configured;
 use crate::cli::output::say;
-use crate::fsck::{self, Progress, Request};
+use crate::fsck::{self, FsckOptions, Progress, Request};
 
 /// How often the progress is printed.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
