@@ -149,6 +149,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0037__pull_through_roles"),
     wharfinger_db::migration!("V0038__replicated_images"),
     wharfinger_db::migration!("V0039__written_segments"),
+    wharfinger_db::migration!("V0040__ended_archive_writes"),
 ];
 
 /// Settings of the registry.

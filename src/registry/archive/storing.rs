@@ -104,17 +104,21 @@ impl ArchiveMover {
         Ok(moved)
     }
 
-    /// Records a write. From then on the index has this archive for good, if it has it now.
+    /// Records a write, as it begins or with where it ends. From then on the index has this archive
+    /// for good, if it has it now.
     async fn record(&self, write: &ArchiveWrite) -> Result<(), MoveError> {
         let (write, identity) = (write.clone(), self.identity().await?);
-        let put = self.db.write(move |tx| {
-            let is_ours = blob_store::is_archive(tx, identity)?;
-            if is_ours {
-                store::put_write(tx, &write)?;
+        let recorded = self.db.write(move |tx| {
+            if !blob_store::is_archive(tx, identity)? {
+                return Ok(false);
             }
-            Ok::<_, Error>(is_ours)
+            if write.location.is_some() {
+                return Ok(store::locate_write(tx, &write)?);
+            }
+            store::begin_write(tx, &write)?;
+            Ok::<_, Error>(true)
         });
-        if put.await? {
+        if recorded.await? {
             Ok(())
         } else {
             Err(MoveError::Superseded)
@@ -189,25 +193,34 @@ impl ArchiveMover {
             {
                 return Ok(false);
             }
-            store::put_write(tx, &recorded)?;
+            // Another server may have ended it while this one was suspended.
+            if !store::locate_write(tx, &recorded)? {
+                return Ok(false);
+            }
             store::replace(tx, &blob, &archived, now, now.plus(REMOVAL_DELAY))?;
             Ok::<_, Error>(true)
         });
         Ok(replaced.await?)
     }
 
-    /// Removes what a write left, and its object where nothing names it; then its row. While a
-    /// backup may read the object, its removal is recorded instead.
+    /// Ends a write, and removes what it left, and its object where nothing names it; then its row.
+    /// While a backup may read the object, its removal is recorded instead.
+    ///
+    /// # Errors
+    /// Nothing is removed where the write cannot be ended: a transaction that names the object may
+    /// yet be committed.
     async fn clean_up(&self, write: &ArchiveWrite) -> Result<(), MoveError> {
         let (archive, location) = (&self.archive.store, write.location.clone());
-        let look = self.db.read(move |tx| {
+        let upload = write.upload;
+        let ended = self.db.write(move |tx| {
+            store::end_write(tx, upload)?;
             let Some(key) = &location else {
                 return Ok::<_, Error>((false, false));
             };
             // In a folder an earlier move of the same content may have made the object.
             Ok((store::is_named(tx, key)?, collection_hold::is_held(tx)?))
         });
-        let (named, held) = look.await?;
+        let (named, held) = ended.await?;
         let staged = archive.begin(write.upload, Algorithm::Sha256);
         let unnamed = write.location.clone().filter(|_| !named);
         let kept = write.location.as_ref().filter(|_| named || held);
@@ -215,7 +228,7 @@ impl ArchiveMover {
         if let (Some(key), false) = (&unnamed, held) {
             archive.delete(key).await?;
         }
-        let (upload, now) = (write.upload, self.clock.now());
+        let now = self.clock.now();
         let removed = self.db.write(move |tx| {
             if let (Some(key), true) = (&unnamed, held) {
                 store::remove_later(tx, key, now)?;
@@ -272,9 +285,9 @@ impl ArchiveMover {
 
     async fn remove_object(&self, key: &wharfinger_blobs::BlobKey) -> Result<(), MoveError> {
         let looked_at = key.clone();
-        let look = self.db.read(move |tx| {
+        let look = self.db.write(move |tx| {
             // In a folder the same content has the same key: it may have been archived again.
-            let named = store::is_named(tx, &looked_at)?;
+            let named = !store::is_to_remove(tx, &looked_at)? || store::is_named(tx, &looked_at)?;
             Ok::<_, Error>((named, collection_hold::is_held(tx)?))
         });
         let (named, held) = look.await?;

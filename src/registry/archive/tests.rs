@@ -605,6 +605,28 @@ async fn an_archived_blob_that_cannot_be_read_is_a_finding_and_not_the_end() {
     }
 }
 
+/// As where a server that was suspended goes on, and where a commit was in doubt.
+#[tokio::test]
+async fn a_write_that_was_ended_does_not_become_an_archived_blob() {
+    for world in worlds(true).await {
+        let upload = Ids::default().uuid();
+        let write = ArchiveWrite {
+            upload,
+            location: None,
+        };
+        let recorded = write.clone();
+        let done = world.server.db.write(move |tx| {
+            store::begin_write(tx, &recorded)?;
+            let before = store::locate_write(tx, &recorded)?;
+            store::end_write(tx, upload)?;
+            let ended = store::locate_write(tx, &recorded)?;
+            store::remove_write(tx, upload)?;
+            Ok::<_, Error>((before, ended, store::locate_write(tx, &recorded)?))
+        });
+        assert_eq!(done.await.expect("done"), (true, false, false));
+    }
+}
+
 #[tokio::test]
 async fn what_an_interrupted_write_left_is_removed() {
     for mut world in worlds(true).await {
@@ -643,7 +665,7 @@ async fn what_an_interrupted_write_left_is_removed() {
             let recorded = world
                 .server
                 .db
-                .write(move |tx| store::put_write(tx, &write));
+                .write(move |tx| store::begin_write(tx, &write));
             recorded.await.expect("recorded");
             world.mover.step().await.expect("a step");
             assert_eq!(World::objects(&world.archive).await, 0);
@@ -797,7 +819,7 @@ async fn nothing_is_removed_while_a_backup_may_read_it() {
         let put = world
             .server
             .db
-            .write(move |tx| store::put_write(tx, &write));
+            .write(move |tx| store::begin_write(tx, &write));
         put.await.expect("recorded");
         world.work().await;
         let writes = world.server.db.read(store::writes).await;

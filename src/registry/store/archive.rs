@@ -260,6 +260,8 @@ pub(crate) fn replace(
     removed_at: Timestamp,
 ) -> db::Result<()> {
     gc::condemn(tx, blob, removed_at)?;
+    // In a folder the same content has the same key.
+    removed(tx, &archived.key)?;
     insert(tx, archived, now)?;
     note_links(tx, &blob.digest)
 }
@@ -377,6 +379,16 @@ pub(crate) fn removed(tx: &mut Tx<'_>, location: &BlobKey) -> db::Result<()> {
     Ok(())
 }
 
+/// Whether the object at this key is still to be removed. A transaction that may yet be committed
+/// and names it again has the row, and is waited for.
+pub(crate) fn is_to_remove(tx: &mut Tx<'_>, location: &BlobKey) -> db::Result<bool> {
+    let found = tx.execute(
+        "UPDATE archive_removals SET location = location WHERE location = ?1",
+        params![location.as_str()],
+    )?;
+    Ok(found == 1)
+}
+
 /// Whether an archived blob is at this key.
 pub(crate) fn is_named(tx: &mut Tx<'_>, location: &BlobKey) -> db::Result<bool> {
     let found = tx.query_optional(
@@ -406,15 +418,36 @@ pub(crate) struct ArchiveWrite {
     pub(crate) location: Option<BlobKey>,
 }
 
-/// Records a write before its first byte, and what is known of where it ends.
-pub(crate) fn put_write(tx: &mut Tx<'_>, write: &ArchiveWrite) -> db::Result<()> {
+/// Records a write before its first byte.
+pub(crate) fn begin_write(tx: &mut Tx<'_>, write: &ArchiveWrite) -> db::Result<()> {
     tx.execute(
-        "INSERT INTO archive_writes (upload, location) VALUES (?1, ?2)
-         ON CONFLICT (upload) DO UPDATE SET location = excluded.location",
+        "INSERT INTO archive_writes (upload, location) VALUES (?1, ?2)",
         params![
             write.upload.to_string(),
             write.location.as_ref().map(BlobKey::as_str)
         ],
+    )?;
+    Ok(())
+}
+
+/// Records where a write ends; false where it has been ended, by this server or another one.
+pub(crate) fn locate_write(tx: &mut Tx<'_>, write: &ArchiveWrite) -> db::Result<bool> {
+    let changed = tx.execute(
+        "UPDATE archive_writes SET location = ?2 WHERE upload = ?1 AND ended = 0",
+        params![
+            write.upload.to_string(),
+            write.location.as_ref().map(BlobKey::as_str)
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Ends a write, so that nothing names its object from then on that does not name it now. A
+/// transaction that may yet be committed has its row, and is waited for.
+pub(crate) fn end_write(tx: &mut Tx<'_>, upload: Uuid) -> db::Result<()> {
+    tx.execute(
+        "UPDATE archive_writes SET ended = 1 WHERE upload = ?1",
+        params![upload.to_string()],
     )?;
     Ok(())
 }
