@@ -13,7 +13,8 @@ pub use registry::Registries;
 use wharfinger_ecs_protocol as protocol;
 
 use crate::model::{
-    AccountRegion, ClusterName, DesiredStatus, Task, TaskDefinition, TaskOverride, Volume,
+    AccountRegion, ClusterName, DesiredStatus, DockerVolumeConfiguration, Task, TaskDefinition,
+    TaskOverride, Volume, VolumeScope,
 };
 use crate::placement::size_of_text;
 
@@ -135,13 +136,21 @@ fn volume(volume: &Volume) -> protocol::Volume {
             .map(|host| protocol::HostVolume {
                 source_path: host.source_path.clone(),
             }),
-        docker_volume_configuration: docker.map(|docker| protocol::DockerVolume {
-            scope: docker.scope.map(|scope| scope.as_str().to_owned()),
-            autoprovision: docker.autoprovision,
-            driver: docker.driver.clone(),
-            driver_opts: docker.driver_opts.clone(),
-            labels: docker.labels.clone(),
-        }),
+        docker_volume_configuration: docker.map(docker_volume),
         efs_volume_configuration: None,
+    }
+}
+
+/// The configuration with the defaults of what it leaves out (ECS API reference,
+/// `DockerVolumeConfiguration`).
+fn docker_volume(given: &DockerVolumeConfiguration) -> protocol::DockerVolume {
+    let scope = given.scope.unwrap_or(VolumeScope::Task);
+    let default = (scope == VolumeScope::Shared).then_some(false);
+    protocol::DockerVolume {
+        scope: Some(scope.as_str().to_owned()),
+        autoprovision: given.autoprovision.or(default),
+        driver: Some(given.driver.clone().unwrap_or_else(|| "local".to_owned())),
+        driver_opts: given.driver_opts.clone(),
+        labels: given.labels.clone(),
     }
 }

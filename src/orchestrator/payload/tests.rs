@@ -161,6 +161,29 @@ fn a_task_has_its_names_and_limits() {
 }
 
 #[test]
+fn volumes_of_docker_get_the_defaults_that_definitions_leave_out() {
+    let sent = |members: Value| {
+        let mut document = of_container(json!({}));
+        document["volumes"] = json!([{ "name": "v", "dockerVolumeConfiguration": members }]);
+        let volume = sent(document, json!({})).volumes.remove(0);
+        let docker = volume.docker_volume_configuration.expect("of Docker");
+        (docker.scope, docker.autoprovision, docker.driver)
+    };
+    let expected = |scope: &str, autoprovision, driver: &str| {
+        (
+            Some(scope.to_owned()),
+            autoprovision,
+            Some(driver.to_owned()),
+        )
+    };
+    assert_eq!(sent(json!({})), expected("task", None, "local"));
+    let shared = sent(json!({ "scope": "shared" }));
+    assert_eq!(shared, expected("shared", Some(false), "local"));
+    let full = json!({ "scope": "shared", "autoprovision": true, "driver": "nfs" });
+    assert_eq!(sent(full), expected("shared", Some(true), "nfs"));
+}
+
+#[test]
 fn a_task_to_be_stopped_has_no_containers() {
     let cluster = ClusterName {
         home: home(),

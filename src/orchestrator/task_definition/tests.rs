@@ -85,7 +85,7 @@ fn host_ports_follow_the_network_mode() {
 }
 
 #[test]
-fn health_checks_volumes_and_restart_policies_get_defaults() {
+fn health_checks_volumes_of_the_host_and_restart_policies_get_defaults() {
     let mut task = with_container(json!({
         "healthCheck": { "command": ["CMD", "true"] },
         "restartPolicy": { "enabled": true },
@@ -94,6 +94,7 @@ fn health_checks_volumes_and_restart_policies_get_defaults() {
     task["volumes"] = json!([
         { "name": "data" },
         { "name": "shared", "dockerVolumeConfiguration": { "scope": "shared" } },
+        { "name": "own", "dockerVolumeConfiguration": {} },
     ]);
     let found = registered(task).expect("valid");
     let container = &found["containerDefinitions"][0];
@@ -107,8 +108,8 @@ fn health_checks_volumes_and_restart_policies_get_defaults() {
         found["volumes"],
         json!([
             { "name": "data", "host": {} },
-            { "name": "shared", "dockerVolumeConfiguration":
-                { "scope": "shared", "driver": "local", "autoprovision": false } },
+            { "name": "shared", "dockerVolumeConfiguration": { "scope": "shared" } },
+            { "name": "own", "dockerVolumeConfiguration": {} },
         ])
     );
 }

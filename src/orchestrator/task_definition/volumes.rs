@@ -7,13 +7,14 @@ use crate::task_definition::error::Checked;
 use crate::task_definition::error::refuse;
 use crate::task_definition::names;
 
-/// Checks the volumes and fills in their defaults.
+/// Checks the volumes and fills in the host of those that name no configuration. A configuration of
+/// Docker stays as it was given, as ECS shows it.
 pub(super) fn complete(volumes: &mut [Volume]) -> Checked {
     let mut found = BTreeSet::new();
     for volume in volumes {
         let name = volume.name.clone().unwrap_or_default();
         names::check(&name, "Volume.name")?;
-        if let Some(docker) = &mut volume.docker_volume_configuration {
+        if let Some(docker) = &volume.docker_volume_configuration {
             if volume
                 .host
                 .as_ref()
@@ -23,18 +24,11 @@ pub(super) fn complete(volumes: &mut [Volume]) -> Checked {
                     "Volume '{name}' cannot have both 'host' and 'dockerVolumeConfiguration'."
                 )));
             }
-            let scope = *docker.scope.get_or_insert(VolumeScope::Task);
-            docker.driver.get_or_insert_with(|| "local".to_owned());
-            match scope {
-                VolumeScope::Shared => {
-                    docker.autoprovision.get_or_insert(false);
-                }
-                VolumeScope::Task if docker.autoprovision == Some(true) => {
-                    return Err(refuse(format!(
-                        "Volume '{name}' cannot have 'autoprovision' with the scope 'task'."
-                    )));
-                }
-                VolumeScope::Task => {}
+            if docker.scope != Some(VolumeScope::Shared) && docker.autoprovision == Some(false) {
+                return Err(refuse(
+                    "When 'scope' parameter is 'task', 'autoprovision' must either not be \
+                     specified or set to 'True'.",
+                ));
             }
         } else {
             let host = volume

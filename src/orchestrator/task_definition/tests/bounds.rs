@@ -148,8 +148,15 @@ fn volumes_are_of_one_kind_and_have_names_of_their_own() {
     };
     let docker = |members: Value| json!({ "dockerVolumeConfiguration": members });
     let shared = docker(json!({ "scope": "shared", "autoprovision": true }));
-    accept([volume(shared), volume(docker(json!({ "scope": "task" })))]);
-    let in_task = "Volume 'data' cannot have 'autoprovision' with the scope 'task'.";
+    let own = [
+        json!({ "scope": "task" }),
+        json!({ "scope": "task", "autoprovision": true }),
+        json!({ "autoprovision": true }),
+    ];
+    accept([volume(shared)]);
+    accept(own.map(|members| volume(docker(members))));
+    let in_task = "When 'scope' parameter is 'task', 'autoprovision' must either not be \
+                   specified or set to 'True'.";
     expect_refusals([
         (
             volume(merge(
@@ -159,10 +166,10 @@ fn volumes_are_of_one_kind_and_have_names_of_their_own() {
             "Volume 'data' cannot have both 'host' and 'dockerVolumeConfiguration'.",
         ),
         (
-            volume(docker(json!({ "scope": "task", "autoprovision": true }))),
+            volume(docker(json!({ "scope": "task", "autoprovision": false }))),
             in_task,
         ),
-        (volume(docker(json!({ "autoprovision": true }))), in_task),
+        (volume(docker(json!({ "autoprovision": false }))), in_task),
         (
             with_task(json!({ "volumes": [{ "name": "data" }, { "name": "data" }] })),
             "Duplicate volume name 'data'.",
