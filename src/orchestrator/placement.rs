@@ -26,4 +26,5 @@ pub use node::Node;
 pub use query::{Expression, QueryError};
 pub use refusal::Refusal;
 pub(crate) use scale_in::{Occupied, scale_in_order};
+pub(crate) use strategies::rename_host_field;
 pub use strategies::{Strategies, StrategyError};

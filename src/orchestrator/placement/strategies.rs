@@ -5,6 +5,9 @@ use crate::placement::node::ZONE;
 
 /// Most strategies of a task (ECS API reference, `RunTask`).
 pub(super) const MAX_STRATEGIES: usize = 5;
+/// The fields that spread tasks among instances.
+const INSTANCE: &str = "instanceId";
+const HOST: &str = "host";
 
 /// Why a list of strategies is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +70,17 @@ impl Strategies {
     }
 }
 
+/// Replaces the field `host` of `spread` by `instanceId`, which has the same effect (ECS API
+/// reference, `PlacementStrategy`) and is what ECS stores and shows.
+pub(crate) fn rename_host_field(strategies: &mut [PlacementStrategy]) {
+    for strategy in strategies {
+        let spreads = strategy.kind == Some(PlacementStrategyType::Spread);
+        if spreads && strategy.field.as_deref() == Some(HOST) {
+            strategy.field = Some(INSTANCE.to_owned());
+        }
+    }
+}
+
 impl Strategy {
     fn parse(given: &PlacementStrategy) -> Result<Self, StrategyError> {
         let kind = given.kind.ok_or(StrategyError::NoType)?;
@@ -81,7 +95,7 @@ impl Strategy {
             },
             PlacementStrategyType::Spread => match field {
                 "" => Err(StrategyError::NoField),
-                _ if field.eq_ignore_ascii_case("instanceId") || field == "host" => {
+                _ if field.eq_ignore_ascii_case(INSTANCE) || field == HOST => {
                     Ok(Self::SpreadInstance)
                 }
                 _ => match field.strip_prefix("attribute:") {

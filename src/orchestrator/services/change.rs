@@ -11,6 +11,7 @@ use crate::model::{
     SchedulingStrategy, Service, ServiceDetails, ServiceId, ServiceStatus, ServiceTarget, Tag,
     TaskDefinition,
 };
+use crate::placement::rename_host_field;
 use crate::services::rules;
 use crate::tasks::ClientToken;
 
@@ -251,8 +252,10 @@ fn merge(has: &mut DeploymentConfiguration, given: &DeploymentConfiguration) {
 }
 
 /// Fills in what a service always has: bounds in percent, a launch type or a capacity provider
-/// strategy (the cluster's default), and the platform of Fargate.
+/// strategy (the cluster's default), and the platform of Fargate. Placement strategies get the
+/// names of fields that ECS shows.
 fn complete(details: &mut ServiceDetails, cluster: &Cluster) {
+    rename_host_field(&mut details.placement_strategy);
     let (least, most) = rules::default_percents(details.scheduling_strategy);
     let configuration = &mut details.deployment_configuration;
     configuration.minimum_healthy_percent.get_or_insert(least);

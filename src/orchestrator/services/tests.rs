@@ -7,7 +7,8 @@ use wharfinger_db::testing::every_engine;
 use super::*;
 use crate::Orchestrator;
 use crate::model::{
-    ClusterDetails, ClusterName, FamilyRevision, TaskDefinitionDocument, TaskDefinitionStatus, home,
+    ClusterDetails, ClusterName, FamilyRevision, PlacementStrategy, PlacementStrategyType,
+    TaskDefinitionDocument, TaskDefinitionStatus, home,
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_ms(1_000_000);
@@ -159,5 +160,39 @@ async fn the_same_client_token_gives_the_service_that_it_made() {
         let message = "Unable to Start a service that is still Draining.";
         let refused = world.create(request("r")).await;
         assert_eq!(refused, invalid(message), "what it made was deleted");
+    }
+}
+
+#[tokio::test]
+async fn a_spread_among_hosts_is_stored_as_one_among_instances() {
+    use PlacementStrategyType::{Random, Spread};
+    let strategies = |fields: [&str; 2]| {
+        [Spread, Random]
+            .into_iter()
+            .zip(fields)
+            .map(|(kind, field)| PlacementStrategy {
+                kind: Some(kind),
+                field: Some(field.to_owned()),
+            })
+            .collect::<Vec<_>>()
+    };
+    for db in every_engine(crate::MIGRATIONS) {
+        let world = World::on(db).await;
+        let new = NewService {
+            placement_strategy: strategies(["host", ""]),
+            ..new_service()
+        };
+        let stored = strategies(["instanceId", ""]);
+        let made = world.create(new).await.expect("a service").service;
+        assert_eq!(made.details.placement_strategy, stored);
+        let zones = strategies(["attribute:ecs.availability-zone", ""]);
+        for (given, stored) in [(zones.clone(), zones), (strategies(["host", ""]), stored)] {
+            let update = ServiceUpdate {
+                placement_strategy: Some(given),
+                ..ServiceUpdate::default()
+            };
+            let updated = world.update(None, update).await.service;
+            assert_eq!(updated.details.placement_strategy, stored);
+        }
     }
 }
