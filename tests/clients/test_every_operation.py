@@ -16,6 +16,8 @@ from harness.sample_requests import ACCOUNT, ALLOW, READ_ONLY, TRUST, SampleRequ
 from harness.server import binary
 
 SUCCEED_ELSEWHERE = {"AssumeRole", "AssumeRoleWithWebIdentity"}
+# Nobody has a password here.
+NEVER_SUCCEED = {"DeleteLoginProfile", "GetLoginProfile"}
 ECS = "arn:aws:iam::aws:policy/AmazonECS_FullAccess"
 TAGS = [{"Key": "team", "Value": "red"}]
 SCALING = "ecs.application-autoscaling.amazonaws.com"
@@ -50,20 +52,27 @@ FAULTS = {
     # It succeeds for a provider that does not exist (IAM API reference).
     "DeleteOpenIDConnectProvider": ("ValidationError", {"OpenIDConnectProviderArn": f"arn:aws:iam::{ACCOUNT}:user/nobody"}),
     "DecodeAuthorizationMessage": ("InvalidAuthorizationMessageException", {}),
+    "DeleteLoginProfile": ("NoSuchEntity", {"UserName": "nobody"}),
     "DeleteServiceLinkedRole": ("NoSuchEntity", {"RoleName": "nobody"}),
     "GetAccessKeyInfo": ("ValidationError", {}),
     "GetAccountAuthorizationDetails": ("ValidationError", {"Filter": ["Nobody"]}),
     "GetContextKeysForCustomPolicy": ("InvalidInput", {"PolicyInputList": ["{}"]}),
     "GetFederationToken": ("MalformedPolicyDocument", {"Policy": "{}"}),
+    "GetLoginProfile": ("NoSuchEntity", {"UserName": "nobody"}),
     "GetSessionToken": ("AccessDenied", {"SerialNumber": f"arn:aws:iam::{ACCOUNT}:mfa/nobody", "TokenCode": "123456"}),
     "GetUser": ("NoSuchEntity", {"UserName": "nobody"}),
     "ListAccessKeys": ("NoSuchEntity", {"UserName": "nobody"}),
     "ListAccountAliases": ("ValidationError", {"Marker": "nothing"}),
     "ListGroups": ("ValidationError", {"PathPrefix": "nothing"}),
     "ListInstanceProfiles": ("ValidationError", {"PathPrefix": "nothing"}),
+    "ListMFADevices": ("NoSuchEntity", {"UserName": "nobody"}),
     "ListPolicies": ("ValidationError", {"PathPrefix": "nothing"}),
     "ListRoles": ("ValidationError", {"PathPrefix": "nothing"}),
+    "ListSSHPublicKeys": ("NoSuchEntity", {"UserName": "nobody"}),
+    "ListServiceSpecificCredentials": ("NoSuchEntity", {"UserName": "nobody"}),
+    "ListSigningCertificates": ("NoSuchEntity", {"UserName": "nobody"}),
     "ListUsers": ("ValidationError", {"PathPrefix": "nothing"}),
+    "ListVirtualMFADevices": ("ValidationError", {"AssignmentStatus": "Nobody"}),
     "SimulateCustomPolicy": ("InvalidInput", {"PolicyInputList": ["{}"]}),
 }
 
@@ -133,7 +142,7 @@ def test_every_operation_succeeds(calls, encoded_message):
     simulators(calls)
     decoded = calls.ok("DecodeAuthorizationMessage", EncodedMessage=encoded_message)["DecodedMessage"]
     assert json.loads(decoded)["context"]["action"] == "iam:ListUsers"
-    assert set(calls.served) - calls.succeeded == SUCCEED_ELSEWHERE
+    assert set(calls.served) - calls.succeeded == SUCCEED_ELSEWHERE | NEVER_SUCCEED
 
 
 def users_and_groups(calls):
@@ -155,6 +164,7 @@ def users_and_groups(calls):
         policies_of(calls, kind, owner)
     boundary(calls, "User", user)
     access_keys(calls, user)
+    other_credentials(calls, user)
     ok("RemoveUserFromGroup", **user, **group)
     ok("UpdateGroup", **group, NewPath="/every/")
     assert ok("GetGroup", **group)["Group"]["Path"] == "/every/"
@@ -197,6 +207,21 @@ def access_keys(calls, user):
     assert ok("GetAccessKeyLastUsed", **named)["UserName"] == user["UserName"]
     assert ok("GetAccessKeyInfo", **named)["Account"] == ACCOUNT
     ok("DeleteAccessKey", **user, **named)
+
+
+def other_credentials(calls, user):
+    """What Terraform deletes before a user with force_destroy: there is never any."""
+    for operation, member in (
+        ("ListMFADevices", "MFADevices"),
+        ("ListSSHPublicKeys", "SSHPublicKeys"),
+        ("ListServiceSpecificCredentials", "ServiceSpecificCredentials"),
+        ("ListSigningCertificates", "Certificates"),
+    ):
+        assert calls.ok(operation, **user)[member] == []
+    assert calls.ok("ListVirtualMFADevices", AssignmentStatus="Assigned")["VirtualMFADevices"] == []
+    for operation in NEVER_SUCCEED:
+        with pytest.raises(Failed, match=f"Login Profile for User {calls.name} cannot be found"):
+            calls.call("iam", operation, user)
 
 
 def managed_policies(calls):

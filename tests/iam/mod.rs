@@ -18,6 +18,7 @@ mod roles;
 mod service_roles;
 mod sessions;
 mod simulator;
+mod user_credentials;
 mod users;
 
 /// The texts of the table of decisions.

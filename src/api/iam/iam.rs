@@ -23,6 +23,7 @@ mod service_roles;
 mod simulator;
 mod tags;
 mod unsupported;
+mod user_credentials;
 mod users;
 mod views;
 
@@ -33,6 +34,7 @@ use kinds::{Group, InstanceProfile, Named, Role, User};
 use oidc_providers::ProviderByArn;
 pub use resource::{IamResource, IamResourceId};
 use tags::PolicyByArn;
+use user_credentials::{MfaDevices, SigningCertificates, SshPublicKeys};
 use wharfinger_api_core::{OperationEntry, Service, ServiceModel, operations};
 use wharfinger_aws::Family;
 use wharfinger_aws::constraints::Limits;
@@ -173,6 +175,13 @@ static OPERATIONS: &[OperationEntry<IamService>] = operations![
     access_keys::UpdateAccessKey,
     access_keys::DeleteAccessKey,
     access_keys::GetAccessKeyLastUsed,
+    user_credentials::ListOfUser<MfaDevices>,
+    user_credentials::ListOfUser<SigningCertificates>,
+    user_credentials::ListOfUser<SshPublicKeys>,
+    user_credentials::ListServiceSpecificCredentials,
+    user_credentials::ListVirtualMFADevices,
+    user_credentials::GetLoginProfile,
+    user_credentials::DeleteLoginProfile,
     account::CreateAccountAlias,
     account::DeleteAccountAlias,
     account::ListAccountAliases,

@@ -134,6 +134,10 @@ pub(super) fn no_such_key(id: &str) -> Error {
     missing(format!("The Access Key with id {id} cannot be found."))
 }
 
+pub(super) fn no_such_login_profile(user: &str) -> Error {
+    missing(format!("Login Profile for User {user} cannot be found."))
+}
+
 pub(super) fn no_such_policy(arn: &str) -> Error {
     missing(format!("Policy {arn} was not found."))
 }
@@ -167,6 +171,11 @@ fn gone(code: &'static str, message: String) -> Error {
 /// A member that breaks a rule which only its operation can check.
 pub(super) fn invalid_input(message: impl Into<String>) -> Error {
     Fault::sender("InvalidInput", message).into()
+}
+
+/// A request that names no user, of a caller that is none.
+pub(super) fn no_user_name() -> Error {
+    validation("Must specify userName when calling with non-User credentials")
 }
 
 pub(super) fn validation(message: impl Into<String>) -> Error {

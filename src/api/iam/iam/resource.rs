@@ -92,9 +92,7 @@ impl IamResource {
                 | Principal::FederatedUser { .. }
                 | Principal::WebIdentity { .. }
                 | Principal::Service(_)
-                | Principal::Anonymous => Err(error::validation(
-                    "Must specify userName when calling with non-User credentials",
-                )),
+                | Principal::Anonymous => Err(error::no_user_name()),
             },
             IamResourceId::Named {
                 account,
