@@ -23,28 +23,31 @@ impl ScanStatusView {
         }
     }
 
-    /// The status of a scan. Basic scans that wait are in progress to ECR, and images that are
-    /// scanned continuously are active. An archived image is not scanned, whatever its last scan
-    /// came to.
     pub(crate) fn of(scan: &Scan, applied: AppliedScan, image: ImageStatus) -> Self {
-        if image == ImageStatus::Archived {
-            return Self {
-                status: "IMAGE_ARCHIVED",
-                description: None,
-            };
-        }
-        let continuous = applied.scan_type == ScanType::Enhanced
-            && applied.frequency == ScanFrequency::ContinuousScan;
-        let status = match (scan.status, applied.scan_type) {
-            (ScanStatus::Pending, ScanType::Basic) => ScanStatus::InProgress.as_str(),
-            (ScanStatus::Complete, _) if continuous => "ACTIVE",
-            (status, _) => status.as_str(),
+        let description = match image {
+            ImageStatus::Active => Some(scan.description.clone()),
+            ImageStatus::Archived | ImageStatus::Activating => None,
         };
-        let description = Some(scan.description.clone());
         Self {
-            status,
+            status: status(scan.status, applied, image),
             description: description.filter(|text| !text.is_empty()),
         }
+    }
+}
+
+/// The status of a scan. Basic scans that wait are in progress to ECR, and images that are scanned
+/// continuously are active. An image that is not active is not scanned, whatever its last scan came
+/// to: on its way back from the archive it is still archived to scans, as `StartImageScan` says.
+fn status(scan: ScanStatus, applied: AppliedScan, image: ImageStatus) -> &'static str {
+    if image != ImageStatus::Active {
+        return "IMAGE_ARCHIVED";
+    }
+    let continuous = applied.scan_type == ScanType::Enhanced
+        && applied.frequency == ScanFrequency::ContinuousScan;
+    match (scan, applied.scan_type) {
+        (ScanStatus::Pending, ScanType::Basic) => ScanStatus::InProgress.as_str(),
+        (ScanStatus::Complete, _) if continuous => "ACTIVE",
+        (status, _) => status.as_str(),
     }
 }
 
@@ -65,6 +68,26 @@ impl FindingsSummary {
             image_scan_completed_at: scan.completed_at.map(Timestamp::as_epoch_seconds),
             vulnerability_source_updated_at: scan.advisories_at.map(Timestamp::as_epoch_seconds),
             finding_severity_counts: scan.severity_counts.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_scanned_only_while_it_is_active() {
+        let applied = AppliedScan {
+            scan_type: ScanType::Basic,
+            frequency: ScanFrequency::Manual,
+        };
+        for (image, expected) in [
+            (ImageStatus::Active, "COMPLETE"),
+            (ImageStatus::Archived, "IMAGE_ARCHIVED"),
+            (ImageStatus::Activating, "IMAGE_ARCHIVED"),
+        ] {
+            assert_eq!(status(ScanStatus::Complete, applied, image), expected);
         }
     }
 }
