@@ -114,8 +114,8 @@ impl ReplicationQueue {
         };
         let rules = registry_settings::replication(tx, &registry)?;
         let targets = rules.targets(&name);
-        let waiting = if is_deleted {
-            store::waiting_copies(tx, repository, &image.digest, MAX_WAITING)?
+        let unfinished = if is_deleted {
+            store::unfinished_copies(tx, repository, &image.digest, MAX_WAITING)?
         } else {
             Vec::new()
         };
@@ -135,7 +135,7 @@ impl ReplicationQueue {
             if is_deleted {
                 // Its tags go with it, but for those that another image has until this one came.
                 enqueue(None, Work::Delete)?;
-                for (destination, tag) in &waiting {
+                for (destination, tag) in &unfinished {
                     if *destination == target.destination {
                         enqueue(Some(tag), Work::Untag)?;
                     }

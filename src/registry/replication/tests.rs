@@ -426,6 +426,38 @@ async fn what_is_deleted_before_it_was_copied_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn the_deletion_of_an_image_whose_copy_failed_takes_its_tags_away() {
+    let theirs = registry("210987654321", HOME);
+    for mut world in worlds(std::slice::from_ref(&theirs), Some(true)).await {
+        let policy = json!({"Version": "2012-10-17", "Statement": [{
+            "Sid": "in", "Effect": "Allow",
+            "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:root")},
+            "Action": ["ecr:ReplicateImage", "ecr:CreateRepository"], "Resource": "*",
+        }]});
+        let settings = world.registry().settings.clone();
+        let allow = async || {
+            let put = settings.put_policy(&theirs, policy.to_string()).await;
+            put.expect("put");
+        };
+        allow().await;
+        let copied = world.image(&[b"a"], &["v1", "v2"]).await;
+        world.replicate().await;
+        assert_eq!(world.tagged(&theirs, "v1").await, Some(copied));
+
+        settings.delete_policy(&theirs).await.expect("deleted");
+        let refused = world.image(&[b"b"], &["v1", "v2"]).await;
+        world.replicate().await;
+        allow().await;
+        let moved = world.image(&[b"c"], &["v2"]).await;
+        world.replicate().await;
+        world.delete(refused).await;
+        world.replicate().await;
+        assert_eq!(world.tagged(&theirs, "v1").await, None);
+        assert_eq!(world.tagged(&theirs, "v2").await, Some(moved));
+    }
+}
+
+#[tokio::test]
 async fn deletions_are_replicated_where_the_rule_says_so() {
     for mut world in worlds(&[away()], Some(true)).await {
         let third = registry(ACCOUNT, "ap-south-1");

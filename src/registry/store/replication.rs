@@ -411,8 +411,9 @@ pub(crate) fn is_copied(
     Ok(row.is_some())
 }
 
-/// The copies of an image with a tag that wait, up to `limit`: their destinations and tags.
-pub(crate) fn waiting_copies(
+/// The copies of an image with a tag that wait or failed, up to `limit`: their destinations and
+/// tags.
+pub(crate) fn unfinished_copies(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     image: &Digest,
@@ -421,7 +422,7 @@ pub(crate) fn waiting_copies(
     tx.query(
         "SELECT account, region, tag FROM image_replications
          WHERE repository_id = ?1 AND backfill = '' AND digest = ?2 AND work = 'copy'
-         AND tag <> '' AND due_at IS NOT NULL ORDER BY account, region, tag LIMIT ?3",
+         AND tag <> '' AND state <> 'complete' ORDER BY account, region, tag LIMIT ?3",
         params![repository.0, image.to_stored(), limit],
         |row| {
             let destination = RegistryId {
