@@ -12,6 +12,7 @@ use postgres::Client;
 use tokio::sync::watch;
 use wharfinger_base::{Chain, Secret};
 
+use crate::postgres::session::PROBES;
 use crate::threads::Threads;
 use crate::tls::Connector;
 
@@ -146,7 +147,7 @@ fn lock_when_released(connector: &Connector, alone: bool) -> Result<Client, Pres
 fn lock(connector: &Connector, alone: bool) -> Result<Client, PresenceError> {
     let failed = |why: postgres::Error| PresenceError::Connection(Chain(&why).to_string());
     let mut client = connector.connect().map_err(failed)?;
-    let limit = format!("SET statement_timeout = {CHECK_MS}");
+    let limit = format!("SET statement_timeout = {CHECK_MS}; {PROBES}");
     client.batch_execute(&limit).map_err(failed)?;
     let function = if alone {
         "pg_try_advisory_lock"
