@@ -1,5 +1,8 @@
 //! Makes a claimed upload a blob of its repository.
 
+use std::time::Duration;
+
+use uuid::Uuid;
 use wharfinger_base::Timestamp;
 use wharfinger_blobs::{self as blobs, BlobKey, FinishError, StoredBlob};
 use wharfinger_db::Tx;
@@ -7,6 +10,7 @@ use wharfinger_oci::Digest;
 
 use crate::error::Error;
 use crate::gc::BlobLease;
+use crate::keyed_locks::KeyLock;
 use crate::model::Blob;
 use crate::store as tables;
 use crate::store::uploads::{self as store, UploadSession};
@@ -15,6 +19,11 @@ use crate::uploads::{Uploads, finish_error, staged};
 
 /// How often the blob that the index has for a digest may change while it is being checked.
 const CHECKS: usize = 5;
+
+/// How often, and how long after each other, the outcome of a transaction that was given up is
+/// looked for: some hours, for which a failed database may be away.
+const SETTLE_ATTEMPTS: usize = 1_000;
+const SETTLE_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the index is to learn at the end of an upload.
 #[derive(Clone)]
@@ -49,7 +58,13 @@ impl Uploads {
         // From here to the row, nothing may remove the file of this digest.
         let held = self.claims.hold(&mut claim, self.publishing.hold(digest));
         let outcome = match held.await {
-            Ok(_held) => self.finish_and_link(&mut claim, digest).await,
+            Ok(held) => {
+                let outcome = self.finish_and_link(&mut claim, digest).await;
+                if matches!(outcome, Err(Error::Index(_))) {
+                    self.release_when_settled(held, claim.session.id);
+                }
+                outcome
+            }
             Err(error) => Err(error),
         };
         let outcome = match outcome {
@@ -69,6 +84,22 @@ impl Uploads {
             }
             Err(error) => Err(self.not_finished(claim, error, digest).await),
         }
+    }
+
+    /// Holds the digest until no transaction about the session can be committed any more: one that
+    /// was given up may yet name the file, and whoever removes it would not see that.
+    fn release_when_settled(&self, held: KeyLock<Digest>, session: Uuid) {
+        let db = self.db.clone();
+        tokio::spawn(async move {
+            let _held = held;
+            for _ in 0..SETTLE_ATTEMPTS {
+                // It is ordered with the one in doubt, which changes the same row.
+                let settled = db.write(move |tx| store::touch(tx, session)).await;
+                let Err(error) = settled else { return };
+                tracing::warn!(upload = %session, %error, "the end of an upload is in doubt");
+                tokio::time::sleep(SETTLE_PAUSE).await;
+            }
+        });
     }
 
     async fn finish_and_link(

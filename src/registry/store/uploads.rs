@@ -214,6 +214,16 @@ pub(crate) fn is_held(tx: &mut Tx<'_>, id: Uuid, version: i64) -> db::Result<boo
     Ok(row.is_some())
 }
 
+/// Writes the row of a session, if it is there, and changes nothing: a transaction that has written
+/// it is over when this one is.
+pub(crate) fn touch(tx: &mut Tx<'_>, id: Uuid) -> db::Result<()> {
+    tx.execute(
+        "UPDATE uploads SET version = version WHERE id = ?1",
+        params![id.to_string()],
+    )?;
+    Ok(())
+}
+
 /// Ends the session for its clients, and claims what remains of it for the caller, who removes the
 /// bytes. False where the version is no longer the session's.
 pub(crate) fn end(tx: &mut Tx<'_>, id: Uuid, version: i64, clock: Timestamp) -> db::Result<bool> {
