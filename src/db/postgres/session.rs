@@ -25,8 +25,8 @@ const STATEMENTS: usize = 512;
 /// long hangs.
 const STATEMENT_WAIT: Duration = Duration::from_secs(30);
 
-/// How the database server finds out that the host of a session is gone: within some 35 s. Until then
-/// the session keeps its locks. Without effect on a socket of the same host.
+/// How the database server finds out that the host of a session is gone: within some 35 s. Until
+/// then the session keeps its locks. Without effect on a socket of the same host.
 pub(super) const PROBES: &str = "SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 5; \
     SET tcp_keepalives_count = 3";
 

@@ -85,6 +85,20 @@ async fn lost_connections_are_made_again() {
     assert_eq!(names(&db).await.len(), 10);
 }
 
+/// Else the locks of a host that lost its power stay for hours.
+#[tokio::test]
+async fn a_session_without_a_host_does_not_keep_its_locks() {
+    let Some(config) = postgres_config() else {
+        return;
+    };
+    let db = open(&config).expect("opens");
+    let limit = db.read(|tx| {
+        let sql = "SELECT current_setting('idle_in_transaction_session_timeout')";
+        tx.query_optional(sql, params![], |row| Ok(row.text(0).to_owned()))
+    });
+    assert_eq!(limit.await.expect("read").as_deref(), Some("30s"));
+}
+
 #[tokio::test]
 async fn a_session_that_takes_no_writes_is_replaced() {
     let Some(config) = config_with(|url| url, 1) else {

@@ -4,6 +4,7 @@
 //! eighth of N: these take longer than the histories of other crates.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wharfinger_base::Ids;
 
@@ -36,26 +37,48 @@ fn number(name: &str) -> Option<u64> {
     Some(value.parse().expect("a number"))
 }
 
-/// Runs `seeds` histories, unless the environment says otherwise. Each returns how often the event
-/// happened that it is about.
+/// Runs `seeds` histories, on all cores, unless the environment says otherwise. Each returns how
+/// often the event happened that it is about.
 ///
 /// # Panics
 /// Where a history does, and where on average no more than `least` of these events happened.
-pub(crate) fn run<F: Future<Output = u64>>(seeds: u64, least: u64, history: impl Fn(u64) -> F) {
+pub(crate) fn run<F: Future<Output = u64>>(
+    seeds: u64,
+    least: u64,
+    history: impl Fn(u64) -> F + Sync,
+) {
     let one = number("SEED");
     let seeds = match one {
         Some(seed) => seed..seed + 1,
         None => 0..number("SEEDS").map_or(seeds, |seeds| seeds.div_ceil(8)),
     };
-    let (mut events, count) = (0, seeds.end - seeds.start);
-    for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let runtime = runtime.expect("a runtime");
-        let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(history(seed))));
-        events += outcome.unwrap_or_else(|_| panic!("a rule was broken: SEED={seed}"));
-    }
+    let count = seeds.end - seeds.start;
+    let (next, events) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let runtime = runtime.expect("a runtime");
+            let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(history(seed))));
+            let Ok(happened) = outcome else {
+                next.store(seeds.end, Ordering::Relaxed);
+                panic!("a rule was broken: SEED={seed}");
+            };
+            events.fetch_add(happened, Ordering::Relaxed);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    let events = events.into_inner();
     assert!(
         one.is_some() || events > least * count,
         "{events} events in {count} histories: too little happens"

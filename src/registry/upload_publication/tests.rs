@@ -195,3 +195,33 @@ async fn a_file_that_a_crash_left_without_a_row_goes_with_its_session() {
     );
     assert!(!server.blobs.has(&key, size).await.expect("looked"));
 }
+
+#[tokio::test]
+async fn a_digest_stays_locked_while_a_commit_about_its_upload_is_in_doubt() {
+    let server = shared().await;
+    let (id, digest) = (server.start().await, digest(b"content"));
+    let uploads = &server.registry.uploads;
+    // The transaction that was given up: it is still under way.
+    let (proceed, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let db = server.db.clone();
+    let in_doubt = tokio::spawn(async move {
+        let work = move |_: &mut wharfinger_db::Tx<'_>| {
+            let wait = wait.lock().expect("locked");
+            wait.recv_timeout(Duration::from_secs(20)).expect("told");
+            Ok::<_, wharfinger_db::Error>(())
+        };
+        db.write(work).await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let held = uploads.publishing.hold(digest).await;
+    uploads.release_when_settled(held, id);
+    let waiting = uploads.publishing.hold(digest);
+    let early = tokio::time::timeout(Duration::from_millis(300), waiting).await;
+    assert!(early.is_err(), "it may yet be committed");
+    proceed.send(()).expect("sent");
+    in_doubt.await.expect("a task").expect("committed");
+    let waiting = uploads.publishing.hold(digest);
+    let released = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+    assert!(released.is_ok());
+}
