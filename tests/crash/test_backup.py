@@ -33,7 +33,8 @@ def command(server, *words):
     settings = {f"WHARFINGER_{key.upper()}": value for key, value in server.settings.items()}
     environment = clean_environment({**settings, **server.environment, "WHARFINGER_DATA_DIR": server.data})
     environment = {key: str(value) for key, value in environment.items()}
-    words = [str(word) for word in [binary(), *words]]
+    # Where the tests run in the background of a shell, SIGINT is ignored, and so it would be by the command.
+    words = [str(word) for word in ["env", "--default-signal=INT", binary(), *words]]
     return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -91,6 +92,8 @@ def backed_up(server, target, rng):
         for number in range(ROUNDS):
             if number % 2:
                 killed(server, rng, "backup", target)
+            # A backup may have waited a minute for the lock of one that was killed: longer than a connection rests.
+            registry = Registry(server.port, password)
             # Content of its own, which only this image needs, and a part of what is pushed and deleted all the time.
             layers = [rng.randbytes(200_000), LAYERS[number % len(LAYERS)]]
             kept[f"kept-{number}"] = (REPOSITORIES[0], registry.push_image(REPOSITORIES[0], f"kept-{number}", layers))
