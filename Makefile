@@ -44,7 +44,7 @@ conformance: tools build   ## run the official OCI conformance suite on disk wit
 
 crash: tools build   ## kill the server (ROUNDS=200), fill its disk, fail its disk and cut its power (SEEDS=4)
 	$(CARGO) build --release --locked -p faultfs
-	$(PYTHON) -m pytest tests/crash $(PYTEST)
+	$(PYTHON) tests/crash/run.py $(PYTEST)
 
 fuzz: tools          ## fuzz each parser of network input for FUZZ_SECONDS=10
 	fuzz/run.sh $(FUZZ_SECONDS)

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 
-from harness.process import BUILD, clean_environment
+from harness.process import clean_environment, run_folder
 from harness.server import Server, binary
 from harness.stores import Minio, Postgres
 
@@ -121,7 +121,7 @@ def files(folder):
 
 
 def test_kill_nine_while_archiving_and_restoring():
-    archive = BUILD / "run" / "crash-archive-slow"
+    archive = run_folder("crash-archive-slow")
     shutil.rmtree(archive, ignore_errors=True)
     server = Server.fresh("crash-archive", settings={**SETTINGS, "archive": archive})
     fsck = (["--data-dir", server.data, "--archive", archive], {})
@@ -135,7 +135,7 @@ def test_kill_nine_while_archiving_and_restoring():
 
 def test_two_servers_archive_and_restore():
     postgres, minio, servers = Postgres("archive"), Minio("archive"), []
-    folder = BUILD / "run" / "crash-archive-shared"
+    folder = run_folder("crash-archive-shared")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:

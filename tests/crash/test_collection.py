@@ -15,7 +15,7 @@ import threading
 import time
 
 import pytest
-from harness.process import BUILD
+from harness.process import run_folder
 from harness.server import Server
 from harness.stores import Minio, Postgres
 
@@ -200,7 +200,7 @@ def test_a_soak_ends_in_a_clean_store():
 
 def test_two_servers_collect():
     postgres, minio, servers = Postgres("collection"), Minio("collection"), []
-    folder = BUILD / "run" / "crash-collection-shared"
+    folder = run_folder("crash-collection-shared")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:

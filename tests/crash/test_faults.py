@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from harness.process import BUILD
+from harness.process import run_folder
 from harness.server import Server
 
 from faultfs import FaultFs
@@ -155,7 +155,7 @@ class Run:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_acknowledged_is_lost(seed):
-    folder = BUILD / "run" / f"crash-faults-{seed}"
+    folder = run_folder(f"crash-faults-{seed}")
     with FaultFs(folder / "disk", seed) as fs:
         server = Server(f"crash-faults-{seed}", data=folder / "disk" / "data", folder=folder)
         try:
@@ -176,7 +176,7 @@ def test_nothing_acknowledged_is_lost(seed):
 
 @pytest.fixture
 def server_on_faulty_disk():
-    folder = BUILD / "run" / "crash-failed-sync"
+    folder = run_folder("crash-failed-sync")
     with FaultFs(folder / "disk", 1) as fs:
         server = Server("crash-failed-sync", data=folder / "disk" / "data", folder=folder)
         try:
@@ -242,7 +242,7 @@ def test_lost_bytes_are_found_after_a_restart(server_on_faulty_disk):
 
 def test_a_blob_folder_that_the_server_made_survives_a_power_cut():
     """No other file that the server syncs is beside this one, so its own name, and its parent's, must be synced."""
-    folder = BUILD / "run" / "crash-blob-folder"
+    folder = run_folder("crash-blob-folder")
     with FaultFs(folder / "disk", 1) as fs:
         settings = {"blobs": folder / "disk" / "store" / "blobs"}
         server = Server("crash-blob-folder", data=folder / "disk" / "data", folder=folder, settings=settings)

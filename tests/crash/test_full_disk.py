@@ -6,7 +6,7 @@ import shutil
 import time
 
 import pytest
-from harness.process import BUILD, run
+from harness.process import run, run_folder
 from harness.server import Server
 
 from registry import Refused, Registry
@@ -18,7 +18,7 @@ FREED_MIB = 2
 
 @pytest.fixture
 def small_disk():
-    folder = BUILD / "run" / "crash-full"
+    folder = run_folder("crash-full")
     run(["umount", folder / "data"], check=False)
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "data").mkdir(parents=True)

@@ -17,7 +17,7 @@ import threading
 import time
 
 import pytest
-from harness.process import BUILD
+from harness.process import run_folder
 from harness.server import Server
 from harness.stores import Minio, Postgres
 
@@ -65,7 +65,7 @@ class Replicas:
         self.minio.start()
         database = self.postgres.database("replicas")
         self.minio.bucket(BUCKET)
-        self.folder = BUILD / "run" / name
+        self.folder = run_folder(name)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.proxies = [FaultyProxy(self.minio.port, f"{seed}/{number}") for number in range(servers)]

@@ -10,7 +10,7 @@ import time
 from . import images
 from .aws import make_client
 from .engine import Engine
-from .process import BUILD, Process, clean_environment
+from .process import Process, clean_environment, run_folder
 from .server import binary
 
 # From a request to what it brings about. That takes far less; this bound only says "never".
@@ -162,7 +162,7 @@ class Agent:
     """`wharfinger agent` with a folder of its own."""
 
     def __init__(self, server, docker, cluster, *words, name="ecs-agent", environment=None):
-        self.folder = BUILD / "run" / name
+        self.folder = run_folder(name)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.command = [binary(), "agent", "--endpoint", server.url, "--cluster", cluster]

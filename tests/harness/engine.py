@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 from .leftovers import BRIDGES
-from .process import BUILD, RUN, Process, clean_environment, run, temporary_folder, tool
+from .process import RUN, Process, clean_environment, run, run_folder, temporary_folder, tool
 
 
 def free_network(prefix):
@@ -28,7 +28,7 @@ class Engine:
         # Not under the project: a socket's path may have 108 bytes at most.
         self.folder = temporary_folder("wharf-docker-")
         self.socket = self.folder / "docker.sock"
-        self.log = BUILD / "run" / name / "dockerd.log"
+        self.log = run_folder(name) / "dockerd.log"
         self.process = None
         self.insecure = ["127.0.0.0/8", *insecure]
         # Networks of parallel runs must differ.

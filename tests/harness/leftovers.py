@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from .process import BUILD, FOLDERS, RUN, RUN_MARK
+from .process import FOLDERS, RUN, RUN_FOLDERS, RUN_MARK
 
 # Networks of Docker Engines by the names of their bridges.
 BRIDGES = set()
@@ -39,7 +39,7 @@ def leftovers(mounted_before):
     """What is there of this run, each in a line."""
     folders = [str(folder) for folder in FOLDERS]
     found = [f"process {line}" for line in processes(folders)]
-    inside = tuple(f"{folder}/" for folder in [*folders, BUILD])
+    inside = tuple(f"{folder}/" for folder in [*folders, *RUN_FOLDERS])
     found += [f"mount {mount}" for mount in sorted(set(mounts()) - mounted_before) if mount.startswith(inside)]
     with contextlib.suppress(FileNotFoundError):
         found += [f"network namespace {name}" for name in os.listdir("/run/netns") if is_of_run(name)]

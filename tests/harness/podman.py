@@ -9,7 +9,7 @@ import time
 
 from .engine import free_network
 from .leftovers import BRIDGES
-from .process import BUILD, RUN, Process, clean_environment, run, temporary_folder, tool
+from .process import RUN, Process, clean_environment, run, run_folder, temporary_folder, tool
 
 
 class Podman:
@@ -19,7 +19,7 @@ class Podman:
         # Podman refuses a run root of more than 50 characters.
         self.folder = temporary_folder("pod-")
         self.socket = self.folder / "podman.sock"
-        self.log = BUILD / "run" / name / "podman.log"
+        self.log = run_folder(name) / "podman.log"
         self.process = None
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         # Its own defaults may be more than the tests may set.

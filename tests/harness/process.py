@@ -18,6 +18,8 @@ RUN_MARK = f"{RUN}-{time.time_ns()}"
 os.environ["TEST_RUN"] = RUN_MARK
 # Temporary folders that this run made.
 FOLDERS = []
+# Folders below `build/run` that this run uses.
+RUN_FOLDERS = set()
 TOOLS = pathlib.Path(os.environ.get("WHARFINGER_TOOLS") or BUILD / "tools").resolve()
 
 
@@ -29,6 +31,13 @@ def temporary_folder(prefix):
     """Makes a folder that whoever requests it removes."""
     FOLDERS.append(pathlib.Path(tempfile.mkdtemp(prefix=prefix)))
     return FOLDERS[-1]
+
+
+def run_folder(name):
+    """The folder of a server or a test, by its name, which stays there for a look after a failure."""
+    folder = BUILD / "run" / name
+    RUN_FOLDERS.add(folder)
+    return folder
 
 
 def end_in_order():

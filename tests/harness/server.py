@@ -11,7 +11,7 @@ import ssl
 import time
 
 from . import sigv4
-from .process import BUILD, ROOT, Process, clean_environment, free_port, run
+from .process import ROOT, Process, clean_environment, free_port, run, run_folder
 
 # From launch to /readyz. The promise is 100 ms; this bound only says "never".
 START_SECONDS = 20
@@ -33,7 +33,7 @@ class Server:
         self.name = name
         self.tls = tls
         self.address = address or "127.0.0.1"
-        self.folder = pathlib.Path(folder or BUILD / "run" / name)
+        self.folder = pathlib.Path(folder or run_folder(name))
         self.data = pathlib.Path(data or self.folder / "data")
         self.dev = dev
         self.port = port or free_port()

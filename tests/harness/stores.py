@@ -11,7 +11,7 @@ import signal
 import subprocess
 
 from . import sigv4
-from .process import BUILD, MissingTool, Process, clean_environment, free_port, run, temporary_folder, tool
+from .process import MissingTool, Process, clean_environment, free_port, run, run_folder, temporary_folder, tool
 
 KEY_ID = "harness"
 SECRET = "harness-secret"
@@ -24,7 +24,7 @@ class Postgres:
         self.durable = durable
         self.port = free_port()
         self.folder = temporary_folder("wharfinger-pg-")
-        self.log = BUILD / "run" / name / "postgres.log"
+        self.log = run_folder(name) / "postgres.log"
         self.process = None
 
     def start(self):
@@ -84,7 +84,7 @@ class Minio:
     def __init__(self, name):
         self.port = free_port()
         self.folder = temporary_folder("wharfinger-s3-")
-        self.log = BUILD / "run" / name / "minio.log"
+        self.log = run_folder(name) / "minio.log"
         self.process = None
 
     @property
