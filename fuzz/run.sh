@@ -19,21 +19,23 @@ targets=("$@")
 # The program's own versions of its dependencies; cargo adds the fuzzer's to the copy.
 cp Cargo.lock fuzz/Cargo.lock
 cargo +nightly fuzz build --sanitizer none --release
-passed=0 failed=0
-for target in "${targets[@]}"; do
-    log=build/fuzz-$target.log
-    mkdir -p build "fuzz/corpus/$target"
-    seeds=()
+mkdir -p build
+fuzz_one() {
+    local target=$1 log=build/fuzz-$1.log seeds=()
+    mkdir -p "fuzz/corpus/$target"
     [ -d "fuzz/seeds/$target" ] && seeds=("fuzz/seeds/$target")
     if cargo +nightly fuzz run --sanitizer none --release "$target" "fuzz/corpus/$target" "${seeds[@]}" -- \
         -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 >"$log" 2>&1; then
-        passed=$((passed + 1))
         echo "fuzz $target: ok, $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs"
     else
-        failed=$((failed + 1))
         echo "fuzz $target: FAILED, see $log"
         tail -30 "$log"
+        return 1
     fi
-done
-echo "fuzz: $passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+}
+export -f fuzz_one
+export seconds
+
+# A target uses one core. xargs fails if one of them does, and runs the others all the same.
+printf '%s\n' "${targets[@]}" | xargs -P "$(nproc)" -I '{}' bash -c 'fuzz_one {}'
+echo "fuzz: all ${#targets[@]} passed"
