@@ -174,7 +174,7 @@ impl ArchiveMover {
 
     /// Puts the archived blob in the place of the other one, unless that changed or is needed again
     /// meanwhile.
-    async fn replace(
+    pub(super) async fn replace(
         &self,
         blob: &Blob,
         archived: ArchivedBlob,
@@ -209,7 +209,7 @@ impl ArchiveMover {
     /// # Errors
     /// Nothing is removed where the write cannot be ended: a transaction that names the object may
     /// yet be committed.
-    async fn clean_up(&self, write: &ArchiveWrite) -> Result<(), MoveError> {
+    pub(super) async fn clean_up(&self, write: &ArchiveWrite) -> Result<(), MoveError> {
         let (archive, location) = (&self.archive.store, write.location.clone());
         let upload = write.upload;
         let ended = self.db.write(move |tx| {
