@@ -17,6 +17,7 @@ mod start;
 mod tests;
 mod writer;
 
+pub(super) use missing::is_nothing_there;
 pub use rebuild::{Rebuild, RebuildError, Rebuilt};
 pub use segment::SegmentError;
 pub(super) use sequence::missing_before;

@@ -11,7 +11,7 @@ mod findings;
 mod known;
 mod position;
 mod refetch;
-pub(crate) mod repair;
+mod repair;
 #[cfg(test)]
 mod tests;
 

@@ -8,6 +8,7 @@ use wharfinger_blobs::{BlobKey, BlobStore};
 
 use crate::error::Error;
 use crate::fsck::{CheckedPage, Finding, Fsck, FsckError, Phase};
+use crate::journal::is_nothing_there;
 use crate::model::{ArchivedBlob, Blob};
 use crate::store::fsck as store;
 use crate::store::{blobs, journal, tags};
@@ -162,7 +163,7 @@ impl Fsck {
     async fn forget(&self, blob: &Blob) -> Result<(), Error> {
         let blob = blob.clone();
         self.db
-            .write(move |tx| Ok::<_, Error>(store::forget_blob(tx, &blob).map(drop)?))
+            .write(move |tx| Ok::<_, Error>(store::forget_blob(tx, &blob)?))
             .await
     }
 }
@@ -173,9 +174,4 @@ fn is_lost(finding: &Finding) -> bool {
         finding,
         Finding::MissingBlob(_) | Finding::DamagedArchivedBlob(_)
     )
-}
-
-/// Whether a store that lacks so many of some blobs may be the wrong one, or only part of one.
-pub(crate) fn is_nothing_there(count: usize, lost: usize) -> bool {
-    count > 1 && count == lost
 }

@@ -2,15 +2,39 @@
 
 use futures_util::{StreamExt, stream};
 use wharfinger_blobs::{BlobKey, BlobStore};
-use wharfinger_db as db;
+use wharfinger_db::{self as db, Tx};
+use wharfinger_oci::Digest;
 
-use crate::fsck::repair::is_nothing_there;
 use crate::journal::rebuild::{Rebuild, RebuildError, Rebuilt};
 use crate::model::{ArchivedBlob, Blob};
 use crate::store::{archive, fsck};
 
 /// Blobs that are looked for in the store at once: each is a system call or a request.
 const LOOKS_AT_ONCE: usize = 8;
+
+/// The rows of blobs in one of the stores.
+struct Rows<T> {
+    /// Some of them after a digest in stored form, in order.
+    after: fn(&mut Tx<'_>, &[u8]) -> db::Result<Vec<T>>,
+    digest: fn(&T) -> &Digest,
+    /// Where the bytes of one are, and how many there are.
+    bytes: fn(&T) -> (&BlobKey, u64),
+    forget: fn(&mut Tx<'_>, &T) -> db::Result<()>,
+}
+
+const STORED: Rows<Blob> = Rows {
+    after: fsck::blobs_after,
+    digest: |blob| &blob.digest,
+    bytes: |blob| (&blob.key, blob.size),
+    forget: fsck::forget_blob,
+};
+
+const ARCHIVED: Rows<ArchivedBlob> = Rows {
+    after: archive::after,
+    digest: |blob| &blob.digest,
+    bytes: |blob| (&blob.key, blob.stored_size),
+    forget: fsck::forget_archived_blob,
+};
 
 impl Rebuild {
     /// Looks for all blobs, also those of the archive, in their stores. A blob is not looked for
@@ -23,67 +47,58 @@ impl Rebuild {
         done: &mut Rebuilt,
         progress: &mut impl FnMut(Rebuilt),
     ) -> Result<(), RebuildError> {
+        self.remove_missing_in(&self.store, STORED, done, progress)
+            .await?;
+        match &self.archive {
+            Some(store) => {
+                self.remove_missing_in(store, ARCHIVED, done, progress)
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_missing_in<T: Clone + Send + Sync + 'static>(
+        &self,
+        store: &BlobStore,
+        rows: Rows<T>,
+        done: &mut Rebuilt,
+        progress: &mut impl FnMut(Rebuilt),
+    ) -> Result<(), RebuildError> {
         let mut after = Vec::new();
         loop {
-            let page = self
-                .db
-                .read(move |tx| fsck::blobs_after(tx, &after))
-                .await?;
-            let Some(last) = page.last() else { break };
-            after = last.digest.to_stored();
-            let bytes_of = |blob: &Blob| (blob.key.clone(), blob.size);
-            let missing = self.missing(&self.store, page, bytes_of).await?;
+            let page = self.db.read(move |tx| (rows.after)(tx, &after)).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = (rows.digest)(last).to_stored();
+            let missing = self.missing(store, page, rows.bytes).await?;
             done.missing_blobs += missing.len();
             let removed = self.db.write(move |tx| {
-                for blob in &missing {
-                    fsck::forget_blob(tx, blob)?;
-                }
-                Ok::<_, db::Error>(())
+                let mut missing = missing.iter();
+                missing.try_for_each(|blob| (rows.forget)(tx, blob))
             });
             removed.await?;
             progress(*done);
         }
-        let Some(store) = &self.archive else {
-            return Ok(());
-        };
-        let mut after = Vec::new();
-        loop {
-            let page = self.db.read(move |tx| archive::after(tx, &after)).await?;
-            let Some(last) = page.last() else { break };
-            after = last.digest.to_stored();
-            let bytes_of = |blob: &ArchivedBlob| (blob.key.clone(), blob.stored_size);
-            let missing = self.missing(store, page, bytes_of).await?;
-            done.missing_blobs += missing.len();
-            let removed = self.db.write(move |tx| {
-                for blob in &missing {
-                    fsck::forget_archived_blob(tx, blob)?;
-                }
-                Ok::<_, db::Error>(())
-            });
-            removed.await?;
-            progress(*done);
-        }
-        Ok(())
     }
 
     /// Those of a page of blobs that a store certainly does not have. Where it cannot tell, the
-    /// blob stays. `bytes_of` gives key and size of the bytes.
+    /// blob stays.
     async fn missing<T>(
         &self,
         store: &BlobStore,
         page: Vec<T>,
-        bytes_of: impl Fn(&T) -> (BlobKey, u64),
+        bytes: fn(&T) -> (&BlobKey, u64),
     ) -> Result<Vec<T>, RebuildError> {
         let count = page.len();
-        let looks = page.into_iter().map(|blob| {
-            let (key, size) = bytes_of(&blob);
-            async move {
-                match store.has(&key, size).await {
-                    Ok(has) => (!has).then_some(blob),
-                    Err(error) => {
-                        tracing::warn!(%key, %error, "a blob cannot be looked for in the store");
-                        None
-                    }
+        let looks = page.into_iter().map(|blob| async move {
+            let (key, size) = bytes(&blob);
+            match store.has(key, size).await {
+                Ok(has) => (!has).then_some(blob),
+                Err(error) => {
+                    tracing::warn!(%key, %error, "a blob cannot be looked for in the store");
+                    None
                 }
             }
         });
@@ -97,4 +112,9 @@ impl Rebuild {
         }
         Ok(missing)
     }
+}
+
+/// Whether a store that lacks so many of some blobs may be the wrong one, or only part of one.
+pub(crate) fn is_nothing_there(count: usize, lost: usize) -> bool {
+    count > 1 && count == lost
 }

@@ -132,11 +132,11 @@ pub(crate) fn linking(tx: &mut Tx<'_>, blob: &Digest) -> db::Result<Vec<Reposito
 }
 
 /// Takes a blob whose bytes are gone out of the index, with its links, so that clients are told
-/// that it does not exist. Returns false where its row has changed since it was read.
-pub(crate) fn forget_blob(tx: &mut Tx<'_>, blob: &Blob) -> db::Result<bool> {
+/// that it does not exist; nothing where its row has changed since it was read.
+pub(crate) fn forget_blob(tx: &mut Tx<'_>, blob: &Blob) -> db::Result<()> {
     // A push may have brought it again since it was looked at.
     if blobs::present(tx, &blob.digest)?.as_ref() != Some(blob) {
-        return Ok(false);
+        return Ok(());
     }
     for repository in linking(tx, &blob.digest)? {
         blobs::unlink(tx, repository, &blob.digest)?;
@@ -145,7 +145,7 @@ pub(crate) fn forget_blob(tx: &mut Tx<'_>, blob: &Blob) -> db::Result<bool> {
         "DELETE FROM blobs WHERE digest = ?1",
         params![blob.digest.to_stored()],
     )?;
-    Ok(true)
+    Ok(())
 }
 
 /// The same for a blob whose bytes the archive has lost.
