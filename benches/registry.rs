@@ -25,7 +25,7 @@ use anyhow::Context;
 use support::arguments::Arguments;
 use support::report::{Section, verdicts};
 use support::server::Server;
-use support::{link, nginx, peers, wharfinger};
+use support::{link, memory, nginx, peers, wharfinger};
 
 type Row = fn(&mut Bench) -> anyhow::Result<Section>;
 
@@ -113,6 +113,7 @@ fn measure(arguments: Arguments, folder: &Path) -> anyhow::Result<()> {
     for (name, on, row) in ROWS {
         if bench.arguments.wants(name) && on != elsewhere {
             say(&format!("row {name}"));
+            memory::touch(&bench.folder, bench.arguments.quick)?;
             let section = row(&mut bench).with_context(|| format!("row {name}"))?;
             write!(std::io::stdout(), "{}", section.markdown())?;
             sections.push(section);

@@ -8,6 +8,7 @@ pub(crate) mod garbage;
 pub(crate) mod latencies;
 pub(crate) mod link;
 pub(crate) mod load;
+pub(crate) mod memory;
 pub(crate) mod nginx;
 pub(crate) mod peers;
 pub(crate) mod process;
