@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::mutability::may_move;
 use crate::pull_records::{PullRecords, Puller};
-use crate::pull_through::rule::PullThroughRule;
+use crate::pull_through::rule::{MAX_RULES, PullThroughRule, matching};
 use crate::push_effects::{Origin, PushEffects, Pushed};
 use crate::store::images::{LocatedImage, NewImage};
 use crate::store::repositories::RepositoryRow;
@@ -386,8 +386,8 @@ fn set_tag(
     Ok(true)
 }
 
-/// Whether the repository holds everything that an image is made of (always if `lenient`). What is
-/// in the archive is missing.
+/// Whether the repository holds everything that an image is made of (always if `lenient`, and where
+/// a rule of the pull-through cache brings what is missing). What is in the archive is missing.
 pub(crate) fn is_complete(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
@@ -397,6 +397,11 @@ pub(crate) fn is_complete(
     let Some(stored) = images::stored_by_id(tx, image)? else {
         return Ok(false);
     };
+    if let Some((registry, name)) = repositories::name_of(tx, repository)?
+        && matching(&pull_through::rules(tx, &registry, "", MAX_RULES)?, &name).is_some()
+    {
+        return Ok(true);
+    }
     let media_type = stored.image.media_type.as_str();
     let Ok(manifest) = Manifest::parse(&stored.bytes, Some(media_type)) else {
         return Ok(false);

@@ -106,8 +106,11 @@ impl PullThroughRule {
     }
 }
 
+/// Most rules of a registry (ECR's quota).
+pub(crate) const MAX_RULES: i64 = 50;
+
 /// The rule for a repository: of those with a matching prefix the one with the longest.
-pub(super) fn matching<'a>(
+pub(crate) fn matching<'a>(
     rules: &'a [PullThroughRule],
     repository: &RepositoryName,
 ) -> Option<&'a PullThroughRule> {

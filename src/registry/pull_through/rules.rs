@@ -11,14 +11,12 @@ use wharfinger_registry_client::{Credentials, Endpoint, RegistryClient, Upstream
 
 use crate::error::Error;
 use crate::model::RegistryId;
-use crate::pull_through::rule::{Prefix, PullThroughRule};
+use crate::pull_through::rule::{MAX_RULES, Prefix, PullThroughRule};
 use crate::pull_through::secret::{SecretError, UpstreamSecrets};
 use crate::pull_through::upstream_kind::UpstreamKind;
 use crate::repositories::rows;
 use crate::store::pull_through as store;
 
-/// Most rules of a registry: ECR's quota.
-const MAX_RULES: u64 = 50;
 /// How long rules in memory are used: a change by another server takes effect after that.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
 /// Registries whose rules are in memory.
@@ -110,8 +108,10 @@ impl PullThroughRules {
         };
         self.check_secret(&rule).await?;
         let work = move |tx: &mut Tx<'_>| {
-            if store::count_rules(tx, &rule.registry)? >= MAX_RULES {
-                return Err(Error::TooManyPullThroughRules { limit: MAX_RULES });
+            if store::count_rules(tx, &rule.registry)? >= MAX_RULES.unsigned_abs() {
+                return Err(Error::TooManyPullThroughRules {
+                    limit: MAX_RULES.unsigned_abs(),
+                });
             }
             if !store::insert_rule(tx, &rule)? {
                 return Err(Error::PullThroughRuleExists {
@@ -228,8 +228,7 @@ impl PullThroughRules {
             return Ok(Arc::clone(&known.rules));
         }
         let of = registry.clone();
-        let limit = i64::try_from(MAX_RULES).unwrap_or(i64::MAX);
-        let read = self.db.read(move |tx| store::rules(tx, &of, "", limit));
+        let read = self.db.read(move |tx| store::rules(tx, &of, "", MAX_RULES));
         let rules: Arc<[PullThroughRule]> = read.await?.into();
         let mut known = self.lock();
         if known.len() >= MAX_KNOWN {
