@@ -29,11 +29,14 @@ pub(crate) async fn run(
     // There is no server beside it: an index of an older version is brought up to date.
     let app = server::open(config, Upgrade::Apply).await?;
     app.registry.claim_blob_store(app.ids.uuid()).await?;
-    app.registry.claim_archive(app.ids.uuid()).await?;
     let work = app.registry.rebuild().accepting_loss(accept_loss);
     let rebuilt = tokio::select! {
         rebuilt = work.run(progress) => rebuilt,
         () = serving.lost() => anyhow::bail!("{LOCK_LOST}"),
     };
-    rebuilt.map_err(|why| anyhow::anyhow!("the index was not made anew: {}", Chain(&why)))
+    let rebuilt =
+        rebuilt.map_err(|why| anyhow::anyhow!("the index was not made anew: {}", Chain(&why)))?;
+    // Not before: the folder of an archive that is not mounted would become the archive.
+    app.registry.claim_archive(app.ids.uuid()).await?;
+    Ok(rebuilt)
 }
