@@ -150,6 +150,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0038__replicated_images"),
     wharfinger_db::migration!("V0039__written_segments"),
     wharfinger_db::migration!("V0040__ended_archive_writes"),
+    wharfinger_db::migration!("V0041__journal_anew"),
 ];
 
 /// Settings of the registry.

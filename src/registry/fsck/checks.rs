@@ -11,7 +11,7 @@ use crate::fsck::{CheckedPage, Finding, Fsck, Phase, Position};
 use crate::journal::{JournalError, missing_before, read_segment, segments};
 use crate::model::Blob;
 use crate::store::fsck::{self as store, CheckedImage};
-use crate::store::{blobs, images};
+use crate::store::{blobs, images, journal};
 
 /// Blobs that are looked at at once: each is a system call or a request.
 pub(super) const AT_ONCE: usize = 8;
@@ -196,6 +196,7 @@ impl Fsck {
     pub(super) async fn journal(&self, after: i64) -> Result<CheckedPage, JournalError> {
         let (mut seen, mut found, mut next) = (0, Vec::new(), None);
         let after = u64::try_from(after).unwrap_or_default();
+        let newest = self.db.read(journal::written_number).await?;
         let all = segments(&self.store).await?;
         for segment in all.iter().filter(|segment| segment.number > after) {
             let number = segment.number;
@@ -211,7 +212,8 @@ impl Fsck {
             }
             match read_segment(&self.store, number).await {
                 Ok(read) => {
-                    let missing = missing_before(&self.store, &all, number, read.previous).await?;
+                    let previous = read.previous.unwrap_or_default();
+                    let missing = missing_before(&self.store, &all, previous).await?;
                     found.extend(missing.map(|number| Finding::MissingSegment { number }));
                 }
                 // Merged into another one since it was listed.
@@ -225,6 +227,10 @@ impl Fsck {
             if next.is_some() {
                 break;
             }
+        }
+        if next.is_none() {
+            let missing = missing_before(&self.store, &all, newest).await?;
+            found.extend(missing.map(|number| Finding::MissingSegment { number }));
         }
         Ok(CheckedPage { seen, found, next })
     }

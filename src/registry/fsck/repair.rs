@@ -17,22 +17,13 @@ impl Fsck {
     /// Repairs what a page of a check found.
     ///
     /// # Errors
-    /// [`FsckError::NothingThere`] where that would take all blobs of the page out of the index.
+    /// [`FsckError::NothingThere`] where none of the blobs of a page is there. Nothing is fetched
+    /// then: at the next run some would be there, and the others be taken out.
     pub(super) async fn repair_all(&self, page: &CheckedPage) -> Result<(), FsckError> {
         let count = usize::try_from(page.seen).unwrap_or(usize::MAX);
-        if !self.options.accept_loss
-            && is_nothing_there(count, page.found.iter().filter(|one| is_lost(one)).count())
-        {
-            for finding in &page.found {
-                let is_back = match finding {
-                    Finding::MissingBlob(blob) => self.fetch_again(blob).await?,
-                    _ => false,
-                };
-                if !is_back {
-                    return Err(FsckError::NothingThere(count));
-                }
-            }
-            return Ok(());
+        let lost = page.found.iter().filter(|one| is_lost(one)).count();
+        if is_nothing_there(count, lost) && !self.options.accept_loss {
+            return Err(FsckError::NothingThere(count));
         }
         for finding in &page.found {
             self.repair(finding).await?;
@@ -168,10 +159,13 @@ impl Fsck {
     }
 }
 
-/// Findings of bytes that are not there.
+/// Findings of bytes that are not there, or may not be.
 fn is_lost(finding: &Finding) -> bool {
     matches!(
         finding,
-        Finding::MissingBlob(_) | Finding::DamagedArchivedBlob(_)
+        Finding::MissingBlob(_)
+            | Finding::UnreadableBlob { .. }
+            | Finding::DamagedArchivedBlob(_)
+            | Finding::UnreadableArchivedBlob { .. }
     )
 }

@@ -94,23 +94,22 @@ impl Rebuild {
         let count = page.len();
         let looks = page.into_iter().map(|blob| async move {
             let (key, size) = bytes(&blob);
-            match store.has(key, size).await {
-                Ok(has) => (!has).then_some(blob),
-                Err(error) => {
-                    tracing::warn!(%key, %error, "a blob cannot be looked for in the store");
-                    None
-                }
+            let has = store.has(key, size).await;
+            if let Err(error) = &has {
+                tracing::warn!(%key, %error, "a blob cannot be looked for in the store");
             }
+            (blob, has.ok())
         });
-        let missing: Vec<T> = stream::iter(looks)
+        let looked: Vec<(T, Option<bool>)> = stream::iter(looks)
             .buffer_unordered(LOOKS_AT_ONCE)
-            .filter_map(std::future::ready)
             .collect()
             .await;
-        if is_nothing_there(count, missing.len()) && !self.accept_loss {
+        let lost = looked.iter().filter(|(_, has)| *has != Some(true)).count();
+        if is_nothing_there(count, lost) && !self.accept_loss {
             return Err(RebuildError::NothingThere(count));
         }
-        Ok(missing)
+        let missing = looked.into_iter().filter(|(_, has)| *has == Some(false));
+        Ok(missing.map(|(blob, _)| blob).collect())
     }
 }
 

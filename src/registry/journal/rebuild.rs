@@ -173,7 +173,8 @@ impl Rebuild {
     /// The records of one of the segments.
     async fn records(&self, all: &[Stored], number: u64) -> Result<Vec<Record>, RebuildError> {
         let read = read_segment(&self.store, number).await?;
-        let missing = missing_before(&self.store, all, number, read.previous).await?;
+        let previous = read.previous.unwrap_or_default();
+        let missing = missing_before(&self.store, all, previous).await?;
         match missing {
             Some(number) if !self.accept_loss => Err(RebuildError::MissingSegment(number)),
             _ => Ok(read.records),
@@ -190,16 +191,52 @@ impl Rebuild {
     }
 
     async fn take_in(&self, batch: Vec<Record>, after: Position) -> Result<(), RebuildError> {
-        let now = self.clock.now();
+        let (now, accept_loss) = (self.clock.now(), self.accept_loss);
         self.db
             .write(move |tx| {
                 for record in &batch {
+                    if accept_loss {
+                        make_way(tx, record, now)?;
+                    }
                     apply(tx, record, now)?;
                 }
                 Ok(store::set_position(tx, after)?)
             })
             .await
     }
+}
+
+/// Deletes the earlier repository of the name of a new one: the record of its deletion is lost.
+fn make_way(tx: &mut Tx<'_>, record: &Record, now: Timestamp) -> Result<(), RebuildError> {
+    let (Subject::Repository(original), Some(State::Repository(state))) =
+        (&record.subject, &record.state)
+    else {
+        return Ok(());
+    };
+    let registry = RegistryId {
+        account: read(&state.account)?,
+        region: read(&state.region)?,
+    };
+    let earlier = repositories::by_name(tx, &registry, &read(&state.name)?)?;
+    let Some(earlier) = earlier else {
+        return Ok(());
+    };
+    match store::original(tx, earlier.id)? {
+        Some(known) if known != *original => delete_repository(tx, known, earlier.id, now),
+        _ => Ok(()),
+    }
+}
+
+/// As the record of a deletion says.
+fn delete_repository(
+    tx: &mut Tx<'_>,
+    original: i64,
+    id: RepositoryId,
+    now: Timestamp,
+) -> Result<(), RebuildError> {
+    store::remove_tags(tx, id)?;
+    store::remove_repository(tx, original)?;
+    Ok(repositories::delete(tx, id, now)?)
 }
 
 fn apply(tx: &mut Tx<'_>, record: &Record, now: Timestamp) -> Result<(), RebuildError> {
@@ -218,11 +255,7 @@ fn apply(tx: &mut Tx<'_>, record: &Record, now: Timestamp) -> Result<(), Rebuild
             put_lifecycle_policy(tx, id, state, now)?;
             Ok(store::add_repository(tx, original, id)?)
         }
-        (Subject::Repository(_), _, Some(id)) => {
-            store::remove_tags(tx, id)?;
-            store::remove_repository(tx, original)?;
-            Ok(repositories::delete(tx, id, now)?)
-        }
+        (Subject::Repository(_), _, Some(id)) => delete_repository(tx, original, id, now),
         (Subject::Image(_, digest), Some(State::Image(state)), Some(id)) => {
             put_image(tx, id, digest, state)
         }

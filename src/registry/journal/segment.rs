@@ -11,6 +11,10 @@ use crate::journal::record::Record;
 /// The folder of segments.
 pub(crate) const FOLDER: &str = "journal";
 
+/// The record that says up to which number segments are not needed: all that the index had is in
+/// those after it.
+pub(crate) const NEEDED_AFTER: &str = "journal/needed-after";
+
 /// Largest segment that is read: what the writer makes, and merged ones, which are larger.
 pub(crate) const MAX_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -18,9 +22,11 @@ pub(crate) const MAX_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Header {
     format: u32,
-    /// See [`Segment::previous`].
+    /// See [`Segment`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    merged_from: Option<u64>,
     records: usize,
     /// SHA-256 of all that follows the line.
     sha256: String,
@@ -29,9 +35,11 @@ struct Header {
 /// What a segment holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
-    /// The number of the segment before it; 0 for the first one of those that hold everything.
-    /// Segments of earlier versions do not have it.
+    /// The number of the segment before it; 0 for the first one of an index. Segments of earlier
+    /// versions do not have it.
     pub(crate) previous: Option<u64>,
+    /// It was made of this segment and all after it up to its own number.
+    pub(crate) merged_from: Option<u64>,
     /// In order.
     pub(crate) records: Vec<Record>,
 }
@@ -76,6 +84,7 @@ pub(crate) fn encode(segment: &Segment) -> Result<Vec<u8>, serde_json::Error> {
     let header = Header {
         format: FORMAT,
         previous: segment.previous,
+        merged_from: segment.merged_from,
         records: segment.records.len(),
         sha256: hex::encode(Sha256::digest(&body)),
     };
@@ -108,6 +117,7 @@ pub(crate) fn decode(segment: &[u8]) -> Result<Segment, SegmentError> {
     if records.len() == header.records {
         Ok(Segment {
             previous: header.previous,
+            merged_from: header.merged_from,
             records,
         })
     } else {
@@ -189,12 +199,16 @@ mod tests {
 
     #[test]
     fn a_segment_holds_its_records() {
-        for (previous, records) in [
-            (None, records()),
-            (Some(7), records()),
-            (Some(0), Vec::new()),
+        for (previous, merged_from, records) in [
+            (None, None, records()),
+            (Some(7), Some(3), records()),
+            (Some(0), None, Vec::new()),
         ] {
-            let segment = Segment { previous, records };
+            let segment = Segment {
+                previous,
+                merged_from,
+                records,
+            };
             assert_eq!(decode(&encode(&segment).expect("encoded")), Ok(segment));
         }
         let newer = b"{\"format\":3,\"records\":0,\"sha256\":\"\"}\n";
@@ -208,7 +222,7 @@ mod tests {
             bit in 0..8,
             cut: bool,
         ) {
-            let whole = Segment { previous: None, records: records() };
+            let whole = Segment { previous: None, merged_from: None, records: records() };
             let mut segment = encode(&whole).expect("encoded");
             let at = at.index(segment.len());
             if cut {

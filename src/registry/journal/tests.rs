@@ -557,6 +557,44 @@ async fn a_damaged_segment_is_replaced_by_writing_everything_anew() {
     assert_eq!(rebuilt.shown().await, server.shown().await);
 }
 
+/// The record of the deletion of a repository is lost, whose name was used again.
+#[tokio::test]
+async fn a_rebuild_that_accepts_loss_ends_where_a_name_was_used_again() {
+    for db in testing::every_engine(MIGRATIONS) {
+        let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+        let store = memory().await;
+        let lost = Db::memory(MIGRATIONS).expect("an index");
+        let mut server = Server::new(lost, store.clone(), clock.clone());
+        server.apply(&Change::Create(0)).await;
+        server.apply(&Change::Push(0, 0, Some(0))).await;
+        server.flush().await;
+        server.apply(&Change::Delete(0)).await;
+        server.flush().await;
+        let all = segments(&store).await.expect("listed");
+        let deletion = segment::name(all.last().expect("a segment").number);
+        let deletion = deletion.parse().expect("a name");
+        server.apply(&Change::Create(0)).await;
+        server.apply(&Change::Push(0, 1, Some(1))).await;
+        server.flush().await;
+        store.delete_record(&deletion).await.expect("lost");
+
+        let rebuilt = Server::new(db, store, clock);
+        let refused = rebuilt.registry.rebuild().run(|_| ()).await;
+        assert!(
+            matches!(refused, Err(RebuildError::MissingSegment(_))),
+            "{refused:?}"
+        );
+        let accepting = rebuilt.registry.rebuild().accepting_loss(true);
+        accepting.run(|_| ()).await.expect("made anew");
+        let repository = rebuilt.repository(0).await.expect("a repository").id;
+        for (blob, is_there) in [(0, false), (1, true)] {
+            let digest = sha256(&blob_bytes(blob));
+            let found = rebuilt.registry.content.get(repository, &digest).await;
+            assert_eq!(found.is_ok(), is_there, "blob {blob}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn blobs_whose_bytes_are_gone_are_not_made_anew() {
     for db in testing::every_engine(MIGRATIONS) {

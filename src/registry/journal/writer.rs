@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use wharfinger_base::{Clock, Ids, Timestamp};
-use wharfinger_blobs::{BlobStore, RecordName};
+use wharfinger_blobs::{self as blobs, BlobStore, RecordName};
 use wharfinger_db::{Db, Tx};
 use wharfinger_reconcile::{Pass, Reconciler};
 
@@ -103,6 +103,7 @@ impl JournalWriter {
         let read = self.db.read(read_some).await?;
         let segment = Segment {
             previous: Some(previous),
+            merged_from: None,
             records: read.records,
         };
         put_segment(&self.store, number, &segment).await?;
@@ -125,11 +126,13 @@ impl JournalWriter {
         let few = merge::to_merge(&segments);
         if let Some(last) = few.last() {
             let (mut records, mut previous) = (Vec::new(), None);
+            let mut merged_from = few[0].number;
             for segment in few {
                 match read_segment(&self.store, segment.number).await {
                     Ok(read) => {
                         if segment.number == few[0].number {
                             previous = read.previous;
+                            merged_from = read.merged_from.unwrap_or(merged_from);
                         }
                         records.extend(read.records);
                     }
@@ -148,6 +151,7 @@ impl JournalWriter {
             // before it.
             let merged = Segment {
                 previous,
+                merged_from: Some(merged_from),
                 records: merge::merged(records),
             };
             let put = put_segment(&self.store, last.number, &merged);
@@ -203,6 +207,9 @@ impl JournalWriter {
         if self.hold().await?.is_none() {
             return Ok(());
         }
+        let needed_after = Bytes::from(refresh.number.to_string());
+        let name = needed_after_name()?;
+        self.store.put_record(&name, needed_after).await?;
         // From the first to the last: a later one may say that what an earlier one has is gone.
         self.remove(old.iter()).await?;
         let (bytes, holder) = (new.iter().map(|one| one.size).sum(), self.holder.clone());
@@ -338,6 +345,23 @@ async fn put_segment(
     let content = segment::encode(segment)?;
     let name = segment_name(number)?;
     Ok(store.put_record(&name, Bytes::from(content)).await?)
+}
+
+/// Up to which number segments are not needed; 0 where all are.
+pub(crate) async fn needed_after(store: &BlobStore) -> Result<u64, JournalError> {
+    match store.record(&needed_after_name()?, 32).await {
+        Ok(text) => {
+            let text = String::from_utf8_lossy(&text);
+            Ok(text.trim().parse().unwrap_or_default())
+        }
+        Err(blobs::Error::NotFound) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn needed_after_name() -> Result<RecordName, JournalError> {
+    let name = segment::NEEDED_AFTER.parse();
+    name.map_err(|_| JournalError::Number(0))
 }
 
 fn segment_name(number: u64) -> Result<RecordName, JournalError> {

@@ -204,7 +204,7 @@ const KINDS: [&str; 5] = [REPOSITORY, LINK, IMAGE, TAG, REGISTRY];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NewSegment {
     pub(crate) number: u64,
-    /// 0 for the first one of those that hold everything.
+    /// 0 for the first one of an index.
     pub(crate) previous: u64,
 }
 
@@ -223,6 +223,16 @@ pub(crate) fn next_number(tx: &mut Tx<'_>, holder: &str) -> db::Result<Option<Ne
             })
         },
     )
+}
+
+/// The number of the newest segment that was written; 0 where none was.
+pub(crate) fn written_number(tx: &mut Tx<'_>) -> db::Result<u64> {
+    let number = tx.query_optional(
+        "SELECT written_number FROM journal WHERE id = 1",
+        params![],
+        |row| unsigned(row.integer(0)),
+    )?;
+    Ok(number.unwrap_or_default())
 }
 
 /// Removes the entries that the segment of this number holds; false where another server has become
@@ -299,7 +309,7 @@ pub(crate) fn begin_refresh(tx: &mut Tx<'_>, holder: &str) -> db::Result<()> {
 pub(crate) fn refresh_from_start(tx: &mut Tx<'_>) -> db::Result<()> {
     tx.execute(
         "UPDATE journal SET refresh = ?1, refresh_repository = 0, refresh_digest = NULL, \
-         refresh_name = NULL, refresh_number = number, written_number = 0 WHERE id = 1",
+         refresh_name = NULL, refresh_number = number WHERE id = 1",
         params![REPOSITORY],
     )?;
     Ok(())

@@ -67,6 +67,15 @@ pub(crate) fn repository(tx: &mut Tx<'_>, original: i64) -> db::Result<Option<Re
     )
 }
 
+/// The number that the journal has for a repository here.
+pub(crate) fn original(tx: &mut Tx<'_>, id: RepositoryId) -> db::Result<Option<i64>> {
+    tx.query_optional(
+        "SELECT original FROM rebuilt_repositories WHERE repository_id = ?1",
+        params![id.0],
+        |row| Ok(row.integer(0)),
+    )
+}
+
 pub(crate) fn add_repository(tx: &mut Tx<'_>, original: i64, id: RepositoryId) -> db::Result<()> {
     tx.execute(
         "INSERT INTO rebuilt_repositories (original, repository_id) VALUES (?1, ?2)",
