@@ -207,9 +207,11 @@ impl JournalWriter {
         if self.hold().await?.is_none() {
             return Ok(());
         }
-        let needed_after = Bytes::from(refresh.number.to_string());
-        let name = needed_after_name()?;
-        self.store.put_record(&name, needed_after).await?;
+        if !old.is_empty() {
+            let needed_after = Bytes::from(refresh.number.to_string());
+            let name = needed_after_name()?;
+            self.store.put_record(&name, needed_after).await?;
+        }
         // From the first to the last: a later one may say that what an earlier one has is gone.
         self.remove(old.iter()).await?;
         let (bytes, holder) = (new.iter().map(|one| one.size).sum(), self.holder.clone());
