@@ -34,6 +34,8 @@ use crate::websocket::SessionEnd;
 /// Between attempts to register and to connect, as Amazon's agent waits.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_mins(2);
+/// How the code begins where an instance that registers again is registered no more.
+const NOT_REGISTERED: &str = "Client";
 /// How long a deregistered instance waits before it requests again, as Amazon's agent does.
 const INACTIVE_WAIT: Duration = Duration::from_hours(1);
 
@@ -160,8 +162,9 @@ async fn registered(
     };
     let arn = match register(&shared.client, &keys, &shared.host, &new).await {
         Ok(arn) => arn,
-        // The instance, or the cluster that it was in, is gone: this is a new one.
-        Err(error) if known.is_some() && !error.is_transient() => {
+        // The instance, or the cluster that it was in, is gone: this is a new one. Nothing else may
+        // make it one, as the containers of the earlier instance are removed then.
+        Err(error) if known.is_some() && error.is(NOT_REGISTERED) => {
             tracing::warn!(%error, "the earlier instance cannot register again; a new one does");
             let new = NewInstance {
                 instance_arn: None,

@@ -21,16 +21,34 @@ use crate::trust::{ServerTrust, Tls};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 type Requests = Arc<Mutex<Vec<Value>>>;
+type Response = (StatusCode, &'static str);
 
-/// Takes a registration, but its first response does not reach the agent.
-async fn register(State(requests): State<Requests>, body: String) -> (StatusCode, &'static str) {
+/// What does not reach the agent.
+const LOST: Response = (StatusCode::SERVICE_UNAVAILABLE, "");
+const DENIED: Response = (
+    StatusCode::BAD_REQUEST,
+    r#"{"__type": "AccessDeniedException", "message": "not authorized"}"#,
+);
+const GONE: Response = (
+    StatusCode::BAD_REQUEST,
+    r#"{"__type": "ClientException", "message": "not registered"}"#,
+);
+
+/// Takes a registration, but has another response to the first one.
+async fn register(
+    State((requests, first)): State<(Requests, Response)>,
+    body: String,
+) -> (StatusCode, String) {
     let mut requests = requests.lock().expect("no test panics here");
-    requests.push(serde_json::from_str(&body).expect("JSON"));
+    let request: Value = serde_json::from_str(&body).expect("JSON");
+    requests.push(request.clone());
     if requests.len() == 1 {
-        return (StatusCode::SERVICE_UNAVAILABLE, "");
+        return (first.0, first.1.to_owned());
     }
-    let instance = r#"{"containerInstance": {"containerInstanceArn": "arn:instance"}}"#;
-    (StatusCode::OK, instance)
+    let arn = request["containerInstanceArn"].as_str();
+    let arn = arn.unwrap_or("arn:instance");
+    let instance = json!({"containerInstance": {"containerInstanceArn": arn}});
+    (StatusCode::OK, instance.to_string())
 }
 
 /// An instance at a control plane that fails at first.
@@ -43,10 +61,11 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new() -> Self {
+    /// `first` is what the control plane sends back first.
+    async fn new(first: Response) -> Self {
         let requests = Requests::default();
         let routes = Router::new().route("/", post(register));
-        let routes = routes.with_state(Arc::clone(&requests));
+        let routes = routes.with_state((Arc::clone(&requests), first));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -105,6 +124,29 @@ impl Bench {
         }
     }
 
+    /// Has the instance registered before, as `arn:earlier`.
+    async fn registered_earlier(&self) -> StateFolder {
+        let state = StateFolder::open(self.folder.path()).await;
+        let state = state.expect("opened");
+        let earlier = InstanceRecord {
+            cluster: "demo".to_owned(),
+            instance_arn: "arn:earlier".to_owned(),
+            ..InstanceRecord::default()
+        };
+        state.set_instance(&earlier).await.expect("written");
+        state
+    }
+
+    /// A container of that instance, by its ID.
+    async fn container(&self) -> String {
+        let config = json!({"Image": "web", "Labels": {labels::INSTANCE: "arn:earlier"}});
+        let new = NewContainer {
+            config: config.as_object().expect("an object").clone(),
+            ..NewContainer::default()
+        };
+        self.runtime.create(new).await.expect("created")
+    }
+
     fn requests(&self) -> Vec<Value> {
         self.requests.lock().expect("no test panics here").clone()
     }
@@ -112,7 +154,7 @@ impl Bench {
 
 #[tokio::test]
 async fn all_attempts_to_register_have_the_same_token() {
-    let bench = Bench::new().await;
+    let bench = Bench::new(LOST).await;
     bench.run_until(async || bench.requests().len() == 2).await;
     let requests = bench.requests();
     assert!(requests[0]["clientToken"].is_string());
@@ -121,22 +163,9 @@ async fn all_attempts_to_register_have_the_same_token() {
 
 #[tokio::test]
 async fn the_containers_of_an_earlier_instance_are_removed_in_the_end() {
-    let bench = Bench::new().await;
-    let state = StateFolder::open(bench.folder.path())
-        .await
-        .expect("opened");
-    let earlier = InstanceRecord {
-        cluster: "demo".to_owned(),
-        instance_arn: "arn:earlier".to_owned(),
-        ..InstanceRecord::default()
-    };
-    state.set_instance(&earlier).await.expect("written");
-    let config = json!({"Image": "web", "Labels": {labels::INSTANCE: "arn:earlier"}});
-    let new = NewContainer {
-        config: config.as_object().expect("an object").clone(),
-        ..NewContainer::default()
-    };
-    let id = bench.runtime.create(new).await.expect("created");
+    let bench = Bench::new(GONE).await;
+    let state = bench.registered_earlier().await;
+    let id = bench.container().await;
     bench.runtime.fail_removals(2);
     let is_removed = async || bench.runtime.inspect(&id).await.is_err();
     bench.run_until(is_removed).await;
@@ -144,4 +173,19 @@ async fn the_containers_of_an_earlier_instance_are_removed_in_the_end() {
     assert_eq!(stored.instance_arn, "arn:instance");
     // A start after a crash would have gone on with it.
     assert!(stored.former.contains("arn:earlier"));
+}
+
+#[tokio::test]
+async fn an_instance_whose_registration_is_refused_for_a_moment_is_no_new_one() {
+    let bench = Bench::new(DENIED).await;
+    let state = bench.registered_earlier().await;
+    bench.run_until(async || bench.requests().len() == 2).await;
+    // A second start, so that the first one has stored what it registered.
+    bench.run_until(async || bench.requests().len() == 3).await;
+    for request in bench.requests() {
+        assert_eq!(request["containerInstanceArn"], "arn:earlier");
+    }
+    let stored = state.instance().await.expect("read").expect("registered");
+    assert_eq!(stored.instance_arn, "arn:earlier");
+    assert!(stored.former.is_empty());
 }
