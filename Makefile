@@ -6,6 +6,8 @@
 export WHARFINGER_TOOLS ?= $(CURDIR)/build/tools
 PYTHON := $(WHARFINGER_TOOLS)/venv/bin/python
 CARGO  := cargo
+# Clients and crash tests wait for most of their time. Each file has one worker.
+WORKERS ?= --numprocesses 2 --dist loadfile
 
 .PHONY: run build tools check lint test test-rust simulate test-clients conformance crash fuzz bench bench-remote bench-containers clean
 
@@ -37,14 +39,14 @@ simulate:            ## simulate services on hosts that fail, SEEDS=2000 histori
 	SEEDS=$(or $(SEEDS),2000) $(CARGO) test --workspace --locked --lib -- simulation
 
 test-clients: tools build  ## docker, podman, skopeo, buildah, ctr, crane, oras, regctl, cosign, helm, both AWS CLIs, boto3
-	$(PYTHON) -m pytest tests/clients $(PYTEST)
+	$(PYTHON) -m pytest $(WORKERS) tests/clients $(PYTEST)
 
 conformance: tools build   ## run the official OCI conformance suite on disk with SQLite and on S3 with PostgreSQL
 	$(PYTHON) conformance/run.py $(CONFORMANCE)
 
 crash: tools build   ## kill the server (ROUNDS=200), fill its disk, fail its disk and cut its power (SEEDS=4)
 	$(CARGO) build --release --locked -p faultfs
-	$(PYTHON) tests/crash/run.py $(PYTEST)
+	$(PYTHON) -m pytest $(WORKERS) tests/crash $(PYTEST)
 
 fuzz: tools          ## fuzz each parser of network input for FUZZ_SECONDS=10
 	fuzz/run.sh $(FUZZ_SECONDS)

@@ -17,7 +17,7 @@ from harness import images  # noqa: E402
 from harness.aws import cli_one, cli_two, make_client  # noqa: E402
 from harness.ecs import instances, push_busybox, tasks_of_test, wait_until  # noqa: E402
 from harness.engine import Engine  # noqa: E402
-from harness.leftovers import pytest_sessionfinish, pytest_sessionstart  # noqa: E402, F401
+from harness.leftovers import pytest_sessionfinish, pytest_sessionstart, pytest_testnodedown  # noqa: E402, F401
 from harness.process import clean_environment, end_in_order, run, tool  # noqa: E402
 from harness.server import Server  # noqa: E402
 

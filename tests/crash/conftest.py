@@ -5,4 +5,4 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from harness.leftovers import pytest_sessionfinish, pytest_sessionstart  # noqa: E402, F401
+from harness.leftovers import pytest_sessionfinish, pytest_sessionstart, pytest_testnodedown  # noqa: E402, F401

@@ -7,7 +7,7 @@ import json
 import pathlib
 
 from .aws import cli_one
-from .process import BUILD, clean_environment, run, tool
+from .process import clean_environment, run, run_folder, tool
 from .server import Server
 
 SOURCE = pathlib.Path(__file__).with_suffix(".c")
@@ -15,7 +15,7 @@ SOURCE = pathlib.Path(__file__).with_suffix(".c")
 
 def earlier_clock(seconds):
     """The variables that make the clock of a program show a time that many seconds ago."""
-    library = BUILD / "run" / f"earlier_clock_{seconds}.so"
+    library = run_folder("earlier-clock") / f"earlier_clock_{seconds}.so"
     library.parent.mkdir(parents=True, exist_ok=True)
     # The linker of Rust needs a C compiler, too.
     run([tool("cc"), "-shared", "-fPIC", f"-DSECONDS_BACK={seconds}", "-o", library, SOURCE])

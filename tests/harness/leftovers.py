@@ -2,7 +2,9 @@
 
 Other runs may be at work on the same machine, so that only what is known to be of this one counts: a process has the mark of the run
 in its environment or works in one of its folders, a mount is in one of these folders, and namespaces, bridges and links bear the
-name of the run or are those of networks of its engines. A `conftest.py` takes part by importing the two functions of pytest.
+name of the run or are those of networks of its engines. Each worker of pytest-xdist is a run, and tells the one that started it.
+
+A `conftest.py` takes part by importing the three functions of pytest.
 """
 
 import contextlib
@@ -18,6 +20,13 @@ from .process import FOLDERS, RUN, RUN_FOLDERS, RUN_MARK
 BRIDGES = set()
 # What a process that was told to end may need to be gone.
 PATIENCE = 15
+# What workers left, a line each.
+OF_WORKERS = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    OF_WORKERS.extend(getattr(node, "workeroutput", {}).get("leftovers", []))
 
 
 def pytest_sessionstart(session):
@@ -30,6 +39,10 @@ def pytest_sessionfinish(session):
     end = time.monotonic() + PATIENCE
     while (found := leftovers(session.stash["mounts"])) and time.monotonic() < end:
         time.sleep(0.2)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["leftovers"] = found
+        return
+    found += OF_WORKERS
     if found:
         print("\n\nThe tests left something on the machine:", *found, sep="\n  ")
         session.exitstatus = session.exitstatus or 1

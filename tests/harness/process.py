@@ -34,8 +34,9 @@ def temporary_folder(prefix):
 
 
 def run_folder(name):
-    """The folder of a server or a test, by its name, which stays there for a look after a failure."""
-    folder = BUILD / "run" / name
+    """The folder of a server or a test, by its name, which stays there for a look after a failure. Each worker of a run that has
+    several (pytest-xdist) has folders of its own."""
+    folder = BUILD / "run" / os.environ.get("PYTEST_XDIST_WORKER", "") / name
     RUN_FOLDERS.add(folder)
     return folder
 
