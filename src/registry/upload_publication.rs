@@ -92,11 +92,14 @@ impl Uploads {
         let db = self.db.clone();
         tokio::spawn(async move {
             let _held = held;
-            for _ in 0..SETTLE_ATTEMPTS {
+            for attempt in 0..SETTLE_ATTEMPTS {
                 // It is ordered with the one in doubt, which changes the same row.
                 let settled = db.write(move |tx| store::touch(tx, session)).await;
                 let Err(error) = settled else { return };
-                tracing::warn!(upload = %session, %error, "the end of an upload is in doubt");
+                // Once: all uploads of a time without the index attempt it again and again.
+                if attempt == 0 {
+                    tracing::warn!(upload = %session, %error, "the end of an upload is in doubt");
+                }
                 tokio::time::sleep(SETTLE_PAUSE).await;
             }
         });

@@ -66,7 +66,9 @@ fn required(document: &TaskDefinitionDocument) -> Vec<Attribute> {
     names.later(sized, "task-cpu-mem-limit");
     for volume in &document.volumes {
         if let Some(docker) = &volume.docker_volume_configuration {
-            let driver = docker.driver.as_deref().unwrap_or("local");
+            // Docker takes its own driver where the name is empty.
+            let driver = docker.driver.as_deref().filter(|name| !name.is_empty());
+            let driver = driver.unwrap_or("local");
             names.later(true, &format!("docker-plugin.{driver}"));
             names.early(
                 docker.scope == Some(VolumeScope::Shared),

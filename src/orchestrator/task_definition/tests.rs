@@ -373,6 +373,18 @@ fn secrets_of_log_drivers_need_an_agent_that_knows_them() {
 }
 
 #[test]
+fn a_volume_without_a_driver_needs_the_local_one() {
+    for driver in [json!(null), json!(""), json!("local")] {
+        let volume = json!({ "name": "a", "dockerVolumeConfiguration": { "driver": driver } });
+        let task = with_container(json!({}));
+        let found = registered(merge(task, json!({ "volumes": [volume] }))).expect("valid");
+        let needed = json!({ "name": "ecs.capability.docker-plugin.local" });
+        let attributes = found["requiresAttributes"].as_array().expect("a list");
+        assert!(attributes.contains(&needed), "{driver}: {attributes:?}");
+    }
+}
+
+#[test]
 fn environment_files_are_objects_of_s3() {
     let with_file = |value: &str| {
         let file = json!({ "value": value, "type": "s3" });
