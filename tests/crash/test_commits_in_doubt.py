@@ -1,7 +1,7 @@
 """Commits whose server does not learn of them, since its connection to PostgreSQL breaks: they come late, or never. No bytes are removed
 that such a commit names, and what was acknowledged stays.
 
-DOUBT_SECONDS (default 60) and SEED steer it; a failure names both.
+DOUBT_SECONDS (default 45) and SEED steer it; a failure names both.
 """
 
 import http.client
@@ -20,13 +20,13 @@ from harness.stores import Postgres
 from late_commits import LateCommits
 from registry import Refused, Registry, digest
 
-SECONDS = int(os.environ.get("DOUBT_SECONDS", "60"))
+SECONDS = int(os.environ.get("DOUBT_SECONDS", "45"))
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 WORKERS = 6
 REPOSITORY = "doubt/web"
 SETTINGS = {"blob_lease_seconds": 1, "gc_load_percent": 100, "upload_expiry_seconds": 60}
 # Few, so that images share them, die with them, and need them again. They get smaller in the archive.
-LAYERS = [b"".join(b"line %d of layer %d\n" % (line, number) for line in range(3_000)) for number in range(16)]
+LAYERS = [b"".join(b"line %d of layer %d\n" % (line, number) for line in range(3_000)) for number in range(20)]
 # A transaction in doubt may hold locks that others wait for.
 PATIENCE_SECONDS = 120
 
@@ -53,12 +53,12 @@ class Worker(threading.Thread):
         draw = self.rng.random()
         if draw < 0.4 or not self.images:
             self.push()
-        elif draw < 0.6:
+        elif draw < 0.5:
             self.verify(self.rng.choice(sorted(self.images)))
-        elif draw < 0.8:
+        elif draw < 0.6:
             tag = self.rng.choice(sorted(self.images))
             self.archive(tag, not self.images[tag][1])
-        elif len(self.images) > 4:
+        elif len(self.images) > 1:
             self.delete(self.rng.choice(sorted(self.images)))
 
     def again(self, work):
@@ -84,7 +84,7 @@ class Worker(threading.Thread):
     def push(self):
         tag = f"{self.name}-{self.count}"
         self.count += 1
-        layers = self.rng.sample(LAYERS, self.rng.randint(1, 3))
+        layers = self.rng.sample(LAYERS, self.rng.randint(1, 2))
         self.images[tag] = (self.again(lambda registry: registry.push_image(REPOSITORY, tag, layers, self.rng)), False)
 
     def verify(self, tag):
