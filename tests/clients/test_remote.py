@@ -93,7 +93,7 @@ def test_clients_follow_the_redirect(pair, client, layout, hello, tmp_path):
     source = f"{hosts[1]}/remote/redirect:hello"
     client("crane", "pull", "--insecure", "--format=oci", source, tmp_path / "crane")
     creds = f"--src-creds=AWS:{password}"
-    client("skopeo", "copy", "--src-tls-verify=false", creds, f"docker://{source}", f"oci:{tmp_path}/skopeo:hello")
+    client("skopeo", "copy", "--preserve-digests", "--src-tls-verify=false", creds, f"docker://{source}", f"oci:{tmp_path}/skopeo:hello")
     for folder in ("crane", "skopeo"):
         stored = tmp_path / folder / "blobs/sha256" / hello.layer_digest.removeprefix("sha256:")
         assert stored.stat().st_size == hello.layer_size
