@@ -2,9 +2,11 @@
 
 mod archive;
 mod binaries;
+mod found;
 mod go_modules;
 mod java;
 mod java_builds;
+mod json_locks;
 mod kind;
 mod lock_files;
 mod os;
@@ -12,6 +14,7 @@ mod pnpm;
 mod rpm;
 #[cfg(test)]
 pub(crate) mod tests;
+mod toml_locks;
 mod unpack;
 mod yaml;
 
@@ -23,6 +26,7 @@ pub use unpack::{LayerError, LimitReached, ScanLimits};
 
 use crate::distribution::Distribution;
 use crate::inventory::archive::{EntryKind, LayerEntry, read_entries};
+use crate::inventory::found::Found;
 use crate::inventory::go_modules::GoModule;
 use crate::inventory::kind::FileKind;
 use crate::inventory::unpack::Unpacked;
@@ -222,6 +226,8 @@ impl InventoryBuilder {
             return Ok(None);
         };
         let text = || String::from_utf8_lossy(&bytes);
+        // One more than the limit, so that more packages than that are noticed.
+        let limit = self.limits.packages.saturating_add(1);
         let packages = match kind {
             FileKind::Program => return Ok(None),
             FileKind::GoMod => {
@@ -233,8 +239,6 @@ impl InventoryBuilder {
                 return Ok((!modules.is_empty()).then_some(Fact::GoSum(modules)));
             }
             FileKind::Rpm(format) => {
-                // One more than the limit, so that more packages than that are noticed.
-                let limit = self.limits.packages.saturating_add(1);
                 match rpm::packages(format, bytes, limit, self.limits.deadline) {
                     Ok(packages) => packages,
                     Err(error) => {
@@ -249,7 +253,17 @@ impl InventoryBuilder {
                 java::archive(&bytes, name, self.limits.deadline)
             }
             FileKind::OsRelease => return Ok(os::os_release(&text()).map(Fact::Distribution)),
-            FileKind::Text(read) => read(&text()),
+            FileKind::Text(read) => {
+                let mut found = Found::new(limit);
+                read(&text(), &mut found);
+                match found.finish() {
+                    Ok(packages) => packages,
+                    Err(why) => {
+                        let why = format!("{}: {why}", entry.path);
+                        return Ok(Some(Fact::Unread(why)));
+                    }
+                }
+            }
         };
         Ok((!packages.is_empty()).then_some(Fact::Packages(packages)))
     }

@@ -6,23 +6,25 @@ use std::collections::BTreeMap;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
+use crate::inventory::found::Found;
 use crate::package::{Package, PackageKind};
 
 /// Elements in each other: a dependency has five.
 const MAX_DEPTH: usize = 64;
 /// The longest text of an element, in bytes: names and versions are short.
 const MAX_TEXT_BYTES: usize = 1024;
+/// Properties of one project: large ones have some hundred.
+const MAX_PROPERTIES: usize = 10_000;
 /// Properties that refer to others are followed so often.
 const MAX_REFERENCES: usize = 8;
 
 /// The dependencies of `pom.xml` that name their version and are part of what is run. Versions that
 /// a parent or an imported list decides are not in the file: those dependencies are left out, as
 /// are dependencies of dependencies.
-pub(crate) fn pom(text: &str) -> Vec<Package> {
-    let Some(project) = Project::read(text) else {
-        return Vec::new();
+pub(crate) fn pom(text: &str, found: &mut Found) {
+    let Some(project) = Project::read(text, found.left()) else {
+        return;
     };
-    let mut found = Vec::new();
     for dependency in &project.dependencies {
         let field = |name: &str| {
             let value = dependency.get(name)?;
@@ -38,10 +40,9 @@ pub(crate) fn pom(text: &str) -> Vec<Package> {
             && !version.contains([',', ' '])
         {
             let name = format!("{group}:{artifact}");
-            found.push(Package::new(PackageKind::Maven, &name, &version));
+            found.add(Package::new(PackageKind::Maven, &name, &version));
         }
     }
-    found
 }
 
 /// What a `pom.xml` says of itself.
@@ -54,7 +55,8 @@ struct Project {
 
 impl Project {
     /// `None` where the text is no XML. Entities are not expanded, and a document type is refused.
-    fn read(text: &str) -> Option<Self> {
+    /// Dependencies beyond `most` are not read.
+    fn read(text: &str, most: usize) -> Option<Self> {
         let mut project = Self::default();
         let mut reader = Reader::from_str(text);
         let mut path: Vec<String> = Vec::new();
@@ -69,6 +71,9 @@ impl Project {
                     path.push(String::from_utf8_lossy(name.as_ref()).into_owned());
                     content.clear();
                     if path == ["project", "dependencies", "dependency"] {
+                        if project.dependencies.len() >= most {
+                            return Some(project);
+                        }
                         project.dependencies.push(BTreeMap::new());
                     }
                 }
@@ -97,7 +102,7 @@ impl Project {
     fn take(&mut self, path: &[String], text: &str) {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         match path.as_slice() {
-            ["project", "properties", name] => {
+            ["project", "properties", name] if self.properties.len() < MAX_PROPERTIES => {
                 self.properties.insert((*name).to_owned(), text.to_owned());
             }
             ["project", name @ ("version" | "groupId" | "artifactId")] => {
@@ -111,7 +116,12 @@ impl Project {
                 let own = self.properties.entry(format!("project.{name}"));
                 own.or_insert_with(|| text.to_owned());
             }
-            ["project", "dependencies", "dependency", name] => {
+            [
+                "project",
+                "dependencies",
+                "dependency",
+                name @ ("groupId" | "artifactId" | "version" | "scope"),
+            ] => {
                 if let Some(dependency) = self.dependencies.last_mut() {
                     dependency.insert((*name).to_owned(), text.to_owned());
                 }
@@ -140,9 +150,11 @@ impl Project {
 
 /// The lines `group:artifact:version=configurations` of `gradle.lockfile`, without those of tests
 /// and of annotation processors only.
-pub(crate) fn gradle(text: &str) -> Vec<Package> {
-    let mut found = Vec::new();
+pub(crate) fn gradle(text: &str, found: &mut Found) {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
+        if found.is_full() {
+            return;
+        }
         let Some((module, configurations)) = line.trim().split_once('=') else {
             continue;
         };
@@ -160,16 +172,15 @@ pub(crate) fn gradle(text: &str) -> Vec<Package> {
         });
         if run && !group.is_empty() && !artifact.is_empty() && !version.is_empty() {
             let name = format!("{group}:{artifact}");
-            found.push(Package::new(PackageKind::Maven, &name, version));
+            found.add(Package::new(PackageKind::Maven, &name, version));
         }
     }
-    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::tests::package_names;
+    use crate::inventory::tests::names_by;
 
     fn dependency(artifact: &str, more: &str) -> String {
         format!(
@@ -202,7 +213,7 @@ mod tests {
             dependencies.concat()
         );
         assert_eq!(
-            package_names(&pom(&text)),
+            names_by(pom, &text),
             ["g:own@7", "g:plain@1.0", "g:property@2.1-jre"]
         );
     }
@@ -211,13 +222,13 @@ mod tests {
     fn entities_and_depth_are_bounded() {
         let bomb =
             "<!DOCTYPE x [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><project>&b;</project>";
-        assert!(pom(bomb).is_empty());
-        assert!(pom(&"<a>".repeat(100_000)).is_empty());
-        assert!(pom("<project><dependencies>").is_empty());
-        assert!(pom("not XML").is_empty());
+        assert!(names_by(pom, bomb).is_empty());
+        assert!(names_by(pom, &"<a>".repeat(100_000)).is_empty());
+        assert!(names_by(pom, "<project><dependencies>").is_empty());
+        assert!(names_by(pom, "not XML").is_empty());
         let odd = dependency("a&amp;b", "<version>1</version>");
         let odd = format!("<project><dependencies>{odd}</dependencies></project>");
-        assert!(pom(&odd).is_empty());
+        assert!(names_by(pom, &odd).is_empty());
     }
 
     #[test]
@@ -225,10 +236,7 @@ mod tests {
         let text = "# comment\ncom.google.guava:guava:31.1-jre=compileClasspath,runtimeClasspath\n\
                     junit:junit:4.13=testCompileClasspath,testRuntimeClasspath\n\
                     org.x:y:1.0=compileClasspath\nempty=annotationProcessor\n";
-        assert_eq!(
-            package_names(&gradle(text)),
-            ["com.google.guava:guava@31.1-jre"]
-        );
+        assert_eq!(names_by(gradle, text), ["com.google.guava:guava@31.1-jre"]);
     }
 
     proptest::proptest! {
@@ -237,8 +245,8 @@ mod tests {
             text in "(<project>|</project>|<dependencies>|<dependency>|<version>|</version>|\
                      <properties>|\\$\\{|\\}|<[a-z/!]|>|[a-z:=,\n&;]){0,40}",
         ) {
-            let _ = pom(&text);
-            let _ = gradle(&text);
+            let _ = names_by(pom, &text);
+            let _ = names_by(gradle, &text);
         }
     }
 }

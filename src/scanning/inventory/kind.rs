@@ -1,9 +1,9 @@
 //! Which files of an image have packages, told by their path.
 
+use crate::inventory::found::Found;
 use crate::inventory::java::is_archive;
 use crate::inventory::rpm::RpmFormat;
-use crate::inventory::{java_builds, lock_files, os, pnpm};
-use crate::package::Package;
+use crate::inventory::{java_builds, json_locks, lock_files, os, pnpm, toml_locks};
 
 /// How a file is read.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ pub(crate) enum FileKind {
     GoMod,
     GoSum,
     Program,
-    Text(fn(&str) -> Vec<Package>),
+    Text(fn(&str, &mut Found)),
 }
 
 impl PartialEq for FileKind {
@@ -74,7 +74,7 @@ impl FileKind {
                 return Some(Self::Text(lock_files::python_metadata));
             }
             "package.json" if is_installed_node_package(folder) => {
-                return Some(Self::Text(lock_files::node_package));
+                return Some(Self::Text(json_locks::node_package));
             }
             _ if name.ends_with(".egg-info") => {
                 return Some(Self::Text(lock_files::python_metadata));
@@ -93,16 +93,16 @@ impl FileKind {
 
 /// How a lock file is read.
 fn lock_file(name: &str) -> Option<FileKind> {
-    let read: fn(&str) -> Vec<Package> = match name {
+    let read: fn(&str, &mut Found) = match name {
         "go.mod" => return Some(FileKind::GoMod),
         "go.sum" => return Some(FileKind::GoSum),
         "requirements.txt" => lock_files::requirements,
-        "poetry.lock" | "uv.lock" | "pdm.lock" => lock_files::python_toml,
-        "Pipfile.lock" => lock_files::pipfile,
-        "package-lock.json" | "npm-shrinkwrap.json" => lock_files::npm,
+        "poetry.lock" | "uv.lock" | "pdm.lock" => toml_locks::python,
+        "Pipfile.lock" => json_locks::pipfile,
+        "package-lock.json" | "npm-shrinkwrap.json" => json_locks::npm,
         "yarn.lock" => lock_files::yarn,
         "pnpm-lock.yaml" => pnpm::pnpm,
-        "Cargo.lock" => lock_files::cargo,
+        "Cargo.lock" => toml_locks::cargo,
         "pom.xml" => java_builds::pom,
         "gradle.lockfile" => java_builds::gradle,
         _ => return None,

@@ -1,14 +1,17 @@
 //! The databases of dpkg and apk, and `os-release`.
 
 use crate::distribution::Distribution;
+use crate::inventory::found::Found;
 use crate::package::{Package, PackageKind};
 
 /// The installed packages of a dpkg status file, or of a file in `status.d`.
-pub(crate) fn dpkg(text: &str) -> Vec<Package> {
-    let mut found = Vec::new();
+pub(crate) fn dpkg(text: &str, found: &mut Found) {
     for stanza in stanzas(text) {
+        if found.is_full() {
+            return;
+        }
         let field = |name: &str| {
-            let lines = stanza.iter();
+            let lines = stanza.lines();
             let mut values = lines.filter_map(|line| field_of(line, name));
             values.next().filter(|value| !value.is_empty())
         };
@@ -32,17 +35,18 @@ pub(crate) fn dpkg(text: &str) -> Vec<Package> {
             package.source_name = Some(name.to_owned());
             package.source_version = version.map(str::to_owned);
         }
-        found.push(package);
+        found.add(package);
     }
-    found
 }
 
 /// The packages of apk's `installed` database.
-pub(crate) fn apk(text: &str) -> Vec<Package> {
-    let mut found = Vec::new();
+pub(crate) fn apk(text: &str, found: &mut Found) {
     for stanza in stanzas(text) {
+        if found.is_full() {
+            return;
+        }
         let field = |key: char| {
-            let lines = stanza.iter();
+            let lines = stanza.lines();
             let mut values = lines.filter_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
             values
                 .next()
@@ -55,25 +59,29 @@ pub(crate) fn apk(text: &str) -> Vec<Package> {
             package.source_name = field('o')
                 .filter(|origin| *origin != name)
                 .map(str::to_owned);
-            found.push(package);
+            found.add(package);
         }
     }
-    found
 }
 
 /// Groups of lines between empty ones.
-fn stanzas(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    let mut lines = text.lines();
+fn stanzas(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
     std::iter::from_fn(move || {
-        let mut stanza = Vec::new();
-        for line in lines.by_ref() {
-            if !line.trim().is_empty() {
-                stanza.push(line);
-            } else if !stanza.is_empty() {
+        let (mut start, mut end) = (None, 0);
+        for line in rest.split_inclusive('\n') {
+            let is_empty = line.trim().is_empty();
+            if is_empty && start.is_some() {
                 break;
             }
+            if !is_empty {
+                start.get_or_insert(end);
+            }
+            end += line.len();
         }
-        (!stanza.is_empty()).then_some(stanza)
+        let (stanza, after) = rest.split_at(end);
+        rest = after;
+        stanza.get(start?..)
     })
 }
 
@@ -105,6 +113,7 @@ pub(crate) fn os_release(text: &str) -> Option<Distribution> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::tests::found_by;
 
     #[test]
     fn dpkg_lists_installed_packages_with_their_sources() {
@@ -112,7 +121,7 @@ mod tests {
                     Source: openssl (3.0.11-1)\nVersion: 3.0.11-1+b1\nDescription: SSL\n more: x\n\
                     \n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\
                     Package: base\nVersion: 2:3\nSource: base-src\n\nVersion: 9\n";
-        let found = dpkg(text);
+        let found = found_by(dpkg, text);
         let read: Vec<_> = found
             .iter()
             .map(|one| {
@@ -139,7 +148,7 @@ mod tests {
     fn apk_lists_packages_with_their_origins() {
         let text = "C:Q1x=\nP:musl\nV:1.2.4-r2\nA:x86_64\no:musl\n\nP:libcrypto3\nV:3.1.4-r5\n\
                     o:openssl\nF:lib\nR:libcrypto.so.3\n\nP:broken\n";
-        let found = apk(text);
+        let found = found_by(apk, text);
         assert_eq!(found.len(), 2);
         assert_eq!(
             (found[0].name.as_str(), found[0].source_name.as_deref()),

@@ -6,19 +6,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::inventory::found::Found;
 use crate::inventory::yaml::Yaml;
 use crate::package::{Package, PackageKind};
 
 /// The packages that are installed in production: what only development needs is left out, as is
 /// what comes from other sources than the registry.
-pub(crate) fn pnpm(text: &str) -> Vec<Package> {
+pub(crate) fn pnpm(text: &str, found: &mut Found) {
     let Some(document) = Yaml::read(text) else {
-        return Vec::new();
+        return;
     };
     let version = document.get("lockfileVersion").and_then(Yaml::text);
     let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
     let Some(major) = major else {
-        return Vec::new();
+        return;
     };
     let keys: Vec<&str> = if major >= 9 {
         snapshots(&document)
@@ -28,11 +29,10 @@ pub(crate) fn pnpm(text: &str) -> Vec<Package> {
     let named = keys
         .into_iter()
         .filter_map(|key| name_and_version(key, major));
-    let found: BTreeSet<(&str, &str)> = named.collect();
-    found
-        .into_iter()
-        .map(|(name, version)| Package::new(PackageKind::Npm, name, version))
-        .collect()
+    let named: BTreeSet<(&str, &str)> = named.collect();
+    for (name, version) in named {
+        found.add(Package::new(PackageKind::Npm, name, version));
+    }
 }
 
 /// The keys of `packages` without those that only development needs.
@@ -115,7 +115,7 @@ fn name_and_version(key: &str, major: u32) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::tests::package_names;
+    use crate::inventory::tests::names_by;
 
     #[test]
     fn version_5_has_peers_after_an_underscore() {
@@ -124,7 +124,7 @@ mod tests {
                     /@s/b/1.0.1_react@17.0.2+c@1.0.0:\n    resolution: {integrity: sha512-x}\n  \
                     /jest/27.0.0:\n    dev: true\n  github.com/a/b/0123:\n    name: b\n    \
                     version: 1.0.0\n  /other/1.0.0/x:\n    dev: false\n";
-        assert_eq!(package_names(&pnpm(text)), ["@s/b@1.0.1", "lodash@4.17.4"]);
+        assert_eq!(names_by(pnpm, text), ["@s/b@1.0.1", "lodash@4.17.4"]);
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
                     /jest@27.0.0:\n    dev: true\n  file:local(a@1.0.0):\n    name: local\n  \
                     /c@2.0.0-rc.1:\n    dev: false\n";
         assert_eq!(
-            package_names(&pnpm(text)),
+            names_by(pnpm, text),
             ["@s/b@1.0.1", "c@2.0.0-rc.1", "lodash@4.17.4"]
         );
     }
@@ -208,7 +208,7 @@ snapshots:
             "react@17.0.2",
             "real@2.0.0",
         ];
-        assert_eq!(package_names(&pnpm(VERSION_9)), expected);
+        assert_eq!(names_by(pnpm, VERSION_9), expected);
     }
 
     #[test]
@@ -220,7 +220,7 @@ snapshots:
             "lockfileVersion: '9.0'\n",
             "- a",
         ] {
-            assert!(package_names(&pnpm(text)).is_empty(), "{text}");
+            assert!(names_by(pnpm, text).is_empty(), "{text}");
         }
     }
 
@@ -238,7 +238,8 @@ snapshots:
             text in "(packages|snapshots|importers|dependencies|version|a@1|/a/1|: |\n|\n  |\n    |\
                      ['\\[{}]){0,40}",
         ) {
-            let _ = pnpm(&format!("lockfileVersion: {version}\n{text}"));
+            let text = format!("lockfileVersion: {version}\n{text}");
+            let _ = names_by(pnpm, &text);
         }
     }
 }

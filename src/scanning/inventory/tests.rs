@@ -51,6 +51,18 @@ fn inventory(layers: &[Vec<u8>]) -> Inventory {
     builder.finish()
 }
 
+/// What a reader finds in a text.
+pub(crate) fn found_by(read: fn(&str, &mut Found), text: &str) -> Vec<Package> {
+    let mut found = Found::new(1000);
+    read(text, &mut found);
+    found.finish().expect("it can be read")
+}
+
+/// The names and versions of what a reader finds in a text, sorted.
+pub(crate) fn names_by(read: fn(&str, &mut Found), text: &str) -> Vec<String> {
+    package_names(&found_by(read, text))
+}
+
 /// The names and versions of packages, sorted.
 pub(crate) fn package_names(found: &[Package]) -> Vec<String> {
     let mut names: Vec<_> = found

@@ -7,8 +7,9 @@ use saphyr_parser::{Event, Parser};
 
 /// Lists and maps in each other: `pnpm-lock.yaml` has five.
 const MAX_DEPTH: usize = 32;
-/// The most texts, maps and lists of a document: a lock file of 10,000 packages has 200,000.
-const MAX_NODES: usize = 1_000_000;
+/// The most texts, maps and lists of a document: a lock file of 10,000 packages has 200,000. So
+/// many take 200 MB.
+const MAX_NODES: usize = 400_000;
 
 /// A text, list or map.
 #[derive(Clone, Debug, PartialEq, Eq)]
