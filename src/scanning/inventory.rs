@@ -99,8 +99,10 @@ pub struct InventoryBuilder {
     /// Bytes of texts that are kept.
     kept_bytes: usize,
     layer: u32,
-    /// By path, with the layer that brought the file.
-    facts: BTreeMap<String, (u32, Fact)>,
+    /// Of lower layers, by path, with the layer that brought the file.
+    lower: BTreeMap<String, (u32, Fact)>,
+    /// Of the layer that is read. Its whiteouts are about lower ones, whatever their order.
+    current: BTreeMap<String, Fact>,
 }
 
 impl InventoryBuilder {
@@ -112,7 +114,8 @@ impl InventoryBuilder {
             packages: 0,
             kept_bytes: 0,
             layer: 0,
-            facts: BTreeMap::new(),
+            lower: BTreeMap::new(),
+            current: BTreeMap::new(),
         }
     }
 
@@ -128,6 +131,9 @@ impl InventoryBuilder {
         });
         self.bytes_left = self.bytes_left.saturating_sub(read?);
         self.entries_left = entries;
+        for (path, fact) in std::mem::take(&mut self.current) {
+            self.lower.insert(path, (self.layer, fact));
+        }
         self.layer += 1;
         Ok(())
     }
@@ -147,17 +153,12 @@ impl InventoryBuilder {
                 "" => removed.to_owned(),
                 folder => format!("{folder}/{removed}"),
             };
-            if self
-                .facts
-                .get(&path)
-                .is_some_and(|(layer, _)| *layer < self.layer)
-            {
-                self.facts.remove(&path);
-            }
+            self.lower.remove(&path);
             self.remove_below(&path);
             return Ok(());
         }
-        self.facts.remove(entry.path);
+        self.lower.remove(entry.path);
+        self.current.remove(entry.path);
         if entry.kind == EntryKind::Folder {
             return Ok(());
         }
@@ -167,7 +168,7 @@ impl InventoryBuilder {
             && let Some(mut fact) = self.read_file(kind, entry, content)?
         {
             self.count(entry.path, &mut fact)?;
-            self.facts.insert(entry.path.to_owned(), (self.layer, fact));
+            self.current.insert(entry.path.to_owned(), fact);
         }
         Ok(())
     }
@@ -198,12 +199,11 @@ impl InventoryBuilder {
             "" => String::new(),
             folder => format!("{folder}/"),
         };
-        let inside = self.facts.range(start.clone()..);
+        let inside = self.lower.range(start.clone()..);
         let inside = inside.take_while(|(path, _)| path.starts_with(&start));
-        let lower = inside.filter(|(_, (layer, _))| *layer < self.layer);
-        let paths: Vec<String> = lower.map(|(path, _)| path.clone()).collect();
+        let paths: Vec<String> = inside.map(|(path, _)| path.clone()).collect();
         for path in paths {
-            self.facts.remove(&path);
+            self.lower.remove(&path);
         }
     }
 
@@ -271,7 +271,7 @@ impl InventoryBuilder {
     /// The inventory of the layers that were read.
     pub fn finish(self) -> Inventory {
         let mut inventory = Inventory::default();
-        let mut facts = self.facts;
+        let mut facts = self.lower;
         remove_former_databases(&mut facts);
         remove_covered_modules(&mut facts);
         for (path, (layer, mut fact)) in facts {

@@ -284,7 +284,7 @@ fn files_without_packages_count_as_well() {
             .collect();
         let mut builder = InventoryBuilder::new(limits());
         let read = builder.add_layer(layer_of(&files).as_slice());
-        (read.map_err(|error| error.to_string()), builder.facts.len())
+        (read.map_err(|error| error.to_string()), builder.lower.len())
     };
     let limit = LayerError::Limit(LimitReached::Packages).to_string();
     assert_eq!(read("go.mod", 1001).0, Err(limit));
@@ -348,5 +348,86 @@ proptest::proptest! {
         let mut builder = InventoryBuilder::new(limits());
         let _ = builder.add_layer(layer.as_slice());
         let _ = builder.finish();
+    }
+}
+
+/// A header of an entry, with its checksum.
+fn header_of(name: &str, kind: EntryType, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(name).expect("a short name");
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_size(size);
+    header.set_cksum();
+    header
+}
+
+/// Bytes up to the end of a block.
+fn padded(bytes: &[u8]) -> Vec<u8> {
+    let mut padded = bytes.to_vec();
+    padded.resize(bytes.len().next_multiple_of(512), 0);
+    padded
+}
+
+const METADATA: &[u8] = b"Metadata-Version: 2.1\nName: flask\nVersion: 1.0\n";
+
+#[test]
+fn the_size_of_an_extended_header_counts() {
+    // As Go writes files that are too large for the digits of the header.
+    let records = b"16 size=1000000\n";
+    let mut layer = header_of("x", EntryType::XHeader, records.len() as u64)
+        .as_bytes()
+        .to_vec();
+    layer.extend(padded(records));
+    layer.extend(header_of("large", EntryType::Regular, 0).as_bytes());
+    // What it has would end the archive, or be no header.
+    layer.extend(padded(&vec![0; 1_000_000]));
+    let path = "a-1.dist-info/METADATA";
+    layer.extend(header_of(path, EntryType::Regular, METADATA.len() as u64).as_bytes());
+    layer.extend(padded(METADATA));
+    assert_eq!(names(&inventory(&[layer])), ["flask@1.0 0"]);
+}
+
+#[test]
+fn an_extended_size_that_is_none_is_an_error() {
+    for record in [
+        "10 size=x\n",
+        "11 size=-1\n",
+        "29 size=99999999999999999999\n",
+    ] {
+        let mut layer = header_of("x", EntryType::XHeader, record.len() as u64)
+            .as_bytes()
+            .to_vec();
+        layer.extend(padded(record.as_bytes()));
+        let mut builder = InventoryBuilder::new(limits());
+        let read = builder.add_layer(layer.as_slice());
+        assert!(matches!(read, Err(LayerError::Malformed(_))), "{record}");
+    }
+}
+
+#[test]
+fn files_after_a_sparse_one_are_read() {
+    let mut sparse = header_of("disk", EntryType::GNUSparse, 700);
+    sparse.as_gnu_mut().expect("GNU's").set_is_extended(true);
+    sparse.set_cksum();
+    let mut layer = sparse.as_bytes().to_vec();
+    let mut more = tar::GnuExtSparseHeader::new();
+    more.isextended = [1];
+    layer.extend(more.as_bytes());
+    layer.extend(tar::GnuExtSparseHeader::new().as_bytes());
+    layer.extend(padded(&[b'x'; 700]));
+    let path = "a-1.dist-info/METADATA";
+    layer.extend(header_of(path, EntryType::Regular, METADATA.len() as u64).as_bytes());
+    layer.extend(padded(METADATA));
+    assert_eq!(names(&inventory(&[layer])), ["flask@1.0 0"]);
+}
+
+#[test]
+fn an_archive_that_is_cut_off_is_malformed() {
+    let whole = layer_of(&[("a-1.dist-info/METADATA", METADATA)]);
+    for length in [1, 511, 513, 530] {
+        let mut builder = InventoryBuilder::new(limits());
+        let read = builder.add_layer(&whole[..length]);
+        assert!(matches!(read, Err(LayerError::Malformed(_))), "{length}");
     }
 }

@@ -119,8 +119,8 @@ mod tests {
 
     #[test]
     fn a_damaged_entry_does_not_hide_the_others() {
-        let text = "[[package]]\nname = \"a\"\nversion = \"1\"\n[[package]]\nname = [\n[[package]]\n\
-                    name = \"b\"\nversion = \"2\"";
+        let text = "[[package]]\nname = \"a\"\nversion = \"1\"\n[[package]]\nname = [\n\
+                    [[package]]\nname = \"b\"\nversion = \"2\"";
         assert_eq!(names_by(python, text), ["a@1", "b@2"]);
     }
 
