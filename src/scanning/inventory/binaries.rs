@@ -19,6 +19,10 @@ const GO_FRAME_BYTES: usize = 16;
 /// The largest build information, in bytes. Kubernetes has 40 KiB.
 pub(crate) const MAX_GO_BYTES: usize = 4 * 1024 * 1024;
 
+/// The longest version of Go, in bytes: `go1.21.3 X:experiment`. What is longer is none, and
+/// reading it for each of many magics would take long.
+const MAX_GO_VERSION_BYTES: usize = 256;
+
 /// The largest list of crates, in bytes of JSON.
 const MAX_CRATES_BYTES: usize = 8 * 1024 * 1024;
 
@@ -47,7 +51,9 @@ impl GoSearch {
     }
 
     fn search(&mut self, at_end: bool) {
-        while let Some(at) = memmem::find(&self.kept, GO_MAGIC) {
+        let mut start = 0;
+        while let Some(next) = memmem::find(&self.kept[start..], GO_MAGIC) {
+            let at = start + next;
             match build_information(&self.kept[at..]) {
                 Parsed::Modules(module) => {
                     self.found = Some(module);
@@ -59,12 +65,10 @@ impl GoSearch {
                     return;
                 }
                 // The magic occurs elsewhere, too: in programs that read it.
-                Parsed::Short | Parsed::Other => {
-                    self.kept.drain(..=at);
-                }
+                Parsed::Short | Parsed::Other => start = at + 1,
             }
         }
-        let keep = self.kept.len().min(GO_MAGIC.len() - 1);
+        let keep = (self.kept.len() - start).min(GO_MAGIC.len() - 1);
         self.kept.drain(..self.kept.len() - keep);
     }
 }
@@ -86,16 +90,16 @@ fn build_information(bytes: &[u8]) -> Parsed {
     let Some(mut rest) = bytes.get(GO_STRINGS_AT..) else {
         return Parsed::Short;
     };
-    let version = match text(&mut rest) {
+    let version = match text(&mut rest, MAX_GO_VERSION_BYTES) {
         Ok(version) => version,
-        Err(other) => return other,
-    };
-    let modules = match text(&mut rest) {
-        Ok(modules) => modules,
         Err(other) => return other,
     };
     let Some(version) = version.strip_prefix("go") else {
         return Parsed::Other;
+    };
+    let modules = match text(&mut rest, MAX_GO_BYTES) {
+        Ok(modules) => modules,
+        Err(other) => return other,
     };
     let mut found = GoModule::default();
     // `go1.21.3 X:experiment`
@@ -114,8 +118,9 @@ fn build_information(bytes: &[u8]) -> Parsed {
     Parsed::Modules(found)
 }
 
-/// A string with its length before it, as an unsigned variable-length integer.
-fn text(rest: &mut &[u8]) -> Result<String, Parsed> {
+/// A string of at most that length, with its length before it as an unsigned variable-length
+/// integer.
+fn text(rest: &mut &[u8], most: usize) -> Result<String, Parsed> {
     let mut length = 0_usize;
     for shift in (0..).step_by(7) {
         let (byte, after) = rest.split_first().ok_or(Parsed::Short)?;
@@ -128,7 +133,7 @@ fn text(rest: &mut &[u8]) -> Result<String, Parsed> {
             break;
         }
     }
-    if length > MAX_GO_BYTES {
+    if length > most {
         return Err(Parsed::Other);
     }
     let bytes = rest.get(..length).ok_or(Parsed::Short)?;
@@ -299,6 +304,20 @@ pub(crate) mod tests {
         }
         assert!(read(&program[..400], 64).1.is_empty());
         assert!(read(b"\x7fELF nothing", 5).1.is_empty());
+    }
+
+    /// Each magic names a version of two million bytes, which are there.
+    #[test]
+    fn repeated_magics_are_passed_over() {
+        let mut magic = GO_MAGIC.to_vec();
+        magic.extend([8, GO_INLINE_STRINGS]);
+        magic.resize(GO_STRINGS_AT, 0);
+        magic.extend([0x83, 0x89, 0x7a]);
+        let mut program = magic.repeat(100_000);
+        program.extend(go_program("go1.21.3", "path\tx\nmod\tx.org/x\tv1.0.0\n"));
+        let (module, packages) = read(&program, 64 * 1024);
+        assert_eq!(module, "x.org/x");
+        assert_eq!(packages, ["stdlib@1.21.3", "x.org/x@v1.0.0"]);
     }
 
     #[test]
