@@ -75,6 +75,9 @@ pub(crate) async fn run(
     let app = server::open(config, Upgrade::Apply).await?;
     app.registry.claim_blob_store(app.ids.uuid()).await?;
     app.registry.claim_archive(app.ids.uuid()).await?;
+    // Until it is whole, an index that is lost again cannot be made anew.
+    let written = app.registry.journal(&app.ids).write_all().await;
+    written.context("all is restored, but the journal was not written: a server will do that")?;
     Ok(id)
 }
 

@@ -195,8 +195,12 @@ impl Fsck {
 
     pub(super) async fn journal(&self, after: i64) -> Result<CheckedPage, JournalError> {
         let (mut seen, mut found, mut next) = (0, Vec::new(), None);
+        let mut missing_segments = Vec::new();
         let after = u64::try_from(after).unwrap_or_default();
-        let newest = self.db.read(journal::written_number).await?;
+        let index = self.db.read(|tx| {
+            Ok::<_, JournalError>((journal::written_number(tx)?, journal::left_out(tx)?))
+        });
+        let (newest, left_out) = index.await?;
         let all = segments(&self.store).await?;
         for segment in all.iter().filter(|segment| segment.number > after) {
             let number = segment.number;
@@ -214,7 +218,7 @@ impl Fsck {
                 Ok(read) => {
                     let previous = read.previous.unwrap_or_default();
                     let missing = missing_before(&self.store, &all, previous).await?;
-                    found.extend(missing.map(|number| Finding::MissingSegment { number }));
+                    missing_segments.extend(missing);
                 }
                 // Merged into another one since it was listed.
                 Err(JournalError::Blobs(wharfinger_blobs::Error::NotFound)) => {}
@@ -230,8 +234,11 @@ impl Fsck {
         }
         if next.is_none() {
             let missing = missing_before(&self.store, &all, newest).await?;
-            found.extend(missing.map(|number| Finding::MissingSegment { number }));
+            missing_segments.extend(missing);
         }
+        let missing = missing_segments.into_iter();
+        let needed = missing.filter(|number| Some(*number) != left_out);
+        found.extend(needed.map(|number| Finding::MissingSegment { number }));
         Ok(CheckedPage { seen, found, next })
     }
 }

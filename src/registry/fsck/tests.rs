@@ -406,6 +406,30 @@ async fn the_first_segment_is_missed_while_everything_is_written_anew() {
     rebuild(&world).await.expect("made anew");
 }
 
+/// A repair writes a journal that is lost as a whole anew, which needs nothing of the lost one.
+#[tokio::test]
+async fn a_lost_journal_is_written_anew_by_a_repair() {
+    let world = World::new().await;
+    let mut writer = world.registry.journal(&Ids::default());
+    for content in ["one", "two"] {
+        world.push(content).await;
+        writer.write_all().await.expect("written");
+    }
+    let store = &world.registry.content.store;
+    for name in segment_names(&world).await {
+        store.delete_record(&name).await.expect("lost");
+    }
+    let found = world.check(false, true).await;
+    assert!(
+        matches!(found[..], [Finding::MissingSegment { .. }]),
+        "{found:?}"
+    );
+    let mut writer = world.registry.journal(&Ids::default());
+    writer.write_all().await.expect("written");
+    assert_eq!(world.check(false, false).await, []);
+    rebuild(&world).await.expect("made anew");
+}
+
 /// A source that has these contents, by digest.
 struct Contents(Vec<(Digest, &'static str)>);
 

@@ -1,5 +1,7 @@
 //! Takes blobs out of an index that was made anew whose bytes are not there.
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt, stream};
 use wharfinger_blobs::{BlobKey, BlobStore};
 use wharfinger_db::{self as db, Tx};
@@ -72,8 +74,20 @@ impl Rebuild {
                 return Ok(());
             };
             after = (rows.digest)(last).to_stored();
-            let missing = self.missing(store, page, rows.bytes).await?;
-            done.missing_blobs += missing.len();
+            let digests: Vec<Digest> = page.iter().map(|blob| *(rows.digest)(blob)).collect();
+            let linked = self.db.read(move |tx| {
+                let mut linked = BTreeSet::new();
+                for digest in &digests {
+                    if fsck::is_linked(tx, digest)? {
+                        linked.insert(*digest);
+                    }
+                }
+                Ok::<_, db::Error>(linked)
+            });
+            let linked = linked.await?;
+            let is_linked = |blob: &T| linked.contains((rows.digest)(blob));
+            let missing = self.missing(store, page, rows.bytes, is_linked).await?;
+            done.missing_blobs += missing.iter().filter(|blob| is_linked(blob)).count();
             let removed = self.db.write(move |tx| {
                 let mut missing = missing.iter();
                 missing.try_for_each(|blob| (rows.forget)(tx, blob))
@@ -84,14 +98,15 @@ impl Rebuild {
     }
 
     /// Those of a page of blobs that a store certainly does not have. Where it cannot tell, the
-    /// blob stays.
+    /// blob stays. One that no repository has any more may have been collected: it is no loss.
     async fn missing<T>(
         &self,
         store: &BlobStore,
         page: Vec<T>,
         bytes: fn(&T) -> (&BlobKey, u64),
+        is_linked: impl Fn(&T) -> bool,
     ) -> Result<Vec<T>, RebuildError> {
-        let count = page.len();
+        let count = page.iter().filter(|blob| is_linked(blob)).count();
         let looks = page.into_iter().map(|blob| async move {
             let (key, size) = bytes(&blob);
             let has = store.has(key, size).await;
@@ -104,7 +119,8 @@ impl Rebuild {
             .buffer_unordered(LOOKS_AT_ONCE)
             .collect()
             .await;
-        let lost = looked.iter().filter(|(_, has)| *has != Some(true)).count();
+        let lost = looked.iter().filter(|(_, has)| *has != Some(true));
+        let lost = lost.filter(|(blob, _)| is_linked(blob)).count();
         if is_nothing_there(count, lost) && !self.accept_loss {
             return Err(RebuildError::NothingThere(count));
         }

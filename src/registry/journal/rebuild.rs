@@ -15,6 +15,7 @@ use crate::gc;
 use crate::journal::JournalError;
 use crate::journal::merge::Stored;
 use crate::journal::record::{ImageState, LinkState, Record, RepositoryState, State, Subject};
+use crate::journal::segment::SegmentError;
 use crate::journal::sequence::missing_before;
 use crate::journal::writer::{JournalWriter, read_segment, segments};
 use crate::model::{
@@ -55,10 +56,22 @@ pub enum RebuildError {
     #[error("a record of the journal cannot be taken in: {0}")]
     Record(String),
     #[error(
-        "segment {0} of the journal is missing: run this again with --accept-loss to make the \
-         index without it"
+        "the journal has a damaged record of the image {0}: run this again with --accept-loss to \
+         leave that record out"
+    )]
+    DamagedImage(Digest),
+    /// A journal that was being written for the first time lacks the segment that its first one
+    /// names.
+    #[error(
+        "segment {0} of the journal is missing, or the journal was still being written for the \
+         first time: run this again with --accept-loss to make the index of what there is"
     )]
     MissingSegment(u64),
+    #[error(
+        "segment {0} of the journal is damaged: run this again with --accept-loss to make the \
+         index without it"
+    )]
+    DamagedSegment(u64, #[source] SegmentError),
     /// See [`Rebuild::accepting_loss`].
     #[error(
         "the store has none of {0} blobs: if no part of it is missing, such as a folder that is \
@@ -99,7 +112,7 @@ pub struct Rebuild {
 
 impl Rebuild {
     /// Leaves blobs out also where the store has none of many, and what was in segments that are
-    /// missing.
+    /// missing or damaged, or records of images that are.
     #[must_use]
     pub fn accepting_loss(self, accept_loss: bool) -> Self {
         Self {
@@ -172,7 +185,15 @@ impl Rebuild {
 
     /// The records of one of the segments.
     async fn records(&self, all: &[Stored], number: u64) -> Result<Vec<Record>, RebuildError> {
-        let read = read_segment(&self.store, number).await?;
+        let read = match read_segment(&self.store, number).await {
+            Err(JournalError::Segment { why, .. }) if matches!(why, SegmentError::Damaged(_)) => {
+                if self.accept_loss {
+                    return Ok(Vec::new());
+                }
+                return Err(RebuildError::DamagedSegment(number, why));
+            }
+            read => read?,
+        };
         let previous = read.previous.unwrap_or_default();
         let missing = missing_before(&self.store, all, previous).await?;
         match missing {
@@ -186,7 +207,7 @@ impl Rebuild {
     async fn write_anew(&self) -> Result<(), RebuildError> {
         let (db, store) = (self.db.clone(), self.store.clone());
         let mut writer = JournalWriter::new(db, store, self.clock.clone(), &Ids::default());
-        while writer.step().await?.again {}
+        writer.write_all().await?;
         Ok(self.db.write(store::finish).await?)
     }
 
@@ -198,7 +219,10 @@ impl Rebuild {
                     if accept_loss {
                         make_way(tx, record, now)?;
                     }
-                    apply(tx, record, now)?;
+                    match apply(tx, record, now) {
+                        Err(RebuildError::DamagedImage(_)) if accept_loss => {}
+                        applied => applied?,
+                    }
                 }
                 Ok(store::set_position(tx, after)?)
             })
@@ -401,12 +425,11 @@ fn put_image(
     state: &ImageState,
 ) -> Result<(), RebuildError> {
     let bytes = state.manifest.as_bytes();
-    let unreadable = |why: &str| RebuildError::Record(format!("the image {digest}: {why}"));
     if Digest::of(digest.algorithm(), bytes) != *digest {
-        return Err(unreadable("its manifest has another digest"));
+        return Err(RebuildError::DamagedImage(*digest));
     }
     let manifest = Manifest::parse(bytes, Some(&state.media_type))
-        .map_err(|why| unreadable(&why.to_string()))?;
+        .map_err(|why| RebuildError::Record(format!("the image {digest}: {why}")))?;
     let new = NewImage {
         digest,
         manifest: &manifest,

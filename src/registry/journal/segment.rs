@@ -20,6 +20,7 @@ pub(crate) const MAX_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The first line.
 #[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Header {
     format: u32,
     /// See [`Segment`].
@@ -30,6 +31,49 @@ struct Header {
     records: usize,
     /// SHA-256 of all that follows the line.
     sha256: String,
+    /// SHA-256 of this line without this field. Segments of earlier versions do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    line_sha256: Option<String>,
+}
+
+impl Header {
+    /// The line, without its end.
+    fn encode(mut self) -> Result<Vec<u8>, serde_json::Error> {
+        self.line_sha256 = None;
+        let checksum = hex::encode(Sha256::digest(serde_json::to_vec(&self)?));
+        self.line_sha256 = Some(checksum);
+        serde_json::to_vec(&self)
+    }
+
+    fn decode(line: &[u8]) -> Result<Self, SegmentError> {
+        let damaged = SegmentError::Damaged;
+        let newer = serde_json::from_slice::<Format>(line);
+        let header = serde_json::from_slice::<Self>(line);
+        let mut header = match (header, newer) {
+            (Ok(header), _) => header,
+            (Err(_), Ok(newer)) if newer.format > FORMAT => {
+                return Err(SegmentError::Newer(newer.format));
+            }
+            _ => return Err(damaged("its first line is no header")),
+        };
+        if let Some(checksum) = header.line_sha256.take() {
+            let bytes = serde_json::to_vec(&header);
+            let bytes = bytes.map_err(|_| damaged("its first line is no header"))?;
+            if hex::encode(Sha256::digest(bytes)) != checksum {
+                return Err(damaged("the checksum of its first line is another one"));
+            }
+        }
+        if !(OLDEST_FORMAT..=FORMAT).contains(&header.format) {
+            return Err(SegmentError::Newer(header.format));
+        }
+        Ok(header)
+    }
+}
+
+/// What headers of all formats have.
+#[derive(serde::Deserialize)]
+struct Format {
+    format: u32,
 }
 
 /// What a segment holds.
@@ -87,8 +131,9 @@ pub(crate) fn encode(segment: &Segment) -> Result<Vec<u8>, serde_json::Error> {
         merged_from: segment.merged_from,
         records: segment.records.len(),
         sha256: hex::encode(Sha256::digest(&body)),
+        line_sha256: None,
     };
-    let mut bytes = serde_json::to_vec(&header)?;
+    let mut bytes = header.encode()?;
     bytes.push(b'\n');
     bytes.append(&mut body);
     Ok(bytes)
@@ -99,11 +144,7 @@ pub(crate) fn decode(segment: &[u8]) -> Result<Segment, SegmentError> {
     let damaged = SegmentError::Damaged;
     let end = segment.iter().position(|byte| *byte == b'\n');
     let end = end.ok_or_else(|| damaged("its first line has no end"))?;
-    let header: Header = serde_json::from_slice(&segment[..end])
-        .map_err(|_| damaged("its first line is no header"))?;
-    if !(OLDEST_FORMAT..=FORMAT).contains(&header.format) {
-        return Err(SegmentError::Newer(header.format));
-    }
+    let header = Header::decode(&segment[..end])?;
     let body = &segment[end + 1..];
     if hex::encode(Sha256::digest(body)) != header.sha256 {
         return Err(damaged("its checksum is another one"));
@@ -211,8 +252,13 @@ mod tests {
             };
             assert_eq!(decode(&encode(&segment).expect("encoded")), Ok(segment));
         }
-        let newer = b"{\"format\":3,\"records\":0,\"sha256\":\"\"}\n";
-        assert_eq!(decode(newer), Err(SegmentError::Newer(3)));
+        for newer in [
+            r#"{"format":3,"records":0,"sha256":""}"#,
+            r#"{"format":3,"other":0}"#,
+        ] {
+            let newer = format!("{newer}\n");
+            assert_eq!(decode(newer.as_bytes()), Err(SegmentError::Newer(3)));
+        }
     }
 
     proptest! {
@@ -222,7 +268,7 @@ mod tests {
             bit in 0..8,
             cut: bool,
         ) {
-            let whole = Segment { previous: None, merged_from: None, records: records() };
+            let whole = Segment { previous: Some(7), merged_from: Some(3), records: records() };
             let mut segment = encode(&whole).expect("encoded");
             let at = at.index(segment.len());
             if cut {
@@ -230,7 +276,7 @@ mod tests {
             } else {
                 segment[at] ^= 1_u8 << bit;
             }
-            // A changed digit of the format, or letters of a name, may still be read as such.
+            // A letter of a checksum in upper case is none, and a format beyond ours is newer.
             let read = decode(&segment);
             prop_assert!(read.is_err() || read == Ok(whole), "{read:?}");
         }

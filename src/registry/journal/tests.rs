@@ -1,6 +1,8 @@
 //! Histories of changes, with the journal written in between by servers that crash: the index that
 //! is made anew from it equals the one that was lost.
 
+mod loss;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -448,10 +450,10 @@ async fn only_an_empty_index_is_made_anew_and_a_damaged_journal_is_told() {
         .rebuild()
         .run(|_| ())
         .await;
-    let Err(RebuildError::Journal(JournalError::Segment { name: told, .. })) = damaged else {
-        panic!("{damaged:?}");
-    };
-    assert_eq!(told, name.to_string());
+    assert!(
+        matches!(damaged, Err(RebuildError::DamagedSegment(..))),
+        "{damaged:?}"
+    );
 }
 
 #[tokio::test]
@@ -622,7 +624,8 @@ async fn blobs_whose_bytes_are_gone_are_not_made_anew() {
 
         let mut rebuilt = Server::new(db, store, clock);
         let made = rebuilt.registry.rebuild().run(|_| ()).await;
-        assert_eq!(made.expect("made anew").missing_blobs, 2);
+        // One that no repository has is no loss.
+        assert_eq!(made.expect("made anew").missing_blobs, 1);
         let repository = rebuilt.repository(0).await.expect("a repository").id;
         for (blob, is_there) in [(0, true), (1, false), (2, false)] {
             let digest = sha256(&blob_bytes(blob));

@@ -207,7 +207,7 @@ impl JournalWriter {
         if self.hold().await?.is_none() {
             return Ok(());
         }
-        if !old.is_empty() {
+        if refresh.number > 0 {
             let needed_after = Bytes::from(refresh.number.to_string());
             let name = needed_after_name()?;
             self.store.put_record(&name, needed_after).await?;
@@ -245,13 +245,23 @@ impl JournalWriter {
     /// Numbers new segments after all that the store has, and writes everything anew where it has
     /// later ones than the index knows: the index is an older copy, or another one.
     async fn catch_up(&mut self) -> Result<(), JournalError> {
-        if let Some(last) = segments(&self.store).await?.last() {
-            let (holder, last) = (self.holder.clone(), last.number);
-            self.db
-                .write(move |tx| store::raise_number(tx, &holder, last))
-                .await?;
-        }
+        let last = segments(&self.store).await?.last().map(|last| last.number);
+        let holder = self.holder.clone();
+        let caught_up = self.db.write(move |tx| match last {
+            Some(last) => store::raise_number(tx, &holder, last),
+            None => store::leave_number_out(tx, &holder),
+        });
+        caught_up.await?;
         self.is_caught_up = true;
+        Ok(())
+    }
+
+    /// Writes all that waits, and everything anew where that is begun.
+    ///
+    /// # Errors
+    /// Where the index or the blob store fails.
+    pub async fn write_all(&mut self) -> Result<(), JournalError> {
+        while self.step().await?.again {}
         Ok(())
     }
 
@@ -326,6 +336,13 @@ fn read_some(tx: &mut Tx<'_>) -> Result<Read, JournalError> {
         ids.push(id);
         if known.insert(subject.clone()) {
             let state = store::state(tx, &subject)?;
+            if store::is_damaged(&subject, state.as_ref()) {
+                tracing::error!(
+                    ?subject,
+                    "the manifest of an image is damaged; run `wharfinger fsck`"
+                );
+                continue;
+            }
             if let Some(State::Image(image)) = &state {
                 size += image.manifest.len();
             }

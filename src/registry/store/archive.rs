@@ -11,7 +11,7 @@ use wharfinger_oci::Digest;
 
 use crate::archive::placement::BlobUse;
 use crate::model::{ArchivedBlob, Blob, RepositoryId};
-use crate::store::{digest, gc, leases, parsed, signed, unsigned};
+use crate::store::{digest, gc, journal_entries, leases, parsed, signed, unsigned};
 
 /// The name of the lease of the server that moves blobs.
 const LEASE: &str = "archive";
@@ -263,7 +263,7 @@ pub(crate) fn replace(
     // In a folder the same content has the same key.
     removed(tx, &archived.key)?;
     insert(tx, archived, now)?;
-    note_links(tx, &blob.digest)
+    journal_entries::note_links(tx, &blob.digest)
 }
 
 /// Records an archived blob in place of a stored one, whose bytes are left alone. For a rebuild.
@@ -297,16 +297,6 @@ fn insert(tx: &mut Tx<'_>, archived: &ArchivedBlob, now: Timestamp) -> db::Resul
     Ok(())
 }
 
-/// Makes entries of the journal for all links of a blob: where its bytes are is a part of them.
-fn note_links(tx: &mut Tx<'_>, blob: &Digest) -> db::Result<()> {
-    tx.execute(
-        "INSERT INTO journal_entries (kind, repository_id, digest)
-         SELECT 'link', repository_id, digest FROM blob_links WHERE digest = ?1",
-        params![blob.to_stored()],
-    )?;
-    Ok(())
-}
-
 /// Takes an archived blob out whose content has been stored again; false where there is none. The
 /// caller has put the other row.
 pub(crate) fn supersede(tx: &mut Tx<'_>, blob: &Digest, removed_at: Timestamp) -> db::Result<bool> {
@@ -319,7 +309,7 @@ pub(crate) fn supersede(tx: &mut Tx<'_>, blob: &Digest, removed_at: Timestamp) -
         return Ok(false);
     };
     remove_later(tx, &location, removed_at)?;
-    note_links(tx, blob)?;
+    journal_entries::note_links(tx, blob)?;
     // It may go back, if no image is pushed that needs it.
     look_at(tx, blob)?;
     Ok(true)

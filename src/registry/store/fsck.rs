@@ -148,6 +148,11 @@ pub(crate) fn forget_blob(tx: &mut Tx<'_>, blob: &Blob) -> db::Result<()> {
     Ok(())
 }
 
+/// Whether any repository has a blob.
+pub(crate) fn is_linked(tx: &mut Tx<'_>, digest: &Digest) -> db::Result<bool> {
+    Ok(!linking(tx, digest)?.is_empty())
+}
+
 /// The same for a blob whose bytes the archive has lost.
 pub(crate) fn forget_archived_blob(tx: &mut Tx<'_>, blob: &ArchivedBlob) -> db::Result<()> {
     // It may have come back since it was looked at.
@@ -168,10 +173,7 @@ pub(crate) fn relocate(tx: &mut Tx<'_>, blob: &Blob, key: &BlobKey) -> db::Resul
         "UPDATE blobs SET location = ?1 WHERE digest = ?2 AND location = ?3",
         params![key.as_str(), blob.digest.to_stored(), blob.key.as_str()],
     )?;
-    for repository in linking(tx, &blob.digest)? {
-        journal_entries::note_link(tx, repository, &blob.digest)?;
-    }
-    Ok(())
+    journal_entries::note_links(tx, &blob.digest)
 }
 
 /// Whether bytes are on their way into the index or out of it: an upload session or a deletion

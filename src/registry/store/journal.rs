@@ -2,7 +2,7 @@
 
 use wharfinger_base::Timestamp;
 use wharfinger_db::{self as db, Row, Tx, params};
-use wharfinger_oci::Reference;
+use wharfinger_oci::{Digest, Reference};
 
 use crate::journal::record::{
     ArchivedState, ImageState, LinkState, RepositoryState, State, Subject, TagState,
@@ -19,7 +19,16 @@ use crate::store::{
 /// The name of the lease of the server that writes the journal.
 const LEASE: &str = "journal";
 
-/// What a row holds now.
+/// Whether a row tells what must not be written: the manifest of an image is damaged. What the
+/// journal has of it stays.
+pub(crate) fn is_damaged(subject: &Subject, state: Option<&State>) -> bool {
+    let (Subject::Image(_, digest), Some(State::Image(image))) = (subject, state) else {
+        return false;
+    };
+    Digest::of(digest.algorithm(), image.manifest.as_bytes()) != *digest
+}
+
+/// What a row holds now. A manifest that is no text has replacement characters.
 pub(crate) fn state(tx: &mut Tx<'_>, subject: &Subject) -> db::Result<Option<State>> {
     match subject {
         Subject::Repository(id) => repository(tx, RepositoryId(*id)),
@@ -32,8 +41,7 @@ pub(crate) fn state(tx: &mut Tx<'_>, subject: &Subject) -> db::Result<Option<Sta
                 Some(image) => image_status::is_replicated(tx, image)?,
                 None => false,
             };
-            let manifest = String::from_utf8(stored.bytes.to_vec())
-                .map_err(|_| db::Error::other("a stored manifest"))?;
+            let manifest = String::from_utf8_lossy(&stored.bytes).into_owned();
             Ok(Some(State::Image(Box::new(ImageState {
                 media_type: stored.image.media_type.as_str().to_owned(),
                 content_size: stored.image.content_size,
@@ -295,6 +303,27 @@ pub(crate) fn raise_number(tx: &mut Tx<'_>, holder: &str, last: u64) -> db::Resu
         begin_refresh(tx, holder)?;
     }
     Ok(())
+}
+
+/// Leaves a number out before everything is written to a store that has no segment. The first
+/// segment names it as the one before, so that a journal that is not whole yet shows it.
+pub(crate) fn leave_number_out(tx: &mut Tx<'_>, holder: &str) -> db::Result<()> {
+    if leases::is_held(tx, LEASE, holder)? && !rebuild::is_empty(tx)? {
+        tx.execute(
+            "UPDATE journal SET number = 1, written_number = 1, refresh_number = 1
+             WHERE id = 1 AND number = 0 AND refresh <> ''",
+            params![],
+        )?;
+    }
+    Ok(())
+}
+
+/// The number that is left out while the first journal is being written; `None` at other times.
+pub(crate) fn left_out(tx: &mut Tx<'_>) -> db::Result<Option<u64>> {
+    let refresh = journal(tx)?.and_then(|row| row.refresh);
+    Ok(refresh
+        .map(|refresh| refresh.number)
+        .filter(|number| *number == 1))
 }
 
 /// Begins to write everything anew.

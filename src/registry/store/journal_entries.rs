@@ -24,6 +24,16 @@ pub(crate) fn note_link(tx: &mut Tx<'_>, id: RepositoryId, digest: &Digest) -> d
     insert(tx, LINK, id.0, Some(&digest.to_stored()), None)
 }
 
+/// As [`note_link`], for all repositories that link a blob: where its bytes are is a part of each.
+pub(crate) fn note_links(tx: &mut Tx<'_>, blob: &Digest) -> db::Result<()> {
+    tx.execute(
+        "INSERT INTO journal_entries (kind, repository_id, digest)
+         SELECT 'link', repository_id, digest FROM blob_links WHERE digest = ?1",
+        params![blob.to_stored()],
+    )?;
+    Ok(())
+}
+
 /// Records that an image was pulled.
 pub(crate) fn note_pull(tx: &mut Tx<'_>, image: i64) -> db::Result<()> {
     tx.execute(

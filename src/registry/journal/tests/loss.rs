@@ -1,0 +1,133 @@
+//! Journals of which something is lost or not written yet, and what keeps them whole.
+
+use std::collections::BTreeSet;
+
+use wharfinger_db::{Tx, params};
+
+use super::*;
+
+/// A rebuild that is told to goes on without what cannot be read.
+#[tokio::test]
+async fn a_damaged_segment_is_left_out_where_its_loss_is_accepted() {
+    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+    let store = memory().await;
+    let db = Db::memory(MIGRATIONS).expect("an index");
+    let mut server = Server::new(db, store.clone(), clock.clone());
+    for repository in 0..3 {
+        server.apply(&Change::Create(repository)).await;
+        server.flush().await;
+    }
+    let listed = segments(&store).await.expect("listed");
+    let last = listed.last().expect("a segment").number;
+    let name = &format!("journal/{last:016x}").parse().expect("a name");
+    let content = store.record(name, 1 << 20).await.expect("read");
+    let half = content.slice(..content.len() / 2);
+    store.put_record(name, half).await.expect("put");
+    let again = Db::memory(MIGRATIONS).expect("an index");
+    let rebuilt = Server::new(again, store, clock);
+    let refused = rebuilt.registry.rebuild().run(|_| ()).await;
+    assert!(
+        matches!(refused, Err(RebuildError::DamagedSegment(..))),
+        "{refused:?}"
+    );
+    let accepting = rebuilt.registry.rebuild().accepting_loss(true);
+    accepting.run(|_| ()).await.expect("made anew");
+    let there = [0, 1, 2].map(|number| rebuilt.repository(number));
+    let there = futures_util::future::join_all(there).await;
+    let there: Vec<bool> = there.iter().map(Option::is_some).collect();
+    assert_eq!(there, [true, true, false]);
+}
+
+/// Where the bytes of a blob are is a part of the record of each of its links.
+#[tokio::test]
+async fn a_blob_that_is_stored_elsewhere_is_noted_for_all_its_repositories() {
+    for db in testing::every_engine(MIGRATIONS) {
+        let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+        let mut server = Server::new(db, memory().await, clock.clone());
+        for number in 0..2 {
+            server.apply(&Change::Create(number)).await;
+            server.apply(&Change::Push(number, 0, None)).await;
+        }
+        server.flush().await;
+        let (now, digest) = (clock.now(), sha256(&blob_bytes(0)));
+        let moved = crate::Blob {
+            digest,
+            size: blob_bytes(0).len() as u64,
+            key: "blobs/another".parse().expect("a key"),
+        };
+        let write = move |tx: &mut Tx<'_>| store::blobs::put(tx, &moved, now, now);
+        server.db.write(write).await.expect("put");
+        let entries = server.db.read(|tx| store::journal_entries::entries(tx, 10));
+        let entries = entries.await.expect("read").into_iter();
+        let noted: BTreeSet<record::Subject> = entries.map(|(_, subject)| subject).collect();
+        let mut expected = BTreeSet::new();
+        for number in 0..2 {
+            let repository = server.repository(number).await.expect("a repository");
+            expected.insert(record::Subject::Link(repository.id.0, digest));
+        }
+        assert_eq!(noted, expected);
+    }
+}
+
+/// An index that was restored has content before it has a journal.
+#[tokio::test]
+async fn a_first_journal_that_is_not_whole_is_refused() {
+    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+    let store = memory().await;
+    let db = Db::memory(MIGRATIONS).expect("an index");
+    let mut server = Server::new(db, store.clone(), clock.clone());
+    server.apply(&Change::Create(0)).await;
+    server.apply(&Change::Push(0, 1, Some(1))).await;
+    // As a restored index: nothing waits, and everything is still to be written.
+    let restored = server
+        .db
+        .write(|tx| tx.execute("DELETE FROM journal_entries", params![]));
+    restored.await.expect("deleted");
+    server.apply(&Change::Create(1)).await;
+    let mut writer = writer(&server.registry, &Ids::default());
+    assert!(writer.step().await.expect("written").again);
+    let rebuild = || async {
+        let db = Db::memory(MIGRATIONS).expect("an index");
+        let rebuilt = Server::new(db, store.clone(), clock.clone());
+        let run = rebuilt.registry.rebuild().run(|_| ()).await;
+        (run, rebuilt.shown().await)
+    };
+    let (refused, _) = rebuild().await;
+    assert!(
+        matches!(refused, Err(RebuildError::MissingSegment(1))),
+        "{refused:?}"
+    );
+    writer.write_all().await.expect("written");
+    let (made, shown) = rebuild().await;
+    made.expect("made anew");
+    assert_eq!(shown, server.shown().await);
+}
+
+/// An image whose manifest is damaged in the index does not spoil the journal of all the others.
+#[tokio::test]
+async fn a_damaged_manifest_keeps_its_whole_record_and_holds_up_nothing() {
+    for damaged in [b"{}".as_slice(), &[0xff, 0]] {
+        let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+        let store = memory().await;
+        let db = Db::memory(MIGRATIONS).expect("an index");
+        let mut server = Server::new(db, store.clone(), clock.clone());
+        server.apply(&Change::Create(0)).await;
+        server.apply(&Change::Push(0, 0, Some(0))).await;
+        server.flush().await;
+        let whole = server.shown().await;
+        let write = server.db.write(move |tx: &mut Tx<'_>| {
+            tx.execute("UPDATE manifests SET bytes = ?1", params![damaged])?;
+            let repository = tx.query("SELECT id FROM repositories", params![], |row| {
+                Ok(crate::RepositoryId(row.integer(0)))
+            })?;
+            store::journal_entries::note_image(tx, repository[0], &sha256(&manifest(0)))
+        });
+        write.await.expect("damaged");
+        server.flush().await;
+        let again = Db::memory(MIGRATIONS).expect("an index");
+        let rebuilt = Server::new(again, store, clock);
+        let made = rebuilt.registry.rebuild().run(|_| ()).await;
+        made.expect("made anew");
+        assert_eq!(rebuilt.shown().await, whole);
+    }
+}
