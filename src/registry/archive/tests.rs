@@ -1,5 +1,6 @@
 //! Blobs go to the archive and come back: on every engine, with folders and with objects.
 
+mod foreign_layers;
 mod from_upstream;
 mod in_doubt;
 mod simulation;

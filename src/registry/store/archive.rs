@@ -84,21 +84,24 @@ pub(crate) fn after(tx: &mut Tx<'_>, after: &[u8]) -> db::Result<Vec<ArchivedBlo
     )
 }
 
-/// What an image is made of and the archive has: up to 32 blobs.
+/// What an image is made of and the archive has: up to 32 blobs. A manifest may name content that
+/// its repository does not have, which is none of these.
 pub(crate) fn of_image(tx: &mut Tx<'_>, image: i64) -> db::Result<Vec<ArchivedBlob>> {
     tx.query(
         "SELECT a.digest, a.size, a.location, a.encoding, a.stored_size
          FROM image_references r JOIN archived_blobs a ON a.digest = r.child
+         JOIN blob_links l ON l.repository_id = r.repository_id AND l.digest = r.child
          WHERE r.image_id = ?1 ORDER BY r.child LIMIT 32",
         params![image],
         read,
     )
 }
 
-/// Whether an image is made of anything that the archive has.
+/// Whether an image is made of anything that the archive has, and its repository.
 pub(crate) fn has_any_of(tx: &mut Tx<'_>, image: i64) -> db::Result<bool> {
     let found = tx.query_optional(
         "SELECT 1 FROM image_references r JOIN archived_blobs a ON a.digest = r.child
+         JOIN blob_links l ON l.repository_id = r.repository_id AND l.digest = r.child
          WHERE r.image_id = ?1 LIMIT 1",
         params![image],
         |_| Ok(()),
