@@ -47,6 +47,9 @@ const ENTRIES_AT_ONCE: i64 = 500;
 /// The most entries that affect one image. An image of a whole distribution ten years ago has
 /// 20,000.
 const MAX_HITS: usize = 100_000;
+/// The most pairs of a package, in each of its places, and an advisory about it. Each becomes a
+/// finding of some kilobytes, or a part of one.
+const MAX_MATCHES: usize = 50_000;
 /// How often a look-up begins again because an import ended meanwhile.
 const LOOKUPS: usize = 5;
 
@@ -65,6 +68,8 @@ pub enum AdvisoryError {
     Name,
     #[error("more than {MAX_HITS} advisories are about the packages of the image")]
     TooManyHits,
+    #[error("the packages of the image match advisories more than {MAX_MATCHES} times")]
+    TooManyMatches,
     #[error("imports end faster than advisories are looked up")]
     Busy,
     #[error("the documents could not be read to the end")]
@@ -258,11 +263,12 @@ impl Advisories {
             let found = self.look_up(&generations, inventory).await?;
             // What was read of a generation is whole only if nobody has begun to remove it.
             if self.state().await? == state {
+                let vulnerabilities = findings::find(inventory, &found, MAX_MATCHES);
                 return Ok(Comparison {
                     state,
                     covered,
                     missing,
-                    vulnerabilities: findings::find(inventory, &found),
+                    vulnerabilities: vulnerabilities.ok_or(AdvisoryError::TooManyMatches)?,
                 });
             }
         }

@@ -168,11 +168,14 @@ struct Group<'a> {
 }
 
 /// Compares an inventory with the advisories that were found for its keys. The most severe come
-/// first, and of the same severity in the order of their names.
+/// first, and of the same severity in the order of their names. `None` where more than `most`
+/// pairs of a package and an advisory match.
 pub(crate) fn find(
     inventory: &Inventory,
     advisories: &BTreeMap<PackageKey, Vec<AdvisoryEntry>>,
-) -> Vec<Vulnerability> {
+    most: usize,
+) -> Option<Vec<Vulnerability>> {
+    let mut matches = 0;
     let mut groups: Vec<Group<'_>> = Vec::new();
     let mut group_of: BTreeMap<&str, usize> = BTreeMap::new();
     for package in &inventory.packages {
@@ -182,6 +185,10 @@ pub(crate) fn find(
             };
             for entry in entries {
                 if let Some(hit) = affects(entry, &key.ecosystem, &installed) {
+                    matches += 1;
+                    if matches > most {
+                        return None;
+                    }
                     let affected = AffectedPackage {
                         package: package.clone(),
                         fixed_version: hit.fixed,
@@ -202,7 +209,7 @@ pub(crate) fn find(
         let by_name = severity.then_with(|| a.name.cmp(&b.name));
         by_name.then_with(by_package).then_with(by_version)
     });
-    found
+    Some(found)
 }
 
 /// Adds an advisory to the group that shares an identifier with it; groups that turn out to be

@@ -67,6 +67,11 @@ impl Outcome {
         }
     }
 
+    /// A scan that finds more than is recorded. Another attempt would find the same.
+    pub(super) fn too_many_findings(error: &str) -> Self {
+        Self::new(ScanStatus::Failed, format!("The scan failed: {error}."))
+    }
+
     /// A scan that was stopped by errors of ours.
     pub(super) fn stopped(again_after: Duration) -> Self {
         Self {

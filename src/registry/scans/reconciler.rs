@@ -8,7 +8,7 @@ use std::time::Duration;
 use wharfinger_base::{Chain, Timestamp};
 use wharfinger_oci::Manifest;
 use wharfinger_reconcile::{Pass, Reconciler, Wake};
-use wharfinger_scanning::{Comparison, Inventory, Vulnerability};
+use wharfinger_scanning::{AdvisoryError, Comparison, Inventory, Vulnerability};
 
 use crate::error::Error;
 use crate::events::RegistryEvent;
@@ -28,8 +28,6 @@ const ARCHIVED_PAUSE: Duration = Duration::from_hours(1);
 const ACTIVATING_PAUSE: Duration = Duration::from_mins(1);
 /// Findings that one transaction writes.
 const FINDINGS_AT_ONCE: usize = 50;
-/// The most findings of an image.
-const MAX_FINDINGS: usize = 50_000;
 /// Tags of an image that its event names.
 const TAGS_NAMED: i64 = 100;
 
@@ -69,9 +67,7 @@ enum WorkError {
     #[error(transparent)]
     Layers(#[from] ReadLayersError),
     #[error(transparent)]
-    Advisories(#[from] wharfinger_scanning::AdvisoryError),
-    #[error("the image has more than {MAX_FINDINGS} findings")]
-    TooManyFindings,
+    Advisories(#[from] AdvisoryError),
 }
 
 impl From<wharfinger_db::Error> for WorkError {
@@ -91,7 +87,8 @@ impl Scans {
                 return Ok(false);
             }
         };
-        let until = now.plus(CLAIM);
+        // Work that ends the whole server is tried less often, too.
+        let until = move |attempt| now.plus(CLAIM.max(decide::stopped(attempt).pause));
         let claim = self.db.write(move |tx| store::claim(tx, &key, now, until));
         let Some(claim) = claim.await? else {
             return Ok(false);
@@ -184,16 +181,19 @@ impl Scans {
                 }
             },
         };
-        let comparison = self.advisories.compare(&inventory).await?;
+        let comparison = match self.advisories.compare(&inventory).await {
+            Err(error @ (AdvisoryError::TooManyHits | AdvisoryError::TooManyMatches)) => {
+                let outcome = Outcome::too_many_findings(&error.to_string());
+                return Ok(self.finish(claim, subject, outcome, None, &[]).await?);
+            }
+            compared => compared?,
+        };
         let missing: Vec<String> = comparison.missing.iter().cloned().collect();
         let outcome = decide::outcome(&inventory, &missing, comparison.covered.len());
         let found = match outcome.status {
             ScanStatus::Complete => comparison.vulnerabilities.as_slice(),
             _ => &[],
         };
-        if found.len() > MAX_FINDINGS {
-            return Err(WorkError::TooManyFindings);
-        }
         let known = self.finish(claim, subject, outcome, Some(&comparison), found);
         Ok(known.await?)
     }

@@ -223,7 +223,9 @@ async fn a_claim_that_ends_lets_another_server_go_on_and_refuses_the_first() {
         let now = world.clock.now();
         let claim = |at: Timestamp| {
             let until = at.plus(Duration::from_mins(1));
-            world.db.write(move |tx| store::claim(tx, "", at, until))
+            world
+                .db
+                .write(move |tx| store::claim(tx, "", at, |_| until))
         };
         let first = claim(now).await.expect("a write").expect("a claim");
         assert_eq!((first.work, first.attempts), (ScanWork::Scan, 1));

@@ -106,12 +106,12 @@ pub(crate) fn request(
 }
 
 /// Takes the next work: what is due, or packages that were compared with other advisories than
-/// those of `advisories`. It is due again at `until`.
+/// those of `advisories`. It is due again at `until`, by the number of the attempt.
 pub(crate) fn claim(
     tx: &mut Tx<'_>,
     advisories: &str,
     now: Timestamp,
-    until: Timestamp,
+    until: impl Fn(i64) -> Timestamp,
 ) -> db::Result<Option<ScanClaim>> {
     let found = match next_due(tx, now)? {
         Some(found) => Some(found),
@@ -132,7 +132,7 @@ pub(crate) fn claim(
         params![
             claim.image,
             work,
-            until.as_ms(),
+            until(claim.attempts).as_ms(),
             claim.version,
             claim.attempts
         ],

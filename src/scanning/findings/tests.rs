@@ -42,6 +42,13 @@ const OPENSSL: &str = r#"{"id": "DSA-5764-1", "modified": "2024-09-03T00:00:00Z"
         "ranges": [{"type": "ECOSYSTEM",
                     "events": [{"introduced": "0"}, {"fixed": "3.0.14-1~deb12u2"}]}]}]}"#;
 
+fn found(
+    inventory: &Inventory,
+    advisories: &BTreeMap<PackageKey, Vec<AdvisoryEntry>>,
+) -> Vec<Vulnerability> {
+    find(inventory, advisories, 1000).expect("few matches")
+}
+
 #[test]
 fn source_packages_decide_for_debian() {
     let inventory = bookworm(vec![
@@ -52,7 +59,7 @@ fn source_packages_decide_for_debian() {
         ),
         deb("openssl", "3.0.14-1~deb12u2", None),
     ]);
-    let found = find(&inventory, &advisories(&[OPENSSL]));
+    let found = found(&inventory, &advisories(&[OPENSSL]));
     assert_eq!(found.len(), 1);
     assert_eq!(
         (found[0].name.as_str(), found[0].ecosystem.as_str()),
@@ -87,7 +94,7 @@ fn other_releases_and_unknown_distributions_have_no_findings() {
             pretty_name: String::new(),
         });
         assert!(
-            find(&inventory, &advisories(&[OPENSSL])).is_empty(),
+            found(&inventory, &advisories(&[OPENSSL])).is_empty(),
             "{id} {version}"
         );
     }
@@ -113,7 +120,7 @@ fn found_by_rpm(id: &str, version: &str, ecosystem: &str, package: Package) -> u
         version: version.into(),
         pretty_name: String::new(),
     });
-    find(&inventory, &advisories(&[&document])).len()
+    found(&inventory, &advisories(&[&document])).len()
 }
 
 #[test]
@@ -137,9 +144,9 @@ fn packages_of_rpm_are_compared_by_the_names_that_an_ecosystem_has() {
 #[test]
 fn builds_for_fips_are_compared_with_nothing() {
     let mut inventory = bookworm(vec![deb("openssl", "3.0.11-1+Fips1", None)]);
-    assert!(find(&inventory, &advisories(&[OPENSSL])).is_empty());
+    assert!(found(&inventory, &advisories(&[OPENSSL])).is_empty());
     inventory.packages = vec![deb("openssl", "3.0.11-1", None)];
-    assert_eq!(find(&inventory, &advisories(&[OPENSSL])).len(), 1);
+    assert_eq!(found(&inventory, &advisories(&[OPENSSL])).len(), 1);
 }
 
 #[test]
@@ -177,7 +184,7 @@ fn aliases_are_one_vulnerability() {
     let mut again = package.clone();
     again.path = "other/package-lock.json".into();
     let inventory = bookworm(vec![package, again]);
-    let found = find(&inventory, &advisories(&documents));
+    let found = found(&inventory, &advisories(&documents));
     let names: Vec<_> = found
         .iter()
         .map(|one| (one.name.as_str(), one.severity))
@@ -191,4 +198,16 @@ fn aliases_are_one_vulnerability() {
     assert_eq!((found[0].uri.as_str(), found[0].packages.len()), ("u", 2));
     assert_eq!(found[1].uri, "https://osv.dev/vulnerability/Y-1");
     assert_eq!(found[1].scores[0].version, "3.1");
+}
+
+#[test]
+fn more_matches_than_may_be_found_are_none() {
+    let in_place = |place: &str| Package {
+        path: place.to_owned(),
+        ..deb("openssl", "3.0.11-1", None)
+    };
+    let inventory = bookworm(["a", "b", "c"].map(in_place).to_vec());
+    let advisories = advisories(&[OPENSSL]);
+    assert!(find(&inventory, &advisories, 3).is_some_and(|found| !found.is_empty()));
+    assert!(find(&inventory, &advisories, 2).is_none());
 }
