@@ -107,6 +107,8 @@ impl Origin {
 /// Account and region of `ACCOUNT.dkr.ecr.REGION.DOMAIN`, with or without a port; `None` for any
 /// other host, and for any other domain than `domain` if there is one.
 pub(crate) fn registry_of(host: &str, domain: Option<&str>) -> Option<RequestScope> {
+    // Names of hosts do not depend on case.
+    let host = host.to_ascii_lowercase();
     let (account, rest) = host.split_once('.')?;
     let account: AccountId = account.parse().ok()?;
     let rest = rest
@@ -172,6 +174,14 @@ mod tests {
         ] {
             assert_eq!(is_host(host.as_bytes()), expected, "{host}");
         }
+    }
+
+    #[test]
+    fn the_case_of_a_host_does_not_matter() {
+        let host = "222222222222.DKR.ECR.EU-West-1.Example.com:443";
+        let scope = registry_of(host, Some("example.COM")).expect("a registry");
+        assert_eq!(scope.account.to_string(), "222222222222");
+        assert_eq!(scope.region.to_string(), "eu-west-1");
     }
 
     proptest! {
