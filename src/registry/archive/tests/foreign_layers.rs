@@ -20,7 +20,8 @@ async fn a_restore_brings_nothing_that_the_repository_does_not_have() {
         world.upload(&own, &config).await;
         let kind = "application/vnd.docker.distribution.manifest.v2+json";
         let manifest = format!(
-            r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{{"mediaType":"application/vnd.docker.container.image.v1+json",
+            r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{{
+            "mediaType":"application/vnd.docker.container.image.v1+json",
             "digest":"{}","size":{}}},
             "layers":[{{"mediaType":"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
             "digest":"{}","size":{},"urls":["https://example.org/layer"]}}]}}"#,
