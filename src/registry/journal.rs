@@ -9,6 +9,7 @@
 mod merge;
 mod missing;
 mod rebuild;
+mod rebuild_error;
 pub(super) mod record;
 mod segment;
 mod sequence;
@@ -18,7 +19,8 @@ mod tests;
 mod writer;
 
 pub(super) use missing::is_nothing_there;
-pub use rebuild::{Rebuild, RebuildError, Rebuilt};
+pub use rebuild::{Rebuild, Rebuilt};
+pub use rebuild_error::RebuildError;
 pub use segment::SegmentError;
 pub(super) use sequence::missing_before;
 pub use start::JournalStartError;

@@ -7,7 +7,8 @@ use wharfinger_blobs::{BlobKey, BlobStore};
 use wharfinger_db::{self as db, Tx};
 use wharfinger_oci::Digest;
 
-use crate::journal::rebuild::{Rebuild, RebuildError, Rebuilt};
+use crate::journal::rebuild::{Rebuild, Rebuilt};
+use crate::journal::rebuild_error::RebuildError;
 use crate::model::{ArchivedBlob, Blob};
 use crate::store::{archive, fsck};
 

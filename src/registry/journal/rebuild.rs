@@ -8,16 +8,20 @@ use std::time::Duration;
 
 use wharfinger_base::{Clock, Ids, Timestamp};
 use wharfinger_blobs::BlobStore;
-use wharfinger_db::{self as db, Db, Tx};
+use wharfinger_db::{Db, Tx};
 use wharfinger_oci::{Digest, Manifest};
 
 use crate::gc;
 use crate::journal::JournalError;
 use crate::journal::merge::Stored;
+use crate::journal::rebuild_error::RebuildError;
 use crate::journal::record::{ImageState, LinkState, Record, RepositoryState, State, Subject};
 use crate::journal::segment::SegmentError;
 use crate::journal::sequence::missing_before;
-use crate::journal::writer::{JournalWriter, read_segment, segments};
+use crate::journal::writer::{
+    JournalWriter, needed_after, put_rebuilt_after, read_segment, rebuilt_after, remove_segment,
+    segments,
+};
 use crate::model::{
     ArchivedBlob, Blob, RegistryId, RepositoryId, RepositorySettings, TagMutability,
 };
@@ -38,53 +42,6 @@ const LIFECYCLE_DELAY: Duration = Duration::from_hours(24);
 
 /// Records of one transaction.
 const BATCH: usize = 256;
-
-/// Why an index was not made anew.
-#[derive(Debug, thiserror::Error)]
-pub enum RebuildError {
-    #[error("the index has repositories or blobs: only an empty one can be made anew")]
-    NotEmpty,
-    #[error("the blob store has no journal")]
-    NoJournal,
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error(
-        "the journal holds records of two indexes, which give one number to repository {0} and to \
-         another one"
-    )]
-    TwoIndexes(String),
-    #[error("a record of the journal cannot be taken in: {0}")]
-    Record(String),
-    #[error(
-        "the journal has a damaged record of the image {0}: run this again with --accept-loss to \
-         leave that record out"
-    )]
-    DamagedImage(Digest),
-    /// A journal that was being written for the first time lacks the segment that its first one
-    /// names.
-    #[error(
-        "segment {0} of the journal is missing, or the journal was still being written for the \
-         first time: run this again with --accept-loss to make the index of what there is"
-    )]
-    MissingSegment(u64),
-    #[error(
-        "segment {0} of the journal is damaged: run this again with --accept-loss to make the \
-         index without it"
-    )]
-    DamagedSegment(u64, #[source] SegmentError),
-    /// See [`Rebuild::accepting_loss`].
-    #[error(
-        "the store has none of {0} blobs: if no part of it is missing, such as a folder that is \
-         not mounted, run this again with --accept-loss to leave them out"
-    )]
-    NothingThere(usize),
-}
-
-impl From<db::Error> for RebuildError {
-    fn from(error: db::Error) -> Self {
-        Self::Journal(error.into())
-    }
-}
 
 /// What a rebuild has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,7 +84,7 @@ impl Rebuild {
     /// # Errors
     /// [`RebuildError::NotEmpty`], [`RebuildError::NoJournal`]: nothing is changed then.
     pub async fn run(&self, mut progress: impl FnMut(Rebuilt)) -> Result<Rebuilt, RebuildError> {
-        let segments = segments(&self.store).await?;
+        let mut segments = segments(&self.store).await?;
         let Some(last) = segments.last().map(|segment| segment.number) else {
             return Err(RebuildError::NoJournal);
         };
@@ -135,10 +92,30 @@ impl Rebuild {
         if begun.is_none() && !self.db.read(store::is_empty).await? {
             return Err(RebuildError::NotEmpty);
         }
-        let begun = begun.unwrap_or(Position {
-            segment: 0,
-            record: 0,
-        });
+        let needed_after = needed_after(&self.store).await?;
+        let begun = if let Some(begun) = begun {
+            begun
+        } else {
+            let rebuilt_after = rebuilt_after(&self.store).await?;
+            if rebuilt_after > needed_after {
+                // Of a rebuild that did not end, and whose index is lost.
+                for segment in segments.iter().rev() {
+                    if segment.number > rebuilt_after {
+                        remove_segment(&self.store, segment.number).await?;
+                    }
+                }
+                segments.retain(|segment| segment.number <= rebuilt_after);
+            }
+            Position {
+                segment: 0,
+                record: 0,
+            }
+        };
+        if last > needed_after {
+            segments.retain(|segment| segment.number > needed_after);
+        } else if !self.accept_loss {
+            return Err(RebuildError::MissingSegment(needed_after + 1));
+        }
         let mut done = Rebuilt {
             segments_total: segments.len(),
             ..Rebuilt::default()
@@ -178,6 +155,7 @@ impl Rebuild {
             progress(done);
         }
         self.remove_missing(&mut done, &mut progress).await?;
+        put_rebuilt_after(&self.store, last).await?;
         self.db.write(move |tx| store::end(tx, last)).await?;
         self.write_anew().await?;
         Ok(done)

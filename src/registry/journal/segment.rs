@@ -15,6 +15,10 @@ pub(crate) const FOLDER: &str = "journal";
 /// those after it.
 pub(crate) const NEEDED_AFTER: &str = "journal/needed-after";
 
+/// The record that says after which number segments are of a rebuild, in which repositories have
+/// other numbers. Once all of them are written, [`NEEDED_AFTER`] has that number.
+pub(crate) const REBUILT_AFTER: &str = "journal/rebuilt-after";
+
 /// Largest segment that is read: what the writer makes, and merged ones, which are larger.
 pub(crate) const MAX_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 

@@ -181,8 +181,7 @@ impl JournalWriter {
 
     async fn remove(&self, segments: impl Iterator<Item = &Stored>) -> Result<(), JournalError> {
         for segment in segments {
-            let name = segment_name(segment.number)?;
-            self.store.delete_record(&name).await?;
+            remove_segment(&self.store, segment.number).await?;
         }
         Ok(())
     }
@@ -209,7 +208,7 @@ impl JournalWriter {
         }
         if refresh.number > 0 {
             let needed_after = Bytes::from(refresh.number.to_string());
-            let name = needed_after_name()?;
+            let name = record_name(segment::NEEDED_AFTER)?;
             self.store.put_record(&name, needed_after).await?;
         }
         // From the first to the last: a later one may say that what an earlier one has is gone.
@@ -368,7 +367,24 @@ async fn put_segment(
 
 /// Up to which number segments are not needed; 0 where all are.
 pub(crate) async fn needed_after(store: &BlobStore) -> Result<u64, JournalError> {
-    match store.record(&needed_after_name()?, 32).await {
+    number_in(store, segment::NEEDED_AFTER).await
+}
+
+/// After which number segments are of a rebuild; 0 where there was none.
+pub(crate) async fn rebuilt_after(store: &BlobStore) -> Result<u64, JournalError> {
+    number_in(store, segment::REBUILT_AFTER).await
+}
+
+/// Records that segments after this one are of a rebuild.
+pub(crate) async fn put_rebuilt_after(store: &BlobStore, number: u64) -> Result<(), JournalError> {
+    let name = record_name(segment::REBUILT_AFTER)?;
+    let number = Bytes::from(number.to_string());
+    Ok(store.put_record(&name, number).await?)
+}
+
+/// The number in a record; 0 where there is none.
+async fn number_in(store: &BlobStore, name: &str) -> Result<u64, JournalError> {
+    match store.record(&record_name(name)?, 32).await {
         Ok(text) => {
             let text = String::from_utf8_lossy(&text);
             Ok(text.trim().parse().unwrap_or_default())
@@ -378,9 +394,13 @@ pub(crate) async fn needed_after(store: &BlobStore) -> Result<u64, JournalError>
     }
 }
 
-fn needed_after_name() -> Result<RecordName, JournalError> {
-    let name = segment::NEEDED_AFTER.parse();
-    name.map_err(|_| JournalError::Number(0))
+fn record_name(name: &str) -> Result<RecordName, JournalError> {
+    name.parse().map_err(|_| JournalError::Number(0))
+}
+
+/// Removes a segment; nothing where there is none.
+pub(crate) async fn remove_segment(store: &BlobStore, number: u64) -> Result<(), JournalError> {
+    Ok(store.delete_record(&segment_name(number)?).await?)
 }
 
 fn segment_name(number: u64) -> Result<RecordName, JournalError> {

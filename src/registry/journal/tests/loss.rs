@@ -131,3 +131,40 @@ async fn a_damaged_manifest_keeps_its_whole_record_and_holds_up_nothing() {
         assert_eq!(rebuilt.shown().await, whole);
     }
 }
+
+/// A rebuild that was killed while it wrote the journal of the new index leaves segments in which
+/// repositories have other numbers.
+#[tokio::test]
+async fn segments_of_a_rebuild_that_did_not_end_do_not_count() {
+    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
+    let store = memory().await;
+    let db = || Db::memory(MIGRATIONS).expect("an index");
+    let mut server = Server::new(db(), store.clone(), clock.clone());
+    for number in 0..3 {
+        server.apply(&Change::Create(number)).await;
+        server.apply(&Change::Push(number, number, Some(0))).await;
+    }
+    server.flush().await;
+    let whole = server.shown().await;
+    let old = segments(&store).await.expect("listed");
+    let last = old.last().expect("a segment").number;
+
+    let mut killed = Server::new(db(), store.clone(), clock.clone());
+    for number in [2, 1, 0] {
+        killed.apply(&Change::Create(number)).await;
+    }
+    let record = Bytes::from(last.to_string());
+    let name = "journal/rebuilt-after".parse().expect("a name");
+    store.put_record(&name, record).await.expect("put");
+    let mut writer = writer(&killed.registry, &Ids::default());
+    assert!(writer.step().await.expect("written").done > 0);
+    let all = segments(&store).await.expect("listed");
+    assert!(all.len() > old.len(), "nothing was written");
+
+    for _ in 0..2 {
+        let rebuilt = Server::new(db(), store.clone(), clock.clone());
+        let made = rebuilt.registry.rebuild().run(|_| ()).await;
+        made.expect("made anew");
+        assert_eq!(rebuilt.shown().await, whole);
+    }
+}
