@@ -6,6 +6,7 @@ mod spdx;
 #[cfg(test)]
 mod tests;
 
+use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use wharfinger_base::Timestamp;
 
@@ -55,6 +56,25 @@ impl SbomSubject<'_> {
         let seconds = self.created.as_ms().div_euclid(1000);
         Timestamp::from_ms(seconds * 1000).to_rfc3339()
     }
+}
+
+/// A list whose items are made while they are written: all at once would take some hundred
+/// megabytes for the largest inventories.
+struct Lazy<F>(F);
+
+impl<F, I> Serialize for Lazy<F>
+where
+    F: Fn() -> I,
+    I: Iterator<Item: Serialize>,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
+}
+
+/// The text of a document. Its parts can always be written.
+fn text_of(document: &impl Serialize) -> String {
+    serde_json::to_string(document).unwrap_or_default()
 }
 
 /// An identifier of a package in a document: short, and the same each time.

@@ -39,7 +39,7 @@ pub enum RebuildError {
          index without it"
     )]
     DamagedSegment(u64, #[source] SegmentError),
-    /// See [`Rebuild::accepting_loss`].
+    /// See [`crate::Rebuild::accepting_loss`].
     #[error(
         "the store has none of {0} blobs: if no part of it is missing, such as a folder that is \
          not mounted, run this again with --accept-loss to leave them out"

@@ -40,16 +40,14 @@ pub(super) async fn attach(
         layers: &layers,
         created: image.image.pushed_at,
     };
-    let documents = [
-        (
-            "application/vnd.cyclonedx+json",
-            cyclonedx(inventory, &subject),
-        ),
-        ("application/spdx+json", spdx(inventory, &subject)),
+    type Make = fn(&Inventory, &SbomSubject<'_>) -> String;
+    let documents: [(&str, Make); 2] = [
+        ("application/vnd.cyclonedx+json", cyclonedx),
+        ("application/spdx+json", spdx),
     ];
     upload(uploads, repository, Bytes::from_static(EMPTY)).await?;
-    for (kind, document) in documents {
-        let document = Bytes::from(document);
+    for (kind, make) in documents {
+        let document = Bytes::from(make(inventory, &subject));
         let size = document.len();
         let blob = upload(uploads, repository, document).await?;
         let mut annotations = BTreeMap::new();

@@ -2,11 +2,12 @@
 //!
 //! Source: cyclonedx.org, JSON reference of version 1.6.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::inventory::Inventory;
 use crate::package::Package;
-use crate::sbom::{SbomSubject, short_hash};
+use crate::sbom::{Lazy, SbomSubject, short_hash, text_of};
 
 /// The document about an image.
 pub fn cyclonedx(inventory: &Inventory, subject: &SbomSubject<'_>) -> String {
@@ -26,33 +27,48 @@ pub fn cyclonedx(inventory: &Inventory, subject: &SbomSubject<'_>) -> String {
             "version": one.version,
         })
     });
-    let components: Vec<Value> = system
-        .into_iter()
-        .chain(
-            inventory
-                .packages
-                .iter()
-                .map(|package| component(inventory, subject, package)),
-        )
-        .collect();
-    let references: Vec<Value> = components
-        .iter()
-        .map(|one| one["bom-ref"].clone())
-        .collect();
-    json!({
-        "bomFormat": "CycloneDX",
-        "components": components,
-        "dependencies": [{"dependsOn": references, "ref": subject.purl()}],
-        "metadata": {
+    let components = || {
+        let packages = inventory.packages.iter();
+        let packages = packages.map(|package| component(inventory, subject, package));
+        system.clone().into_iter().chain(packages)
+    };
+    let references = || components().map(|mut one| one["bom-ref"].take());
+    text_of(&Document {
+        bom_format: "CycloneDX",
+        components: Lazy(components),
+        dependencies: [Dependencies {
+            depends_on: Lazy(references),
+            reference: subject.purl(),
+        }],
+        metadata: json!({
             "component": image,
             "timestamp": subject.created_at(),
             "tools": {"components": [{"name": "wharfinger", "type": "application"}]},
-        },
-        "serialNumber": format!("urn:uuid:{}", subject.uuid()),
-        "specVersion": "1.6",
-        "version": 1,
+        }),
+        serial_number: format!("urn:uuid:{}", subject.uuid()),
+        spec_version: "1.6",
+        version: 1,
     })
-    .to_string()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<C, R> {
+    bom_format: &'static str,
+    components: C,
+    dependencies: [Dependencies<R>; 1],
+    metadata: Value,
+    serial_number: String,
+    spec_version: &'static str,
+    version: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dependencies<R> {
+    depends_on: R,
+    #[serde(rename = "ref")]
+    reference: String,
 }
 
 fn component(inventory: &Inventory, subject: &SbomSubject<'_>, package: &Package) -> Value {

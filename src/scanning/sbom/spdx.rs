@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::distribution::Distribution;
 use crate::inventory::Inventory;
 use crate::package::Package;
-use crate::sbom::{SbomSubject, short_hash};
+use crate::sbom::{Lazy, SbomSubject, short_hash, text_of};
 
 const IMAGE: &str = "SPDXRef-Image";
 const UNKNOWN: &str = "NOASSERTION";
@@ -34,11 +35,16 @@ pub fn spdx(inventory: &Inventory, subject: &SbomSubject<'_>) -> String {
         "versionInfo": subject.digest,
     });
     // An identifier occurs once, though a package may lie at several places.
-    let mut described: BTreeMap<String, Value> = BTreeMap::new();
-    for package in &inventory.packages {
-        let (id, value) = described_package(package, inventory.distribution.as_ref(), subject);
-        described.insert(id, value);
-    }
+    let distribution = inventory.distribution.as_ref();
+    let packages = inventory.packages.iter();
+    let packages: BTreeMap<String, &Package> = packages
+        .map(|package| (identifier(package, distribution), package))
+        .collect();
+    let described = || {
+        let packages = packages.iter();
+        let packages = packages.map(|(id, one)| described_package(id, one, distribution, subject));
+        std::iter::once(image.clone()).chain(packages)
+    };
     let relation = |from: &str, to: &str, kind: &str| {
         json!({
             "relatedSpdxElement": to,
@@ -46,43 +52,59 @@ pub fn spdx(inventory: &Inventory, subject: &SbomSubject<'_>) -> String {
             "spdxElementId": from,
         })
     };
-    let mut relations = vec![relation("SPDXRef-DOCUMENT", IMAGE, "DESCRIBES")];
-    relations.extend(described.keys().map(|id| relation(IMAGE, id, "CONTAINS")));
-    let packages: Vec<Value> = std::iter::once(image)
-        .chain(described.into_values())
-        .collect();
-    json!({
-        "SPDXID": "SPDXRef-DOCUMENT",
-        "creationInfo": {"created": subject.created_at(), "creators": ["Tool: wharfinger"]},
-        "dataLicense": "CC0-1.0",
-        "documentNamespace": format!("urn:uuid:{}", subject.uuid()),
-        "name": subject.name,
-        "packages": packages,
-        "relationships": relations,
-        "spdxVersion": "SPDX-2.3",
+    let relations = || {
+        let contained = packages.keys();
+        let contained = contained.map(|id| relation(IMAGE, id, "CONTAINS"));
+        std::iter::once(relation("SPDXRef-DOCUMENT", IMAGE, "DESCRIBES")).chain(contained)
+    };
+    text_of(&Document {
+        id: "SPDXRef-DOCUMENT",
+        creation_info: json!({"created": subject.created_at(), "creators": ["Tool: wharfinger"]}),
+        data_license: "CC0-1.0",
+        document_namespace: format!("urn:uuid:{}", subject.uuid()),
+        name: subject.name,
+        packages: Lazy(described),
+        relationships: Lazy(relations),
+        spdx_version: "SPDX-2.3",
     })
-    .to_string()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a, P, R> {
+    #[serde(rename = "SPDXID")]
+    id: &'static str,
+    creation_info: Value,
+    data_license: &'static str,
+    document_namespace: String,
+    name: &'a str,
+    packages: P,
+    relationships: R,
+    spdx_version: &'static str,
+}
+
+fn identifier(package: &Package, distribution: Option<&Distribution>) -> String {
+    let purl = package.purl(distribution);
+    let place = format!("{purl} {} {}", package.path, package.layer);
+    format!("SPDXRef-Package-{}", short_hash(&place))
 }
 
 fn described_package(
+    id: &str,
     package: &Package,
     distribution: Option<&Distribution>,
     subject: &SbomSubject<'_>,
-) -> (String, Value) {
-    let purl = package.purl(distribution);
-    let place = format!("{purl} {} {}", package.path, package.layer);
-    let id = format!("SPDXRef-Package-{}", short_hash(&place));
+) -> Value {
     let layer = subject.layer(package.layer).unwrap_or_default();
-    let value = json!({
+    json!({
         "SPDXID": id,
         "downloadLocation": UNKNOWN,
-        "externalRefs": [purl_reference(&purl)],
+        "externalRefs": [purl_reference(&package.purl(distribution))],
         "filesAnalyzed": false,
         "name": package.name,
         "sourceInfo": format!("found in /{} of layer {layer}", package.path),
         "versionInfo": package.version,
-    });
-    (id, value)
+    })
 }
 
 fn purl_reference(purl: &str) -> Value {
