@@ -19,6 +19,9 @@ const OWNER: &str = "image-scanner";
 /// The empty configuration of an artifact.
 const EMPTY: &[u8] = b"{}";
 
+/// Makes the text of a document.
+type Make = fn(&Inventory, &SbomSubject<'_>) -> String;
+
 /// Stores a `CycloneDX` and an SPDX document about an image. Their bytes depend on the image alone,
 /// so that a second scan changes nothing.
 pub(super) async fn attach(
@@ -40,7 +43,6 @@ pub(super) async fn attach(
         layers: &layers,
         created: image.image.pushed_at,
     };
-    type Make = fn(&Inventory, &SbomSubject<'_>) -> String;
     let documents: [(&str, Make); 2] = [
         ("application/vnd.cyclonedx+json", cyclonedx),
         ("application/spdx+json", spdx),

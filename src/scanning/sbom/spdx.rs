@@ -61,7 +61,7 @@ pub fn spdx(inventory: &Inventory, subject: &SbomSubject<'_>) -> String {
         id: "SPDXRef-DOCUMENT",
         creation_info: json!({"created": subject.created_at(), "creators": ["Tool: wharfinger"]}),
         data_license: "CC0-1.0",
-        document_namespace: format!("urn:uuid:{}", subject.uuid()),
+        namespace: format!("urn:uuid:{}", subject.uuid()),
         name: subject.name,
         packages: Lazy(described),
         relationships: Lazy(relations),
@@ -76,7 +76,8 @@ struct Document<'a, P, R> {
     id: &'static str,
     creation_info: Value,
     data_license: &'static str,
-    document_namespace: String,
+    #[serde(rename = "documentNamespace")]
+    namespace: String,
     name: &'a str,
     packages: P,
     relationships: R,
