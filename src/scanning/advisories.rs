@@ -68,8 +68,6 @@ pub enum AdvisoryError {
     Name,
     #[error("more than {MAX_HITS} advisories are about the packages of the image")]
     TooManyHits,
-    #[error("the packages of the image match advisories more than {MAX_MATCHES} times")]
-    TooManyMatches,
     #[error("imports end faster than advisories are looked up")]
     Busy,
     #[error("the documents could not be read to the end")]
@@ -96,7 +94,8 @@ pub struct Comparison {
     /// The ecosystems of the image that have advisories, and those that have none.
     pub covered: BTreeSet<String>,
     pub missing: BTreeSet<String>,
-    pub vulnerabilities: Vec<Vulnerability>,
+    /// `None` where there are more than a scan records.
+    pub vulnerabilities: Option<Vec<Vulnerability>>,
 }
 
 /// Which generations of advisories are active.
@@ -260,15 +259,18 @@ impl Advisories {
             let state = state_of(&sources);
             let generations: Vec<i64> = sources.iter().map(|one| one.generation).collect();
             let (covered, missing) = self.coverage(&generations, inventory.ecosystems()).await?;
-            let found = self.look_up(&generations, inventory).await?;
+            let vulnerabilities = match self.look_up(&generations, inventory).await {
+                Ok(found) => findings::find(inventory, &found, MAX_MATCHES),
+                Err(AdvisoryError::TooManyHits) => None,
+                Err(error) => return Err(error),
+            };
             // What was read of a generation is whole only if nobody has begun to remove it.
             if self.state().await? == state {
-                let vulnerabilities = findings::find(inventory, &found, MAX_MATCHES);
                 return Ok(Comparison {
                     state,
                     covered,
                     missing,
-                    vulnerabilities: vulnerabilities.ok_or(AdvisoryError::TooManyMatches)?,
+                    vulnerabilities,
                 });
             }
         }

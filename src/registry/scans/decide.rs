@@ -67,9 +67,10 @@ impl Outcome {
         }
     }
 
-    /// A scan that finds more than is recorded. Another attempt would find the same.
-    pub(super) fn too_many_findings(error: &str) -> Self {
-        Self::new(ScanStatus::Failed, format!("The scan failed: {error}."))
+    /// A scan that finds more than is recorded. It would again, until the advisories change.
+    pub(super) fn too_many_findings() -> Self {
+        let why = "The scan failed: the image has more findings than a scan records.";
+        Self::new(ScanStatus::Failed, why)
     }
 
     /// A scan that was stopped by errors of ours.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use wharfinger_base::{Chain, Timestamp};
 use wharfinger_oci::Manifest;
 use wharfinger_reconcile::{Pass, Reconciler, Wake};
-use wharfinger_scanning::{AdvisoryError, Comparison, Inventory, Vulnerability};
+use wharfinger_scanning::{Comparison, Inventory, Vulnerability};
 
 use crate::error::Error;
 use crate::events::RegistryEvent;
@@ -67,7 +67,7 @@ enum WorkError {
     #[error(transparent)]
     Layers(#[from] ReadLayersError),
     #[error(transparent)]
-    Advisories(#[from] AdvisoryError),
+    Advisories(#[from] wharfinger_scanning::AdvisoryError),
 }
 
 impl From<wharfinger_db::Error> for WorkError {
@@ -181,17 +181,14 @@ impl Scans {
                 }
             },
         };
-        let comparison = match self.advisories.compare(&inventory).await {
-            Err(error @ (AdvisoryError::TooManyHits | AdvisoryError::TooManyMatches)) => {
-                let outcome = Outcome::too_many_findings(&error.to_string());
-                return Ok(self.finish(claim, subject, outcome, None, &[]).await?);
-            }
-            compared => compared?,
-        };
+        let comparison = self.advisories.compare(&inventory).await?;
         let missing: Vec<String> = comparison.missing.iter().cloned().collect();
-        let outcome = decide::outcome(&inventory, &missing, comparison.covered.len());
-        let found = match outcome.status {
-            ScanStatus::Complete => comparison.vulnerabilities.as_slice(),
+        let outcome = match comparison.vulnerabilities {
+            Some(_) => decide::outcome(&inventory, &missing, comparison.covered.len()),
+            None => Outcome::too_many_findings(),
+        };
+        let found = match (outcome.status, &comparison.vulnerabilities) {
+            (ScanStatus::Complete, Some(found)) => found.as_slice(),
             _ => &[],
         };
         let known = self.finish(claim, subject, outcome, Some(&comparison), found);

@@ -216,6 +216,41 @@ async fn pushed_images_are_scanned_and_compared_again_when_advisories_change() {
     }
 }
 
+/// Another attempt would find as many: it is not made before the advisories change.
+#[tokio::test]
+async fn an_image_with_too_many_findings_fails_once() {
+    for world in worlds().await {
+        world.import("A", "5.0.0").await;
+        let package = br#"{"name": "lodash", "version": "4.0.0"}"#;
+        let paths = (0..225).map(|place| format!("{place}/node_modules/lodash/package.json"));
+        let paths: Vec<String> = paths.collect();
+        let files = paths.iter().map(|path| (path.as_str(), package.as_slice()));
+        let digest = world.push_files(&files.collect::<Vec<_>>()).await;
+        assert_eq!(world.work().await, 1);
+        assert_eq!(world.result(digest).await.0, ScanStatus::Complete);
+
+        let folder = world.folder.path().join("many");
+        std::fs::create_dir(&folder).expect("a folder");
+        for number in 0..223 {
+            let text = format!(
+                r#"{{"id": "M-{number}", "affected": [{{"package": {{"ecosystem": "npm",
+                "name": "lodash"}}, "ranges": [{{"type": "SEMVER", "events": [
+                {{"introduced": "0"}}, {{"fixed": "5.0.0"}}]}}]}}]}}"#
+            );
+            std::fs::write(folder.join(format!("{number}.json")), text).expect("a file");
+        }
+        let imported = world.registry.scans.advisories.import("osv", &folder).await;
+        imported.expect("an import");
+        assert_eq!(world.work().await, 1);
+        assert_eq!(world.result(digest).await, (ScanStatus::Failed, Vec::new()));
+        world.clock.advance(Duration::from_hours(48));
+        assert_eq!(world.work().await, 0);
+        world.import("A", "5.0.0").await;
+        assert_eq!(world.work().await, 1);
+        assert_eq!(world.result(digest).await.0, ScanStatus::Complete);
+    }
+}
+
 #[tokio::test]
 async fn a_claim_that_ends_lets_another_server_go_on_and_refuses_the_first() {
     for world in worlds().await {

@@ -382,9 +382,7 @@ fn the_size_of_an_extended_header_counts() {
     layer.extend(header_of("large", EntryType::Regular, 0).as_bytes());
     // What it has would end the archive, or be no header.
     layer.extend(padded(&vec![0; 1_000_000]));
-    let path = "a-1.dist-info/METADATA";
-    layer.extend(header_of(path, EntryType::Regular, METADATA.len() as u64).as_bytes());
-    layer.extend(padded(METADATA));
+    layer.extend(layer_of(&[("a-1.dist-info/METADATA", METADATA)]));
     assert_eq!(names(&inventory(&[layer])), ["flask@1.0 0"]);
 }
 
@@ -416,9 +414,7 @@ fn files_after_a_sparse_one_are_read() {
     layer.extend(more.as_bytes());
     layer.extend(tar::GnuExtSparseHeader::new().as_bytes());
     layer.extend(padded(&[b'x'; 700]));
-    let path = "a-1.dist-info/METADATA";
-    layer.extend(header_of(path, EntryType::Regular, METADATA.len() as u64).as_bytes());
-    layer.extend(padded(METADATA));
+    layer.extend(layer_of(&[("a-1.dist-info/METADATA", METADATA)]));
     assert_eq!(names(&inventory(&[layer])), ["flask@1.0 0"]);
 }
 
