@@ -232,6 +232,8 @@ impl Publication {
             Some(old) if old.key == mine.key => None,
             Some(old) if Some(&old.key) == self.damaged.as_ref() => {
                 tables::gc::delete_later(tx, &old, clock)?;
+                // Other repositories may have it, and where its bytes are changes for them, too.
+                tables::journal_entries::note_links(tx, &mine.digest)?;
                 None
             }
             Some(old) if Some(&old.key) == self.whole.as_ref() => Some(old),

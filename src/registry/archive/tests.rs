@@ -147,6 +147,10 @@ impl World {
             described[0],
             described.join(",")
         ));
+        self.put_manifest(repository, bytes).await
+    }
+
+    async fn put_manifest(&self, repository: &Repository, bytes: Bytes) -> Result<Digest, Error> {
         let push = Push {
             digest: digest(&bytes),
             manifest: Manifest::parse(&bytes, None).expect("a manifest"),

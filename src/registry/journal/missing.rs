@@ -1,7 +1,5 @@
 //! Takes blobs out of an index that was made anew whose bytes are not there.
 
-use std::collections::BTreeSet;
-
 use futures_util::{StreamExt, stream};
 use wharfinger_blobs::{BlobKey, BlobStore};
 use wharfinger_db::{self as db, Tx};
@@ -75,20 +73,7 @@ impl Rebuild {
                 return Ok(());
             };
             after = (rows.digest)(last).to_stored();
-            let digests: Vec<Digest> = page.iter().map(|blob| *(rows.digest)(blob)).collect();
-            let linked = self.db.read(move |tx| {
-                let mut linked = BTreeSet::new();
-                for digest in &digests {
-                    if fsck::is_linked(tx, digest)? {
-                        linked.insert(*digest);
-                    }
-                }
-                Ok::<_, db::Error>(linked)
-            });
-            let linked = linked.await?;
-            let is_linked = |blob: &T| linked.contains((rows.digest)(blob));
-            let missing = self.missing(store, page, rows.bytes, is_linked).await?;
-            done.missing_blobs += missing.iter().filter(|blob| is_linked(blob)).count();
+            let missing = self.missing(store, page, &rows, done).await?;
             let removed = self.db.write(move |tx| {
                 let mut missing = missing.iter();
                 missing.try_for_each(|blob| (rows.forget)(tx, blob))
@@ -104,12 +89,12 @@ impl Rebuild {
         &self,
         store: &BlobStore,
         page: Vec<T>,
-        bytes: fn(&T) -> (&BlobKey, u64),
-        is_linked: impl Fn(&T) -> bool,
+        rows: &Rows<T>,
+        done: &mut Rebuilt,
     ) -> Result<Vec<T>, RebuildError> {
-        let count = page.iter().filter(|blob| is_linked(blob)).count();
+        let digests: Vec<Digest> = page.iter().map(|blob| *(rows.digest)(blob)).collect();
         let looks = page.into_iter().map(|blob| async move {
-            let (key, size) = bytes(&blob);
+            let (key, size) = (rows.bytes)(&blob);
             let has = store.has(key, size).await;
             if let Err(error) = &has {
                 tracing::warn!(%key, %error, "a blob cannot be looked for in the store");
@@ -120,13 +105,23 @@ impl Rebuild {
             .buffer_unordered(LOOKS_AT_ONCE)
             .collect()
             .await;
+        if looked.iter().all(|(_, has)| *has == Some(true)) {
+            return Ok(Vec::new());
+        }
+        let linked = self
+            .db
+            .read(move |tx| fsck::linked_anywhere(tx, &digests))
+            .await?;
+        let is_linked = |blob: &T| linked.contains((rows.digest)(blob));
         let lost = looked.iter().filter(|(_, has)| *has != Some(true));
         let lost = lost.filter(|(blob, _)| is_linked(blob)).count();
-        if is_nothing_there(count, lost) && !self.accept_loss {
-            return Err(RebuildError::NothingThere(count));
+        if is_nothing_there(linked.len(), lost) && !self.accept_loss {
+            return Err(RebuildError::NothingThere(lost));
         }
         let missing = looked.into_iter().filter(|(_, has)| *has == Some(false));
-        Ok(missing.map(|(blob, _)| blob).collect())
+        let missing: Vec<T> = missing.map(|(blob, _)| blob).collect();
+        done.missing_blobs += missing.iter().filter(|blob| is_linked(blob)).count();
+        Ok(missing)
     }
 }
 

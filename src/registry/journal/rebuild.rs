@@ -16,11 +16,10 @@ use crate::journal::JournalError;
 use crate::journal::merge::Stored;
 use crate::journal::rebuild_error::RebuildError;
 use crate::journal::record::{ImageState, LinkState, Record, RepositoryState, State, Subject};
-use crate::journal::segment::SegmentError;
+use crate::journal::segment::{NEEDED_AFTER, REBUILT_AFTER, SegmentError};
 use crate::journal::sequence::missing_before;
 use crate::journal::writer::{
-    JournalWriter, needed_after, put_rebuilt_after, read_segment, rebuilt_after, remove_segment,
-    segments,
+    JournalWriter, number_in, put_number_in, read_segment, remove_segment, segments,
 };
 use crate::model::{
     ArchivedBlob, Blob, RegistryId, RepositoryId, RepositorySettings, TagMutability,
@@ -84,38 +83,15 @@ impl Rebuild {
     /// # Errors
     /// [`RebuildError::NotEmpty`], [`RebuildError::NoJournal`]: nothing is changed then.
     pub async fn run(&self, mut progress: impl FnMut(Rebuilt)) -> Result<Rebuilt, RebuildError> {
-        let mut segments = segments(&self.store).await?;
-        let Some(last) = segments.last().map(|segment| segment.number) else {
-            return Err(RebuildError::NoJournal);
-        };
         let begun = self.db.read(store::position).await?;
         if begun.is_none() && !self.db.read(store::is_empty).await? {
             return Err(RebuildError::NotEmpty);
         }
-        let needed_after = needed_after(&self.store).await?;
-        let begun = if let Some(begun) = begun {
-            begun
-        } else {
-            let rebuilt_after = rebuilt_after(&self.store).await?;
-            if rebuilt_after > needed_after {
-                // Of a rebuild that did not end, and whose index is lost.
-                for segment in segments.iter().rev() {
-                    if segment.number > rebuilt_after {
-                        remove_segment(&self.store, segment.number).await?;
-                    }
-                }
-                segments.retain(|segment| segment.number <= rebuilt_after);
-            }
-            Position {
-                segment: 0,
-                record: 0,
-            }
-        };
-        if last > needed_after {
-            segments.retain(|segment| segment.number > needed_after);
-        } else if !self.accept_loss {
-            return Err(RebuildError::MissingSegment(needed_after + 1));
-        }
+        let (segments, last) = self.segments(begun.is_some()).await?;
+        let begun = begun.unwrap_or(Position {
+            segment: 0,
+            record: 0,
+        });
         let mut done = Rebuilt {
             segments_total: segments.len(),
             ..Rebuilt::default()
@@ -155,10 +131,34 @@ impl Rebuild {
             progress(done);
         }
         self.remove_missing(&mut done, &mut progress).await?;
-        put_rebuilt_after(&self.store, last).await?;
+        put_number_in(&self.store, REBUILT_AFTER, last).await?;
         self.db.write(move |tx| store::end(tx, last)).await?;
         self.write_anew().await?;
         Ok(done)
+    }
+
+    /// The segments that count, and the number of the newest one that the store had. Those of a
+    /// rebuild that did not end, and whose index is lost, are removed.
+    async fn segments(&self, is_begun: bool) -> Result<(Vec<Stored>, u64), RebuildError> {
+        let mut all = segments(&self.store).await?;
+        let Some(last) = all.last().map(|segment| segment.number) else {
+            return Err(RebuildError::NoJournal);
+        };
+        let needed_after = number_in(&self.store, NEEDED_AFTER).await?;
+        let rebuilt_after = number_in(&self.store, REBUILT_AFTER).await?;
+        if !is_begun && rebuilt_after > needed_after {
+            let of_rebuild = all.iter().rev();
+            for segment in of_rebuild.filter(|segment| segment.number > rebuilt_after) {
+                remove_segment(&self.store, segment.number).await?;
+            }
+            all.retain(|segment| segment.number <= rebuilt_after);
+        }
+        if last > needed_after {
+            all.retain(|segment| segment.number > needed_after);
+        } else if !self.accept_loss {
+            return Err(RebuildError::MissingSegment(needed_after + 1));
+        }
+        Ok((all, last))
     }
 
     /// The records of one of the segments.

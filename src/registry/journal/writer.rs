@@ -12,7 +12,7 @@ use wharfinger_reconcile::{Pass, Reconciler};
 use crate::journal::JournalError;
 use crate::journal::merge::{self, Stored};
 use crate::journal::record::{Record, State, Subject};
-use crate::journal::segment::{self, MAX_SEGMENT_BYTES, Segment};
+use crate::journal::segment::{self, MAX_SEGMENT_BYTES, NEEDED_AFTER, Segment};
 use crate::store::journal::{self as store, JournalRow, NewSegment, Refresh, Waiting};
 use crate::store::journal_entries;
 
@@ -207,9 +207,7 @@ impl JournalWriter {
             return Ok(());
         }
         if refresh.number > 0 {
-            let needed_after = Bytes::from(refresh.number.to_string());
-            let name = record_name(segment::NEEDED_AFTER)?;
-            self.store.put_record(&name, needed_after).await?;
+            put_number_in(&self.store, NEEDED_AFTER, refresh.number).await?;
         }
         // From the first to the last: a later one may say that what an earlier one has is gone.
         self.remove(old.iter()).await?;
@@ -365,25 +363,18 @@ async fn put_segment(
     Ok(store.put_record(&name, Bytes::from(content)).await?)
 }
 
-/// Up to which number segments are not needed; 0 where all are.
-pub(crate) async fn needed_after(store: &BlobStore) -> Result<u64, JournalError> {
-    number_in(store, segment::NEEDED_AFTER).await
-}
-
-/// After which number segments are of a rebuild; 0 where there was none.
-pub(crate) async fn rebuilt_after(store: &BlobStore) -> Result<u64, JournalError> {
-    number_in(store, segment::REBUILT_AFTER).await
-}
-
-/// Records that segments after this one are of a rebuild.
-pub(crate) async fn put_rebuilt_after(store: &BlobStore, number: u64) -> Result<(), JournalError> {
-    let name = record_name(segment::REBUILT_AFTER)?;
+/// Puts a number into the record of this name: [`NEEDED_AFTER`] or [`segment::REBUILT_AFTER`].
+pub(crate) async fn put_number_in(
+    store: &BlobStore,
+    name: &str,
+    number: u64,
+) -> Result<(), JournalError> {
     let number = Bytes::from(number.to_string());
-    Ok(store.put_record(&name, number).await?)
+    Ok(store.put_record(&record_name(name)?, number).await?)
 }
 
-/// The number in a record; 0 where there is none.
-async fn number_in(store: &BlobStore, name: &str) -> Result<u64, JournalError> {
+/// The number in such a record; 0 where there is none.
+pub(crate) async fn number_in(store: &BlobStore, name: &str) -> Result<u64, JournalError> {
     match store.record(&record_name(name)?, 32).await {
         Ok(text) => {
             let text = String::from_utf8_lossy(&text);

@@ -88,8 +88,6 @@ pub(crate) fn put(
             now.as_ms()
         ],
     )?;
-    // Where there was an earlier copy, other repositories have it.
-    journal_entries::note_links(tx, &blob.digest)?;
     archive::supersede(tx, &blob.digest, now.plus(REMOVAL_DELAY))?;
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Pages of all rows, with what a comparison of the index with itself and the blob store needs.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use wharfinger_blobs::BlobKey;
 use wharfinger_db::{self as db, Tx, params};
@@ -148,9 +150,20 @@ pub(crate) fn forget_blob(tx: &mut Tx<'_>, blob: &Blob) -> db::Result<()> {
     Ok(())
 }
 
-/// Whether any repository has a blob.
-pub(crate) fn is_linked(tx: &mut Tx<'_>, digest: &Digest) -> db::Result<bool> {
-    Ok(!linking(tx, digest)?.is_empty())
+/// Those of some blobs that any repository has.
+pub(crate) fn linked_anywhere(tx: &mut Tx<'_>, blobs: &[Digest]) -> db::Result<BTreeSet<Digest>> {
+    let mut linked = BTreeSet::new();
+    for blob in blobs {
+        let found = tx.query_optional(
+            "SELECT 1 FROM blob_links WHERE digest = ?1 LIMIT 1",
+            params![blob.to_stored()],
+            |_| Ok(()),
+        )?;
+        if found.is_some() {
+            linked.insert(*blob);
+        }
+    }
+    Ok(linked)
 }
 
 /// The same for a blob whose bytes the archive has lost.

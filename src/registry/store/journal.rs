@@ -305,14 +305,17 @@ pub(crate) fn raise_number(tx: &mut Tx<'_>, holder: &str, last: u64) -> db::Resu
     Ok(())
 }
 
+/// The number that the first journal of a store leaves out.
+const LEFT_OUT: u64 = 1;
+
 /// Leaves a number out before everything is written to a store that has no segment. The first
 /// segment names it as the one before, so that a journal that is not whole yet shows it.
 pub(crate) fn leave_number_out(tx: &mut Tx<'_>, holder: &str) -> db::Result<()> {
     if leases::is_held(tx, LEASE, holder)? && !rebuild::is_empty(tx)? {
         tx.execute(
-            "UPDATE journal SET number = 1, written_number = 1, refresh_number = 1
+            "UPDATE journal SET number = ?1, written_number = ?1, refresh_number = ?1
              WHERE id = 1 AND number = 0 AND refresh <> ''",
-            params![],
+            params![signed(LEFT_OUT)],
         )?;
     }
     Ok(())
@@ -323,7 +326,7 @@ pub(crate) fn left_out(tx: &mut Tx<'_>) -> db::Result<Option<u64>> {
     let refresh = journal(tx)?.and_then(|row| row.refresh);
     Ok(refresh
         .map(|refresh| refresh.number)
-        .filter(|number| *number == 1))
+        .filter(|number| *number == LEFT_OUT))
 }
 
 /// Begins to write everything anew.

@@ -30,15 +30,8 @@ async fn a_restore_brings_nothing_that_the_repository_does_not_have() {
             digest(&secret),
             secret.len()
         );
-        let bytes = Bytes::from(manifest);
-        let push = Push {
-            digest: digest(&bytes),
-            manifest: Manifest::parse(&bytes, None).expect("a manifest"),
-            bytes,
-            tags: Vec::new(),
-            refuse_existing: false,
-        };
-        let naming = world.registry.images.put(&own, push).await.expect("pushed");
+        let naming = world.put_manifest(&own, Bytes::from(manifest)).await;
+        let naming = naming.expect("pushed");
         assert_eq!(world.status(&own, naming).await, ImageStatus::Active);
         world.set(&own, naming, StorageClass::Archive).await;
         world.settle().await;

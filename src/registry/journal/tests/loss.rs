@@ -6,25 +6,27 @@ use wharfinger_db::{Tx, params};
 
 use super::*;
 
+/// A server of a new index over a store.
+fn empty(store: BlobStore) -> Server {
+    let db = Db::memory(MIGRATIONS).expect("an index");
+    Server::new(db, store, Clock::manual(Timestamp::from_ms(1_000_000)))
+}
+
 /// A rebuild that is told to goes on without what cannot be read.
 #[tokio::test]
 async fn a_damaged_segment_is_left_out_where_its_loss_is_accepted() {
-    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
-    let store = memory().await;
-    let db = Db::memory(MIGRATIONS).expect("an index");
-    let mut server = Server::new(db, store.clone(), clock.clone());
+    let mut server = empty(memory().await);
     for repository in 0..3 {
         server.apply(&Change::Create(repository)).await;
         server.flush().await;
     }
-    let listed = segments(&store).await.expect("listed");
+    let listed = segments(&server.store).await.expect("listed");
     let last = listed.last().expect("a segment").number;
     let name = &format!("journal/{last:016x}").parse().expect("a name");
-    let content = store.record(name, 1 << 20).await.expect("read");
+    let content = server.store.record(name, 1 << 20).await.expect("read");
     let half = content.slice(..content.len() / 2);
-    store.put_record(name, half).await.expect("put");
-    let again = Db::memory(MIGRATIONS).expect("an index");
-    let rebuilt = Server::new(again, store, clock);
+    server.store.put_record(name, half).await.expect("put");
+    let rebuilt = empty(server.store.clone());
     let refused = rebuilt.registry.rebuild().run(|_| ()).await;
     assert!(
         matches!(refused, Err(RebuildError::DamagedSegment(..))),
@@ -43,23 +45,26 @@ async fn a_damaged_segment_is_left_out_where_its_loss_is_accepted() {
 async fn a_blob_that_is_stored_elsewhere_is_noted_for_all_its_repositories() {
     for db in testing::every_engine(MIGRATIONS) {
         let clock = Clock::manual(Timestamp::from_ms(1_000_000));
-        let mut server = Server::new(db, memory().await, clock.clone());
+        let mut server = Server::new(db, memory().await, clock);
         for number in 0..2 {
             server.apply(&Change::Create(number)).await;
             server.apply(&Change::Push(number, 0, None)).await;
         }
         server.flush().await;
-        let (now, digest) = (clock.now(), sha256(&blob_bytes(0)));
-        let moved = crate::Blob {
-            digest,
-            size: blob_bytes(0).len() as u64,
-            key: "blobs/another".parse().expect("a key"),
-        };
-        let write = move |tx: &mut Tx<'_>| store::blobs::put(tx, &moved, now, now);
-        server.db.write(write).await.expect("put");
+        let digest = sha256(&blob_bytes(0));
+        let other = server.repository(1).await.expect("a repository").id;
+        let found = server.registry.content.get(other, &digest).await;
+        let key = found.expect("a blob").key;
+        server.store.quarantine(&key).await.expect("removed");
+        // It gets another key.
+        server.apply(&Change::Push(0, 0, None)).await;
+        let found = server.registry.content.get(other, &digest).await;
+        assert_ne!(found.expect("a blob").key, key);
         let entries = server.db.read(|tx| store::journal_entries::entries(tx, 10));
         let entries = entries.await.expect("read").into_iter();
-        let noted: BTreeSet<record::Subject> = entries.map(|(_, subject)| subject).collect();
+        let noted = entries.map(|(_, subject)| subject);
+        let is_link = |subject: &record::Subject| matches!(subject, record::Subject::Link(..));
+        let noted: BTreeSet<record::Subject> = noted.filter(is_link).collect();
         let mut expected = BTreeSet::new();
         for number in 0..2 {
             let repository = server.repository(number).await.expect("a repository");
@@ -72,10 +77,7 @@ async fn a_blob_that_is_stored_elsewhere_is_noted_for_all_its_repositories() {
 /// An index that was restored has content before it has a journal.
 #[tokio::test]
 async fn a_first_journal_that_is_not_whole_is_refused() {
-    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
-    let store = memory().await;
-    let db = Db::memory(MIGRATIONS).expect("an index");
-    let mut server = Server::new(db, store.clone(), clock.clone());
+    let mut server = empty(memory().await);
     server.apply(&Change::Create(0)).await;
     server.apply(&Change::Push(0, 1, Some(1))).await;
     // As a restored index: nothing waits, and everything is still to be written.
@@ -87,8 +89,7 @@ async fn a_first_journal_that_is_not_whole_is_refused() {
     let mut writer = writer(&server.registry, &Ids::default());
     assert!(writer.step().await.expect("written").again);
     let rebuild = || async {
-        let db = Db::memory(MIGRATIONS).expect("an index");
-        let rebuilt = Server::new(db, store.clone(), clock.clone());
+        let rebuilt = empty(server.store.clone());
         let run = rebuilt.registry.rebuild().run(|_| ()).await;
         (run, rebuilt.shown().await)
     };
@@ -107,10 +108,7 @@ async fn a_first_journal_that_is_not_whole_is_refused() {
 #[tokio::test]
 async fn a_damaged_manifest_keeps_its_whole_record_and_holds_up_nothing() {
     for damaged in [b"{}".as_slice(), &[0xff, 0]] {
-        let clock = Clock::manual(Timestamp::from_ms(1_000_000));
-        let store = memory().await;
-        let db = Db::memory(MIGRATIONS).expect("an index");
-        let mut server = Server::new(db, store.clone(), clock.clone());
+        let mut server = empty(memory().await);
         server.apply(&Change::Create(0)).await;
         server.apply(&Change::Push(0, 0, Some(0))).await;
         server.flush().await;
@@ -124,8 +122,7 @@ async fn a_damaged_manifest_keeps_its_whole_record_and_holds_up_nothing() {
         });
         write.await.expect("damaged");
         server.flush().await;
-        let again = Db::memory(MIGRATIONS).expect("an index");
-        let rebuilt = Server::new(again, store, clock);
+        let rebuilt = empty(server.store.clone());
         let made = rebuilt.registry.rebuild().run(|_| ()).await;
         made.expect("made anew");
         assert_eq!(rebuilt.shown().await, whole);
@@ -136,10 +133,8 @@ async fn a_damaged_manifest_keeps_its_whole_record_and_holds_up_nothing() {
 /// repositories have other numbers.
 #[tokio::test]
 async fn segments_of_a_rebuild_that_did_not_end_do_not_count() {
-    let clock = Clock::manual(Timestamp::from_ms(1_000_000));
     let store = memory().await;
-    let db = || Db::memory(MIGRATIONS).expect("an index");
-    let mut server = Server::new(db(), store.clone(), clock.clone());
+    let mut server = empty(store.clone());
     for number in 0..3 {
         server.apply(&Change::Create(number)).await;
         server.apply(&Change::Push(number, number, Some(0))).await;
@@ -149,7 +144,7 @@ async fn segments_of_a_rebuild_that_did_not_end_do_not_count() {
     let old = segments(&store).await.expect("listed");
     let last = old.last().expect("a segment").number;
 
-    let mut killed = Server::new(db(), store.clone(), clock.clone());
+    let mut killed = empty(store.clone());
     for number in [2, 1, 0] {
         killed.apply(&Change::Create(number)).await;
     }
@@ -162,7 +157,7 @@ async fn segments_of_a_rebuild_that_did_not_end_do_not_count() {
     assert!(all.len() > old.len(), "nothing was written");
 
     for _ in 0..2 {
-        let rebuilt = Server::new(db(), store.clone(), clock.clone());
+        let rebuilt = empty(store.clone());
         let made = rebuilt.registry.rebuild().run(|_| ()).await;
         made.expect("made anew");
         assert_eq!(rebuilt.shown().await, whole);
