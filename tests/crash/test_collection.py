@@ -193,9 +193,23 @@ def test_a_soak_ends_in_a_clean_store():
         assert checked.returncode == 0, f"SEED={SEED}: {checked.stdout}{checked.stderr}"
         server.start()
         scene.settle()
+        # The last deletions were collected by this start.
+        removed = metric(server, "wharfinger_gc_blobs_removed_total")
+        assert removed > 0 and metric(server, "wharfinger_gc_removed_bytes_total") > removed
     finally:
         server.stop()
         shutil.rmtree(server.folder, ignore_errors=True)
+
+
+def metric(server, name):
+    """The value of a number without labels in `/metrics`."""
+    connection = server.connect()
+    connection.request("GET", "/metrics")
+    lines = connection.getresponse().read().decode().splitlines()
+    connection.close()
+    values = [line.removeprefix(f"{name} ") for line in lines if line.startswith(f"{name} ")]
+    assert len(values) == 1, f"{name}: {values}"
+    return float(values[0])
 
 
 def test_two_servers_collect():
