@@ -16,11 +16,9 @@ use crate::journal::JournalError;
 use crate::journal::merge::Stored;
 use crate::journal::rebuild_error::RebuildError;
 use crate::journal::record::{ImageState, LinkState, Record, RepositoryState, State, Subject};
-use crate::journal::segment::{NEEDED_AFTER, REBUILT_AFTER, SegmentError};
+use crate::journal::segment::SegmentError;
 use crate::journal::sequence::missing_before;
-use crate::journal::writer::{
-    JournalWriter, number_in, put_number_in, read_segment, remove_segment, segments,
-};
+use crate::journal::writer::{JournalWriter, needed_after, read_segment, segments};
 use crate::model::{
     ArchivedBlob, Blob, RegistryId, RepositoryId, RepositorySettings, TagMutability,
 };
@@ -56,6 +54,16 @@ pub struct Rebuilt {
     pub missing_blobs: usize,
 }
 
+/// What the store has of the journal.
+struct Journal {
+    /// Those that are needed, in order.
+    segments: Vec<Stored>,
+    /// The newest one that the store has.
+    last: u64,
+    /// See [`segment::NEEDED_AFTER`](crate::journal::segment::NEEDED_AFTER).
+    needed_after: u64,
+}
+
 /// The rebuild of an index. No server serves it meanwhile.
 pub struct Rebuild {
     pub(crate) db: Db,
@@ -87,22 +95,22 @@ impl Rebuild {
         if begun.is_none() && !self.db.read(store::is_empty).await? {
             return Err(RebuildError::NotEmpty);
         }
-        let (segments, last) = self.segments(begun.is_some()).await?;
+        let journal = self.journal().await?;
         let begun = begun.unwrap_or(Position {
             segment: 0,
             record: 0,
         });
         let mut done = Rebuilt {
-            segments_total: segments.len(),
+            segments_total: journal.segments.len(),
             ..Rebuilt::default()
         };
         if begun.segment == store::ALL {
             self.write_anew().await?;
             return Ok(done);
         }
-        for segment in &segments {
+        for segment in &journal.segments {
             if segment.number >= begun.segment {
-                let records = self.records(&segments, segment.number).await?;
+                let records = self.records(&journal, segment.number).await?;
                 let skipped = if segment.number == begun.segment {
                     usize::try_from(begun.record).unwrap_or(usize::MAX)
                 } else {
@@ -131,38 +139,33 @@ impl Rebuild {
             progress(done);
         }
         self.remove_missing(&mut done, &mut progress).await?;
-        put_number_in(&self.store, REBUILT_AFTER, last).await?;
+        let last = journal.last;
         self.db.write(move |tx| store::end(tx, last)).await?;
         self.write_anew().await?;
         Ok(done)
     }
 
-    /// The segments that count, and the number of the newest one that the store had. Those of a
-    /// rebuild that did not end, and whose index is lost, are removed.
-    async fn segments(&self, is_begun: bool) -> Result<(Vec<Stored>, u64), RebuildError> {
-        let mut all = segments(&self.store).await?;
-        let Some(last) = all.last().map(|segment| segment.number) else {
+    async fn journal(&self) -> Result<Journal, RebuildError> {
+        let mut segments = segments(&self.store).await?;
+        let Some(last) = segments.last().map(|segment| segment.number) else {
             return Err(RebuildError::NoJournal);
         };
-        let needed_after = number_in(&self.store, NEEDED_AFTER).await?;
-        let rebuilt_after = number_in(&self.store, REBUILT_AFTER).await?;
-        if !is_begun && rebuilt_after > needed_after {
-            let of_rebuild = all.iter().rev();
-            for segment in of_rebuild.filter(|segment| segment.number > rebuilt_after) {
-                remove_segment(&self.store, segment.number).await?;
-            }
-            all.retain(|segment| segment.number <= rebuilt_after);
-        }
+        let needed_after = needed_after(&self.store).await?;
         if last > needed_after {
-            all.retain(|segment| segment.number > needed_after);
+            segments.retain(|segment| segment.number > needed_after);
         } else if !self.accept_loss {
             return Err(RebuildError::MissingSegment(needed_after + 1));
         }
-        Ok((all, last))
+        Ok(Journal {
+            segments,
+            last,
+            needed_after,
+        })
     }
 
-    /// The records of one of the segments.
-    async fn records(&self, all: &[Stored], number: u64) -> Result<Vec<Record>, RebuildError> {
+    /// The records of one of the segments: none where it is of a rebuild that did not end, and
+    /// whose index is lost.
+    async fn records(&self, journal: &Journal, number: u64) -> Result<Vec<Record>, RebuildError> {
         let read = match read_segment(&self.store, number).await {
             Err(JournalError::Segment { why, .. }) if matches!(why, SegmentError::Damaged(_)) => {
                 if self.accept_loss {
@@ -172,11 +175,17 @@ impl Rebuild {
             }
             read => read?,
         };
-        let previous = read.previous.unwrap_or_default();
-        let missing = missing_before(&self.store, all, previous).await?;
+        let unfinished = read
+            .rebuilt_from
+            .filter(|rebuilt| *rebuilt > journal.needed_after);
+        let (previous, records) = match unfinished {
+            Some(rebuilt) => (rebuilt, Vec::new()),
+            None => (read.previous.unwrap_or_default(), read.records),
+        };
+        let missing = missing_before(&self.store, &journal.segments, previous).await?;
         match missing {
             Some(number) if !self.accept_loss => Err(RebuildError::MissingSegment(number)),
-            _ => Ok(read.records),
+            _ => Ok(records),
         }
     }
 
@@ -184,8 +193,8 @@ impl Rebuild {
     /// numbers. No server starts before it is whole.
     async fn write_anew(&self) -> Result<(), RebuildError> {
         let (db, store) = (self.db.clone(), self.store.clone());
-        let mut writer = JournalWriter::new(db, store, self.clock.clone(), &Ids::default());
-        writer.write_all().await?;
+        let writer = JournalWriter::new(db, store, self.clock.clone(), &Ids::default());
+        writer.of_rebuild().write_all().await?;
         Ok(self.db.write(store::finish).await?)
     }
 

@@ -15,10 +15,6 @@ pub(crate) const FOLDER: &str = "journal";
 /// those after it.
 pub(crate) const NEEDED_AFTER: &str = "journal/needed-after";
 
-/// The record that says after which number segments are of a rebuild, in which repositories have
-/// other numbers. Once all of them are written, [`NEEDED_AFTER`] has that number.
-pub(crate) const REBUILT_AFTER: &str = "journal/rebuilt-after";
-
 /// Largest segment that is read: what the writer makes, and merged ones, which are larger.
 pub(crate) const MAX_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -32,6 +28,8 @@ struct Header {
     previous: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     merged_from: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rebuilt_from: Option<u64>,
     records: usize,
     /// SHA-256 of all that follows the line.
     sha256: String,
@@ -88,6 +86,9 @@ pub(crate) struct Segment {
     pub(crate) previous: Option<u64>,
     /// It was made of this segment and all after it up to its own number.
     pub(crate) merged_from: Option<u64>,
+    /// A rebuild of all segments up to this one wrote it, and repositories have other numbers in
+    /// it. It counts once those are not needed any more.
+    pub(crate) rebuilt_from: Option<u64>,
     /// In order.
     pub(crate) records: Vec<Record>,
 }
@@ -133,6 +134,7 @@ pub(crate) fn encode(segment: &Segment) -> Result<Vec<u8>, serde_json::Error> {
         format: FORMAT,
         previous: segment.previous,
         merged_from: segment.merged_from,
+        rebuilt_from: segment.rebuilt_from,
         records: segment.records.len(),
         sha256: hex::encode(Sha256::digest(&body)),
         line_sha256: None,
@@ -163,6 +165,7 @@ pub(crate) fn decode(segment: &[u8]) -> Result<Segment, SegmentError> {
         Ok(Segment {
             previous: header.previous,
             merged_from: header.merged_from,
+            rebuilt_from: header.rebuilt_from,
             records,
         })
     } else {
@@ -244,14 +247,15 @@ mod tests {
 
     #[test]
     fn a_segment_holds_its_records() {
-        for (previous, merged_from, records) in [
-            (None, None, records()),
-            (Some(7), Some(3), records()),
-            (Some(0), None, Vec::new()),
+        for (previous, merged_from, rebuilt_from, records) in [
+            (None, None, None, records()),
+            (Some(7), Some(3), None, records()),
+            (Some(0), None, Some(5), Vec::new()),
         ] {
             let segment = Segment {
                 previous,
                 merged_from,
+                rebuilt_from,
                 records,
             };
             assert_eq!(decode(&encode(&segment).expect("encoded")), Ok(segment));
@@ -272,7 +276,12 @@ mod tests {
             bit in 0..8,
             cut: bool,
         ) {
-            let whole = Segment { previous: Some(7), merged_from: Some(3), records: records() };
+            let whole = Segment {
+                previous: Some(7),
+                merged_from: Some(3),
+                rebuilt_from: Some(2),
+                records: records(),
+            };
             let mut segment = encode(&whole).expect("encoded");
             let at = at.index(segment.len());
             if cut {

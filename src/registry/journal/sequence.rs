@@ -4,8 +4,7 @@ use wharfinger_blobs::{self as blobs, BlobStore};
 
 use crate::journal::JournalError;
 use crate::journal::merge::Stored;
-use crate::journal::segment::NEEDED_AFTER;
-use crate::journal::writer::{number_in, read_segment};
+use crate::journal::writer::{needed_after, read_segment};
 
 /// The segment that is missing before one that names `previous`. `all` are segments that the store
 /// had at some time since that one was written, in order.
@@ -31,6 +30,6 @@ pub(crate) async fn missing_before(
             Err(error) => return Err(error),
         }
     }
-    let is_needed = previous > number_in(store, NEEDED_AFTER).await?;
+    let is_needed = previous > needed_after(store).await?;
     Ok(is_needed.then_some(previous))
 }

@@ -47,6 +47,8 @@ pub struct JournalWriter {
     unseen: usize,
     /// New segments have numbers after those in the store.
     is_caught_up: bool,
+    /// It writes the journal of an index that is being made anew.
+    is_rebuild: bool,
     /// Since when nothing but times of pulls waits.
     pulls_since: Option<Timestamp>,
 }
@@ -68,7 +70,17 @@ impl JournalWriter {
             hold: HOLD,
             unseen: SEGMENTS_PER_LOOK,
             is_caught_up: false,
+            is_rebuild: false,
             pulls_since: None,
+        }
+    }
+
+    /// For an index that is being made anew. Its segments do not count before everything is
+    /// written.
+    pub(super) fn of_rebuild(self) -> Self {
+        Self {
+            is_rebuild: true,
+            ..self
         }
     }
 
@@ -82,8 +94,11 @@ impl JournalWriter {
     }
 
     /// Writes entries that wait to a new segment; `None` where another server has become the
-    /// writer.
-    async fn write_segment(&mut self) -> Result<Option<Written>, JournalError> {
+    /// writer. `refresh` is set while everything is written anew.
+    async fn write_segment(
+        &mut self,
+        refresh: Option<&Refresh>,
+    ) -> Result<Option<Written>, JournalError> {
         let none = self
             .db
             .read(|tx| Ok::<_, JournalError>(journal_entries::entries(tx, 1)?.is_empty()));
@@ -104,6 +119,9 @@ impl JournalWriter {
         let segment = Segment {
             previous: Some(previous),
             merged_from: None,
+            rebuilt_from: refresh
+                .filter(|_| self.is_rebuild)
+                .map(|refresh| refresh.number),
             records: read.records,
         };
         put_segment(&self.store, number, &segment).await?;
@@ -152,6 +170,7 @@ impl JournalWriter {
             let merged = Segment {
                 previous,
                 merged_from: Some(merged_from),
+                rebuilt_from: None,
                 records: merge::merged(records),
             };
             let put = put_segment(&self.store, last.number, &merged);
@@ -207,7 +226,7 @@ impl JournalWriter {
             return Ok(());
         }
         if refresh.number > 0 {
-            put_number_in(&self.store, NEEDED_AFTER, refresh.number).await?;
+            put_needed_after(&self.store, refresh.number).await?;
         }
         // From the first to the last: a later one may say that what an earlier one has is gone.
         self.remove(old.iter()).await?;
@@ -274,7 +293,7 @@ impl JournalWriter {
         let Some(row) = held else {
             return Ok(Pass::default());
         };
-        let Some(written) = self.write_segment().await? else {
+        let Some(written) = self.write_segment(row.refresh.as_ref()).await? else {
             return Ok(Pass::default());
         };
         let mut again = !written.all;
@@ -363,19 +382,15 @@ async fn put_segment(
     Ok(store.put_record(&name, Bytes::from(content)).await?)
 }
 
-/// Puts a number into the record of this name: [`NEEDED_AFTER`] or [`segment::REBUILT_AFTER`].
-pub(crate) async fn put_number_in(
-    store: &BlobStore,
-    name: &str,
-    number: u64,
-) -> Result<(), JournalError> {
+/// Says that segments up to this one are not needed.
+async fn put_needed_after(store: &BlobStore, number: u64) -> Result<(), JournalError> {
     let number = Bytes::from(number.to_string());
-    Ok(store.put_record(&record_name(name)?, number).await?)
+    Ok(store.put_record(&needed_after_name()?, number).await?)
 }
 
-/// The number in such a record; 0 where there is none.
-pub(crate) async fn number_in(store: &BlobStore, name: &str) -> Result<u64, JournalError> {
-    match store.record(&record_name(name)?, 32).await {
+/// Up to which number segments are not needed; 0 where all are.
+pub(crate) async fn needed_after(store: &BlobStore) -> Result<u64, JournalError> {
+    match store.record(&needed_after_name()?, 32).await {
         Ok(text) => {
             let text = String::from_utf8_lossy(&text);
             Ok(text.trim().parse().unwrap_or_default())
@@ -385,12 +400,12 @@ pub(crate) async fn number_in(store: &BlobStore, name: &str) -> Result<u64, Jour
     }
 }
 
-fn record_name(name: &str) -> Result<RecordName, JournalError> {
-    name.parse().map_err(|_| JournalError::Number(0))
+fn needed_after_name() -> Result<RecordName, JournalError> {
+    NEEDED_AFTER.parse().map_err(|_| JournalError::Number(0))
 }
 
 /// Removes a segment; nothing where there is none.
-pub(crate) async fn remove_segment(store: &BlobStore, number: u64) -> Result<(), JournalError> {
+async fn remove_segment(store: &BlobStore, number: u64) -> Result<(), JournalError> {
     Ok(store.delete_record(&segment_name(number)?).await?)
 }
 

@@ -129,37 +129,98 @@ async fn a_damaged_manifest_keeps_its_whole_record_and_holds_up_nothing() {
     }
 }
 
-/// A rebuild that was killed while it wrote the journal of the new index leaves segments in which
-/// repositories have other numbers.
-#[tokio::test]
-async fn segments_of_a_rebuild_that_did_not_end_do_not_count() {
-    let store = memory().await;
-    let mut server = empty(store.clone());
+/// A rebuild that was killed while it wrote the journal of the new index, and whose index is lost,
+/// leaves segments in which repositories have other numbers.
+async fn kill_rebuild(store: &BlobStore) {
+    let old = segments(store).await.expect("listed");
+    let last = old.last().expect("a segment").number;
+    let mut killed = empty(store.clone());
+    for number in [2, 1, 0] {
+        killed.apply(&Change::Create(number)).await;
+    }
+    let ended = killed
+        .db
+        .write(move |tx| store::rebuild::end(tx, last))
+        .await;
+    ended.expect("written");
+    let mut writer = writer(&killed.registry, &Ids::default()).of_rebuild();
+    // Makes entries of all rows, and writes some of them.
+    writer.step().await.expect("begun");
+    assert!(writer.step().await.expect("written").done > 0);
+    let all = segments(store).await.expect("listed");
+    assert!(all.len() > old.len(), "nothing was written");
+}
+
+async fn with_journal(store: BlobStore) -> Server {
+    let mut server = empty(store);
     for number in 0..3 {
         server.apply(&Change::Create(number)).await;
         server.apply(&Change::Push(number, number, Some(0))).await;
     }
     server.flush().await;
+    server
+}
+
+#[tokio::test]
+async fn segments_of_a_rebuild_that_did_not_end_do_not_count() {
+    let store = memory().await;
+    let server = with_journal(store.clone()).await;
     let whole = server.shown().await;
-    let old = segments(&store).await.expect("listed");
-    let last = old.last().expect("a segment").number;
-
-    let mut killed = empty(store.clone());
-    for number in [2, 1, 0] {
-        killed.apply(&Change::Create(number)).await;
-    }
-    let record = Bytes::from(last.to_string());
-    let name = "journal/rebuilt-after".parse().expect("a name");
-    store.put_record(&name, record).await.expect("put");
-    let mut writer = writer(&killed.registry, &Ids::default());
-    assert!(writer.step().await.expect("written").done > 0);
-    let all = segments(&store).await.expect("listed");
-    assert!(all.len() > old.len(), "nothing was written");
-
+    kill_rebuild(&store).await;
+    kill_rebuild(&store).await;
     for _ in 0..2 {
         let rebuilt = empty(store.clone());
         let made = rebuilt.registry.rebuild().run(|_| ()).await;
         made.expect("made anew");
         assert_eq!(rebuilt.shown().await, whole);
     }
+}
+
+/// The index was found again, or a copy of it, and what is pushed since counts.
+#[tokio::test]
+async fn an_old_index_serves_after_a_rebuild_that_did_not_end() {
+    let store = memory().await;
+    let mut server = with_journal(store.clone()).await;
+    let last = segments(&store).await.expect("listed").pop();
+    let last = last.expect("a segment").number;
+    // Killed before it wrote a segment.
+    let killed = empty(store.clone());
+    let ended = killed.db.write(move |tx| store::rebuild::end(tx, last));
+    ended.await.expect("written");
+    for killed_again in [false, true] {
+        if killed_again {
+            kill_rebuild(&store).await;
+        }
+        server.apply(&Change::Create(3)).await;
+        server.apply(&Change::Push(3, 4, Some(1))).await;
+        writer(&server.registry, &Ids::default())
+            .write_all()
+            .await
+            .expect("written");
+        let rebuilt = empty(store.clone());
+        let made = rebuilt.registry.rebuild().run(|_| ()).await;
+        made.expect("made anew");
+        assert_eq!(rebuilt.shown().await, server.shown().await);
+    }
+}
+
+/// Where the segments that it read are lost as well, nothing is left to make an index of.
+#[tokio::test]
+async fn a_journal_of_nothing_but_an_unfinished_rebuild_is_refused() {
+    let store = memory().await;
+    with_journal(store.clone()).await;
+    let old = segments(&store).await.expect("listed");
+    kill_rebuild(&store).await;
+    for segment in &old {
+        let name = format!("journal/{:016x}", segment.number);
+        let name = name.parse().expect("a name");
+        store.delete_record(&name).await.expect("deleted");
+    }
+    let last = old.last().expect("a segment").number;
+    let rebuilt = empty(store);
+    let refused = rebuilt.registry.rebuild().run(|_| ()).await;
+    assert!(
+        matches!(refused, Err(RebuildError::MissingSegment(number)) if number == last),
+        "{refused:?}"
+    );
 }
