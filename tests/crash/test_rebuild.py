@@ -40,9 +40,13 @@ def wait_for_journal(server):
 
 def described(server):
     """All images with all that describes them."""
-    found = server.call("DescribeImages", {"repositoryName": "crash/web", "maxResults": 1000})
-    assert "nextToken" not in found
-    return sorted(found["imageDetails"], key=lambda image: image["imageDigest"])
+    images, page = [], {}
+    while True:
+        found = server.call("DescribeImages", {"repositoryName": "crash/web", "maxResults": 1000, **page})
+        images += found["imageDetails"]
+        if "nextToken" not in found:
+            return sorted(images, key=lambda image: image["imageDigest"])
+        page = {"nextToken": found["nextToken"]}
 
 
 LIFECYCLE_POLICY = json.dumps(
