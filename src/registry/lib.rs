@@ -102,8 +102,9 @@ use replication::queue::ReplicationQueue;
 pub use replication::{
     Backfill, BackfillPosition, BackfillProgress, BackfillResult, BackfillStatus, BlobSource,
     ImageReplication, RemoteDestinations, RemoteError, RemoteManifest, RemoteRegistry,
-    ReplicationConfiguration, ReplicationFailure, ReplicationRule, ReplicationRulesError,
-    ReplicationState, ReplicationStatus, Replications, ResultFilter, ResultPosition,
+    ReplicationConfiguration, ReplicationFailure, ReplicationProgress, ReplicationRule,
+    ReplicationRulesError, ReplicationState, ReplicationStatus, Replications, ResultFilter,
+    ResultPosition,
 };
 pub use repositories::Repositories;
 pub use repository_resource::RepositoryResource;
@@ -306,6 +307,11 @@ impl Registry {
     /// What the archive holds, and what this server has moved.
     pub fn archive_progress(&self) -> &Arc<ArchiveProgress> {
         &self.archive_progress
+    }
+
+    /// What this server has replicated, and what waits.
+    pub fn replication_progress(&self) -> &Arc<ReplicationProgress> {
+        &self.replication.progress
     }
 
     /// The reconciler that writes the journal; `ids` name this server among others.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use wharfinger_audit::AuditLog;
 use wharfinger_http::Traffic;
 use wharfinger_orchestrator::Orchestrator;
-use wharfinger_registry::{ArchiveProgress, Progress, Registry};
+use wharfinger_registry::{ArchiveProgress, Progress, Registry, ReplicationProgress};
 use wharfinger_telemetry::{Kind, Reading};
 
 use crate::app::App;
@@ -20,6 +20,7 @@ pub(crate) fn all(traffic: &Arc<Traffic>, app: &App) -> Vec<Reading> {
     readings.push(agent_reading(&app.orchestrator));
     readings.extend(collection_readings(&app.registry));
     readings.extend(archive_readings(&app.registry));
+    readings.extend(replication_readings(&app.registry));
     readings.extend(scan_readings(&app.registry.scans));
     readings.extend(event_readings(&app.registry.events.counts()));
     readings
@@ -148,6 +149,45 @@ fn archive_readings(registry: &Registry) -> [Reading; 6] {
             "Bytes that the blobs in the archive take there",
             Kind::Gauge,
             ArchiveProgress::stored_bytes,
+        ),
+    ]
+}
+
+/// The numbers of replication, for `/metrics`.
+fn replication_readings(registry: &Registry) -> [Reading; 4] {
+    let reading = |name, help, kind, read: fn(&ReplicationProgress) -> u64| {
+        let progress = Arc::clone(registry.replication_progress());
+        Reading {
+            name,
+            help,
+            kind,
+            read: Box::new(move || read(&progress)),
+        }
+    };
+    [
+        reading(
+            "replications_ended",
+            "Copies of images and deletions that this server replicated",
+            Kind::Counter,
+            ReplicationProgress::ended,
+        ),
+        reading(
+            "replications_failed",
+            "Copies of images and deletions that this server gave up to replicate",
+            Kind::Counter,
+            ReplicationProgress::failed,
+        ),
+        reading(
+            "replication_attempts_failed",
+            "Attempts to replicate that failed and are repeated",
+            Kind::Counter,
+            ReplicationProgress::repeated,
+        ),
+        reading(
+            "replications_waiting",
+            "Copies of images and deletions that wait to be replicated by any server, up to 100000",
+            Kind::Gauge,
+            ReplicationProgress::waiting,
         ),
     ]
 }

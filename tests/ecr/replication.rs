@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Aws, Setup, TestServer, on};
@@ -83,6 +84,16 @@ async fn an_image_arrives_in_another_region_and_in_an_account_that_lets_it_in() 
         let got = json!({"imageIds": [{"imageTag": "v2"}]});
         let got = there.ok("BatchGetImage", on("team/web", got)).await;
         assert_eq!(got["images"][0]["imageId"]["imageDigest"], digest);
+    }
+    let metrics = server.client().send(Method::GET, "/metrics", &[], "").await;
+    let metrics = String::from_utf8(metrics.body.to_vec()).expect("text");
+    for line in [
+        "wharfinger_replications_ended_total 3\n",
+        "wharfinger_replications_failed_total 1\n",
+        "wharfinger_replication_attempts_failed_total 0\n",
+        "wharfinger_replications_waiting ",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
     }
     // What is refused.
     let own = configuration(&[("us-east-1", ACCOUNT)]);

@@ -11,6 +11,7 @@ use crate::replication::attempt::Attempt;
 use crate::replication::backfill;
 use crate::replication::decide::{Next, Outcome, ReplicationFailure, next};
 use crate::replication::model::{Replication, Work};
+use crate::replication::progress::ReplicationProgress;
 use crate::store::{replication as store, repositories};
 
 /// A copy that was made.
@@ -27,8 +28,24 @@ pub(super) struct Finished<'a> {
 pub(super) enum Ended {
     Complete,
     Failed(ReplicationFailure),
-    /// It was removed or waits, or the claim was lost.
-    Otherwise,
+    /// It is tried again.
+    Waits,
+    /// A deletion that was carried out, or an image that is gone.
+    Removed,
+    /// The claim was lost: somebody else tells.
+    Lost,
+}
+
+impl Ended {
+    /// Counts it for metrics.
+    pub(super) fn count(self, progress: &ReplicationProgress) {
+        match self {
+            Self::Complete | Self::Removed => progress.add_ended(),
+            Self::Failed(_) => progress.add_failed(),
+            Self::Waits => progress.add_repeated(),
+            Self::Lost => {}
+        }
+    }
 }
 
 /// Whether the claim still holds.
@@ -60,24 +77,24 @@ pub(super) fn finish(
     if next == Next::Remove && of.work == Work::Copy && !of.backfill.is_empty() {
         next = Next::Fail(ReplicationFailure::ImageNotFound);
     }
-    if of.work != Work::Copy {
-        // Of a removal nothing is shown.
-        if let Next::Fail(why) = next {
-            let (digest, code) = (of.digest, why.as_str());
-            tracing::warn!(%digest, repository = %of.name, code, "a deletion was not replicated");
-        }
-        if !matches!(next, Next::RetryAt(_)) {
-            next = Next::Remove;
-        }
+    if of.work != Work::Copy && !matches!(next, Next::RetryAt(_)) {
+        // Of a deletion nothing is shown.
+        store::remove(tx, of)?;
+        let Next::Fail(why) = next else {
+            return Ok(Ended::Removed);
+        };
+        let (digest, code) = (of.digest, why.as_str());
+        tracing::warn!(%digest, repository = %of.name, code, "a deletion was not replicated");
+        return Ok(Ended::Failed(why));
     }
     let failure = match next {
         Next::RetryAt(at) => {
             store::delay(tx, of, at)?;
-            return Ok(Ended::Otherwise);
+            return Ok(Ended::Waits);
         }
         Next::Remove => {
             store::remove(tx, of)?;
-            return Ok(Ended::Otherwise);
+            return Ok(Ended::Removed);
         }
         Next::Complete => None,
         Next::Fail(why) => Some(why),
@@ -85,7 +102,7 @@ pub(super) fn finish(
     let members: Vec<&str> = attempt.members.iter().map(|why| why.as_str()).collect();
     let code = failure.map(ReplicationFailure::as_str);
     if !store::finish(tx, of, code, &members)? {
-        return Ok(Ended::Otherwise);
+        return Ok(Ended::Lost);
     }
     if !of.backfill.is_empty() {
         if repositories::exists(tx, of.repository)? {
@@ -103,16 +120,22 @@ pub(super) fn settle(
     attempt: &Attempt,
     effects: &PushEffects,
     now: Timestamp,
-) -> Result<(), Error> {
-    let succeeded = match finish(tx, of, attempt, now)? {
+) -> Result<Ended, Error> {
+    let ended = finish(tx, of, attempt, now)?;
+    let succeeded = match ended {
         Ended::Complete => true,
         // Nobody expects an image that is gone.
-        Ended::Failed(ReplicationFailure::ImageNotFound) | Ended::Otherwise => return Ok(()),
+        Ended::Failed(ReplicationFailure::ImageNotFound)
+        | Ended::Waits
+        | Ended::Removed
+        | Ended::Lost => return Ok(ended),
+        Ended::Failed(_) if of.work != Work::Copy => return Ok(ended),
         Ended::Failed(_) => false,
     };
     let Some((source, _)) = repositories::name_of(tx, of.repository)? else {
-        return Ok(());
+        return Ok(ended);
     };
     let what = (&of.name, &of.digest, of.tag.as_ref());
-    effects.after_replication(tx, (&source, &of.destination), what, succeeded, now)
+    effects.after_replication(tx, (&source, &of.destination), what, succeeded, now)?;
+    Ok(ended)
 }

@@ -13,6 +13,7 @@ mod decide;
 mod finish;
 mod local;
 pub(crate) mod model;
+mod progress;
 pub(crate) mod queue;
 mod reconciler;
 mod remote;
@@ -27,6 +28,7 @@ pub use model::{
     Backfill, BackfillPosition, BackfillProgress, BackfillResult, BackfillStatus, ReplicationState,
     ReplicationStatus, ResultPosition,
 };
+pub use progress::ReplicationProgress;
 pub use reconciler::ImageReplication;
 pub use remote::{BlobSource, RemoteDestinations, RemoteError, RemoteManifest, RemoteRegistry};
 pub use rules::{ReplicationConfiguration, ReplicationRule, ReplicationRulesError};

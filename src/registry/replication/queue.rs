@@ -1,5 +1,7 @@
 //! What is to be replicated: recorded by the push or deletion, in its transaction.
 
+use std::sync::Arc;
+
 use wharfinger_base::Timestamp;
 use wharfinger_db::Tx;
 use wharfinger_oci::{Digest, Tag};
@@ -9,6 +11,7 @@ use crate::configured::Configured;
 use crate::error::Error;
 use crate::model::{Image, RepositoryId};
 use crate::replication::model::Work;
+use crate::replication::progress::ReplicationProgress;
 use crate::store::replication::{self as store, NewReplication};
 use crate::store::repositories::RepositoryRow;
 use crate::store::{images, registry_settings, repositories};
@@ -21,6 +24,7 @@ const MAX_WAITING: i64 = 1_000;
 pub(crate) struct ReplicationQueue {
     configured: Configured,
     pub(super) wake: Wake,
+    pub(crate) progress: Arc<ReplicationProgress>,
     /// Deletions that are replications themselves are not replicated on.
     replicates_deletes: bool,
 }
@@ -36,6 +40,7 @@ impl ReplicationQueue {
         Self {
             configured: Configured::new(registry_settings::REPLICATION, several_replicas),
             wake: Wake::default(),
+            progress: Arc::default(),
             replicates_deletes: true,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use tokio::task::{AbortHandle, JoinSet};
@@ -35,6 +35,10 @@ const COPY_CLAIM: Duration = Duration::from_secs(20);
 /// How long a claim on a transfer lasts. It is renewed until the transfer ends, so that it holds up
 /// only what a server that died was sending.
 const TRANSFER_CLAIM: Duration = Duration::from_secs(40);
+/// How often what waits is counted.
+const COUNTED_EVERY: Duration = Duration::from_secs(4);
+/// More that wait are not counted, which takes some milliseconds.
+const MOST_COUNTED: u32 = 100_000;
 /// Pause between renewals.
 const RENEWAL: Duration = Duration::from_secs(10);
 /// Most remote destinations that are sent to at the same time.
@@ -50,6 +54,8 @@ pub struct ImageReplication {
     sending: HashMap<RegistryId, AbortHandle>,
     /// The destination after which the next pass begins; `None` for the first.
     after: Option<RegistryId>,
+    /// When what waits was counted.
+    counted: Option<Instant>,
 }
 
 impl ImageReplication {
@@ -60,6 +66,7 @@ impl ImageReplication {
             senders: JoinSet::new(),
             sending: HashMap::new(),
             after: None,
+            counted: None,
         }
     }
 
@@ -87,6 +94,19 @@ impl ImageReplication {
         }
     }
 
+    /// Counts what waits, from time to time.
+    async fn count(&mut self) -> Result<(), Error> {
+        if self.counted.is_some_and(|at| at.elapsed() < COUNTED_EVERY) {
+            return Ok(());
+        }
+        self.counted = Some(Instant::now());
+        let db = &self.registry.content.db;
+        let waiting = db.read(|tx| Ok::<_, Error>(store::waiting(tx, MOST_COUNTED)?));
+        let progress = &self.registry.replication.progress;
+        progress.set_waiting(waiting.await?);
+        Ok(())
+    }
+
     /// Replicates some images to a registry of this server. Returns how many.
     async fn copy_some(&self, destination: RegistryId) -> Result<usize, Error> {
         let claimed = claim(&self.registry, &destination, (BATCH, COPY_CLAIM)).await?;
@@ -98,7 +118,10 @@ impl ImageReplication {
             };
             match copy.run().await {
                 Some(attempt) => settle(&self.registry, &replication, attempt).await,
-                None => Ok(()),
+                None => {
+                    self.registry.replication.progress.add_ended();
+                    Ok(())
+                }
             }
         });
         let ended: Vec<_> = copies.buffer_unordered(COPIES_AT_ONCE).collect().await;
@@ -248,6 +271,7 @@ impl Reconciler for ImageReplication {
         self.sending.retain(|_, task| !task.is_finished());
         let db = self.registry.content.db.clone();
         let now = clock.now();
+        self.count().await?;
         let mut done = usize::from(self.forget_some().await?);
         if db.read(move |tx| backfill::is_due(tx, now)).await? {
             let stepped = db.write(move |tx| backfill::step(tx, now)).await?;

@@ -317,7 +317,7 @@ pub(super) async fn settle(
         .content
         .db
         .write(move |tx| finish::settle(tx, &of, &attempt, &effects, now));
-    written.await?;
+    written.await?.count(&registry.replication.progress);
     registry.images.effects.wake();
     Ok(())
 }

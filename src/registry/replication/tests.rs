@@ -568,6 +568,9 @@ async fn layers_that_come_later_are_waited_for() {
         world.replicate().await;
         assert_eq!(world.statuses(image).await, [WAITING]);
         assert!(!world.has(&away(), image).await);
+        let progress = world.registry().replication_progress().clone();
+        assert_eq!((progress.repeated(), progress.waiting()), (1, 1));
+        assert_eq!((progress.ended(), progress.failed()), (0, 0));
         let uploads = &world.registry().uploads;
         let late = digest(b"b");
         let uploaded = uploads.monolithic(world.source.id, &late, part(None, b"b"));
@@ -575,6 +578,7 @@ async fn layers_that_come_later_are_waited_for() {
         world.server.clock.advance(Duration::from_secs(6));
         world.replicate().await;
         assert_eq!(world.statuses(image).await, [COMPLETE]);
+        assert_eq!((progress.ended(), progress.failed()), (1, 0));
 
         // Those that never come make it fail in the end.
         let image = world.image(&[b"c"], &["v1"]).await;
@@ -588,6 +592,7 @@ async fn layers_that_come_later_are_waited_for() {
         }
         let code = ReplicationFailure::LayersNotFound;
         assert_eq!(world.statuses(image).await, [failed(code)]);
+        assert_eq!((progress.ended(), progress.failed()), (1, 1));
     }
 }
 

@@ -102,6 +102,17 @@ pub(crate) fn forget(
     Ok(())
 }
 
+/// How many copies and deletions wait or are under way; at most `limit`.
+pub(crate) fn waiting(tx: &mut Tx<'_>, limit: u32) -> db::Result<u64> {
+    let count = tx.query_optional(
+        "SELECT count(*) FROM (SELECT 1 FROM image_replications
+         WHERE due_at IS NOT NULL AND account <> '' LIMIT ?1) AS counted",
+        params![i64::from(limit)],
+        |row| Ok(row.integer(0)),
+    )?;
+    Ok(count.unwrap_or_default().unsigned_abs())
+}
+
 /// An image whose rows are to be removed.
 pub(crate) fn next_forgotten(tx: &mut Tx<'_>) -> db::Result<Option<(RepositoryId, Digest)>> {
     tx.query_optional(
