@@ -71,7 +71,8 @@ impl RequestLog {
     }
 
     fn level(self, line: &Line<'_>) -> Level {
-        if line.status.is_server_error() {
+        // An operation that this server does not have is the client's matter.
+        if line.status.is_server_error() && line.status != StatusCode::NOT_IMPLEMENTED {
             Level::Error
         } else if self.all
             || line.took >= self.slow
@@ -110,6 +111,7 @@ mod tests {
             (Method::GET, "/v2/", "Ping", 401, 1, Level::Debug),
             (Method::GET, "/v2/", "Ping", 200, 1000, Level::Info),
             (Method::GET, "/v2/", "Ping", 500, 1, Level::Error),
+            (Method::POST, "/", "GetObject", 501, 1, Level::Debug),
             (
                 Method::GET,
                 "/v2/a/tags/list",
