@@ -85,6 +85,9 @@ pub enum ManifestError {
     #[error("the manifest names {0} descriptors; at most {max} are taken",
         max = Manifest::MAX_CHILDREN)]
     TooManyChildren(usize),
+    #[error("a {0} of the manifest is longer than {max} bytes",
+        max = Manifest::MAX_MEDIA_TYPE_BYTES)]
+    LongMediaType(&'static str),
 }
 
 #[derive(Deserialize)]
@@ -127,6 +130,29 @@ impl Manifest {
     /// Deepest accepted nesting of arrays and objects, also in members that the registry does not
     /// use: clients parse them, and some fail on deeper nesting.
     pub const MAX_DEPTH: usize = 128;
+
+    /// Longest accepted media type, also of an artifact: RFC 6838, section 4.2, has 127 characters
+    /// on each side of the slash. Listings of images and events repeat it for each image.
+    pub const MAX_MEDIA_TYPE_BYTES: usize = 255;
+
+    /// Parses a manifest that is to be stored, as [`Manifest::parse`] does, which also reads those
+    /// that were stored before a limit was made.
+    ///
+    /// # Errors
+    /// Those of [`Manifest::parse`], and [`ManifestError::LongMediaType`].
+    pub fn parse_new(bytes: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
+        let manifest = Self::parse(bytes, content_type)?;
+        let is_long = |text: &str| text.len() > Self::MAX_MEDIA_TYPE_BYTES;
+        if manifest.artifact_type.as_deref().is_some_and(is_long) {
+            return Err(ManifestError::LongMediaType("artifactType"));
+        }
+        let subject = manifest.subject.iter().map(|subject| &subject.media_type);
+        let children = manifest.children.iter().map(|child| &child.media_type);
+        if children.chain(subject).any(|text| is_long(text)) {
+            return Err(ManifestError::LongMediaType("mediaType"));
+        }
+        Ok(manifest)
+    }
 
     /// Parses `bytes` that were sent with `content_type` (its parameters are ignored), or without
     /// one, as `PutImage` allows.
@@ -312,6 +338,36 @@ mod tests {
 
     fn image(extra: &str) -> String {
         format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{CONFIG}]{extra}}}"#)
+    }
+
+    #[test]
+    fn media_types_of_new_manifests_are_short() {
+        let parse = |text: &str| Manifest::parse_new(text.as_bytes(), Some(MediaType::OCI_IMAGE));
+        let of = |length: usize| format!("a/{}", "x".repeat(length - 2));
+        for (length, is_taken) in [(255, true), (256, false)] {
+            let artifact = format!(r#","artifactType":"{}""#, of(length));
+            let inside = image("").replace("application/vnd.oci.image.config.v1+json", &of(length));
+            let digest = Digest::of(crate::Algorithm::Sha256, b"x");
+            let subject = format!(
+                r#","subject":{{"mediaType":"{}","digest":"{digest}","size":1}}"#,
+                of(length)
+            );
+            for (text, what) in [
+                (image(&artifact), "artifactType"),
+                (inside, "mediaType"),
+                (image(&subject), "mediaType"),
+            ] {
+                let refused = Err(ManifestError::LongMediaType(what));
+                let parsed = parse(&text);
+                assert!(if is_taken {
+                    parsed.is_ok()
+                } else {
+                    parsed == refused
+                });
+                // What is stored is read.
+                assert!(Manifest::parse(text.as_bytes(), Some(MediaType::OCI_IMAGE)).is_ok());
+            }
+        }
     }
 
     #[test]

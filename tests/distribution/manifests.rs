@@ -99,6 +99,10 @@ async fn docker_s_own_media_types_are_taken_and_schema_1_is_not() {
             "400 MANIFEST_INVALID"
         );
     }
+    let long = format!(r#","artifactType":"a/{}""#, "x".repeat(300));
+    let long = image(&config, &layer, 5, &long);
+    let put = client.put_manifest("aa/bb", "v1", IMAGE, &long);
+    assert_eq!(put.await.error(), "400 MANIFEST_INVALID");
 }
 
 #[tokio::test]

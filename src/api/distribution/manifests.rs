@@ -50,7 +50,7 @@ pub(crate) async fn put(
     let digest = checked_digest(reference, &bytes)?;
     let content_type = request.headers().get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
-    let manifest = Manifest::parse(&bytes, content_type)?;
+    let manifest = Manifest::parse_new(&bytes, content_type)?;
     let subject = manifest.subject.as_ref().map(|subject| subject.digest);
     let mut tags = extra_tags.clone();
     if let Reference::Tag(tag) = reference

@@ -221,7 +221,7 @@ impl PutImage {
         });
         let given = given.transpose()?;
         let bytes = Bytes::from(self.image_manifest);
-        let manifest = Manifest::parse(&bytes, self.image_manifest_media_type.as_deref())
+        let manifest = Manifest::parse_new(&bytes, self.image_manifest_media_type.as_deref())
             .map_err(|error| error::invalid_manifest(&error))?;
         let algorithm = given
             .as_ref()
