@@ -12,6 +12,7 @@ mod layers;
 mod lifecycle;
 mod policies;
 mod pull_through;
+mod pull_through_limits;
 mod pull_through_rules;
 mod registry_policy;
 mod registry_settings;

@@ -16,16 +16,20 @@ use tokio::sync::watch;
 
 use crate::support::{ACCOUNT, Setup, TestServer, digest_of, image, index, on};
 
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// What the upstream does with a path.
 #[derive(Clone)]
-enum Script {
+pub(super) enum Script {
     Serve(&'static str, Bytes),
     Status(u16, &'static [(&'static str, &'static str)]),
     /// Sends the first half, and the rest once it is told to.
     Halves(Bytes),
+    /// Does not say how long it is.
+    Unsized(Bytes),
+    /// Responds never.
+    Hang,
     /// Breaks off in the middle, unless the request is for the rest.
     Broken(Bytes),
 }
@@ -38,15 +42,15 @@ struct Scripts {
 }
 
 /// A scripted registry.
-struct Upstream {
+pub(super) struct Upstream {
     address: std::net::SocketAddr,
     scripts: Arc<Mutex<Scripts>>,
-    go: watch::Sender<bool>,
+    pub(super) go: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
 }
 
 impl Upstream {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let scripts = Arc::<Mutex<Scripts>>::default();
         let go = watch::Sender::new(false);
         let (known, release) = (Arc::clone(&scripts), go.subscribe());
@@ -57,8 +61,13 @@ impl Upstream {
                 known.log.push(format!("{} {path}", request.method()));
                 known.by_path.get(&path).cloned()
             };
-            let reply = reply(&request, script, release.clone());
-            async move { reply }
+            let release = release.clone();
+            async move {
+                if matches!(script, Some(Script::Hang)) {
+                    return std::future::pending().await;
+                }
+                reply(&request, script, release)
+            }
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a port");
@@ -74,12 +83,12 @@ impl Upstream {
         }
     }
 
-    fn set(&self, path: &str, script: Script) {
+    pub(super) fn set(&self, path: &str, script: Script) {
         let mut scripts = self.scripts.lock().expect("the scripts");
         scripts.by_path.insert(path.to_owned(), script);
     }
 
-    fn blob(&self, name: &str, content: &[u8]) -> String {
+    pub(super) fn blob(&self, name: &str, content: &[u8]) -> String {
         let digest = digest_of(content);
         let script = Script::Serve("application/octet-stream", Bytes::copy_from_slice(content));
         self.set(&format!("/v2/{name}/blobs/{digest}"), script);
@@ -87,7 +96,13 @@ impl Upstream {
     }
 
     /// Serves a manifest by its tag and its digest.
-    fn manifest(&self, name: &str, tag: &str, media_type: &'static str, text: &str) -> String {
+    pub(super) fn manifest(
+        &self,
+        name: &str,
+        tag: &str,
+        media_type: &'static str,
+        text: &str,
+    ) -> String {
         let digest = digest_of(text.as_bytes());
         let script = Script::Serve(media_type, Bytes::copy_from_slice(text.as_bytes()));
         for reference in [tag, &digest] {
@@ -97,7 +112,7 @@ impl Upstream {
     }
 
     /// Serves an image of one layer; its manifest.
-    fn image(&self, name: &str, tag: &str, layer: &[u8]) -> String {
+    pub(super) fn image(&self, name: &str, tag: &str, layer: &[u8]) -> String {
         let config = self.blob(name, b"{}");
         let digest = self.blob(name, layer);
         let text = image(&config, &digest, layer.len(), "");
@@ -105,13 +120,13 @@ impl Upstream {
         text
     }
 
-    fn count(&self, part: &str) -> usize {
+    pub(super) fn count(&self, part: &str) -> usize {
         let scripts = self.scripts.lock().expect("the scripts");
         scripts.log.iter().filter(|one| one.contains(part)).count()
     }
 
     /// A server whose upstream quay.io is this one, with a rule for the prefix `quay`.
-    async fn cache(&self, more: &[&str]) -> TestServer {
+    pub(super) async fn cache(&self, more: &[&str]) -> TestServer {
         let server = start(&format!("quay.io=http://{}", self.address), more).await;
         let rule = json!({"ecrRepositoryPrefix": "quay", "upstreamRegistryUrl": "quay.io"});
         server.aws().ok("CreatePullThroughCacheRule", rule).await;
@@ -135,7 +150,7 @@ async fn start(upstreams: &str, more: &[&str]) -> TestServer {
 fn reply(request: &Request, script: Option<Script>, mut release: watch::Receiver<bool>) -> Reply {
     let mut reply = http::Response::builder();
     let body = match script {
-        None => {
+        None | Some(Script::Hang) => {
             reply = reply.status(StatusCode::NOT_FOUND);
             Body::empty()
         }
@@ -158,6 +173,9 @@ fn reply(request: &Request, script: Option<Script>, mut release: watch::Receiver
             } else {
                 Body::from(bytes)
             }
+        }
+        Some(Script::Unsized(bytes)) => {
+            Body::from_stream(stream::once(async { Ok::<_, std::io::Error>(bytes) }))
         }
         Some(Script::Halves(bytes)) => {
             reply = reply.header("content-length", bytes.len());

@@ -22,10 +22,13 @@ use wharfinger_registry::{
 use crate::challenge::{Challenge, challenge};
 use crate::error::{Code, DistributionError};
 use crate::permissions::{CREATE_REPOSITORY, RequestTraits};
-use crate::pull_through::Loaded;
+use crate::pull_through::{Loaded, PulledThrough};
 use crate::query::MountSource;
 use crate::request::{AuthorizedRequest, IncomingRequest};
 use crate::route::{PathForm, Target};
+
+/// How often a request is decided whose repository is created or deleted by others meanwhile.
+const MAX_DECISIONS: usize = 3;
 
 impl<'a> IncomingRequest<'a> {
     /// Returns the caller, and the registry that the request addresses.
@@ -162,12 +165,27 @@ impl<'a> IncomingRequest<'a> {
             check_all(&authorizer, actions(), &resource)?;
             self.check_scope(&caller)?;
             if let Some(target) = target {
-                let loaded = Loaded {
+                let mut loaded = Loaded {
                     resource,
                     pulled,
                     importing,
                 };
-                let loaded = self.pull_through(&authorizer, loaded, &target).await?;
+                for _ in 0..MAX_DECISIONS {
+                    let (next, is_over) =
+                        match self.pull_through(&authorizer, loaded, &target).await? {
+                            PulledThrough::Same(same) => {
+                                loaded = same;
+                                break;
+                            }
+                            PulledThrough::Reloaded(next) => (next, true),
+                            PulledThrough::Again(next) => (next, false),
+                        };
+                    check_all(&authorizer, actions(), &next.resource)?;
+                    loaded = next;
+                    if is_over {
+                        break;
+                    }
+                }
                 (resource, pulled, importing) = (loaded.resource, loaded.pulled, loaded.importing);
             }
             found = if required.creates_repository && resource.repository().is_err() {

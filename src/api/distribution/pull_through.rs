@@ -26,6 +26,17 @@ pub(crate) struct Loaded {
     pub(crate) importing: Option<ImportedLayer>,
 }
 
+/// What became of a pull through the cache.
+pub(crate) enum PulledThrough {
+    /// The repository as it was when the request was decided.
+    Same(Loaded),
+    /// The repository was loaded again, and may be another one, or have another policy: the request
+    /// is to be decided again.
+    Reloaded(Loaded),
+    /// The same, and nothing was imported.
+    Again(Loaded),
+}
+
 impl IncomingRequest<'_> {
     /// Imports what the caller, who may pull it, pulls and the repository lacks, and looks upstream
     /// for a tag that was not looked at for long.
@@ -37,20 +48,20 @@ impl IncomingRequest<'_> {
         authorizer: &Authorizer<'_>,
         loaded: Loaded,
         target: &PullTarget,
-    ) -> Result<Loaded, DistributionError> {
+    ) -> Result<PulledThrough, DistributionError> {
         let may_come = matches!(
             (target, &loaded.pulled),
             (PullTarget::Manifest(Reference::Tag(_)), Pulled::Manifest(_)) | (_, Pulled::Nothing)
         );
         if !may_come {
-            return Ok(loaded);
+            return Ok(PulledThrough::Same(loaded));
         }
         let cache = &self.state.pull_through;
         let (id, name) = (&loaded.resource.registry, &loaded.resource.name);
         let cdn_loop = self.headers.get(CDN_LOOP);
         let cdn_loop = cdn_loop.and_then(|value| value.to_str().ok());
         let Some(source) = cache.source(id, name, cdn_loop).await? else {
-            return Ok(loaded);
+            return Ok(PulledThrough::Same(loaded));
         };
         match (target, &loaded.pulled) {
             (PullTarget::Manifest(Reference::Tag(tag)), Pulled::Manifest(manifest)) => {
@@ -59,39 +70,53 @@ impl IncomingRequest<'_> {
                 if !cache.is_due(repository, tag, digest).await?
                     || !authorizer.would_allow(IMPORT_IMAGE, &*loaded.resource)
                 {
-                    return Ok(loaded);
+                    return Ok(PulledThrough::Same(loaded));
                 }
                 cache.refresh(&source, repository, tag, digest).await;
-                self.load_again(loaded, target).await
+                self.load_again(loaded, target)
+                    .await
+                    .map(PulledThrough::Reloaded)
             }
             (PullTarget::Manifest(reference), _) => {
                 let repositories = &self.state.registry.repositories;
                 if !may_import(repositories, authorizer, &source, &loaded.resource).await? {
-                    return Ok(loaded);
+                    return Ok(PulledThrough::Same(loaded));
                 }
                 let repository = loaded.resource.repository().ok().map(|found| found.id);
                 match cache.import_image(&source, reference, repository).await {
-                    Ok(()) => self.load_again(loaded, target).await,
-                    Err(registry::Error::Import(ImportError::NotFound)) => Ok(loaded),
+                    Ok(()) => self
+                        .load_again(loaded, target)
+                        .await
+                        .map(PulledThrough::Reloaded),
+                    Err(registry::Error::Import(ImportError::RepositoryAppeared)) => self
+                        .load_again(loaded, target)
+                        .await
+                        .map(PulledThrough::Again),
+                    Err(registry::Error::Import(ImportError::NotFound)) => {
+                        Ok(PulledThrough::Same(loaded))
+                    }
                     Err(error) => Err(of_registry(error)),
                 }
             }
             (PullTarget::Blob(digest), _) => {
                 let Ok(repository) = loaded.resource.repository() else {
-                    return Ok(loaded);
+                    return Ok(PulledThrough::Same(loaded));
                 };
                 if !authorizer.would_allow(IMPORT_IMAGE, &*loaded.resource) {
-                    return Ok(loaded);
+                    return Ok(PulledThrough::Same(loaded));
                 }
                 match cache.import_layer(&source, repository, digest).await {
-                    Ok(layer) => Ok(Loaded {
+                    Ok(layer) => Ok(PulledThrough::Same(Loaded {
                         importing: Some(layer),
                         ..loaded
-                    }),
+                    })),
                     Err(
                         registry::Error::NoSuchBlob(_)
                         | registry::Error::Import(ImportError::NotFound),
-                    ) => self.load_again(loaded, target).await,
+                    ) => self
+                        .load_again(loaded, target)
+                        .await
+                        .map(PulledThrough::Reloaded),
                     Err(error) => Err(of_registry(error)),
                 }
             }
@@ -175,7 +200,7 @@ fn of_import(error: &ImportError) -> DistributionError {
                 None => limited,
             }
         }
-        ImportError::Unavailable(_) | ImportError::Invalid(_) => {
+        ImportError::Unavailable(_) | ImportError::Invalid(_) | ImportError::RepositoryAppeared => {
             DistributionError::new(Code::Unknown, message).with_status(StatusCode::BAD_GATEWAY)
         }
         ImportError::Internal => DistributionError::internal(error),

@@ -173,9 +173,10 @@ pub(super) fn upstream_failure(why: &ImportError) -> Option<(&'static str, Strin
         ImportError::NotFound => return None,
         ImportError::Denied(_) | ImportError::Secret(_) => "UpstreamAccessDenied",
         ImportError::TooManyRequests { .. } => "UpstreamTooManyRequests",
-        ImportError::Unavailable(_) | ImportError::Invalid(_) | ImportError::Internal => {
-            "UpstreamUnavailable"
-        }
+        ImportError::Unavailable(_)
+        | ImportError::Invalid(_)
+        | ImportError::RepositoryAppeared
+        | ImportError::Internal => "UpstreamUnavailable",
     };
     Some((code, why.to_string()))
 }

@@ -14,6 +14,9 @@ use crate::images::ImageId;
 use crate::resource::ResourceId;
 use crate::{Ecr, Result, error};
 
+/// How often a request is decided whose repository is created or deleted by others meanwhile.
+const MAX_DECISIONS: usize = 3;
+
 /// What was imported for a request.
 pub(super) struct Imported {
     /// The repository as it is afterwards, if anything was imported.
@@ -67,25 +70,34 @@ pub(super) async fn import_images(
         {
             continue;
         }
-        let repository = imported.repository(cx).ok().map(|found| found.id);
-        if !may_import(cx, &source, id, name, repository.is_none()).await? {
-            continue;
-        }
-        let import = state
-            .pull_through
-            .import_image(&source, &reference, repository);
-        match import.await {
-            Ok(()) => {
-                let loaded = state.registry.repositories.load_resource(id, name).await?;
-                imported.resource = Some(loaded);
+        for _ in 0..MAX_DECISIONS {
+            let repository = imported.repository(cx).ok().map(|found| found.id);
+            if !may_import(cx, &source, id, name, repository.is_none()).await? {
+                break;
             }
-            Err(registry::Error::Import(ImportError::Secret(why))) => {
-                return Err(error::no_upstream_image(why));
+            let import = state
+                .pull_through
+                .import_image(&source, &reference, repository);
+            let is_again = match import.await {
+                Ok(()) => false,
+                Err(registry::Error::Import(ImportError::RepositoryAppeared)) => true,
+                Err(registry::Error::Import(ImportError::Secret(why))) => {
+                    return Err(error::no_upstream_image(why));
+                }
+                Err(registry::Error::Import(why)) => {
+                    imported.failures.insert(reference, why);
+                    break;
+                }
+                Err(why) => return Err(why.into()),
+            };
+            let loaded = state.registry.repositories.load_resource(id, name).await?;
+            imported.resource = Some(loaded);
+            // It may be another one, or have another policy, than when the request was decided.
+            let resource = ResourceId::Repository(id.clone(), name.clone());
+            cx.require(Demand::new("BatchGetImage", resource)).await?;
+            if !is_again {
+                break;
             }
-            Err(registry::Error::Import(why)) => {
-                imported.failures.insert(reference, why);
-            }
-            Err(why) => return Err(why.into()),
         }
     }
     Ok(imported)

@@ -16,7 +16,7 @@ use crate::model::{Repository, RepositoryId};
 use crate::pull_through::import_error::ImportError;
 use crate::pull_through::service::{PullThrough, UpstreamSource, failed};
 
-/// Members of an index that are requested at once.
+/// Members of an index that are requested at once, as far as all imports leave permits.
 const MEMBERS_AT_ONCE: usize = 6;
 /// Most members of an image, those of inner indexes included.
 const MAX_MEMBERS: usize = 512;
@@ -72,7 +72,10 @@ impl PullThrough {
     /// Records the event of a failed import, unless the upstream registry just has no such image or
     /// this server itself failed.
     async fn tell_failure(&self, source: &UpstreamSource, what: &Reference, error: &ImportError) {
-        if matches!(error, ImportError::NotFound | ImportError::Internal) {
+        if matches!(
+            error,
+            ImportError::NotFound | ImportError::RepositoryAppeared | ImportError::Internal
+        ) {
             return;
         }
         let images = &self.shared.registry.images;
@@ -89,32 +92,40 @@ impl PullThrough {
         reference: &Reference,
         repository: Option<RepositoryId>,
     ) -> Result<(), ImportError> {
-        let permits = &self.shared.image_permits;
-        let _permit = permits.acquire(&source.rule.registry).await?;
+        let (permits, registry) = (&self.shared.image_permits, &source.rule.registry);
+        let _permit = permits.acquire(registry).await?;
         let upstream = self.upstream(source).await?;
         let client = self.rules.client();
         let name = &source.upstream_name;
-        let fetched = client.manifest(&upstream, name, reference).await?;
-        let manifest = parsed(&fetched)?;
+        let fetched = {
+            let _permit = self.shared.fetch_permits.turn(registry).await;
+            client.manifest(&upstream, name, reference).await?
+        };
+        let members = {
+            let _permit = self.shared.read_permits.turn(registry).await;
+            members_of(&parsed(&fetched)?)
+        };
         let import = Arc::new(ImageImport {
             repository: self.repository(source, repository).await?,
             source: source.clone(),
             upstream,
             members: AtomicUsize::new(0),
         });
-        self.import_members(&import, &manifest, 1).await?;
+        self.import_members(&import, members, 1).await?;
         let tag = match reference {
             Reference::Tag(tag) => Some(tag),
             Reference::Digest(_) => None,
         };
-        self.store(&import, fetched, manifest, tag).await
+        let _permit = self.shared.read_permits.turn(registry).await;
+        self.store(&import, fetched, tag).await
     }
 
     /// The repository that was loaded for the decision, or a new one where there was none.
     ///
     /// # Errors
-    /// [`ImportError::NotFound`] where it was deleted since: another of its name has other
-    /// policies.
+    /// [`ImportError::NotFound`] where it was deleted since, and
+    /// [`ImportError::RepositoryAppeared`] where it was created since: another of its name has
+    /// other policies.
     async fn repository(
         &self,
         source: &UpstreamSource,
@@ -128,31 +139,20 @@ impl PullThrough {
             let same = found.filter(|found| found.id == id);
             return same.ok_or(ImportError::NotFound);
         }
-        let found = async {
-            if let Some(found) = repositories.find(registry, &source.name).await? {
-                return Ok(found);
-            }
-            let purpose = AppliedFor::PullThroughCache;
-            let created = repositories.create_from_template(registry, &source.name, purpose);
-            match created.await {
-                Err(Error::RepositoryExists { .. }) => {
-                    repositories.get(registry, &source.name).await
-                }
-                created => created,
-            }
-        };
-        found.await.map_err(|error| failed(source, &error))
+        let purpose = AppliedFor::PullThroughCache;
+        let created = repositories.create_from_template(registry, &source.name, purpose);
+        created.await.map_err(|error| match error {
+            Error::RepositoryExists { .. } => ImportError::RepositoryAppeared,
+            error => failed(source, &error),
+        })
     }
 
     async fn import_members(
         &self,
         import: &Arc<ImageImport>,
-        manifest: &Manifest,
+        members: Vec<Digest>,
         depth: usize,
     ) -> Result<(), ImportError> {
-        let members = manifest.children.iter();
-        let members = members.filter(|child| child.kind == ChildKind::Member && !child.external);
-        let members: Vec<_> = members.map(|child| child.digest).collect();
         let count = import.members.fetch_add(members.len(), Ordering::Relaxed);
         if count + members.len() > MAX_MEMBERS || (depth > MAX_DEPTH && !members.is_empty()) {
             let why = format!("an index with more than {MAX_MEMBERS} members");
@@ -181,15 +181,28 @@ impl PullThrough {
                 Err(error) => return Err(failed(source, &error)),
             }
             let (client, name) = (self.rules.client(), &source.upstream_name);
-            let fetched = match client.manifest(&import.upstream, name, &reference).await {
+            let fetch = || client.manifest(&import.upstream, name, &reference);
+            let (shared, registry) = (&self.shared, &source.rule.registry);
+            let fetching = shared.fetch_permits.turn(registry).await;
+            let fetched = match fetch().await {
                 Ok(fetched) => fetched,
                 // A sparse index, or one with blobs as members.
                 Err(wharfinger_registry_client::Error::NotFound) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            let manifest = parsed(&fetched)?;
-            self.import_members(import, &manifest, depth + 1).await?;
-            self.store(import, fetched, manifest, None).await
+            let reading = shared.read_permits.turn(registry).await;
+            let members = members_of(&parsed(&fetched)?);
+            if members.is_empty() {
+                return self.store(import, fetched, None).await;
+            }
+            // Indexes within indexes are rare: one is requested again rather than kept in memory
+            // while its members come.
+            drop((fetched, fetching, reading));
+            self.import_members(import, members, depth + 1).await?;
+            let _fetching = shared.fetch_permits.turn(registry).await;
+            let fetched = fetch().await?;
+            let _reading = shared.read_permits.turn(registry).await;
+            self.store(import, fetched, None).await
         }
         .boxed()
     }
@@ -199,11 +212,10 @@ impl PullThrough {
         &self,
         import: &ImageImport,
         fetched: FetchedManifest,
-        manifest: Manifest,
         tag: Option<&Tag>,
     ) -> Result<(), ImportError> {
         let push = Push {
-            manifest,
+            manifest: parsed(&fetched)?,
             bytes: fetched.bytes,
             digest: fetched.digest,
             tags: tag.cloned().into_iter().collect(),
@@ -229,7 +241,13 @@ impl PullThrough {
     }
 }
 
+fn members_of(manifest: &Manifest) -> Vec<Digest> {
+    let members = manifest.children.iter();
+    let members = members.filter(|child| child.kind == ChildKind::Member && !child.external);
+    members.map(|child| child.digest).collect()
+}
+
 fn parsed(fetched: &FetchedManifest) -> Result<Manifest, ImportError> {
-    let manifest = Manifest::parse(&fetched.bytes, fetched.content_type.as_deref());
+    let manifest = Manifest::parse_new(&fetched.bytes, fetched.content_type.as_deref());
     manifest.map_err(|error| ImportError::Invalid(error.to_string()))
 }

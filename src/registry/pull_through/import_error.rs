@@ -22,6 +22,10 @@ pub enum ImportError {
     Invalid(String),
     #[error(transparent)]
     Secret(SecretError),
+    /// There was no repository when the request was decided, and there is one now, with a policy of
+    /// its own. The request is to be decided again.
+    #[error("the repository was created meanwhile")]
+    RepositoryAppeared,
     /// This server failed. The reason is in its log.
     #[error("the import failed")]
     Internal,

@@ -1,8 +1,9 @@
 //! Layers imported from upstream registries: one download for all who wait.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -17,6 +18,14 @@ use crate::pull_through::import_error::ImportError;
 use crate::pull_through::service::{LayerKey, PullThrough, UpstreamSource, failed};
 use crate::store::pull_through as store;
 use crate::uploads::Part;
+
+/// Layers of an image that are imported in the background, at some 100 bytes of memory each. Others
+/// come when they are pulled.
+const MAX_BACKGROUND_LAYERS: usize = 256;
+
+/// Images that are looked at for the size of a layer, and different sizes that are tried.
+const MAX_IMAGES_OF_LAYER: usize = 16;
+const MAX_SIZES_OF_LAYER: usize = 4;
 
 /// A layer that an upstream registry has begun to send.
 pub struct ImportedLayer {
@@ -48,6 +57,9 @@ impl PullThrough {
     /// Begins to import a layer, or joins the import under way. Returns once the upstream registry
     /// sends; the import goes on whether or not anybody reads.
     ///
+    /// Images need not agree about the size of a layer: where the upstream registry sends another
+    /// one, that of the next image is tried.
+    ///
     /// # Errors
     /// [`Error::NoSuchBlob`] for a blob that no image of the repository is made of;
     /// [`Error::Import`].
@@ -59,11 +71,33 @@ impl PullThrough {
     ) -> Result<ImportedLayer, Error> {
         let content = self.shared.registry.content.clone();
         let (id, wanted) = (repository.id, *digest);
-        let size = content.db.get(move |tx| store::layer_size(tx, id, &wanted));
-        let size = size.await?.ok_or(Error::NoSuchBlob(wanted))?;
-        let import = self.join_layer(source, repository.id, wanted, size);
-        import.started().await?;
-        Ok(ImportedLayer { import, content })
+        let (mut after, mut tried, mut refused) = (0, BTreeSet::new(), None);
+        for _ in 0..MAX_IMAGES_OF_LAYER {
+            let found = content
+                .db
+                .get(move |tx| store::image_of_layer(tx, id, &wanted, after));
+            let Some((image, size)) = found.await? else {
+                break;
+            };
+            after = image;
+            let Some(size) = size.filter(|size| tried.insert(*size)) else {
+                continue;
+            };
+            let import = self.join_layer(source, repository.id, wanted, size);
+            // Nobody reads what is empty, and so waits for its digest.
+            let begun = match size {
+                0 => import.ended().await.map(|_| ()),
+                _ => import.started().await,
+            };
+            match begun {
+                Ok(()) => return Ok(ImportedLayer { import, content }),
+                Err(error @ ImportError::Invalid(_)) if tried.len() < MAX_SIZES_OF_LAYER => {
+                    refused = Some(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(refused.map_or(Error::NoSuchBlob(wanted), Error::from))
     }
 
     /// Imports layers that nobody waits for, one after the other.
@@ -71,11 +105,13 @@ impl PullThrough {
         &self,
         source: &UpstreamSource,
         repository: &Repository,
-        layers: Vec<(Digest, u64)>,
+        mut layers: Vec<(Digest, u64)>,
     ) {
         if layers.is_empty() {
             return;
         }
+        layers.truncate(MAX_BACKGROUND_LAYERS);
+        layers.shrink_to_fit();
         let (this, source, repository) = (self.clone(), source.clone(), repository.id);
         tokio::spawn(async move {
             let shared = &this.shared;
@@ -202,12 +238,20 @@ impl PullThrough {
         import.start();
         let broken = Arc::new(Mutex::new(None));
         let (arriving, failure) = (Arc::clone(import), Arc::clone(&broken));
+        let permits = permits.clone();
+        let begun_at = Instant::now();
         let body = download.into_stream().map(move |piece| match piece {
+            Ok(_) if arriving.is_leisurely(begun_at.elapsed()) && permits.is_awaited() => {
+                let why = ImportError::Unavailable("it gives way to others".to_owned());
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+                Err(why.into())
+            }
             Ok(piece) => {
                 arriving.push(&piece);
                 Ok(piece)
             }
             Err(error) => {
+                let error = ImportError::from(error);
                 *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
                 Err(error.into())
             }
@@ -225,7 +269,7 @@ impl PullThrough {
         stored.await.map_err(|error| {
             let broken = broken.lock().unwrap_or_else(PoisonError::into_inner).take();
             match (broken, error) {
-                (Some(error), _) => error.into(),
+                (Some(error), _) => error,
                 (None, error @ (Error::DigestMismatch(_) | Error::TooLarge { .. })) => {
                     ImportError::Invalid(error.to_string())
                 }

@@ -80,6 +80,12 @@ impl Permits {
         }
     }
 
+    /// Whether somebody waits for one, of whatever registry.
+    pub(super) fn is_awaited(&self) -> bool {
+        let state = self.lock();
+        state.waiting.iter().any(|(_, sender)| !sender.is_closed())
+    }
+
     /// A permit, if the registry has few enough of them now.
     pub(super) fn try_acquire(&self, registry: &RegistryId) -> Option<Permit> {
         let taken = self.lock().shares.take(registry);

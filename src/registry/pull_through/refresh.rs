@@ -14,6 +14,8 @@ use crate::store::pull_through as store;
 
 /// How long a pull waits for an upstream registry to say what a tag names now.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a pull waits for another image that the tag names now; its import goes on.
+const IMPORT_WAIT: Duration = Duration::from_secs(20);
 /// How long a tag is served after a look upstream that failed, and one that nobody imported.
 const NEXT_LOOK: Duration = Duration::from_mins(1);
 
@@ -49,7 +51,7 @@ impl PullThrough {
     }
 
     /// Looks upstream what the tag names now, and imports that if it is another image. Where that
-    /// fails, the repository keeps what it has.
+    /// fails, takes long, or too much is under way, the repository keeps what it has.
     pub async fn refresh(
         &self,
         source: &UpstreamSource,
@@ -60,6 +62,10 @@ impl PullThrough {
         let (this, of, repository) = (self.clone(), source.clone(), repository.clone());
         let (name, digest) = (tag.clone(), *current);
         let key = source.key(&Reference::Tag(tag.clone()), Some(repository.id));
+        let registry = &source.rule.registry;
+        if self.shared.images.is_full(|key| key.registry == *registry) {
+            return;
+        }
         let work = || async move {
             let outcome = this.look(&of, &repository, &name, &digest).await;
             let now = this.shared.clock.now();
@@ -80,7 +86,8 @@ impl PullThrough {
             outcome
         };
         // The outcome is in the log: the caller serves what there is.
-        let _ = self.shared.images.join(key, work).await;
+        let looking = self.shared.images.join(key, work);
+        let _ = tokio::time::timeout(IMPORT_WAIT, looking).await;
     }
 
     async fn look(
@@ -93,7 +100,13 @@ impl PullThrough {
         let reference = Reference::Tag(tag.clone());
         let upstream = self.upstream(source).await?;
         let client = self.rules.client();
-        let digest = client.manifest_digest(&upstream, &source.upstream_name, &reference);
+        let digest = async {
+            let permits = &self.shared.look_permits;
+            let _permit = permits.turn(&source.rule.registry).await;
+            client
+                .manifest_digest(&upstream, &source.upstream_name, &reference)
+                .await
+        };
         let late = |_| ImportError::Unavailable("no response in time".to_owned());
         let digest = tokio::time::timeout(CHECK_TIMEOUT, digest)
             .await

@@ -22,12 +22,18 @@ use crate::pull_through::refusals::{ImageKey, Refusals};
 use crate::pull_through::rule::{self, PullThroughRule};
 use crate::pull_through::rules::PullThroughRules;
 
-/// Images that are imported at once. Each keeps a few manifests in memory.
+/// Images that are imported at once. Each keeps the bytes of a manifest in memory.
 const MAX_IMAGE_IMPORTS: usize = 32;
+/// Manifests that are received at once, of 4 MiB at most.
+const MAX_FETCHES: usize = 32;
+/// Manifests that are read or stored at once: with all that it names, one may take 40 MiB.
+const MAX_READS: usize = 4;
+/// Tags at which servers look upstream at once.
+const MAX_LOOKS: usize = 64;
 /// Layers that are received at once, each with a window of 4 MiB in memory.
 const MAX_LAYER_IMPORTS: usize = 16;
 /// Of them, layers that nobody waits for.
-const MAX_BACKGROUND_IMPORTS: usize = 2;
+const MAX_BACKGROUND_IMPORTS: usize = 4;
 /// Images whose layers wait to be received in the background. Those of others come when they are
 /// pulled.
 pub(super) const MAX_WAITING_IMAGES: usize = 1_024;
@@ -50,6 +56,9 @@ pub(super) struct Shared {
     server: Uuid,
     pub(super) images: Flights<ImageKey, Result<(), ImportError>>,
     pub(super) image_permits: Permits,
+    pub(super) fetch_permits: Permits,
+    pub(super) read_permits: Permits,
+    pub(super) look_permits: Permits,
     pub(super) layers: Mutex<HashMap<LayerKey, Arc<BlobImport>>>,
     pub(super) layer_permits: Permits,
     pub(super) background_permits: Permits,
@@ -95,6 +104,9 @@ impl PullThrough {
             server,
             images: Flights::default(),
             image_permits: Permits::new(MAX_IMAGE_IMPORTS),
+            fetch_permits: Permits::new(MAX_FETCHES),
+            read_permits: Permits::new(MAX_READS),
+            look_permits: Permits::new(MAX_LOOKS),
             layers: Mutex::default(),
             layer_permits: Permits::new(MAX_LAYER_IMPORTS),
             background_permits: Permits::new(MAX_BACKGROUND_IMPORTS),

@@ -174,25 +174,34 @@ pub(crate) fn put_tag(
     Ok(())
 }
 
-/// The size of a layer that an image of the repository is made of, as its manifest says.
-pub(crate) fn layer_size(
+/// An image of the repository that a layer is a part of, the next one after the image `after`, and
+/// the size of the layer as its manifest says; no size where that says that it lies elsewhere.
+pub(crate) fn image_of_layer(
     tx: &mut Tx<'_>,
     repository: RepositoryId,
     layer: &Digest,
-) -> db::Result<Option<u64>> {
+    after: i64,
+) -> db::Result<Option<(i64, Option<u64>)>> {
     let manifest = tx.query_optional(
-        "SELECT m.bytes, i.media_type FROM image_references r
+        "SELECT m.bytes, i.media_type, i.id FROM image_references r
          JOIN images i ON i.id = r.image_id JOIN manifests m ON m.image_id = i.id
-         WHERE r.repository_id = ?1 AND r.child = ?2 AND r.kind <> 'member' LIMIT 1",
-        params![repository.0, layer.to_stored()],
-        |row| Ok((row.bytes(0).to_vec(), row.text(1).to_owned())),
+         WHERE r.repository_id = ?1 AND r.child = ?2 AND r.kind <> 'member' AND r.image_id > ?3
+         ORDER BY r.image_id LIMIT 1",
+        params![repository.0, layer.to_stored(), after],
+        |row| {
+            Ok((
+                row.bytes(0).to_vec(),
+                row.text(1).to_owned(),
+                row.integer(2),
+            ))
+        },
     )?;
-    let Some((bytes, media_type)) = manifest else {
+    let Some((bytes, media_type, image)) = manifest else {
         return Ok(None);
     };
     let manifest = Manifest::parse(&bytes, Some(&media_type));
     let manifest = manifest.map_err(|_| db::Error::other("a stored manifest"))?;
     let mut children = manifest.children.iter();
     let child = children.find(|child| child.digest == *layer && !child.external);
-    Ok(child.map(|child| child.size))
+    Ok(Some((image, child.map(|child| child.size))))
 }
