@@ -20,6 +20,8 @@ use crate::error::Error;
 
 /// Headers in memory, at some 4 KiB each.
 const CAPACITY: usize = 1_024;
+/// Longest header that is kept. Tokens with longer ones are requested each time.
+const MAX_KEPT_BYTES: usize = 16 * 1024;
 /// Largest response of a token server, in bytes.
 pub(crate) const MAX_TOKEN_RESPONSE_BYTES: usize = 64 * 1024;
 /// How long a token is valid that does not say so.
@@ -58,7 +60,9 @@ impl Authorizations {
     }
 
     pub(crate) fn insert(&self, key: Key, header: HeaderValue, until: Timestamp) {
-        self.0.insert(key, Known { header, until });
+        if header.len() <= MAX_KEPT_BYTES {
+            self.0.insert(key, Known { header, until });
+        }
     }
 
     pub(crate) fn remove(&self, key: &Key) {
@@ -72,6 +76,17 @@ pub(crate) fn fingerprint(credentials: &Credentials) -> Digest {
     // The length keeps apart what the concatenation does not.
     let text = format!("{}:{username}{}", username.len(), password.reveal());
     Digest::of(Algorithm::Sha256, text.as_bytes())
+}
+
+/// Whether a text has the password, as it is or as the header of the Basic scheme has it.
+pub(crate) fn is_told_in(credentials: &Credentials, text: &[u8]) -> bool {
+    let Credentials { username, password } = credentials;
+    let pair = STANDARD.encode(format!("{username}:{}", password.reveal()));
+    let has = |secret: &str| {
+        let secret = secret.as_bytes();
+        !secret.is_empty() && text.windows(secret.len()).any(|part| part == secret)
+    };
+    has(password.reveal()) || has(&pair)
 }
 
 /// The header of the Basic scheme, and until when it is kept.

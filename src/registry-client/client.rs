@@ -142,7 +142,7 @@ impl RegistryClient {
                 return Ok(response);
             }
             if !status.is_redirection() {
-                return Err(self.refusal(response, reads).await);
+                return Err(self.refusal(upstream, response, reads).await);
             }
             // Others turn a request that writes into one that reads.
             let keeps_method = matches!(status.as_u16(), 307 | 308);
@@ -238,7 +238,7 @@ impl RegistryClient {
             .send();
         let response = in_time(sending).await?;
         if response.status() != StatusCode::OK {
-            return Err(self.refusal(response, true).await);
+            return Err(self.refusal(upstream, response, true).await);
         }
         body(response, MAX_TOKEN_RESPONSE_BYTES).await
     }
@@ -351,7 +351,8 @@ impl RegistryClient {
     }
 
     /// The error that a response stands for. Only a request that `reads` can miss what it names.
-    async fn refusal(&self, response: Response, reads: bool) -> Error {
+    /// A text that repeats the password is left out: others than its owner read it.
+    async fn refusal(&self, upstream: &Upstream, response: Response, reads: bool) -> Error {
         let status = response.status();
         let wait = response.headers().get(RETRY_AFTER);
         let wait = wait.and_then(|value| value.to_str().ok());
@@ -359,6 +360,9 @@ impl RegistryClient {
         // What it says is of no use where it takes long.
         let said = tokio::time::timeout(HEAD_TIMEOUT, body(response, MAX_ERROR_BYTES)).await;
         let said = said.ok().and_then(Result::ok).unwrap_or_default();
+        let credentials = upstream.credentials.as_deref();
+        let is_secret = credentials.is_some_and(|of| authorization::is_told_in(of, &said));
+        let said = if is_secret { Vec::new() } else { said };
         Error::of_status(status, &said, wait, reads)
     }
 }

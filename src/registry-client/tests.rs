@@ -295,6 +295,36 @@ async fn refusals_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_password_that_is_sent_back_is_not_told() {
+    let registry = Scripted::start(|_, path, headers| {
+        let Some(authorization) = authorization(headers) else {
+            return reply(
+                StatusCode::UNAUTHORIZED,
+                &[("www-authenticate", "Basic realm=\"x\"")],
+                "",
+            );
+        };
+        let said = match path.rsplit('/').next() {
+            Some("header") => authorization,
+            Some("password") => "it is password",
+            _ => "who are you",
+        };
+        let body = format!(r#"{{"errors":[{{"code":"DENIED","message":"{said}"}}]}}"#);
+        reply(StatusCode::FORBIDDEN, &[], body)
+    });
+    let registry = registry.await;
+    let (client, upstream) = (client(&[&registry]), as_user(&registry));
+    for (reference, told) in [
+        ("header", "status 403"),
+        ("password", "status 403"),
+        ("other", "who are you"),
+    ] {
+        let refused = manifest(&client, &upstream, reference).await;
+        assert_eq!(refused.err(), Some(Error::Denied(told.to_owned())));
+    }
+}
+
+#[tokio::test]
 async fn a_registry_that_is_gone_is_unavailable() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
