@@ -10,8 +10,9 @@ use crate::fsck::known::{GRACE, KnownKeys, upload_in};
 use crate::fsck::{CheckedPage, Finding, Fsck, Phase, Position};
 use crate::journal::{JournalError, missing_before, read_segment, segments};
 use crate::model::Blob;
+use crate::pull_through::rule;
 use crate::store::fsck::{self as store, CheckedImage};
-use crate::store::{blobs, images, journal};
+use crate::store::{blobs, images, journal, pull_through, repositories};
 
 /// Blobs that are looked at at once: each is a system call or a request.
 pub(super) const AT_ONCE: usize = 8;
@@ -301,13 +302,21 @@ fn check_image(
     if lenient {
         return Ok(());
     }
+    let mut is_cached = None;
     for child in manifest.children.iter().filter(|child| !child.external) {
         let is_member = child.kind == ChildKind::Member;
         // What the archive has is enough for an archived image, and not for an active one.
         let has = blobs::is_readable(tx, image.repository, &child.digest)?
             || (!image.is_active && blobs::is_linked(tx, image.repository, &child.digest)?)
             || (is_member && images::id_by_digest(tx, image.repository, &child.digest)?.is_some());
-        if !has {
+        if has {
+            continue;
+        }
+        let is_cached = match is_cached {
+            Some(known) => known,
+            None => *is_cached.insert(comes_from_upstream(tx, image)?),
+        };
+        if is_member || !is_cached {
             found.push(Finding::IncompleteImage {
                 name: image.name.clone(),
                 image: image.digest,
@@ -316,4 +325,17 @@ fn check_image(
         }
     }
     Ok(())
+}
+
+/// Whether layers that the image lacks come from an upstream registry when they are pulled. A rule
+/// for all names counts where something has come already: it is for pushed images as well.
+fn comes_from_upstream(tx: &mut Tx<'_>, image: &CheckedImage) -> Result<bool, Error> {
+    let Some((registry, name)) = repositories::name_of(tx, image.repository)? else {
+        return Ok(false);
+    };
+    let rules = pull_through::rules(tx, &registry, "", rule::MAX_RULES)?;
+    match rule::matching(&rules, &name) {
+        Some(rule) if rule.prefix.is_root() => Ok(pull_through::has_tags(tx, image.repository)?),
+        matching => Ok(matching.is_some()),
+    }
 }

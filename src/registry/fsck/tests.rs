@@ -4,7 +4,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use wharfinger_base::{Clock, Durability, Ids, Timestamp};
 use wharfinger_blobs::{AppendLimits, BlobStore, BlobsConfig, BodyError, RecordName};
-use wharfinger_db::Db;
+use wharfinger_db::{Db, params};
 use wharfinger_oci::{Algorithm, Digest, Manifest};
 
 use super::*;
@@ -589,4 +589,51 @@ async fn a_repair_does_not_take_everything_out_of_the_index_where_nothing_is_the
         _ => false,
     };
     assert!(lacks(&left), "{left:?}");
+}
+
+/// A layer that has not been pulled yet, or was given up, comes from upstream.
+#[tokio::test]
+async fn images_of_the_cache_may_lack_layers() {
+    let world = World::new().await;
+    let (_, lost) = world.push("lost").await;
+    std::fs::remove_file(world.file(&lost)).expect("removed");
+    world.check(true, true).await;
+    let lacks = |found: &[Finding]| match found {
+        [Finding::IncompleteImage { missing, .. }] => *missing == lost,
+        _ => false,
+    };
+    assert!(lacks(&world.check(true, false).await));
+    let set_rule = async |prefix: &str| {
+        let prefix = prefix.to_owned();
+        let written = world.db.write(move |tx| {
+            tx.execute("DELETE FROM pull_through_rules", params![])?;
+            tx.execute(
+                "INSERT INTO pull_through_rules (account, region, prefix, upstream_url, \
+                 upstream_kind, upstream_prefix, credential_arn, created_at, updated_at)
+                 VALUES ('123456789012', 'us-east-1', ?1, 'quay.io', 'quay', 'ROOT', '', 0, 0)",
+                params![prefix.as_str()],
+            )
+        });
+        written.await.expect("written");
+    };
+    for (prefix, is_cached) in [("other", false), ("team", true), ("ROOT", false)] {
+        set_rule(prefix).await;
+        let found = world.check(true, false).await;
+        assert!(
+            if is_cached {
+                found.is_empty()
+            } else {
+                lacks(&found)
+            },
+            "{prefix} {found:?}"
+        );
+    }
+    // Something of the repository has come from upstream.
+    let (repository, tag) = (world.repository.id, "lost".parse().expect("a tag"));
+    let noted = world.db.write(move |tx| {
+        let now = Timestamp::from_ms(1);
+        crate::store::pull_through::put_tag(tx, repository, &tag, &lost, now)
+    });
+    noted.await.expect("written");
+    assert_eq!(world.check(true, false).await, []);
 }

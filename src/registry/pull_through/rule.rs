@@ -44,7 +44,7 @@ impl Prefix {
         &self.0
     }
 
-    pub(super) fn is_root(&self) -> bool {
+    pub(crate) fn is_root(&self) -> bool {
         self.0.is_empty() || self.0 == ROOT
     }
 

@@ -139,6 +139,16 @@ fn arn(text: &str) -> db::Result<Option<Arn>> {
     (!text.is_empty()).then(|| parsed(text)).transpose()
 }
 
+/// Whether tags of the repository have come from an upstream registry.
+pub(crate) fn has_tags(tx: &mut Tx<'_>, repository: RepositoryId) -> db::Result<bool> {
+    let any = tx.query_optional(
+        "SELECT 1 FROM pull_through_tags WHERE repository_id = ?1 LIMIT 1",
+        params![repository.0],
+        |_| Ok(()),
+    )?;
+    Ok(any.is_some())
+}
+
 /// When an imported tag was looked at last, and what it named.
 pub(crate) fn tag(
     tx: &mut Tx<'_>,
