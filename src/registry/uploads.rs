@@ -56,6 +56,11 @@ pub struct Uploads {
 }
 
 impl Uploads {
+    /// Size of the largest blob that is taken, in bytes.
+    pub(crate) fn max_blob_bytes(&self) -> u64 {
+        self.config.max_blob_bytes
+    }
+
     pub(super) fn new(
         db: Db,
         clock: Clock,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -26,6 +26,9 @@ const MAX_BACKGROUND_LAYERS: usize = 256;
 /// Images that are looked at for the size of a layer, and different sizes that are tried.
 const MAX_IMAGES_OF_LAYER: usize = 16;
 const MAX_SIZES_OF_LAYER: usize = 4;
+
+/// How long an upstream registry may take until it begins to send, redirects included.
+const START_WAIT: Duration = Duration::from_mins(1);
 
 /// A layer that an upstream registry has begun to send.
 pub struct ImportedLayer {
@@ -73,9 +76,10 @@ impl PullThrough {
         let (id, wanted) = (repository.id, *digest);
         let (mut after, mut tried, mut refused) = (0, BTreeSet::new(), None);
         for _ in 0..MAX_IMAGES_OF_LAYER {
+            // Not on the threads of requests: a manifest may have thousands of layers.
             let found = content
                 .db
-                .get(move |tx| store::image_of_layer(tx, id, &wanted, after));
+                .read(move |tx| store::image_of_layer(tx, id, &wanted, after));
             let Some((image, size)) = found.await? else {
                 break;
             };
@@ -83,6 +87,12 @@ impl PullThrough {
             let Some(size) = size.filter(|size| tried.insert(*size)) else {
                 continue;
             };
+            let limit_bytes = self.shared.registry.uploads.max_blob_bytes();
+            if size > limit_bytes {
+                let why = format!("a layer is larger than {limit_bytes} bytes");
+                refused = Some(ImportError::Invalid(why));
+                continue;
+            }
             let import = self.join_layer(source, repository.id, wanted, size);
             // Nobody reads what is empty, and so waits for its digest.
             let begun = match size {
@@ -234,7 +244,10 @@ impl PullThrough {
         let upstream = self.upstream(source).await?;
         let (client, name) = (self.rules.client(), &source.upstream_name);
         let download = client.blob(&upstream, name, &import.digest, import.size);
-        let download = download.await?;
+        let late = |_| ImportError::Unavailable("no response in time".to_owned());
+        let download = tokio::time::timeout(START_WAIT, download)
+            .await
+            .map_err(late)??;
         import.start();
         let broken = Arc::new(Mutex::new(None));
         let (arriving, failure) = (Arc::clone(import), Arc::clone(&broken));
