@@ -261,12 +261,12 @@ impl Registry {
             scan_wake,
         );
         Self {
-            events,
             scans,
             repositories: Repositories::new(db.clone(), clock.clone()),
             pulls: PullCache::new(images.manifests.clone()),
             images,
-            settings: RegistrySettings::new(db.clone(), clock.clone(), signing.clone()),
+            settings: RegistrySettings::new(db.clone(), clock.clone(), signing.clone())
+                .with_events(events.clone()),
             signatures: Signatures(db.clone()),
             replications: Replications::new(
                 db.clone(),
@@ -283,6 +283,7 @@ impl Registry {
             uploads,
             archive: None,
             archive_progress: Arc::default(),
+            events,
         }
     }
 

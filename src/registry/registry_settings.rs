@@ -6,9 +6,11 @@ use wharfinger_base::{Clock, Page, Timestamp};
 use wharfinger_db::{Db, Tx};
 
 use crate::error::Error;
+use crate::events::EventOutbox;
 use crate::model::RegistryId;
 use crate::repositories::rows;
 use crate::scanning_rules::ScanningConfiguration;
+use crate::scans::frequency_events;
 use crate::signing::queue::SigningQueue;
 use crate::signing::rules::SigningConfiguration;
 use crate::store::{json, registry_settings as store};
@@ -61,11 +63,23 @@ pub struct RegistrySettings {
     db: Db,
     clock: Clock,
     signing: SigningQueue,
+    events: EventOutbox,
 }
 
 impl RegistrySettings {
-    pub(super) const fn new(db: Db, clock: Clock, signing: SigningQueue) -> Self {
-        Self { db, clock, signing }
+    pub(super) fn new(db: Db, clock: Clock, signing: SigningQueue) -> Self {
+        let events = EventOutbox::default();
+        Self {
+            db,
+            clock,
+            signing,
+            events,
+        }
+    }
+
+    /// The same operations, whose changes are told to sinks.
+    pub(super) fn with_events(self, events: EventOutbox) -> Self {
+        Self { events, ..self }
     }
 
     /// Stores the text of a policy that was validated already.
@@ -146,7 +160,16 @@ impl RegistrySettings {
         registry: &RegistryId,
         configuration: &ScanningConfiguration,
     ) -> Result<(), Error> {
-        self.put(registry, store::SCANNING, configuration).await
+        let (of, now) = (registry.clone(), self.clock.now());
+        let (new, events) = (configuration.clone(), self.events.clone());
+        let put = self.db.write(move |tx| {
+            let old = store::scanning(tx, &of)?;
+            store::put(tx, &of, store::SCANNING, &json(&new), now)?;
+            frequency_events::record(tx, &events, &of, (&old, &new), now)
+        });
+        put.await?;
+        self.events.wake();
+        Ok(())
     }
 
     /// The signing configuration.

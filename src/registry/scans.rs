@@ -2,6 +2,7 @@
 
 pub(crate) mod decide;
 mod documents;
+pub(crate) mod frequency_events;
 mod layers;
 pub(crate) mod model;
 mod reconciler;

@@ -82,10 +82,37 @@ async fn pushes_and_deletions_of_both_apis_are_delivered_in_order() {
         (&first["account"], &first["region"], &first["resources"]),
         (&json!("123456789012"), &json!("us-east-1"), &json!([]))
     );
+
+    // A repository that is scanned at other times, to each sink what it takes.
+    let filters = json!([{"filter": "*", "filterType": "WILDCARD"}]);
+    let rules = json!([{"scanFrequency": "SCAN_ON_PUSH", "repositoryFilters": filters}]);
+    let enhanced = json!({"scanType": "ENHANCED", "rules": rules});
+    for _ in 0..2 {
+        aws.ok("PutRegistryScanningConfiguration", enhanced.clone())
+            .await;
+    }
+    for (file, count, names) in [
+        ("all.jsonl", 5, &["other", "team/web"][..]),
+        ("team.jsonl", 3, &["team/web"][..]),
+    ] {
+        let all = lines(&server, file, count).await;
+        let last = &all[count - 1];
+        assert_eq!(last["detail-type"], "ECR Scan Resource Change");
+        let changed = last["detail"]["repositories"].as_array().expect("a list");
+        let told: Vec<_> = changed.iter().map(|one| &one["repository-name"]).collect();
+        assert_eq!(told, names, "{last}");
+        assert_eq!(
+            (
+                &changed[0]["scan-frequency"],
+                &changed[0]["previous-scan-frequency"]
+            ),
+            (&json!("SCAN_ON_PUSH"), &json!("MANUAL"))
+        );
+    }
     let metrics = client.get("/metrics").await;
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
     assert!(
-        metrics.contains("wharfinger_events_delivered_total 6"),
+        metrics.contains("wharfinger_events_delivered_total 8"),
         "{metrics}"
     );
 }

@@ -1,6 +1,10 @@
 //! PURE: which events a sink takes.
 
+use std::borrow::Cow;
+
 use wharfinger_oci::RepositoryName;
+
+use crate::events::action::RegistryEvent;
 
 /// A sink as the outbox knows it: its name, and the events that it takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,8 +18,30 @@ pub struct SinkFilter {
 }
 
 impl SinkFilter {
+    /// The event as the sink takes it: without repositories that it does not take; `None` where it
+    /// takes nothing of it.
+    pub(super) fn part_of<'a>(&self, event: &'a RegistryEvent) -> Option<Cow<'a, RegistryEvent>> {
+        let kind = event.detail_type();
+        if !self.takes(kind, &event.repositories()) {
+            return None;
+        }
+        let RegistryEvent::ScanResourceChange {
+            scan_type,
+            repositories,
+        } = event
+        else {
+            return Some(Cow::Borrowed(event));
+        };
+        let mut repositories = repositories.clone();
+        repositories.retain(|change| self.takes(kind, &[&change.repository]));
+        Some(Cow::Owned(RegistryEvent::ScanResourceChange {
+            scan_type,
+            repositories,
+        }))
+    }
+
     /// Whether the sink takes an event of this type about one of the repositories.
-    pub(super) fn takes(&self, detail_type: &str, repositories: &[&RepositoryName]) -> bool {
+    fn takes(&self, detail_type: &str, repositories: &[&RepositoryName]) -> bool {
         let of_type = self.detail_types.is_empty()
             || self.detail_types.iter().any(|taken| taken == detail_type);
         let begins = |name: &&RepositoryName| {

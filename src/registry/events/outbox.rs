@@ -79,14 +79,13 @@ impl EventOutbox {
         event: &RegistryEvent,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let (kind, repositories) = (event.detail_type(), event.repositories());
-        let taken_by = |target: &&Target| target.filter.takes(kind, &repositories);
-        let mut takers = self.0.sinks.iter().filter(taken_by).peekable();
-        if takers.peek().is_none() {
-            return Ok(());
-        }
-        let body = envelope(registry, event, self.0.ids.uuid(), now);
-        for target in takers {
+        let mut id = None;
+        for target in &self.0.sinks {
+            let Some(part) = target.filter.part_of(event) else {
+                continue;
+            };
+            let id = *id.get_or_insert_with(|| self.0.ids.uuid());
+            let body = envelope(registry, &part, id, now);
             store::record(tx, &target.filter.name, &body, now)?;
         }
         Ok(())
