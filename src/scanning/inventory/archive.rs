@@ -61,6 +61,13 @@ pub(crate) fn read_entries(
             | EntryType::GNULongLink
             | EntryType::XHeader
             | EntryType::XGlobalHeader => own_size,
+            // They have no content, whatever their size says, for those who unpack layers.
+            EntryType::Link
+            | EntryType::Symlink
+            | EntryType::Char
+            | EntryType::Block
+            | EntryType::Directory
+            | EntryType::Fifo => 0,
             _ => extended.size.unwrap_or(own_size),
         };
         if kind == EntryType::GNUSparse {
@@ -194,6 +201,9 @@ impl Extended {
         let records = extension(content, size)?;
         for (key, value) in pax_records(&records) {
             match key {
+                // An empty value takes back what came before.
+                b"path" if value.is_empty() => self.path = None,
+                b"size" if value.is_empty() => self.size = None,
                 b"path" => self.path = Some(value.to_vec()),
                 b"size" => {
                     let size = std::str::from_utf8(value).ok();
@@ -234,29 +244,27 @@ fn pax_records(mut records: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// A path without empty parts and `.`; `None` where it leads out of the image, is too long or has a
-/// NUL, which no path can have.
+/// A path without empty parts, `.` and `..`; `None` where it leads out of the image, is too long or
+/// has a NUL, which no path can have.
 fn normal_path(name: &[u8]) -> Option<String> {
     if name.len() > MAX_PATH_BYTES || name.contains(&0) {
         return None;
     }
     let name = String::from_utf8_lossy(name);
-    let mut path = String::with_capacity(name.len());
-    let mut depth = 0;
+    let mut parts = Vec::new();
     for part in name
         .split('/')
         .filter(|part| !part.is_empty() && *part != ".")
     {
-        depth += 1;
-        if part == ".." || depth > MAX_PATH_DEPTH {
+        if part == ".." {
+            parts.pop()?;
+        } else if parts.len() < MAX_PATH_DEPTH {
+            parts.push(part);
+        } else {
             return None;
         }
-        if !path.is_empty() {
-            path.push('/');
-        }
-        path.push_str(part);
     }
-    (!path.is_empty()).then_some(path)
+    (!parts.is_empty()).then(|| parts.join("/"))
 }
 
 #[cfg(test)]
@@ -270,6 +278,8 @@ mod tests {
         assert_eq!(normal("/etc/os-release").as_deref(), Some("etc/os-release"));
         assert_eq!(normal("../etc"), None);
         assert_eq!(normal("a/../../etc"), None);
+        assert_eq!(normal("x/../app/y/z/..").as_deref(), Some("app/y"));
+        assert_eq!(normal("x/.."), None);
         assert_eq!(normal("./"), None);
         assert_eq!(normal("a/b\0/c"), None);
         assert_eq!(normal(&"a/".repeat(300)), None);

@@ -9,6 +9,47 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use crate::inventory::found::Found;
 use crate::package::{Package, PackageKind};
 
+/// Methods of a visitor: of numbers, lists and null it makes the default.
+macro_rules! ignores_numbers_and_lists {
+    () => {
+        fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            while items.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(Self::Value::default())
+        }
+    };
+}
+
+/// The same of all but objects.
+macro_rules! ignores_others {
+    () => {
+        fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        ignores_numbers_and_lists!();
+    };
+}
+
 #[derive(Deserialize)]
 struct NodePackage {
     name: String,
@@ -135,10 +176,7 @@ impl<'de> Visitor<'de> for Document<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
             match self.0.iter_mut().find(|section| section.key == key) {
-                Some(section) => {
-                    section.seen = true;
-                    map.next_value_seed(Entries(section))?;
-                }
+                Some(section) => map.next_value_seed(Entries(section))?,
                 None => _ = map.next_value::<IgnoredAny>()?,
             }
         }
@@ -153,18 +191,21 @@ impl<'de> DeserializeSeed<'de> for Entries<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Entries<'_> {
     type Value = ();
 
+    ignores_others!();
+
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object of packages")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        self.0.seen = true;
         while let Some(name) = map.next_key::<String>()? {
             let entry = map.next_value_seed(EntryOf(self.0))?;
             if let Some(package) = (self.0.package)(&name, &entry) {
@@ -185,12 +226,14 @@ impl<'de> DeserializeSeed<'de> for EntryOf<'_> {
     type Value = Entry;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Entry, D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for EntryOf<'_> {
     type Value = Entry;
+
+    ignores_others!();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a package")
@@ -215,9 +258,11 @@ impl<'de> Visitor<'de> for EntryOf<'_> {
 }
 
 /// A value of which only texts and flags matter.
+#[derive(Default)]
 enum Scalar {
     Text(String),
     Flag(bool),
+    #[default]
     Other,
 }
 
@@ -257,26 +302,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
         Ok(Scalar::Flag(flag))
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Scalar, E> {
-        Ok(Scalar::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Scalar, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::Other)
-    }
+    ignores_numbers_and_lists!();
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Scalar, A::Error> {
         while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
@@ -311,6 +337,23 @@ mod tests {
         let text = r#"{"dependencies": {"a": {"version": "1.0.0", "requires": {"b": "^2"},
             "dependencies": {"b": {"version": "2.0.0"}}}, "c": {"version": "file:c"}}}"#;
         assert_eq!(names_by(npm, text), ["a@1.0.0", "b@2.0.0"]);
+    }
+
+    #[test]
+    fn values_of_other_kinds_hide_nothing() {
+        let packages = r#""packages": {"node_modules/a": {"version": "1.0.0"}"#;
+        let dependencies = r#""dependencies": {"a": {"version": "1.0.0"}"#;
+        for odd in ["null", "[]", "false", "7", r#""x""#, "1.5", "-1"] {
+            for text in [
+                format!(r#"{{"packages": {odd}, {dependencies}}}}}"#),
+                format!(r#"{{{packages}}}, "dependencies": {odd}}}"#),
+                format!(r#"{{{packages}, "node_modules/x": {odd}}}}}"#),
+                format!(r#"{{{dependencies}, "x": {{"dependencies": {odd}}}}}}}"#),
+                format!(r#"{{{dependencies}, "x": {odd}}}}}"#),
+            ] {
+                assert_eq!(names_by(npm, &text), ["a@1.0.0"], "{text}");
+            }
+        }
     }
 
     #[test]

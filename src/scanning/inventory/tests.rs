@@ -418,6 +418,30 @@ fn files_after_a_sparse_one_are_read() {
     assert_eq!(names(&inventory(&[layer])), ["flask@1.0 0"]);
 }
 
+/// As those read them who unpack layers: Go's library, and all that use it.
+#[test]
+fn files_after_a_link_with_a_size_are_read() {
+    let file = layer_of(&[("a-1.dist-info/METADATA", METADATA)]);
+    for kind in [
+        EntryType::Link,
+        EntryType::Symlink,
+        EntryType::Char,
+        EntryType::Fifo,
+        EntryType::Directory,
+    ] {
+        let mut layer = header_of("x", kind, 1024).as_bytes().to_vec();
+        layer.extend(&file);
+        assert_eq!(names(&inventory(&[layer])), ["flask@1.0 0"], "{kind:?}");
+    }
+    let records = b"8 path=\n8 size=\n";
+    let mut layer = header_of("x", EntryType::XHeader, records.len() as u64)
+        .as_bytes()
+        .to_vec();
+    layer.extend(padded(records));
+    layer.extend(&file);
+    assert_eq!(names(&inventory(&[layer])), ["flask@1.0 0"]);
+}
+
 #[test]
 fn an_archive_that_is_cut_off_is_malformed() {
     let whole = layer_of(&[("a-1.dist-info/METADATA", METADATA)]);

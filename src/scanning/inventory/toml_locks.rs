@@ -7,6 +7,9 @@ use crate::package::{Package, PackageKind};
 /// The longest entry of a package, in bytes: those of `uv.lock` with a hundred wheels have 30,000.
 const MAX_ENTRY_BYTES: usize = 256 * 1024;
 
+/// The longest header that is looked at, in bytes.
+const MAX_HEADER_BYTES: usize = 1024;
+
 /// Keys of sources in the work tree: `uv.lock` has the project itself as one.
 const LOCAL_SOURCES: [&str; 4] = ["virtual", "editable", "directory", "path"];
 
@@ -27,7 +30,11 @@ pub(crate) fn python(text: &str, found: &mut Found) {
 
 /// The entries of `[[package]]` whose source is of the right kind.
 fn locked(text: &str, found: &mut Found, kind: PackageKind, source: fn(&toml::Value) -> bool) {
-    for entry in entries(text) {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // Written by hand, the packages may be one array.
+    let whole = entries(text).next().is_none().then_some(text);
+    let whole = whole.filter(|text| text.contains("package") && text.len() <= MAX_ENTRY_BYTES);
+    for entry in whole.into_iter().chain(entries(text)) {
         if found.is_full() {
             return;
         }
@@ -73,13 +80,12 @@ fn entries(text: &str) -> impl Iterator<Item = &str> {
             let line = lines.next()?;
             let at = position;
             position += line.map_or(0, str::len);
-            // Headers stand at the beginning of their line, values inside arrays do not.
-            let is_package = line.is_some_and(|line| line.starts_with("[[package]]"));
-            let is_own = line.is_some_and(|line| {
-                !line.starts_with('[')
-                    || line.starts_with("[package.")
-                    || line.starts_with("[[package.")
-            });
+            let header = line.and_then(header);
+            let is_package = header.as_deref() == Some("[[package]]");
+            let is_own = line.is_some()
+                && header.is_none_or(|header| {
+                    header.starts_with("[package.") || header.starts_with("[[package.")
+                });
             if is_own {
                 continue;
             }
@@ -90,6 +96,25 @@ fn entries(text: &str) -> impl Iterator<Item = &str> {
             }
         }
     })
+}
+
+/// The header that a line may be, without spaces, quotes and a comment. Values inside arrays end
+/// with a comma, or stand further right.
+fn header(line: &str) -> Option<String> {
+    let is_package = || {
+        let line = line.trim_start();
+        line.starts_with("[[") && line.contains("package")
+    };
+    if !(line.starts_with('[') || line.starts_with([' ', '\t']) && is_package()) {
+        return None;
+    }
+    let line = line.get(..MAX_HEADER_BYTES).unwrap_or(line);
+    let line = line.split('#').next().unwrap_or_default();
+    let header: String = line
+        .chars()
+        .filter(|char| !char.is_whitespace() && !matches!(char, '"' | '\''))
+        .collect();
+    header.ends_with(']').then_some(header)
 }
 
 #[cfg(test)]
@@ -115,6 +140,29 @@ mod tests {
                     name = \"git\"\nversion = \"3\"\n\n[package.source]\ntype = \"git\"\n\
                     url = \"https://example.org\"\n\n[metadata]\npython-versions = \"*\"\n";
         assert_eq!(names_by(python, text), ["git@3", "jinja2@2.10"]);
+    }
+
+    #[test]
+    fn headers_may_be_written_in_other_ways() {
+        let package =
+            |header: &str, name: &str| format!("{header}\nname = \"{name}\"\nversion = \"1\"\n");
+        for header in [
+            "[[ package ]]",
+            "  [[package]]",
+            "\t[[package]] # x",
+            "[[\"package\"]]",
+            "[['package']]\r",
+        ] {
+            let text = format!("{}{}", package(header, "a"), package(header, "b"));
+            assert_eq!(names_by(python, &text), ["a@1", "b@1"], "{header}");
+            let text = format!("\u{feff}{text}");
+            assert_eq!(names_by(python, &text), ["a@1", "b@1"], "{header}");
+        }
+        let text = "package = [{name = \"a\", version = \"1\"}, {name = \"b\", version = \"1\"}]";
+        assert_eq!(names_by(python, text), ["a@1", "b@1"]);
+        // A list within a list.
+        let text = "[[package]]\nname = \"a\"\nx = [\n[\"y\"],\n]\nversion = \"1\"\n";
+        assert_eq!(names_by(python, text), ["a@1"]);
     }
 
     #[test]
