@@ -141,6 +141,10 @@ impl Manifest {
     /// # Errors
     /// Those of [`Manifest::parse`], and [`ManifestError::LongMediaType`].
     pub fn parse_new(bytes: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
+        // JSON is UTF-8 (RFC 8259); the parser does not look at members that it passes over.
+        if std::str::from_utf8(bytes).is_err() {
+            return Err(ManifestError::Syntax("it is not UTF-8".to_owned()));
+        }
         let manifest = Self::parse(bytes, content_type)?;
         let is_long = |text: &str| text.len() > Self::MAX_MEDIA_TYPE_BYTES;
         if manifest.artifact_type.as_deref().is_some_and(is_long) {
@@ -368,6 +372,17 @@ mod tests {
                 assert!(Manifest::parse(text.as_bytes(), Some(MediaType::OCI_IMAGE)).is_ok());
             }
         }
+    }
+
+    #[test]
+    fn new_manifests_are_utf_8() {
+        let text = image(r#","other":"?""#);
+        let parse = |bytes: &[u8]| Manifest::parse_new(bytes, Some(MediaType::OCI_IMAGE));
+        assert!(parse(text.as_bytes()).is_ok());
+        let mut bytes = text.into_bytes();
+        let at = bytes.iter().position(|byte| *byte == b'?').expect("a mark");
+        bytes[at] = 0xff;
+        assert!(matches!(parse(&bytes), Err(ManifestError::Syntax(_))));
     }
 
     #[test]
