@@ -27,7 +27,7 @@ pub use start::JournalStartError;
 use wharfinger_blobs as blobs;
 use wharfinger_db as db;
 pub use writer::JournalWriter;
-pub(super) use writer::{read_segment, segments};
+pub(super) use writer::{needed_after, read_segment, segments};
 
 /// Why the journal was not written or read.
 #[derive(Debug, thiserror::Error)]

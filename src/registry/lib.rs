@@ -152,6 +152,7 @@ pub const MIGRATIONS: &[Migration] = &[
     wharfinger_db::migration!("V0039__written_segments"),
     wharfinger_db::migration!("V0040__ended_archive_writes"),
     wharfinger_db::migration!("V0041__journal_anew"),
+    wharfinger_db::migration!("V0042__catching_up"),
 ];
 
 /// Settings of the registry.

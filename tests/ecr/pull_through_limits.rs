@@ -204,3 +204,29 @@ async fn a_layer_that_is_said_to_be_empty_has_its_digest() {
     let got = root.get(&format!("/v2/quay/web/blobs/{layer}")).await;
     assert_eq!(got.status, StatusCode::BAD_GATEWAY, "{got:?}");
 }
+
+#[tokio::test]
+async fn two_pulls_may_create_the_same_repository() {
+    let upstream = Upstream::start().await;
+    let server = upstream.cache(&[]).await;
+    for tag in ["v1", "v2"] {
+        let text = upstream.image("web", tag, tag.as_bytes());
+        upstream.set(
+            &format!("/v2/web/manifests/{tag}"),
+            Script::Halves(text.into()),
+        );
+    }
+    let root = server.root();
+    let pull = async |tag: &str| root.get(&format!("/v2/quay/web/manifests/{tag}")).await;
+    let both = join_all(["v1", "v2"].map(pull));
+    let release = async {
+        while upstream.count("/v2/web/manifests/") < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        upstream.go.send_replace(true);
+    };
+    let (both, ()) = tokio::join!(both, release);
+    for got in both {
+        assert_eq!(got.status, StatusCode::OK, "{got:?}");
+    }
+}

@@ -8,7 +8,7 @@ use wharfinger_oci::{ChildKind, Digest, Manifest};
 use crate::error::Error;
 use crate::fsck::known::{GRACE, KnownKeys, upload_in};
 use crate::fsck::{CheckedPage, Finding, Fsck, Phase, Position};
-use crate::journal::{JournalError, missing_before, read_segment, segments};
+use crate::journal::{JournalError, missing_before, needed_after, read_segment, segments};
 use crate::model::Blob;
 use crate::pull_through::rule;
 use crate::store::fsck::{self as store, CheckedImage};
@@ -202,6 +202,13 @@ impl Fsck {
             Ok::<_, JournalError>((journal::written_number(tx)?, journal::left_out(tx)?))
         });
         let (newest, left_out) = index.await?;
+        if let Err(JournalError::Segment { name, why }) = needed_after(&self.store).await {
+            found.push(Finding::DamagedSegment {
+                number: 0,
+                why: format!("{name}: {why}"),
+            });
+            return Ok(CheckedPage { seen, found, next });
+        }
         let all = segments(&self.store).await?;
         for segment in all.iter().filter(|segment| segment.number > after) {
             let number = segment.number;

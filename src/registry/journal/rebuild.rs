@@ -25,7 +25,8 @@ use crate::model::{
 use crate::store::images::NewImage;
 use crate::store::rebuild::{self as store, Position, WaitingTag};
 use crate::store::{
-    archive, blobs, images, journal_entries, journal_registries, lifecycle, repositories, tags,
+    archive, blobs, images, journal as journal_rows, journal_entries, journal_registries,
+    lifecycle, repositories, tags,
 };
 
 /// How long content stays that no image needs: it may be of a push that was under way.
@@ -105,6 +106,10 @@ impl Rebuild {
             ..Rebuilt::default()
         };
         if begun.segment == store::ALL {
+            let known = self.db.read(journal_rows::newest_number).await?;
+            if journal.last > known {
+                return Err(RebuildError::Overtaken);
+            }
             self.write_anew().await?;
             return Ok(done);
         }
@@ -150,7 +155,11 @@ impl Rebuild {
         let Some(last) = segments.last().map(|segment| segment.number) else {
             return Err(RebuildError::NoJournal);
         };
-        let needed_after = needed_after(&self.store).await?;
+        let needed_after = match needed_after(&self.store).await {
+            Err(JournalError::Segment { .. }) if self.accept_loss => 0,
+            Err(JournalError::Segment { .. }) => return Err(RebuildError::DamagedNeededAfter),
+            read => read?,
+        };
         if last > needed_after {
             segments.retain(|segment| segment.number > needed_after);
         } else if !self.accept_loss {
@@ -164,7 +173,8 @@ impl Rebuild {
     }
 
     /// The records of one of the segments: none where it is of a rebuild that did not end, and
-    /// whose index is lost.
+    /// whose index is lost. Where the segments that the rebuild read are gone, it had ended, or
+    /// they are lost: what there is counts where that is accepted.
     async fn records(&self, journal: &Journal, number: u64) -> Result<Vec<Record>, RebuildError> {
         let read = match read_segment(&self.store, number).await {
             Err(JournalError::Segment { why, .. }) if matches!(why, SegmentError::Damaged(_)) => {
@@ -175,9 +185,18 @@ impl Rebuild {
             }
             read => read?,
         };
-        let unfinished = read
-            .rebuilt_from
-            .filter(|rebuilt| *rebuilt > journal.needed_after);
+        let is_unfinished = |from: &u64| {
+            let mut others = journal.segments.iter();
+            let is_alone = !others.any(|segment| segment.number <= *from);
+            *from > journal.needed_after && !(is_alone && self.accept_loss)
+        };
+        let unfinished = read.rebuilt_from.filter(is_unfinished);
+        if read.caught_up_from.is_some_and(|from| is_unfinished(&from)) {
+            if self.accept_loss {
+                return Ok(Vec::new());
+            }
+            return Err(RebuildError::OtherIndex(number));
+        }
         let (previous, records) = match unfinished {
             Some(rebuilt) => (rebuilt, Vec::new()),
             None => (read.previous.unwrap_or_default(), read.records),

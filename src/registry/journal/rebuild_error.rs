@@ -39,6 +39,22 @@ pub enum RebuildError {
          index without it"
     )]
     DamagedSegment(u64, #[source] SegmentError),
+    #[error(
+        "segment {0} of the journal is of another index, or an older copy, that was served \
+         instead of this one, and not all of that one was written: run this again with \
+         --accept-loss to make the index without it"
+    )]
+    OtherIndex(u64),
+    #[error(
+        "another index has written to the journal since this rebuild was interrupted: run this \
+         with a new index"
+    )]
+    Overtaken,
+    #[error(
+        "the record of the journal that says which segments are needed is damaged: run this \
+         again with --accept-loss to count all"
+    )]
+    DamagedNeededAfter,
     /// See [`crate::Rebuild::accepting_loss`].
     #[error(
         "the store has none of {0} blobs: if no part of it is missing, such as a folder that is \

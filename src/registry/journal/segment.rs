@@ -30,6 +30,8 @@ struct Header {
     merged_from: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rebuilt_from: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    caught_up_from: Option<u64>,
     records: usize,
     /// SHA-256 of all that follows the line.
     sha256: String,
@@ -89,6 +91,9 @@ pub(crate) struct Segment {
     /// A rebuild of all segments up to this one wrote it, and repositories have other numbers in
     /// it. It counts once those are not needed any more.
     pub(crate) rebuilt_from: Option<u64>,
+    /// The same of another index, or an older copy, that was served instead: what was pushed there
+    /// is in no other segment.
+    pub(crate) caught_up_from: Option<u64>,
     /// In order.
     pub(crate) records: Vec<Record>,
 }
@@ -96,6 +101,29 @@ pub(crate) struct Segment {
 const FORMAT: u32 = 2;
 /// The oldest format that is read: it has fewer kinds of records.
 const OLDEST_FORMAT: u32 = 1;
+
+/// The content of [`NEEDED_AFTER`]: the number and its checksum.
+pub(crate) fn encode_number(number: u64) -> String {
+    let number = number.to_string();
+    let checksum = hex::encode(Sha256::digest(&number));
+    format!("{number} {checksum}")
+}
+
+/// The number of such a content; earlier versions wrote no checksum.
+pub(crate) fn decode_number(content: &[u8]) -> Result<u64, SegmentError> {
+    let damaged = || SegmentError::Damaged("it is no number with its checksum");
+    let text = std::str::from_utf8(content).map_err(|_| damaged())?;
+    let number = text
+        .split(' ')
+        .next()
+        .and_then(|number| number.parse().ok());
+    let number = number.ok_or_else(damaged)?;
+    if text == encode_number(number) || text == number.to_string() {
+        Ok(number)
+    } else {
+        Err(damaged())
+    }
+}
 
 /// A segment that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,6 +163,7 @@ pub(crate) fn encode(segment: &Segment) -> Result<Vec<u8>, serde_json::Error> {
         previous: segment.previous,
         merged_from: segment.merged_from,
         rebuilt_from: segment.rebuilt_from,
+        caught_up_from: segment.caught_up_from,
         records: segment.records.len(),
         sha256: hex::encode(Sha256::digest(&body)),
         line_sha256: None,
@@ -166,6 +195,7 @@ pub(crate) fn decode(segment: &[u8]) -> Result<Segment, SegmentError> {
             previous: header.previous,
             merged_from: header.merged_from,
             rebuilt_from: header.rebuilt_from,
+            caught_up_from: header.caught_up_from,
             records,
         })
     } else {
@@ -246,6 +276,19 @@ mod tests {
     }
 
     #[test]
+    fn a_number_has_a_checksum() {
+        for number in [0, 7, u64::MAX] {
+            let content = encode_number(number);
+            assert_eq!(decode_number(content.as_bytes()), Ok(number));
+            assert_eq!(decode_number(number.to_string().as_bytes()), Ok(number));
+        }
+        let other = encode_number(7).replacen('7', "8", 1);
+        for damaged in [&other, "", "x", "+7", "7 ", "7 0", " 7"] {
+            assert!(decode_number(damaged.as_bytes()).is_err(), "{damaged}");
+        }
+    }
+
+    #[test]
     fn a_segment_holds_its_records() {
         for (previous, merged_from, rebuilt_from, records) in [
             (None, None, None, records()),
@@ -256,6 +299,7 @@ mod tests {
                 previous,
                 merged_from,
                 rebuilt_from,
+                caught_up_from: rebuilt_from.map(|number| number + 1),
                 records,
             };
             assert_eq!(decode(&encode(&segment).expect("encoded")), Ok(segment));
@@ -280,6 +324,7 @@ mod tests {
                 previous: Some(7),
                 merged_from: Some(3),
                 rebuilt_from: Some(2),
+                caught_up_from: Some(1),
                 records: records(),
             };
             let mut segment = encode(&whole).expect("encoded");

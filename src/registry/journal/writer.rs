@@ -31,6 +31,9 @@ const HOLD: Duration = Duration::from_mins(1);
 /// them, and each write makes what servers keep in memory useless.
 const PULLS_WAIT: Duration = Duration::from_mins(1);
 
+/// Largest content of [`NEEDED_AFTER`] that is read, in bytes.
+const MAX_NUMBER_BYTES: u64 = 1024;
+
 /// How many segments are written between two looks at all of them.
 const SEGMENTS_PER_LOOK: usize = 32;
 
@@ -122,6 +125,9 @@ impl JournalWriter {
             rebuilt_from: refresh
                 .filter(|_| self.is_rebuild)
                 .map(|refresh| refresh.number),
+            caught_up_from: refresh
+                .filter(|refresh| refresh.is_catching_up)
+                .map(|refresh| refresh.number),
             records: read.records,
         };
         put_segment(&self.store, number, &segment).await?;
@@ -171,6 +177,7 @@ impl JournalWriter {
                 previous,
                 merged_from: Some(merged_from),
                 rebuilt_from: None,
+                caught_up_from: None,
                 records: merge::merged(records),
             };
             let put = put_segment(&self.store, last.number, &merged);
@@ -259,13 +266,22 @@ impl JournalWriter {
     }
 
     /// Numbers new segments after all that the store has, and writes everything anew where it has
-    /// later ones than the index knows: the index is an older copy, or another one.
+    /// later ones than the index knows, or had them: the index is an older copy, or another one.
     async fn catch_up(&mut self) -> Result<(), JournalError> {
         let last = segments(&self.store).await?.last().map(|last| last.number);
+        let needed_after = match needed_after(&self.store).await {
+            Err(error @ JournalError::Segment { .. }) => {
+                tracing::error!(%error, "the journal is written anew");
+                self.begin_refresh().await?;
+                0
+            }
+            read => read?,
+        };
+        let last = last.unwrap_or_default().max(needed_after);
         let holder = self.holder.clone();
         let caught_up = self.db.write(move |tx| match last {
-            Some(last) => store::raise_number(tx, &holder, last),
-            None => store::leave_number_out(tx, &holder),
+            0 => store::leave_number_out(tx, &holder),
+            last => store::raise_number(tx, &holder, last),
         });
         caught_up.await?;
         self.is_caught_up = true;
@@ -384,17 +400,18 @@ async fn put_segment(
 
 /// Says that segments up to this one are not needed.
 async fn put_needed_after(store: &BlobStore, number: u64) -> Result<(), JournalError> {
-    let number = Bytes::from(number.to_string());
+    let number = Bytes::from(segment::encode_number(number));
     Ok(store.put_record(&needed_after_name()?, number).await?)
 }
 
 /// Up to which number segments are not needed; 0 where all are.
 pub(crate) async fn needed_after(store: &BlobStore) -> Result<u64, JournalError> {
-    match store.record(&needed_after_name()?, 32).await {
-        Ok(text) => {
-            let text = String::from_utf8_lossy(&text);
-            Ok(text.trim().parse().unwrap_or_default())
-        }
+    let name = needed_after_name()?;
+    match store.record(&name, MAX_NUMBER_BYTES).await {
+        Ok(content) => segment::decode_number(&content).map_err(|why| JournalError::Segment {
+            name: name.to_string(),
+            why,
+        }),
         Err(blobs::Error::NotFound) => Ok(0),
         Err(error) => Err(error.into()),
     }

@@ -139,6 +139,8 @@ pub(crate) struct Refresh {
     /// The number of the newest segment at the beginning. Once all entries are written, the
     /// segments up to this one are not needed.
     pub(crate) number: u64,
+    /// The journal was of another index, or of a newer copy of this one.
+    pub(crate) is_catching_up: bool,
 }
 
 /// A row of one kind: those after it are still to be written anew.
@@ -184,7 +186,7 @@ pub(crate) fn hold(
 fn journal(tx: &mut Tx<'_>) -> db::Result<Option<JournalRow>> {
     tx.query_optional(
         "SELECT number, refresh, refresh_repository, refresh_digest, refresh_name, \
-         refresh_number, refreshed_bytes
+         refresh_number, refreshed_bytes, catching_up
          FROM journal WHERE id = 1",
         params![],
         |row| {
@@ -198,7 +200,11 @@ fn journal(tx: &mut Tx<'_>) -> db::Result<Option<JournalRow>> {
             let number = unsigned(row.integer(5))?;
             Ok(JournalRow {
                 number: unsigned(row.integer(0))?,
-                refresh: (!row.text(1).is_empty()).then_some(Refresh { after, number }),
+                refresh: (!row.text(1).is_empty()).then_some(Refresh {
+                    after,
+                    number,
+                    is_catching_up: row.integer(7) != 0,
+                }),
                 refreshed_bytes: unsigned(row.integer(6))?,
             })
         },
@@ -231,6 +237,11 @@ pub(crate) fn next_number(tx: &mut Tx<'_>, holder: &str) -> db::Result<Option<Ne
             })
         },
     )
+}
+
+/// The newest number that was given out.
+pub(crate) fn newest_number(tx: &mut Tx<'_>) -> db::Result<u64> {
+    Ok(journal(tx)?.map_or(0, |row| row.number))
 }
 
 /// The number of the newest segment that was written; 0 where none was.
@@ -297,7 +308,7 @@ pub(crate) fn raise_number(tx: &mut Tx<'_>, holder: &str, last: u64) -> db::Resu
     let known = journal(tx)?.map_or(0, |row| row.number);
     if last > known && leases::is_held(tx, LEASE, holder)? {
         tx.execute(
-            "UPDATE journal SET number = ?1 WHERE id = 1",
+            "UPDATE journal SET number = ?1, catching_up = 1 WHERE id = 1",
             params![signed(last)],
         )?;
         begin_refresh(tx, holder)?;
@@ -351,7 +362,7 @@ pub(crate) fn refresh_from_start(tx: &mut Tx<'_>) -> db::Result<()> {
 pub(crate) fn end_refresh(tx: &mut Tx<'_>, holder: &str, bytes: u64) -> db::Result<()> {
     if leases::is_held(tx, LEASE, holder)? {
         tx.execute(
-            "UPDATE journal SET refresh = '', refreshed_bytes = ?1 WHERE id = 1",
+            "UPDATE journal SET refresh = '', refreshed_bytes = ?1, catching_up = 0 WHERE id = 1",
             params![signed(bytes)],
         )?;
     }

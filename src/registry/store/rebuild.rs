@@ -184,7 +184,8 @@ pub(crate) fn end(tx: &mut Tx<'_>, last_segment: u64) -> db::Result<()> {
     }
     tx.execute(
         "UPDATE journal SET number = ?1, refresh = 'repository', refresh_repository = 0, \
-         refresh_digest = NULL, refresh_name = NULL, refresh_number = ?1 WHERE id = 1",
+         refresh_digest = NULL, refresh_name = NULL, refresh_number = ?1, catching_up = 0 \
+         WHERE id = 1",
         params![signed(last_segment)],
     )?;
     Ok(())

@@ -224,3 +224,115 @@ async fn a_journal_of_nothing_but_an_unfinished_rebuild_is_refused() {
         "{refused:?}"
     );
 }
+
+const NEEDED_AFTER: &str = "journal/needed-after";
+
+async fn rebuilt(store: &BlobStore, accept_loss: bool) -> (Result<Rebuilt, RebuildError>, Server) {
+    let server = empty(store.clone());
+    let rebuild = server.registry.rebuild().accepting_loss(accept_loss);
+    (rebuild.run(|_| ()).await, server)
+}
+
+/// An older index has other numbers for repositories than one that was made anew.
+#[tokio::test]
+async fn what_another_index_wrote_does_not_count_before_it_is_whole() {
+    let store = memory().await;
+    let mut old = with_journal(store.clone()).await;
+    // The rebuild gives numbers in another order.
+    old.apply(&Change::Delete(0)).await;
+    old.apply(&Change::Create(0)).await;
+    old.flush().await;
+    let (made, _) = rebuilt(&store, false).await;
+    made.expect("made anew");
+    let (_, made) = rebuilt(&store, false).await;
+    let whole = made.shown().await;
+    // The older index is served instead, and its server is killed.
+    old.apply(&Change::Push(1, 5, Some(1))).await;
+    let mut writer = writer(&old.registry, &Ids::default());
+    assert!(writer.step().await.expect("written").done > 0);
+    let (refused, _) = rebuilt(&store, false).await;
+    assert!(
+        matches!(refused, Err(RebuildError::OtherIndex(_))),
+        "{refused:?}"
+    );
+    let (made, server) = rebuilt(&store, true).await;
+    made.expect("made anew");
+    assert_eq!(server.shown().await, whole);
+}
+
+#[tokio::test]
+async fn what_a_whole_rebuild_wrote_counts_without_the_number_of_what_is_needed() {
+    let store = memory().await;
+    let server = with_journal(store.clone()).await;
+    let whole = server.shown().await;
+    let (made, _) = rebuilt(&store, false).await;
+    made.expect("made anew");
+    let name = NEEDED_AFTER.parse().expect("a name");
+    store.delete_record(&name).await.expect("deleted");
+    let (refused, _) = rebuilt(&store, false).await;
+    assert!(
+        matches!(refused, Err(RebuildError::MissingSegment(_))),
+        "{refused:?}"
+    );
+    let (made, server) = rebuilt(&store, true).await;
+    made.expect("made anew");
+    assert_eq!(server.shown().await, whole);
+}
+
+#[tokio::test]
+async fn a_damaged_number_of_what_is_needed_is_told() {
+    let store = memory().await;
+    with_journal(store.clone()).await;
+    let (made, server) = rebuilt(&store, false).await;
+    made.expect("made anew");
+    let whole = server.shown().await;
+    let name = NEEDED_AFTER.parse().expect("a name");
+    let content = store.record(&name, 1024).await.expect("read");
+    // One digit of the number is another one.
+    let other = [b"9", &content[1..]].concat();
+    store.put_record(&name, other.into()).await.expect("put");
+    let (refused, _) = rebuilt(&store, false).await;
+    assert!(
+        matches!(refused, Err(RebuildError::DamagedNeededAfter)),
+        "{refused:?}"
+    );
+    // The index that is there writes all anew.
+    let mut next = writer(&server.registry, &Ids::default());
+    next.write_all().await.expect("written");
+    let (made, again) = rebuilt(&store, false).await;
+    made.expect("made anew");
+    assert_eq!(again.shown().await, whole);
+}
+
+/// An older index without repositories wrote the number, and no segment.
+#[tokio::test]
+async fn a_new_index_writes_after_the_number_of_what_is_needed() {
+    let store = memory().await;
+    let number = Bytes::from_static(b"9");
+    let name = NEEDED_AFTER.parse().expect("a name");
+    store.put_record(&name, number).await.expect("put");
+    let server = with_journal(store.clone()).await;
+    let (made, again) = rebuilt(&store, false).await;
+    made.expect("made anew");
+    assert_eq!(again.shown().await, server.shown().await);
+}
+
+#[tokio::test]
+async fn a_rebuild_does_not_write_over_what_another_index_wrote() {
+    let store = memory().await;
+    let mut server = with_journal(store.clone()).await;
+    let last = segments(&store).await.expect("listed").pop();
+    let last = last.expect("a segment").number;
+    let interrupted = empty(store.clone());
+    let ended = interrupted
+        .db
+        .write(move |tx| store::rebuild::end(tx, last));
+    ended.await.expect("written");
+    server.apply(&Change::Create(3)).await;
+    server.flush().await;
+    let run = interrupted.registry.rebuild().run(|_| ()).await;
+    assert!(matches!(run, Err(RebuildError::Overtaken)), "{run:?}");
+    let (made, again) = rebuilt(&store, false).await;
+    made.expect("made anew");
+    assert_eq!(again.shown().await, server.shown().await);
+}
