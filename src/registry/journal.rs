@@ -14,6 +14,7 @@ pub(super) mod record;
 mod segment;
 mod sequence;
 mod start;
+mod stored_journal;
 #[cfg(test)]
 mod tests;
 mod writer;
