@@ -56,14 +56,29 @@ impl Folders {
         if let Some(folder) = self.lock().get(path) {
             return Ok(Arc::clone(folder));
         }
-        create(path, parent.filter(|_| durable))?;
-        let folder = Arc::new(Folder::open(path)?);
+        let folder = Arc::new(created(path, parent.filter(|_| durable))?);
         self.lock().insert(path.to_owned(), Arc::clone(&folder));
         Ok(folder)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Arc<Folder>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Times that a directory is created which another process removes, to create it again.
+const ATTEMPTS: usize = 16;
+
+/// Creates the directory and opens it. A server and a command that start at the same time may both
+/// create it.
+fn created(path: &Path, parent: Option<&Path>) -> io::Result<Folder> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match create(path, parent).and_then(|()| Folder::open(path)) {
+            Err(error) if error.kind() == ErrorKind::NotFound && attempts < ATTEMPTS => {}
+            opened => return opened,
+        }
     }
 }
 
@@ -78,8 +93,15 @@ fn create(path: &Path, parent: Option<&Path>) -> io::Result<()> {
             if parent.is_none() || fs::read_dir(path)?.next().is_some() {
                 return Ok(());
             }
-            fs::remove_dir(path)?;
-            fs::create_dir(path)?;
+            match fs::remove_dir(path) {
+                // Somebody has put something into it.
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => return Ok(()),
+                removed => removed?,
+            }
+            match fs::create_dir(path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                created => created?,
+            }
         }
         created => created?,
     }
@@ -227,6 +249,23 @@ mod tests {
         assert!(folder.flush_by(before, failure).is_err());
         assert!(folder.flush_by(before, || Ok(())).is_err());
         assert!(folder.flush(folder.ticket()).is_ok());
+    }
+
+    #[test]
+    fn two_processes_may_create_the_same_directory() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("journal");
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let opened = Folders::default().get_or_create(&path, true);
+                        opened.expect("opened");
+                    }
+                });
+            }
+        });
+        assert!(path.is_dir());
     }
 
     #[test]
