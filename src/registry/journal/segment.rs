@@ -23,6 +23,9 @@ pub(crate) const MAX_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 #[serde(deny_unknown_fields)]
 struct Header {
     format: u32,
+    /// Its own number. Segments of earlier versions do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
     /// See [`Segment`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<u64>,
@@ -148,11 +151,11 @@ pub(crate) fn number(name: &str) -> Option<u64> {
         .flatten()
 }
 
-/// The bytes of a segment.
+/// The bytes of the segment of this number.
 ///
 /// # Errors
 /// Where a record cannot be written as JSON.
-pub(crate) fn encode(segment: &Segment) -> Result<Vec<u8>, serde_json::Error> {
+pub(crate) fn encode(number: u64, segment: &Segment) -> Result<Vec<u8>, serde_json::Error> {
     let mut body = Vec::new();
     for record in &segment.records {
         serde_json::to_writer(&mut body, record)?;
@@ -160,6 +163,7 @@ pub(crate) fn encode(segment: &Segment) -> Result<Vec<u8>, serde_json::Error> {
     }
     let header = Header {
         format: FORMAT,
+        number: Some(number),
         previous: segment.previous,
         merged_from: segment.merged_from,
         rebuilt_from: segment.rebuilt_from,
@@ -174,12 +178,15 @@ pub(crate) fn encode(segment: &Segment) -> Result<Vec<u8>, serde_json::Error> {
     Ok(bytes)
 }
 
-/// Reads the bytes of a segment.
-pub(crate) fn decode(segment: &[u8]) -> Result<Segment, SegmentError> {
+/// Reads the bytes of the segment of this number.
+pub(crate) fn decode(number: u64, segment: &[u8]) -> Result<Segment, SegmentError> {
     let damaged = SegmentError::Damaged;
     let end = segment.iter().position(|byte| *byte == b'\n');
     let end = end.ok_or_else(|| damaged("its first line has no end"))?;
     let header = Header::decode(&segment[..end])?;
+    if header.number.is_some_and(|own| own != number) {
+        return Err(damaged("it is another segment"));
+    }
     let body = &segment[end + 1..];
     if hex::encode(Sha256::digest(body)) != header.sha256 {
         return Err(damaged("its checksum is another one"));
@@ -268,7 +275,7 @@ mod tests {
         let body = format!("{repository}\n{link}\n");
         let checksum = hex::encode(Sha256::digest(&body));
         let segment = format!("{{\"format\":1,\"records\":2,\"sha256\":\"{checksum}\"}}\n{body}");
-        let read = decode(segment.as_bytes()).expect("read");
+        let read = decode(1, segment.as_bytes()).expect("read");
         assert_eq!(read.previous, None);
         let records = read.records;
         assert_eq!(records[0].subject, Subject::Repository(2));
@@ -302,14 +309,16 @@ mod tests {
                 caught_up_from: rebuilt_from.map(|number| number + 1),
                 records,
             };
-            assert_eq!(decode(&encode(&segment).expect("encoded")), Ok(segment));
+            let encoded = encode(9, &segment).expect("encoded");
+            assert!(matches!(decode(8, &encoded), Err(SegmentError::Damaged(_))));
+            assert_eq!(decode(9, &encoded), Ok(segment));
         }
         for newer in [
             r#"{"format":3,"records":0,"sha256":""}"#,
             r#"{"format":3,"other":0}"#,
         ] {
             let newer = format!("{newer}\n");
-            assert_eq!(decode(newer.as_bytes()), Err(SegmentError::Newer(3)));
+            assert_eq!(decode(1, newer.as_bytes()), Err(SegmentError::Newer(3)));
         }
     }
 
@@ -327,7 +336,7 @@ mod tests {
                 caught_up_from: Some(1),
                 records: records(),
             };
-            let mut segment = encode(&whole).expect("encoded");
+            let mut segment = encode(7, &whole).expect("encoded");
             let at = at.index(segment.len());
             if cut {
                 segment.truncate(at);
@@ -335,7 +344,7 @@ mod tests {
                 segment[at] ^= 1_u8 << bit;
             }
             // A letter of a checksum in upper case is none, and a format beyond ours is newer.
-            let read = decode(&segment);
+            let read = decode(7, &segment);
             prop_assert!(read.is_err() || read == Ok(whole), "{read:?}");
         }
     }

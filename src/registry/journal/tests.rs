@@ -516,10 +516,11 @@ async fn one_number_never_means_two_repositories() {
         server.apply(&Change::Create(number)).await;
         server.flush().await;
     }
-    let other = two.records("journal").await.expect("listed").remove(0).name;
-    let content = two.record(&other, 1 << 20).await.expect("read");
+    let other = segments(&two).await.expect("listed").remove(0).number;
+    let content = writer::read_segment(&two, other).await.expect("read");
+    let content = segment::encode(255, &content).expect("encoded");
     let later = "journal/00000000000000ff".parse().expect("a name");
-    one.put_record(&later, content).await.expect("put");
+    one.put_record(&later, content.into()).await.expect("put");
     let rebuilt = Db::memory(MIGRATIONS).expect("an index");
     let again = Server::new(rebuilt, one, clock).registry.rebuild();
     let refused = again.run(|_| ()).await;

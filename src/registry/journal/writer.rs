@@ -393,7 +393,7 @@ async fn put_segment(
     number: u64,
     segment: &Segment,
 ) -> Result<(), JournalError> {
-    let content = segment::encode(segment)?;
+    let content = segment::encode(number, segment)?;
     let name = segment_name(number)?;
     Ok(store.put_record(&name, Bytes::from(content)).await?)
 }
@@ -448,7 +448,7 @@ pub(crate) async fn segments(store: &BlobStore) -> Result<Vec<Stored>, JournalEr
 pub(crate) async fn read_segment(store: &BlobStore, number: u64) -> Result<Segment, JournalError> {
     let name = segment_name(number)?;
     let content = store.record(&name, MAX_SEGMENT_BYTES).await?;
-    segment::decode(&content).map_err(|why| JournalError::Segment {
+    segment::decode(number, &content).map_err(|why| JournalError::Segment {
         name: name.to_string(),
         why,
     })
