@@ -68,6 +68,7 @@ pub(crate) fn read_entries(
             | EntryType::Block
             | EntryType::Directory
             | EntryType::Fifo => 0,
+            EntryType::Regular if is_old_folder(&header, &extended) => 0,
             _ => extended.size.unwrap_or(own_size),
         };
         if kind == EntryType::GNUSparse {
@@ -88,6 +89,9 @@ pub(crate) fn read_entries(
                     let described = LayerEntry {
                         path: &path,
                         kind: match kind {
+                            EntryType::Regular if name.ends_with(b"/") && is_old(&header) => {
+                                EntryKind::Folder
+                            }
                             EntryType::Regular | EntryType::Continuous => EntryKind::File,
                             EntryType::Directory => EntryKind::Folder,
                             _ => EntryKind::Other,
@@ -106,6 +110,20 @@ pub(crate) fn read_entries(
         skip(&mut layer, padding).map_err(explain)?;
     }
     Ok(layer.unpacked_bytes())
+}
+
+/// Whether the header is of a format that has no type of folders.
+fn is_old(header: &Header) -> bool {
+    header.as_old().linkflag == [0]
+}
+
+/// Whether it is a folder of such a format: its name ends with a slash.
+fn is_old_folder(header: &Header, extended: &Extended) -> bool {
+    let ends = match &extended.path {
+        Some(path) => path.ends_with(b"/"),
+        None => header.path_bytes().ends_with(b"/"),
+    };
+    ends && is_old(header)
 }
 
 /// The next header; `None` at the end of the archive: a block of zeros, or no more bytes.

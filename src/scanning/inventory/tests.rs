@@ -433,6 +433,13 @@ fn files_after_a_link_with_a_size_are_read() {
         layer.extend(&file);
         assert_eq!(names(&inventory(&[layer])), ["flask@1.0 0"], "{kind:?}");
     }
+    // A folder of the oldest format.
+    let mut header = header_of("folder/", EntryType::Regular, 1024);
+    header.as_old_mut().linkflag = [0];
+    header.set_cksum();
+    let mut layer = header.as_bytes().to_vec();
+    layer.extend(&file);
+    assert_eq!(names(&inventory(&[layer])), ["flask@1.0 0"]);
     let records = b"8 path=\n8 size=\n";
     let mut layer = header_of("x", EntryType::XHeader, records.len() as u64)
         .as_bytes()

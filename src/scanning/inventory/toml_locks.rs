@@ -33,7 +33,7 @@ fn locked(text: &str, found: &mut Found, kind: PackageKind, source: fn(&toml::Va
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // Written by hand, the packages may be one array.
     let whole = entries(text).next().is_none().then_some(text);
-    let whole = whole.filter(|text| text.contains("package") && text.len() <= MAX_ENTRY_BYTES);
+    let whole = whole.filter(|text| text.contains("package"));
     for entry in whole.into_iter().chain(entries(text)) {
         if found.is_full() {
             return;
