@@ -17,7 +17,7 @@ use wharfinger_oci::{Algorithm, Digest, Hasher};
 
 use crate::append::Feed;
 use crate::error::{AppendError, BodyError, Error, FinishError, Result};
-use crate::folders::Folders;
+use crate::folders::{self, Folders};
 use crate::key::{self, BlobKey};
 use crate::open_files::OpenFiles;
 use crate::reader::{BlobReader, clip};
@@ -48,8 +48,11 @@ impl Disk {
         let may_recreate = serving::is_held(&root);
         for folder in key::DISK_FOLDERS {
             let path = root.join(folder);
-            if may_recreate || !path.is_dir() {
-                folders.get_or_create(&path, durability == Durability::Full)?;
+            let durable = durability == Durability::Full;
+            if may_recreate {
+                folders.get_or_create(&path, durable)?;
+            } else {
+                folders::create_missing(&path, durable)?;
             }
         }
         Ok(Self::at(root, durability, folders))

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The directories of the store, each opened once. Blocking.
 #[derive(Debug, Default)]
@@ -68,6 +69,31 @@ impl Folders {
 
 /// Times that a directory is created which another process removes, to create it again.
 const ATTEMPTS: usize = 16;
+
+/// Creates a directory that is missing, and those above it, beside a server that may do the same.
+pub(crate) fn create_missing(path: &Path, durable: bool) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|one| !one.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        create_missing(parent, durable)?;
+    }
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => break,
+            // The server is about to create the parent again.
+            Err(error) if error.kind() == ErrorKind::NotFound && attempts < ATTEMPTS => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            created => break created?,
+        }
+    }
+    let parent = parent.filter(|_| durable);
+    parent.map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
 
 /// Creates the directory and opens it. A server and a command that start at the same time may both
 /// create it.
@@ -259,6 +285,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..50 {
+                        create_missing(&path, true).expect("created");
                         let opened = Folders::default().get_or_create(&path, true);
                         opened.expect("opened");
                     }
