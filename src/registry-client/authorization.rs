@@ -79,14 +79,12 @@ pub(crate) fn fingerprint(credentials: &Credentials) -> Digest {
 }
 
 /// Whether a text has the password, as it is or as the header of the Basic scheme has it.
-pub(crate) fn is_told_in(credentials: &Credentials, text: &[u8]) -> bool {
+pub(crate) fn is_told_in(credentials: &Credentials, text: &str) -> bool {
     let Credentials { username, password } = credentials;
     let pair = STANDARD.encode(format!("{username}:{}", password.reveal()));
-    let has = |secret: &str| {
-        let secret = secret.as_bytes();
-        !secret.is_empty() && text.windows(secret.len()).any(|part| part == secret)
-    };
-    has(password.reveal()) || has(&pair)
+    [password.reveal(), &pair]
+        .iter()
+        .any(|secret| !secret.is_empty() && text.contains(*secret))
 }
 
 /// The header of the Basic scheme, and until when it is kept.

@@ -361,9 +361,9 @@ impl RegistryClient {
         let said = tokio::time::timeout(HEAD_TIMEOUT, body(response, MAX_ERROR_BYTES)).await;
         let said = said.ok().and_then(Result::ok).unwrap_or_default();
         let credentials = upstream.credentials.as_deref();
-        let is_secret = credentials.is_some_and(|of| authorization::is_told_in(of, &said));
-        let said = if is_secret { Vec::new() } else { said };
-        Error::of_status(status, &said, wait, reads)
+        let is_secret =
+            |text: &str| credentials.is_some_and(|of| authorization::is_told_in(of, text));
+        Error::of_status(status, &said, wait, (reads, is_secret))
     }
 }
 

@@ -116,9 +116,9 @@ impl Error {
         status: StatusCode,
         body: &[u8],
         retry_after: Option<Duration>,
-        reads: bool,
+        (reads, is_secret): (bool, impl Fn(&str) -> bool),
     ) -> Self {
-        let RefusedRequest { code, message } = said(status, body);
+        let RefusedRequest { code, message } = said(status, body, is_secret);
         match (status, retry_after) {
             (StatusCode::NOT_FOUND | StatusCode::GONE, _) if reads => Self::NotFound,
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Self::Denied(message),
@@ -159,7 +159,7 @@ impl From<SourceFailure> for Error {
 }
 
 /// The first error of an error document, or the status.
-fn said(status: StatusCode, body: &[u8]) -> RefusedRequest {
+fn said(status: StatusCode, body: &[u8], is_secret: impl Fn(&str) -> bool) -> RefusedRequest {
     #[derive(serde::Deserialize)]
     struct Document {
         errors: Vec<Entry>,
@@ -172,7 +172,8 @@ fn said(status: StatusCode, body: &[u8]) -> RefusedRequest {
     let document = serde_json::from_slice::<Document>(body).ok();
     let entry = document.and_then(|document| document.errors.into_iter().next());
     let (message, code) = entry.map_or((None, None), |entry| (entry.message, entry.code));
-    let message = message.filter(|message| !message.is_empty());
+    let code = code.filter(|code| !is_secret(code));
+    let message = message.filter(|message| !message.is_empty() && !is_secret(message));
     let message = message.or_else(|| code.clone());
     RefusedRequest {
         code: shortened(&code.unwrap_or_default()),
@@ -214,7 +215,10 @@ mod tests {
 
     #[test]
     fn a_document_is_read_within_bounds() {
-        let of = |body: &[u8]| Error::of_status(StatusCode::BAD_REQUEST, body, None, true);
+        let of = |body: &[u8]| {
+            let reads = (true, |_: &str| false);
+            Error::of_status(StatusCode::BAD_REQUEST, body, None, reads)
+        };
         let shown = |body: &[u8]| of(body).to_string();
         let text = shown(br#"{"errors":[{"code":"A","message":"no"}]}"#);
         assert_eq!(text, "the registry refuses the request: no");

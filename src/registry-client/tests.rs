@@ -315,8 +315,8 @@ async fn a_password_that_is_sent_back_is_not_told() {
     let registry = registry.await;
     let (client, upstream) = (client(&[&registry]), as_user(&registry));
     for (reference, told) in [
-        ("header", "status 403"),
-        ("password", "status 403"),
+        ("header", "DENIED"),
+        ("password", "DENIED"),
         ("other", "who are you"),
     ] {
         let refused = manifest(&client, &upstream, reference).await;
