@@ -79,7 +79,9 @@ pub(super) fn finish(
     }
     if of.work != Work::Copy && !matches!(next, Next::RetryAt(_)) {
         // Of a deletion nothing is shown.
-        store::remove(tx, of)?;
+        if !store::remove(tx, of)? {
+            return Ok(Ended::Lost);
+        }
         let Next::Fail(why) = next else {
             return Ok(Ended::Removed);
         };
@@ -89,12 +91,12 @@ pub(super) fn finish(
     }
     let failure = match next {
         Next::RetryAt(at) => {
-            store::delay(tx, of, at)?;
-            return Ok(Ended::Waits);
+            let is_ours = store::delay(tx, of, at)?;
+            return Ok(if is_ours { Ended::Waits } else { Ended::Lost });
         }
         Next::Remove => {
-            store::remove(tx, of)?;
-            return Ok(Ended::Removed);
+            let is_ours = store::remove(tx, of)?;
+            return Ok(if is_ours { Ended::Removed } else { Ended::Lost });
         }
         Next::Complete => None,
         Next::Fail(why) => Some(why),

@@ -301,11 +301,11 @@ pub(crate) fn holds(tx: &mut Tx<'_>, of: &Replication) -> db::Result<bool> {
 }
 
 /// Lets a claimed replication wait until it is tried again.
-pub(crate) fn delay(tx: &mut Tx<'_>, of: &Replication, due_at: Timestamp) -> db::Result<()> {
+pub(crate) fn delay(tx: &mut Tx<'_>, of: &Replication, due_at: Timestamp) -> db::Result<bool> {
     let mut values = key(of);
     values.push(due_at.as_ms().into());
-    tx.execute(where_current!("due_at = ?8, claimed = 0"), &values)?;
-    Ok(())
+    let changed = tx.execute(where_current!("due_at = ?8, claimed = 0"), &values)?;
+    Ok(changed > 0)
 }
 
 /// Ends a claimed copy: it is complete, or it has failed. False where the claim is lost.
@@ -365,13 +365,13 @@ pub(crate) fn note_result(
 }
 
 /// Removes a claimed replication of which nothing is left to do.
-pub(crate) fn remove(tx: &mut Tx<'_>, of: &Replication) -> db::Result<()> {
-    tx.execute(
+pub(crate) fn remove(tx: &mut Tx<'_>, of: &Replication) -> db::Result<bool> {
+    let removed = tx.execute(
         "DELETE FROM image_replications WHERE repository_id = ?1 AND backfill = ?2 \
          AND digest = ?3 AND account = ?4 AND region = ?5 AND tag = ?6 AND version = ?7",
         &key(of),
     )?;
-    Ok(())
+    Ok(removed > 0)
 }
 
 /// Queues the copy of an image and tag again where it was made before. One that is under way is
