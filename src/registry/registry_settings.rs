@@ -18,6 +18,9 @@ use crate::store::{json, registry_settings as store};
 /// Most principals whose pulls are not recorded: the longest list that the API shows at once.
 const MAX_EXCLUSIONS: i64 = 100;
 
+/// How often a scanning configuration is put whose events another one spoils.
+const MAX_ATTEMPTS: usize = 5;
+
 /// An account setting, by the name that the API has for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountSetting {
@@ -160,16 +163,46 @@ impl RegistrySettings {
         registry: &RegistryId,
         configuration: &ScanningConfiguration,
     ) -> Result<(), Error> {
-        let (of, now) = (registry.clone(), self.clock.now());
-        let (new, events) = (configuration.clone(), self.events.clone());
-        let put = self.db.write(move |tx| {
+        if self.events.is_open() {
+            for _ in 0..MAX_ATTEMPTS {
+                if self.put_scanning_once(registry, configuration).await? {
+                    self.events.wake();
+                    return Ok(());
+                }
+            }
+            tracing::warn!(
+                account = %registry.account,
+                "a scanning configuration is put without events: others put some meanwhile"
+            );
+        }
+        self.put(registry, store::SCANNING, configuration).await
+    }
+
+    /// Puts the configuration and records its events; false where another one was put meanwhile.
+    async fn put_scanning_once(
+        &self,
+        registry: &RegistryId,
+        new: &ScanningConfiguration,
+    ) -> Result<bool, Error> {
+        let (of, to) = (registry.clone(), new.clone());
+        let read = self.db.read(move |tx| {
             let old = store::scanning(tx, &of)?;
-            store::put(tx, &of, store::SCANNING, &json(&new), now)?;
-            frequency_events::record(tx, &events, &of, (&old, &new), now)
+            let changes = frequency_events::changes(tx, &of, &old, &to)?;
+            Ok::<_, Error>((old, changes))
         });
-        put.await?;
-        self.events.wake();
-        Ok(())
+        let (old, changes) = read.await?;
+        let (of, now) = (registry.clone(), self.clock.now());
+        let (new, events) = (new.clone(), self.events.clone());
+        let put = self.db.write(move |tx| {
+            if store::scanning(tx, &of)? != old {
+                return Ok(false);
+            }
+            store::put(tx, &of, store::SCANNING, &json(&new), now)?;
+            let told = (new.scan_type, changes.as_slice());
+            frequency_events::record(tx, &events, &of, told, now)?;
+            Ok(true)
+        });
+        put.await
     }
 
     /// The signing configuration.

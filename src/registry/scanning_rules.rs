@@ -80,29 +80,38 @@ pub fn scan_frequency(
     repository: &RepositoryName,
     scan_on_push: bool,
 ) -> AppliedScanning {
+    let frequency = frequency_of(configuration, repository, scan_on_push);
+    let rules = configuration.rules.iter();
+    let filters = rules
+        .filter(|rule| rule.frequency == frequency)
+        .flat_map(|rule| &rule.filters);
+    AppliedScanning {
+        frequency,
+        filters: filters
+            .filter(|filter| filter_matches(filter, repository.as_str()))
+            .cloned()
+            .collect(),
+    }
+}
+
+/// The frequency alone, without looking at more filters than it takes.
+pub(crate) fn frequency_of(
+    configuration: &ScanningConfiguration,
+    repository: &RepositoryName,
+    scan_on_push: bool,
+) -> ScanFrequency {
     let own = match configuration.scan_type {
         ScanType::Basic if scan_on_push => ScanFrequency::ScanOnPush,
         ScanType::Basic | ScanType::Enhanced => ScanFrequency::Manual,
     };
-    let matching = || {
-        let rules = configuration.rules.iter();
-        rules.flat_map(|rule| {
-            let filters = rule.filters.iter();
-            filters
-                .filter(|filter| filter_matches(filter, repository.as_str()))
-                .map(|filter| (rule.frequency, filter))
-        })
-    };
-    let frequency = matching()
-        .map(|(frequency, _)| frequency)
-        .fold(own, ScanFrequency::max);
-    AppliedScanning {
-        frequency,
-        filters: matching()
-            .filter(|(of_rule, _)| *of_rule == frequency)
-            .map(|(_, filter)| filter.clone())
-            .collect(),
-    }
+    configuration.rules.iter().fold(own, |found, rule| {
+        let matches = |filter: &String| filter_matches(filter, repository.as_str());
+        if rule.frequency > found && rule.filters.iter().any(matches) {
+            rule.frequency
+        } else {
+            found
+        }
+    })
 }
 
 fn filter_matches(filter: &str, name: &str) -> bool {

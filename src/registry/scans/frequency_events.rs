@@ -9,27 +9,27 @@ use wharfinger_db::Tx;
 use crate::error::Error;
 use crate::events::{EventOutbox, FrequencyChange, RegistryEvent};
 use crate::model::RegistryId;
-use crate::scanning_rules::{ScanType, ScanningConfiguration, scan_frequency};
+use crate::scanning_rules::{ScanType, ScanningConfiguration, frequency_of};
 use crate::store::repositories::{self, RepositoryRow};
 
 /// Repositories that are read at once.
 const PAGE: i64 = 500;
-/// Repositories that are looked at: some tens of milliseconds, in which nobody else writes.
+/// Repositories that are looked at.
 const MAX_REPOSITORIES: usize = 10_000;
 /// Repositories of one event.
 const PER_EVENT: usize = 100;
 
-/// Records events of the change from one configuration to another.
-pub(crate) fn record(
+/// The repositories that change from one configuration to another. It takes long with many
+/// repositories and filters, so it is no part of the transaction that writes.
+pub(crate) fn changes(
     tx: &mut Tx<'_>,
-    events: &EventOutbox,
     registry: &RegistryId,
-    (old, new): (&ScanningConfiguration, &ScanningConfiguration),
-    now: Timestamp,
-) -> Result<(), Error> {
+    old: &ScanningConfiguration,
+    new: &ScanningConfiguration,
+) -> Result<Vec<FrequencyChange>, Error> {
     let is_enhanced = |one: &ScanningConfiguration| one.scan_type == ScanType::Enhanced;
-    if !events.is_open() || !(is_enhanced(old) || is_enhanced(new)) {
-        return Ok(());
+    if !(is_enhanced(old) || is_enhanced(new)) {
+        return Ok(Vec::new());
     }
     let (mut changes, mut after, mut seen) = (Vec::new(), String::new(), 0);
     while seen < MAX_REPOSITORIES {
@@ -41,9 +41,20 @@ pub(crate) fn record(
         seen += page.len();
         changes.extend(page.iter().filter_map(|row| change(row, old, new)));
     }
+    Ok(changes)
+}
+
+/// Records events of the changes.
+pub(crate) fn record(
+    tx: &mut Tx<'_>,
+    events: &EventOutbox,
+    registry: &RegistryId,
+    (scan_type, changes): (ScanType, &[FrequencyChange]),
+    now: Timestamp,
+) -> Result<(), Error> {
     for some in changes.chunks(PER_EVENT) {
         let event = RegistryEvent::ScanResourceChange {
-            scan_type: new.scan_type.as_str(),
+            scan_type: scan_type.as_str(),
             repositories: some.to_vec(),
         };
         events.record(tx, registry, &event, now)?;
@@ -58,7 +69,7 @@ fn change(
 ) -> Option<FrequencyChange> {
     let of = |configuration| {
         let on_push = row.settings.scan_on_push;
-        scan_frequency(configuration, &row.name, on_push).frequency
+        frequency_of(configuration, &row.name, on_push)
     };
     let (previous, frequency) = (of(old), of(new));
     (previous != frequency).then(|| FrequencyChange {
