@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +61,17 @@ pub(super) struct BlobImport {
     session: Mutex<Option<Uuid>>,
     /// Repositories that are to link the blob.
     repositories: Mutex<BTreeSet<RepositoryId>>,
+    /// Requests that wait for it or read it.
+    readers: AtomicUsize,
+}
+
+/// A request that waits for an import or reads it.
+pub(super) struct ReadGuard(Arc<BlobImport>);
+
+impl Drop for ReadGuard {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl BlobImport {
@@ -71,7 +83,14 @@ impl BlobImport {
             window: Mutex::default(),
             session: Mutex::default(),
             repositories: Mutex::default(),
+            readers: AtomicUsize::new(0),
         }
+    }
+
+    /// Notes that a request waits for it or reads it, until the guard is dropped.
+    pub(super) fn note_reader(self: &Arc<Self>) -> ReadGuard {
+        self.readers.fetch_add(1, Ordering::Relaxed);
+        ReadGuard(Arc::clone(self))
     }
 
     /// Adds a repository that gets the blob at the end.
@@ -115,9 +134,9 @@ impl BlobImport {
         *locked(&self.window) = Window::default();
     }
 
-    /// Whether nobody waits for it or reads it, and it is slow after `took` since its start.
+    /// Whether no request waits for it or reads it, and it is slow after `took` since its start.
     pub(super) fn is_leisurely(&self, took: Duration) -> bool {
-        if took < LEISURELY_AFTER || self.progress.receiver_count() > 0 {
+        if took < LEISURELY_AFTER || self.readers.load(Ordering::Relaxed) > 0 {
             return false;
         }
         self.progress.borrow().received / took.as_secs().max(1) < LEISURELY_RATE
@@ -158,6 +177,7 @@ impl BlobImport {
         content: Content,
     ) -> impl Stream<Item = Result<Bytes, ImportError>> + Send + 'static {
         let reader = Reader {
+            _guard: self.note_reader(),
             progress: self.progress.subscribe(),
             import: self,
             rest: range,
@@ -173,6 +193,7 @@ impl BlobImport {
 
 /// One request that reads an import.
 struct Reader {
+    _guard: ReadGuard,
     import: Arc<BlobImport>,
     progress: watch::Receiver<Progress>,
     rest: Range<u64>,
@@ -356,14 +377,14 @@ mod tests {
     #[test]
     fn what_nobody_reads_is_leisurely_when_it_is_slow() {
         let digest = Digest::of(Algorithm::Sha256, b"abc");
-        let import = BlobImport::new(digest, 1 << 30);
+        let import = Arc::new(BlobImport::new(digest, 1 << 30));
         let piece = Bytes::from(vec![0; 4 << 20]);
         import.push(&piece);
         // 4 MiB in 64 seconds are 64 KiB per second.
         assert!(!import.is_leisurely(Duration::from_secs(59)));
         assert!(!import.is_leisurely(Duration::from_secs(64)));
         assert!(import.is_leisurely(Duration::from_secs(65)));
-        let _reader = import.progress.subscribe();
+        let _reader = import.note_reader();
         assert!(!import.is_leisurely(Duration::from_secs(1_000)));
     }
 

@@ -13,7 +13,7 @@ use wharfinger_registry_client::BlobDownload;
 use crate::content::Content;
 use crate::error::Error;
 use crate::model::{Blob, RegistryId, Repository, RepositoryId};
-use crate::pull_through::blob_import::BlobImport;
+use crate::pull_through::blob_import::{BlobImport, ReadGuard};
 use crate::pull_through::import_error::ImportError;
 use crate::pull_through::service::{LayerKey, PullThrough, UpstreamSource, failed};
 use crate::store::pull_through as store;
@@ -28,10 +28,11 @@ const MAX_IMAGES_OF_LAYER: usize = 16;
 const MAX_SIZES_OF_LAYER: usize = 4;
 
 /// How long an upstream registry may take until it begins to send, redirects included.
-const START_WAIT: Duration = Duration::from_mins(1);
+const START_WAIT: Duration = Duration::from_secs(100);
 
 /// A layer that an upstream registry has begun to send.
 pub struct ImportedLayer {
+    _guard: ReadGuard,
     import: Arc<BlobImport>,
     content: Content,
 }
@@ -94,13 +95,20 @@ impl PullThrough {
                 continue;
             }
             let import = self.join_layer(source, repository.id, wanted, size);
+            let guard = import.note_reader();
             // Nobody reads what is empty, and so waits for its digest.
             let begun = match size {
                 0 => import.ended().await.map(|_| ()),
                 _ => import.started().await,
             };
             match begun {
-                Ok(()) => return Ok(ImportedLayer { import, content }),
+                Ok(()) => {
+                    return Ok(ImportedLayer {
+                        _guard: guard,
+                        import,
+                        content,
+                    });
+                }
                 Err(error @ ImportError::Invalid(_)) if tried.len() < MAX_SIZES_OF_LAYER => {
                     refused = Some(error);
                 }

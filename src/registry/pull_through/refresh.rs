@@ -62,6 +62,7 @@ impl PullThrough {
         let (this, of, repository) = (self.clone(), source.clone(), repository.clone());
         let (name, digest) = (tag.clone(), *current);
         let key = source.key(&Reference::Tag(tag.clone()), Some(repository.id));
+        let known = (repository.id, tag.clone());
         let registry = &source.rule.registry;
         if self.shared.images.is_full(|key| key.registry == *registry) {
             return;
@@ -87,7 +88,12 @@ impl PullThrough {
         };
         // The outcome is in the log: the caller serves what there is.
         let looking = self.shared.images.join(key, work);
-        let _ = tokio::time::timeout(IMPORT_WAIT, looking).await;
+        let looked = tokio::time::timeout(IMPORT_WAIT, looking).await;
+        if looked.is_err() {
+            // The import goes on, and other pulls need not wait for it.
+            let next = self.shared.clock.now().plus(NEXT_LOOK);
+            self.shared.tags.insert(known, (*current, next));
+        }
     }
 
     async fn look(
