@@ -202,13 +202,16 @@ impl Fsck {
             Ok::<_, JournalError>((journal::written_number(tx)?, journal::left_out(tx)?))
         });
         let (newest, left_out) = index.await?;
-        if let Err(JournalError::Segment { name, why }) = needed_after(&self.store).await {
-            found.push(Finding::DamagedSegment {
-                number: 0,
-                why: format!("{name}: {why}"),
-            });
-            return Ok(CheckedPage { seen, found, next });
-        }
+        let needed_after = match needed_after(&self.store).await {
+            Err(JournalError::Segment { name, why }) => {
+                found.push(Finding::DamagedSegment {
+                    number: 0,
+                    why: format!("{name}: {why}"),
+                });
+                return Ok(CheckedPage { seen, found, next });
+            }
+            read => read?,
+        };
         let all = segments(&self.store).await?;
         for segment in all.iter().filter(|segment| segment.number > after) {
             let number = segment.number;
@@ -225,7 +228,7 @@ impl Fsck {
             match read_segment(&self.store, number).await {
                 Ok(read) => {
                     let previous = read.previous.unwrap_or_default();
-                    let missing = missing_before(&self.store, &all, previous).await?;
+                    let missing = missing_before(&self.store, &all, previous, needed_after).await?;
                     missing_segments.extend(missing);
                 }
                 // Merged into another one since it was listed.
@@ -241,7 +244,7 @@ impl Fsck {
             }
         }
         if next.is_none() {
-            let missing = missing_before(&self.store, &all, newest).await?;
+            let missing = missing_before(&self.store, &all, newest, needed_after).await?;
             missing_segments.extend(missing);
         }
         let missing = missing_segments.into_iter();
@@ -323,7 +326,7 @@ fn check_image(
             Some(known) => known,
             None => *is_cached.insert(comes_from_upstream(tx, image)?),
         };
-        if is_member || !is_cached {
+        if !is_cached {
             found.push(Finding::IncompleteImage {
                 name: image.name.clone(),
                 image: image.digest,

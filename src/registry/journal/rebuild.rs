@@ -21,8 +21,7 @@ use crate::model::{
 use crate::store::images::NewImage;
 use crate::store::rebuild::{self as store, Position, WaitingTag};
 use crate::store::{
-    archive, blobs, images, journal as journal_rows, journal_entries, journal_registries,
-    lifecycle, repositories, tags,
+    archive, blobs, images, journal_entries, journal_registries, lifecycle, repositories, tags,
 };
 
 /// How long content stays that no image needs: it may be of a push that was under way.
@@ -92,10 +91,7 @@ impl Rebuild {
             ..Rebuilt::default()
         };
         if begun.segment == store::ALL {
-            let known = self.db.read(journal_rows::newest_number).await?;
-            if journal.last > known {
-                return Err(RebuildError::Overtaken);
-            }
+            self.check_own(&journal).await?;
             self.write_anew().await?;
             return Ok(done);
         }

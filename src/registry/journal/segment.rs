@@ -101,7 +101,7 @@ pub(crate) struct Segment {
     pub(crate) records: Vec<Record>,
 }
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// The oldest format that is read: it has fewer kinds of records.
 const OLDEST_FORMAT: u32 = 1;
 
@@ -314,11 +314,11 @@ mod tests {
             assert_eq!(decode(9, &encoded), Ok(segment));
         }
         for newer in [
-            r#"{"format":3,"records":0,"sha256":""}"#,
-            r#"{"format":3,"other":0}"#,
+            r#"{"format":4,"records":0,"sha256":""}"#,
+            r#"{"format":4,"other":0}"#,
         ] {
             let newer = format!("{newer}\n");
-            assert_eq!(decode(1, newer.as_bytes()), Err(SegmentError::Newer(3)));
+            assert_eq!(decode(1, newer.as_bytes()), Err(SegmentError::Newer(4)));
         }
     }
 

@@ -4,10 +4,11 @@ use wharfinger_blobs::{self as blobs, BlobStore};
 
 use crate::journal::JournalError;
 use crate::journal::merge::Stored;
-use crate::journal::writer::{needed_after, read_segment};
+use crate::journal::writer::read_segment;
 
 /// The segment that is missing before one that names `previous`. `all` are segments that the store
-/// had at some time since that one was written, in order.
+/// had at some time since that one was written, in order; those up to `needed_after` are not
+/// needed.
 ///
 /// It is not missing where it is a part of a merged one, or where everything has been written anew
 /// since.
@@ -15,6 +16,7 @@ pub(crate) async fn missing_before(
     store: &BlobStore,
     all: &[Stored],
     previous: u64,
+    needed_after: u64,
 ) -> Result<Option<u64>, JournalError> {
     if previous == 0 || all.iter().any(|segment| segment.number == previous) {
         return Ok(None);
@@ -30,6 +32,5 @@ pub(crate) async fn missing_before(
             Err(error) => return Err(error),
         }
     }
-    let is_needed = previous > needed_after(store).await?;
-    Ok(is_needed.then_some(previous))
+    Ok((previous > needed_after).then_some(previous))
 }

@@ -8,12 +8,13 @@ use crate::journal::record::Record;
 use crate::journal::segment::SegmentError;
 use crate::journal::sequence::missing_before;
 use crate::journal::writer::{needed_after, read_segment, segments};
+use crate::store::journal as journal_rows;
 
 /// What the store has of the journal.
 pub(super) struct Journal {
     /// Those that are needed, in order.
     pub(super) segments: Vec<Stored>,
-    /// The newest one that the store has.
+    /// The newest one that the store has, or a later number.
     pub(super) last: u64,
     /// See [`segment::NEEDED_AFTER`](crate::journal::segment::NEEDED_AFTER).
     needed_after: u64,
@@ -42,9 +43,27 @@ impl Rebuild {
         }
         Ok(Journal {
             segments,
-            last,
+            // What is written from now on counts once this is not needed.
+            last: last.max(needed_after.saturating_add(1)),
             needed_after,
         })
+    }
+
+    /// Checks that nobody else has written to the journal since this rebuild did.
+    ///
+    /// # Errors
+    /// [`RebuildError::Overtaken`].
+    pub(super) async fn check_own(&self, journal: &Journal) -> Result<(), RebuildError> {
+        let begun = self.db.read(journal_rows::refresh_number).await?;
+        let begun = begun.unwrap_or_default();
+        let later = journal.segments.iter();
+        for segment in later.filter(|segment| segment.number > begun) {
+            let read = read_segment(&self.store, segment.number).await?;
+            if read.rebuilt_from != Some(begun) {
+                return Err(RebuildError::Overtaken);
+            }
+        }
+        Ok(())
     }
 
     /// The records of one of the segments: none where it is of a rebuild that did not end, and
@@ -80,7 +99,8 @@ impl Rebuild {
             Some(rebuilt) => (rebuilt, Vec::new()),
             None => (read.previous.unwrap_or_default(), read.records),
         };
-        let missing = missing_before(&self.store, &journal.segments, previous).await?;
+        let (all, needed_after) = (&journal.segments, journal.needed_after);
+        let missing = missing_before(&self.store, all, previous, needed_after).await?;
         match missing {
             Some(number) if !self.accept_loss => Err(RebuildError::MissingSegment(number)),
             _ => Ok(records),

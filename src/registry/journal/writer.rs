@@ -277,7 +277,12 @@ impl JournalWriter {
             }
             read => read?,
         };
-        let last = last.unwrap_or_default().max(needed_after);
+        // A segment after the number that is needed, though there is none, so that those that
+        // follow count once all are written.
+        let last = match last.unwrap_or_default() {
+            last if last < needed_after => needed_after.saturating_add(1),
+            last => last,
+        };
         let holder = self.holder.clone();
         let caught_up = self.db.write(move |tx| match last {
             0 => store::leave_number_out(tx, &holder),

@@ -239,9 +239,10 @@ pub(crate) fn next_number(tx: &mut Tx<'_>, holder: &str) -> db::Result<Option<Ne
     )
 }
 
-/// The newest number that was given out.
-pub(crate) fn newest_number(tx: &mut Tx<'_>) -> db::Result<u64> {
-    Ok(journal(tx)?.map_or(0, |row| row.number))
+/// The number of the newest segment when everything began to be written anew, if that is under way.
+pub(crate) fn refresh_number(tx: &mut Tx<'_>) -> db::Result<Option<u64>> {
+    let refresh = journal(tx)?.and_then(|row| row.refresh);
+    Ok(refresh.map(|refresh| refresh.number))
 }
 
 /// The number of the newest segment that was written; 0 where none was.

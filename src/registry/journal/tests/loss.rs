@@ -289,13 +289,18 @@ async fn a_damaged_number_of_what_is_needed_is_told() {
     let name = NEEDED_AFTER.parse().expect("a name");
     let content = store.record(&name, 1024).await.expect("read");
     // One digit of the number is another one.
-    let other = [b"9", &content[1..]].concat();
-    store.put_record(&name, other.into()).await.expect("put");
+    let damaged = Bytes::from([b"9", &content[1..]].concat());
+    let put = store.put_record(&name, damaged.clone());
+    put.await.expect("put");
     let (refused, _) = rebuilt(&store, false).await;
     assert!(
         matches!(refused, Err(RebuildError::DamagedNeededAfter)),
         "{refused:?}"
     );
+    let (made, counted) = rebuilt(&store, true).await;
+    made.expect("made anew");
+    assert_eq!(counted.shown().await, whole);
+    store.put_record(&name, damaged).await.expect("put");
     // The index that is there writes all anew.
     let mut next = writer(&server.registry, &Ids::default());
     next.write_all().await.expect("written");
@@ -311,6 +316,21 @@ async fn a_new_index_writes_after_the_number_of_what_is_needed() {
     let number = Bytes::from_static(b"9");
     let name = NEEDED_AFTER.parse().expect("a name");
     store.put_record(&name, number).await.expect("put");
+    let mut begun = empty(store.clone());
+    begun.apply(&Change::Create(0)).await;
+    begun.apply(&Change::Push(0, 0, Some(0))).await;
+    let mut first = writer(&begun.registry, &Ids::default());
+    assert!(first.step().await.expect("written").done > 0);
+    let (refused, _) = rebuilt(&store, false).await;
+    assert!(
+        matches!(refused, Err(RebuildError::OtherIndex(_))),
+        "a part of a journal is none: {refused:?}"
+    );
+    for segment in store.records("journal").await.expect("listed") {
+        if segment.name != name {
+            store.delete_record(&segment.name).await.expect("deleted");
+        }
+    }
     let server = with_journal(store.clone()).await;
     let (made, again) = rebuilt(&store, false).await;
     made.expect("made anew");
@@ -324,9 +344,11 @@ async fn a_rebuild_does_not_write_over_what_another_index_wrote() {
     let last = segments(&store).await.expect("listed").pop();
     let last = last.expect("a segment").number;
     let interrupted = empty(store.clone());
-    let ended = interrupted
-        .db
-        .write(move |tx| store::rebuild::end(tx, last));
+    let ended = interrupted.db.write(move |tx| {
+        store::rebuild::end(tx, last)?;
+        // It was killed after it had taken the number of a segment.
+        tx.execute("UPDATE journal SET number = number + 1", params![])
+    });
     ended.await.expect("written");
     server.apply(&Change::Create(3)).await;
     server.flush().await;
