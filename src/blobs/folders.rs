@@ -277,17 +277,22 @@ mod tests {
         assert!(folder.flush(folder.ticket()).is_ok());
     }
 
+    /// Only one has the lock, and creates empty ones again.
     #[test]
-    fn two_processes_may_create_the_same_directory() {
+    fn a_server_and_commands_may_create_the_same_directory() {
         let root = tempfile::tempdir().expect("a directory");
         let path = root.path().join("journal");
         thread::scope(|scope| {
-            for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let opened = Folders::default().get_or_create(&path, true);
+                    opened.expect("opened");
+                }
+            });
+            for _ in 0..3 {
                 scope.spawn(|| {
-                    for _ in 0..50 {
+                    for _ in 0..100 {
                         create_missing(&path, true).expect("created");
-                        let opened = Folders::default().get_or_create(&path, true);
-                        opened.expect("opened");
                     }
                 });
             }
