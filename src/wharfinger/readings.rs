@@ -26,6 +26,22 @@ pub(crate) fn all(traffic: &Arc<Traffic>, app: &App) -> Vec<Reading> {
     readings
 }
 
+/// Makes readings of what counts by itself.
+fn readings_of<T: Send + Sync + 'static>(
+    counted: &Arc<T>,
+) -> impl Fn(&'static str, &'static str, Kind, fn(&T) -> u64) -> Reading {
+    let counted = Arc::clone(counted);
+    move |name, help, kind, read| {
+        let counted = Arc::clone(&counted);
+        Reading {
+            name,
+            help,
+            kind,
+            read: Box::new(move || read(&counted)),
+        }
+    }
+}
+
 /// The numbers of the audit log, for `/metrics`.
 fn audit_readings(audit: &AuditLog) -> [Reading; 2] {
     let reading = |name, help, read: fn((u64, u64)) -> u64| {
@@ -53,15 +69,7 @@ fn audit_readings(audit: &AuditLog) -> [Reading; 2] {
 
 /// The numbers of garbage collection, for `/metrics`.
 fn collection_readings(registry: &Registry) -> [Reading; 6] {
-    let reading = |name, help, kind, read: fn(&Progress) -> u64| {
-        let progress = Arc::clone(registry.collector.progress());
-        Reading {
-            name,
-            help,
-            kind,
-            read: Box::new(move || read(&progress)),
-        }
-    };
+    let reading = readings_of(registry.collector.progress());
     [
         reading(
             "gc_links_removed",
@@ -104,15 +112,7 @@ fn collection_readings(registry: &Registry) -> [Reading; 6] {
 
 /// The numbers of the archive, for `/metrics`.
 fn archive_readings(registry: &Registry) -> [Reading; 6] {
-    let reading = |name, help, kind, read: fn(&ArchiveProgress) -> u64| {
-        let progress = Arc::clone(registry.archive_progress());
-        Reading {
-            name,
-            help,
-            kind,
-            read: Box::new(move || read(&progress)),
-        }
-    };
+    let reading = readings_of(registry.archive_progress());
     [
         reading(
             "archive_blobs_stored",
@@ -155,15 +155,7 @@ fn archive_readings(registry: &Registry) -> [Reading; 6] {
 
 /// The numbers of replication, for `/metrics`.
 fn replication_readings(registry: &Registry) -> [Reading; 4] {
-    let reading = |name, help, kind, read: fn(&ReplicationProgress) -> u64| {
-        let progress = Arc::clone(registry.replication_progress());
-        Reading {
-            name,
-            help,
-            kind,
-            read: Box::new(move || read(&progress)),
-        }
-    };
+    let reading = readings_of(registry.replication_progress());
     [
         reading(
             "replications_ended",
@@ -205,15 +197,7 @@ fn agent_reading(orchestrator: &Orchestrator) -> Reading {
 
 /// The listener's numbers, for `/metrics`.
 fn traffic_readings(traffic: &Arc<Traffic>) -> Vec<Reading> {
-    let reading = |name, help, kind, read: fn(&Traffic) -> u64| {
-        let traffic = Arc::clone(traffic);
-        Reading {
-            name,
-            help,
-            kind,
-            read: Box::new(move || read(&traffic)),
-        }
-    };
+    let reading = readings_of(traffic);
     vec![
         reading(
             "connections_accepted",
