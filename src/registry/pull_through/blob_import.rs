@@ -33,8 +33,8 @@ const SMALL_BYTES: usize = 16 * 1024;
 /// What is read from a staged file at once, in bytes.
 const STAGED_READ_BYTES: usize = 256 * 1024;
 /// An import that nobody waits for is slow below this, in bytes per second, after a time.
-const LEISURELY_RATE: u64 = 64 * 1024;
-const LEISURELY_AFTER: Duration = Duration::from_mins(1);
+const SLOW_RATE: u64 = 64 * 1024;
+const SLOW_AFTER: Duration = Duration::from_mins(1);
 /// How long a reader waits until it looks again whether bytes were written to the staged file.
 const WRITE_WAIT: Duration = Duration::from_millis(100);
 
@@ -135,11 +135,11 @@ impl BlobImport {
     }
 
     /// Whether no request waits for it or reads it, and it is slow after `took` since its start.
-    pub(super) fn is_leisurely(&self, took: Duration) -> bool {
-        if took < LEISURELY_AFTER || self.readers.load(Ordering::Relaxed) > 0 {
+    pub(super) fn is_slow_and_unread(&self, took: Duration) -> bool {
+        if took < SLOW_AFTER || self.readers.load(Ordering::Relaxed) > 0 {
             return false;
         }
-        self.progress.borrow().received / took.as_secs().max(1) < LEISURELY_RATE
+        self.progress.borrow().received / took.as_secs().max(1) < SLOW_RATE
     }
 
     /// Waits until the upstream registry has begun to send.
@@ -375,17 +375,17 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_reads_is_leisurely_when_it_is_slow() {
+    fn what_nobody_reads_may_be_too_slow() {
         let digest = Digest::of(Algorithm::Sha256, b"abc");
         let import = Arc::new(BlobImport::new(digest, 1 << 30));
         let piece = Bytes::from(vec![0; 4 << 20]);
         import.push(&piece);
         // 4 MiB in 64 seconds are 64 KiB per second.
-        assert!(!import.is_leisurely(Duration::from_secs(59)));
-        assert!(!import.is_leisurely(Duration::from_secs(64)));
-        assert!(import.is_leisurely(Duration::from_secs(65)));
+        assert!(!import.is_slow_and_unread(Duration::from_secs(59)));
+        assert!(!import.is_slow_and_unread(Duration::from_secs(64)));
+        assert!(import.is_slow_and_unread(Duration::from_secs(65)));
         let _reader = import.note_reader();
-        assert!(!import.is_leisurely(Duration::from_secs(1_000)));
+        assert!(!import.is_slow_and_unread(Duration::from_secs(1_000)));
     }
 
     #[test]

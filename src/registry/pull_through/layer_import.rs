@@ -262,8 +262,10 @@ impl PullThrough {
         let permits = permits.clone();
         let begun_at = Instant::now();
         let body = download.into_stream().map(move |piece| match piece {
-            Ok(_) if arriving.is_leisurely(begun_at.elapsed()) && permits.is_awaited() => {
-                let why = ImportError::Unavailable("it gives way to others".to_owned());
+            Ok(_) if arriving.is_slow_and_unread(begun_at.elapsed()) && permits.is_awaited() => {
+                let why = ImportError::Unavailable(
+                    "it is slow, nobody reads it, and others wait".to_owned(),
+                );
                 *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
                 Err(why.into())
             }
