@@ -1,5 +1,6 @@
 //! Records events for the sinks that take them, in the transaction that causes them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use wharfinger_base::{Ids, Timestamp};
@@ -79,14 +80,21 @@ impl EventOutbox {
         event: &RegistryEvent,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let mut id = None;
+        let (mut id, mut whole) = (None, None);
         for target in &self.0.sinks {
             let Some(part) = target.filter.part_of(event) else {
                 continue;
             };
             let id = *id.get_or_insert_with(|| self.0.ids.uuid());
-            let body = envelope(registry, &part, id, now);
-            store::record(tx, &target.filter.name, &body, now)?;
+            let body = |event: &RegistryEvent| envelope(registry, event, id, now);
+            let name = &target.filter.name;
+            match part {
+                // Most sinks take the same.
+                Cow::Borrowed(event) => {
+                    store::record(tx, name, whole.get_or_insert_with(|| body(event)), now)?;
+                }
+                Cow::Owned(part) => store::record(tx, name, &body(&part), now)?,
+            }
         }
         Ok(())
     }
