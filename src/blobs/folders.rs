@@ -57,7 +57,8 @@ impl Folders {
         if let Some(folder) = self.lock().get(path) {
             return Ok(Arc::clone(folder));
         }
-        let folder = Arc::new(created(path, parent.filter(|_| durable))?);
+        create(path, parent.filter(|_| durable))?;
+        let folder = Arc::new(Folder::open(path)?);
         self.lock().insert(path.to_owned(), Arc::clone(&folder));
         Ok(folder)
     }
@@ -67,7 +68,7 @@ impl Folders {
     }
 }
 
-/// Times that a directory is created which another process removes, to create it again.
+/// Times that a directory is created whose parent a server removes, to create it again.
 const ATTEMPTS: usize = 16;
 
 /// Creates a directory that is missing, and those above it, beside a server that may do the same.
@@ -93,19 +94,6 @@ pub(crate) fn create_missing(path: &Path, durable: bool) -> io::Result<()> {
     }
     let parent = parent.filter(|_| durable);
     parent.map_or(Ok(()), |parent| File::open(parent)?.sync_all())
-}
-
-/// Creates the directory and opens it. A server and a command that start at the same time may both
-/// create it.
-fn created(path: &Path, parent: Option<&Path>) -> io::Result<Folder> {
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        match create(path, parent).and_then(|()| Folder::open(path)) {
-            Err(error) if error.kind() == ErrorKind::NotFound && attempts < ATTEMPTS => {}
-            opened => return opened,
-        }
-    }
 }
 
 /// Creates the directory and flushes the parent that is given.
