@@ -27,27 +27,6 @@ pub enum ScanFrequency {
     ContinuousScan,
 }
 
-impl ScanType {
-    /// As the API and events have it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Basic => "BASIC",
-            Self::Enhanced => "ENHANCED",
-        }
-    }
-}
-
-impl ScanFrequency {
-    /// As the API and events have it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Manual => "MANUAL",
-            Self::ScanOnPush => "SCAN_ON_PUSH",
-            Self::ContinuousScan => "CONTINUOUS_SCAN",
-        }
-    }
-}
-
 /// A rule of a scanning configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanningRule {

@@ -8,6 +8,7 @@ use wharfinger_base::Timestamp;
 use wharfinger_oci::{Digest, RepositoryName, Tag};
 
 use crate::model::RegistryId;
+use crate::scanning_rules::{ScanFrequency, ScanType};
 
 /// Something that happened in a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +34,7 @@ pub enum RegistryEvent {
     },
     /// `ECR Scan Resource Change`: repositories are scanned at other times than before.
     ScanResourceChange {
-        /// `BASIC` or `ENHANCED`.
-        scan_type: &'static str,
+        scan_type: ScanType,
         repositories: Vec<FrequencyChange>,
     },
     /// `ECR Pull Through Cache Action`: an image was fetched from upstream, or could not be.
@@ -74,8 +74,8 @@ pub enum ImageAction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrequencyChange {
     pub repository: RepositoryName,
-    pub frequency: &'static str,
-    pub previous: &'static str,
+    pub frequency: ScanFrequency,
+    pub previous: ScanFrequency,
 }
 
 impl RegistryEvent {

@@ -11,6 +11,7 @@ use wharfinger_oci::{RepositoryName, Tag};
 
 use crate::events::action::{ImageAction, RegistryEvent};
 use crate::model::RegistryId;
+use crate::scanning_rules::{ScanFrequency, ScanType};
 
 /// The outer document. Its members and their order are those of `EventBridge`.
 #[derive(Serialize)]
@@ -73,7 +74,7 @@ struct ChangeDetail<'a> {
     action_type: &'static str,
     repositories: Vec<ChangedRepository<'a>>,
     resource_type: &'static str,
-    scan_type: &'static str,
+    scan_type: ScanType,
 }
 
 #[derive(Serialize)]
@@ -81,8 +82,8 @@ struct ChangeDetail<'a> {
 struct ChangedRepository<'a> {
     repository_name: &'a str,
     repository_arn: String,
-    scan_frequency: &'static str,
-    previous_scan_frequency: &'static str,
+    scan_frequency: ScanFrequency,
+    previous_scan_frequency: ScanFrequency,
 }
 
 #[derive(Serialize)]
@@ -186,7 +187,7 @@ fn detail<'a>(registry: &RegistryId, event: &'a RegistryEvent) -> Detail<'a> {
                 })
                 .collect(),
             resource_type: "REPOSITORY",
-            scan_type,
+            scan_type: *scan_type,
         }),
         RegistryEvent::PullThroughCache {
             repository,
@@ -368,11 +369,11 @@ mod tests {
         let arn = json!(["arn:aws:ecr:us-west-2:123456789012:repository/my-repository-name"]);
         assert_eq!(document(&event), around("ECR Image Scan", &arn, &detail));
         let event = RegistryEvent::ScanResourceChange {
-            scan_type: "ENHANCED",
+            scan_type: ScanType::Enhanced,
             repositories: vec![FrequencyChange {
                 repository: name("repository-1"),
-                frequency: "SCAN_ON_PUSH",
-                previous: "MANUAL",
+                frequency: ScanFrequency::ScanOnPush,
+                previous: ScanFrequency::Manual,
             }],
         };
         let detail = json!({

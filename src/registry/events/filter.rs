@@ -35,7 +35,7 @@ impl SinkFilter {
         let mut repositories = repositories.clone();
         repositories.retain(|change| self.takes(kind, &[&change.repository]));
         Some(Cow::Owned(RegistryEvent::ScanResourceChange {
-            scan_type,
+            scan_type: *scan_type,
             repositories,
         }))
     }

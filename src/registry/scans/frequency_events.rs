@@ -54,7 +54,7 @@ pub(crate) fn record(
 ) -> Result<(), Error> {
     for some in changes.chunks(PER_EVENT) {
         let event = RegistryEvent::ScanResourceChange {
-            scan_type: scan_type.as_str(),
+            scan_type,
             repositories: some.to_vec(),
         };
         events.record(tx, registry, &event, now)?;
@@ -74,7 +74,7 @@ fn change(
     let (previous, frequency) = (of(old), of(new));
     (previous != frequency).then(|| FrequencyChange {
         repository: row.name.clone(),
-        frequency: frequency.as_str(),
-        previous: previous.as_str(),
+        frequency,
+        previous,
     })
 }
